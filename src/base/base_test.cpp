@@ -1,0 +1,89 @@
+// Tests of the words every room uses: half floats, strings, JSON accessors, atomic files.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "base/dtype.h"
+#include "base/file.h"
+#include "base/half.h"
+#include "base/json.h"
+#include "base/strings.h"
+
+namespace mlc {
+namespace {
+
+TEST(Half, EveryHalfSurvivesARoundTrip) {
+  for (uint32_t h = 0; h < 0x10000; ++h) {
+    float f = f16_to_f32(static_cast<uint16_t>(h));
+    if (std::isnan(f)) continue;
+    EXPECT_EQ(f32_to_f16(f), h);
+  }
+}
+
+TEST(Half, RoundsTiesToEven) {
+  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), f32_to_f16(1.0f));                    // tie down to even
+  EXPECT_EQ(f32_to_f16(1.0f + 3 * 0x1p-11f), f32_to_f16(1.0f) + 2);            // tie up to even
+  EXPECT_EQ(f32_to_f16(65520.0f), 0x7C00);
+  EXPECT_EQ(f32_to_f16(65519.0f), 0x7BFF);
+  EXPECT_EQ(f32_to_f16(0x1p-25f), 0);
+  EXPECT_EQ(f32_to_f16(std::nextafter(0x1p-25f, 1.0f)), 1);
+}
+
+TEST(BFloat16, RoundsTiesToEvenAndTruncatesTheHuge) {
+  EXPECT_EQ(f32_to_bf16(1.0f + 0x1p-8f), 0x3F80);
+  EXPECT_EQ(f32_to_bf16(1.0f + 3 * 0x1p-8f), 0x3F82);
+  EXPECT_EQ(f32_to_bf16(std::numeric_limits<float>::infinity()), 0x7F80);
+  EXPECT_EQ(f32_to_bf16(std::numeric_limits<float>::max()), 0x7F7F);
+}
+
+TEST(DTypeNames, BothSpellingsParse) {
+  for (DType t : {DType::kBool, DType::kI8, DType::kU32, DType::kF16, DType::kBF16, DType::kF8E5M2}) {
+    EXPECT_EQ(parse_dtype(long_name(t)), t);
+    EXPECT_EQ(parse_dtype(short_name(t)), t);
+  }
+  EXPECT_FALSE(parse_dtype("float17"));
+}
+
+TEST(Strings, NearestNameIsTheOneMeant) {
+  EXPECT_EQ(nearest_name("q4f16_l", {"q0f16", "q4f16_1", "q4f32_1"}), "q4f16_1");
+  EXPECT_EQ(nearest_name("xyzxyzxyz", {"llama", "gpt_neox"}), "");
+}
+
+TEST(Strings, Utf8) {
+  EXPECT_TRUE(is_valid_utf8("gr\xC3\xBC\xC3\x9F \xF0\x9F\x98\x80"));
+  EXPECT_FALSE(is_valid_utf8("\xC3"));
+  EXPECT_FALSE(is_valid_utf8("\xED\xA0\x80"));      // surrogate
+  EXPECT_FALSE(is_valid_utf8("\xC0\xAF"));          // overlong
+  EXPECT_FALSE(is_valid_utf8("\xF4\x90\x80\x80"));  // past U+10FFFF
+}
+
+TEST(JsonText, BadInputIsASentence) {
+  EXPECT_EQ(parse_json("{\"a\": ", "x.json").status().message(),
+            "x.json: not valid JSON; the file is damaged or truncated");
+  EXPECT_FALSE(parse_json(std::string(100000, '['), "x.json").is_ok());
+  Json json = parse_json(R"({"a": "b", "n": 3.0, "f": 0.5, "z": null})", "x.json").value();
+  EXPECT_EQ(get_int(json, "a", "x.json").status().message(),
+            "x.json: key 'a' has string \"b\", expected an integer");
+  EXPECT_EQ(get_int(json, "q", "x.json").status().message(), "x.json: key 'q' has nothing, expected an integer");
+  EXPECT_EQ(find_int(json, "n"), 3);
+  EXPECT_FALSE(find_int(json, "f"));
+  EXPECT_EQ(find(json, "z"), nullptr);
+}
+
+TEST(AtomicFiles, AppearOnlyWhenCommitted) {
+  std::string path = ::testing::TempDir() + "/atomic_file";
+  std::remove(path.c_str());
+  {
+    auto file = AtomicFile::create(path).value();
+    ASSERT_TRUE(file->write(std::as_bytes(std::span("abc", 3))).is_ok());
+  }
+  EXPECT_FALSE(file_exists(path));
+  ASSERT_TRUE(write_file(path, "hello").is_ok());
+  EXPECT_EQ(read_file(path).value(), "hello");
+  EXPECT_FALSE(read_file(path + "/no").is_ok());
+}
+
+}  // namespace
+}  // namespace mlc

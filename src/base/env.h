@@ -1,0 +1,24 @@
+// Every environment variable that mlc_llm reads, one function each, with its default. Nothing else calls getenv.
+#pragma once
+
+#include <string>
+
+namespace mlc::env {
+
+// Non-empty value of a variable, else `fallback`.
+std::string get(const char* name, const std::string& fallback = "");
+
+// MLC_LLM_HOME: root of the caches. Default: $XDG_CACHE_HOME/mlc_llm, else ~/.cache/mlc_llm.
+std::string home();
+// MLC_JIT_POLICY: ON (default: use the cache, else compile), OFF, REDO, READONLY.
+inline std::string jit_policy() { return get("MLC_JIT_POLICY", "ON"); }
+// MLC_TEMP_DIR: where temporary files go. Default: the system's.
+inline std::string temp_dir() { return get("MLC_TEMP_DIR", get("TMPDIR", "/tmp")); }
+// MLC_LOG: 0 quiet, 1 (default) notes, 2 details.
+inline std::string log_level() { return get("MLC_LOG", "1"); }
+// MLC_NUM_THREADS: threads of the CPU device. Default: the cores this process may use.
+inline std::string num_threads() { return get("MLC_NUM_THREADS"); }
+// MLC_CPU_FEATURES: comma list that hides the others (for tests of older CPUs), for example "avx2,fma,f16c".
+inline std::string cpu_features() { return get("MLC_CPU_FEATURES"); }
+
+}  // namespace mlc::env

@@ -1,0 +1,117 @@
+// JSON accessors that return errors instead of throwing.
+#include "base/json.h"
+
+#include <cmath>
+
+#include "base/file.h"
+#include "base/strings.h"
+
+namespace mlc {
+namespace {
+
+constexpr int kMaxDepth = 256;  // deeper nesting is refused before the recursive parser sees it
+
+// The deepest bracket nesting outside strings.
+int nesting_depth(std::string_view text) {
+  int depth = 0, deepest = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+std::string found(const Json* value) { return value ? std::string(value->type_name()) : "nothing"; }
+
+Status wrong(std::string_view key, const std::string& what, const Json* value, std::string_view expected) {
+  std::string seen = found(value);
+  if (value && value->is_primitive()) seen += " " + value->dump().substr(0, 40);
+  return Status::error(str(what, ": key '", key, "' has ", seen, ", expected ", expected));
+}
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, const std::string& what) {
+  if (nesting_depth(text) > kMaxDepth)
+    return Status::error(str(what, ": JSON nested deeper than ", kMaxDepth, " levels; the file is damaged or hostile"));
+  Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return Status::error(str(what, ": not valid JSON; the file is damaged or truncated"));
+  return json;
+}
+
+Result<Json> read_json_file(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string text, read_file(path));
+  return parse_json(text, path);
+}
+
+const Json* find(const Json& object, std::string_view key) {
+  if (!object.is_object()) return nullptr;
+  auto it = object.find(std::string(key));
+  return it == object.end() || it->is_null() ? nullptr : &*it;
+}
+
+std::optional<int64_t> find_int(const Json& object, std::string_view key) {
+  const Json* v = find(object, key);
+  if (!v) return std::nullopt;
+  if (v->is_number_unsigned() && v->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) return std::nullopt;
+  if (v->is_number_integer()) return v->get<int64_t>();
+  if (v->is_number_float()) {
+    double d = v->get<double>();
+    if (d == std::floor(d) && std::fabs(d) < 0x1p53) return static_cast<int64_t>(d);
+  }
+  return std::nullopt;
+}
+
+std::optional<double> find_number(const Json& object, std::string_view key) {
+  const Json* v = find(object, key);
+  return v && v->is_number() ? std::optional(v->get<double>()) : std::nullopt;
+}
+
+std::optional<bool> find_bool(const Json& object, std::string_view key) {
+  const Json* v = find(object, key);
+  return v && v->is_boolean() ? std::optional(v->get<bool>()) : std::nullopt;
+}
+
+std::optional<std::string> find_string(const Json& object, std::string_view key) {
+  const Json* v = find(object, key);
+  return v && v->is_string() ? std::optional(v->get<std::string>()) : std::nullopt;
+}
+
+Result<int64_t> get_int(const Json& object, std::string_view key, const std::string& what) {
+  if (auto v = find_int(object, key)) return *v;
+  return wrong(key, what, find(object, key), "an integer");
+}
+
+Result<double> get_number(const Json& object, std::string_view key, const std::string& what) {
+  if (auto v = find_number(object, key)) return *v;
+  return wrong(key, what, find(object, key), "a number");
+}
+
+Result<std::string> get_string(const Json& object, std::string_view key, const std::string& what) {
+  if (auto v = find_string(object, key)) return *v;
+  return wrong(key, what, find(object, key), "a string");
+}
+
+Result<const Json*> get_array(const Json& object, std::string_view key, const std::string& what) {
+  const Json* v = find(object, key);
+  if (v && v->is_array()) return v;
+  return wrong(key, what, v, "an array");
+}
+
+Result<const Json*> get_object(const Json& object, std::string_view key, const std::string& what) {
+  const Json* v = find(object, key);
+  if (v && v->is_object()) return v;
+  return wrong(key, what, v, "an object");
+}
+
+}  // namespace mlc

@@ -1,0 +1,36 @@
+// JSON through nlohmann's ordered_json (key order is kept: MLC's files have one), with accessors that cannot throw.
+#pragma once
+
+#define JSON_NOEXCEPTION 1
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace mlc {
+
+using Json = nlohmann::ordered_json;
+
+// `what` names the source in the message, usually a file path. Nesting deeper than 256 levels is refused.
+Result<Json> parse_json(std::string_view text, const std::string& what);
+Result<Json> read_json_file(const std::string& path);
+
+// Field of an object, or nullptr when absent, null, or `object` is not an object.
+const Json* find(const Json& object, std::string_view key);
+
+// Optional fields: nullopt when absent or null; the type is checked by the Result forms below.
+std::optional<int64_t> find_int(const Json& object, std::string_view key);
+std::optional<double> find_number(const Json& object, std::string_view key);
+std::optional<bool> find_bool(const Json& object, std::string_view key);
+std::optional<std::string> find_string(const Json& object, std::string_view key);
+
+// Required fields: an error names `what`, the key, what was found and what was expected.
+Result<int64_t> get_int(const Json& object, std::string_view key, const std::string& what);
+Result<double> get_number(const Json& object, std::string_view key, const std::string& what);
+Result<std::string> get_string(const Json& object, std::string_view key, const std::string& what);
+Result<const Json*> get_array(const Json& object, std::string_view key, const std::string& what);
+Result<const Json*> get_object(const Json& object, std::string_view key, const std::string& what);
+
+}  // namespace mlc
