@@ -1,0 +1,88 @@
+// Detects the host CPU and chooses the variants for a --host value.
+#include "base/target/target.h"
+
+#include <algorithm>
+
+#include "base/env.h"
+#include "base/strings.h"
+
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
+namespace mlc {
+namespace {
+
+std::vector<std::string> detect() {
+  std::vector<std::string> found;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+#define MLC_DETECT(name) \
+  if (__builtin_cpu_supports(name)) found.push_back(name)
+  MLC_DETECT("avx2");
+  MLC_DETECT("fma");
+  MLC_DETECT("avx512f");
+  MLC_DETECT("avx512bw");
+  MLC_DETECT("avx512dq");
+  MLC_DETECT("avx512vl");
+  MLC_DETECT("avx512cd");
+  MLC_DETECT("avx512vnni");
+#undef MLC_DETECT
+  if (__builtin_cpu_supports("f16c")) found.push_back("f16c");
+#elif defined(__aarch64__)
+  constexpr unsigned long kHwcapDotprod = 1ul << 20, kHwcap2I8mm = 1ul << 13;  // asm/hwcap.h: ASIMDDP, I8MM
+  if (getauxval(AT_HWCAP) & kHwcapDotprod) found.push_back("dotprod");
+  if (getauxval(AT_HWCAP2) & kHwcap2I8mm) found.push_back("i8mm");
+#endif
+  std::string allowed = env::cpu_features();
+  if (!allowed.empty()) {
+    std::vector<std::string> names = split(allowed, ',');
+    std::erase_if(found, [&](const std::string& f) { return std::find(names.begin(), names.end(), f) == names.end(); });
+  }
+  return found;
+}
+
+bool starts_with(const std::string& text, const std::string& prefix) { return text.rfind(prefix, 0) == 0; }
+
+}  // namespace
+
+const std::vector<std::string>& host_cpu_features() {
+  static const std::vector<std::string> features = detect();
+  return features;
+}
+
+std::string missing_cpu_feature(const std::vector<std::string>& required) {
+  const auto& have = host_cpu_features();
+  for (const std::string& feature : required)
+    if (std::find(have.begin(), have.end(), feature) == have.end()) return feature;
+  return "";
+}
+
+std::string host_architecture() {
+#if defined(__aarch64__)
+  return "aarch64";
+#else
+  return "x86_64";
+#endif
+}
+
+Result<std::vector<Target>> targets_for_host(const std::string& host) {
+  std::vector<Target> native = host_architecture() == "x86_64" ? x86_64_targets() : aarch64_targets();
+  if (host == "auto") {
+    for (const Target& t : native)
+      if (missing_cpu_feature(t.required).empty()) return std::vector<Target>{t};
+    internal_error("the generic variant requires nothing");
+  }
+  if (starts_with(host, "x86_64-") && host.find("linux") != std::string::npos) return x86_64_targets();
+  if (starts_with(host, "aarch64-") && host.find("linux") != std::string::npos) return aarch64_targets();
+  std::vector<std::string> names = {"auto", "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"};
+  for (auto& list : {x86_64_targets(), aarch64_targets()})
+    for (const Target& t : list) {
+      if (t.name == host) return std::vector<Target>{t};
+      names.push_back(t.name);
+    }
+  return Status::error(str("--host: unknown host '", host, "', expected one of ", join(names, ", "),
+                           did_you_mean(host, names)));
+}
+
+}  // namespace mlc

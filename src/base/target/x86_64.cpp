@@ -1,0 +1,41 @@
+// What x86-64 CPUs can do, as four levels.
+#include "base/target/target.h"
+
+namespace mlc {
+
+std::vector<Target> x86_64_targets() {
+  Target generic{.kind = "cpu",
+                 .name = "x86_64-generic",
+                 .triple = "x86_64-unknown-linux-gnu",
+                 .cpu = "x86-64",
+                 .vector_bytes = 16,
+                 .vector_registers = 16,
+                 .dot2_i16 = true};  // pmaddwd is SSE2
+
+  Target avx2 = generic;
+  avx2.name = "x86_64-avx2";
+  avx2.cpu = "x86-64-v3";
+  avx2.required = {"avx2", "fma", "f16c"};
+  avx2.vector_bytes = 32;
+  avx2.fma = avx2.f16_convert = avx2.dot2_u8s8 = true;
+
+  Target avx512 = avx2;
+  avx512.name = "x86_64-avx512";
+  avx512.cpu = "x86-64-v4";
+  // LLVM prefers 256-bit vectors for this CPU; our kernels say their width themselves.
+  avx512.features = "-prefer-256-bit";
+  avx512.required = {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"};
+  avx512.vector_bytes = 64;
+  avx512.vector_registers = 32;
+  avx512.masks = true;
+
+  Target vnni = avx512;
+  vnni.name = "x86_64-avx512vnni";
+  vnni.features = "-prefer-256-bit,+avx512vnni";
+  vnni.required.push_back("avx512vnni");
+  vnni.dot4_u8s8 = true;
+
+  return {vnni, avx512, avx2, generic};
+}
+
+}  // namespace mlc
