@@ -1,0 +1,41 @@
+// ModelConfig: what a checkpoint's config.json says, in MLC's terms (mlc-facts 4.3, 5.3).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+
+namespace mlc::frontend {
+
+struct ModelConfig {
+  std::string model_type;  // "llama", "gpt_neox": a name of models/
+  // The `model_config` object of mlc-chat-config.json: all fields of the family's config class, in its order, resolved.
+  Json fields;
+
+  int64_t get_int(const std::string& key) const;   // internal error when absent: parse_config filled every field
+  double get_double(const std::string& key) const;
+  bool get_bool(const std::string& key) const;
+};
+
+// Values that flags set over the inferred ones (gen_config, compile --overrides); absent = inferred.
+struct ConfigOverrides {
+  std::optional<int64_t> context_window_size, sliding_window_size, prefill_chunk_size, attention_sink_size,
+      tensor_parallel_shards, pipeline_parallel_stages, max_batch_size;
+  std::optional<bool> disaggregation;
+};
+
+// From a Hugging Face config.json. `model_type_flag` is --model-type ("auto" = by the file). `what` names the file.
+// Errors: unknown model_type (nearest named), missing or absurd numbers (zero, negative, > 2^31, heads not dividing, ...).
+Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag, const std::string& what);
+
+// From mlc-chat-config.json: the nested `model_config` with the top-level keys laid over it (mlc-facts 1.3).
+Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_type_flag, const std::string& what);
+
+Status apply_overrides(ModelConfig& config, const ConfigOverrides& overrides);
+
+// The model types we can build, sorted.
+std::vector<std::string> model_types();
+
+}  // namespace mlc::frontend

@@ -1,0 +1,56 @@
+// The two things a model definition yields: the parameters it needs from a checkpoint, and its graph.
+//
+// Both come from the same code: a model file builds its graph through layers/, each layer declares the parameters it
+// reads together with the checkpoint tensors they come from.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "formats/quant/scheme.h"
+#include "frontend/config.h"
+#include "graph/ir.h"
+
+namespace mlc::frontend {
+
+// One MLC parameter before quantization, and how it is made from checkpoint tensors.
+struct Parameter {
+  enum class Transform : uint8_t {
+    kConcatRows,   // sources concatenated along axis 0 (one source: as it is)
+    kSplitHeadQkv, // gpt_neox: [heads, 3, head_dim, ...] -> [3, heads, head_dim, ...] (mlc-facts 5.4)
+  };
+  std::string name;              // "model.layers.0.self_attn.qkv_proj.weight"
+  std::vector<int64_t> shape;    // [out, in] for linears, [vocab, hidden] for embeddings, [n] for vectors
+  WeightRole role = WeightRole::kOther;
+  bool quantizable = true;
+  bool force_f32 = false;        // stored float32 under every scheme (mlc-facts 5.4)
+  std::vector<std::string> sources;  // Hugging Face tensor names
+  Transform transform = Transform::kConcatRows;
+  int64_t heads = 0;             // kSplitHeadQkv
+};
+
+struct BuiltModel {
+  std::unique_ptr<graph::Module> module;
+  std::vector<Parameter> parameters;       // in the order the model declares them
+  std::vector<std::string> unused_sources; // checkpoint tensors known to be unneeded ("rotary_emb.inv_freq"); suffix match
+};
+
+// How the graph is to be built.
+struct BuildOptions {
+  DType kv_dtype = DType::kF32;
+};
+
+// All functions of mlc-facts 5.2 for this model over a paged KV cache named "kv", parameters in `scheme`.
+// Function arguments and their meaning are listed in frontend/functions.h. Throws UserError.
+BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, const BuildOptions& options = {});
+
+// How positions turn into rotation factors: host code in the runtime computes them in f64 (mlc-facts 5.6).
+struct RopeSpec {
+  std::string kind = "none";  // "none" (no rotation), "default", "llama3", ...
+  int64_t rotary_dim = 0;
+  double theta = 10000;
+  Json scaling;               // the parameters of the kind, or null
+};
+RopeSpec rope_spec(const ModelConfig& config);
+
+}  // namespace mlc::frontend

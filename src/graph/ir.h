@@ -1,0 +1,138 @@
+// The graph IR: a model as functions over tensors, in SSA form, with named symbolic dimensions.
+//
+// Semantics (what every pass and device must keep):
+//   * A value is written once. Nodes run in list order; only `state` ops (kv_append, attention, copy_pages, ...) have
+//     effects, and those happen in list order.
+//   * Arithmetic is real arithmetic rounded to the value's dtype; an f32 result may differ between devices by rounding
+//     order within the bound of tests/ops. NaN in, NaN out; no op hides one. Integer values are exact.
+//   * The reference meaning of each op is its `interpret` function (graph/ops/): f32 values, f64 accumulation.
+//   * A parameter's type is its scheme and physical layout; ops read it as the real matrix it stands for.
+//
+// Text form (print.h, parse.h), one statement a line; round-trips:
+//   module @llama {
+//     param @model.norm.weight : f32[576]
+//     param @model.layers.0.mlp.down_proj.weight : q4g32.f16@packed[576, 1536]
+//     state $kv : kv_cache {layers = 30, kv_heads = 3, head_dim = 64, dtype = f16}
+//     func @decode(%x: f32[rows, 576], %positions: i32[rows]) {
+//       %0: f32[rows, 576] = rms_norm(%x, @model.norm.weight) {eps = 1e-05}
+//       %1: f32[rows, 1536] = matmul(%0, @w) epilogue(bias(@b), silu, mul(%u), add(%r))
+//       return %1
+//     }
+//   }
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/dim.h"
+#include "base/dtype.h"
+#include "formats/quant/scheme.h"
+
+namespace mlc::graph {
+
+using Shape = std::vector<Dim>;
+
+struct TensorType {
+  enum class Kind : uint8_t {
+    kPlain,         // elements of format.dtype
+    kGroup,         // a group-quantized parameter [N, K] (or [K] never)
+    kQ8Activation,  // q8g32: per group of 32 along the last axis: 32 i8 codes, one f32 scale, one i32 sum of codes
+  };
+  Kind kind = Kind::kPlain;
+  WeightFormat format;  // kPlain: format.dtype is the element type
+  // Physical layout of a parameter: "packed" (the bytes of the file) or the name of a repacked form, chosen by the
+  // choose_layouts pass (formats/quant names them). Activations: always "packed".
+  std::string layout = "packed";
+  Shape shape;
+
+  static TensorType plain(DType dtype, Shape shape) {
+    return {Kind::kPlain, WeightFormat::plain(dtype), "packed", std::move(shape)};
+  }
+  DType dtype() const { return format.dtype; }
+  std::string text() const;  // "f32[rows, 576]", "q4g32.f16@tile8[576, 1536]", "q8g32[rows, 576]"
+  friend bool operator==(const TensorType&, const TensorType&) = default;
+};
+
+// An op's constants: head counts, eps, layer index, ...
+using Attribute = std::variant<bool, int64_t, double, std::string>;
+using Attributes = std::map<std::string, Attribute>;
+
+struct Node;
+
+struct Value {
+  enum class Kind : uint8_t { kParameter, kArgument, kResult };
+  Kind kind = Kind::kResult;
+  std::string name;         // "model.norm.weight", "x", "0": unique in its function (parameters: in the module)
+  TensorType type;
+  Node* producer = nullptr;  // kResult only
+};
+
+// One step applied, in f32, to each element of a matmul's result before it is stored.
+struct EpilogueStep {
+  enum class Kind : uint8_t {
+    kBias,        // + operand[n], operand [N]
+    kActivation,  // function(x)
+    kMul,         // * operand[row, n]
+    kAdd,         // + operand[row, n]
+    kGated,       // rows of the weight are [gate; up]: result[n] = function(x[n]) * x[n + N/2]; halves the columns
+  };
+  Kind kind;
+  Value* operand = nullptr;
+  std::string function;  // "silu", "gelu" (erf), "gelu_tanh", "relu"
+};
+
+struct Node {
+  std::string op;               // a name of ops/registry.h
+  std::vector<Value*> inputs;
+  std::string state;            // name of the module's state it reads or writes, or ""
+  Attributes attributes;
+  std::vector<EpilogueStep> epilogue;
+  std::vector<Value*> outputs;  // owned by the function
+
+  int64_t get_int(const std::string& name) const;     // internal error when absent
+  double get_double(const std::string& name) const;
+  std::string get_string(const std::string& name) const;
+  int64_t get_int_or(const std::string& name, int64_t fallback) const;
+};
+
+// A paged key/value cache: `layers` x pages of `page_size` tokens; one page of one layer holds
+// K [kv_heads][page_size][head_dim], then V likewise, in `dtype`. A page id means the same page in every layer.
+struct KvCache {
+  std::string name;
+  int64_t layers = 0, kv_heads = 0, head_dim = 0, page_size = 16;
+  DType dtype = DType::kF32;
+  int64_t page_elements() const { return 2 * kv_heads * page_size * head_dim; }  // of one layer
+};
+
+struct Function {
+  std::string name;
+  std::vector<Value*> arguments;
+  std::vector<std::unique_ptr<Node>> nodes;
+  std::vector<Value*> results;
+  std::vector<std::unique_ptr<Value>> values;  // owns arguments and node outputs
+  // Guard: this body serves rows in [min_rows, max_rows]; 0 means unbounded. Set by the specialize_rows pass.
+  int64_t min_rows = 0, max_rows = 0;
+
+  Value* add_argument(std::string name, TensorType type);
+  Value* add_value(TensorType type, Node* producer);  // named with the next free number
+};
+
+struct Module {
+  std::string name;  // model type
+  std::vector<std::unique_ptr<Value>> parameters;
+  std::vector<KvCache> states;
+  std::vector<std::unique_ptr<Function>> functions;
+
+  Value* find_parameter(const std::string& name) const;  // nullptr when absent
+  Function* find_function(const std::string& name) const;
+  const KvCache* find_state(const std::string& name) const;
+};
+
+// Deep copy of a function inside its module (parameters are shared).
+std::unique_ptr<Function> clone(const Function& function);
+
+}  // namespace mlc::graph

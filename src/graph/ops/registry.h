@@ -1,0 +1,51 @@
+// The table of graph ops: for each, its arity, its shape rule and its reference meaning. An op is one row, defined in the
+// file of its family (ops/elementwise.cpp, ops/matmul.cpp, ops/norm.cpp, ops/rope.cpp, ops/attention.cpp, ...).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "graph/ir.h"
+
+namespace mlc::graph {
+
+// A tensor on the host while interpreting: plain values as f64/i64-free simple storage. `floats` for float dtypes
+// (dequantized parameters included), `ints` for integer dtypes; shape is concrete, C order.
+struct HostTensor {
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  std::vector<float> floats;
+  std::vector<int32_t> ints;
+  int64_t elements() const;
+};
+
+// The contents of a KvCache while interpreting: [layer][page][page_elements] values, rounded to the cache's dtype.
+struct HostState {
+  KvCache cache;
+  int64_t pages = 0;
+  std::vector<float> values;
+};
+
+struct InterpretContext {
+  std::map<std::string, HostState>& states;
+};
+
+struct OpInfo {
+  std::string name;
+  int min_inputs = 0, max_inputs = 0;
+  bool has_state = false;
+  std::vector<std::string> required_attributes;
+  // Types of the outputs, or throws std::invalid_argument with what is wrong ("operand 1 has 3 columns, expected 4").
+  std::function<std::vector<TensorType>(const Node&, const Module&)> infer;
+  // inputs in node order (epilogue handled by matmul itself through `epilogue` operand values); returns the outputs.
+  std::function<std::vector<HostTensor>(const Node&, const std::vector<const HostTensor*>& inputs,
+                                        const std::vector<const HostTensor*>& epilogue, InterpretContext&)> interpret;
+};
+
+// nullptr when unknown.
+const OpInfo* find_op(const std::string& name);
+std::vector<std::string> op_names();
+
+}  // namespace mlc::graph
