@@ -1,0 +1,107 @@
+// One view over every kind of source checkpoint: safetensors, PyTorch .bin and GGUF, in one file or several.
+//
+// open() maps the files and checks all their headers; read() gives one tensor's bytes, straight from the mapping where it
+// can; release() then lets the pages go, so that streaming through a checkpoint takes the memory of one tensor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "formats/gguf.h"
+#include "formats/gguf_names.h"
+#include "formats/torch_zip.h"
+
+namespace mlc {
+
+enum class SourceFormat { kAuto, kSafetensors, kTorch, kGguf };
+
+// "auto", "huggingface-torch", "huggingface-safetensor", "awq" (as auto: the file's name decides), "gguf".
+Result<SourceFormat> parse_source_format(std::string_view flag_value);
+
+struct SourceTensor {
+  std::string name;            // Hugging Face's; names of GGUF files are translated (gguf_names.h)
+  DType dtype;                 // of the bytes that read() gives
+  std::vector<int64_t> shape;  // outermost first
+  int64_t byte_size;           // product(shape) * size_of(dtype)
+  int file;                    // index into files()
+  std::string stored_name;     // in the file
+  std::string stored_type;     // the file's own word: "BF16", "Q4_0", "bfloat16"
+};
+
+// A tensor of a GGUF file as its blocks. Row r of the tensor (the last dimension is the row) lies at
+// bytes[stored_row(r) * row_bytes]: converters to GGUF move rows of some weights, and read() moves them back.
+struct GgufBlocks {
+  GgufType type;
+  std::span<const std::byte> bytes;
+  int64_t rows, row_bytes;
+  RowOrder order;
+  int64_t stored_row(int64_t row) const { return order.stored_row(row, rows); }
+};
+
+class Checkpoint {
+ public:
+  // `path`: a folder, or one file: *.safetensors, *.bin / *.pt / *.pth, *.index.json, *.gguf. In a folder the first that
+  // exists wins: pytorch_model.bin.index.json, pytorch_model.bin, model.safetensors.index.json, model.safetensors, the
+  // only *.gguf. A format other than kAuto leaves out the other kinds. Errors name the file and what was expected.
+  static Result<std::unique_ptr<Checkpoint>> open(const std::string& path, SourceFormat format = SourceFormat::kAuto);
+
+  SourceFormat format() const { return format_; }
+  const std::vector<std::string>& files() const { return paths_; }
+  // In arrival order (mlc-facts 2.4): files in order of first appearance in weight_map, in each the weight_map's order;
+  // one safetensors or GGUF file: by offset; one .bin: order of its dictionary. Names are unique.
+  const std::vector<SourceTensor>& tensors() const { return tensors_; }
+  // Index into tensors(), or -1.
+  int find(std::string_view name) const;
+
+  // The tensor's bytes: little-endian, C order, of tensors()[index].dtype. A view into the mapping where the file stores
+  // just that; else `buffer` is resized and filled: GGUF blocks as f32, .bin bfloat16 as f32 (as the original loads it),
+  // strided views made contiguous, moved rows moved back. The view is aligned to one byte only. Valid until `buffer`
+  // changes or the checkpoint dies. Threads may read at once, each with its own buffer.
+  std::span<const std::byte> read(int index, std::vector<std::byte>& buffer) const;
+  // Rows [row_begin, row_end) of the first dimension only; as read().
+  std::span<const std::byte> read_rows(int index, int64_t row_begin, int64_t row_end, std::vector<std::byte>& buffer) const;
+  // The tensor's pages will not be needed again soon.
+  void release(int index) const;
+
+  // GGUF only: the blocks as stored. nullopt for other formats.
+  std::optional<GgufBlocks> blocks(int index) const;
+  // GGUF only: the file's metadata (gguf_names.h makes config.json and the tokenizer from it). nullptr for other formats.
+  const Gguf* gguf() const { return format_ == SourceFormat::kGguf ? &gguf_ : nullptr; }
+
+ private:
+  // Where the bytes of a tensor lie and how they become what read() gives.
+  struct Place {
+    uint64_t offset = 0, size = 0;                  // in the file, as stored
+    std::optional<GgufType> gguf_type;
+    RowOrder order;                                 // GGUF
+    DType stored_dtype = DType::kF32;               // not GGUF
+    std::vector<int64_t> strides;                   // .bin, in elements from offset; empty = contiguous
+  };
+
+  Status add_file(const std::string& path);
+  Status add_tensor(SourceTensor tensor, Place place);
+  Status open_index(const std::string& path);
+  Status open_safetensors(const std::string& path, const std::vector<std::string>* wanted);
+  Status open_torch(const std::string& path, const std::vector<std::string>* wanted);
+  Status open_gguf(const std::string& path);
+
+  SourceFormat format_ = SourceFormat::kAuto;
+  std::vector<std::string> paths_;
+  std::vector<std::shared_ptr<const MappedFile>> maps_;
+  std::vector<SourceTensor> tensors_;
+  std::vector<Place> places_;
+  std::unordered_map<std::string, int> index_;
+  Gguf gguf_;
+};
+
+}  // namespace mlc
