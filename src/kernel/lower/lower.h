@@ -1,0 +1,47 @@
+// Lowers one graph node to one kernel for a target: the door from graph to kernel. One file per op family beside this.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/target/target.h"
+#include "graph/ir.h"
+#include "kernel/ir.h"
+
+namespace mlc::kernel {
+
+// Where a kernel finds an operand whose columns are a slice of a wider value: element (r, c) of the operand is
+// base[r * row_stride + column_offset + c].
+struct View {
+  int64_t row_stride = 0;
+  int64_t column_offset = 0;
+};
+
+struct LowerOptions {
+  const Target* target = nullptr;
+  // The body's guard: the kernel may assume min_rows <= rows <= max_rows (0 = unbounded).
+  int64_t min_rows = 0, max_rows = 0;
+  std::vector<View> input_views;  // one per node input (2-D activations); row_stride 0 = dense
+};
+
+// A kernel and how a call binds to it. Buffers in order: node inputs, epilogue operands, state (if any), outputs.
+// `Function::dims` are dimension names that the caller must provide: symbols of the node's shapes (rows, batch, pages).
+struct LoweredKernel {
+  Function function;
+};
+
+// Throws UserError when no lowering exists for the op on this target.
+LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, const LowerOptions& options);
+
+// The kernel that turns a parameter's packed bytes (as in the file: buffers of q_weight and q_scale, or the plain tensor)
+// into its physical layout: inputs, then one output of u8. nullopt when the layout is "packed" and plain.
+std::optional<Function> lower_preproc(const graph::TensorType& parameter, const Target& target);
+
+// Bytes of a parameter in its physical layout.
+int64_t layout_bytes(const graph::TensorType& parameter);
+
+// Two nodes with equal keys lower to the same kernel: op, types, layouts, attributes that matter, views, guard, target.
+std::string kernel_key(const graph::Node& node, const graph::Module& module, const LowerOptions& options);
+
+}  // namespace mlc::kernel
