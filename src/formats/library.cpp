@@ -1,0 +1,71 @@
+// Seals and checks model library files.
+#include "formats/library.h"
+
+#include <cstring>
+
+#include "base/strings.h"
+
+namespace mlc {
+
+uint64_t checksum64(std::string_view bytes) {
+  constexpr uint64_t kPrime = 0x100000001B3;
+  uint64_t hash = 0xCBF29CE484222325;
+  size_t whole = bytes.size() / 8 * 8;
+  for (size_t i = 0; i < whole; i += 8) {
+    uint64_t word;
+    std::memcpy(&word, bytes.data() + i, 8);
+    hash = (hash ^ word) * kPrime;
+    hash ^= hash >> 29;  // FNV alone never moves high bits down
+  }
+  uint64_t tail = 0;
+  std::memcpy(&tail, bytes.data() + whole, bytes.size() - whole);
+  hash = (hash ^ tail) * kPrime;
+  hash = (hash ^ bytes.size()) * kPrime;
+  return hash ^ (hash >> 32);
+}
+
+std::string seal_library(std::string object, std::string_view manifest) {
+  LibraryTrailer trailer{.object_bytes = object.size(),
+                         .manifest_bytes = manifest.size(),
+                         .checksum = 0,
+                         .abi_version = kLibraryAbiVersion,
+                         .reserved = 0,
+                         .reserved2 = 0,
+                         .magic = {}};
+  std::memcpy(trailer.magic, kTrailerMagic, sizeof trailer.magic);
+  object += manifest;
+  trailer.checksum = checksum64(object);
+  object.append(reinterpret_cast<const char*>(&trailer), sizeof trailer);
+  return object;
+}
+
+Result<Json> check_library_bytes(std::string_view bytes, const std::string& what) {
+  LibraryTrailer trailer;
+  bool has_trailer = bytes.size() >= sizeof trailer;
+  if (has_trailer) {
+    std::memcpy(&trailer, bytes.data() + bytes.size() - sizeof trailer, sizeof trailer);
+    has_trailer = std::memcmp(trailer.magic, kTrailerMagic, sizeof trailer.magic) == 0;
+  }
+  if (!has_trailer)
+    return Status::error(what + ": not a model library of mlc_llm, or cut short; expected a file written by `mlc_llm "
+                                "compile` (libraries of the TVM-based mlc-llm cannot be loaded), compile the model again");
+  if (trailer.abi_version != kLibraryAbiVersion)
+    return Status::error(str(what, ": library ABI version ", trailer.abi_version, ", this mlc_llm reads version ",
+                             kLibraryAbiVersion, "; compile the model again with this mlc_llm"));
+  uint64_t payload = bytes.size() - sizeof trailer;
+  if (trailer.object_bytes > payload || trailer.manifest_bytes != payload - trailer.object_bytes)
+    return Status::error(str(what, ": damaged library: ", payload, " bytes where its trailer says ",
+                             trailer.object_bytes + trailer.manifest_bytes, "; compile the model again"));
+  if (checksum64(bytes.substr(0, payload)) != trailer.checksum)
+    return Status::error(what + ": damaged library: its checksum does not match; compile the model again");
+  return parse_json(bytes.substr(trailer.object_bytes, trailer.manifest_bytes), what);
+}
+
+Result<LibraryDescription> describe_library(const std::string& path) {
+  ASSIGN_OR_RETURN(auto file, MappedFile::open(path));
+  std::string_view bytes(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
+  ASSIGN_OR_RETURN(Json manifest, check_library_bytes(bytes, path));
+  return LibraryDescription{file, std::move(manifest)};
+}
+
+}  // namespace mlc

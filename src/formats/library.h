@@ -1,0 +1,89 @@
+// The model library: the C struct behind its one exported symbol, and the trailer that lets a reader check and describe
+// a library file before any of it is loaded. Versioned: fields are never reordered or removed; a reader refuses an ABI
+// version it does not know in one sentence.
+//
+// File (shared objects):
+//   1. the platform's shared object (ELF, Mach-O, PE), exporting `mlc_model_library`
+//   2. the manifest again, JSON text, so that it can be read without loading code
+//   3. LibraryTrailer, the last 48 bytes
+// Loading: read the trailer, check sizes and checksum, read the manifest, then load the object and compare its struct.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/status.h"
+
+namespace mlc {
+
+inline constexpr uint32_t kLibraryAbiVersion = 1;
+inline constexpr char kLibraryMagic[8] = {'M', 'L', 'C', 'M', 'O', 'D', 'E', 'L'};
+inline constexpr char kTrailerMagic[8] = {'M', 'L', 'C', 'T', 'R', 'A', 'I', 'L'};
+inline constexpr const char* kLibrarySymbol = "mlc_model_library";
+
+// A CPU kernel (kernel/ir.h, Function). Buffers and dims in the kernel's order; runs tiles [tile_begin, tile_end);
+// `scratch` is this thread's own memory of the call's scratch_bytes, aligned to 64.
+using CpuKernel = void (*)(void* const* buffers, const int64_t* dims, int64_t tile_begin, int64_t tile_end,
+                           void* scratch);
+
+extern "C" {
+
+// One set of kernels with its plan. 48 bytes on 64-bit machines.
+struct MlcLibraryVariant {
+  const char* header;        // JSON: {"name", "kind", "requires": [...]}
+  uint64_t header_bytes;
+  const char* plan;          // formats/plan.h
+  uint64_t plan_bytes;
+  const void* const* kernels;  // CPU: CpuKernel pointers in plan order
+  uint64_t kernel_count;
+};
+
+// What `mlc_model_library` points to. 48 bytes on 64-bit machines.
+struct MlcModelLibrary {
+  char magic[8];               // kLibraryMagic
+  uint32_t abi_version;        // kLibraryAbiVersion
+  uint32_t variant_count;
+  const char* manifest;        // JSON, mlc-facts 7.2 and more
+  uint64_t manifest_bytes;
+  const MlcLibraryVariant* variants;
+  uint64_t reserved;           // 0
+};
+
+// The last bytes of the file, little-endian.
+struct LibraryTrailer {
+  uint64_t object_bytes;       // length of part 1
+  uint64_t manifest_bytes;     // length of part 2
+  uint64_t checksum;           // checksum64 of parts 1 and 2
+  uint32_t abi_version;
+  uint32_t reserved;           // 0
+  uint64_t reserved2;          // 0
+  char magic[8];               // kTrailerMagic
+};
+}
+static_assert(sizeof(MlcLibraryVariant) == 48 && sizeof(MlcModelLibrary) == 48 && sizeof(LibraryTrailer) == 48);
+
+// FNV-1a over little-endian 64-bit words, the tail padded with zeros, the length mixed in last. Guards against damage,
+// not against an attacker: a library is code and is trusted like a program.
+uint64_t checksum64(std::string_view bytes);
+
+// object + manifest + trailer.
+std::string seal_library(std::string object, std::string_view manifest);
+
+struct LibraryDescription {
+  std::shared_ptr<const MappedFile> file;
+  Json manifest;
+};
+
+// Reads a library file without loading its code. Errors: not a model library, truncated, damaged (checksum), other ABI
+// version; each names the file and what to do.
+Result<LibraryDescription> describe_library(const std::string& path);
+// The same over bytes, for tests and fuzzing; returns the manifest.
+Result<Json> check_library_bytes(std::string_view bytes, const std::string& what);
+
+}  // namespace mlc

@@ -1,0 +1,63 @@
+// Tests of plans and library trailers: round trips, and that no damage goes unnoticed.
+#include "formats/library.h"
+
+#include <gtest/gtest.h>
+
+#include "formats/plan.h"
+
+namespace mlc {
+namespace {
+
+Plan small_plan() {
+  Plan plan;
+  plan.kernels = {"matmul", "repack"};
+  plan.weights.push_back({"w", {"w.q_weight", "w.q_scale"}, {"uint32", "float16"}, {{8, 4}, {8, 1}}, 160, 1, 2});
+  plan.states.push_back({"kv", 2, 3, 64, 16, DType::kF16});
+  Dim rows = Dim::symbol("rows");
+  ExprId zero = plan.add_expression(0), n = plan.add_expression(rows), tiles = plan.add_expression(ceildiv(rows, 4));
+  PlanFunction f;
+  f.name = "decode";
+  f.arguments = {{"x", DType::kF32, {n, tiles}}};
+  f.results = {{"y", DType::kF32, {n}}};
+  PlanCall call{.kernel = 0, .dims = {n}, .tiles = tiles, .scratch_bytes = 64};
+  call.buffers = {{PlanBuffer::Space::kArgument, 0, zero}, {PlanBuffer::Space::kWeight, 0, zero}};
+  f.bodies = {{0, 0, zero, {call}}};
+  plan.functions = {f};
+  return plan;
+}
+
+TEST(Plans, RoundTrip) {
+  std::string bytes = encode_plan(small_plan());
+  Plan plan = decode_plan(bytes, "x.so").value();
+  EXPECT_EQ(encode_plan(plan), bytes);
+  EXPECT_EQ(plan.expressions[2].text(), "ceildiv(rows, 4)");
+  EXPECT_NE(plan_text(plan).find("matmul(x+0, w+0)"), std::string::npos);
+}
+
+TEST(Plans, EveryTruncationAndEveryFlippedBitIsRefusedOrDecodes) {
+  std::string bytes = encode_plan(small_plan());
+  for (size_t n = 0; n < bytes.size(); ++n) EXPECT_FALSE(decode_plan(bytes.substr(0, n), "x.so").is_ok()) << n;
+  for (size_t i = 0; i < bytes.size(); ++i)
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string damaged = bytes;
+      damaged[i] = static_cast<char>(damaged[i] ^ (1 << bit));
+      auto plan = decode_plan(damaged, "x.so");
+      if (plan.is_ok()) plan_text(*plan);  // must be safe to walk
+    }
+}
+
+TEST(Libraries, DamageIsASentence) {
+  std::string sealed = seal_library("object bytes", R"({"model_type": "llama"})");
+  EXPECT_EQ(check_library_bytes(sealed, "x.so").value()["model_type"], "llama");
+  for (size_t i = 0; i < sealed.size(); ++i) {
+    if (i >= sealed.size() - 20 && i < sealed.size() - 8) continue;  // reserved fields are not read
+    std::string damaged = sealed;
+    damaged[i] ^= 1;
+    EXPECT_FALSE(check_library_bytes(damaged, "x.so").is_ok()) << i;
+  }
+  EXPECT_FALSE(check_library_bytes(sealed.substr(0, sealed.size() - 1), "x.so").is_ok());
+  EXPECT_FALSE(check_library_bytes("", "x.so").is_ok());
+}
+
+}  // namespace
+}  // namespace mlc

@@ -1,0 +1,343 @@
+// Encodes and decodes plans.
+#include "formats/plan.h"
+
+#include <cstring>
+
+#include "base/strings.h"
+
+namespace mlc {
+namespace {
+
+constexpr std::string_view kMagic = "MLCPLAN1";
+
+class Writer {
+ public:
+  template <typename T>
+  void put(T value) {
+    out_.append(reinterpret_cast<const char*>(&value), sizeof value);  // little-endian hosts only (checked below)
+  }
+  void text(const std::string& s) {
+    put(static_cast<uint32_t>(s.size()));
+    out_ += s;
+  }
+  template <typename T, typename F>
+  void list(const std::vector<T>& items, F&& write) {
+    put(static_cast<uint32_t>(items.size()));
+    for (const T& item : items) write(item);
+  }
+  std::string take() { return std::move(out_); }
+  void raw(std::string_view bytes) { out_ += bytes; }
+
+ private:
+  std::string out_;
+};
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+
+// Reads with a sticky failure: after the first bad read everything is zero and ok() is false.
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
+  bool ok() const { return ok_; }
+  bool done() const { return ok_ && bytes_.empty(); }
+  void fail() { ok_ = false; }
+
+  template <typename T>
+  T get() {
+    T value{};
+    if (!ok_ || bytes_.size() < sizeof value) {
+      ok_ = false;
+      return value;
+    }
+    std::memcpy(&value, bytes_.data(), sizeof value);
+    bytes_.remove_prefix(sizeof value);
+    return value;
+  }
+  std::string text() {
+    uint32_t n = get<uint32_t>();
+    if (!ok_ || n > bytes_.size()) {
+      ok_ = false;
+      return {};
+    }
+    std::string s(bytes_.substr(0, n));
+    bytes_.remove_prefix(n);
+    return s;
+  }
+  // Every item takes at least one byte, so a count larger than what is left is a lie.
+  template <typename T, typename F>
+  std::vector<T> list(F&& read) {
+    uint32_t n = get<uint32_t>();
+    std::vector<T> items;
+    if (!ok_ || n > bytes_.size()) {
+      ok_ = false;
+      return items;
+    }
+    for (uint32_t i = 0; i < n && ok_; ++i) items.push_back(read());
+    return items;
+  }
+  // An enum value not past `last`.
+  template <typename E>
+  E get_enum(E last) {
+    auto v = get<uint8_t>();
+    if (v > static_cast<uint8_t>(last)) ok_ = false;
+    return ok_ ? static_cast<E>(v) : E{};
+  }
+  uint32_t index(size_t limit) {
+    uint32_t v = get<uint32_t>();
+    if (v >= limit) ok_ = false;
+    return ok_ ? v : 0;
+  }
+  bool take_magic(std::string_view magic) {
+    if (bytes_.substr(0, magic.size()) != magic) ok_ = false;
+    else bytes_.remove_prefix(magic.size());
+    return ok_;
+  }
+
+ private:
+  std::string_view bytes_;
+  bool ok_ = true;
+};
+
+void write_expression(Writer& w, const Dim& d, const std::vector<std::string>& symbols) {
+  struct Token {
+    DimOp op;
+    int64_t operand;
+  };
+  std::vector<Token> tokens;
+  auto visit = [&](auto&& self, const Dim& e) -> void {
+    if (e.is_const()) {
+      tokens.push_back({DimOp::kConst, e.constant()});
+    } else if (e.op() == DimOp::kSymbol) {
+      for (size_t i = 0; i < symbols.size(); ++i)
+        if (symbols[i] == e.name()) return tokens.push_back({DimOp::kSymbol, static_cast<int64_t>(i)});
+      internal_error("a symbol of an expression is missing from the plan");
+    } else {
+      self(self, e.lhs());
+      self(self, e.rhs());
+      tokens.push_back({e.op(), 0});
+    }
+  };
+  visit(visit, d);
+  w.list(tokens, [&](const Token& t) {
+    w.put(static_cast<uint8_t>(t.op));
+    w.put(t.operand);
+  });
+}
+
+Dim read_expression(Reader& r, const std::vector<std::string>& symbols) {
+  constexpr size_t kMaxTokens = 256;  // ours have fewer than 30
+  std::vector<Dim> stack;
+  uint32_t n = r.get<uint32_t>();
+  if (n == 0 || n > kMaxTokens) r.fail();
+  for (uint32_t i = 0; i < n && r.ok(); ++i) {
+    DimOp op = r.get_enum(DimOp::kMax);
+    int64_t operand = r.get<int64_t>();
+    if (!r.ok()) break;
+    if (op == DimOp::kConst) {
+      stack.emplace_back(operand);
+    } else if (op == DimOp::kSymbol) {
+      if (operand < 0 || static_cast<size_t>(operand) >= symbols.size()) r.fail();
+      else stack.push_back(Dim::symbol(symbols[static_cast<size_t>(operand)]));
+    } else if (stack.size() < 2) {
+      r.fail();
+    } else {
+      Dim b = stack.back();
+      stack.pop_back();
+      stack.back() = Dim::binary(op, stack.back(), b);
+    }
+  }
+  if (stack.size() != 1) r.fail();
+  return r.ok() ? stack.back() : Dim(0);
+}
+
+void write_tensor(Writer& w, const PlanTensor& t) {
+  w.text(t.name);
+  w.put(static_cast<uint8_t>(t.dtype));
+  w.list(t.shape, [&](ExprId e) { w.put(e); });
+}
+
+PlanTensor read_tensor(Reader& r, const Plan& plan) {
+  PlanTensor t;
+  t.name = r.text();
+  t.dtype = r.get_enum(DType::kF8E5M2);
+  t.shape = r.list<ExprId>([&] { return r.index(plan.expressions.size()); });
+  return t;
+}
+
+void write_weight(Writer& w, const PlanWeight& p) {
+  w.text(p.name);
+  w.list(p.sources, [&](const std::string& s) { w.text(s); });
+  w.list(p.source_dtypes, [&](const std::string& s) { w.text(s); });
+  w.list(p.source_shapes, [&](const std::vector<int64_t>& s) { w.list(s, [&](int64_t d) { w.put(d); }); });
+  w.put(p.bytes);
+  w.put(p.preproc_kernel);
+  w.put(p.preproc_tiles);
+}
+
+PlanWeight read_weight(Reader& r, const Plan& plan) {
+  PlanWeight p;
+  p.name = r.text();
+  p.sources = r.list<std::string>([&] { return r.text(); });
+  p.source_dtypes = r.list<std::string>([&] { return r.text(); });
+  p.source_shapes = r.list<std::vector<int64_t>>([&] { return r.list<int64_t>([&] { return r.get<int64_t>(); }); });
+  p.bytes = r.get<int64_t>();
+  p.preproc_kernel = r.get<int32_t>();
+  p.preproc_tiles = r.get<int64_t>();
+  size_t n = p.sources.size();
+  if (n < 1 || n > 2 || p.source_dtypes.size() != n || p.source_shapes.size() != n || p.bytes < 0 ||
+      p.preproc_tiles < 0 || p.preproc_kernel < -1 ||
+      (p.preproc_kernel >= 0 && static_cast<size_t>(p.preproc_kernel) >= plan.kernels.size()) ||
+      (p.preproc_kernel < 0 && n != 1))
+    r.fail();
+  return p;
+}
+
+void write_body(Writer& w, const PlanBody& b) {
+  w.put(b.min_rows);
+  w.put(b.max_rows);
+  w.put(b.arena_bytes);
+  w.list(b.calls, [&](const PlanCall& c) {
+    w.put(static_cast<uint8_t>(c.kind));
+    w.put(c.kernel);
+    w.list(c.buffers, [&](const PlanBuffer& p) {
+      w.put(static_cast<uint8_t>(p.space));
+      w.put(p.index);
+      w.put(p.offset);
+    });
+    w.list(c.dims, [&](ExprId e) { w.put(e); });
+    w.put(c.tiles);
+    w.put(c.scratch_bytes);
+  });
+}
+
+PlanCall read_call(Reader& r, const Plan& plan, const PlanFunction& f) {
+  PlanCall c;
+  c.kind = r.get_enum(PlanCall::Kind::kKernel);
+  c.kernel = r.index(plan.kernels.size());
+  c.buffers = r.list<PlanBuffer>([&] {
+    PlanBuffer p;
+    p.space = r.get_enum(PlanBuffer::Space::kArena);
+    size_t limits[] = {f.arguments.size(), f.results.size(), plan.weights.size(), plan.states.size(), 1};
+    p.index = r.index(limits[static_cast<size_t>(p.space)]);
+    p.offset = r.index(plan.expressions.size());
+    return p;
+  });
+  c.dims = r.list<ExprId>([&] { return r.index(plan.expressions.size()); });
+  c.tiles = r.index(plan.expressions.size());
+  c.scratch_bytes = r.get<int64_t>();
+  if (c.scratch_bytes < 0 || c.scratch_bytes > (int64_t{1} << 30)) r.fail();
+  return c;
+}
+
+PlanFunction read_function(Reader& r, const Plan& plan) {
+  PlanFunction f;
+  f.name = r.text();
+  f.arguments = r.list<PlanTensor>([&] { return read_tensor(r, plan); });
+  f.results = r.list<PlanTensor>([&] { return read_tensor(r, plan); });
+  f.bodies = r.list<PlanBody>([&] {
+    PlanBody b;
+    b.min_rows = r.get<int64_t>();
+    b.max_rows = r.get<int64_t>();
+    b.arena_bytes = r.index(plan.expressions.size());
+    b.calls = r.list<PlanCall>([&] { return read_call(r, plan, f); });
+    return b;
+  });
+  if (f.bodies.empty()) r.fail();
+  return f;
+}
+
+PlanState read_state(Reader& r) {
+  PlanState s;
+  s.name = r.text();
+  s.layers = r.get<int64_t>();
+  s.kv_heads = r.get<int64_t>();
+  s.head_dim = r.get<int64_t>();
+  s.page_size = r.get<int64_t>();
+  s.dtype = r.get_enum(DType::kF8E5M2);
+  constexpr int64_t kMax = 1 << 20;  // keeps the product of all four far below 2^63
+  for (int64_t v : {s.layers, s.kv_heads, s.head_dim, s.page_size})
+    if (v < 1 || v > kMax) r.fail();
+  if (s.kv_heads * s.head_dim > kMax || s.page_size > 4096) r.fail();
+  return s;
+}
+
+}  // namespace
+
+const PlanFunction* Plan::find_function(std::string_view name) const {
+  for (const PlanFunction& f : functions)
+    if (f.name == name) return &f;
+  return nullptr;
+}
+
+ExprId Plan::add_expression(const Dim& dim) {
+  for (size_t i = 0; i < expressions.size(); ++i)
+    if (expressions[i] == dim) return static_cast<ExprId>(i);
+  for (const std::string& symbol : dim.symbols()) {
+    bool known = false;
+    for (const std::string& s : symbols) known |= s == symbol;
+    if (!known) symbols.push_back(symbol);
+  }
+  expressions.push_back(dim);
+  return static_cast<ExprId>(expressions.size() - 1);
+}
+
+std::string encode_plan(const Plan& plan) {
+  Writer w;
+  w.raw(kMagic);
+  auto text = [&](const std::string& s) { w.text(s); };
+  w.list(plan.symbols, text);
+  w.list(plan.expressions, [&](const Dim& d) { write_expression(w, d, plan.symbols); });
+  w.list(plan.kernels, text);
+  w.list(plan.weights, [&](const PlanWeight& p) { write_weight(w, p); });
+  w.list(plan.states, [&](const PlanState& s) {
+    w.text(s.name);
+    for (int64_t v : {s.layers, s.kv_heads, s.head_dim, s.page_size}) w.put(v);
+    w.put(static_cast<uint8_t>(s.dtype));
+  });
+  w.list(plan.functions, [&](const PlanFunction& f) {
+    w.text(f.name);
+    w.list(f.arguments, [&](const PlanTensor& t) { write_tensor(w, t); });
+    w.list(f.results, [&](const PlanTensor& t) { write_tensor(w, t); });
+    w.list(f.bodies, [&](const PlanBody& b) { write_body(w, b); });
+  });
+  return w.take();
+}
+
+Result<Plan> decode_plan(std::string_view bytes, const std::string& what) {
+  Reader r(bytes);
+  Plan plan;
+  if (r.take_magic(kMagic)) {
+    plan.symbols = r.list<std::string>([&] { return r.text(); });
+    plan.expressions = r.list<Dim>([&] { return read_expression(r, plan.symbols); });
+    plan.kernels = r.list<std::string>([&] { return r.text(); });
+    plan.weights = r.list<PlanWeight>([&] { return read_weight(r, plan); });
+    plan.states = r.list<PlanState>([&] { return read_state(r); });
+    plan.functions = r.list<PlanFunction>([&] { return read_function(r, plan); });
+  }
+  if (!r.done())
+    return Status::error(what + ": the plan inside the library is damaged; compile the model again");
+  return plan;
+}
+
+std::string plan_text(const Plan& plan) {
+  constexpr const char* kSpaces[] = {"argument", "result", "weight", "state", "arena"};
+  std::string out;
+  for (const PlanFunction& f : plan.functions)
+    for (const PlanBody& b : f.bodies) {
+      out += str("function ", f.name, " rows ", b.min_rows, "..", b.max_rows ? std::to_string(b.max_rows) : "",
+                 " arena ", plan.expressions[b.arena_bytes].text(), "\n");
+      for (const PlanCall& c : b.calls) {
+        out += "  " + plan.kernels[c.kernel] + "(";
+        for (size_t i = 0; i < c.buffers.size(); ++i) {
+          const PlanBuffer& p = c.buffers[i];
+          std::string item = p.space == PlanBuffer::Space::kWeight     ? plan.weights[p.index].name
+                             : p.space == PlanBuffer::Space::kArgument ? f.arguments[p.index].name
+                                                                       : kSpaces[static_cast<int>(p.space)];
+          out += str(i ? ", " : "", item, "+", plan.expressions[p.offset].text());
+        }
+        out += str(") tiles ", plan.expressions[c.tiles].text(), "\n");
+      }
+    }
+  return out;
+}
+
+}  // namespace mlc

@@ -1,0 +1,106 @@
+// The plan: what the compiler writes and the runtime runs. Per function, bodies guarded by ranges of `rows`; a body is a
+// flat list of kernel calls whose sizes and offsets are integer expressions. No control flow.
+//
+// Bytes (all integers little-endian; a count is u32 and bounded by what is left of the input):
+//   1. magic "MLCPLAN1" (8 bytes)
+//   2. symbols:    count, then strings (u32 length, bytes): names of dimensions
+//   3. expressions: count, then each: u32 number of tokens, then tokens (u8 opcode, i64 operand): postfix; opcode = DimOp,
+//      operand = the constant, the symbol's index, or 0
+//   4. kernels:    count, then names; the position is the index into the variant's kernel table
+//   5. weights:    count, then {name, dtype names and sources, bytes, preproc} as PlanWeight below
+//   6. states:     count, then PlanState
+//   7. functions:  count, then PlanFunction with its bodies and calls
+// Expressions are shared: everything that is a size, an offset or a count is an index into list 3.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/dim.h"
+#include "base/dtype.h"
+#include "base/status.h"
+
+namespace mlc {
+
+using ExprId = uint32_t;
+
+// A weight as kernels see it: one buffer, made from one or two tensors of the weights folder.
+struct PlanWeight {
+  std::string name;                   // "model.norm.weight"
+  std::vector<std::string> sources;   // records of tensor-cache.json: {"X.q_weight", "X.q_scale"} or {"X.weight"}
+  std::vector<std::string> source_dtypes;          // "uint32", "float16", as the records must say
+  std::vector<std::vector<int64_t>> source_shapes;
+  int64_t bytes = 0;                  // of the buffer
+  int32_t preproc_kernel = -1;        // kernel that makes the buffer from the sources; -1: the one source as it is
+  int64_t preproc_tiles = 0;
+};
+
+// A paged KV cache (graph/ir.h KvCache). Its buffer holds layers x pool pages x page_bytes.
+struct PlanState {
+  std::string name;
+  int64_t layers = 0, kv_heads = 0, head_dim = 0, page_size = 0;
+  DType dtype = DType::kF32;
+  int64_t page_bytes() const { return 2 * kv_heads * page_size * head_dim * size_of(dtype); }  // of one layer
+};
+
+struct PlanTensor {
+  std::string name;
+  DType dtype = DType::kF32;
+  std::vector<ExprId> shape;
+};
+
+// Where a call finds a buffer: base of the space's item + byte offset.
+struct PlanBuffer {
+  enum class Space : uint8_t { kArgument, kResult, kWeight, kState, kArena };
+  Space space = Space::kArena;
+  uint32_t index = 0;   // of the argument, result, weight or state; 0 for the arena
+  ExprId offset = 0;    // bytes
+};
+
+struct PlanCall {
+  enum class Kind : uint8_t { kKernel };  // copy, fill, all_reduce and all_gather are kernels or come with their issue
+  Kind kind = Kind::kKernel;
+  uint32_t kernel = 0;
+  std::vector<PlanBuffer> buffers;
+  std::vector<ExprId> dims;     // values for the kernel's dims, in its order
+  ExprId tiles = 0;
+  int64_t scratch_bytes = 0;    // per thread
+};
+
+struct PlanBody {
+  int64_t min_rows = 0, max_rows = 0;  // serves min_rows <= rows <= max_rows; max_rows 0 = no bound
+  ExprId arena_bytes = 0;
+  std::vector<PlanCall> calls;
+};
+
+struct PlanFunction {
+  std::string name;
+  std::vector<PlanTensor> arguments, results;
+  std::vector<PlanBody> bodies;        // the first whose guard holds is run; the last serves every row count
+};
+
+struct Plan {
+  std::vector<std::string> symbols;
+  std::vector<Dim> expressions;
+  std::vector<std::string> kernels;
+  std::vector<PlanWeight> weights;
+  std::vector<PlanState> states;
+  std::vector<PlanFunction> functions;
+
+  const PlanFunction* find_function(std::string_view name) const;
+  ExprId add_expression(const Dim& dim);  // its index, added when new
+};
+
+// The dimension that stands for the number of pages of a state's pool: set by the runtime, used in state offsets.
+inline constexpr const char* kPoolPages = "pool_pages";
+
+std::string encode_plan(const Plan& plan);
+// Checks every count, index and kind; `what` names the file. A plan that decodes is safe to walk.
+Result<Plan> decode_plan(std::string_view bytes, const std::string& what);
+// For people: one line a call.
+std::string plan_text(const Plan& plan);
+
+}  // namespace mlc
