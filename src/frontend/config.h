@@ -1,6 +1,7 @@
 // ModelConfig: what a checkpoint's config.json says, in MLC's terms (mlc-facts 4.3, 5.3).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,10 @@ struct ModelConfig {
   std::string model_type;  // "llama", "gpt_neox": a name of models/
   // The `model_config` object of mlc-chat-config.json: all fields of the family's config class, in its order, resolved.
   Json fields;
+  // What was changed or ignored on the way, one sentence each, for the user to read.
+  std::vector<std::string> notes;
 
+  bool has(const std::string& key) const { return fields.contains(key); }
   int64_t get_int(const std::string& key) const;   // internal error when absent: parse_config filled every field
   double get_double(const std::string& key) const;
   bool get_bool(const std::string& key) const;
@@ -27,12 +31,16 @@ struct ConfigOverrides {
 };
 
 // From a Hugging Face config.json. `model_type_flag` is --model-type ("auto" = by the file). `what` names the file.
-// Errors: unknown model_type (nearest named), missing or absurd numbers (zero, negative, > 2^31, heads not dividing, ...).
+// Null counts as absent. Old-style rope_scaling ({"type": ...}) is dropped with a note, as MLC does.
+// Errors: unknown model_type (nearest named), missing or absurd numbers (zero, negative, > 2^31, heads not dividing, ...),
+// and what the model's file cannot compute (another activation, biases it lacks).
 Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag, const std::string& what);
 
 // From mlc-chat-config.json: the nested `model_config` with the top-level keys laid over it (mlc-facts 1.3).
 Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_type_flag, const std::string& what);
 
+// Sets the given fields and infers the others again: a prefill chunk longer than the new context is reset. A value whose
+// field the model type lacks is ignored with a note, as MLC does. Errors name the flag ("--context-window-size").
 Status apply_overrides(ModelConfig& config, const ConfigOverrides& overrides);
 
 // The model types we can build, sorted.

@@ -12,16 +12,34 @@
 //   page_indptr   i32[batch + 1]     first entry of each sequence in page_ids
 //   page_ids      i32[pages]
 //   rope_factors  f32[rows, rotary_dim]  cosines then sines, made by the runtime
+//   source_pages, target_pages  i32[copies]  page ids
 // Results: f32[rows or batch, hidden] hidden states, or f32[rows or batch, vocab] logits.
+//
+// The functions (set B of mlc-facts 5.2, for every model) and what each lists:
+//   embed                                 input_ids                        -> f32[rows, hidden]
+//   prefill, batch_prefill                input_embeds, logit_positions, S -> f32[batch, vocab], of the wanted rows only
+//   decode, batch_decode, batch_verify    input_embeds, S                  -> f32[rows, vocab]
+//   {prefill, decode, batch_prefill, batch_decode, batch_verify}_to_last_hidden_states
+//                                         input_embeds, S                  -> f32[rows, hidden], after the final norm
+//   get_logits                            hidden_states                    -> f32[rows, vocab]
+//   batch_select_last_hidden_states       hidden_states, logit_positions   -> f32[batch, hidden]
+//   copy_pages                            source_pages, target_pages       -> nothing; in every layer, for forks
+// S = positions, row_sequence, row_slots, page_indptr, page_ids, and rope_factors unless the model has no rotation.
+// Functions of one line of the table have the same body: a compiler may build it once. Rows are ragged: decode is the
+// case of one row a sequence, so all of S has the same meaning everywhere. create_paged_kv_cache is the runtime's: the
+// module's state "kv" describes the cache.
 #pragma once
 
-#include <functional>
+#include <memory>
 #include <string>
 
 #include "frontend/model.h"
 #include "graph/builder.h"
 
 namespace mlc::frontend {
+
+// The module's paged cache.
+inline constexpr char kKvState[] = "kv";
 
 // The arguments of a function that runs the transformer, as graph values (nullptr where the function has none).
 struct StepInputs {
@@ -32,5 +50,20 @@ struct StepInputs {
   graph::Value* page_ids = nullptr;
   graph::Value* rope_factors = nullptr;
 };
+
+// What a model file defines; every function above is built from these three.
+class Model {
+ public:
+  virtual ~Model() = default;
+  // ids i32[rows] -> f32[rows, hidden]
+  virtual graph::Value* embed(graph::GraphBuilder& g, graph::Value* ids) const = 0;
+  // x f32[rows, hidden] -> f32[rows, hidden], all layers and the final norm
+  virtual graph::Value* transformer(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const = 0;
+  // hidden f32[n, hidden] -> f32[n, vocab]
+  virtual graph::Value* logits(graph::GraphBuilder& g, graph::Value* hidden) const = 0;
+};
+
+// Appends every function of the table to `module`.
+void add_functions(graph::Module& module, const Model& model, int64_t hidden, int64_t rotary_dim);
 
 }  // namespace mlc::frontend

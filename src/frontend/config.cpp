@@ -1,0 +1,176 @@
+// Reads model configs by the field tables of the model files.
+#include "frontend/config.h"
+
+#include "base/check.h"
+#include "base/strings.h"
+#include "frontend/config_rules.h"
+
+namespace mlc::frontend {
+namespace {
+
+const Json& field_value(const Json& fields, const std::string& key) {
+  auto it = fields.find(key);
+  internal_check(it != fields.end(), "config field " + key + " was not filled");
+  return *it;
+}
+
+// model_type by flag or file.
+Result<const ModelDefinition*> find_definition(const Json* stated, const std::string& flag, const std::string& what) {
+  std::string name = flag, origin = "--model-type";
+  if (flag == "auto" || flag.empty()) {
+    origin = what;
+    if (!stated || !stated->is_string())
+      return Status::error(str(what, ": key 'model_type' has ", stated ? stated->dump().substr(0, 40) : "nothing",
+                               ", expected one of ", join(model_types(), ", "), "; give it with --model-type"));
+    name = stated->get<std::string>();
+  }
+  for (const ModelDefinition* definition : model_definitions())
+    if (definition->model_type == name) return definition;
+  return Status::error(str(origin, ": model_type '", name, "' is not built, expected one of ",
+                           join(model_types(), ", "), did_you_mean(name, model_types())));
+}
+
+// The value of one field: under its own name, else an alias, else the default.
+Result<Json> read_field(const ConfigField& field, const Json& source, const std::string& what) {
+  std::vector<std::string> names = {field.name};
+  names.insert(names.end(), field.aliases.begin(), field.aliases.end());
+  for (const std::string& name : names) {
+    const Json* value = find(source, name);
+    if (!value || (zero_means_inferred(field) && *value == 0 && name == field.name)) continue;
+    if (std::string expected = mismatch(field, *value); !expected.empty())
+      return Status::error(str(what, ": key '", name, "' is ", value->dump().substr(0, 60), ", expected ", expected,
+                               "; the config is damaged"));
+    return *value;
+  }
+  if (!field.fallback.empty()) return Json::parse(field.fallback, nullptr, /*allow_exceptions=*/false);
+  std::vector<std::string> present;
+  if (source.is_object())
+    for (const auto& item : source.items()) present.push_back(item.key());
+  return Status::error(str(what, ": key '", field.name, "' is missing, expected it in the config of this model",
+                           did_you_mean(field.name, present)));
+}
+
+Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& source, const std::string& what) {
+  ModelConfig config;
+  config.model_type = definition.model_type;
+  config.fields = Json::object();
+  for (const ConfigField& field : definition.fields) {
+    ASSIGN_OR_RETURN(config.fields[field.name], read_field(field, source, what));
+  }
+  RETURN_IF_ERROR(normalize_rope_scaling(config, what));
+  RETURN_IF_ERROR(resolve(config, what));
+  return config;
+}
+
+// transformers 5 writes rope_theta and the scaling into one object `rope_parameters`; spells it the older way.
+Json with_flat_rope(Json hf) {
+  const Json* parameters = find(hf, "rope_parameters");
+  if (!parameters || !parameters->is_object()) return hf;
+  Json scaling = *parameters;
+  for (const char* key : {"rope_theta", "partial_rotary_factor"}) {
+    if (!find(hf, key) && find(scaling, key)) hf[key] = scaling[key];
+    scaling.erase(key);
+  }
+  if (!find(hf, "rope_scaling")) hf["rope_scaling"] = std::move(scaling);
+  return hf;
+}
+
+Status check_object(const Json& json, const std::string& what) {
+  if (json.is_object()) return Status::ok();
+  return Status::error(str(what, ": found a JSON ", json.type_name(), ", expected an object; is it a model config?"));
+}
+
+struct Override {
+  std::string field, flag;
+  std::optional<int64_t> value;
+};
+
+std::vector<Override> list_overrides(const ConfigOverrides& o) {
+  return {
+      {"context_window_size", "--context-window-size", o.context_window_size},
+      {"sliding_window_size", "--sliding-window-size", o.sliding_window_size},
+      {"prefill_chunk_size", "--prefill-chunk-size", o.prefill_chunk_size},
+      {"attention_sink_size", "--attention-sink-size", o.attention_sink_size},
+      {"tensor_parallel_shards", "--tensor-parallel-shards", o.tensor_parallel_shards},
+      {"pipeline_parallel_stages", "--pipeline-parallel-stages", o.pipeline_parallel_stages},
+      {"max_batch_size", "--max-batch-size", o.max_batch_size},
+  };
+}
+
+const ConfigField* find_field(const ModelDefinition& definition, const std::string& name) {
+  for (const ConfigField& field : definition.fields)
+    if (field.name == name) return &field;
+  return nullptr;
+}
+
+void note_ignored(ModelConfig& config, const std::string& flag, const std::string& field) {
+  config.notes.push_back(str(flag, ": models of type ", config.model_type, " have no ", field, "; ignored"));
+}
+
+}  // namespace
+
+int64_t ModelConfig::get_int(const std::string& key) const {
+  const Json& value = field_value(fields, key);
+  internal_check(value.is_number_integer(), "config field " + key + " is no integer");
+  return value.get<int64_t>();
+}
+
+double ModelConfig::get_double(const std::string& key) const {
+  const Json& value = field_value(fields, key);
+  internal_check(value.is_number(), "config field " + key + " is no number");
+  return value.get<double>();
+}
+
+bool ModelConfig::get_bool(const std::string& key) const {
+  const Json& value = field_value(fields, key);
+  internal_check(value.is_boolean(), "config field " + key + " is no flag");
+  return value.get<bool>();
+}
+
+Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag, const std::string& what) {
+  RETURN_IF_ERROR(check_object(hf, what));
+  ASSIGN_OR_RETURN(const ModelDefinition* definition, find_definition(find(hf, "model_type"), model_type_flag, what));
+  RETURN_IF_ERROR(definition->check_source(hf, what));
+  return read_fields(*definition, with_flat_rope(hf), what);
+}
+
+Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_type_flag, const std::string& what) {
+  RETURN_IF_ERROR(check_object(mlc, what));
+  Json merged = mlc;
+  const Json* nested = find(mlc, "model_config");
+  const Json* model_type = find(mlc, "model_type");
+  if (nested) {
+    RETURN_IF_ERROR(check_object(*nested, what + ": key 'model_config'"));
+    if (!model_type) model_type = find(*nested, "model_type");
+    merged = *nested;
+    for (const auto& item : mlc.items())
+      if (item.key() != "model_config") merged[item.key()] = item.value();
+  }
+  ASSIGN_OR_RETURN(const ModelDefinition* definition, find_definition(model_type, model_type_flag, what));
+  return read_fields(*definition, merged, what);
+}
+
+Status apply_overrides(ModelConfig& config, const ConfigOverrides& overrides) {
+  const ModelDefinition& definition = model_definition(config.model_type);
+  for (const Override& o : list_overrides(overrides)) {
+    if (!o.value) continue;
+    const ConfigField* field = find_field(definition, o.field);
+    if (!field) {
+      note_ignored(config, o.flag, o.field);
+      continue;
+    }
+    if (std::string expected = mismatch(*field, *o.value); !expected.empty())
+      return Status::error(str(o.flag, " is ", *o.value, ", expected ", expected, "; choose a value in that range"));
+    config.fields[o.field] = *o.value;
+  }
+  if (overrides.context_window_size && !overrides.prefill_chunk_size && config.has("prefill_chunk_size") &&
+      config.get_int("prefill_chunk_size") > *overrides.context_window_size)
+    config.fields["prefill_chunk_size"] = 0;
+  if (overrides.disaggregation) {
+    if (find_field(definition, "disaggregation")) config.fields["disaggregation"] = *overrides.disaggregation;
+    else note_ignored(config, "--disaggregation", "disaggregation");
+  }
+  return resolve(config, "overrides");
+}
+
+}  // namespace mlc::frontend

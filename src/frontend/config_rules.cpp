@@ -1,0 +1,129 @@
+// Inference and consistency of model configs.
+#include "frontend/config_rules.h"
+
+#include <cmath>
+
+#include "base/strings.h"
+
+namespace mlc::frontend {
+namespace {
+
+constexpr int64_t kDefaultPrefillChunk = 8192;
+
+// Shortest decimal for ranges: "16777216", "1e-30".
+std::string number(double value) {
+  return value == std::floor(value) && std::fabs(value) < 1e15 ? str(static_cast<int64_t>(value)) : str(value);
+}
+
+Status infer_context(ModelConfig& config, const std::string& what) {
+  if (!config.has("context_window_size")) return Status::ok();
+  const int64_t context = config.get_int("context_window_size");
+  if (context == 0)
+    return Status::error(str(what, ": no context length found, expected key 'max_position_embeddings' or "
+                             "'max_sequence_length'; add it or give --context-window-size"));
+  if (!config.has("prefill_chunk_size")) return Status::ok();
+  const int64_t chunk = config.get_int("prefill_chunk_size");
+  const int64_t inferred = std::min(context, kDefaultPrefillChunk);
+  if (chunk > context)
+    config.notes.push_back(str("prefill_chunk_size ", chunk, " is longer than context_window_size ", context,
+                               "; using ", inferred));
+  if (chunk == 0 || chunk > context) config.fields["prefill_chunk_size"] = inferred;
+  return Status::ok();
+}
+
+Status infer_heads(ModelConfig& config, const std::string& what) {
+  const int64_t heads = config.get_int("num_attention_heads"), hidden = config.get_int("hidden_size");
+  if (config.has("head_dim") && config.get_int("head_dim") == 0) {
+    if (hidden % heads != 0)
+      return Status::error(str(what, ": hidden_size ", hidden, " is not a multiple of num_attention_heads ", heads,
+                               ", expected one or a 'head_dim'; the config is damaged"));
+    config.fields["head_dim"] = hidden / heads;
+  }
+  if (!config.has("num_key_value_heads")) return Status::ok();
+  if (config.get_int("num_key_value_heads") == 0) config.fields["num_key_value_heads"] = heads;
+  const int64_t kv_heads = config.get_int("num_key_value_heads");
+  if (heads % kv_heads == 0) return Status::ok();
+  return Status::error(str(what, ": num_attention_heads ", heads, " is not a multiple of num_key_value_heads ",
+                           kv_heads, ", expected heads in equal groups; the config is damaged"));
+}
+
+Status check_parallel(const ModelConfig& config, const std::string& what) {
+  const int64_t heads = config.get_int("num_attention_heads"), layers = config.get_int("num_hidden_layers");
+  if (const int64_t shards = config.get_int("tensor_parallel_shards"); heads % shards != 0)
+    return Status::error(str(what, ": tensor_parallel_shards ", shards, " does not divide num_attention_heads ", heads,
+                             "; choose a divisor"));
+  if (!config.has("pipeline_parallel_stages")) return Status::ok();
+  if (const int64_t stages = config.get_int("pipeline_parallel_stages"); stages > layers)
+    return Status::error(str(what, ": pipeline_parallel_stages is ", stages, ", expected 1 to the ", layers,
+                             " layers of the model; choose fewer"));
+  return Status::ok();
+}
+
+// The four numbers of llama3 scaling, which the runtime computes with.
+Status check_llama3(const Json& scaling, const std::string& what) {
+  for (const char* key : {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+    ASSIGN_OR_RETURN(double value, get_number(scaling, key, what + ": rope_scaling"));
+    if (!(value > 0 && value <= 1e9))
+      return Status::error(str(what, ": rope_scaling '", key, "' is ", value,
+                               ", expected a number above 0 and at most 1e9; the config is damaged"));
+  }
+  const double low = *find_number(scaling, "low_freq_factor"), high = *find_number(scaling, "high_freq_factor");
+  if (low < high) return Status::ok();
+  return Status::error(str(what, ": rope_scaling low_freq_factor ", low, " is not below high_freq_factor ", high,
+                           "; the config is damaged"));
+}
+
+}  // namespace
+
+bool zero_means_inferred(const ConfigField& field) { return field.fallback == "0"; }
+
+std::string mismatch(const ConfigField& field, const Json& value) {
+  const std::string range = str(" from ", number(field.low), " to ", number(field.high));
+  auto in_range = [&](double v) { return v >= field.low && v <= field.high; };
+  switch (field.kind) {
+    case ConfigField::Kind::kInteger:
+      return value.is_number_integer() && in_range(value.get<double>()) ? "" : "an integer" + range;
+    case ConfigField::Kind::kReal:
+      return value.is_number() && in_range(value.get<double>()) ? "" : "a number" + range;
+    case ConfigField::Kind::kFlag:
+      return value.is_boolean() ? "" : "true or false";
+    case ConfigField::Kind::kText:
+      return value.is_string() ? "" : "a text";
+    case ConfigField::Kind::kAny:
+      return "";
+  }
+  return "";
+}
+
+Status resolve(ModelConfig& config, const std::string& what) {
+  RETURN_IF_ERROR(infer_context(config, what));
+  RETURN_IF_ERROR(infer_heads(config, what));
+  RETURN_IF_ERROR(check_parallel(config, what));
+  const RopeSpec rope = rope_spec(config);
+  const int64_t head_dim = config.get_int("head_dim");
+  if (rope.kind == "none" || (rope.rotary_dim >= 2 && rope.rotary_dim % 2 == 0 && rope.rotary_dim <= head_dim))
+    return Status::ok();
+  return Status::error(str(what, ": ", rope.rotary_dim, " elements of each head of ", head_dim,
+                           " would be rotated, expected an even number from 2 to head_dim; the config is damaged"));
+}
+
+Status normalize_rope_scaling(ModelConfig& config, const std::string& what) {
+  if (!config.has("rope_scaling")) return Status::ok();
+  Json& scaling = config.fields["rope_scaling"];
+  if (scaling.is_null()) return Status::ok();
+  if (!scaling.is_object())
+    return Status::error(str(what, ": key 'rope_scaling' is ", scaling.dump().substr(0, 60),
+                             ", expected an object or null; the config is damaged"));
+  const std::optional<std::string> kind = find_string(scaling, "rope_type");
+  if (kind == "llama3") return check_llama3(scaling, what);
+  if (kind && *kind != "default")
+    return Status::error(str(what, ": rope_scaling has rope_type '", *kind, "', expected llama3 or default",
+                             did_you_mean(*kind, {"llama3", "default"}), "; this scaling is not built"));
+  if (!kind)
+    config.notes.push_back(str("rope_scaling ", scaling.dump().substr(0, 80),
+                               " has no rope_type and is ignored, as MLC does: the model runs with unscaled rotation"));
+  scaling = nullptr;
+  return Status::ok();
+}
+
+}  // namespace mlc::frontend

@@ -1,0 +1,21 @@
+// The rules that turn the fields a checkpoint states into a complete, consistent config (mlc-facts 4.3).
+#pragma once
+
+#include "frontend/models/registry.h"
+
+namespace mlc::frontend {
+
+// What the field expects ("an integer from 1 to 4096"), or "" when `value` is that.
+std::string mismatch(const ConfigField& field, const Json& value);
+
+// Whether 0 stands for "not said" in this field.
+bool zero_means_inferred(const ConfigField& field);
+
+// Fills context, prefill chunk, head counts and head_dim where they are 0 and checks the fields against each other.
+// `what` starts the messages.
+Status resolve(ModelConfig& config, const std::string& what);
+
+// Keeps rope_scaling only where it has a rope_type that we rotate by; drops the old style with a note.
+Status normalize_rope_scaling(ModelConfig& config, const std::string& what);
+
+}  // namespace mlc::frontend

@@ -1,0 +1,105 @@
+// Builds every exported function from a model's three hooks, and the module around them.
+#include "frontend/functions.h"
+
+#include "base/check.h"
+#include "frontend/models/registry.h"
+
+namespace mlc::frontend {
+namespace {
+
+using graph::Function;
+using graph::GraphBuilder;
+using graph::Module;
+using graph::TensorType;
+using graph::Value;
+
+const Dim kRows = Dim::symbol("rows");
+const Dim kBatch = Dim::symbol("batch");
+const Dim kPages = Dim::symbol("pages");
+const Dim kCopies = Dim::symbol("copies");
+
+// Which rows a step function gives, and whether as logits.
+enum class StepResult : uint8_t { kSelectedLogits, kAllLogits, kHiddenStates };
+
+struct StepFunction {
+  const char* name;
+  StepResult result;
+};
+
+constexpr StepFunction kStepFunctions[] = {
+    {"prefill", StepResult::kSelectedLogits},
+    {"decode", StepResult::kAllLogits},
+    {"batch_prefill", StepResult::kSelectedLogits},
+    {"batch_decode", StepResult::kAllLogits},
+    {"batch_verify", StepResult::kAllLogits},
+    {"prefill_to_last_hidden_states", StepResult::kHiddenStates},
+    {"decode_to_last_hidden_states", StepResult::kHiddenStates},
+    {"batch_prefill_to_last_hidden_states", StepResult::kHiddenStates},
+    {"batch_decode_to_last_hidden_states", StepResult::kHiddenStates},
+    {"batch_verify_to_last_hidden_states", StepResult::kHiddenStates},
+};
+
+Function& add_function(Module& module, const std::string& name) {
+  module.functions.push_back(std::make_unique<Function>());
+  module.functions.back()->name = name;
+  return *module.functions.back();
+}
+
+Value* add_indices(Function& function, const std::string& name, const Dim& count) {
+  return function.add_argument(name, TensorType::plain(DType::kI32, {count}));
+}
+
+Value* add_activations(Function& function, const std::string& name, int64_t columns) {
+  return function.add_argument(name, TensorType::plain(DType::kF32, {kRows, Dim(columns)}));
+}
+
+StepInputs add_step_inputs(Function& function, int64_t rotary_dim) {
+  StepInputs inputs;
+  inputs.positions = add_indices(function, "positions", kRows);
+  inputs.row_sequence = add_indices(function, "row_sequence", kRows);
+  inputs.row_slots = add_indices(function, "row_slots", kRows);
+  inputs.page_indptr = add_indices(function, "page_indptr", kBatch + Dim(1));
+  inputs.page_ids = add_indices(function, "page_ids", kPages);
+  if (rotary_dim > 0) inputs.rope_factors = add_activations(function, "rope_factors", rotary_dim);
+  return inputs;
+}
+
+void add_step(Module& module, const Model& model, const StepFunction& step, int64_t hidden, int64_t rotary_dim) {
+  Function& function = add_function(module, step.name);
+  GraphBuilder g(module, function);
+  Value* x = add_activations(function, "input_embeds", hidden);
+  Value* wanted = step.result == StepResult::kSelectedLogits ? add_indices(function, "logit_positions", kBatch) : nullptr;
+  const StepInputs inputs = add_step_inputs(function, rotary_dim);
+  x = model.transformer(g, x, inputs);
+  if (wanted) x = g.take(x, wanted);
+  if (step.result != StepResult::kHiddenStates) x = model.logits(g, x);
+  function.results = {x};
+}
+
+}  // namespace
+
+void add_functions(Module& module, const Model& model, int64_t hidden, int64_t rotary_dim) {
+  {
+    Function& function = add_function(module, "embed");
+    GraphBuilder g(module, function);
+    function.results = {model.embed(g, add_indices(function, "input_ids", kRows))};
+  }
+  for (const StepFunction& step : kStepFunctions) add_step(module, model, step, hidden, rotary_dim);
+  {
+    Function& function = add_function(module, "get_logits");
+    GraphBuilder g(module, function);
+    function.results = {model.logits(g, add_activations(function, "hidden_states", hidden))};
+  }
+  {
+    Function& function = add_function(module, "batch_select_last_hidden_states");
+    GraphBuilder g(module, function);
+    Value* states = add_activations(function, "hidden_states", hidden);
+    function.results = {g.take(states, add_indices(function, "logit_positions", kBatch))};
+  }
+  Function& function = add_function(module, "copy_pages");
+  GraphBuilder g(module, function);
+  Value* source = add_indices(function, "source_pages", kCopies);
+  g.op("copy_pages", {source, add_indices(function, "target_pages", kCopies)}, {}, kKvState);
+}
+
+}  // namespace mlc::frontend

@@ -1,0 +1,37 @@
+// Appends the ops of one attention block over the module's paged KV cache.
+#include "frontend/layers/attention.h"
+
+#include <cmath>
+
+namespace mlc::frontend {
+
+AttentionShape attention_shape(const ModelConfig& config) {
+  const int64_t heads = config.get_int("num_attention_heads");
+  return {.hidden = config.get_int("hidden_size"),
+          .heads = heads,
+          .kv_heads = config.has("num_key_value_heads") ? config.get_int("num_key_value_heads") : heads,
+          .head_dim = config.get_int("head_dim"),
+          .rotary_dim = rope_spec(config).rotary_dim};
+}
+
+Attention::Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output)
+    : shape_(shape), layer_(layer), qkv_(std::move(qkv)), output_(std::move(output)) {}
+
+graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const {
+  const int64_t q_end = shape_.q_size(), k_end = q_end + shape_.kv_size();
+  graph::Value* qkv = qkv_(g, x);
+  graph::Value* q = g.slice(qkv, 0, q_end);
+  graph::Value* k = g.slice(qkv, q_end, k_end);
+  graph::Value* v = g.slice(qkv, k_end, shape_.qkv_size());
+  if (shape_.rotary_dim > 0) {
+    q = g.rope(q, inputs.rope_factors, shape_.head_dim, shape_.rotary_dim);
+    k = g.rope(k, inputs.rope_factors, shape_.head_dim, shape_.rotary_dim);
+  }
+  g.kv_append(kKvState, layer_, k, v, inputs.row_slots);
+  graph::Value* mixed =
+      g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.positions, inputs.page_indptr, inputs.page_ids,
+                  shape_.heads, 1.0 / std::sqrt(static_cast<double>(shape_.head_dim)));
+  return output_(g, mixed);
+}
+
+}  // namespace mlc::frontend

@@ -1,0 +1,38 @@
+// Attention: fused QKV projection, rotary embedding, paged causal attention with grouped heads, output projection.
+#pragma once
+
+#include <string>
+
+#include "frontend/functions.h"
+#include "frontend/layers/linear.h"
+
+namespace mlc::frontend {
+
+// Head counts and sizes that all layers of a model share. Scores are scaled by head_dim^-0.5.
+struct AttentionShape {
+  int64_t hidden = 0;
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  int64_t rotary_dim = 0;  // the first elements of each head that are rotated; 0 = none (arXiv:2104.09864)
+
+  int64_t q_size() const { return heads * head_dim; }
+  int64_t kv_size() const { return kv_heads * head_dim; }
+  int64_t qkv_size() const { return q_size() + 2 * kv_size(); }
+};
+
+AttentionShape attention_shape(const ModelConfig& config);
+
+class Attention {
+ public:
+  // qkv gives [all queries; all keys; all values]: qkv_size() columns. `layer` is this layer's place in the KV cache.
+  Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output);
+
+  // x f32[rows, hidden] -> f32[rows, hidden]; appends the rows' keys and values to the cache first
+  graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const;
+
+ private:
+  AttentionShape shape_;
+  int64_t layer_;
+  Linear qkv_, output_;
+};
+
+}  // namespace mlc::frontend

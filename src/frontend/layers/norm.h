@@ -1,0 +1,34 @@
+// Normalisations over the last axis, with weights of its length.
+#pragma once
+
+#include <string>
+
+#include "frontend/layers/parameters.h"
+#include "graph/builder.h"
+
+namespace mlc::frontend {
+
+// x / sqrt(mean(x^2) + eps) * weight (arXiv:1910.07467)
+class RmsNorm {
+ public:
+  RmsNorm(ParameterList& parameters, const std::string& name, int64_t size, double eps);
+  graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x) const;
+
+ private:
+  graph::Value* weight_;
+  double eps_;
+};
+
+// (x - mean(x)) / sqrt(var(x) + eps) * weight + bias (arXiv:1607.06450)
+class LayerNorm {
+ public:
+  LayerNorm(ParameterList& parameters, const std::string& name, int64_t size, double eps);
+  graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x) const;
+
+ private:
+  graph::Value* weight_;
+  graph::Value* bias_;
+  double eps_;
+};
+
+}  // namespace mlc::frontend

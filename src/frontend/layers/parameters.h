@@ -1,0 +1,33 @@
+// ParameterList: where layers declare the weights they read; gives each its storage type under the chosen scheme.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "formats/quant/scheme.h"
+#include "frontend/model.h"
+#include "graph/ir.h"
+
+namespace mlc::frontend {
+
+class ParameterList {
+ public:
+  // Both outlive the list. Declared parameters are appended to `module.parameters`.
+  ParameterList(graph::Module& module, const QuantScheme& scheme) : module_(module), scheme_(scheme) {}
+
+  // The graph value of `parameter`, whose name must be new. Its type is the format of its role under the scheme, with
+  // the real matrix's shape, in the layout of the file.
+  graph::Value* declare(Parameter parameter);
+
+  std::vector<Parameter> take() { return std::move(parameters_); }
+
+ private:
+  graph::Module& module_;
+  const QuantScheme& scheme_;
+  std::vector<Parameter> parameters_;
+};
+
+// The format in which `parameter` is stored under `scheme`.
+WeightFormat format_of(const Parameter& parameter, const QuantScheme& scheme);
+
+}  // namespace mlc::frontend

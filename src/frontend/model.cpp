@@ -1,0 +1,45 @@
+// Builds a module: parameters and functions of a config's model over a paged KV cache.
+#include "frontend/model.h"
+
+#include <algorithm>
+
+#include "frontend/layers/attention.h"
+#include "frontend/models/registry.h"
+
+namespace mlc::frontend {
+
+RopeSpec rope_spec(const ModelConfig& config) { return model_definition(config.model_type).rope(config); }
+
+RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim) {
+  RopeSpec spec{.kind = "default", .rotary_dim = rotary_dim, .theta = config.get_double("position_embedding_base")};
+  if (!config.has("rope_scaling") || config.fields["rope_scaling"].is_null()) return spec;
+  spec.scaling = config.fields["rope_scaling"];
+  spec.kind = find_string(spec.scaling, "rope_type").value_or("default");
+  return spec;
+}
+
+BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, const BuildOptions& options) {
+  const ModelDefinition& definition = model_definition(config.model_type);
+  const AttentionShape shape = attention_shape(config);
+  BuiltModel built;
+  built.module = std::make_unique<graph::Module>();
+  built.module->name = config.model_type;
+  built.module->states.push_back({.name = kKvState,
+                                  .layers = config.get_int("num_hidden_layers"),
+                                  .kv_heads = shape.kv_heads,
+                                  .head_dim = shape.head_dim,
+                                  .dtype = options.kv_dtype});
+  ParameterList parameters(*built.module, scheme);
+  std::unique_ptr<Model> model = definition.create(parameters, config);
+  add_functions(*built.module, *model, shape.hidden, shape.rotary_dim);
+  built.parameters = parameters.take();
+  for (const std::string& suffix : definition.unused_sources) {
+    const bool used = std::ranges::any_of(built.parameters, [&](const Parameter& parameter) {
+      return std::ranges::any_of(parameter.sources, [&](const std::string& s) { return s.ends_with(suffix); });
+    });
+    if (!used) built.unused_sources.push_back(suffix);
+  }
+  return built;
+}
+
+}  // namespace mlc::frontend

@@ -1,0 +1,27 @@
+// The table of models: one line each, sorted.
+#include "frontend/models/registry.h"
+
+#include "base/check.h"
+
+namespace mlc::frontend {
+
+const std::vector<const ModelDefinition*>& model_definitions() {
+  static const std::vector<const ModelDefinition*> definitions = {
+      &llama(),
+  };
+  return definitions;
+}
+
+const ModelDefinition& model_definition(const std::string& model_type) {
+  for (const ModelDefinition* definition : model_definitions())
+    if (definition->model_type == model_type) return *definition;
+  internal_error("no model file for model_type " + model_type);
+}
+
+std::vector<std::string> model_types() {
+  std::vector<std::string> names;
+  for (const ModelDefinition* definition : model_definitions()) names.push_back(definition->model_type);
+  return names;
+}
+
+}  // namespace mlc::frontend

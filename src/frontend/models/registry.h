@@ -1,0 +1,70 @@
+// What a model file states about its model_type, and the table of all of them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "frontend/functions.h"
+#include "frontend/layers/parameters.h"
+
+namespace mlc::frontend {
+
+// One field of `model_config`. The list of a model is its config class in MLC: names, order and defaults are what
+// mlc-chat-config.json shows (mlc-facts 5.3).
+struct ConfigField {
+  enum class Kind : uint8_t { kInteger, kReal, kFlag, kText, kAny };
+  std::string name;
+  Kind kind;
+  double low = 0, high = 0;          // numbers: the range that makes sense, both ends included
+  std::string fallback;              // JSON text; "" = must be given; "0" = 0 or absent means inferred
+  std::vector<std::string> aliases;  // other names in Hugging Face files, tried in order
+};
+
+// The fields many config classes share, with the ranges every model keeps to. Sizes are capped so that no product of
+// them (3 * heads * head_dim * hidden * 4 bytes <= 2^60) leaves int64.
+namespace field {
+ConfigField size(std::string name);                       // hidden and inner sizes: 1..2^24, required
+ConfigField heads(std::string name, bool inferred = false);  // 1..2^16
+ConfigField layers(std::string name);                     // 1..4096, required
+ConfigField vocab_size();                                 // 1..2^28, required
+ConfigField norm_eps(std::string name);                   // 0 < eps <= 1, required
+ConfigField rope_base();                                  // position_embedding_base; 10000 when no alias is given
+ConfigField rope_scaling();
+ConfigField head_dim();                                   // inferred: hidden_size / num_attention_heads
+ConfigField context_window_size();                        // inferred: max_position_embeddings or max_sequence_length
+ConfigField prefill_chunk_size();                         // inferred: min(context, 8192)
+ConfigField count(std::string name);                      // 1..2^31 - 1, default 1
+ConfigField flag(std::string name, bool fallback);
+}  // namespace field
+
+struct ModelDefinition {
+  std::string model_type;  // Hugging Face's name, and the name of the file
+  std::vector<ConfigField> fields;
+  // Refuses a Hugging Face config that asks for what the model file does not compute.
+  Status (*check_source)(const Json& hf, const std::string& what);
+  RopeSpec (*rope)(const ModelConfig& config);
+  std::unique_ptr<Model> (*create)(ParameterList& parameters, const ModelConfig& config);
+  std::vector<std::string> unused_sources;  // suffixes of checkpoint tensors that carry nothing
+};
+
+// One function per file of models/.
+const ModelDefinition& gpt_neox();
+const ModelDefinition& llama();
+
+// Sorted by model_type.
+const std::vector<const ModelDefinition*>& model_definitions();
+const ModelDefinition& model_definition(const std::string& model_type);  // internal error when unknown
+
+// The spec of neox-style rotation of each head's first `rotary_dim` elements, by position_embedding_base and, where the
+// config class has it, rope_scaling.
+RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim);
+
+// The text key, if present, must be one of `allowed`, else an error that names them.
+Status require_text(const Json& hf, const std::string& key, const std::vector<std::string>& allowed,
+                    const std::string& what);
+// The flag must be absent or false.
+Status refuse_flag(const Json& hf, const std::string& key, const std::string& what);
+
+}  // namespace mlc::frontend
