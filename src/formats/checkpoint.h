@@ -75,7 +75,10 @@ class Checkpoint {
 
   // GGUF only: the blocks as stored. nullopt for other formats.
   std::optional<GgufBlocks> blocks(int index) const;
-  // GGUF only: the file's metadata (gguf_names.h makes config.json and the tokenizer from it). nullptr for other formats.
+  // GGUF only: Hugging Face's config.json and the tokenizer's data from the metadata (gguf_names.h).
+  Result<Json> gguf_config() const;
+  Result<GgufTokenizer> gguf_tokenizer() const;
+  // GGUF only: the file's metadata. nullptr for other formats.
   const Gguf* gguf() const { return format_ == SourceFormat::kGguf ? &gguf_ : nullptr; }
 
  private:
@@ -94,6 +97,7 @@ class Checkpoint {
   Status open_safetensors(const std::string& path, const std::vector<std::string>* wanted);
   Status open_torch(const std::string& path, const std::vector<std::string>* wanted);
   Status open_gguf(const std::string& path);
+  std::span<const std::byte> read_gguf(int index, int64_t row_begin, int64_t row_end, std::vector<std::byte>& buffer) const;
 
   SourceFormat format_ = SourceFormat::kAuto;
   std::vector<std::string> paths_;

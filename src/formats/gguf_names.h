@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,8 +39,9 @@ Status check_gguf_architecture(const Gguf& gguf, const std::string& what);
 Result<std::optional<GgufName>> translate_gguf_tensor(const Gguf& gguf, const GgufTensor& tensor, const std::string& what);
 
 // config.json as Hugging Face would write it: architectures, model_type, sizes, rope_theta, rope_scaling,
-// tie_word_embeddings (true when there is no output.weight), vocab_size, token ids.
-Result<Json> gguf_config(const Gguf& gguf, const std::string& what);
+// tie_word_embeddings (true when there is no output.weight), vocab_size, token ids. `file` is the whole file: llama 3's
+// rope_scaling is recognised by the factors in its rope_freqs.weight.
+Result<Json> gguf_config(const Gguf& gguf, std::span<const std::byte> file, const std::string& what);
 
 // The tokenizer's data as plain values, for the tokenizer room to convert. Text is raw bytes (UTF-8 in sound files).
 struct GgufTokenizer {
