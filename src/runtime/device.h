@@ -1,0 +1,71 @@
+// A device as a struct of functions: memory, kernels, submission. Filled by devices/<name>/; chosen through
+// devices/registry.h. Functions marked (optional) may be null; callers ask before they call.
+//
+// Threads: one thread drives a device at a time. Errors: Status with the device's name in front.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "formats/library.h"
+
+namespace mlc::runtime {
+
+// Memory on a device. On the CPU `handle` is the address.
+struct DeviceBuffer {
+  void* handle = nullptr;
+  int64_t bytes = 0;
+};
+
+struct DeviceAddress {
+  void* handle = nullptr;
+  int64_t offset = 0;  // bytes
+};
+
+// One kernel call, fully resolved. The spans must live until submit() returns.
+struct Launch {
+  uint32_t kernel = 0;
+  std::span<const DeviceAddress> buffers;
+  std::span<const int64_t> dims;
+  int64_t tiles = 0;
+  int64_t scratch_bytes = 0;  // per thread
+};
+
+struct DeviceProperties {
+  std::string name;          // "cpu", "null"
+  std::string description;   // for people: "8 threads, avx2 fma f16c"
+  int64_t memory_bytes = 0;  // usable in all
+  int threads = 1;
+  bool host_memory = false;  // addresses are host pointers: copies can be avoided
+};
+
+// Kernels of one library variant, loaded on a device.
+using KernelSet = void*;
+
+struct Device {
+  DeviceProperties properties;
+  void* self = nullptr;
+
+  // Zeroed memory, aligned to 64 bytes. Error when there is not enough.
+  Result<DeviceBuffer> (*allocate)(void* self, int64_t bytes) = nullptr;
+  void (*release)(void* self, DeviceBuffer buffer) = nullptr;
+  Status (*copy_in)(void* self, DeviceAddress to, std::span<const std::byte> from) = nullptr;
+  Status (*copy_out)(void* self, std::span<std::byte> to, DeviceAddress from) = nullptr;
+
+  // "" when this device can run a variant with that header, else the first thing it lacks ("CPU feature avx2").
+  std::string (*missing_requirement)(void* self, const Json& header) = nullptr;
+  Result<KernelSet> (*load_kernels)(void* self, const MlcLibraryVariant& variant) = nullptr;
+  void (*unload_kernels)(void* self, KernelSet kernels) = nullptr;
+
+  // Runs the launches in order; each sees all stores of those before it. May return before they have run.
+  Status (*submit)(void* self, KernelSet kernels, std::span<const Launch> launches) = nullptr;
+  // Waits until everything submitted has run.
+  Status (*sync)(void* self) = nullptr;
+  void (*destroy)(void* self) = nullptr;
+};
+
+}  // namespace mlc::runtime

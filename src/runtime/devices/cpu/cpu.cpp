@@ -1,0 +1,133 @@
+// The CPU device.
+#include "runtime/devices/cpu/cpu.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+#include "base/strings.h"
+#include "base/target/target.h"
+#include "runtime/devices/cpu/pool.h"
+
+namespace mlc::runtime {
+namespace {
+
+constexpr int64_t kHugePage = int64_t{2} << 20;
+
+struct CpuDevice {
+  explicit CpuDevice(int threads) : pool(threads) {}
+  LaunchPool pool;
+};
+
+struct CpuKernels {
+  std::vector<CpuKernel> functions;
+};
+
+// The CPU quota of this process's cgroup in cores, 0 when there is none.
+double cgroup_quota() {
+  double quota = 0, period = 0;
+  if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    if (std::fscanf(f, "%lf %lf", &quota, &period) != 2) quota = 0;
+    std::fclose(f);
+  }
+  return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+Result<DeviceBuffer> allocate(void*, int64_t bytes) {
+  if (bytes < 0) return Status::error("cpu device: negative allocation");
+  // Overcommit would let an absurd size through and kill the process later: what is not there now is refused now.
+  int64_t physical = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  size_t size = static_cast<size_t>(std::max<int64_t>((bytes + 4095) / 4096 * 4096, 4096));
+  void* memory = bytes > physical ? MAP_FAILED
+                                  : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED)
+    return Status::error(str("cpu device: cannot allocate ", human_bytes(static_cast<double>(bytes)), " of ",
+                             human_bytes(static_cast<double>(physical)), " physical memory"));
+  if (bytes >= kHugePage) madvise(memory, size, MADV_HUGEPAGE);
+  return DeviceBuffer{memory, bytes};
+}
+
+void release(void*, DeviceBuffer buffer) {
+  munmap(buffer.handle, static_cast<size_t>(std::max<int64_t>((buffer.bytes + 4095) / 4096 * 4096, 4096)));
+}
+
+Status copy_in(void*, DeviceAddress to, std::span<const std::byte> from) {
+  if (!from.empty()) std::memcpy(static_cast<char*>(to.handle) + to.offset, from.data(), from.size());
+  return Status::ok();
+}
+
+Status copy_out(void*, std::span<std::byte> to, DeviceAddress from) {
+  if (!to.empty()) std::memcpy(to.data(), static_cast<const char*>(from.handle) + from.offset, to.size());
+  return Status::ok();
+}
+
+std::string missing_requirement(void*, const Json& header) {
+  if (find_string(header, "kind") != "cpu") return "a device of kind " + find_string(header, "kind").value_or("?");
+  if (auto arch = find_string(header, "architecture"); arch && *arch != host_architecture()) return "a CPU of kind " + *arch;
+  std::vector<std::string> required;
+  if (const Json* list = find(header, "requires"); list && list->is_array())
+    for (const Json& feature : *list)
+      if (feature.is_string()) required.push_back(feature.get<std::string>());
+  std::string missing = missing_cpu_feature(required);
+  return missing.empty() ? "" : "CPU feature " + missing;
+}
+
+Result<KernelSet> load_kernels(void*, const MlcLibraryVariant& variant) {
+  auto* kernels = new CpuKernels;
+  for (uint64_t i = 0; i < variant.kernel_count; ++i)
+    kernels->functions.push_back(reinterpret_cast<CpuKernel>(const_cast<void*>(variant.kernels[i])));
+  return static_cast<KernelSet>(kernels);
+}
+
+void unload_kernels(void*, KernelSet kernels) { delete static_cast<CpuKernels*>(kernels); }
+
+Status submit(void* self, KernelSet kernels, std::span<const Launch> launches) {
+  static_cast<CpuDevice*>(self)->pool.run(static_cast<CpuKernels*>(kernels)->functions, launches);
+  return Status::ok();
+}
+
+Status sync(void*) { return Status::ok(); }
+void destroy(void* self) { delete static_cast<CpuDevice*>(self); }
+
+}  // namespace
+
+int usable_cores() {
+  cpu_set_t set;
+  int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  if (double quota = cgroup_quota(); quota > 0) cores = std::min(cores, static_cast<int>(std::ceil(quota)));
+  return std::max(cores, 1);
+}
+
+Result<DevicePtr> open_cpu_device(const DeviceOptions& options) {
+  int cores = usable_cores(), threads = options.threads == 0 ? cores : options.threads;
+  constexpr int kMaxThreads = 512;
+  if (threads < 1 || threads > kMaxThreads)
+    return Status::error(str("--threads: ", options.threads, " is not in 1..", kMaxThreads, "; this machine has ", cores,
+                             " usable cores"));
+  auto* device = new Device{
+      .properties = {.name = "cpu",
+                     .description = str(threads, " of ", cores, " cores, ", host_architecture(), " ",
+                                        join(host_cpu_features(), " ")),
+                     .memory_bytes = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE),
+                     .threads = threads,
+                     .host_memory = true},
+      .self = new CpuDevice(threads),
+      .allocate = allocate,
+      .release = release,
+      .copy_in = copy_in,
+      .copy_out = copy_out,
+      .missing_requirement = missing_requirement,
+      .load_kernels = load_kernels,
+      .unload_kernels = unload_kernels,
+      .submit = submit,
+      .sync = sync,
+      .destroy = destroy};
+  return DevicePtr(device);
+}
+
+}  // namespace mlc::runtime

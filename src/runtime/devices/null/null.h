@@ -1,0 +1,18 @@
+// The null device: allocates, counts and checks like a real one, computes nothing. Plans, memory and schedulers are
+// tested on it; it is also the smallest complete example of a device.
+#pragma once
+
+#include "runtime/devices/registry.h"
+
+namespace mlc::runtime {
+
+Result<DevicePtr> open_null_device(const DeviceOptions& options);
+
+// What a null device has seen.
+struct NullCounters {
+  int64_t allocations = 0, live_bytes = 0, peak_bytes = 0;
+  int64_t submits = 0, launches = 0, copied_in_bytes = 0, copied_out_bytes = 0;
+};
+const NullCounters& null_counters(const Device& device);
+
+}  // namespace mlc::runtime

@@ -1,0 +1,109 @@
+// Runs functions of a plan.
+#include "runtime/executor.h"
+
+#include "base/strings.h"
+
+namespace mlc::runtime {
+
+Executor::Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> weights)
+    : module_(std::move(module)), weights_(std::move(weights)) {
+  internal_check(weights_.size() == module_->plan().weights.size(), "executor: one address per weight of the plan");
+}
+
+void Executor::set_states(std::vector<DeviceAddress> states, int64_t pool_pages) {
+  internal_check(states.size() == module_->plan().states.size(), "executor: one address per state of the plan");
+  states_ = std::move(states);
+  pool_pages_ = pool_pages;
+}
+
+Result<const PlanBody*> Executor::choose_body(const std::string& function, const Dims& dims) const {
+  const PlanFunction* f = module_->plan().find_function(function);
+  if (!f) {
+    std::vector<std::string> names;
+    for (const PlanFunction& g : module_->plan().functions) names.push_back(g.name);
+    return Status::error(str(module_->path(), ": the library has no function '", function, "'", did_you_mean(function, names)));
+  }
+  for (const PlanBody& b : f->bodies)
+    if (dims.rows >= b.min_rows && (b.max_rows == 0 || dims.rows <= b.max_rows)) return &b;
+  return &f->bodies.back();
+}
+
+// The value of every expression of the plan; those that use dimensions a function lacks stay 0.
+Result<std::vector<int64_t>> Executor::evaluate(const Dims& dims) const {
+  const std::map<std::string, int64_t> values = {
+      {"rows", dims.rows}, {"batch", dims.batch}, {"pages", dims.pages}, {kPoolPages, pool_pages_}};
+  std::vector<int64_t> out;
+  out.reserve(module_->plan().expressions.size());
+  for (const Dim& e : module_->plan().expressions) {
+    auto value = e.evaluate(values);
+    if (!value)
+      return Status::error(str(module_->path(), ": the plan's expression ", e.text(), " has no value for ", dims.rows,
+                               " rows; the library is damaged, compile the model again"));
+    out.push_back(*value);
+  }
+  return out;
+}
+
+Result<int64_t> Executor::arena_bytes(const std::string& function, const Dims& dims) const {
+  ASSIGN_OR_RETURN(const PlanBody* body, choose_body(function, dims));
+  ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(dims));
+  return values[body->arena_bytes];
+}
+
+Status Executor::reserve_arena(const std::vector<std::pair<std::string, Dims>>& uses) {
+  int64_t bytes = arena_.bytes();
+  for (const auto& [function, dims] : uses) {
+    ASSIGN_OR_RETURN(int64_t need, arena_bytes(function, dims));
+    bytes = std::max(bytes, need);
+  }
+  if (bytes == arena_.bytes()) return Status::ok();
+  arena_ = OwnedBuffer();
+  ASSIGN_OR_RETURN(arena_, OwnedBuffer::allocate(module_->device(), bytes));
+  return Status::ok();
+}
+
+Status Executor::run(const std::string& function, const Dims& dims, const std::vector<DeviceAddress>& arguments,
+                     const std::vector<DeviceAddress>& results) {
+  ASSIGN_OR_RETURN(const PlanBody* body, choose_body(function, dims));
+  const PlanFunction& f = *module_->plan().find_function(function);
+  internal_check(arguments.size() == f.arguments.size() && results.size() == f.results.size(),
+                 "executor: arguments and results must match the function");
+  ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(dims));
+  internal_check(values[body->arena_bytes] <= arena_.bytes(), "executor: reserve_arena was not called for these dims");
+
+  size_t buffer_count = 0, dim_count = 0;
+  for (const PlanCall& c : body->calls) buffer_count += c.buffers.size(), dim_count += c.dims.size();
+  addresses_.clear();
+  dim_values_.clear();
+  launches_.clear();
+  addresses_.reserve(buffer_count);  // the launches' spans point into these, so they must not move
+  dim_values_.reserve(dim_count);
+  const DeviceAddress arena = arena_.address();
+  const DeviceAddress* bases[] = {arguments.data(), results.data(), weights_.data(), states_.data(), &arena};
+  for (const PlanCall& c : body->calls) {
+    size_t first_buffer = addresses_.size(), first_dim = dim_values_.size();
+    for (const PlanBuffer& b : c.buffers) {
+      DeviceAddress a = bases[static_cast<size_t>(b.space)][b.index];
+      a.offset += values[b.offset];
+      addresses_.push_back(a);
+    }
+    for (ExprId e : c.dims) dim_values_.push_back(values[e]);
+    launches_.push_back({.kernel = c.kernel,
+                         .buffers = {addresses_.data() + first_buffer, c.buffers.size()},
+                         .dims = {dim_values_.data() + first_dim, c.dims.size()},
+                         .tiles = values[c.tiles],
+                         .scratch_bytes = c.scratch_bytes});
+  }
+  Device& device = module_->device();
+  return device.submit(device.self, module_->kernels(), launches_);
+}
+
+int Executor::argument_index(const std::string& function, const std::string& argument) const {
+  const PlanFunction* f = module_->plan().find_function(function);
+  if (f)
+    for (size_t i = 0; i < f->arguments.size(); ++i)
+      if (f->arguments[i].name == argument) return static_cast<int>(i);
+  return -1;
+}
+
+}  // namespace mlc::runtime

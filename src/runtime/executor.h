@@ -1,0 +1,54 @@
+// Runs functions of a plan: chooses the body for the row count, resolves its expressions, submits its calls.
+//
+// Buffers for addresses and launches are reused, so that steady decode allocates nothing.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/memory.h"
+#include "runtime/module.h"
+
+namespace mlc::runtime {
+
+struct Dims {
+  int64_t rows = 0, batch = 0, pages = 0;
+};
+
+class Executor {
+ public:
+  // `weights` in the order of plan().weights, `states` in the order of plan().states (with their pool's page count).
+  Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> weights);
+
+  void set_states(std::vector<DeviceAddress> states, int64_t pool_pages);
+
+  // Bytes of arena that `function` needs at these dims.
+  Result<int64_t> arena_bytes(const std::string& function, const Dims& dims) const;
+  // Grows the arena to serve every (function, dims) listed. Error when the device has not enough memory.
+  Status reserve_arena(const std::vector<std::pair<std::string, Dims>>& uses);
+
+  // Submits one call of `function`. arguments and results in the plan's order. Error: unknown function.
+  Status run(const std::string& function, const Dims& dims, const std::vector<DeviceAddress>& arguments,
+             const std::vector<DeviceAddress>& results);
+
+  // Position of an argument of a function, or -1.
+  int argument_index(const std::string& function, const std::string& argument) const;
+  const Module& module() const { return *module_; }
+  int64_t arena_bytes_held() const { return arena_.bytes(); }
+
+ private:
+  Result<const PlanBody*> choose_body(const std::string& function, const Dims& dims) const;
+  Result<std::vector<int64_t>> evaluate(const Dims& dims) const;
+
+  std::shared_ptr<Module> module_;
+  std::vector<DeviceAddress> weights_, states_;
+  int64_t pool_pages_ = 0;
+  OwnedBuffer arena_;
+  std::vector<DeviceAddress> addresses_;  // reused between runs
+  std::vector<int64_t> dim_values_;
+  std::vector<Launch> launches_;
+};
+
+}  // namespace mlc::runtime

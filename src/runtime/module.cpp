@@ -1,0 +1,83 @@
+// Loads model libraries.
+#include "runtime/module.h"
+
+#include <dlfcn.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "base/strings.h"
+
+namespace mlc::runtime {
+namespace {
+
+std::string_view text_of(const char* data, uint64_t size) { return {data, static_cast<size_t>(size)}; }
+
+// Index of the first variant the device can run; the error lists what each one lacks.
+Result<uint32_t> choose_variant(Device& device, const MlcModelLibrary& library, const std::string& what, Json& header) {
+  std::vector<std::string> reasons;
+  for (uint32_t i = 0; i < library.variant_count; ++i) {
+    const MlcLibraryVariant& v = library.variants[i];
+    ASSIGN_OR_RETURN(header, parse_json(text_of(v.header, v.header_bytes), what));
+    std::string missing = device.missing_requirement(device.self, header);
+    if (missing.empty()) return i;
+    reasons.push_back(str(find_string(header, "name").value_or("?"), " needs ", missing));
+  }
+  return Status::error(str(what, ": this library cannot run here: ", join(reasons, "; "),
+                           "; compile the model again with --host auto on this machine"));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Module>> Module::load(Device& device, const std::string& path) {
+  ASSIGN_OR_RETURN(LibraryDescription description, describe_library(path));
+  if (auto arch = find_string(description.manifest, "architecture"); arch && device.properties.name == "cpu") {
+    Json header = {{"kind", "cpu"}, {"architecture", *arch}};
+    if (std::string missing = device.missing_requirement(device.self, header); !missing.empty())
+      return Status::error(str(path, ": this library needs ", missing, "; compile the model again with --host auto"));
+  }
+  std::error_code code;
+  std::string absolute = std::filesystem::absolute(path, code).string();
+  void* handle = dlopen(absolute.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle) return Status::error(str(path, ": cannot load the library: ", split(dlerror(), '\n')[0]));
+  auto* library = static_cast<const MlcModelLibrary*>(dlsym(handle, kLibrarySymbol));
+  if (!library) {
+    dlclose(handle);
+    return Status::error(str(path, ": the library does not export ", kLibrarySymbol, "; compile the model again"));
+  }
+  auto module = wrap(device, *library, path);
+  if (!module.is_ok()) {
+    dlclose(handle);
+    return module.status();
+  }
+  (*module)->handle_ = handle;
+  return module;
+}
+
+Result<std::shared_ptr<Module>> Module::wrap(Device& device, const MlcModelLibrary& library, const std::string& what) {
+  if (std::memcmp(library.magic, kLibraryMagic, sizeof library.magic) != 0)
+    return Status::error(what + ": the exported symbol is no model library; compile the model again");
+  if (library.abi_version != kLibraryAbiVersion)
+    return Status::error(str(what, ": library ABI version ", library.abi_version, ", this mlc_llm reads version ",
+                             kLibraryAbiVersion, "; compile the model again with this mlc_llm"));
+  Json header;
+  ASSIGN_OR_RETURN(uint32_t index, choose_variant(device, library, what, header));
+  const MlcLibraryVariant& v = library.variants[index];
+  std::shared_ptr<Module> module(new Module(device));
+  module->path_ = what;
+  module->variant_ = find_string(header, "name").value_or("?");
+  ASSIGN_OR_RETURN(module->manifest_, parse_json(text_of(library.manifest, library.manifest_bytes), what));
+  ASSIGN_OR_RETURN(module->plan_, decode_plan(text_of(v.plan, v.plan_bytes), what));
+  if (module->plan_.kernels.size() != v.kernel_count)
+    return Status::error(str(what, ": damaged library: ", v.kernel_count, " kernels where its plan names ",
+                             module->plan_.kernels.size(), "; compile the model again"));
+  ASSIGN_OR_RETURN(module->kernels_, device.load_kernels(device.self, v));
+  return module;
+}
+
+Module::~Module() {
+  if (kernels_) device_.unload_kernels(device_.self, kernels_);
+  if (handle_) dlclose(handle_);
+}
+
+}  // namespace mlc::runtime
