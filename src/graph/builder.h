@@ -26,7 +26,7 @@ class GraphBuilder {
   Value* take(Value* table, Value* indices);                   // table [V, H], indices i32[rows] -> f32[rows, H]
   Value* matmul(Value* x, Value* weight);                      // x [rows, K], weight [N, K] -> f32[rows, N]
   Value* rms_norm(Value* x, Value* weight, double eps);
-  Value* layer_norm(Value* x, Value* weight, Value* bias, double eps);
+  Value* layer_norm(Value* x, Value* weight, Value* bias, double eps);  // bias may be nullptr
   Value* add(Value* a, Value* b);
   Value* mul(Value* a, Value* b);
   Value* bias(Value* x, Value* b);                             // x [rows, N] + b [N]

@@ -12,13 +12,16 @@
 //   module @llama {
 //     param @model.norm.weight : f32[576]
 //     param @model.layers.0.mlp.down_proj.weight : q4g32.f16@packed[576, 1536]
-//     state $kv : kv_cache {layers = 30, kv_heads = 3, head_dim = 64, dtype = f16}
+//     state $kv : kv_cache {layers = 30, kv_heads = 3, head_dim = 64, page_size = 16, dtype = f16}
 //     func @decode(%x: f32[rows, 576], %positions: i32[rows]) {
 //       %0: f32[rows, 576] = rms_norm(%x, @model.norm.weight) {eps = 1e-05}
-//       %1: f32[rows, 1536] = matmul(%0, @w) epilogue(bias(@b), silu, mul(%u), add(%r))
+//       %1: f32[rows, 1536] = matmul(%0, @w) epilogue(bias(@b), silu, mul(%u), add(%r), gated(silu))
+//       kv_append($kv, %k, %v, %row_slots) {layer = 0}
 //       return %1
 //     }
 //   }
+// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.. {`. Attributes: true, 30, 1e-05
+// (a double always has a point, an exponent, inf or nan), "silu". Names: letters, digits, '_', '.', '-', '/'.
 #pragma once
 
 #include <cstdint>
@@ -52,7 +55,14 @@ struct TensorType {
   static TensorType plain(DType dtype, Shape shape) {
     return {Kind::kPlain, WeightFormat::plain(dtype), "packed", std::move(shape)};
   }
+  static TensorType q8(Shape shape) {
+    return {Kind::kQ8Activation, WeightFormat::plain(DType::kI8), "packed", std::move(shape)};
+  }
   DType dtype() const { return format.dtype; }
+  // Bytes of an activation. kPlain: elements * size; kQ8Activation: per row ceildiv(K, 32) * (32 codes + 4 + 4).
+  // Internal error for kGroup: a layout's size is known to formats/quant.
+  Dim bytes() const;
+  // A packed plain tensor leaves its layout out: "f32@tile8[64, 32]" but "f32[64, 32]".
   std::string text() const;  // "f32[rows, 576]", "q4g32.f16@tile8[576, 1536]", "q8g32[rows, 576]"
   friend bool operator==(const TensorType&, const TensorType&) = default;
 };
@@ -97,6 +107,8 @@ struct Node {
   double get_double(const std::string& name) const;
   std::string get_string(const std::string& name) const;
   int64_t get_int_or(const std::string& name, int64_t fallback) const;
+  bool get_bool_or(const std::string& name, bool fallback) const;
+  std::string get_string_or(const std::string& name, const std::string& fallback) const;
 };
 
 // A paged key/value cache: `layers` x pages of `page_size` tokens; one page of one layer holds

@@ -11,8 +11,9 @@
 
 namespace mlc::graph {
 
-// A tensor on the host while interpreting: plain values as f64/i64-free simple storage. `floats` for float dtypes
-// (dequantized parameters included), `ints` for integer dtypes; shape is concrete, C order.
+// A tensor on the host while interpreting; shape is concrete, C order.
+//   float dtypes: `floats` (dequantized parameters included);   integer dtypes: `ints`
+//   q8g32: dtype kI8, `ints` the codes [rows, K], `floats` the scales [rows, ceildiv(K, 32)]
 struct HostTensor {
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;
@@ -35,17 +36,31 @@ struct InterpretContext {
 struct OpInfo {
   std::string name;
   int min_inputs = 0, max_inputs = 0;
-  bool has_state = false;
+  bool has_state = false;     // reads or writes the state it names
+  bool writes_state = false;  // has an effect: never removed, merged or reordered
   std::vector<std::string> required_attributes;
   // Types of the outputs, or throws std::invalid_argument with what is wrong ("operand 1 has 3 columns, expected 4").
   std::function<std::vector<TensorType>(const Node&, const Module&)> infer;
-  // inputs in node order (epilogue handled by matmul itself through `epilogue` operand values); returns the outputs.
+  // inputs in node order; `epilogue` has one entry per step (nullptr where the step has no operand). Returns the outputs;
+  // throws std::invalid_argument when an index lies outside of its table, its pages or its sequence.
   std::function<std::vector<HostTensor>(const Node&, const std::vector<const HostTensor*>& inputs,
                                         const std::vector<const HostTensor*>& epilogue, InterpretContext&)> interpret;
 };
 
 // nullptr when unknown.
 const OpInfo* find_op(const std::string& name);
-std::vector<std::string> op_names();
+std::vector<std::string> op_names();  // sorted
+// Checks name, arity, state and attributes, then infers; throws std::invalid_argument.
+std::vector<TensorType> infer_types(const Node& node, const Module& module);
+
+// The rows of each family, gathered by find_op.
+std::vector<OpInfo> elementwise_ops();
+std::vector<OpInfo> matmul_ops();
+std::vector<OpInfo> norm_ops();
+std::vector<OpInfo> quantize_ops();
+std::vector<OpInfo> rope_ops();
+std::vector<OpInfo> take_ops();
+std::vector<OpInfo> attention_ops();
+std::vector<OpInfo> cache_ops();
 
 }  // namespace mlc::graph

@@ -1,0 +1,75 @@
+// GraphBuilder: each call is one node, typed by the registry.
+#include "graph/builder.h"
+
+#include <stdexcept>
+
+#include "base/check.h"
+#include "base/strings.h"
+#include "graph/ops/registry.h"
+
+namespace mlc::graph {
+
+Value* GraphBuilder::parameter(const std::string& name, const TensorType& type) {
+  if (Value* known = module_.find_parameter(name)) {
+    internal_check(known->type == type,
+                   str("parameter @", name, " is ", known->type.text(), " and cannot also be ", type.text()));
+    return known;
+  }
+  module_.parameters.push_back(std::make_unique<Value>(Value{Value::Kind::kParameter, name, type, nullptr}));
+  return module_.parameters.back().get();
+}
+
+std::vector<Value*> GraphBuilder::op(const std::string& name, std::vector<Value*> inputs, Attributes attributes,
+                                     const std::string& state) {
+  auto node = std::make_unique<Node>();
+  node->op = name;
+  node->inputs = std::move(inputs);
+  node->attributes = std::move(attributes);
+  node->state = state;
+  try {
+    for (TensorType& type : infer_types(*node, module_))
+      node->outputs.push_back(function_.add_value(std::move(type), node.get()));
+  } catch (const std::invalid_argument& e) {
+    internal_error(str("function ", function_.name, ", op ", name, ": ", e.what()));
+  }
+  function_.nodes.push_back(std::move(node));
+  return function_.nodes.back()->outputs;
+}
+
+Value* GraphBuilder::take(Value* table, Value* indices) { return op("take", {table, indices})[0]; }
+Value* GraphBuilder::matmul(Value* x, Value* weight) { return op("matmul", {x, weight})[0]; }
+Value* GraphBuilder::rms_norm(Value* x, Value* weight, double eps) {
+  return op("rms_norm", {x, weight}, {{"eps", eps}})[0];
+}
+Value* GraphBuilder::layer_norm(Value* x, Value* weight, Value* bias, double eps) {
+  std::vector<Value*> inputs = {x, weight};
+  if (bias) inputs.push_back(bias);
+  return op("layer_norm", std::move(inputs), {{"eps", eps}})[0];
+}
+Value* GraphBuilder::add(Value* a, Value* b) { return op("add", {a, b})[0]; }
+Value* GraphBuilder::mul(Value* a, Value* b) { return op("mul", {a, b})[0]; }
+Value* GraphBuilder::bias(Value* x, Value* b) { return op("bias", {x, b})[0]; }
+Value* GraphBuilder::activation(Value* x, const std::string& function) {
+  return op("activation", {x}, {{"function", function}})[0];
+}
+Value* GraphBuilder::gated(Value* x, const std::string& function) {
+  return op("gated", {x}, {{"function", function}})[0];
+}
+Value* GraphBuilder::slice(Value* x, int64_t begin, int64_t end) {
+  return op("slice", {x}, {{"begin", begin}, {"end", end}})[0];
+}
+Value* GraphBuilder::rope(Value* x, Value* factors, int64_t head_dim, int64_t rotary_dim, bool interleaved) {
+  Attributes attributes = {{"head_dim", head_dim}, {"rotary_dim", rotary_dim}};
+  if (interleaved) attributes["interleaved"] = true;
+  return op("rope", {x, factors}, std::move(attributes))[0];
+}
+void GraphBuilder::kv_append(const std::string& state, int64_t layer, Value* k, Value* v, Value* row_slots) {
+  op("kv_append", {k, v, row_slots}, {{"layer", layer}}, state);
+}
+Value* GraphBuilder::attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence,
+                               Value* positions, Value* page_indptr, Value* page_ids, int64_t heads, double scale) {
+  return op("attention", {q, row_sequence, positions, page_indptr, page_ids},
+            {{"layer", layer}, {"heads", heads}, {"scale", scale}}, state)[0];
+}
+
+}  // namespace mlc::graph

@@ -1,0 +1,126 @@
+// Types, values and functions of the graph IR.
+#include "graph/ir.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/check.h"
+#include "base/strings.h"
+
+namespace mlc::graph {
+namespace {
+
+template <typename T>
+const T& attribute(const Node& node, const std::string& name) {
+  auto it = node.attributes.find(name);
+  internal_check(it != node.attributes.end(), str("op ", node.op, " has no attribute '", name, "'"));
+  const T* value = std::get_if<T>(&it->second);
+  internal_check(value != nullptr, str("op ", node.op, ": attribute '", name, "' is of another type"));
+  return *value;
+}
+
+}  // namespace
+
+Dim TensorType::bytes() const {
+  internal_check(kind != Kind::kGroup, "bytes() of a group-quantized parameter");
+  if (kind == Kind::kPlain) {
+    Dim total = size_of(dtype());
+    for (const Dim& d : shape) total = total * d;
+    return total;
+  }
+  Dim total = ceildiv(shape.back(), 32) * 40;
+  for (size_t i = 0; i + 1 < shape.size(); ++i) total = total * shape[i];
+  return total;
+}
+
+std::string TensorType::text() const {
+  std::string out = kind == Kind::kQ8Activation ? "q8g32" : format.text();
+  if (kind == Kind::kGroup || layout != "packed") out += "@" + layout;
+  std::vector<std::string> dims;
+  for (const Dim& d : shape) dims.push_back(d.text());
+  return out + "[" + join(dims, ", ") + "]";
+}
+
+int64_t Node::get_int(const std::string& name) const { return attribute<int64_t>(*this, name); }
+double Node::get_double(const std::string& name) const { return attribute<double>(*this, name); }
+std::string Node::get_string(const std::string& name) const { return attribute<std::string>(*this, name); }
+bool Node::get_bool_or(const std::string& name, bool fallback) const {
+  return attributes.count(name) ? attribute<bool>(*this, name) : fallback;
+}
+int64_t Node::get_int_or(const std::string& name, int64_t fallback) const {
+  return attributes.count(name) ? get_int(name) : fallback;
+}
+std::string Node::get_string_or(const std::string& name, const std::string& fallback) const {
+  return attributes.count(name) ? get_string(name) : fallback;
+}
+
+Value* Function::add_argument(std::string name, TensorType type) {
+  values.push_back(std::make_unique<Value>(Value{Value::Kind::kArgument, std::move(name), std::move(type), nullptr}));
+  arguments.push_back(values.back().get());
+  return values.back().get();
+}
+
+Value* Function::add_value(TensorType type, Node* producer) {
+  auto taken = [&](const std::string& name) {
+    return std::any_of(values.begin(), values.end(), [&](const auto& v) { return v->name == name; });
+  };
+  size_t number = static_cast<size_t>(std::count_if(
+      values.begin(), values.end(), [](const auto& v) { return v->kind == Value::Kind::kResult; }));
+  while (taken(std::to_string(number))) ++number;
+  values.push_back(std::make_unique<Value>(
+      Value{Value::Kind::kResult, std::to_string(number), std::move(type), producer}));
+  return values.back().get();
+}
+
+Value* Module::find_parameter(const std::string& name) const {
+  for (const auto& p : parameters)
+    if (p->name == name) return p.get();
+  return nullptr;
+}
+
+Function* Module::find_function(const std::string& name) const {
+  for (const auto& f : functions)
+    if (f->name == name) return f.get();
+  return nullptr;
+}
+
+const KvCache* Module::find_state(const std::string& name) const {
+  for (const KvCache& s : states)
+    if (s.name == name) return &s;
+  return nullptr;
+}
+
+std::unique_ptr<Function> clone(const Function& function) {
+  auto copy = std::make_unique<Function>();
+  copy->name = function.name;
+  copy->min_rows = function.min_rows;
+  copy->max_rows = function.max_rows;
+  std::unordered_map<const Value*, Value*> values;
+  for (const auto& v : function.values) {
+    copy->values.push_back(std::make_unique<Value>(*v));
+    values[v.get()] = copy->values.back().get();
+  }
+  auto mapped = [&](Value* v) {
+    auto it = values.find(v);
+    return it == values.end() ? v : it->second;  // parameters are shared
+  };
+  auto map_all = [&](std::vector<Value*>& list) {
+    for (Value*& v : list) v = mapped(v);
+  };
+  copy->arguments = function.arguments;
+  copy->results = function.results;
+  map_all(copy->arguments);
+  map_all(copy->results);
+  for (const auto& n : function.nodes) {
+    copy->nodes.push_back(std::make_unique<Node>(*n));
+    Node& node = *copy->nodes.back();
+    map_all(node.inputs);
+    map_all(node.outputs);
+    for (EpilogueStep& step : node.epilogue)
+      if (step.operand) step.operand = mapped(step.operand);
+    for (Value* out : node.outputs) out->producer = &node;
+  }
+  return copy;
+}
+
+}  // namespace mlc::graph

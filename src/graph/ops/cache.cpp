@@ -1,0 +1,119 @@
+// Ops that write the paged KV cache: kv_append, rope_append (rotate q and k of a fused qkv, append k and v), copy_pages.
+#include "graph/ops/cache.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "graph/ops/check.h"
+#include "graph/ops/math.h"
+#include "graph/ops/rope.h"
+
+namespace mlc::graph {
+
+float* cached_head(HostState& state, int64_t layer, bool value, int64_t head, int64_t slot) {
+  const KvCache& c = state.cache;
+  if (slot < 0 || slot >= state.pages * c.page_size) refuse("slot ", slot, " of a cache of ", state.pages, " pages");
+  int64_t page = slot / c.page_size, offset = slot % c.page_size;
+  int64_t head_row = ((value ? c.kv_heads : 0) + head) * c.page_size + offset;
+  return state.values.data() + (layer * state.pages + page) * c.page_elements() + head_row * c.head_dim;
+}
+
+namespace {
+
+using Inputs = std::vector<const HostTensor*>;
+
+// Stores one token's heads, rounded to the cache's dtype.
+void store_heads(HostState& state, int64_t layer, bool value, int64_t slot, const float* heads) {
+  const KvCache& c = state.cache;
+  for (int64_t h = 0; h < c.kv_heads; ++h) {
+    float* target = cached_head(state, layer, value, h, slot);
+    for (int64_t d = 0; d < c.head_dim; ++d) target[d] = round_to(c.dtype, heads[h * c.head_dim + d]);
+  }
+}
+
+OpInfo kv_append() {
+  return {.name = "kv_append", .min_inputs = 3, .max_inputs = 3, .has_state = true, .writes_state = true,
+          .required_attributes = {"layer"},
+          .infer = [](const Node& node, const Module& module) {
+            const KvCache& cache = cache_operand(node, module);
+            for (size_t i : {0, 1})
+              if (columns(activation_operand(node, i)) != cache.kv_heads * cache.head_dim)
+                refuse(describe(node, i), " does not have ", cache.kv_heads * cache.head_dim, " columns");
+            const Dim& rows = index_operand(node, 2);
+            check_equal_rows(node, 0, rows);
+            check_equal_rows(node, 1, rows);
+            return std::vector<TensorType>{};
+          },
+          .interpret = [](const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
+            HostState& state = context.states.at(node.state);
+            int64_t n = state.cache.kv_heads * state.cache.head_dim, layer = node.get_int("layer");
+            for (int64_t r = 0; r < in[2]->shape[0]; ++r)
+              for (bool value : {false, true})
+                store_heads(state, layer, value, in[2]->ints[r], in[value]->floats.data() + r * n);
+            return std::vector<HostTensor>{};
+          }};
+}
+
+std::vector<TensorType> infer_rope_append(const Node& node, const Module& module) {
+  const KvCache& cache = cache_operand(node, module);
+  const TensorType& qkv = activation_operand(node, 0);
+  int64_t heads = int_attribute(node, "heads", 1, 1 << 20);
+  int64_t kv_heads = int_attribute(node, "kv_heads", 1, heads);
+  check_rotation(node, 1, qkv.shape[0]);
+  int64_t head_dim = node.get_int("head_dim");
+  if (kv_heads != cache.kv_heads || head_dim != cache.head_dim)
+    refuse("appends ", kv_heads, " heads of ", head_dim, ", $", cache.name, " holds ", cache.kv_heads, " of ",
+           cache.head_dim);
+  if (columns(qkv) != (heads + 2 * kv_heads) * head_dim)
+    refuse(describe(node, 0), " does not have ", (heads + 2 * kv_heads) * head_dim, " columns");
+  if (index_operand(node, 2) != qkv.shape[0]) refuse(describe(node, 2), " does not have one slot per row");
+  return {TensorType::plain(DType::kF32, {qkv.shape[0], heads * head_dim})};
+}
+
+std::vector<HostTensor> interpret_rope_append(const Node& node, const Inputs& in, const Inputs&,
+                                              InterpretContext& context) {
+  HostState& state = context.states.at(node.state);
+  int64_t heads = node.get_int("heads"), kv_heads = node.get_int("kv_heads"), head_dim = node.get_int("head_dim");
+  int64_t rows = in[0]->shape[0], n = in[0]->shape[1], rotary_dim = node.get_int("rotary_dim");
+  HostTensor q = make_floats({rows, heads * head_dim});
+  for (int64_t r = 0; r < rows; ++r) {
+    std::vector<float> row(in[0]->floats.begin() + r * n, in[0]->floats.begin() + (r + 1) * n);
+    rotate_heads(row.data(), in[1]->floats.data() + r * rotary_dim, heads + kv_heads, head_dim, rotary_dim,
+                 node.get_bool_or("interleaved", false));
+    std::copy_n(row.data(), heads * head_dim, q.floats.data() + r * heads * head_dim);
+    for (bool value : {false, true})
+      store_heads(state, node.get_int("layer"), value, in[2]->ints[r],
+                  row.data() + (heads + (value ? kv_heads : 0)) * head_dim);
+  }
+  return {std::move(q)};
+}
+
+OpInfo rope_append() {
+  return {.name = "rope_append", .min_inputs = 3, .max_inputs = 3, .has_state = true, .writes_state = true,
+          .required_attributes = {"heads", "kv_heads", "head_dim", "rotary_dim", "layer"},
+          .infer = infer_rope_append, .interpret = interpret_rope_append};
+}
+
+OpInfo copy_pages() {
+  return {.name = "copy_pages", .min_inputs = 2, .max_inputs = 2, .has_state = true, .writes_state = true,
+          .infer = [](const Node& node, const Module& module) {
+            cache_operand(node, module);
+            if (index_operand(node, 0) != index_operand(node, 1)) refuse("sources and targets differ in number");
+            return std::vector<TensorType>{};
+          },
+          .interpret = [](const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
+            HostState& state = context.states.at(node.state);
+            int64_t size = state.cache.page_size, elements = state.cache.page_elements();
+            for (int64_t i = 0; i < in[0]->shape[0]; ++i)
+              for (int64_t layer = 0; layer < state.cache.layers; ++layer)
+                std::copy_n(cached_head(state, layer, false, 0, in[0]->ints[i] * size), elements,
+                            cached_head(state, layer, false, 0, in[1]->ints[i] * size));
+            return std::vector<HostTensor>{};
+          }};
+}
+
+}  // namespace
+
+std::vector<OpInfo> cache_ops() { return {kv_append(), rope_append(), copy_pages()}; }
+
+}  // namespace mlc::graph

@@ -1,0 +1,111 @@
+// Scalar functions and dot products of the reference interpretation.
+#include "graph/ops/math.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "base/check.h"
+#include "base/half.h"
+#include "base/strings.h"
+
+namespace mlc::graph {
+namespace {
+
+double silu(double x) { return x / (1 + std::exp(-x)); }
+double gelu(double x) { return 0.5 * x * (1 + std::erf(x / std::numbers::sqrt2)); }
+double gelu_tanh(double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+}
+double relu(double x) { return x < 0 ? 0 : x; }
+
+struct NamedActivation {
+  const char* name;
+  ActivationFunction function;
+};
+constexpr NamedActivation kActivations[] = {{"gelu", gelu}, {"gelu_tanh", gelu_tanh}, {"relu", relu}, {"silu", silu}};
+
+constexpr int64_t kGroup = 32;
+
+}  // namespace
+
+const std::vector<std::string>& activation_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> list;
+    for (const NamedActivation& a : kActivations) list.push_back(a.name);
+    return list;
+  }();
+  return names;
+}
+
+ActivationFunction find_activation(const std::string& name) {
+  for (const NamedActivation& a : kActivations)
+    if (name == a.name) return a.function;
+  internal_error(str("unknown activation '", name, "'"));
+}
+
+double dot(const double* a, const double* b, int64_t n) {
+  double sum[4] = {0, 0, 0, 0};
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4)
+    for (int lane = 0; lane < 4; ++lane) sum[lane] += a[i + lane] * b[i + lane];
+  for (; i < n; ++i) sum[0] += a[i] * b[i];
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+float round_to(DType dtype, float value) {
+  if (dtype == DType::kF16) return f16_to_f32(f32_to_f16(value));
+  if (dtype == DType::kBF16) return bf16_to_f32(f32_to_bf16(value));
+  internal_check(dtype == DType::kF32, str("no rounding to ", short_name(dtype)));
+  return value;
+}
+
+HostTensor make_floats(std::vector<int64_t> shape) {
+  HostTensor t{DType::kF32, std::move(shape), {}, {}};
+  t.floats.resize(static_cast<size_t>(t.elements()));
+  return t;
+}
+
+namespace {
+
+// Writes the codes of one group and returns its scale.
+float quantize_group(const float* x, int64_t n, int32_t* codes) {
+  std::fill(codes, codes + n, 0);
+  float max_abs = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    if (!std::isfinite(x[i])) return std::numeric_limits<float>::quiet_NaN();
+    max_abs = std::max(max_abs, std::fabs(x[i]));
+  }
+  float scale = max_abs / 127.0f;
+  if (scale == 0) return 0;
+  for (int64_t i = 0; i < n; ++i)
+    codes[i] = static_cast<int32_t>(std::clamp(std::nearbyint(x[i] / scale), -127.0f, 127.0f));
+  return scale;
+}
+
+}  // namespace
+
+HostTensor quantize_q8(const HostTensor& x) {
+  int64_t rows = x.shape[0], k = x.shape[1], groups = (k + kGroup - 1) / kGroup;
+  HostTensor out{DType::kI8, x.shape, {}, {}};
+  out.ints.resize(static_cast<size_t>(rows * k));
+  out.floats.resize(static_cast<size_t>(rows * groups));
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t g = 0; g < groups; ++g) {
+      int64_t begin = r * k + g * kGroup, n = std::min(kGroup, k - g * kGroup);
+      out.floats[static_cast<size_t>(r * groups + g)] = quantize_group(&x.floats[begin], n, &out.ints[begin]);
+    }
+  return out;
+}
+
+std::vector<double> dequantize_q8(const HostTensor& x) {
+  int64_t rows = x.shape[0], k = x.shape[1], groups = (k + kGroup - 1) / kGroup;
+  std::vector<double> out(static_cast<size_t>(rows * k));
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < k; ++c)
+      out[r * k + c] = static_cast<double>(x.ints[r * k + c]) * x.floats[r * groups + c / kGroup];
+  return out;
+}
+
+}  // namespace mlc::graph

@@ -1,0 +1,58 @@
+// rms_norm and layer_norm over the last axis. With output = "q8g32" the f32 result is quantized as quantize_q8 does.
+#include <cmath>
+
+#include "graph/ops/check.h"
+#include "graph/ops/math.h"
+
+namespace mlc::graph {
+namespace {
+
+using Inputs = std::vector<const HostTensor*>;
+
+std::vector<TensorType> infer(const Node& node, const Module&) {
+  const TensorType& x = activation_operand(node, 0);
+  for (size_t i = 1; i < node.inputs.size(); ++i) check_float_vector(node, i, x.shape[1]);
+  positive_attribute(node, "eps");
+  if (!node.attributes.count("output")) return {x};
+  std::string output = string_attribute(node, "output");
+  if (output != "q8g32") refuse("attribute 'output' is '", output, "', expected q8g32");
+  return {TensorType::q8(x.shape)};
+}
+
+// out = (x - mean) * factor * weight + bias.
+HostTensor normalize(const Node& node, const Inputs& in, bool centered) {
+  const HostTensor& x = *in[0];
+  int64_t n = x.shape[1];
+  double eps = node.get_double("eps");
+  const float* weight = in[1]->floats.data();
+  const float* bias = in.size() > 2 ? in[2]->floats.data() : nullptr;
+  HostTensor out = make_floats(x.shape);
+  for (int64_t r = 0; r < x.shape[0]; ++r) {
+    const float* row = x.floats.data() + r * n;
+    double mean = 0, squares = 0;
+    if (centered) {
+      for (int64_t c = 0; c < n; ++c) mean += row[c];
+      mean /= static_cast<double>(n);
+    }
+    for (int64_t c = 0; c < n; ++c) squares += (row[c] - mean) * (row[c] - mean);
+    double factor = 1 / std::sqrt(squares / static_cast<double>(n) + eps);
+    for (int64_t c = 0; c < n; ++c)
+      out.floats[r * n + c] = static_cast<float>((row[c] - mean) * factor * weight[c] + (bias ? bias[c] : 0));
+  }
+  return node.outputs[0]->type.kind == TensorType::Kind::kQ8Activation ? quantize_q8(out) : out;
+}
+
+}  // namespace
+
+std::vector<OpInfo> norm_ops() {
+  return {{.name = "rms_norm", .min_inputs = 2, .max_inputs = 2, .required_attributes = {"eps"}, .infer = infer,
+           .interpret = [](const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
+             return std::vector{normalize(node, in, false)};
+           }},
+          {.name = "layer_norm", .min_inputs = 2, .max_inputs = 3, .required_attributes = {"eps"}, .infer = infer,
+           .interpret = [](const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
+             return std::vector{normalize(node, in, true)};
+           }}};
+}
+
+}  // namespace mlc::graph
