@@ -1,0 +1,320 @@
+// Reads the text form of the graph IR.
+#include "graph/parse.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cctype>
+#include <unordered_map>
+
+#include "base/strings.h"
+#include "base/user_error.h"
+
+namespace mlc::graph {
+namespace {
+
+constexpr size_t kMaxText = 64u << 20;
+constexpr size_t kMaxRank = 8;
+
+class Parser {
+ public:
+  Parser(std::string_view text, std::string what) : text_(text), what_(std::move(what)) {}
+
+  Module parse() {
+    if (text_.size() > kMaxText) fail(str("the text has ", text_.size(), " bytes, expected at most ", kMaxText));
+    expect("module");
+    expect("@");
+    module_.name = name();
+    expect("{");
+    while (!accept("}")) parse_item();
+    skip_space();
+    if (!text_.empty()) fail("text after the end of the module");
+    return std::move(module_);
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& message) { throw UserError(str(what_, ":", line_, ": ", message)); }
+
+  void skip_space() {
+    while (!text_.empty()) {
+      if (text_.front() == '#') text_.remove_prefix(std::min(text_.find('\n'), text_.size()));
+      else if (text_.front() == ' ' || text_.front() == '\t' || text_.front() == '\r' || text_.front() == '\n') advance(1);
+      else break;
+    }
+  }
+  void advance(size_t n) {
+    line_ += static_cast<int>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(n), '\n'));
+    text_.remove_prefix(n);
+  }
+  static bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
+  // Takes `token`; a word must end where the token does.
+  bool accept(std::string_view token) {
+    skip_space();
+    if (text_.substr(0, token.size()) != token) return false;
+    if (is_word(token.back()) && text_.size() > token.size() && is_word(text_[token.size()])) return false;
+    advance(token.size());
+    return true;
+  }
+  void expect(std::string_view token) {
+    if (!accept(token)) fail(str("expected '", token, "', found ", found()));
+  }
+  std::string found() {
+    skip_space();
+    if (text_.empty()) return "the end of the text";
+    return str("'", text_.substr(0, std::min<size_t>({text_.size(), text_.find('\n'), 20})), "'");
+  }
+  std::string name() {
+    skip_space();
+    size_t n = 0;
+    while (n < text_.size() && (is_word(text_[n]) || text_[n] == '.' || text_[n] == '-' || text_[n] == '/')) ++n;
+    if (n == 0) fail(str("expected a name, found ", found()));
+    std::string out(text_.substr(0, n));
+    advance(n);
+    return out;
+  }
+  int64_t integer() {
+    skip_space();
+    int64_t value = 0;
+    auto [end, error] = std::from_chars(text_.data(), text_.data() + text_.size(), value);
+    if (error != std::errc()) fail(str("expected an integer, found ", found()));
+    advance(static_cast<size_t>(end - text_.data()));
+    return value;
+  }
+  // Items `one()` separated by commas up to `close`.
+  template <typename F>
+  void list(std::string_view close, F one) {
+    if (accept(close)) return;
+    do one();
+    while (accept(","));
+    expect(close);
+  }
+
+  void parse_item() {
+    if (accept("param")) return parse_parameter();
+    if (accept("state")) return parse_state();
+    if (accept("func")) return parse_function();
+    fail(str("expected param, state, func or '}', found ", found()));
+  }
+
+  void parse_parameter() {
+    expect("@");
+    auto value = std::make_unique<Value>(Value{Value::Kind::kParameter, name(), {}, nullptr});
+    expect(":");
+    value->type = parse_type();
+    if (!parameters_.emplace(value->name, value.get()).second) fail(str("parameter @", value->name, " is defined twice"));
+    module_.parameters.push_back(std::move(value));
+  }
+
+  void parse_state() {
+    expect("$");
+    KvCache cache;
+    cache.name = name();
+    expect(":");
+    expect("kv_cache");
+    expect("{");
+    list("}", [&] {
+      std::string key = name();
+      expect("=");
+      if (key == "layers") cache.layers = integer();
+      else if (key == "kv_heads") cache.kv_heads = integer();
+      else if (key == "head_dim") cache.head_dim = integer();
+      else if (key == "page_size") cache.page_size = integer();
+      else if (key == "dtype") cache.dtype = parse_element_type();
+      else fail(str("unknown field '", key, "' of a kv_cache",
+                    did_you_mean(key, {"layers", "kv_heads", "head_dim", "page_size", "dtype"})));
+    });
+    if (module_.find_state(cache.name)) fail(str("state $", cache.name, " is defined twice"));
+    module_.states.push_back(cache);
+  }
+
+  DType parse_element_type() {
+    std::string word = name();
+    auto dtype = parse_dtype(word);
+    if (!dtype) fail(str("unknown element type '", word, "'"));
+    return *dtype;
+  }
+
+  TensorType parse_type() {
+    std::string word = name();
+    TensorType type;
+    if (word == "q8g32") {
+      type = TensorType::q8({});
+    } else if (auto format = WeightFormat::parse(word)) {
+      type.kind = format->is_quantized() ? TensorType::Kind::kGroup : TensorType::Kind::kPlain;
+      type.format = *format;
+    } else {
+      fail(str("unknown tensor type '", word, "'"));
+    }
+    if (accept("@")) type.layout = name();
+    expect("[");
+    list("]", [&] { type.shape.push_back(parse_dim()); });
+    if (type.shape.size() > kMaxRank) fail(str("a tensor of ", type.shape.size(), " axes, expected at most ", kMaxRank));
+    return type;
+  }
+
+  Dim parse_dim() {
+    skip_space();
+    size_t n = 0;
+    int depth = 0;
+    while (n < text_.size() && text_[n] != '\n' && (depth > 0 || (text_[n] != ',' && text_[n] != ']'))) {
+      depth += (text_[n] == '(') - (text_[n] == ')');
+      ++n;
+    }
+    auto dim = Dim::parse(trim(text_.substr(0, n)));
+    if (!dim) fail(str("'", text_.substr(0, std::min<size_t>(n, 40)), "' is no dimension"));
+    advance(n);
+    return *dim;
+  }
+
+  void parse_function() {
+    expect("@");
+    function_ = std::make_unique<Function>();
+    locals_.clear();
+    function_->name = name();
+    expect("(");
+    list(")", [&] {
+      std::string argument = local_name();
+      define(argument, function_->add_argument(argument, parse_type()));
+    });
+    parse_guard();
+    expect("{");
+    while (!accept("return")) parse_node();
+    if (!accept("}")) list("}", [&] { function_->results.push_back(operand()); });
+    module_.functions.push_back(std::move(function_));
+  }
+
+  void parse_guard() {
+    if (!accept("rows")) return;
+    skip_space();
+    if (!text_.starts_with("..")) function_->min_rows = integer();
+    expect("..");
+    skip_space();
+    if (!text_.empty() && std::isdigit(static_cast<unsigned char>(text_.front()))) function_->max_rows = integer();
+  }
+
+  std::string local_name() {
+    expect("%");
+    std::string out = name();
+    expect(":");
+    return out;
+  }
+  void define(const std::string& name, Value* value) {
+    if (!locals_.emplace(name, value).second) fail(str("value %", name, " is defined twice"));
+  }
+
+  Value* operand() {
+    bool parameter = accept("@");
+    if (!parameter && !accept("%")) fail(str("expected a value, found ", found()));
+    std::string word = name();
+    auto& names = parameter ? parameters_ : locals_;
+    auto it = names.find(word);
+    if (it == names.end()) {
+      std::vector<std::string> known;
+      for (const auto& [n, v] : names) known.push_back(n);
+      std::sort(known.begin(), known.end());
+      fail(str(parameter ? "parameter @" : "value %", word, " is not defined", did_you_mean(word, known)));
+    }
+    return it->second;
+  }
+
+  void parse_node() {
+    auto node = std::make_unique<Node>();
+    std::vector<std::string> names;
+    skip_space();
+    while (!text_.empty() && text_.front() == '%') {
+      names.push_back(local_name());
+      auto value = std::make_unique<Value>(Value{Value::Kind::kResult, names.back(), parse_type(), node.get()});
+      node->outputs.push_back(value.get());
+      function_->values.push_back(std::move(value));
+      if (!accept(",")) expect("=");
+      skip_space();
+    }
+    node->op = name();
+    expect("(");
+    list(")", [&] {
+      if (node->inputs.empty() && node->state.empty() && accept("$")) node->state = name();
+      else node->inputs.push_back(operand());
+    });
+    if (accept("{")) list("}", [&] { parse_attribute(*node); });
+    if (accept("epilogue")) {
+      expect("(");
+      list(")", [&] { node->epilogue.push_back(parse_step()); });
+    }
+    for (size_t i = 0; i < names.size(); ++i) define(names[i], node->outputs[i]);
+    function_->nodes.push_back(std::move(node));
+  }
+
+  EpilogueStep parse_step() {
+    using Kind = EpilogueStep::Kind;
+    std::string word = name();
+    if (!accept("(")) return {Kind::kActivation, nullptr, word};
+    EpilogueStep step;
+    if (word == "gated") step = {Kind::kGated, nullptr, name()};
+    else if (word == "bias") step = {Kind::kBias, operand(), ""};
+    else if (word == "mul") step = {Kind::kMul, operand(), ""};
+    else if (word == "add") step = {Kind::kAdd, operand(), ""};
+    else fail(str("unknown epilogue step '", word, "'", did_you_mean(word, {"add", "bias", "gated", "mul"})));
+    expect(")");
+    return step;
+  }
+
+  void parse_attribute(Node& node) {
+    std::string key = name();
+    expect("=");
+    if (!node.attributes.emplace(key, parse_value()).second) fail(str("attribute '", key, "' is given twice"));
+  }
+
+  Attribute parse_value() {
+    if (accept("true")) return true;
+    if (accept("false")) return false;
+    if (accept("\"")) return quoted();
+    std::string word = number_word();
+    const char *begin = word.data(), *end = begin + word.size();
+    if (word.find_first_of(".einf") == std::string::npos) {
+      int64_t value = 0;
+      auto [stop, error] = std::from_chars(begin, end, value);
+      if (error == std::errc() && stop == end) return value;
+    } else {
+      double value = 0;
+      auto [stop, error] = std::from_chars(begin, end, value);
+      if (error == std::errc() && stop == end) return value;
+    }
+    fail(str("'", word, "' is no attribute value; expected true, false, an integer, a real number or \"text\""));
+  }
+  std::string number_word() {
+    skip_space();
+    size_t n = 0;
+    while (n < text_.size() && n < 400 && (is_word(text_[n]) || text_[n] == '.' || text_[n] == '-' || text_[n] == '+')) ++n;
+    std::string word(text_.substr(0, n));
+    advance(n);
+    return word;
+  }
+  std::string quoted() {
+    std::string out;
+    while (true) {
+      if (text_.empty() || text_.front() == '\n') fail("a text value does not end");
+      char c = text_.front();
+      advance(1);
+      if (c == '"') return out;
+      if (c == '\\') {
+        if (text_.empty()) fail("a text value does not end");
+        c = text_.front() == 'n' ? '\n' : text_.front();
+        advance(1);
+      }
+      out += c;
+    }
+  }
+
+  std::string_view text_;
+  std::string what_;
+  int line_ = 1;
+  Module module_;
+  std::unique_ptr<Function> function_;
+  std::unordered_map<std::string, Value*> parameters_, locals_;
+};
+
+}  // namespace
+
+Module parse_module(std::string_view text, const std::string& what) { return Parser(text, what).parse(); }
+
+}  // namespace mlc::graph

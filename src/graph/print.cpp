@@ -1,0 +1,93 @@
+// Writes the text form of the graph IR.
+#include "graph/print.h"
+
+#include <charconv>
+
+#include "base/strings.h"
+
+namespace mlc::graph {
+namespace {
+
+std::string reference(const Value* v) { return (v->kind == Value::Kind::kParameter ? "@" : "%") + v->name; }
+
+std::string typed(const Value* v) { return reference(v) + ": " + v->type.text(); }
+
+std::string number(double value) {
+  char buffer[40];
+  std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr);
+  return text.find_first_of(".einf") == std::string::npos ? text + ".0" : text;
+}
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (c == '\n') out += "\\n";
+    else out += c;
+  }
+  return out + "\"";
+}
+
+std::string print(const EpilogueStep& step) {
+  switch (step.kind) {
+    case EpilogueStep::Kind::kBias: return "bias(" + reference(step.operand) + ")";
+    case EpilogueStep::Kind::kActivation: return step.function;
+    case EpilogueStep::Kind::kMul: return "mul(" + reference(step.operand) + ")";
+    case EpilogueStep::Kind::kAdd: return "add(" + reference(step.operand) + ")";
+    case EpilogueStep::Kind::kGated: return "gated(" + step.function + ")";
+  }
+  return "";
+}
+
+std::string print(const KvCache& s) {
+  return str("state $", s.name, " : kv_cache {layers = ", s.layers, ", kv_heads = ", s.kv_heads, ", head_dim = ",
+             s.head_dim, ", page_size = ", s.page_size, ", dtype = ", short_name(s.dtype), "}");
+}
+
+std::string guard(const Function& f) {
+  if (f.min_rows == 0 && f.max_rows == 0) return "";
+  auto bound = [](int64_t rows) { return rows == 0 ? std::string() : std::to_string(rows); };
+  return " rows " + bound(f.min_rows) + ".." + bound(f.max_rows);
+}
+
+}  // namespace
+
+std::string print(const Attribute& value) {
+  if (auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
+  if (auto* i = std::get_if<int64_t>(&value)) return std::to_string(*i);
+  if (auto* d = std::get_if<double>(&value)) return number(*d);
+  return quoted(std::get<std::string>(value));
+}
+
+std::string print(const Node& node) {
+  std::vector<std::string> outputs, operands, attributes, steps;
+  for (const Value* v : node.outputs) outputs.push_back(typed(v));
+  if (!node.state.empty()) operands.push_back("$" + node.state);
+  for (const Value* v : node.inputs) operands.push_back(reference(v));
+  for (const auto& [name, value] : node.attributes) attributes.push_back(name + " = " + print(value));
+  for (const EpilogueStep& step : node.epilogue) steps.push_back(print(step));
+  std::string out = outputs.empty() ? "" : join(outputs, ", ") + " = ";
+  out += node.op + "(" + join(operands, ", ") + ")";
+  if (!attributes.empty()) out += " {" + join(attributes, ", ") + "}";
+  if (!steps.empty()) out += " epilogue(" + join(steps, ", ") + ")";
+  return out;
+}
+
+std::string print(const Function& function) {
+  std::vector<std::string> arguments, results;
+  for (const Value* v : function.arguments) arguments.push_back(typed(v));
+  for (const Value* v : function.results) results.push_back(reference(v));
+  std::string out = "  func @" + function.name + "(" + join(arguments, ", ") + ")" + guard(function) + " {\n";
+  for (const auto& node : function.nodes) out += "    " + print(*node) + "\n";
+  return out + "    return" + (results.empty() ? "" : " ") + join(results, ", ") + "\n  }\n";
+}
+
+std::string print(const Module& module) {
+  std::string out = "module @" + module.name + " {\n";
+  for (const auto& p : module.parameters) out += "  param " + reference(p.get()) + " : " + p->type.text() + "\n";
+  for (const KvCache& s : module.states) out += "  " + print(s) + "\n";
+  for (const auto& f : module.functions) out += print(*f);
+  return out + "}\n";
+}
+
+}  // namespace mlc::graph

@@ -1,0 +1,171 @@
+// Checks the invariants of the graph IR.
+#include "graph/verify.h"
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+#include <unordered_set>
+
+#include "base/check.h"
+#include "base/strings.h"
+#include "graph/ops/check.h"
+#include "graph/ops/registry.h"
+#include "graph/print.h"
+
+namespace mlc::graph {
+namespace {
+
+class FunctionVerifier {
+ public:
+  FunctionVerifier(const Module& module, const Function& function) : module_(module), function_(function) {
+    for (const auto& p : module.parameters) parameters_.insert(p.get());
+    for (const auto& v : function.values) owned_.insert(v.get());
+  }
+
+  void run() {
+    check_names();
+    check_arguments();
+    for (const auto& node : function_.nodes) check_node(*node);
+    for (const Value* r : function_.results) {
+      if (parameters_.count(r)) refuse("returns parameter @", r->name);
+      check_defined(r);
+    }
+    if (defined_.size() != owned_.size()) refuse("owns ", owned_.size(), " values but defines ", defined_.size());
+  }
+
+ private:
+  void check_names() {
+    std::set<std::string> names;
+    for (const auto& v : function_.values)
+      if (!names.insert(v->name).second) refuse("value %", v->name, " exists twice");
+  }
+
+  void check_arguments() {
+    for (const Value* v : function_.arguments) {
+      if (v->kind != Value::Kind::kArgument || v->producer) refuse("argument %", v->name, " is no argument");
+      if (v->type.kind == TensorType::Kind::kGroup) refuse("argument %", v->name, " has a parameter's type");
+      define(v);
+      for (const Dim& d : v->type.shape) bind(d);
+    }
+    for (const Value* v : function_.arguments) check_symbols(v->type);
+  }
+
+  void bind(const Dim& d) {
+    if (d.op() == DimOp::kSymbol) symbols_.insert(d.name());
+    if (d.op() == DimOp::kAdd && d.lhs().op() == DimOp::kSymbol && d.rhs().is_const()) symbols_.insert(d.lhs().name());
+  }
+
+  void check_symbols(const TensorType& type) {
+    for (const Dim& d : type.shape) {
+      if (d.is_const() && d.constant() < 0) refuse("type ", type.text(), " has a negative dimension");
+      for (const std::string& name : d.symbols())
+        if (!symbols_.count(name)) refuse("dimension '", name, "' of ", type.text(), " is bound by no argument");
+    }
+  }
+
+  void define(const Value* v) {
+    if (!owned_.count(v)) refuse("value %", v->name, " is owned by another function");
+    if (!defined_.insert(v).second) refuse("value %", v->name, " is defined twice");
+  }
+  void check_defined(const Value* v) {
+    if (!v) refuse("an operand is null");
+    if (!parameters_.count(v) && !defined_.count(v)) refuse("uses ", v->name, " before its definition");
+  }
+
+  void check_node(const Node& node) {
+    try {
+      for (const Value* v : node.inputs) check_defined(v);
+      for (const EpilogueStep& s : node.epilogue)
+        if (s.operand) check_defined(s.operand);
+      std::vector<TensorType> types = infer_types(node, module_);
+      if (types.size() != node.outputs.size()) refuse(node.outputs.size(), " results, expected ", types.size());
+      for (size_t i = 0; i < types.size(); ++i) {
+        const Value* out = node.outputs[i];
+        if (out->kind != Value::Kind::kResult || out->producer != &node) refuse("%", out->name, " has another producer");
+        if (out->type != types[i]) refuse("%", out->name, " is ", out->type.text(), ", expected ", types[i].text());
+        check_symbols(out->type);
+        define(out);
+      }
+    } catch (const std::invalid_argument& e) {
+      refuse("'", print(node), "': ", e.what());
+    }
+  }
+
+  const Module& module_;
+  const Function& function_;
+  std::unordered_set<const Value*> parameters_, owned_, defined_;
+  std::set<std::string> symbols_;
+};
+
+bool same_signature(const Function& a, const Function& b) {
+  auto equal = [](const Value* x, const Value* y) { return x->name == y->name && x->type == y->type; };
+  auto same_type = [](const Value* x, const Value* y) { return x->type == y->type; };
+  return std::equal(a.arguments.begin(), a.arguments.end(), b.arguments.begin(), b.arguments.end(), equal) &&
+         std::equal(a.results.begin(), a.results.end(), b.results.begin(), b.results.end(), same_type);
+}
+
+void check_states(const Module& module) {
+  std::set<std::string> names;
+  for (const KvCache& s : module.states) {
+    if (!names.insert(s.name).second) refuse("state $", s.name, " exists twice");
+    if (s.layers < 1 || s.kv_heads < 1 || s.head_dim < 1 || s.page_size < 1) refuse("state $", s.name, " has an empty axis");
+    if (s.dtype != DType::kF32 && s.dtype != DType::kF16 && s.dtype != DType::kBF16)
+      refuse("state $", s.name, " holds ", short_name(s.dtype), ", expected f32, f16 or bf16");
+  }
+}
+
+void check_parameters(const Module& module) {
+  std::set<std::string> names;
+  for (const auto& p : module.parameters) {
+    if (!names.insert(p->name).second) refuse("parameter @", p->name, " exists twice");
+    if (p->kind != Value::Kind::kParameter || p->producer) refuse("parameter @", p->name, " is no parameter");
+    for (const Dim& d : p->type.shape)
+      if (!d.is_const() || d.constant() < 1) refuse("parameter @", p->name, " has shape ", p->type.text());
+  }
+}
+
+// Bodies of one function follow each other; each starts after the one before it ends, the last has no end.
+void check_bodies(const Module& module) {
+  std::set<std::string> closed;
+  for (size_t i = 0; i < module.functions.size(); ++i) {
+    const Function& f = *module.functions[i];
+    bool last = i + 1 == module.functions.size() || module.functions[i + 1]->name != f.name;
+    if (closed.count(f.name)) refuse("function ", f.name, " exists twice");
+    if (f.max_rows < 0 || f.min_rows < 0 || (f.max_rows && f.max_rows < f.min_rows))
+      refuse("function ", f.name, " serves rows ", f.min_rows, "..", f.max_rows);
+    if (last) {
+      if (f.min_rows || f.max_rows) refuse("function ", f.name, ": the last body is guarded");
+      closed.insert(f.name);
+      continue;
+    }
+    const Function& next = *module.functions[i + 1];
+    if (!f.max_rows) refuse("function ", f.name, ": a body that serves all rows is not the last");
+    if (next.min_rows && next.min_rows <= f.max_rows) refuse("function ", f.name, ": bodies overlap");
+    if (!same_signature(f, next)) refuse("function ", f.name, ": bodies differ in arguments or results");
+  }
+}
+
+}  // namespace
+
+std::string verify(const Module& module) {
+  try {
+    check_parameters(module);
+    check_states(module);
+    check_bodies(module);
+  } catch (const std::invalid_argument& e) {
+    return str("module ", module.name, ": ", e.what());
+  }
+  for (const auto& f : module.functions) try {
+      FunctionVerifier(module, *f).run();
+    } catch (const std::invalid_argument& e) {
+      return str("function ", f->name, ": ", e.what());
+    }
+  return "";
+}
+
+void check_valid(const Module& module, const std::string& where) {
+  std::string problem = verify(module);
+  internal_check(problem.empty(), str(where, ": ", problem));
+}
+
+}  // namespace mlc::graph
