@@ -62,25 +62,10 @@ Status Executor::reserve_arena(const std::vector<std::pair<std::string, Dims>>& 
   return Status::ok();
 }
 
-Status Executor::run(const std::string& function, const Dims& dims, const std::vector<DeviceAddress>& arguments,
-                     const std::vector<DeviceAddress>& results) {
-  ASSIGN_OR_RETURN(const PlanBody* body, choose_body(function, dims));
-  const PlanFunction& f = *module_->plan().find_function(function);
-  internal_check(arguments.size() == f.arguments.size() && results.size() == f.results.size(),
-                 "executor: arguments and results must match the function");
-  ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(dims));
-  internal_check(values[body->arena_bytes] <= arena_.bytes(), "executor: reserve_arena was not called for these dims");
-
-  size_t buffer_count = 0, dim_count = 0;
-  for (const PlanCall& c : body->calls) buffer_count += c.buffers.size(), dim_count += c.dims.size();
-  addresses_.clear();
-  dim_values_.clear();
-  launches_.clear();
-  addresses_.reserve(buffer_count);  // the launches' spans point into these, so they must not move
-  dim_values_.reserve(dim_count);
+void Executor::resolve(const PlanBody& body, const FunctionCall& call, const std::vector<int64_t>& values) {
   const DeviceAddress arena = arena_.address();
-  const DeviceAddress* bases[] = {arguments.data(), results.data(), weights_.data(), states_.data(), &arena};
-  for (const PlanCall& c : body->calls) {
+  const DeviceAddress* bases[] = {call.arguments.data(), call.results.data(), weights_.data(), states_.data(), &arena};
+  for (const PlanCall& c : body.calls) {
     size_t first_buffer = addresses_.size(), first_dim = dim_values_.size();
     for (const PlanBuffer& b : c.buffers) {
       DeviceAddress a = bases[static_cast<size_t>(b.space)][b.index];
@@ -93,6 +78,29 @@ Status Executor::run(const std::string& function, const Dims& dims, const std::v
                          .dims = {dim_values_.data() + first_dim, c.dims.size()},
                          .tiles = values[c.tiles],
                          .scratch_bytes = c.scratch_bytes});
+  }
+}
+
+Status Executor::run(std::span<const FunctionCall> calls) {
+  std::vector<const PlanBody*> bodies;
+  size_t buffer_count = 0, dim_count = 0;
+  for (const FunctionCall& call : calls) {
+    ASSIGN_OR_RETURN(const PlanBody* body, choose_body(call.function, call.dims));
+    const PlanFunction& f = *module_->plan().find_function(call.function);
+    internal_check(call.arguments.size() == f.arguments.size() && call.results.size() == f.results.size(),
+                   "executor: arguments and results must match the function");
+    for (const PlanCall& c : body->calls) buffer_count += c.buffers.size(), dim_count += c.dims.size();
+    bodies.push_back(body);
+  }
+  addresses_.clear();
+  dim_values_.clear();
+  launches_.clear();
+  addresses_.reserve(buffer_count);  // the launches' spans point into these, so they must not move
+  dim_values_.reserve(dim_count);
+  for (size_t i = 0; i < calls.size(); ++i) {
+    ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(calls[i].dims));
+    internal_check(values[bodies[i]->arena_bytes] <= arena_.bytes(), "executor: no arena reserved for these dims");
+    resolve(*bodies[i], calls[i], values);
   }
   Device& device = module_->device();
   return device.submit(device.self, module_->kernels(), launches_);

@@ -17,6 +17,13 @@ struct Dims {
   int64_t rows = 0, batch = 0, pages = 0;
 };
 
+// One call of a function; arguments and results in the plan's order.
+struct FunctionCall {
+  std::string function;
+  Dims dims;
+  std::vector<DeviceAddress> arguments, results;
+};
+
 class Executor {
  public:
   // `weights` in the order of plan().weights, `states` in the order of plan().states (with their pool's page count).
@@ -29,9 +36,8 @@ class Executor {
   // Grows the arena to serve every (function, dims) listed. Error when the device has not enough memory.
   Status reserve_arena(const std::vector<std::pair<std::string, Dims>>& uses);
 
-  // Submits one call of `function`. arguments and results in the plan's order. Error: unknown function.
-  Status run(const std::string& function, const Dims& dims, const std::vector<DeviceAddress>& arguments,
-             const std::vector<DeviceAddress>& results);
+  // Submits the calls, in order, as one submission. The arena must have been reserved for each. Error: unknown function.
+  Status run(std::span<const FunctionCall> calls);
 
   // Position of an argument of a function, or -1.
   int argument_index(const std::string& function, const std::string& argument) const;
@@ -40,13 +46,14 @@ class Executor {
 
  private:
   Result<const PlanBody*> choose_body(const std::string& function, const Dims& dims) const;
+  void resolve(const PlanBody& body, const FunctionCall& call, const std::vector<int64_t>& values);
   Result<std::vector<int64_t>> evaluate(const Dims& dims) const;
 
   std::shared_ptr<Module> module_;
   std::vector<DeviceAddress> weights_, states_;
   int64_t pool_pages_ = 0;
   OwnedBuffer arena_;
-  std::vector<DeviceAddress> addresses_;  // reused between runs
+  std::vector<DeviceAddress> addresses_;
   std::vector<int64_t> dim_values_;
   std::vector<Launch> launches_;
 };
