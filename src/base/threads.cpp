@@ -1,0 +1,42 @@
+// parallel_for over std::thread: one atomic counter hands out the pieces.
+#include "base/threads.h"
+
+#include <atomic>
+#include <charconv>
+#include <string>
+#include <thread>
+#include <vector>
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+#include "base/env.h"
+
+namespace mlc {
+
+int usable_threads() {
+  std::string wanted = env::num_threads();
+  int threads = 0;
+  std::from_chars(wanted.data(), wanted.data() + wanted.size(), threads);
+  if (threads > 0) return threads < 1024 ? threads : 1024;
+#ifdef __linux__
+  cpu_set_t cores;
+  if (::sched_getaffinity(0, sizeof(cores), &cores) == 0) return CPU_COUNT(&cores);
+#endif
+  unsigned cores_here = std::thread::hardware_concurrency();
+  return cores_here > 0 ? static_cast<int>(cores_here) : 1;
+}
+
+void parallel_for(int threads, int64_t count, const std::function<void(int64_t)>& work) {
+  std::atomic<int64_t> next{0};
+  auto run = [&] {
+    for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) work(i);
+  };
+  std::vector<std::thread> helpers;
+  for (int64_t i = 1; i < threads && i < count; ++i) helpers.emplace_back(run);
+  run();
+  for (std::thread& helper : helpers) helper.join();
+}
+
+}  // namespace mlc

@@ -1,0 +1,118 @@
+// Group quantization: eight lanes at a time by compiler vectors, and the same by plain formulas as the reference.
+#include "formats/quant/group.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/half.h"
+#include "formats/quant/kernels.h"
+
+namespace mlc {
+namespace {
+
+constexpr int kMaxGroup = 40;
+
+float load_scale(DType dtype, const std::byte* scales, int64_t index) {
+  if (dtype == DType::kF32) {
+    float scale;
+    std::memcpy(&scale, scales + 4 * index, 4);
+    return scale;
+  }
+  uint16_t half;
+  std::memcpy(&half, scales + 2 * index, 2);
+  return dtype == DType::kF16 ? f16_to_f32(half) : bf16_to_f32(half);
+}
+
+// Clears the codes of a group from element `used` on.
+void clear_lanes(const WeightFormat& format, int used, uint32_t* words) {
+  for (int i = used; i < format.group; ++i) {
+    int word = i / format.codes_per_word(), lane = i % format.codes_per_word();
+    words[word] &= ~(((1u << format.bits) - 1) << (lane * format.bits));
+  }
+}
+
+uint32_t reference_code(const WeightFormat& format, float w, float scale) {
+  auto rounded = [&](float x) { return format.dtype == DType::kF16 ? f16_to_f32(f32_to_f16(x)) : x; };
+  float max_code = static_cast<float>(format.zero_point());
+  float u = rounded(rounded(w / scale) + max_code);
+  if (std::isnan(u)) return 0;
+  return static_cast<uint32_t>(std::clamp(std::nearbyint(u), 0.0f, 2 * max_code));
+}
+
+}  // namespace
+
+void quantize_row(const WeightFormat& format, std::span<const float> row, uint32_t* words, std::byte* scales) {
+  internal_check(format.is_quantized(), "quantize_row needs a group format");
+  int64_t k = static_cast<int64_t>(row.size()), whole = k / format.group;
+  quant_kernels().quantize(format, row.data(), whole, words, scales, 0);
+  int rest = static_cast<int>(k % format.group);
+  if (rest == 0) return;
+  float padded[kMaxGroup] = {};
+  std::copy_n(row.data() + whole * format.group, rest, padded);
+  uint32_t* last = words + whole * kWordsOfGroup;
+  quant_kernels().quantize(format, padded, 1, last, scales, whole);
+  clear_lanes(format, rest, last);
+}
+
+void quantize_row_reference(const WeightFormat& format, std::span<const float> row, uint32_t* words, std::byte* scales) {
+  int64_t k = static_cast<int64_t>(row.size());
+  std::fill_n(words, format.words(k), 0u);
+  for (int64_t g = 0; g < format.groups(k); ++g) {
+    int64_t begin = g * format.group, end = std::min(k, begin + format.group);
+    float max_abs = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      float magnitude = std::fabs(row[static_cast<size_t>(i)]);
+      if (std::isnan(magnitude) || magnitude > max_abs) max_abs = magnitude;  // once NaN, max_abs stays NaN
+    }
+    float scale = rounded_scale(format.dtype, max_abs, static_cast<float>(format.zero_point()));
+    store_scale(format.dtype, scale, scales, g);
+    for (int64_t i = begin; i < end; ++i) {
+      int64_t word = i / format.codes_per_word(), lane = i % format.codes_per_word();
+      words[word] |= reference_code(format, row[static_cast<size_t>(i)], scale) << (lane * format.bits);
+    }
+  }
+}
+
+void dequantize_row(const WeightFormat& format, const uint32_t* words, const std::byte* scales, std::span<float> row) {
+  const uint32_t mask = (1u << format.bits) - 1;
+  const int per_word = format.codes_per_word();
+  float scale = 0;
+  for (size_t i = 0; i < row.size(); ++i) {
+    int64_t index = static_cast<int64_t>(i);
+    if (index % format.group == 0) scale = load_scale(format.dtype, scales, index / format.group);
+    uint32_t code = (words[index / per_word] >> (index % per_word * format.bits)) & mask;
+    float value = static_cast<float>(static_cast<int>(code) - format.zero_point()) * scale;
+    if (format.dtype == DType::kF16) value = f16_to_f32(f32_to_f16(value));
+    if (format.dtype == DType::kBF16) value = bf16_to_f32(f32_to_bf16(value));
+    row[i] = value;
+  }
+}
+
+void repack_q4_0_row(std::span<const std::byte> blocks, uint32_t* words, std::byte* scales) {
+  constexpr size_t kBlockBytes = 18;
+  constexpr uint64_t kLowNibbles = 0x0F0F0F0F0F0F0F0F;
+  // Two bytes' low nibbles joined into one, four times in parallel: bytes b0 b1 .. b7 -> the u32 with b1b0 b3b2 ...
+  auto join = [](uint64_t x) {
+    x = (x | (x >> 4)) & 0x00FF00FF00FF00FF;
+    x = (x | (x >> 8)) & 0x0000FFFF0000FFFF;
+    return static_cast<uint32_t>(x | (x >> 16));
+  };
+  for (size_t block = 0; block < blocks.size() / kBlockBytes; ++block) {
+    const std::byte* from = blocks.data() + block * kBlockBytes;
+    uint16_t d;
+    uint64_t half[2];
+    std::memcpy(&d, from, 2);
+    std::memcpy(half, from + 2, 16);
+    d ^= 0x8000;
+    std::memcpy(scales + 2 * block, &d, 2);
+    uint32_t* to = words + 4 * block;  // 15 - q is ~q in four bits
+    to[0] = join(~half[0] & kLowNibbles);
+    to[1] = join(~half[1] & kLowNibbles);
+    to[2] = join((~half[0] >> 4) & kLowNibbles);
+    to[3] = join((~half[1] >> 4) & kLowNibbles);
+  }
+}
+
+}  // namespace mlc

@@ -1,0 +1,50 @@
+// The inner loops of formats/quant, one table for each instruction set.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/half.h"
+#include "formats/quant/scheme.h"
+
+namespace mlc {
+
+constexpr int64_t kWordsOfGroup = 4;
+
+// The scale of a group: as the codes see it, and as stored.
+inline float rounded_scale(DType dtype, float max_abs, float max_code) {
+  float scale = max_abs / max_code;
+  if (dtype == DType::kF16) return f16_to_f32(f32_to_f16(scale));
+  if (dtype == DType::kBF16) return bf16_to_f32(f32_to_bf16(scale));
+  return scale;
+}
+
+inline void store_scale(DType dtype, float scale, std::byte* scales, int64_t index) {
+  if (dtype == DType::kF32) {
+    std::memcpy(scales + 4 * index, &scale, 4);
+    return;
+  }
+  uint16_t half = dtype == DType::kF16 ? f32_to_f16(scale) : f32_to_bf16(scale);
+  std::memcpy(scales + 2 * index, &half, 2);
+}
+
+struct QuantKernels {
+  // Casts of 8 * eights elements; dtype is f16 or bf16 (plain.h).
+  void (*decode)(DType dtype, const std::byte* bytes, float* values, size_t eights);
+  void (*encode)(DType dtype, const float* values, std::byte* bytes, size_t eights);
+  void (*round)(DType dtype, float* values, size_t eights);
+  // Packs `groups` whole groups (group.h); their scales are scales[first] and on.
+  void (*quantize)(const WeightFormat& format, const float* weights, int64_t groups, uint32_t* words, std::byte* scales,
+                   int64_t first);
+};
+
+// The best table this machine can run.
+const QuantKernels& quant_kernels();
+const QuantKernels& generic_quant_kernels();
+// nullptr where the instruction set is not there.
+const QuantKernels* avx2_quant_kernels();
+
+}  // namespace mlc

@@ -1,0 +1,184 @@
+// Layout and text of shard indices, and the mapped shards themselves.
+#include "formats/shards.h"
+
+#include <unistd.h>
+
+#include <charconv>
+
+#include "base/strings.h"
+#include "formats/checked.h"
+
+namespace mlc {
+namespace {
+
+constexpr int64_t kShardCap = 32 << 20;  // 33,554,432 bytes
+
+std::string_view format_name(RecordFormat format) { return format == RecordFormat::kRaw ? "raw" : "f32-to-bf16"; }
+
+// As Python prints a float: shortest digits that read back the same, and ".0" after a whole number.
+std::string float_text(double value) { return Json(value).dump(); }
+
+void append_field(std::string& text, int indent, std::string_view key, const std::string& value, bool last = false) {
+  text.append(static_cast<size_t>(indent), ' ');
+  text += str("\"", key, "\": ", value, last ? "\n" : ",\n");
+}
+
+std::string quoted(const std::string& text) {
+  return Json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+}
+
+void append_tensor(std::string& text, const TensorRecord& t, bool last) {
+  text += "                {\n";
+  append_field(text, 20, "name", quoted(t.name));
+  std::string shape = "[";
+  for (size_t i = 0; i < t.shape.size(); ++i)
+    shape += str(i == 0 ? "\n" : ",\n", std::string(24, ' '), t.shape[i]);
+  shape += t.shape.empty() ? "]" : "\n" + std::string(20, ' ') + "]";
+  append_field(text, 20, "shape", shape);
+  append_field(text, 20, "dtype", quoted(std::string(long_name(t.dtype))));
+  append_field(text, 20, "format", quoted(std::string(format_name(t.format))));
+  append_field(text, 20, "nbytes", std::to_string(t.size));
+  append_field(text, 20, "byteOffset", std::to_string(t.offset), true);
+  text += last ? "                }\n" : "                },\n";
+}
+
+}  // namespace
+
+Result<int64_t> stored_size(const TensorRecord& tensor, const std::string& what) {
+  auto count = element_count(tensor.shape);
+  auto size = count ? checked_multiply(*count, static_cast<uint64_t>(size_of(tensor.stored_dtype()))) : std::nullopt;
+  if (!size || *size > INT64_MAX)
+    return Status::error(str(what, ": tensor ", shown_name(tensor.name), " has the impossible shape ", shown_shape(tensor.shape)));
+  return static_cast<int64_t>(*size);
+}
+
+std::vector<ShardRecord> lay_out_shards(std::vector<TensorRecord> tensors) {
+  std::vector<ShardRecord> shards;
+  ShardRecord pending;
+  auto flush = [&](ShardRecord shard) {
+    shard.file = str("params_shard_", shards.size(), ".bin");
+    shards.push_back(std::move(shard));
+  };
+  for (TensorRecord& tensor : tensors) {
+    if (pending.size + tensor.size >= kShardCap) {
+      if (2 * tensor.size >= kShardCap) {
+        tensor.offset = 0;
+        ShardRecord alone;
+        alone.size = tensor.size;
+        alone.tensors.push_back(std::move(tensor));
+        flush(std::move(alone));
+        continue;
+      }
+      flush(std::move(pending));
+      pending = {};
+    }
+    tensor.offset = pending.size;
+    pending.size += tensor.size;
+    pending.tensors.push_back(std::move(tensor));
+  }
+  if (!pending.tensors.empty()) flush(std::move(pending));
+  return shards;
+}
+
+std::string shard_index_text(const ShardIndex& index) {
+  std::string text = "{\n    \"metadata\": {\n";
+  bool old = index.param_bytes < 0;
+  append_field(text, 8, "ParamSize", std::to_string(index.param_count), old);
+  if (!old) {
+    append_field(text, 8, "ParamBytes", float_text(index.param_bytes));
+    append_field(text, 8, "BitsPerParam", float_text(index.bits_per_param), true);
+  }
+  text += index.shards.empty() ? "    },\n    \"records\": []\n}" : "    },\n    \"records\": [\n";
+  if (index.shards.empty()) return text;
+  for (size_t s = 0; s < index.shards.size(); ++s) {
+    const ShardRecord& shard = index.shards[s];
+    text += "        {\n";
+    append_field(text, 12, "dataPath", quoted(shard.file));
+    append_field(text, 12, "format", "\"raw-shard\"");
+    append_field(text, 12, "nbytes", std::to_string(shard.size));
+    text += shard.tensors.empty() ? "            \"records\": [" : "            \"records\": [\n";
+    for (size_t t = 0; t < shard.tensors.size(); ++t)
+      append_tensor(text, shard.tensors[t], t + 1 == shard.tensors.size());
+    text += shard.tensors.empty() ? "]" : "            ]";
+    text += shard.md5.empty() ? "\n" : str(",\n            \"md5sum\": \"", shard.md5, "\"\n");
+    text += s + 1 == index.shards.size() ? "        }\n" : "        },\n";
+  }
+  return text + "    ]\n}";
+}
+
+ShardIndex bf16_twin(const ShardIndex& index, bool& needed) {
+  ShardIndex twin = index;
+  needed = false;
+  for (ShardRecord& shard : twin.shards)
+    for (TensorRecord& tensor : shard.tensors)
+      if (tensor.stored_dtype() != tensor.dtype) {
+        tensor.dtype = DType::kBF16;
+        tensor.format = RecordFormat::kRaw;
+        needed = true;
+      }
+  return twin;
+}
+
+Status write_shard_index(const std::string& folder, const ShardIndex& index) {
+  bool needed = false;
+  std::string text = shard_index_text(index), twin_text = shard_index_text(bf16_twin(index, needed));
+  for (std::string name : {kTensorCacheFile, kNdarrayCacheFile}) {
+    std::string path = path_join(folder, name), twin = path_join(folder, name.substr(0, name.size() - 5) + "-b16.json");
+    if (needed) {
+      RETURN_IF_ERROR(write_file(twin, twin_text));
+    } else if (file_exists(twin)) {
+      ::unlink(twin.c_str());
+    }
+    RETURN_IF_ERROR(write_file(path, text));
+  }
+  return Status::ok();
+}
+
+Result<std::string> find_shard_index(const std::string& folder) {
+  for (const std::string& place : {folder, path_join(folder, "params")})
+    for (const char* name : {kTensorCacheFile, kNdarrayCacheFile})
+      if (std::string path = path_join(place, name); file_exists(path)) return path;
+  return Status::error(str(folder, ": holds neither ", kTensorCacheFile, " nor ", kNdarrayCacheFile,
+                           "; expected a folder written by convert_weight"));
+}
+
+Result<std::unique_ptr<Shards>> Shards::open(const std::string& folder) {
+  ASSIGN_OR_RETURN(std::string path, find_shard_index(folder));
+  ASSIGN_OR_RETURN(std::string text, read_file(path));
+  auto shards = std::make_unique<Shards>();
+  ASSIGN_OR_RETURN(shards->index_, parse_shard_index(text, path));
+  shards->path_ = path;
+  std::string place = path.substr(0, path.rfind('/') == std::string::npos ? 0 : path.rfind('/') + 1);
+  for (size_t s = 0; s < shards->index_.shards.size(); ++s) {
+    const ShardRecord& shard = shards->index_.shards[s];
+    std::string shard_path = path_join(place, shard.file);
+    if (!file_exists(shard_path))
+      return Status::error(str(path, ": shard ", shard.file, " is not beside the index; was the download interrupted?"));
+    ASSIGN_OR_RETURN(auto file, MappedFile::open(shard_path));
+    if (file->bytes().size() != static_cast<size_t>(shard.size))
+      return Status::error(str(shard_path, ": has ", file->bytes().size(), " bytes, the index says ", shard.size,
+                               "; was the download or conversion interrupted?"));
+    shards->files_.push_back(std::move(file));
+    for (size_t t = 0; t < shard.tensors.size(); ++t) shards->places_[shard.tensors[t].name] = {s, t};
+  }
+  return shards;
+}
+
+const TensorRecord* Shards::find(std::string_view name) const {
+  auto it = places_.find(name);
+  return it == places_.end() ? nullptr : &index_.shards[it->second.shard].tensors[it->second.tensor];
+}
+
+std::span<const std::byte> Shards::bytes(const TensorRecord& tensor) const {
+  auto it = places_.find(tensor.name);
+  internal_check(it != places_.end(), "a tensor of another index");
+  return files_[it->second.shard]->bytes().subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.size));
+}
+
+void Shards::release(const TensorRecord& tensor) const {
+  auto it = places_.find(tensor.name);
+  internal_check(it != places_.end(), "a tensor of another index");
+  files_[it->second.shard]->release(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.size));
+}
+
+}  // namespace mlc
