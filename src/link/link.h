@@ -8,21 +8,27 @@
 
 namespace mlc::link {
 
+// One variant of a library: what MlcLibraryVariant (formats/library.h) will point to, and its machine code.
 struct VariantCode {
-  std::string object;                     // relocatable object of this variant's kernels
-  std::vector<std::string> kernel_symbols;  // in kernel-index order
+  std::string header;                       // JSON: {"name", "kind", "requires"}
+  std::string plan;                         // encode_plan
+  std::string object;                       // relocatable object of this variant's kernels; empty: no machine code
+  std::vector<std::string> kernel_symbols;  // in plan order; unique over all variants of a library
 };
 
 struct LinkInput {
-  std::string triple;
-  std::string soname;
-  std::string manifest;                 // JSON text
-  std::vector<std::string> variants;    // per variant: the encoded VariantHeader + plan (formats/library.h)
-  std::vector<VariantCode> code;        // same order
+  std::string triple;                 // "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
+  std::string soname;                 // "model.so"
+  std::string manifest;               // JSON text
+  std::vector<VariantCode> variants;  // best first; the loader takes the first that the machine can run
 };
 
-// A shared library for the triple's ELF platform that exports exactly `mlc_model_library` and imports nothing; ends with
-// the trailer of formats/library.h. Returns the file's bytes. Errors: the linker's first line.
+// The model library for the triple's platform: its container with one exported symbol, manifest and trailer, as the bytes
+// of the file. Deterministic: equal inputs give equal bytes. Errors: a platform without a container, the linker's first
+// line. Thread-safe (links wait for each other).
+Result<std::string> link_library(const LinkInput& input);
+
+// The ELF container of link_library.
 Result<std::string> link_elf(const LinkInput& input);
 
 }  // namespace mlc::link

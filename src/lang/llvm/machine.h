@@ -1,0 +1,28 @@
+// LLVM module -> object file: the target machine, our short pass pipeline, the checks on what comes out.
+#pragma once
+
+#include <llvm/IR/Module.h>
+#include <llvm/Target/TargetMachine.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/target/target.h"
+
+namespace mlc::lang {
+
+// Throws UserError when this LLVM lacks the triple. Not shared between threads.
+std::unique_ptr<llvm::TargetMachine> make_machine(const Target& target);
+
+// Promotes register buffers and removes redundant arithmetic; keeps the order of everything else.
+void optimize(llvm::Module& module, llvm::TargetMachine& machine);
+
+// Generates code; changes the module. `frames` receives the stack bytes of each function that has a frame.
+std::string generate(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeGenFileType type,
+                     std::map<std::string, int64_t>& frames);
+
+// Internal error naming any symbol that the object needs from elsewhere.
+void check_self_contained(const std::string& object);
+
+}  // namespace mlc::lang

@@ -1,0 +1,88 @@
+// ELF shared objects, by LLD in process.
+#include <lld/Common/Driver.h>
+#include <llvm/Support/raw_ostream.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <mutex>
+
+#include "base/env.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "formats/library.h"
+#include "link/image.h"
+#include "link/link.h"
+
+LLD_HAS_DRIVER(elf)
+
+namespace mlc::link {
+namespace {
+
+// A directory for the linker's files, removed with all it holds.
+class TemporaryDirectory {
+ public:
+  static Result<std::unique_ptr<TemporaryDirectory>> create() {
+    std::string path = path_join(env::temp_dir(), "mlc_link_XXXXXX");
+    if (!mkdtemp(path.data()))
+      return Status::error(str("MLC_TEMP_DIR: cannot make a directory under '", env::temp_dir(),
+                               "', set it to a directory that can be written"));
+    return std::unique_ptr<TemporaryDirectory>(new TemporaryDirectory(path));
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  std::string file(const std::string& name) const { return path_join(path_, name); }
+
+ private:
+  explicit TemporaryDirectory(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+// LLD keeps its state in globals.
+std::mutex linker_mutex;
+
+Status run_linker(const std::vector<std::string>& arguments) {
+  std::vector<const char*> raw;
+  for (const std::string& argument : arguments) raw.push_back(argument.c_str());
+  std::string messages;
+  llvm::raw_string_ostream stream(messages);
+  std::lock_guard<std::mutex> lock(linker_mutex);
+  static bool usable = true;
+  internal_check(usable, "the linker failed before in a way that it cannot recover from");
+  lld::Result result = lld::lldMain(raw, stream, stream, {{lld::Gnu, &lld::elf::link}});
+  usable = result.canRunAgain;
+  if (result.retCode == 0) return Status::ok();
+  return Status::error(str("link: ", messages.substr(0, messages.find('\n'))));
+}
+
+std::vector<std::string> arguments_for(const LinkInput& input, const std::string& output) {
+  bool arm = input.triple.rfind("aarch64", 0) == 0;
+  return {"ld.lld", "-m", arm ? "aarch64linux" : "elf_x86_64", "-shared", "-soname", input.soname,
+          "-z", "now", "-z", "relro", "-z", "noexecstack", "-z", "defs", "-Bsymbolic", "--gc-sections",
+          "--hash-style=gnu", "--build-id=none", "--threads=1", "-o", output};
+}
+
+}  // namespace
+
+Result<std::string> link_elf(const LinkInput& input) {
+  ASSIGN_OR_RETURN(std::string image, make_image(input));
+  ASSIGN_OR_RETURN(auto directory, TemporaryDirectory::create());
+  std::string output = directory->file("library.so");
+  std::vector<std::string> arguments = arguments_for(input, output);
+  auto add_object = [&](const std::string& name, const std::string& bytes) {
+    arguments.push_back(directory->file(name));
+    return write_file(arguments.back(), bytes);
+  };
+  RETURN_IF_ERROR(add_object("library.o", image));
+  for (size_t i = 0; i < input.variants.size(); ++i)
+    if (!input.variants[i].object.empty())
+      RETURN_IF_ERROR(add_object(str("variant", i, ".o"), input.variants[i].object));
+  RETURN_IF_ERROR(run_linker(arguments));
+  ASSIGN_OR_RETURN(std::string object, read_file(output));
+  return seal_library(std::move(object), input.manifest);
+}
+
+}  // namespace mlc::link

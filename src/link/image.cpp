@@ -1,0 +1,124 @@
+// Writes the structs of formats/library.h as constant data and lets LLVM make an object of them: it knows each platform's
+// sections and relocations.
+#include "link/image.h"
+
+#include <llvm/IR/Constants.h>
+#include <llvm/IR/LegacyPassManager.h>
+#include <llvm/IR/Module.h>
+#include <llvm/MC/TargetRegistry.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/Support/raw_ostream.h>
+#include <llvm/Target/TargetMachine.h>
+
+#include <mutex>
+
+#include "base/strings.h"
+#include "formats/library.h"
+
+namespace mlc::link {
+namespace {
+
+using llvm::Constant;
+
+class ImageWriter {
+ public:
+  explicit ImageWriter(llvm::Module& module)
+      : module_(module), context_(module.getContext()), pointer_(llvm::PointerType::getUnqual(context_)) {}
+
+  // MlcModelLibrary, field by field.
+  void write(const LinkInput& input) {
+    std::vector<Constant*> variants;
+    for (const VariantCode& variant : input.variants) variants.push_back(variant_struct(variant));
+    Constant* library = llvm::ConstantStruct::getAnon(
+        {bytes(std::string_view(kLibraryMagic, sizeof(kLibraryMagic))), number(32, kLibraryAbiVersion),
+         number(32, variants.size()), text("manifest", input.manifest), number(64, input.manifest.size()),
+         table("variants", variants), number(64, 0)});
+    auto* symbol = new llvm::GlobalVariable(module_, library->getType(), /*isConstant=*/true,
+                                            llvm::GlobalValue::ExternalLinkage, library, kLibrarySymbol);
+    symbol->setAlignment(llvm::Align(8));
+  }
+
+ private:
+  // MlcLibraryVariant, field by field.
+  Constant* variant_struct(const VariantCode& variant) {
+    std::vector<Constant*> kernels;
+    for (const std::string& symbol : variant.kernel_symbols) kernels.push_back(kernel(symbol));
+    return llvm::ConstantStruct::getAnon({text("header", variant.header), number(64, variant.header.size()),
+                                          text("plan", variant.plan), number(64, variant.plan.size()),
+                                          table("kernels", kernels), number(64, kernels.size())});
+  }
+
+  Constant* number(unsigned bits, uint64_t value) {
+    return llvm::ConstantInt::get(llvm::Type::getIntNTy(context_, bits), value);
+  }
+
+  Constant* bytes(std::string_view data) {
+    return llvm::ConstantDataArray::getString(context_, llvm::StringRef(data.data(), data.size()), /*AddNull=*/false);
+  }
+
+  Constant* local(const char* name, Constant* value) {
+    auto* global = new llvm::GlobalVariable(module_, value->getType(), /*isConstant=*/true,
+                                            llvm::GlobalValue::InternalLinkage, value, name);
+    global->setAlignment(llvm::Align(8));
+    return global;
+  }
+
+  // Ends with a zero byte that the length does not count, so that it can also be read as a C string.
+  Constant* text(const char* name, const std::string& data) {
+    return local(name, llvm::ConstantDataArray::getString(context_, data, /*AddNull=*/true));
+  }
+
+  Constant* table(const char* name, const std::vector<Constant*>& items) {
+    if (items.empty()) return llvm::ConstantPointerNull::get(pointer_);
+    return local(name, llvm::ConstantArray::get(llvm::ArrayType::get(items[0]->getType(), items.size()), items));
+  }
+
+  Constant* kernel(const std::string& symbol) {
+    if (llvm::Function* known = module_.getFunction(symbol)) return known;
+    auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context_), false);
+    auto* function = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, symbol, module_);
+    function->setVisibility(llvm::GlobalValue::HiddenVisibility);
+    function->setDSOLocal(true);
+    return function;
+  }
+
+  llvm::Module& module_;
+  llvm::LLVMContext& context_;
+  llvm::PointerType* pointer_;
+};
+
+void initialize_llvm() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    llvm::InitializeAllTargetInfos();
+    llvm::InitializeAllTargets();
+    llvm::InitializeAllTargetMCs();
+    llvm::InitializeAllAsmPrinters();
+  });
+}
+
+}  // namespace
+
+Result<std::string> make_image(const LinkInput& input) {
+  initialize_llvm();
+  std::string error;
+  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(input.triple, error);
+  if (!target) return Status::error(str("--host: this build has no code generator for '", input.triple, "' (", error, ")"));
+  std::unique_ptr<llvm::TargetMachine> machine(
+      target->createTargetMachine(input.triple, "", "", llvm::TargetOptions{}, llvm::Reloc::PIC_));
+  llvm::LLVMContext context;
+  llvm::Module module("library", context);
+  module.setTargetTriple(input.triple);
+  module.setDataLayout(machine->createDataLayout());
+  module.setPICLevel(llvm::PICLevel::BigPIC);
+  ImageWriter(module).write(input);
+  llvm::SmallVector<char, 0> object;
+  llvm::raw_svector_ostream stream(object);
+  llvm::legacy::PassManager passes;
+  internal_check(!machine->addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::ObjectFile),
+                 "code generator: no object printer");
+  passes.run(module);
+  return std::string(object.data(), object.size());
+}
+
+}  // namespace mlc::link

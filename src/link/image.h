@@ -1,0 +1,15 @@
+// The library image: an object file that defines `mlc_model_library` (formats/library.h) and all that it points to.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "link/link.h"
+
+namespace mlc::link {
+
+// A relocatable object for the input's triple with one visible symbol, kLibrarySymbol; it refers to the variants' kernel
+// symbols as hidden ones. Errors: LLVM has no such target.
+Result<std::string> make_image(const LinkInput& input);
+
+}  // namespace mlc::link
