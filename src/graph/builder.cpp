@@ -19,8 +19,8 @@ Value* GraphBuilder::parameter(const std::string& name, const TensorType& type) 
   return module_.parameters.back().get();
 }
 
-std::vector<Value*> GraphBuilder::op(const std::string& name, std::vector<Value*> inputs, Attributes attributes,
-                                     const std::string& state) {
+std::vector<Value*> GraphBuilder::op(const std::string& name, std::vector<Value*> inputs,
+                                     Attributes attributes, const std::string& state) {
   auto node = std::make_unique<Node>();
   node->op = name;
   node->inputs = std::move(inputs);
@@ -67,7 +67,8 @@ void GraphBuilder::kv_append(const std::string& state, int64_t layer, Value* k, 
   op("kv_append", {k, v, row_slots}, {{"layer", layer}}, state);
 }
 Value* GraphBuilder::attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence,
-                               Value* positions, Value* page_indptr, Value* page_ids, int64_t heads, double scale) {
+                               Value* positions, Value* page_indptr, Value* page_ids, int64_t heads,
+                               double scale) {
   return op("attention", {q, row_sequence, positions, page_indptr, page_ids},
             {{"layer", layer}, {"heads", heads}, {"scale", scale}}, state)[0];
 }

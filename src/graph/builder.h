@@ -1,5 +1,6 @@
-// GraphBuilder: appends nodes to a function; every call checks its operands and infers the result type (ops/registry.h).
-// Used by the frontend's layers and by tests. Shapes: `rows` is the symbolic first dimension of activations.
+// GraphBuilder: appends nodes to a function; every call checks its operands and infers the result type
+// (ops/registry.h). Used by the frontend's layers and by tests. Shapes: `rows` is the symbolic first
+// dimension of activations.
 #pragma once
 
 #include <string>
@@ -16,30 +17,33 @@ class GraphBuilder {
   Module& module() { return module_; }
   Function& function() { return function_; }
 
-  // The module's parameter of that name, added with `type` when absent; internal error when it exists with another type.
+  // The module's parameter of that name, added with `type` when absent; internal error when it exists with
+  // another type.
   Value* parameter(const std::string& name, const TensorType& type);
 
   // Any op by name; checks and infers through the registry. Internal error when the op refuses its operands.
   std::vector<Value*> op(const std::string& name, std::vector<Value*> inputs, Attributes attributes = {},
                          const std::string& state = "");
 
-  Value* take(Value* table, Value* indices);                   // table [V, H], indices i32[rows] -> f32[rows, H]
-  Value* matmul(Value* x, Value* weight);                      // x [rows, K], weight [N, K] -> f32[rows, N]
+  Value* take(Value* table, Value* indices);  // table [V, H], indices i32[rows] -> f32[rows, H]
+  Value* matmul(Value* x, Value* weight);     // x [rows, K], weight [N, K] -> f32[rows, N]
   Value* rms_norm(Value* x, Value* weight, double eps);
   Value* layer_norm(Value* x, Value* weight, Value* bias, double eps);  // bias may be nullptr
   Value* add(Value* a, Value* b);
   Value* mul(Value* a, Value* b);
-  Value* bias(Value* x, Value* b);                             // x [rows, N] + b [N]
-  Value* activation(Value* x, const std::string& function);    // "silu", "gelu", "gelu_tanh", "relu"
-  Value* gated(Value* x, const std::string& function);         // x [rows, 2I] -> function(x[:, :I]) * x[:, I:]
-  Value* slice(Value* x, int64_t begin, int64_t end);          // columns [begin, end) of [rows, N]
-  // Rotates each head's first `rotary_dim` elements: pairs (d, d + rotary_dim/2), or (2d, 2d+1) when interleaved.
-  // factors f32[rows, rotary_dim]: rotary_dim/2 cosines, then rotary_dim/2 sines.
+  Value* bias(Value* x, Value* b);                           // x [rows, N] + b [N]
+  Value* activation(Value* x, const std::string& function);  // "silu", "gelu", "gelu_tanh", "relu"
+  Value* gated(Value* x, const std::string& function);       // x [rows, 2I] -> function(x[:, :I]) * x[:, I:]
+  Value* slice(Value* x, int64_t begin, int64_t end);        // columns [begin, end) of [rows, N]
+  // Rotates each head's first `rotary_dim` elements: pairs (d, d + rotary_dim/2), or (2d, 2d+1) when
+  // interleaved. factors f32[rows, rotary_dim]: rotary_dim/2 cosines, then rotary_dim/2 sines.
   Value* rope(Value* x, Value* factors, int64_t head_dim, int64_t rotary_dim, bool interleaved = false);
-  // Writes k, v [rows, kv_heads*head_dim] of `layer` into slot row_slots[r] = page id * page_size + offset of row r.
+  // Writes k, v [rows, kv_heads*head_dim] of `layer` into slot row_slots[r] = page id * page_size + offset of
+  // row r.
   void kv_append(const std::string& state, int64_t layer, Value* k, Value* v, Value* row_slots);
-  // q [rows, heads*head_dim] against the cached keys 0..positions[r] of sequence row_sequence[r], whose pages are
-  // page_ids[page_indptr[s] .. page_indptr[s+1]); softmax(scale * q.k) v; heads share K/V in groups of heads/kv_heads.
+  // q [rows, heads*head_dim] against the cached keys 0..positions[r] of sequence row_sequence[r], whose pages
+  // are page_ids[page_indptr[s] .. page_indptr[s+1]); softmax(scale * q.k) v; heads share K/V in groups of
+  // heads/kv_heads.
   Value* attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence, Value* positions,
                    Value* page_indptr, Value* page_ids, int64_t heads, double scale);
 

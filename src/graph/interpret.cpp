@@ -33,7 +33,8 @@ const HostTensor& find_argument(const Function& f, const Value* argument, const 
   return t;
 }
 
-// Symbols that are a dimension by themselves, or in "symbol + constant", take their value from the argument's shape.
+// Symbols that are a dimension by themselves, or in "symbol + constant", take their value from the argument's
+// shape.
 Bindings bind(const Function& f, const Arguments& arguments) {
   Bindings bound;
   for (const Value* argument : f.arguments) {
@@ -141,19 +142,21 @@ const Function& select_body(const Module& module, const std::string& function, i
     if (f->name == function && rows >= f->min_rows && (f->max_rows == 0 || rows <= f->max_rows)) return *f;
     names.push_back(f->name);
   }
-  throw UserError(str(function, ": the module ", module.name, " has no function of this name for ", rows, " rows",
-                      did_you_mean(function, names)));
+  throw UserError(str(function, ": the module ", module.name, " has no function of this name for ", rows,
+                      " rows", did_you_mean(function, names)));
 }
 
 std::vector<HostTensor> interpret(const Module& module, const Function& function, const Arguments& arguments,
-                                  const ParameterProvider& parameters, std::map<std::string, HostState>& states) {
+                                  const ParameterProvider& parameters,
+                                  std::map<std::string, HostState>& states) {
   for (const KvCache& cache : module.states)
     internal_check(states.count(cache.name), str("state $", cache.name, " is given"));
   return Run(function, arguments, parameters, states)();
 }
 
-std::vector<HostTensor> interpret(const Module& module, const std::string& function, const Arguments& arguments,
-                                  const ParameterProvider& parameters, std::map<std::string, HostState>& states) {
+std::vector<HostTensor> interpret(const Module& module, const std::string& function,
+                                  const Arguments& arguments, const ParameterProvider& parameters,
+                                  std::map<std::string, HostState>& states) {
   const Function* first = module.find_function(function);
   Bindings bound = first ? bind(*first, arguments) : Bindings{};
   int64_t rows = bound.count("rows") ? bound["rows"] : bound.count("batch") ? bound["batch"] : 0;

@@ -11,8 +11,8 @@
 
 namespace mlc::graph {
 
-// A parameter by name, dequantized to floats, in its logical shape ([N, K], also when stored transposed). The reference
-// must stay valid during the call.
+// A parameter by name, dequantized to floats, in its logical shape ([N, K], also when stored transposed). The
+// reference must stay valid during the call.
 using ParameterProvider = std::function<const HostTensor&(const std::string& name)>;
 
 // Pages of zeros for each state of the module.
@@ -21,15 +21,18 @@ std::map<std::string, HostState> make_states(const Module& module, int64_t pages
 // The body of `function` that serves `rows`; UserError when the module has no such function.
 const Function& select_body(const Module& module, const std::string& function, int64_t rows);
 
-// Runs one body. Arguments by name; their shapes bind the dimensions. Values are freed after their last use. Throws
-// UserError on a missing argument, one of another dtype, rank or inconsistent shape, or an index outside of its table.
+// Runs one body. Arguments by name; their shapes bind the dimensions. Values are freed after their last use.
+// Throws UserError on a missing argument, one of another dtype, rank or inconsistent shape, or an index
+// outside of its table.
 std::vector<HostTensor> interpret(const Module& module, const Function& function,
                                   const std::map<std::string, HostTensor>& arguments,
-                                  const ParameterProvider& parameters, std::map<std::string, HostState>& states);
+                                  const ParameterProvider& parameters,
+                                  std::map<std::string, HostState>& states);
 
 // The same by name, choosing the body by the first dimension called `rows`, else `batch`, of the arguments.
 std::vector<HostTensor> interpret(const Module& module, const std::string& function,
                                   const std::map<std::string, HostTensor>& arguments,
-                                  const ParameterProvider& parameters, std::map<std::string, HostState>& states);
+                                  const ParameterProvider& parameters,
+                                  std::map<std::string, HostState>& states);
 
 }  // namespace mlc::graph

@@ -55,7 +55,8 @@ std::string Node::get_string_or(const std::string& name, const std::string& fall
 }
 
 Value* Function::add_argument(std::string name, TensorType type) {
-  values.push_back(std::make_unique<Value>(Value{Value::Kind::kArgument, std::move(name), std::move(type), nullptr}));
+  values.push_back(
+      std::make_unique<Value>(Value{Value::Kind::kArgument, std::move(name), std::move(type), nullptr}));
   arguments.push_back(values.back().get());
   return values.back().get();
 }

@@ -1,11 +1,11 @@
 // The graph IR: a model as functions over tensors, in SSA form, with named symbolic dimensions.
 //
 // Semantics (what every pass and device must keep):
-//   * A value is written once. Nodes run in list order; only `state` ops (kv_append, attention, copy_pages, ...) have
+//   * A value is written once. Nodes run in list order; only ops with state (kv_append, attention, ...) have
 //     effects, and those happen in list order.
-//   * Arithmetic is real arithmetic rounded to the value's dtype; an f32 result may differ between devices by rounding
-//     order within the bound of tests/ops. NaN in, NaN out; no op hides one. Integer values are exact.
-//   * The reference meaning of each op is its `interpret` function (graph/ops/): f32 values, f64 accumulation.
+//   * Arithmetic is real arithmetic rounded to the value's dtype; an f32 result may differ between devices by
+//     rounding order within the bound of tests/ops. NaN in, NaN out; no op hides one. Integers are exact.
+//   * The reference meaning of each op is its `interpret` (graph/ops/): f32 values, f64 accumulation.
 //   * A parameter's type is its scheme and physical layout; ops read it as the real matrix it stands for.
 //
 // Text form (print.h, parse.h), one statement a line; round-trips:
@@ -20,8 +20,9 @@
 //       return %1
 //     }
 //   }
-// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.. {`. Attributes: true, 30, 1e-05
-// (a double always has a point, an exponent, inf or nan), "silu". Names: letters, digits, '_', '.', '-', '/'.
+// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.. {`. Attributes:
+// true, 30, 1e-05 (a double always has a point, an exponent, inf or nan), "silu". Names: letters, digits,
+// '_', '.', '-', '/'.
 #pragma once
 
 #include <cstdint>
@@ -43,12 +44,12 @@ struct TensorType {
   enum class Kind : uint8_t {
     kPlain,         // elements of format.dtype
     kGroup,         // a group-quantized parameter [N, K] (or [K] never)
-    kQ8Activation,  // q8g32: per group of 32 along the last axis: 32 i8 codes, one f32 scale, one i32 sum of codes
+    kQ8Activation,  // q8g32: per group of 32 along the last axis: 32 i8 codes, f32 scale, i32 sum of codes
   };
   Kind kind = Kind::kPlain;
   WeightFormat format;  // kPlain: format.dtype is the element type
-  // Physical layout of a parameter: "packed" (the bytes of the file) or the name of a repacked form, chosen by the
-  // choose_layouts pass (formats/quant names them). Activations: always "packed".
+  // Physical layout of a parameter: "packed" (the bytes of the file) or the name of a repacked form, chosen
+  // by the choose_layouts pass (formats/quant names them). Activations: always "packed".
   std::string layout = "packed";
   Shape shape;
 
@@ -59,8 +60,8 @@ struct TensorType {
     return {Kind::kQ8Activation, WeightFormat::plain(DType::kI8), "packed", std::move(shape)};
   }
   DType dtype() const { return format.dtype; }
-  // Bytes of an activation. kPlain: elements * size; kQ8Activation: per row ceildiv(K, 32) * (32 codes + 4 + 4).
-  // Internal error for kGroup: a layout's size is known to formats/quant.
+  // Bytes of an activation. kPlain: elements * size; kQ8Activation: per row ceildiv(K, 32) * (32 codes + 4 +
+  // 4). Internal error for kGroup: a layout's size is known to formats/quant.
   Dim bytes() const;
   // A packed plain tensor leaves its layout out: "f32@tile8[64, 32]" but "f32[64, 32]".
   std::string text() const;  // "f32[rows, 576]", "q4g32.f16@tile8[576, 1536]", "q8g32[rows, 576]"
@@ -76,7 +77,7 @@ struct Node;
 struct Value {
   enum class Kind : uint8_t { kParameter, kArgument, kResult };
   Kind kind = Kind::kResult;
-  std::string name;         // "model.norm.weight", "x", "0": unique in its function (parameters: in the module)
+  std::string name;  // "model.norm.weight", "x", "0": unique in its function (parameters: in the module)
   TensorType type;
   Node* producer = nullptr;  // kResult only
 };
@@ -88,7 +89,7 @@ struct EpilogueStep {
     kActivation,  // function(x)
     kMul,         // * operand[row, n]
     kAdd,         // + operand[row, n]
-    kGated,       // rows of the weight are [gate; up]: result[n] = function(x[n]) * x[n + N/2]; halves the columns
+    kGated,  // rows of the weight are [gate; up]: result[n] = function(x[n]) * x[n + N/2]; halves the columns
   };
   Kind kind;
   Value* operand = nullptr;
@@ -96,14 +97,14 @@ struct EpilogueStep {
 };
 
 struct Node {
-  std::string op;               // a name of ops/registry.h
+  std::string op;  // a name of ops/registry.h
   std::vector<Value*> inputs;
-  std::string state;            // name of the module's state it reads or writes, or ""
+  std::string state;  // name of the module's state it reads or writes, or ""
   Attributes attributes;
   std::vector<EpilogueStep> epilogue;
   std::vector<Value*> outputs;  // owned by the function
 
-  int64_t get_int(const std::string& name) const;     // internal error when absent
+  int64_t get_int(const std::string& name) const;  // internal error when absent
   double get_double(const std::string& name) const;
   std::string get_string(const std::string& name) const;
   int64_t get_int_or(const std::string& name, int64_t fallback) const;
@@ -112,7 +113,7 @@ struct Node {
 };
 
 // A paged key/value cache: `layers` x pages of `page_size` tokens; one page of one layer holds
-// K [kv_heads][page_size][head_dim], then V likewise, in `dtype`. A page id means the same page in every layer.
+// K [kv_heads][page_size][head_dim], then V likewise, in `dtype`. A page id is the same page in every layer.
 struct KvCache {
   std::string name;
   int64_t layers = 0, kv_heads = 0, head_dim = 0, page_size = 16;

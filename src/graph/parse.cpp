@@ -2,8 +2,8 @@
 #include "graph/parse.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cctype>
+#include <charconv>
 #include <unordered_map>
 
 #include "base/strings.h"
@@ -20,7 +20,8 @@ class Parser {
   Parser(std::string_view text, std::string what) : text_(text), what_(std::move(what)) {}
 
   Module parse() {
-    if (text_.size() > kMaxText) fail(str("the text has ", text_.size(), " bytes, expected at most ", kMaxText));
+    if (text_.size() > kMaxText)
+      fail(str("the text has ", text_.size(), " bytes, expected at most ", kMaxText));
     expect("module");
     expect("@");
     module_.name = name();
@@ -32,17 +33,24 @@ class Parser {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& message) { throw UserError(str(what_, ":", line_, ": ", message)); }
+  [[noreturn]] void fail(const std::string& message) {
+    throw UserError(str(what_, ":", line_, ": ", message));
+  }
 
   void skip_space() {
     while (!text_.empty()) {
-      if (text_.front() == '#') text_.remove_prefix(std::min(text_.find('\n'), text_.size()));
-      else if (text_.front() == ' ' || text_.front() == '\t' || text_.front() == '\r' || text_.front() == '\n') advance(1);
-      else break;
+      if (text_.front() == '#')
+        text_.remove_prefix(std::min(text_.find('\n'), text_.size()));
+      else if (text_.front() == ' ' || text_.front() == '\t' || text_.front() == '\r' ||
+               text_.front() == '\n')
+        advance(1);
+      else
+        break;
     }
   }
   void advance(size_t n) {
-    line_ += static_cast<int>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(n), '\n'));
+    line_ +=
+        static_cast<int>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(n), '\n'));
     text_.remove_prefix(n);
   }
   static bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
@@ -66,7 +74,8 @@ class Parser {
   std::string name() {
     skip_space();
     size_t n = 0;
-    while (n < text_.size() && (is_word(text_[n]) || text_[n] == '.' || text_[n] == '-' || text_[n] == '/')) ++n;
+    while (n < text_.size() && (is_word(text_[n]) || text_[n] == '.' || text_[n] == '-' || text_[n] == '/'))
+      ++n;
     if (n == 0) fail(str("expected a name, found ", found()));
     std::string out(text_.substr(0, n));
     advance(n);
@@ -101,7 +110,8 @@ class Parser {
     auto value = std::make_unique<Value>(Value{Value::Kind::kParameter, name(), {}, nullptr});
     expect(":");
     value->type = parse_type();
-    if (!parameters_.emplace(value->name, value.get()).second) fail(str("parameter @", value->name, " is defined twice"));
+    if (!parameters_.emplace(value->name, value.get()).second)
+      fail(str("parameter @", value->name, " is defined twice"));
     module_.parameters.push_back(std::move(value));
   }
 
@@ -115,13 +125,19 @@ class Parser {
     list("}", [&] {
       std::string key = name();
       expect("=");
-      if (key == "layers") cache.layers = integer();
-      else if (key == "kv_heads") cache.kv_heads = integer();
-      else if (key == "head_dim") cache.head_dim = integer();
-      else if (key == "page_size") cache.page_size = integer();
-      else if (key == "dtype") cache.dtype = parse_element_type();
-      else fail(str("unknown field '", key, "' of a kv_cache",
-                    did_you_mean(key, {"layers", "kv_heads", "head_dim", "page_size", "dtype"})));
+      if (key == "layers")
+        cache.layers = integer();
+      else if (key == "kv_heads")
+        cache.kv_heads = integer();
+      else if (key == "head_dim")
+        cache.head_dim = integer();
+      else if (key == "page_size")
+        cache.page_size = integer();
+      else if (key == "dtype")
+        cache.dtype = parse_element_type();
+      else
+        fail(str("unknown field '", key, "' of a kv_cache",
+                 did_you_mean(key, {"layers", "kv_heads", "head_dim", "page_size", "dtype"})));
     });
     if (module_.find_state(cache.name)) fail(str("state $", cache.name, " is defined twice"));
     module_.states.push_back(cache);
@@ -148,7 +164,8 @@ class Parser {
     if (accept("@")) type.layout = name();
     expect("[");
     list("]", [&] { type.shape.push_back(parse_dim()); });
-    if (type.shape.size() > kMaxRank) fail(str("a tensor of ", type.shape.size(), " axes, expected at most ", kMaxRank));
+    if (type.shape.size() > kMaxRank)
+      fail(str("a tensor of ", type.shape.size(), " axes, expected at most ", kMaxRank));
     return type;
   }
 
@@ -189,7 +206,8 @@ class Parser {
     if (!text_.starts_with("..")) function_->min_rows = integer();
     expect("..");
     skip_space();
-    if (!text_.empty() && std::isdigit(static_cast<unsigned char>(text_.front()))) function_->max_rows = integer();
+    if (!text_.empty() && std::isdigit(static_cast<unsigned char>(text_.front())))
+      function_->max_rows = integer();
   }
 
   std::string local_name() {
@@ -223,7 +241,8 @@ class Parser {
     skip_space();
     while (!text_.empty() && text_.front() == '%') {
       names.push_back(local_name());
-      auto value = std::make_unique<Value>(Value{Value::Kind::kResult, names.back(), parse_type(), node.get()});
+      auto value =
+          std::make_unique<Value>(Value{Value::Kind::kResult, names.back(), parse_type(), node.get()});
       node->outputs.push_back(value.get());
       function_->values.push_back(std::move(value));
       if (!accept(",")) expect("=");
@@ -232,8 +251,10 @@ class Parser {
     node->op = name();
     expect("(");
     list(")", [&] {
-      if (node->inputs.empty() && node->state.empty() && accept("$")) node->state = name();
-      else node->inputs.push_back(operand());
+      if (node->inputs.empty() && node->state.empty() && accept("$"))
+        node->state = name();
+      else
+        node->inputs.push_back(operand());
     });
     if (accept("{")) list("}", [&] { parse_attribute(*node); });
     if (accept("epilogue")) {
@@ -249,11 +270,16 @@ class Parser {
     std::string word = name();
     if (!accept("(")) return {Kind::kActivation, nullptr, word};
     EpilogueStep step;
-    if (word == "gated") step = {Kind::kGated, nullptr, name()};
-    else if (word == "bias") step = {Kind::kBias, operand(), ""};
-    else if (word == "mul") step = {Kind::kMul, operand(), ""};
-    else if (word == "add") step = {Kind::kAdd, operand(), ""};
-    else fail(str("unknown epilogue step '", word, "'", did_you_mean(word, {"add", "bias", "gated", "mul"})));
+    if (word == "gated")
+      step = {Kind::kGated, nullptr, name()};
+    else if (word == "bias")
+      step = {Kind::kBias, operand(), ""};
+    else if (word == "mul")
+      step = {Kind::kMul, operand(), ""};
+    else if (word == "add")
+      step = {Kind::kAdd, operand(), ""};
+    else
+      fail(str("unknown epilogue step '", word, "'", did_you_mean(word, {"add", "bias", "gated", "mul"})));
     expect(")");
     return step;
   }
@@ -261,7 +287,8 @@ class Parser {
   void parse_attribute(Node& node) {
     std::string key = name();
     expect("=");
-    if (!node.attributes.emplace(key, parse_value()).second) fail(str("attribute '", key, "' is given twice"));
+    if (!node.attributes.emplace(key, parse_value()).second)
+      fail(str("attribute '", key, "' is given twice"));
   }
 
   Attribute parse_value() {
@@ -279,12 +306,15 @@ class Parser {
       auto [stop, error] = std::from_chars(begin, end, value);
       if (error == std::errc() && stop == end) return value;
     }
-    fail(str("'", word, "' is no attribute value; expected true, false, an integer, a real number or \"text\""));
+    fail(str("'", word,
+             "' is no attribute value; expected true, false, an integer, a real number or \"text\""));
   }
   std::string number_word() {
     skip_space();
     size_t n = 0;
-    while (n < text_.size() && n < 400 && (is_word(text_[n]) || text_[n] == '.' || text_[n] == '-' || text_[n] == '+')) ++n;
+    while (n < text_.size() && n < 400 &&
+           (is_word(text_[n]) || text_[n] == '.' || text_[n] == '-' || text_[n] == '+'))
+      ++n;
     std::string word(text_.substr(0, n));
     advance(n);
     return word;

@@ -22,26 +22,34 @@ std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') out += '\\';
-    if (c == '\n') out += "\\n";
-    else out += c;
+    if (c == '\n')
+      out += "\\n";
+    else
+      out += c;
   }
   return out + "\"";
 }
 
 std::string print(const EpilogueStep& step) {
   switch (step.kind) {
-    case EpilogueStep::Kind::kBias: return "bias(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kActivation: return step.function;
-    case EpilogueStep::Kind::kMul: return "mul(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kAdd: return "add(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kGated: return "gated(" + step.function + ")";
+    case EpilogueStep::Kind::kBias:
+      return "bias(" + reference(step.operand) + ")";
+    case EpilogueStep::Kind::kActivation:
+      return step.function;
+    case EpilogueStep::Kind::kMul:
+      return "mul(" + reference(step.operand) + ")";
+    case EpilogueStep::Kind::kAdd:
+      return "add(" + reference(step.operand) + ")";
+    case EpilogueStep::Kind::kGated:
+      return "gated(" + step.function + ")";
   }
   return "";
 }
 
 std::string print(const KvCache& s) {
-  return str("state $", s.name, " : kv_cache {layers = ", s.layers, ", kv_heads = ", s.kv_heads, ", head_dim = ",
-             s.head_dim, ", page_size = ", s.page_size, ", dtype = ", short_name(s.dtype), "}");
+  return str("state $", s.name, " : kv_cache {layers = ", s.layers, ", kv_heads = ", s.kv_heads,
+             ", head_dim = ", s.head_dim, ", page_size = ", s.page_size, ", dtype = ", short_name(s.dtype),
+             "}");
 }
 
 std::string guard(const Function& f) {
@@ -84,7 +92,8 @@ std::string print(const Function& function) {
 
 std::string print(const Module& module) {
   std::string out = "module @" + module.name + " {\n";
-  for (const auto& p : module.parameters) out += "  param " + reference(p.get()) + " : " + p->type.text() + "\n";
+  for (const auto& p : module.parameters)
+    out += "  param " + reference(p.get()) + " : " + p->type.text() + "\n";
   for (const KvCache& s : module.states) out += "  " + print(s) + "\n";
   for (const auto& f : module.functions) out += print(*f);
   return out + "}\n";

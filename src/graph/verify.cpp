@@ -30,7 +30,8 @@ class FunctionVerifier {
       if (parameters_.count(r)) refuse("returns parameter @", r->name);
       check_defined(r);
     }
-    if (defined_.size() != owned_.size()) refuse("owns ", owned_.size(), " values but defines ", defined_.size());
+    if (defined_.size() != owned_.size())
+      refuse("owns ", owned_.size(), " values but defines ", defined_.size());
   }
 
  private:
@@ -52,14 +53,16 @@ class FunctionVerifier {
 
   void bind(const Dim& d) {
     if (d.op() == DimOp::kSymbol) symbols_.insert(d.name());
-    if (d.op() == DimOp::kAdd && d.lhs().op() == DimOp::kSymbol && d.rhs().is_const()) symbols_.insert(d.lhs().name());
+    if (d.op() == DimOp::kAdd && d.lhs().op() == DimOp::kSymbol && d.rhs().is_const())
+      symbols_.insert(d.lhs().name());
   }
 
   void check_symbols(const TensorType& type) {
     for (const Dim& d : type.shape) {
       if (d.is_const() && d.constant() < 0) refuse("type ", type.text(), " has a negative dimension");
       for (const std::string& name : d.symbols())
-        if (!symbols_.count(name)) refuse("dimension '", name, "' of ", type.text(), " is bound by no argument");
+        if (!symbols_.count(name))
+          refuse("dimension '", name, "' of ", type.text(), " is bound by no argument");
     }
   }
 
@@ -78,11 +81,14 @@ class FunctionVerifier {
       for (const EpilogueStep& s : node.epilogue)
         if (s.operand) check_defined(s.operand);
       std::vector<TensorType> types = infer_types(node, module_);
-      if (types.size() != node.outputs.size()) refuse(node.outputs.size(), " results, expected ", types.size());
+      if (types.size() != node.outputs.size())
+        refuse(node.outputs.size(), " results, expected ", types.size());
       for (size_t i = 0; i < types.size(); ++i) {
         const Value* out = node.outputs[i];
-        if (out->kind != Value::Kind::kResult || out->producer != &node) refuse("%", out->name, " has another producer");
-        if (out->type != types[i]) refuse("%", out->name, " is ", out->type.text(), ", expected ", types[i].text());
+        if (out->kind != Value::Kind::kResult || out->producer != &node)
+          refuse("%", out->name, " has another producer");
+        if (out->type != types[i])
+          refuse("%", out->name, " is ", out->type.text(), ", expected ", types[i].text());
         check_symbols(out->type);
         define(out);
       }
@@ -108,7 +114,8 @@ void check_states(const Module& module) {
   std::set<std::string> names;
   for (const KvCache& s : module.states) {
     if (!names.insert(s.name).second) refuse("state $", s.name, " exists twice");
-    if (s.layers < 1 || s.kv_heads < 1 || s.head_dim < 1 || s.page_size < 1) refuse("state $", s.name, " has an empty axis");
+    if (s.layers < 1 || s.kv_heads < 1 || s.head_dim < 1 || s.page_size < 1)
+      refuse("state $", s.name, " has an empty axis");
     if (s.dtype != DType::kF32 && s.dtype != DType::kF16 && s.dtype != DType::kBF16)
       refuse("state $", s.name, " holds ", short_name(s.dtype), ", expected f32, f16 or bf16");
   }

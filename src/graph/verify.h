@@ -1,11 +1,12 @@
 // Executable invariants of the graph IR. Hold after the frontend and after every pass:
-//   * names: parameters, states, and values within a function are unique; bodies that share a function's name agree in
-//     arguments and results, are ordered by rows, and the last one is unbounded;
-//   * SSA: operands are parameters of this module or values of this function defined before their use; a node's outputs
-//     point back to it; each value is owned and defined once;
-//   * types: each node's output types are what its op infers; argument dimensions are symbols or constants, every symbol
-//     used in a type stands alone as a dimension of an argument (or in `symbol + 1`), so that shapes can be bound;
-//   * results are values of the function, and exist.
+//   * names: parameters, states, and values within a function are unique; bodies that share a function's name
+//     agree in arguments and results, are ordered by rows, and the last one is unbounded;
+//   * SSA: operands are parameters of this module or values of this function defined before their use; a
+//     node's outputs point back to it; each value is owned and defined once;
+//   * types: each node's output types are what its op infers; every symbol used in a type is a dimension of
+//   an
+//     argument, alone or as `symbol + constant`, so that shapes can be bound;
+//   * results are values of the function, never parameters.
 #pragma once
 
 #include <string>

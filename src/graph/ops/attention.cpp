@@ -15,8 +15,10 @@ std::vector<TensorType> infer(const Node& node, const Module& module) {
   const KvCache& cache = cache_operand(node, module);
   const TensorType& q = activation_operand(node, 0);
   int64_t heads = int_attribute(node, "heads", 1, 1 << 20);
-  if (heads % cache.kv_heads != 0) refuse(heads, " heads do not share ", cache.kv_heads, " key/value heads evenly");
-  if (columns(q) != heads * cache.head_dim) refuse(describe(node, 0), " does not have ", heads * cache.head_dim, " columns");
+  if (heads % cache.kv_heads != 0)
+    refuse(heads, " heads do not share ", cache.kv_heads, " key/value heads evenly");
+  if (columns(q) != heads * cache.head_dim)
+    refuse(describe(node, 0), " does not have ", heads * cache.head_dim, " columns");
   positive_attribute(node, "scale");
   for (size_t i : {1, 2}) {
     index_operand(node, i);
@@ -30,12 +32,15 @@ std::vector<TensorType> infer(const Node& node, const Module& module) {
 // The cache slots of positions 0..last of one sequence.
 std::vector<int64_t> sequence_slots(const Inputs& in, int64_t sequence, int64_t last, int64_t page_size) {
   const HostTensor &indptr = *in[3], &page_ids = *in[4];
-  if (sequence < 0 || sequence + 1 >= indptr.shape[0]) refuse("attention: sequence ", sequence, " does not exist");
+  if (sequence < 0 || sequence + 1 >= indptr.shape[0])
+    refuse("attention: sequence ", sequence, " does not exist");
   int64_t begin = indptr.ints[sequence], end = indptr.ints[sequence + 1];
   if (begin < 0 || end < begin || end > page_ids.shape[0] || last < 0 || last >= (end - begin) * page_size)
-    refuse("attention: position ", last, " of sequence ", sequence, " lies outside of its pages ", begin, "..", end);
+    refuse("attention: position ", last, " of sequence ", sequence, " lies outside of its pages ", begin,
+           "..", end);
   std::vector<int64_t> slots;
-  for (int64_t t = 0; t <= last; ++t) slots.push_back(page_ids.ints[begin + t / page_size] * page_size + t % page_size);
+  for (int64_t t = 0; t <= last; ++t)
+    slots.push_back(page_ids.ints[begin + t / page_size] * page_size + t % page_size);
   return slots;
 }
 
@@ -59,7 +64,8 @@ void attend(const float* q, float* out, HostState& state, int64_t layer, int64_t
   for (int64_t d = 0; d < n; ++d) out[d] = static_cast<float>(sum[d] / total);
 }
 
-std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
+std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inputs&,
+                                  InterpretContext& context) {
   HostState& state = context.states.at(node.state);
   const HostTensor& q = *in[0];
   int64_t heads = node.get_int("heads"), n = state.cache.head_dim, sharing = heads / state.cache.kv_heads;
@@ -78,8 +84,13 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
 }  // namespace
 
 std::vector<OpInfo> attention_ops() {
-  return {{.name = "attention", .min_inputs = 5, .max_inputs = 5, .has_state = true,
-           .required_attributes = {"layer", "heads", "scale"}, .infer = infer, .interpret = interpret}};
+  return {{.name = "attention",
+           .min_inputs = 5,
+           .max_inputs = 5,
+           .has_state = true,
+           .required_attributes = {"layer", "heads", "scale"},
+           .infer = infer,
+           .interpret = interpret}};
 }
 
 }  // namespace mlc::graph

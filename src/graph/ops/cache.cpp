@@ -1,4 +1,5 @@
-// Ops that write the paged KV cache: kv_append, rope_append (rotate q and k of a fused qkv, append k and v), copy_pages.
+// Ops that write the paged KV cache: kv_append, rope_append (rotate q and k of a fused qkv, append k and v),
+// copy_pages.
 #include "graph/ops/cache.h"
 
 #include <algorithm>
@@ -12,7 +13,8 @@ namespace mlc::graph {
 
 float* cached_head(HostState& state, int64_t layer, bool value, int64_t head, int64_t slot) {
   const KvCache& c = state.cache;
-  if (slot < 0 || slot >= state.pages * c.page_size) refuse("slot ", slot, " of a cache of ", state.pages, " pages");
+  if (slot < 0 || slot >= state.pages * c.page_size)
+    refuse("slot ", slot, " of a cache of ", state.pages, " pages");
   int64_t page = slot / c.page_size, offset = slot % c.page_size;
   int64_t head_row = ((value ? c.kv_heads : 0) + head) * c.page_size + offset;
   return state.values.data() + (layer * state.pages + page) * c.page_elements() + head_row * c.head_dim;
@@ -32,26 +34,32 @@ void store_heads(HostState& state, int64_t layer, bool value, int64_t slot, cons
 }
 
 OpInfo kv_append() {
-  return {.name = "kv_append", .min_inputs = 3, .max_inputs = 3, .has_state = true, .writes_state = true,
+  return {.name = "kv_append",
+          .min_inputs = 3,
+          .max_inputs = 3,
+          .has_state = true,
+          .writes_state = true,
           .required_attributes = {"layer"},
-          .infer = [](const Node& node, const Module& module) {
-            const KvCache& cache = cache_operand(node, module);
-            for (size_t i : {0, 1})
-              if (columns(activation_operand(node, i)) != cache.kv_heads * cache.head_dim)
-                refuse(describe(node, i), " does not have ", cache.kv_heads * cache.head_dim, " columns");
-            const Dim& rows = index_operand(node, 2);
-            check_equal_rows(node, 0, rows);
-            check_equal_rows(node, 1, rows);
-            return std::vector<TensorType>{};
-          },
-          .interpret = [](const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
-            HostState& state = context.states.at(node.state);
-            int64_t n = state.cache.kv_heads * state.cache.head_dim, layer = node.get_int("layer");
-            for (int64_t r = 0; r < in[2]->shape[0]; ++r)
-              for (bool value : {false, true})
-                store_heads(state, layer, value, in[2]->ints[r], in[value]->floats.data() + r * n);
-            return std::vector<HostTensor>{};
-          }};
+          .infer =
+              [](const Node& node, const Module& module) {
+                const KvCache& cache = cache_operand(node, module);
+                for (size_t i : {0, 1})
+                  if (columns(activation_operand(node, i)) != cache.kv_heads * cache.head_dim)
+                    refuse(describe(node, i), " does not have ", cache.kv_heads * cache.head_dim, " columns");
+                const Dim& rows = index_operand(node, 2);
+                check_equal_rows(node, 0, rows);
+                check_equal_rows(node, 1, rows);
+                return std::vector<TensorType>{};
+              },
+          .interpret =
+              [](const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
+                HostState& state = context.states.at(node.state);
+                int64_t n = state.cache.kv_heads * state.cache.head_dim, layer = node.get_int("layer");
+                for (int64_t r = 0; r < in[2]->shape[0]; ++r)
+                  for (bool value : {false, true})
+                    store_heads(state, layer, value, in[2]->ints[r], in[value]->floats.data() + r * n);
+                return std::vector<HostTensor>{};
+              }};
 }
 
 std::vector<TensorType> infer_rope_append(const Node& node, const Module& module) {
@@ -73,7 +81,8 @@ std::vector<TensorType> infer_rope_append(const Node& node, const Module& module
 std::vector<HostTensor> interpret_rope_append(const Node& node, const Inputs& in, const Inputs&,
                                               InterpretContext& context) {
   HostState& state = context.states.at(node.state);
-  int64_t heads = node.get_int("heads"), kv_heads = node.get_int("kv_heads"), head_dim = node.get_int("head_dim");
+  int64_t heads = node.get_int("heads"), kv_heads = node.get_int("kv_heads"),
+          head_dim = node.get_int("head_dim");
   int64_t rows = in[0]->shape[0], n = in[0]->shape[1], rotary_dim = node.get_int("rotary_dim");
   HostTensor q = make_floats({rows, heads * head_dim});
   for (int64_t r = 0; r < rows; ++r) {
@@ -89,27 +98,39 @@ std::vector<HostTensor> interpret_rope_append(const Node& node, const Inputs& in
 }
 
 OpInfo rope_append() {
-  return {.name = "rope_append", .min_inputs = 3, .max_inputs = 3, .has_state = true, .writes_state = true,
+  return {.name = "rope_append",
+          .min_inputs = 3,
+          .max_inputs = 3,
+          .has_state = true,
+          .writes_state = true,
           .required_attributes = {"heads", "kv_heads", "head_dim", "rotary_dim", "layer"},
-          .infer = infer_rope_append, .interpret = interpret_rope_append};
+          .infer = infer_rope_append,
+          .interpret = interpret_rope_append};
 }
 
 OpInfo copy_pages() {
-  return {.name = "copy_pages", .min_inputs = 2, .max_inputs = 2, .has_state = true, .writes_state = true,
-          .infer = [](const Node& node, const Module& module) {
-            cache_operand(node, module);
-            if (index_operand(node, 0) != index_operand(node, 1)) refuse("sources and targets differ in number");
-            return std::vector<TensorType>{};
-          },
-          .interpret = [](const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
-            HostState& state = context.states.at(node.state);
-            int64_t size = state.cache.page_size, elements = state.cache.page_elements();
-            for (int64_t i = 0; i < in[0]->shape[0]; ++i)
-              for (int64_t layer = 0; layer < state.cache.layers; ++layer)
-                std::copy_n(cached_head(state, layer, false, 0, in[0]->ints[i] * size), elements,
-                            cached_head(state, layer, false, 0, in[1]->ints[i] * size));
-            return std::vector<HostTensor>{};
-          }};
+  return {.name = "copy_pages",
+          .min_inputs = 2,
+          .max_inputs = 2,
+          .has_state = true,
+          .writes_state = true,
+          .infer =
+              [](const Node& node, const Module& module) {
+                cache_operand(node, module);
+                if (index_operand(node, 0) != index_operand(node, 1))
+                  refuse("sources and targets differ in number");
+                return std::vector<TensorType>{};
+              },
+          .interpret =
+              [](const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
+                HostState& state = context.states.at(node.state);
+                int64_t size = state.cache.page_size, elements = state.cache.page_elements();
+                for (int64_t i = 0; i < in[0]->shape[0]; ++i)
+                  for (int64_t layer = 0; layer < state.cache.layers; ++layer)
+                    std::copy_n(cached_head(state, layer, false, 0, in[0]->ints[i] * size), elements,
+                                cached_head(state, layer, false, 0, in[1]->ints[i] * size));
+                return std::vector<HostTensor>{};
+              }};
 }
 
 }  // namespace

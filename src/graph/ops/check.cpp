@@ -35,7 +35,8 @@ const Dim& index_operand(const Node& node, size_t i) {
 }
 
 void check_equal_rows(const Node& node, size_t i, const Dim& rows) {
-  if (node.inputs[i]->type.shape[0] != rows) refuse(describe(node, i), " does not have ", rows.text(), " rows");
+  if (node.inputs[i]->type.shape[0] != rows)
+    refuse(describe(node, i), " does not have ", rows.text(), " rows");
 }
 
 namespace {
@@ -51,14 +52,16 @@ const Attribute& present(const Node& node, const std::string& name) {
 int64_t int_attribute(const Node& node, const std::string& name, int64_t min, int64_t max) {
   const int64_t* value = std::get_if<int64_t>(&present(node, name));
   if (!value) refuse("attribute '", name, "' is no integer");
-  if (*value < min || *value > max) refuse("attribute '", name, "' is ", *value, ", expected ", min, " to ", max);
+  if (*value < min || *value > max)
+    refuse("attribute '", name, "' is ", *value, ", expected ", min, " to ", max);
   return *value;
 }
 
 double positive_attribute(const Node& node, const std::string& name) {
   const double* value = std::get_if<double>(&present(node, name));
   if (!value) refuse("attribute '", name, "' is no real number");
-  if (!(*value > 0) || *value > 1e300) refuse("attribute '", name, "' is ", *value, ", expected a positive number");
+  if (!(*value > 0) || *value > 1e300)
+    refuse("attribute '", name, "' is ", *value, ", expected a positive number");
   return *value;
 }
 
@@ -78,7 +81,8 @@ std::string string_attribute(const Node& node, const std::string& name) {
 void check_activation(const std::string& function) {
   const std::vector<std::string>& names = activation_names();
   if (std::find(names.begin(), names.end(), function) == names.end())
-    refuse("unknown activation '", function, "', expected one of ", join(names, ", "), did_you_mean(function, names));
+    refuse("unknown activation '", function, "', expected one of ", join(names, ", "),
+           did_you_mean(function, names));
 }
 
 const KvCache& cache_operand(const Node& node, const Module& module) {

@@ -24,7 +24,8 @@ struct NamedActivation {
   const char* name;
   ActivationFunction function;
 };
-constexpr NamedActivation kActivations[] = {{"gelu", gelu}, {"gelu_tanh", gelu_tanh}, {"relu", relu}, {"silu", silu}};
+constexpr NamedActivation kActivations[] = {
+    {"gelu", gelu}, {"gelu_tanh", gelu_tanh}, {"relu", relu}, {"silu", silu}};
 
 constexpr int64_t kGroup = 32;
 

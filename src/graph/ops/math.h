@@ -10,8 +10,8 @@
 
 namespace mlc::graph {
 
-// silu x/(1+e^-x), gelu x*(1+erf(x/sqrt 2))/2, gelu_tanh x*(1+tanh(sqrt(2/pi)*(x+0.044715x^3)))/2, relu max(x, 0).
-// NaN stays NaN.
+// silu x/(1+e^-x), gelu x*(1+erf(x/sqrt 2))/2, gelu_tanh x*(1+tanh(sqrt(2/pi)*(x+0.044715x^3)))/2, relu
+// max(x, 0). NaN stays NaN.
 using ActivationFunction = double (*)(double);
 const std::vector<std::string>& activation_names();
 ActivationFunction find_activation(const std::string& name);  // internal error when unknown
@@ -25,9 +25,9 @@ float round_to(DType dtype, float value);
 // A float tensor of zeros.
 HostTensor make_floats(std::vector<int64_t> shape);
 
-// Quantizes [rows, K] as q8g32: per row and group of 32 (the last may be short), scale = max|x| / 127 in f32, code =
-// x / scale rounded half to even, within -127..127. A group of zeros (or one whose scale underflows) has scale 0 and
-// codes 0; a group that holds NaN or an infinity has scale NaN and codes 0.
+// Quantizes [rows, K] as q8g32: per row and group of 32 (the last may be short), scale = max|x| / 127 in f32,
+// code = x / scale rounded half to even, within -127..127. A group of zeros (or one whose scale underflows)
+// has scale 0 and codes 0; a group that holds NaN or an infinity has scale NaN and codes 0.
 HostTensor quantize_q8(const HostTensor& x);
 // What the codes stand for: code * scale, exactly, in f64 [rows, K].
 std::vector<double> dequantize_q8(const HostTensor& x);

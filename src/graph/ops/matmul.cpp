@@ -1,4 +1,5 @@
-// matmul: x [rows, K] times the transpose of weight [N, K], then the epilogue, in f64, rounded once when stored.
+// matmul: x [rows, K] times the transpose of weight [N, K], then the epilogue, in f64, rounded once when
+// stored.
 #include <algorithm>
 
 #include "graph/ops/check.h"
@@ -12,7 +13,8 @@ using Kind = EpilogueStep::Kind;
 
 void check_step(const EpilogueStep& step, size_t index, const Dim& rows, int64_t& n) {
   auto bad = [&](const char* expected) {
-    refuse("epilogue step ", index, step.operand ? " (operand " + step.operand->type.text() + ")" : "", " ", expected);
+    refuse("epilogue step ", index, step.operand ? " (operand " + step.operand->type.text() + ")" : "", " ",
+           expected);
   };
   bool takes_operand = step.kind == Kind::kBias || step.kind == Kind::kMul || step.kind == Kind::kAdd;
   if (takes_operand != (step.operand != nullptr)) bad(takes_operand ? "has no operand" : "takes no operand");
@@ -34,8 +36,10 @@ void check_step(const EpilogueStep& step, size_t index, const Dim& rows, int64_t
 std::vector<TensorType> infer(const Node& node, const Module&) {
   const TensorType &x = node.inputs[0]->type, &w = node.inputs[1]->type;
   if (x.kind != TensorType::Kind::kQ8Activation) activation_operand(node, 0);
-  if (x.shape.size() != 2 || !x.shape[1].is_const()) refuse(describe(node, 0), " is no matrix with constant columns");
-  bool floats = w.kind == TensorType::Kind::kGroup || (w.kind == TensorType::Kind::kPlain && is_float(w.dtype()));
+  if (x.shape.size() != 2 || !x.shape[1].is_const())
+    refuse(describe(node, 0), " is no matrix with constant columns");
+  bool floats =
+      w.kind == TensorType::Kind::kGroup || (w.kind == TensorType::Kind::kPlain && is_float(w.dtype()));
   if (!floats || w.shape.size() != 2 || !w.shape[0].is_const())
     refuse(describe(node, 1), " is no weight matrix");
   if (w.shape[1] != x.shape[1])
@@ -46,7 +50,8 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
 }
 
 // One row of accumulators through the steps; `row` tells which row of the operands belongs to it.
-void apply_epilogue(std::vector<double>& acc, const std::vector<EpilogueStep>& steps, const Inputs& operands, int64_t row) {
+void apply_epilogue(std::vector<double>& acc, const std::vector<EpilogueStep>& steps, const Inputs& operands,
+                    int64_t row) {
   for (size_t s = 0; s < steps.size(); ++s) {
     const EpilogueStep& step = steps[s];
     size_t n = acc.size();
@@ -75,12 +80,14 @@ void apply_epilogue(std::vector<double>& acc, const std::vector<EpilogueStep>& s
   }
 }
 
-std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inputs& operands, InterpretContext&) {
+std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inputs& operands,
+                                  InterpretContext&) {
   const HostTensor &x = *in[0], &w = *in[1];
   int64_t rows = x.shape[0], k = x.shape[1], n = w.shape[0];
   bool q8 = node.inputs[0]->type.kind == TensorType::Kind::kQ8Activation;
   std::vector<double> wide = q8 ? dequantize_q8(x) : std::vector<double>(x.floats.begin(), x.floats.end());
-  std::vector<std::vector<double>> acc(static_cast<size_t>(rows), std::vector<double>(static_cast<size_t>(n)));
+  std::vector<std::vector<double>> acc(static_cast<size_t>(rows),
+                                       std::vector<double>(static_cast<size_t>(n)));
   std::vector<double> weight_row(static_cast<size_t>(k));
   for (int64_t j = 0; j < n; ++j) {
     std::copy_n(w.floats.data() + j * k, k, weight_row.begin());

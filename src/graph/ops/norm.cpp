@@ -1,4 +1,5 @@
-// rms_norm and layer_norm over the last axis. With output = "q8g32" the f32 result is quantized as quantize_q8 does.
+// rms_norm and layer_norm over the last axis. With output = "q8g32" the f32 result is quantized as
+// quantize_q8 does.
 #include <cmath>
 
 #include "graph/ops/check.h"
@@ -45,11 +46,18 @@ HostTensor normalize(const Node& node, const Inputs& in, bool centered) {
 }  // namespace
 
 std::vector<OpInfo> norm_ops() {
-  return {{.name = "rms_norm", .min_inputs = 2, .max_inputs = 2, .required_attributes = {"eps"}, .infer = infer,
-           .interpret = [](const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
-             return std::vector{normalize(node, in, false)};
-           }},
-          {.name = "layer_norm", .min_inputs = 2, .max_inputs = 3, .required_attributes = {"eps"}, .infer = infer,
+  return {{.name = "rms_norm",
+           .min_inputs = 2,
+           .max_inputs = 2,
+           .required_attributes = {"eps"},
+           .infer = infer,
+           .interpret = [](const Node& node, const Inputs& in, const Inputs&,
+                           InterpretContext&) { return std::vector{normalize(node, in, false)}; }},
+          {.name = "layer_norm",
+           .min_inputs = 2,
+           .max_inputs = 3,
+           .required_attributes = {"eps"},
+           .infer = infer,
            .interpret = [](const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
              return std::vector{normalize(node, in, true)};
            }}};

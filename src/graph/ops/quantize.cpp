@@ -6,13 +6,14 @@ namespace mlc::graph {
 
 std::vector<OpInfo> quantize_ops() {
   using Inputs = std::vector<const HostTensor*>;
-  return {{.name = "quantize_q8", .min_inputs = 1, .max_inputs = 1,
-           .infer = [](const Node& node, const Module&) {
-             return std::vector{TensorType::q8(activation_operand(node, 0).shape)};
-           },
-           .interpret = [](const Node&, const Inputs& in, const Inputs&, InterpretContext&) {
-             return std::vector{quantize_q8(*in[0])};
-           }}};
+  return {
+      {.name = "quantize_q8",
+       .min_inputs = 1,
+       .max_inputs = 1,
+       .infer = [](const Node& node,
+                   const Module&) { return std::vector{TensorType::q8(activation_operand(node, 0).shape)}; },
+       .interpret = [](const Node&, const Inputs& in, const Inputs&,
+                       InterpretContext&) { return std::vector{quantize_q8(*in[0])}; }}};
 }
 
 }  // namespace mlc::graph

@@ -1,5 +1,6 @@
-// The table of graph ops: for each, its arity, its shape rule and its reference meaning. An op is one row, defined in the
-// file of its family (ops/elementwise.cpp, ops/matmul.cpp, ops/norm.cpp, ops/rope.cpp, ops/attention.cpp, ...).
+// The table of graph ops: for each, its arity, its shape rule and its reference meaning. An op is one row,
+// defined in the file of its family (ops/elementwise.cpp, ops/matmul.cpp, ops/norm.cpp, ops/rope.cpp,
+// ops/attention.cpp, ...).
 #pragma once
 
 #include <functional>
@@ -22,7 +23,8 @@ struct HostTensor {
   int64_t elements() const;
 };
 
-// The contents of a KvCache while interpreting: [layer][page][page_elements] values, rounded to the cache's dtype.
+// The contents of a KvCache while interpreting: [layer][page][page_elements] values, rounded to the cache's
+// dtype.
 struct HostState {
   KvCache cache;
   int64_t pages = 0;
@@ -39,12 +41,15 @@ struct OpInfo {
   bool has_state = false;     // reads or writes the state it names
   bool writes_state = false;  // has an effect: never removed, merged or reordered
   std::vector<std::string> required_attributes;
-  // Types of the outputs, or throws std::invalid_argument with what is wrong ("operand 1 has 3 columns, expected 4").
+  // Types of the outputs, or throws std::invalid_argument with what is wrong ("operand 1 has 3 columns,
+  // expected 4").
   std::function<std::vector<TensorType>(const Node&, const Module&)> infer;
-  // inputs in node order; `epilogue` has one entry per step (nullptr where the step has no operand). Returns the outputs;
-  // throws std::invalid_argument when an index lies outside of its table, its pages or its sequence.
+  // inputs in node order; `epilogue` has one entry per step (nullptr where the step has no operand). Returns
+  // the outputs; throws std::invalid_argument when an index lies outside of its table, its pages or its
+  // sequence.
   std::function<std::vector<HostTensor>(const Node&, const std::vector<const HostTensor*>& inputs,
-                                        const std::vector<const HostTensor*>& epilogue, InterpretContext&)> interpret;
+                                        const std::vector<const HostTensor*>& epilogue, InterpretContext&)>
+      interpret;
 };
 
 // nullptr when unknown.

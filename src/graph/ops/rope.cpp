@@ -6,7 +6,8 @@
 
 namespace mlc::graph {
 
-void rotate_heads(float* x, const float* factors, int64_t heads, int64_t head_dim, int64_t rotary_dim, bool interleaved) {
+void rotate_heads(float* x, const float* factors, int64_t heads, int64_t head_dim, int64_t rotary_dim,
+                  bool interleaved) {
   int64_t half = rotary_dim / 2;
   for (int64_t h = 0; h < heads; ++h)
     for (int64_t d = 0; d < half; ++d) {
@@ -44,16 +45,20 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
   HostTensor out = *in[0];
   int64_t n = out.shape[1], head_dim = node.get_int("head_dim"), rotary_dim = node.get_int("rotary_dim");
   for (int64_t r = 0; r < out.shape[0]; ++r)
-    rotate_heads(out.floats.data() + r * n, in[1]->floats.data() + r * rotary_dim, n / head_dim, head_dim, rotary_dim,
-                 node.get_bool_or("interleaved", false));
+    rotate_heads(out.floats.data() + r * n, in[1]->floats.data() + r * rotary_dim, n / head_dim, head_dim,
+                 rotary_dim, node.get_bool_or("interleaved", false));
   return {std::move(out)};
 }
 
 }  // namespace
 
 std::vector<OpInfo> rope_ops() {
-  return {{.name = "rope", .min_inputs = 2, .max_inputs = 2, .required_attributes = {"head_dim", "rotary_dim"},
-           .infer = infer, .interpret = interpret}};
+  return {{.name = "rope",
+           .min_inputs = 2,
+           .max_inputs = 2,
+           .required_attributes = {"head_dim", "rotary_dim"},
+           .infer = infer,
+           .interpret = interpret}};
 }
 
 }  // namespace mlc::graph

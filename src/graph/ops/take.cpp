@@ -1,4 +1,5 @@
-// take: rows of a table [V, H] by index. The table is a parameter (in any layout) or an activation; the result is f32.
+// take: rows of a table [V, H] by index. The table is a parameter (in any layout) or an activation; the
+// result is f32.
 #include <algorithm>
 
 #include "graph/ops/check.h"
@@ -24,7 +25,8 @@ std::vector<HostTensor> interpret(const Node&, const Inputs& in, const Inputs&, 
   HostTensor out = make_floats({indices.shape[0], n});
   for (int64_t r = 0; r < indices.shape[0]; ++r) {
     int64_t index = indices.ints[r];
-    if (index < 0 || index >= table.shape[0]) refuse("take: index ", index, " of a table of ", table.shape[0], " rows");
+    if (index < 0 || index >= table.shape[0])
+      refuse("take: index ", index, " of a table of ", table.shape[0], " rows");
     std::copy_n(table.floats.data() + index * n, n, out.floats.data() + r * n);
   }
   return {std::move(out)};

@@ -15,7 +15,8 @@ void eliminate_in(Function& function) {
   for (auto it = function.nodes.rbegin(); it != function.nodes.rend(); ++it) {
     const Node& node = **it;
     auto is_needed = [&](const Value* v) { return needed.count(v) != 0; };
-    if (!find_op(node.op)->writes_state && std::none_of(node.outputs.begin(), node.outputs.end(), is_needed)) {
+    if (!find_op(node.op)->writes_state &&
+        std::none_of(node.outputs.begin(), node.outputs.end(), is_needed)) {
       dead.insert(&node);
       continue;
     }

@@ -1,4 +1,5 @@
-// Removes nodes whose results nobody uses and that write no state. Arguments and parameters stay: they are the interface.
+// Removes nodes whose results nobody uses and that write no state. Arguments and parameters stay: they are
+// the interface.
 //
 //   before:  %1 = slice(%0) ...   %2 = silu(%1)   kv_append($kv, ...)   return %0
 //   after:                                        kv_append($kv, ...)   return %0

@@ -46,7 +46,10 @@ class Fuser {
     if (user.op != "bias" && user.op != "mul" && user.op != "add") return std::nullopt;
     Value* other = user.inputs[user.inputs[0] == result ? 1 : 0];
     if (!exists_before(other, matmul)) return std::nullopt;
-    return EpilogueStep{user.op == "bias" ? Kind::kBias : user.op == "mul" ? Kind::kMul : Kind::kAdd, other, ""};
+    return EpilogueStep{user.op == "bias"  ? Kind::kBias
+                        : user.op == "mul" ? Kind::kMul
+                                           : Kind::kAdd,
+                        other, ""};
   }
 
   bool exists_before(const Value* v, const Node& node) {

@@ -10,7 +10,9 @@
 namespace mlc::graph {
 namespace {
 
-Node* producer_of(const Value* v, const char* op) { return v->producer && v->producer->op == op ? v->producer : nullptr; }
+Node* producer_of(const Value* v, const char* op) {
+  return v->producer && v->producer->op == op ? v->producer : nullptr;
+}
 
 struct Match {
   Node *slice_q, *slice_k, *slice_v, *rope_q, *rope_k, *append;
@@ -19,7 +21,10 @@ struct Match {
 class Fuser {
  public:
   Fuser(const Module& module, Function& function)
-      : module_(module), function_(function), uses_(find_uses(function)), positions_(node_positions(function)) {}
+      : module_(module),
+        function_(function),
+        uses_(find_uses(function)),
+        positions_(node_positions(function)) {}
 
   void run() {
     for (auto& node : function_.nodes) {
@@ -39,7 +44,8 @@ class Fuser {
     if (!slice_v || !slice_k || slice_v->inputs != slice_k->inputs) return std::nullopt;
     if (!single_use(rope_k) || !single_use(slice_k) || !single_use(slice_v)) return std::nullopt;
     int64_t total = slice_v->inputs[0]->type.shape[1].constant();
-    if (slice_k->get_int("end") != slice_v->get_int("begin") || slice_v->get_int("end") != total) return std::nullopt;
+    if (slice_k->get_int("end") != slice_v->get_int("begin") || slice_v->get_int("end") != total)
+      return std::nullopt;
     for (Node* slice_q : uses_[slice_k->inputs[0]]) {
       if (!slice_q || slice_q->op != "slice" || slice_q->get_int("begin") != 0 || !single_use(slice_q) ||
           slice_q->get_int("end") != slice_k->get_int("begin"))
@@ -52,7 +58,8 @@ class Fuser {
   }
 
   static bool is_like(const Node& rope_q, const Node& rope_k) {
-    return rope_q.op == "rope" && rope_q.inputs[1] == rope_k.inputs[1] && rope_q.attributes == rope_k.attributes;
+    return rope_q.op == "rope" && rope_q.inputs[1] == rope_k.inputs[1] &&
+           rope_q.attributes == rope_k.attributes;
   }
 
   bool used_only_after(const Value* v, const Node& append) {

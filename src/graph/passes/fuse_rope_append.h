@@ -4,8 +4,8 @@
 //            %rq = rope(%q, %f)   %rk = rope(%k, %f)   kv_append($kv, %rk, %v, %slots)
 //   after:   %rq = rope_append($kv, %qkv, %f, %slots)
 //
-// Needs: the slices cover %qkv, both rotations are alike, %rk and the slices have no other use, %rq is used only after the
-// append. The new node stands where the append stood, so the order of effects is kept.
+// Needs: the slices cover %qkv, both rotations are alike, %rk and the slices have no other use, %rq is used
+// only after the append. The new node stands where the append stood, so the order of effects is kept.
 #pragma once
 
 #include "graph/ir.h"

@@ -8,7 +8,8 @@
 namespace mlc::graph {
 namespace {
 
-// Equal texts mean equal computations: the statement without its results. Names are unique within a function, and '@' and
+// Equal texts mean equal computations: the statement without its results. Names are unique within a function,
+// and '@' and
 // '%' tell parameters from values.
 std::string computation(const Node& node) {
   std::string text = print(node);

@@ -28,7 +28,7 @@ Monomial decompose(const Dim& bytes) {
 // One piece of the arena; several values live in it one after the other when ops work in place.
 struct Buffer {
   size_t group;
-  int64_t size;  // coefficient, rounded up
+  int64_t size;        // coefficient, rounded up
   size_t first, last;  // nodes
   int64_t offset = -1;
   std::vector<const Value*> values;
@@ -53,7 +53,8 @@ class Planner {
     return it == plan_.views.end() ? v : it->second.base;
   }
 
-  // Last node that reads v or a view of it. Slices stand after their operand, so views of views are found recursively.
+  // Last node that reads v or a view of it. Slices stand after their operand, so views of views are found
+  // recursively.
   size_t last_use(const Value* v) {
     size_t last = v->producer ? positions_[v->producer] : 0;
     for (const Node* user : uses_[v]) {
@@ -90,7 +91,8 @@ class Planner {
     if (node.op != "add" && node.op != "mul" && node.op != "bias" && node.op != "activation") return nullptr;
     for (const Value* in : node.inputs)
       for (Buffer& b : buffers_)
-        if (b.values.back() == in && b.last == positions_[&node] && in->type == out->type && !is_viewed(node, in))
+        if (b.values.back() == in && b.last == positions_[&node] && in->type == out->type &&
+            !is_viewed(node, in))
           return &b;
     return nullptr;
   }
@@ -103,7 +105,8 @@ class Planner {
   MemoryPlan pack() {
     std::vector<Buffer*> order;
     for (Buffer& b : buffers_) order.push_back(&b);
-    std::stable_sort(order.begin(), order.end(), [](const Buffer* a, const Buffer* b) { return a->size > b->size; });
+    std::stable_sort(order.begin(), order.end(),
+                     [](const Buffer* a, const Buffer* b) { return a->size > b->size; });
     std::vector<int64_t> group_sizes(groups_.size());
     std::vector<const Buffer*> placed;
     for (Buffer* b : order) {
@@ -152,7 +155,8 @@ std::string MemoryPlan::text(const Function& function) const {
     auto offset = offsets.find(v.get());
     auto view = views.find(v.get());
     if (offset != offsets.end()) out += str("%", v->name, " at ", offset->second.text(), "\n");
-    if (view != views.end()) out += str("%", v->name, " is %", view->second.base->name, " from column ", view->second.column, "\n");
+    if (view != views.end())
+      out += str("%", v->name, " is %", view->second.base->name, " from column ", view->second.column, "\n");
   }
   return out + "total " + total.text() + "\n";
 }

@@ -1,5 +1,5 @@
-// Gives each function that multiplies matrices one body per class of row counts, so that each can be scheduled for its own:
-// 1 (bound by reading weights), 2..16 (weight-stationary), more (blocked).
+// Gives each function that multiplies matrices one body per class of row counts, so that each can be
+// scheduled for its own: 1 (bound by reading weights), 2..16 (weight-stationary), more (blocked).
 //
 //   before:  func @decode(%x: f32[rows, 64]) { ... }
 //   after:   func @decode(%x: f32[rows, 64]) rows 1..1 { ... }

@@ -1,9 +1,10 @@
 // Runs the graph passes.
-#include "graph/pipeline.h"
+#include "graph/passes/pipeline.h"
 
 #include <algorithm>
 #include <chrono>
 
+#include "base/check.h"
 #include "base/strings.h"
 #include "base/user_error.h"
 #include "graph/passes/choose_layouts.h"
@@ -47,8 +48,8 @@ void check_skips(const PassOptions& options) {
   std::vector<std::string> names = pass_names();
   for (const std::string& skip : options.skip)
     if (std::find(names.begin(), names.end(), skip) == names.end())
-      throw UserError(str("skipped pass: unknown graph pass '", skip, "', expected one of ", join(names, ", "),
-                          did_you_mean(skip, names)));
+      throw UserError(str("skipped pass: unknown graph pass '", skip, "', expected one of ",
+                          join(names, ", "), did_you_mean(skip, names)));
 }
 
 }  // namespace
@@ -60,15 +61,19 @@ std::vector<std::string> pass_names() {
 
 std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
   check_skips(options);
+  internal_check(options.target != nullptr, "graph passes need a target");
   Runner run(m, options);
   run("merge_equal_nodes", [&] { merge_equal_nodes(m); });
-  run("eliminate_dead_values", [&] { eliminate_dead_values(m); });  // the fusions count uses: dead ones would stop them
+  run("eliminate_dead_values",
+      [&] { eliminate_dead_values(m); });  // the fusions count uses: dead ones would stop them
   run("fuse_rope_append", [&] { fuse_rope_append(m); });
   run("fuse_epilogues", [&] { fuse_epilogues(m); });
   if (options.opt_level >= 2)
-    run("quantize_activations", [&] { quantize_activations(m); });  // after the epilogues: gated outputs are final here
-  run("choose_layouts", [&] { choose_layouts(m, options.target, options.opt_level); });
-  run("specialize_rows", [&] { specialize_rows(m); });  // last: all passes above are the same for any number of rows
+    run("quantize_activations",
+        [&] { quantize_activations(m); });  // after the epilogues: gated outputs are final here
+  run("choose_layouts", [&] { choose_layouts(m, *options.target, options.opt_level); });
+  run("specialize_rows",
+      [&] { specialize_rows(m); });  // last: all passes above are the same for any number of rows
   return std::move(run.times);
 }
 
