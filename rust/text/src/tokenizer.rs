@@ -1,0 +1,44 @@
+//! A Hugging Face tokenizer loaded from the text of a tokenizer.json.
+
+use tokenizers::Tokenizer;
+
+pub struct TextTokenizer {
+    inner: Tokenizer,
+}
+
+impl TextTokenizer {
+    /// Truncation and padding settings of the file are dropped: prompts are encoded whole.
+    pub fn from_json(json: &[u8]) -> Result<TextTokenizer, String> {
+        let mut inner = Tokenizer::from_bytes(json).map_err(|e| format!("not a usable tokenizer: {e}"))?;
+        inner.with_truncation(None).map_err(|e| e.to_string())?;
+        inner.with_padding(None);
+        Ok(TextTokenizer { inner })
+    }
+
+    /// Ids without the post-processor's additions (no BOS). Bytes that are not UTF-8 are read as U+FFFD.
+    pub fn encode(&self, text: &[u8]) -> Result<Vec<u32>, String> {
+        let text = String::from_utf8_lossy(text);
+        let encoding = self.inner.encode_fast(text, false).map_err(|e| format!("cannot encode: {e}"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, String> {
+        self.inner.decode(ids, skip_special).map_err(|e| format!("cannot decode: {e}"))
+    }
+
+    /// Every token in id order: id (4 bytes), kind (1 byte: 0 ordinary, 1 added, 2 special), length (4 bytes), text.
+    pub fn tokens(&self) -> Vec<u8> {
+        let added = self.inner.get_added_tokens_decoder();
+        let mut tokens: Vec<(u32, String)> = self.inner.get_vocab(true).into_iter().map(|(t, id)| (id, t)).collect();
+        tokens.sort();
+        let mut out = Vec::new();
+        for (id, text) in &tokens {
+            let kind = added.get(id).map_or(0, |t| if t.special { 2 } else { 1 });
+            out.extend_from_slice(&id.to_ne_bytes());
+            out.push(kind);
+            out.extend_from_slice(&(text.len() as u32).to_ne_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }
+        out
+    }
+}

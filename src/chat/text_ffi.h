@@ -1,0 +1,40 @@
+// The C border of the Rust text library (rust/text): tokenizers and Jinja templates. Used only inside src/chat.
+//
+// Every call returns false or null on failure and then stores one UTF-8 sentence in `error`. Bytes that come out belong
+// to the caller and go back through mlc_text_free exactly once. Inputs are borrowed for the call. Handles are immutable:
+// any thread may use one at any time until it is freed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+
+struct MlcTextBytes {
+  uint8_t* data;
+  size_t size;
+};
+void mlc_text_free(MlcTextBytes bytes);
+
+struct MlcTokenizer;
+// `json`: a Hugging Face tokenizer.json. Truncation and padding in it are ignored.
+MlcTokenizer* mlc_tokenizer_new(const uint8_t* json, size_t size, MlcTextBytes* error);
+void mlc_tokenizer_free(MlcTokenizer* tokenizer);
+// `ids`: 4 bytes each, native order; nothing is added in front or behind. Invalid UTF-8 is read as U+FFFD.
+bool mlc_tokenizer_encode(const MlcTokenizer* tokenizer, const uint8_t* text, size_t size, MlcTextBytes* ids,
+                          MlcTextBytes* error);
+bool mlc_tokenizer_decode(const MlcTokenizer* tokenizer, const uint32_t* ids, size_t count, bool skip_special,
+                          MlcTextBytes* text, MlcTextBytes* error);
+// Every token in id order: id (4 bytes), kind (1 byte: 0 ordinary, 1 added, 2 special), length (4 bytes), UTF-8 text.
+bool mlc_tokenizer_tokens(const MlcTokenizer* tokenizer, MlcTextBytes* table, MlcTextBytes* error);
+
+struct MlcTemplate;
+// Parses a Jinja chat template; a syntax error names its line.
+MlcTemplate* mlc_template_new(const uint8_t* source, size_t size, MlcTextBytes* error);
+void mlc_template_free(MlcTemplate* jinja);
+// `context`: a JSON object of variables. `clock`: the local time that strftime_now prints, as year, month 1..12, day, hour,
+// minute, second, day of the year 1..366. Steps, recursion and output are bounded.
+bool mlc_template_render(const MlcTemplate* jinja, const uint8_t* context, size_t size, const int32_t* clock,
+                         MlcTextBytes* text, MlcTextBytes* error);
+
+}  // extern "C"

@@ -1,0 +1,21 @@
+// SentencePiece model files (tokenizer.model) turned into tokenizer.json texts.
+//
+// The file is one protobuf message; the fields read (number, type) are
+//   ModelProto:     1 pieces (message, repeated), 2 trainer_spec (message), 3 normalizer_spec (message)
+//   pieces:         1 piece (string), 2 score (float), 3 type (1 normal, 2 unknown, 3 control, 4 user, 5 unused, 6 byte)
+//   trainer_spec:   3 model_type (1 unigram, 2 bpe, 3 word, 4 char), 35 byte_fallback (bool)
+//   normalizer_spec: 2 precompiled_charsmap (bytes), 3 add_dummy_prefix, 4 remove_extra_whitespaces (bools, default true)
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace mlc {
+
+// BPE and unigram models; BPE merges, which the file lacks, come from the scores. Ids are those of SentencePiece, except
+// that control tokens inside the text are recognised, as Hugging Face does. Errors start with `what`.
+Result<std::string> tokenizer_json_from_sentencepiece(std::string_view model, const std::string& what);
+
+}  // namespace mlc

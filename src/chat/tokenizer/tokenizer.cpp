@@ -1,0 +1,128 @@
+// Finds a model's tokenizer files and keeps the vocabulary's tables.
+#include "chat/tokenizer/tokenizer.h"
+
+#include <algorithm>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "chat/tokenizer/byte_level.h"
+#include "chat/tokenizer/huggingface.h"
+#include "chat/tokenizer/rwkv.h"
+#include "chat/tokenizer/sentencepiece.h"
+#include "chat/tokenizer/tokenizer_json.h"
+
+namespace mlc {
+namespace {
+
+constexpr int32_t kMaxVocab = 1 << 24;  // the largest published vocabularies have under 2^19 tokens
+
+Result<std::string> json_from_vocab_and_merges(const std::string& folder, const std::string& vocab_path) {
+  ASSIGN_OR_RETURN(std::string vocab, read_file(vocab_path));
+  ASSIGN_OR_RETURN(std::string merges, read_file(path_join(folder, "merges.txt")));
+  std::string added, added_path = path_join(folder, "added_tokens.json");
+  if (file_exists(added_path)) {
+    ASSIGN_OR_RETURN(added, read_file(added_path));
+  }
+  return tokenizer_json_from_vocab_and_merges(vocab, merges, added, vocab_path);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::load(const std::string& folder, std::optional<TokenizerInfo> info) {
+  std::string base = folder;
+  if (!is_directory(base)) {
+    size_t slash = base.find_last_of('/');
+    base = slash == std::string::npos ? "." : base.substr(0, slash);
+  }
+  std::string json = path_join(base, "tokenizer.json"), spm = path_join(base, "tokenizer.model"),
+              vocab = path_join(base, "vocab.json"), rwkv = path_join(base, "tokenizer_model");
+  if (file_exists(json)) {
+    ASSIGN_OR_RETURN(std::string text, read_file(json));
+    return from_json(text, json, info);
+  }
+  if (file_exists(spm)) {
+    ASSIGN_OR_RETURN(std::string bytes, read_file(spm));
+    ASSIGN_OR_RETURN(std::string text, tokenizer_json_from_sentencepiece(bytes, spm));
+    return from_json(text, spm, info);
+  }
+  if (file_exists(vocab) && file_exists(path_join(base, "merges.txt"))) {
+    ASSIGN_OR_RETURN(std::string text, json_from_vocab_and_merges(base, vocab));
+    return from_json(text, vocab, info);
+  }
+  if (file_exists(rwkv)) {
+    ASSIGN_OR_RETURN(std::string bytes, read_file(rwkv));
+    return from_rwkv(bytes, rwkv);
+  }
+  return Status::error(str(base, ": no tokenizer found, expected tokenizer.json, tokenizer.model, vocab.json with "
+                                 "merges.txt, or tokenizer_model; copy the model's tokenizer files into this folder"));
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_json(std::string_view json, const std::string& what,
+                                                              std::optional<TokenizerInfo> info) {
+  ASSIGN_OR_RETURN(TokenizerInfo detected, detect_tokenizer_info(json, what));
+  ASSIGN_OR_RETURN(auto backend, make_huggingface_tokenizer(json, what));
+  return build(std::move(backend), info.value_or(detected), /*text_is_bytes=*/false, what);
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_rwkv(std::string_view msgpack, const std::string& what) {
+  ASSIGN_OR_RETURN(auto vocabulary, read_rwkv_model(msgpack, what));
+  return build(make_rwkv_tokenizer(std::move(vocabulary)), TokenizerInfo{}, /*text_is_bytes=*/true, what);
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(std::unique_ptr<TokenizerBackend> backend, TokenizerInfo info,
+                                                          bool text_is_bytes, const std::string& what) {
+  auto tokenizer = std::make_shared<Tokenizer>();
+  Tokenizer& t = *tokenizer;
+  t.backend_ = std::move(backend);
+  t.info_ = std::move(info);
+  t.what_ = what;
+  ASSIGN_OR_RETURN(std::vector<Token> tokens, t.backend_->tokens());
+  if (tokens.empty()) return Status::error(str(what, ": the vocabulary is empty; the file is damaged"));
+  int32_t last = tokens.back().id;
+  if (last < 0 || last >= kMaxVocab)
+    return Status::error(str(what, ": token id ", last, " found, expected below ", kMaxVocab, "; the file is damaged"));
+  t.texts_.resize(last + 1);
+  t.bytes_.resize(last + 1);
+  t.kinds_.resize(last + 1, TokenKind::kOrdinary);
+  t.token_count_ = static_cast<int32_t>(tokens.size());
+  for (Token& token : tokens) {
+    t.bytes_[token.id] = text_is_bytes ? token.text : token_text_to_bytes(token.text, t.info_);
+    t.kinds_[token.id] = token.kind;
+    t.texts_[token.id] = std::move(token.text);
+    t.by_text_.push_back(token.id);
+  }
+  std::sort(t.by_text_.begin(), t.by_text_.end(), [&](int32_t a, int32_t b) { return t.texts_[a] < t.texts_[b]; });
+  return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
+}
+
+Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text) const { return backend_->encode(text); }
+
+Result<std::vector<int32_t>> Tokenizer::encode_continuation(std::string_view text) const {
+  if (!info_.prepend_space_in_encode || text.empty()) return encode(text);
+  // U+0001 keeps the prepended space from joining the text: the first two tokens are "\u2581" and "<0x01>".
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, encode("\x01" + std::string(text)));
+  if (ids.size() < 2) return Status::error(str(what_, ": cannot encode text without a space in front of it"));
+  ids.erase(ids.begin(), ids.begin() + 2);
+  return ids;
+}
+
+Result<std::string> Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  return backend_->decode(ids, skip_special);
+}
+
+const std::string& Tokenizer::token_text(int32_t id) const {
+  static const std::string kNone;
+  return id >= 0 && id < vocab_size() ? texts_[id] : kNone;
+}
+
+std::optional<int32_t> Tokenizer::token_id(std::string_view text) const {
+  auto it = std::lower_bound(by_text_.begin(), by_text_.end(), text,
+                             [&](int32_t id, std::string_view t) { return texts_[id] < t; });
+  return it != by_text_.end() && texts_[*it] == text ? std::optional(*it) : std::nullopt;
+}
+
+TokenKind Tokenizer::token_kind(int32_t id) const {
+  return id >= 0 && id < vocab_size() ? kinds_[id] : TokenKind::kOrdinary;
+}
+
+}  // namespace mlc
