@@ -31,7 +31,7 @@ Result<const PlanBody*> Executor::choose_body(const std::string& function, const
 // The value of every expression of the plan; those that use dimensions a function lacks stay 0.
 Result<std::vector<int64_t>> Executor::evaluate(const Dims& dims) const {
   const std::map<std::string, int64_t> values = {
-      {"rows", dims.rows}, {"batch", dims.batch}, {"pages", dims.pages}, {kPoolPages, pool_pages_}};
+      {"rows", dims.rows}, {"batch", dims.batch}, {"pages", dims.pages}, {"copies", dims.copies}, {kPoolPages, pool_pages_}};
   std::vector<int64_t> out;
   out.reserve(module_->plan().expressions.size());
   for (const Dim& e : module_->plan().expressions) {

@@ -14,7 +14,7 @@
 namespace mlc::runtime {
 
 struct Dims {
-  int64_t rows = 0, batch = 0, pages = 0;
+  int64_t rows = 0, batch = 0, pages = 0, copies = 0;
 };
 
 // One call of a function; arguments and results in the plan's order.

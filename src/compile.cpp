@@ -1,0 +1,212 @@
+// The whole compiler, phase by phase.
+#include "compile.h"
+
+#include <chrono>
+#include <algorithm>
+#include <exception>
+#include <functional>
+#include <thread>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "base/user_error.h"
+#include "formats/library.h"
+#include "frontend/model.h"
+#include "graph/passes/pipeline.h"
+#include "kernel/pipeline.h"
+#include "lang/llvm/emit.h"
+#include "link/link.h"
+#include "manifest.h"
+#include "plan_builder.h"
+
+namespace mlc {
+namespace {
+
+const std::vector<std::string> kPhases = {"frontend", "graph", "kernel", "lang", "link"};
+
+// Numbered text files, "07-after-fuse_epilogues.txt"; does nothing without a directory.
+class Dump {
+ public:
+  explicit Dump(std::string directory) : directory_(std::move(directory)) {}
+  bool wanted() const { return !directory_.empty(); }
+  void write(const std::string& name, const std::string& text) {
+    if (!wanted()) return;
+    std::string number = std::to_string(next_++);
+    std::string path = path_join(directory_, str(std::string(2 - std::min<size_t>(2, number.size()), '0'), number, "-", name));
+    if (Status s = write_file(path, text); !s.is_ok()) throw UserError("--debug-dump: " + s.message());
+  }
+
+ private:
+  std::string directory_;
+  int next_ = 0;
+};
+
+struct Variant {
+  Target target;
+  BuiltPlan built;
+  lang::ObjectCode code;
+};
+
+struct Compilation {
+  const CompileOptions& options;
+  frontend::ModelConfig config;
+  QuantScheme scheme;
+  Dump dump;
+  CompiledModel result;
+  std::vector<Variant> variants;
+
+  // Times one phase; false when the compilation is to stop after it.
+  bool phase(const std::string& name, const std::function<void()>& work) {
+    auto start = std::chrono::steady_clock::now();
+    work();
+    result.phases.push_back({name, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
+    return options.stop_after != name;
+  }
+};
+
+// Model config -> plan and kernels of one variant (phases frontend, graph and the lowering half of kernel).
+void build_variant(Compilation& c, Variant& variant, Dump& dump) {
+  frontend::BuildOptions build{.kv_dtype = c.options.opt_level == 0 ? DType::kF32 : DType::kF16};
+  frontend::BuiltModel model = frontend::build_model(c.config, c.scheme, build);
+  graph::PassOptions passes{.opt_level = c.options.opt_level,
+                            .target = &variant.target,
+                            .skip = c.options.skip_passes,
+                            .dump = nullptr};
+  if (dump.wanted()) passes.dump = [&](const std::string& name, const std::string& text) { dump.write(name, text); };
+  graph::run_passes(*model.module, passes);
+  variant.built = build_plan(*model.module, variant.target);
+}
+
+void run_kernel_passes(Variant& variant, Dump& dump) {
+  kernel::PassOptions passes{.target = &variant.target, .dump = nullptr};
+  if (dump.wanted())
+    passes.dump = [&](const std::string& name, const std::string& text) { dump.write(variant.target.name + "-" + name, text); };
+  Plan& plan = variant.built.plan;
+  for (kernel::Function& k : variant.built.kernels) k = kernel::run_passes(std::move(k), passes);
+  for (PlanFunction& f : plan.functions)
+    for (PlanBody& b : f.bodies)
+      for (PlanCall& call : b.calls) call.scratch_bytes = variant.built.kernels[call.kernel].scratch_bytes;
+}
+
+std::string symbol_prefix(const Target& target) {
+  std::string prefix = target.name + "_";
+  for (char& ch : prefix)
+    if (ch == '-') ch = '_';
+  return prefix;
+}
+
+// One thread a variant; the first error of any is thrown again.
+void for_each_variant(Compilation& c, const std::function<void(Variant&)>& work) {
+  std::vector<std::exception_ptr> errors(c.variants.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < c.variants.size(); ++i)
+    threads.emplace_back([&, i] {
+      try {
+        work(c.variants[i]);
+      } catch (...) {
+        errors[i] = std::current_exception();
+      }
+    });
+  for (std::thread& t : threads) t.join();
+  for (const std::exception_ptr& e : errors)
+    if (e) std::rethrow_exception(e);
+}
+
+void emit_variant(Variant& variant, bool keep_text) {
+  variant.code = lang::emit_object(variant.built.kernels, variant.target,
+                                   {.keep_text = keep_text, .symbol_prefix = symbol_prefix(variant.target)});
+}
+
+void link_variants(Compilation& c) {
+  link::LinkInput input;
+  input.triple = c.variants[0].target.triple;
+  input.soname = c.options.soname;
+  input.manifest = c.result.manifest.dump();
+  for (Variant& v : c.variants) {
+    Json header = {{"name", v.target.name},
+                   {"kind", v.target.kind},
+                   {"architecture", split(v.target.triple, '-')[0]},
+                   {"requires", v.target.required}};
+    link::VariantCode variant{.header = header.dump(),
+                              .plan = encode_plan(v.built.plan),
+                              .object = std::move(v.code.object),
+                              .kernel_symbols = {}};
+    for (const kernel::Function& k : v.built.kernels) variant.kernel_symbols.push_back(symbol_prefix(v.target) + k.name);
+    input.variants.push_back(std::move(variant));
+  }
+  auto library = link::link_library(input);
+  if (!library.is_ok()) throw UserError(library.status().message());
+  c.result.library = std::move(library).value();
+}
+
+void dump_variant(Compilation& c, const Variant& v) {
+  c.dump.write(v.target.name + "-plan.txt", plan_text(v.built.plan));
+  c.dump.write(v.target.name + "-kernels.ll", v.code.llvm_ir);
+  c.dump.write(v.target.name + "-kernels.s", v.code.assembly);
+}
+
+void run_phases(Compilation& c, const Json& mlc_config) {
+  for (const Target& t : c.options.targets) c.variants.push_back({t, {}, {}});
+  Dump quiet("");
+  bool more = c.phase("frontend", [&] {
+    if (!c.dump.wanted()) return;
+    frontend::BuiltModel model = frontend::build_model(c.config, c.scheme);
+    c.dump.write("frontend.txt", graph::print(*model.module));
+  });
+  // Variants differ in their tables only, so the first one's dump tells the story.
+  more = more && c.phase("graph", [&] {
+    for (Variant& v : c.variants) build_variant(c, v, &v == &c.variants[0] ? c.dump : quiet);
+  });
+  more = more && c.phase("kernel", [&] {
+    for (Variant& v : c.variants) run_kernel_passes(v, c.dump);
+  });
+  if (!more) return;
+  c.result.kernels = static_cast<int64_t>(c.variants[0].built.kernels.size());
+  std::vector<std::string> names;
+  for (const Variant& v : c.variants) names.push_back(v.target.name);
+  c.result.manifest = make_manifest(mlc_config, c.config, c.scheme, c.variants[0].built.plan, names,
+                                    split(c.variants[0].target.triple, '-')[0], c.options.opt_level);
+  more = c.phase("lang", [&] { for_each_variant(c, [&](Variant& v) { emit_variant(v, c.dump.wanted()); }); });
+  if (c.dump.wanted())
+    for (const Variant& v : c.variants) dump_variant(c, v);
+  if (more) c.phase("link", [&] { link_variants(c); });
+}
+
+}  // namespace
+
+Result<int> parse_opt(const std::string& text) {
+  if (text.size() == 2 && text[0] == 'O' && text[1] >= '0' && text[1] <= '3') return text[1] - '0';
+  const std::vector<std::string> knobs = {"cublas_gemm", "cudagraph", "cutlass", "faster_transformer", "flashinfer",
+                                          "ipc_allreduce_strategy"};
+  for (const std::string& part : split(text, ';')) {
+    std::string key = split(part, '=')[0];
+    if (part.find('=') == std::string::npos)
+      return Status::error(str("--opt: found '", text, "', expected O0, O1, O2, O3 or knobs like flashinfer=1;cudagraph=0"));
+    if (std::find(knobs.begin(), knobs.end(), key) == knobs.end())
+      return Status::error(str("--opt: unknown knob '", key, "', expected one of ", join(knobs, ", "), did_you_mean(key, knobs)));
+    std::string value = part.substr(key.size() + 1);
+    if (key != "ipc_allreduce_strategy" && value != "0" && value != "1")
+      return Status::error(str("--opt: knob '", key, "' has '", value, "', expected 0 or 1"));
+  }
+  return 2;
+}
+
+Result<CompiledModel> compile_model(const Json& mlc_config, const std::string& what, const CompileOptions& options) {
+  internal_check(!options.targets.empty(), "compile needs at least one target");
+  if (!options.stop_after.empty() && std::find(kPhases.begin(), kPhases.end(), options.stop_after) == kPhases.end())
+    return Status::error(str("--stop-after: unknown phase '", options.stop_after, "', expected one of ", join(kPhases, ", "),
+                             did_you_mean(options.stop_after, kPhases)));
+  ASSIGN_OR_RETURN(frontend::ModelConfig config, frontend::parse_mlc_config(mlc_config, "auto", what));
+  ASSIGN_OR_RETURN(std::string quantization, get_string(mlc_config, "quantization", what));
+  ASSIGN_OR_RETURN(QuantScheme scheme, find_quant_scheme(quantization));
+  if (!options.dump_directory.empty()) RETURN_IF_ERROR(make_directories(options.dump_directory));
+  Compilation c{options, std::move(config), std::move(scheme), Dump(options.dump_directory), {}, {}};
+  try {
+    run_phases(c, mlc_config);
+  } catch (const UserError& e) {
+    return Status::error(e.what());
+  }
+  return std::move(c.result);
+}
+
+}  // namespace mlc

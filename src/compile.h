@@ -1,0 +1,43 @@
+// The whole compiler as one function with named phases: model config -> graph -> kernels -> machine code -> library.
+//
+// Phases, in order: frontend (config -> graph), graph (passes), kernel (graph ops -> loops, passes), lang (machine code),
+// link (one file). `stop_after` ends after one of them; `dump_directory` receives numbered text after each pass.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "base/target/target.h"
+
+namespace mlc {
+
+struct CompileOptions {
+  // From --opt. O0 keeps floats everywhere (the exact path); O1..O3 use int8 activations for quantized weights.
+  int opt_level = 2;
+  std::vector<Target> targets;      // the variants of the library, best first (targets_for_host)
+  std::string soname = "model.so";
+  std::string dump_directory;       // --debug-dump; "" = none
+  std::string stop_after;           // a phase name; "" = link
+  std::vector<std::string> skip_passes;
+};
+
+struct CompiledModel {
+  std::string library;              // the file's bytes; empty when stopped before link
+  Json manifest;
+  struct Phase {
+    std::string name;
+    double seconds = 0;
+  };
+  std::vector<Phase> phases;
+  int64_t kernels = 0;              // of the first variant
+};
+
+// --opt: "O0".."O3", or knobs "flashinfer=1;cudagraph=0" (mlc-facts 1.4; they change nothing on a CPU). Returns the level.
+Result<int> parse_opt(const std::string& text);
+
+// `mlc_config` is a whole mlc-chat-config.json (its file is named `what` in errors). Threads: concurrent calls are safe.
+Result<CompiledModel> compile_model(const Json& mlc_config, const std::string& what, const CompileOptions& options);
+
+}  // namespace mlc

@@ -1,0 +1,203 @@
+// Optimised graph -> plan + kernels.
+#include "plan_builder.h"
+
+#include <map>
+#include <unordered_map>
+
+#include "base/strings.h"
+#include "graph/passes/plan_memory.h"
+#include "kernel/lower/lower.h"
+
+namespace mlc {
+namespace {
+
+using graph::Value;
+
+// The records of the weights folder that a parameter is made of (mlc-facts 2.5, 3.3).
+void add_sources(const graph::TensorType& type, const std::string& name, PlanWeight& weight) {
+  auto add = [&](std::string record, std::string_view dtype, std::vector<int64_t> shape) {
+    weight.sources.push_back(std::move(record));
+    weight.source_dtypes.emplace_back(dtype);
+    weight.source_shapes.push_back(std::move(shape));
+  };
+  std::vector<int64_t> shape;
+  for (const Dim& d : type.shape) shape.push_back(d.constant());
+  if (!type.format.is_quantized()) return add(name, long_name(type.dtype()), shape);
+  constexpr std::string_view kSuffix = ".weight";
+  internal_check(name.ends_with(kSuffix) && shape.size() == 2, "a quantized parameter is a matrix named X.weight");
+  std::string base = name.substr(0, name.size() - kSuffix.size());
+  int64_t n = shape[0], words = type.format.words(shape[1]), groups = type.format.groups(shape[1]);
+  bool kn = type.format.transposed;
+  add(base + ".q_weight", "uint32", kn ? std::vector{words, n} : std::vector{n, words});
+  add(base + ".q_scale", long_name(type.dtype()), kn ? std::vector{groups, n} : std::vector{n, groups});
+}
+
+class PlanBuilder {
+ public:
+  PlanBuilder(const graph::Module& module, const Target& target) : module_(module), target_(target) {}
+
+  BuiltPlan build() {
+    add_states();
+    for (const auto& parameter : module_.parameters) add_weight(*parameter);
+    for (const auto& function : module_.functions) add_body(*function);
+    return std::move(out_);
+  }
+
+ private:
+  ExprId expression(const Dim& dim) {
+    auto [it, added] = expressions_.try_emplace(dim.text(), 0);
+    if (added) it->second = out_.plan.add_expression(dim);
+    return it->second;
+  }
+
+  uint32_t add_kernel(const std::string& key, kernel::Function function) {
+    uint32_t index = static_cast<uint32_t>(out_.kernels.size());
+    function.name = str("k", index, "_", function.name);
+    out_.plan.kernels.push_back(function.name);
+    out_.kernels.push_back(std::move(function));
+    kernel_index_[key] = index;
+    return index;
+  }
+
+  void add_states() {
+    for (const graph::KvCache& kv : module_.states) {
+      state_index_[kv.name] = static_cast<uint32_t>(out_.plan.states.size());
+      out_.plan.states.push_back({kv.name, kv.layers, kv.kv_heads, kv.head_dim, kv.page_size, kv.dtype});
+    }
+  }
+
+  void add_weight(const Value& parameter) {
+    PlanWeight weight;
+    weight.name = parameter.name;
+    weight.bytes = kernel::layout_bytes(parameter.type);
+    add_sources(parameter.type, parameter.name, weight);
+    std::string key = "preproc " + parameter.type.text();
+    auto known = kernel_index_.find(key);
+    if (known != kernel_index_.end()) {
+      weight.preproc_kernel = static_cast<int32_t>(known->second);
+    } else if (auto function = kernel::lower_preproc(parameter.type, target_)) {
+      weight.preproc_kernel = static_cast<int32_t>(add_kernel(key, std::move(*function)));
+    }
+    if (weight.preproc_kernel >= 0)
+      weight.preproc_tiles = out_.kernels[static_cast<size_t>(weight.preproc_kernel)].tiles.constant();
+    weight_index_[&parameter] = static_cast<uint32_t>(out_.plan.weights.size());
+    out_.plan.weights.push_back(std::move(weight));
+  }
+
+  PlanTensor tensor(const std::string& name, const graph::TensorType& type) {
+    PlanTensor t{name, type.dtype(), {}};
+    for (const Dim& d : type.shape) t.shape.push_back(expression(d));
+    return t;
+  }
+
+  void add_body(const graph::Function& function) {
+    if (out_.plan.functions.empty() || out_.plan.functions.back().name != function.name) {
+      PlanFunction f;
+      f.name = function.name;
+      for (const Value* a : function.arguments) f.arguments.push_back(tensor(a->name, a->type));
+      for (const Value* r : function.results) f.results.push_back(tensor(r->name, r->type));
+      out_.plan.functions.push_back(std::move(f));
+    }
+    place_values(function);
+    PlanBody body{function.min_rows, function.max_rows, expression(arena_bytes_), {}};
+    for (const auto& node : function.nodes)
+      if (node->op != "slice") body.calls.push_back(call(function, *node));
+    out_.plan.functions.back().bodies.push_back(std::move(body));
+  }
+
+  // Where each value of the function lives. A slice lives in its base, at a column offset.
+  void place_values(const graph::Function& function) {
+    places_.clear();
+    graph::MemoryPlan memory = graph::plan_memory(function);
+    arena_bytes_ = memory.total_bytes;
+    ExprId zero = expression(0);
+    for (size_t i = 0; i < function.arguments.size(); ++i)
+      places_[function.arguments[i]].buffer = {PlanBuffer::Space::kArgument, static_cast<uint32_t>(i), zero};
+    for (const auto& [value, offset] : memory.offsets)
+      places_[value].buffer = {PlanBuffer::Space::kArena, 0, expression(offset)};
+    for (size_t i = 0; i < function.results.size(); ++i)
+      places_[function.results[i]].buffer = {PlanBuffer::Space::kResult, static_cast<uint32_t>(i), zero};
+    for (const auto& node : function.nodes)
+      if (node->op == "slice") {
+        Place place = places_.at(node->inputs[0]);
+        int64_t width = node->inputs[0]->type.shape.back().constant();
+        if (place.view.row_stride == 0) place.view.row_stride = width;
+        place.view.column_offset += node->get_int("begin");
+        places_[node->outputs[0]] = place;
+      }
+  }
+
+  PlanBuffer buffer_of(const Value* value) {
+    if (value->kind == Value::Kind::kParameter)
+      return {PlanBuffer::Space::kWeight, weight_index_.at(value), expression(0)};
+    auto it = places_.find(value);
+    internal_check(it != places_.end(), "a value without a place in memory");
+    return it->second.buffer;
+  }
+
+  PlanBuffer state_buffer(const graph::Node& node) {
+    const PlanState& state = out_.plan.states[state_index_.at(node.state)];
+    Dim layer_bytes = Dim::symbol(kPoolPages) * Dim(state.page_bytes());
+    return {PlanBuffer::Space::kState, state_index_.at(node.state),
+            expression(Dim(node.get_int_or("layer", 0)) * layer_bytes)};
+  }
+
+  // The body's guard speaks of `rows`; a node over another dimension may meet any count, a constant one is exact.
+  void set_row_range(const graph::Function& function, const graph::Node& node, kernel::LowerOptions& options) {
+    if (node.outputs.empty() || node.outputs[0]->type.shape.empty()) return;
+    const Dim& rows = node.outputs[0]->type.shape[0];
+    if (rows.is_const()) {
+      options.min_rows = options.max_rows = rows.constant();
+    } else if (rows == Dim::symbol("rows")) {
+      options.min_rows = function.min_rows;
+      options.max_rows = function.max_rows;
+    }
+  }
+
+  PlanCall call(const graph::Function& function, const graph::Node& node) {
+    kernel::LowerOptions options{.target = &target_};
+    set_row_range(function, node, options);
+    PlanCall call;
+    for (const Value* input : node.inputs) {
+      auto place = places_.find(input);
+      options.input_views.push_back(place == places_.end() ? kernel::View{} : place->second.view);
+      call.buffers.push_back(buffer_of(input));
+    }
+    for (const graph::EpilogueStep& step : node.epilogue)
+      if (step.operand) call.buffers.push_back(buffer_of(step.operand));
+    if (!node.state.empty()) call.buffers.push_back(state_buffer(node));
+    for (const Value* output : node.outputs) call.buffers.push_back(buffer_of(output));
+
+    std::string key = kernel::kernel_key(node, module_, options);
+    auto known = kernel_index_.find(key);
+    call.kernel = known != kernel_index_.end()
+                      ? known->second
+                      : add_kernel(key, kernel::lower_node(node, module_, options).function);
+    const kernel::Function& kernel = out_.kernels[call.kernel];
+    internal_check(kernel.buffers.size() == call.buffers.size(), "a kernel's buffers must match its node: " + kernel.name);
+    for (const std::string& name : kernel.dims) call.dims.push_back(expression(Dim::symbol(name)));
+    call.tiles = expression(kernel.tiles);
+    return call;
+  }
+
+  struct Place {
+    PlanBuffer buffer;
+    kernel::View view;
+  };
+
+  const graph::Module& module_;
+  const Target& target_;
+  BuiltPlan out_;
+  std::unordered_map<std::string, ExprId> expressions_;
+  std::unordered_map<std::string, uint32_t> kernel_index_;
+  std::map<std::string, uint32_t> state_index_;
+  std::unordered_map<const Value*, uint32_t> weight_index_;
+  std::unordered_map<const Value*, Place> places_;
+  Dim arena_bytes_;
+};
+
+}  // namespace
+
+BuiltPlan build_plan(const graph::Module& module, const Target& target) { return PlanBuilder(module, target).build(); }
+
+}  // namespace mlc

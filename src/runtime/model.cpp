@@ -1,0 +1,279 @@
+// Loads and steps models.
+#include "runtime/model.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+
+namespace mlc::runtime {
+namespace {
+
+constexpr int64_t kDefaultPrefillChunk = 512;  // rows of a step when neither flag nor config says less
+
+// The functions step() may call, with the most rows and sequences each can see.
+std::vector<std::pair<std::string, Dims>> largest_uses(const ModelLimits& limits, int64_t pages) {
+  Dims rows{limits.prefill_chunk, limits.max_sequences, pages, limits.max_sequences};
+  Dims decode{limits.max_sequences, limits.max_sequences, pages, limits.max_sequences};
+  return {{"embed", rows},
+          {"batch_prefill", rows},
+          {"batch_prefill_to_last_hidden_states", rows},
+          {"batch_verify", rows},
+          {"batch_decode", decode},
+          {"copy_pages", rows}};
+}
+
+int64_t pages_for(const ModelLimits& limits, int64_t page_size) {
+  // Each sequence may leave a part of its last page empty.
+  return (limits.total_tokens + page_size - 1) / page_size + limits.max_sequences - 1;
+}
+
+Result<ModelLimits> resolve(const Json& manifest, const std::string& what, ModelLimits limits) {
+  ASSIGN_OR_RETURN(int64_t context, get_int(manifest, "context_window_size", what));
+  ASSIGN_OR_RETURN(int64_t chunk, get_int(manifest, "prefill_chunk_size", what));
+  ASSIGN_OR_RETURN(int64_t batch, get_int(manifest, "max_batch_size", what));
+  if (limits.context_tokens == 0) limits.context_tokens = context;
+  if (context > 0 && limits.context_tokens > context)
+    return Status::error(str("--overrides: context_window_size ", limits.context_tokens, " is more than the ", context,
+                             " that ", what, " was compiled for; lower it or compile the model again"));
+  if (limits.context_tokens <= 0)
+    return Status::error(str("--overrides: context_window_size is unlimited (-1) in ", what, "; set a positive one"));
+  if (limits.max_sequences > batch)
+    return Status::error(str("max_num_sequence ", limits.max_sequences, " is more than the ", batch, " that ", what,
+                             " was compiled for"));
+  if (limits.total_tokens == 0) limits.total_tokens = limits.context_tokens;
+  if (limits.prefill_chunk == 0) limits.prefill_chunk = std::min<int64_t>(chunk, kDefaultPrefillChunk);
+  limits.prefill_chunk = std::clamp<int64_t>(limits.prefill_chunk, limits.max_sequences, std::max(chunk, limits.max_sequences));
+  limits.prefill_chunk = std::min(limits.prefill_chunk, std::max(limits.total_tokens, limits.max_sequences));
+  return limits;
+}
+
+template <typename T>
+std::span<const std::byte> bytes_of(const std::vector<T>& v) {
+  return std::as_bytes(std::span(v));
+}
+
+}  // namespace
+
+std::string MemoryPlan::text() const {
+  auto h = [](int64_t bytes) { return human_bytes(static_cast<double>(bytes)); };
+  return str("weights ", h(weights), " + kv cache ", h(kv_cache), " (", kv_tokens, " tokens) + working memory ",
+             h(arena + inputs), " = ", h(total()));
+}
+
+Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& wanted) {
+  ASSIGN_OR_RETURN(ModelLimits limits, resolve(module.manifest(), module.path(), wanted));
+  MemoryPlan plan;
+  for (const PlanWeight& w : module.plan().weights) plan.weights += w.bytes;
+  int64_t pages = 0;
+  for (const PlanState& s : module.plan().states) {
+    pages = pages_for(limits, s.page_size);
+    plan.kv_cache += pages * s.layers * s.page_bytes();
+    plan.kv_tokens = pages * s.page_size;
+  }
+  for (const auto& [name, dims] : largest_uses(limits, pages)) {
+    const PlanFunction* f = module.plan().find_function(name);
+    if (!f) return Status::error(str(module.path(), ": the library has no function '", name, "'; compile the model again"));
+    std::map<std::string, int64_t> values = {
+        {"rows", dims.rows}, {"batch", dims.batch}, {"pages", dims.pages}, {"copies", dims.copies}, {kPoolPages, pages}};
+    auto bytes = [&](ExprId e) { return module.plan().expressions[e].evaluate(values).value_or(0); };
+    for (const PlanBody& b : f->bodies)  // a shorter step takes another body, which may need more
+      plan.arena = std::max(plan.arena, bytes(b.arena_bytes));
+  }
+  ASSIGN_OR_RETURN(int64_t vocab, get_int(module.manifest(), "vocab_size", module.path()));
+  ASSIGN_OR_RETURN(int64_t hidden, get_int(module.manifest(), "hidden_size", module.path()));
+  ASSIGN_OR_RETURN(RopeTable rope, RopeTable::create(module.manifest()["rope"], module.path()));
+  int64_t rows = limits.prefill_chunk, batch = limits.max_sequences;
+  plan.inputs = 4 * (rows * (4 + rope.rotary_dim() + hidden) + 2 * batch + 1 + pages + 2 * batch + batch * vocab);
+  return plan;
+}
+
+Status Model::resolve_limits(const ModelLimits& limits) {
+  const Module& module = executor_->module();
+  ASSIGN_OR_RETURN(limits_, resolve(module.manifest(), module.path(), limits));
+  ASSIGN_OR_RETURN(memory_, plan_memory(module, limits));
+  ASSIGN_OR_RETURN(vocab_size_, get_int(module.manifest(), "vocab_size", module.path()));
+  ASSIGN_OR_RETURN(hidden_size_, get_int(module.manifest(), "hidden_size", module.path()));
+  ASSIGN_OR_RETURN(rope_, RopeTable::create(module.manifest()["rope"], module.path()));
+  if (memory_.total() > device_->properties.memory_bytes)
+    return Status::error(str(module.path(), ": needs ", memory_.text(), ", the ", device_->properties.name, " device has ",
+                             human_bytes(static_cast<double>(device_->properties.memory_bytes)),
+                             "; lower context_window_size in --overrides"));
+  return Status::ok();
+}
+
+Status Model::allocate() {
+  const Plan& plan = executor_->module().plan();
+  if (plan.states.size() != 1)
+    return Status::error(executor_->module().path() + ": expected a library with one KV cache; compile the model again");
+  const PlanState& kv = plan.states[0];
+  int64_t pages = pages_for(limits_, kv.page_size), rows = limits_.prefill_chunk, batch = limits_.max_sequences;
+  if (pages * kv.page_size >= INT32_MAX)
+    return Status::error("--overrides: context_window_size is more than a KV cache can index; lower it");
+  cache_ = std::make_unique<PagedCache>(pages, kv.page_size, limits_.shuffle_pages);
+  auto pool = OwnedBuffer::allocate(*device_, memory_.kv_cache);
+  if (!pool.is_ok())
+    return Status::error(str(pool.status().message(), " for the KV cache of ", memory_.kv_tokens,
+                             " tokens; lower context_window_size in --overrides"));
+  kv_pool_ = std::move(pool).value();
+  executor_->set_states({kv_pool_.address()}, pages);
+  const std::pair<const char*, int64_t> arrays[] = {
+      {"input_ids", rows},         {"positions", rows},         {"row_sequence", rows}, {"row_slots", rows},
+      {"logit_positions", batch},  {"page_indptr", batch + 1},  {"page_ids", pages},    {"rope_factors", rows * rope_.rotary_dim()},
+      {"source_pages", batch},     {"target_pages", batch}};
+  for (const auto& [name, count] : arrays) {
+    ASSIGN_OR_RETURN(inputs_[name], OwnedBuffer::allocate(*device_, 4 * count));
+  }
+  ASSIGN_OR_RETURN(embeds_, OwnedBuffer::allocate(*device_, 4 * rows * hidden_size_));
+  ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, 4 * batch * vocab_size_));
+  auto uses = largest_uses(limits_, pages);
+  for (size_t i = 0, n = uses.size(); i < n; ++i)
+    for (int64_t fewer : {int64_t{1}, int64_t{16}}) {
+      uses.push_back(uses[i]);
+      uses.back().second.rows = std::min(uses[i].second.rows, fewer);
+    }
+  return executor_->reserve_arena(uses);
+}
+
+Result<std::unique_ptr<Model>> Model::load(Device& device, std::shared_ptr<Module> module,
+                                           const std::string& weights_folder, const ModelLimits& limits) {
+  std::unique_ptr<Model> model(new Model);
+  model->device_ = &device;
+  // Limits are checked before the weights are read: a wrong flag costs no time.
+  model->executor_ = std::make_unique<Executor>(module, std::vector<DeviceAddress>(module->plan().weights.size()));
+  RETURN_IF_ERROR(model->resolve_limits(limits));
+  ASSIGN_OR_RETURN(model->weights_, WeightBuffers::load(*module, weights_folder));
+  model->executor_ = std::make_unique<Executor>(module, model->weights_->addresses());
+  RETURN_IF_ERROR(model->allocate());
+  return model;
+}
+
+Status Model::upload(const std::string& name, std::span<const std::byte> bytes) {
+  auto it = inputs_.find(name);
+  internal_check(it != inputs_.end() && static_cast<int64_t>(bytes.size()) <= it->second.bytes(),
+                 "a step's input is larger than planned: " + name);
+  return device_->copy_in(device_->self, it->second.address(), bytes);
+}
+
+// The arguments of a function, by name. `input_embeds` is the result of embed.
+Result<std::vector<DeviceAddress>> Model::bind(const std::string& function) {
+  const PlanFunction* f = executor_->module().plan().find_function(function);
+  if (!f) return Status::error(str(executor_->module().path(), ": the library has no function '", function, "'"));
+  std::vector<DeviceAddress> addresses;
+  for (const PlanTensor& a : f->arguments) {
+    if (a.name == "input_embeds") {
+      addresses.push_back(embeds_.address());
+      continue;
+    }
+    auto it = inputs_.find(a.name);
+    if (it == inputs_.end())
+      return Status::error(str(executor_->module().path(), ": function '", function, "' wants the input '", a.name,
+                               "', which this mlc_llm does not know; use a newer mlc_llm"));
+    addresses.push_back(it->second.address());
+  }
+  return addresses;
+}
+
+Status Model::copy_pages(const std::vector<PageCopy>& copies) {
+  for (size_t done = 0; done < copies.size();) {
+    size_t n = std::min(copies.size() - done, static_cast<size_t>(limits_.max_sequences));
+    std::vector<int32_t> sources, targets;
+    for (size_t i = done; i < done + n; ++i) sources.push_back(copies[i].source), targets.push_back(copies[i].target);
+    RETURN_IF_ERROR(upload("source_pages", bytes_of(sources)));
+    RETURN_IF_ERROR(upload("target_pages", bytes_of(targets)));
+    ASSIGN_OR_RETURN(auto arguments, bind("copy_pages"));
+    FunctionCall call{"copy_pages", {.copies = static_cast<int64_t>(n)}, std::move(arguments), {}};
+    RETURN_IF_ERROR(executor_->run({&call, 1}));
+    RETURN_IF_ERROR(device_->sync(device_->self));
+    done += n;
+  }
+  return Status::ok();
+}
+
+Status Model::fork_sequence(SequenceId parent, SequenceId child, int64_t position) {
+  ASSIGN_OR_RETURN(auto copies, cache_->fork_sequence(parent, child, position));
+  return copy_pages(copies);
+}
+
+// Room for all new tokens, or for none: a sequence that finds no page takes back what the others got.
+Status Model::make_room(std::span<const StepSequence> sequences) {
+  std::vector<PageCopy> copies;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    auto more = cache_->append(sequences[i].id, static_cast<int64_t>(sequences[i].tokens.size()));
+    if (!more.is_ok()) {
+      for (size_t j = 0; j < i; ++j) {
+        Status undone = cache_->popn(sequences[j].id, static_cast<int64_t>(sequences[j].tokens.size()));
+        internal_check(undone.is_ok(), undone.message());
+      }
+      return more.status();
+    }
+    copies.insert(copies.end(), more->begin(), more->end());
+  }
+  return copy_pages(copies);
+}
+
+void Model::fill_arrays(std::span<const StepSequence> sequences) {
+  arrays_ = StepArrays{};
+  arrays_.page_indptr.push_back(0);
+  size_t width = static_cast<size_t>(rope_.rotary_dim());
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    SequenceId id = sequences[s].id;
+    int64_t first = cache_->length(id) - static_cast<int64_t>(sequences[s].tokens.size());
+    for (size_t t = 0; t < sequences[s].tokens.size(); ++t) {
+      int64_t position = first + static_cast<int64_t>(t);
+      arrays_.input_ids.push_back(sequences[s].tokens[t]);
+      arrays_.positions.push_back(static_cast<int32_t>(position));
+      arrays_.row_sequence.push_back(static_cast<int32_t>(s));
+      arrays_.row_slots.push_back(cache_->slot(id, position));
+      arrays_.rope_factors.resize(arrays_.rope_factors.size() + width);
+      rope_.factors(position, arrays_.rope_factors.data() + arrays_.rope_factors.size() - width);
+    }
+    arrays_.logit_positions.push_back(static_cast<int32_t>(arrays_.input_ids.size()) - 1);
+    std::span<const int32_t> pages = cache_->pages(id);
+    arrays_.page_ids.insert(arrays_.page_ids.end(), pages.begin(), pages.end());
+    arrays_.page_indptr.push_back(static_cast<int32_t>(arrays_.page_ids.size()));
+  }
+}
+
+Result<std::span<const float>> Model::step(std::span<const StepSequence> sequences, WantLogits want) {
+  int64_t rows = 0, batch = static_cast<int64_t>(sequences.size());
+  for (const StepSequence& s : sequences) {
+    internal_check(!s.tokens.empty(), "a step's sequence without tokens");
+    for (int32_t token : s.tokens)
+      internal_check(token >= 0 && token < vocab_size_, "a token outside of the vocabulary");
+    rows += static_cast<int64_t>(s.tokens.size());
+  }
+  internal_check(rows <= limits_.prefill_chunk && batch <= limits_.max_sequences, "a step larger than the model's limits");
+  RETURN_IF_ERROR(make_room(sequences));
+  fill_arrays(sequences);
+  RETURN_IF_ERROR(upload("input_ids", bytes_of(arrays_.input_ids)));
+  RETURN_IF_ERROR(upload("positions", bytes_of(arrays_.positions)));
+  RETURN_IF_ERROR(upload("row_sequence", bytes_of(arrays_.row_sequence)));
+  RETURN_IF_ERROR(upload("row_slots", bytes_of(arrays_.row_slots)));
+  RETURN_IF_ERROR(upload("logit_positions", bytes_of(arrays_.logit_positions)));
+  RETURN_IF_ERROR(upload("page_indptr", bytes_of(arrays_.page_indptr)));
+  RETURN_IF_ERROR(upload("page_ids", bytes_of(arrays_.page_ids)));
+  RETURN_IF_ERROR(upload("rope_factors", bytes_of(arrays_.rope_factors)));
+
+  bool one_each = rows == batch;
+  std::string function = want == WantLogits::kNone  ? "batch_prefill_to_last_hidden_states"
+                         : want == WantLogits::kAll ? "batch_verify"
+                         : one_each                 ? "batch_decode"
+                                                    : "batch_prefill";
+  int64_t results = want == WantLogits::kNone ? 0 : want == WantLogits::kAll ? rows : batch;
+  if (int64_t bytes = 4 * results * vocab_size_; bytes > logits_.bytes()) {  // kAll is asked for by measurements only
+    ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, bytes));
+  }
+  Dims dims{rows, batch, static_cast<int64_t>(arrays_.page_ids.size()), 0};
+  ASSIGN_OR_RETURN(auto embed_arguments, bind("embed"));
+  ASSIGN_OR_RETURN(auto arguments, bind(function));
+  FunctionCall calls[] = {{"embed", dims, std::move(embed_arguments), {embeds_.address()}},
+                          {function, dims, std::move(arguments), {want == WantLogits::kNone ? embeds_.address() : logits_.address()}}};
+  RETURN_IF_ERROR(executor_->run(calls));
+  host_logits_.resize(static_cast<size_t>(results * vocab_size_));
+  RETURN_IF_ERROR(device_->sync(device_->self));
+  RETURN_IF_ERROR(device_->copy_out(device_->self, std::as_writable_bytes(std::span(host_logits_)), logits_.address()));
+  for (const StepSequence& s : sequences) cache_->slide(s.id);
+  return std::span<const float>(host_logits_);
+}
+
+}  // namespace mlc::runtime

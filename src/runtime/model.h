@@ -1,0 +1,99 @@
+// A model ready to run: library, weights, KV cache and rope table on one device, stepped by ragged batches of tokens.
+//
+// Memory is a plan: memory_plan() says what load() will take before it takes it, and nothing grows afterwards.
+// Threads: one thread at a time.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/executor.h"
+#include "runtime/kv/paged_cache.h"
+#include "runtime/rope.h"
+#include "runtime/weights.h"
+
+namespace mlc::runtime {
+
+// 0 = from the library's manifest (which took it from mlc-chat-config.json).
+struct ModelLimits {
+  int64_t max_sequences = 1;
+  int64_t context_tokens = 0;   // of one sequence
+  int64_t total_tokens = 0;     // of all sequences together; 0 = one sequence's context
+  int64_t prefill_chunk = 0;    // rows of one step
+  std::optional<uint64_t> shuffle_pages;  // tests: hand out KV pages in random order
+};
+
+struct MemoryPlan {
+  int64_t weights = 0, kv_cache = 0, arena = 0, inputs = 0;  // bytes
+  int64_t total() const { return weights + kv_cache + arena + inputs; }
+  std::string text() const;  // "weights 76.0 MB + kv cache 94.4 MB (2048 tokens) + ..."
+  int64_t kv_tokens = 0;
+};
+
+// New tokens of one sequence in a step.
+struct StepSequence {
+  SequenceId id = 0;
+  std::span<const int32_t> tokens;
+};
+
+enum class WantLogits : uint8_t {
+  kNone,  // a chunk that is not the prompt's last
+  kLast,  // of each sequence's last new token: [batch, vocab]
+  kAll,   // of every new token: [rows, vocab]
+};
+
+class Model {
+ public:
+  // Errors: weights that do not fit the library (names the tensor), not enough memory (needed, available, which flag
+  // lowers it), limits beyond the library's.
+  static Result<std::unique_ptr<Model>> load(Device& device, std::shared_ptr<Module> module,
+                                             const std::string& weights_folder, const ModelLimits& limits);
+  static Result<MemoryPlan> plan_memory(const Module& module, const ModelLimits& limits);
+
+  const Json& manifest() const { return executor_->module().manifest(); }
+  const MemoryPlan& memory() const { return memory_; }
+  int64_t vocab_size() const { return vocab_size_; }
+  int64_t context_tokens() const { return limits_.context_tokens; }
+  int64_t prefill_chunk() const { return limits_.prefill_chunk; }
+  PagedCache& cache() { return *cache_; }
+
+  // Forks a sequence in the cache and copies the page it shares in part.
+  Status fork_sequence(SequenceId parent, SequenceId child, int64_t position);
+
+  // Runs the new tokens of the sequences (each known to the cache, each with at least one token, at most prefill_chunk
+  // rows in all). The span lives until the next step. Errors: KV cache full; then nothing has changed.
+  Result<std::span<const float>> step(std::span<const StepSequence> sequences, WantLogits want);
+
+ private:
+  // Host copies of the named int32 inputs of one step (frontend/functions.h) and the rope factors.
+  struct StepArrays {
+    std::vector<int32_t> input_ids, logit_positions, positions, row_sequence, row_slots, page_indptr, page_ids;
+    std::vector<float> rope_factors;
+  };
+
+  Model() = default;
+  Status resolve_limits(const ModelLimits& limits);
+  Status allocate();
+  Status copy_pages(const std::vector<PageCopy>& copies);
+  Status make_room(std::span<const StepSequence> sequences);
+  void fill_arrays(std::span<const StepSequence> sequences);
+  Result<std::vector<DeviceAddress>> bind(const std::string& function);
+  Status upload(const std::string& name, std::span<const std::byte> bytes);
+
+  Device* device_ = nullptr;
+  std::unique_ptr<WeightBuffers> weights_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<PagedCache> cache_;
+  ModelLimits limits_;
+  MemoryPlan memory_;
+  int64_t vocab_size_ = 0, hidden_size_ = 0;
+  RopeTable rope_;
+  StepArrays arrays_;
+  std::map<std::string, OwnedBuffer> inputs_;  // device copies of the arrays, by argument name
+  OwnedBuffer embeds_, logits_, kv_pool_;
+  std::vector<float> host_logits_;
+};
+
+}  // namespace mlc::runtime

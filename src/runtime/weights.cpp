@@ -1,0 +1,117 @@
+// Loads weights into their physical layouts.
+#include "runtime/weights.h"
+
+#include <cstring>
+
+#include "base/half.h"
+#include "base/strings.h"
+
+namespace mlc::runtime {
+namespace {
+
+constexpr int64_t kAlignment = 64;
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::vector<std::string> parts;
+  for (int64_t d : shape) parts.push_back(std::to_string(d));
+  return "[" + join(parts, ", ") + "]";
+}
+
+Result<const TensorRecord*> find_record(const Shards& shards, const PlanWeight& weight, size_t i, const Module& module) {
+  const std::string& name = weight.sources[i];
+  const TensorRecord* record = shards.find(name);
+  if (!record) {
+    std::vector<std::string> names;
+    for (const ShardRecord& s : shards.index().shards)
+      for (const TensorRecord& t : s.tensors) names.push_back(t.name);
+    return Status::error(str(shards.path(), ": tensor '", name, "' is missing, ", module.path(), " needs it (model_type ",
+                             find_string(module.manifest(), "model_type").value_or("?"), ", quantization ",
+                             find_string(module.manifest(), "quantization").value_or("?"), ")", did_you_mean(name, names)));
+  }
+  if (record->shape != weight.source_shapes[i] || long_name(record->dtype) != weight.source_dtypes[i])
+    return Status::error(str(shards.path(), ": tensor '", name, "' is ", long_name(record->dtype), " ",
+                             shape_text(record->shape), ", ", module.path(), " expects ", weight.source_dtypes[i], " ",
+                             shape_text(weight.source_shapes[i]), "; use the library compiled from this folder's config"));
+  return record;
+}
+
+// The record's elements as the library expects them: float32 that is stored as bfloat16 is widened into `storage`.
+std::span<const std::byte> decode(const Shards& shards, const TensorRecord& record, std::vector<float>& storage) {
+  std::span<const std::byte> bytes = shards.bytes(record);
+  if (record.stored_dtype() == record.dtype) return bytes;
+  storage.resize(bytes.size() / 2);
+  for (size_t i = 0; i < storage.size(); ++i) {
+    uint16_t half;
+    std::memcpy(&half, bytes.data() + 2 * i, 2);
+    storage[i] = bf16_to_f32(half);
+  }
+  return std::as_bytes(std::span(storage));
+}
+
+// Sources as device addresses: host pointers where the device takes them, else copies kept in `staging`.
+Result<DeviceAddress> stage(Device& device, std::span<const std::byte> bytes, std::vector<OwnedBuffer>& staging) {
+  if (device.properties.host_memory) return DeviceAddress{const_cast<std::byte*>(bytes.data()), 0};
+  ASSIGN_OR_RETURN(OwnedBuffer buffer, OwnedBuffer::allocate(device, static_cast<int64_t>(bytes.size())));
+  RETURN_IF_ERROR(device.copy_in(device.self, buffer.address(), bytes));
+  staging.push_back(std::move(buffer));
+  return staging.back().address();
+}
+
+Status load_weight(const Module& module, const Shards& shards, const PlanWeight& weight, DeviceAddress target) {
+  Device& device = module.device();
+  std::vector<const TensorRecord*> records;
+  std::vector<std::vector<float>> storage(weight.sources.size());
+  std::vector<OwnedBuffer> staging;
+  std::vector<DeviceAddress> buffers;
+  for (size_t i = 0; i < weight.sources.size(); ++i) {
+    ASSIGN_OR_RETURN(const TensorRecord* record, find_record(shards, weight, i, module));
+    records.push_back(record);
+    std::span<const std::byte> bytes = decode(shards, *record, storage[i]);
+    if (weight.preproc_kernel < 0) {
+      if (static_cast<int64_t>(bytes.size()) != weight.bytes)
+        return Status::error(str(shards.path(), ": tensor '", record->name, "' has ", bytes.size(), " bytes, ",
+                                 module.path(), " expects ", weight.bytes));
+      RETURN_IF_ERROR(device.copy_in(device.self, target, bytes));
+    } else {
+      ASSIGN_OR_RETURN(DeviceAddress address, stage(device, bytes, staging));
+      buffers.push_back(address);
+    }
+  }
+  if (weight.preproc_kernel >= 0) {
+    buffers.push_back(target);
+    Launch launch{.kernel = static_cast<uint32_t>(weight.preproc_kernel),
+                  .buffers = buffers,
+                  .dims = {},
+                  .tiles = weight.preproc_tiles,
+                  .scratch_bytes = 0};
+    RETURN_IF_ERROR(device.submit(device.self, module.kernels(), {&launch, 1}));
+    RETURN_IF_ERROR(device.sync(device.self));
+  }
+  for (const TensorRecord* record : records) shards.release(*record);
+  return Status::ok();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<WeightBuffers>> WeightBuffers::load(const Module& module, const std::string& folder) {
+  ASSIGN_OR_RETURN(auto shards, Shards::open(folder));
+  std::unique_ptr<WeightBuffers> weights(new WeightBuffers);
+  std::vector<int64_t> offsets;
+  int64_t total = 0;
+  for (const PlanWeight& w : module.plan().weights) {
+    for (size_t i = 0; i < w.sources.size(); ++i) {
+      auto found = find_record(*shards, w, i, module);  // all are checked before memory is taken
+      if (!found.is_ok()) return found.status();
+    }
+    offsets.push_back(total);
+    total += (w.bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  ASSIGN_OR_RETURN(weights->buffer_, OwnedBuffer::allocate(module.device(), total));
+  for (size_t i = 0; i < offsets.size(); ++i) {
+    weights->addresses_.push_back(weights->buffer_.address(offsets[i]));
+    RETURN_IF_ERROR(load_weight(module, *shards, module.plan().weights[i], weights->addresses_.back()));
+  }
+  return weights;
+}
+
+}  // namespace mlc::runtime

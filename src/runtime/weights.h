@@ -1,0 +1,30 @@
+// The weights of a model on a device: each parameter of the plan in its physical layout, made from the records of a
+// weights folder by the library's preproc kernels, one tensor at a time (memory never holds both copies whole).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "formats/shards.h"
+#include "runtime/memory.h"
+#include "runtime/module.h"
+
+namespace mlc::runtime {
+
+class WeightBuffers {
+ public:
+  // Errors: no index in the folder; a tensor that the library wants is missing, or has another shape or dtype (file,
+  // tensor, found, expected, nearest name); not enough memory.
+  static Result<std::unique_ptr<WeightBuffers>> load(const Module& module, const std::string& folder);
+
+  // One address per weight of the plan, in its order.
+  const std::vector<DeviceAddress>& addresses() const { return addresses_; }
+  int64_t bytes() const { return buffer_.bytes(); }
+
+ private:
+  OwnedBuffer buffer_;  // all weights, each at a multiple of 64 bytes
+  std::vector<DeviceAddress> addresses_;
+};
+
+}  // namespace mlc::runtime
