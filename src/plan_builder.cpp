@@ -98,33 +98,28 @@ class PlanBuilder {
       for (const Value* r : function.results) f.results.push_back(tensor(r->name, r->type));
       out_.plan.functions.push_back(std::move(f));
     }
-    place_values(function);
-    PlanBody body{function.min_rows, function.max_rows, expression(arena_bytes_), {}};
-    for (const auto& node : function.nodes)
-      if (node->op != "slice") body.calls.push_back(call(function, *node));
+    graph::MemoryPlan memory = graph::plan_memory(function);
+    place_values(function, memory);
+    PlanBody body{function.min_rows, function.max_rows, expression(memory.total), {}};
+    for (const auto& node : function.nodes) {
+      bool is_view = node->outputs.size() == 1 && memory.views.count(node->outputs[0]) != 0;
+      if (!is_view) body.calls.push_back(call(function, *node));
+    }
     out_.plan.functions.back().bodies.push_back(std::move(body));
   }
 
   // Where each value of the function lives. A slice lives in its base, at a column offset.
-  void place_values(const graph::Function& function) {
+  void place_values(const graph::Function& function, const graph::MemoryPlan& memory) {
     places_.clear();
-    graph::MemoryPlan memory = graph::plan_memory(function);
-    arena_bytes_ = memory.total_bytes;
     ExprId zero = expression(0);
     for (size_t i = 0; i < function.arguments.size(); ++i)
       places_[function.arguments[i]].buffer = {PlanBuffer::Space::kArgument, static_cast<uint32_t>(i), zero};
-    for (const auto& [value, offset] : memory.offsets)
-      places_[value].buffer = {PlanBuffer::Space::kArena, 0, expression(offset)};
     for (size_t i = 0; i < function.results.size(); ++i)
       places_[function.results[i]].buffer = {PlanBuffer::Space::kResult, static_cast<uint32_t>(i), zero};
-    for (const auto& node : function.nodes)
-      if (node->op == "slice") {
-        Place place = places_.at(node->inputs[0]);
-        int64_t width = node->inputs[0]->type.shape.back().constant();
-        if (place.view.row_stride == 0) place.view.row_stride = width;
-        place.view.column_offset += node->get_int("begin");
-        places_[node->outputs[0]] = place;
-      }
+    for (const auto& [value, offset] : memory.offsets)
+      places_[value].buffer = {PlanBuffer::Space::kArena, 0, expression(offset)};
+    for (const auto& [value, view] : memory.views)
+      places_[value] = {places_.at(view.base).buffer, {view.base->type.shape.back().constant(), view.column}};
   }
 
   PlanBuffer buffer_of(const Value* value) {
@@ -193,7 +188,6 @@ class PlanBuilder {
   std::map<std::string, uint32_t> state_index_;
   std::unordered_map<const Value*, uint32_t> weight_index_;
   std::unordered_map<const Value*, Place> places_;
-  Dim arena_bytes_;
 };
 
 }  // namespace
