@@ -1,0 +1,33 @@
+// What a request may say about how its tokens are chosen (mlc-facts 8.5, 8.7), with the model's defaults.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace mlc::serve {
+
+struct GenerationConfig {
+  double temperature = 1.0;        // below 1e-5: greedy
+  double top_p = 1.0;
+  double frequency_penalty = 0.0;  // [-2, 2]
+  double presence_penalty = 0.0;   // [-2, 2]
+  double repetition_penalty = 1.0; // > 0
+  std::map<int32_t, double> logit_bias;  // [-100, 100]
+  int64_t max_tokens = -1;         // -1: up to the context
+  std::optional<uint64_t> seed;
+  std::vector<std::string> stop_strings;
+  std::vector<int32_t> stop_token_ids;
+  bool ignore_eos = false;
+
+  // temperature, top_p and the two penalties of an mlc-chat-config.json; nothing else of it is read (mlc-facts 4.2).
+  static GenerationConfig from_mlc_config(const Json& config);
+  // One sentence for the first value out of its range.
+  Status validate() const;
+};
+
+}  // namespace mlc::serve
