@@ -55,6 +55,9 @@ class KernelBuilder {
   BufferRef input(const std::string& name, DType dtype, Dim elements);
   BufferRef output(const std::string& name, DType dtype, Dim elements);
 
+  // A dimension of the call by name; it joins the function's dims.
+  ExprRef dimension(const std::string& name);
+
   ExprRef load(const BufferRef& buffer, ExprRef index, int lanes = 1, ExprRef mask = nullptr);
   ExprRef load_as(Type type, const BufferRef& bytes, ExprRef byte_index, ExprRef mask = nullptr);
   ExprRef gather(const BufferRef& buffer, ExprRef indices, ExprRef mask = nullptr);
@@ -81,6 +84,7 @@ class KernelBuilder {
     std::vector<StmtRef> statements;
   };
   void append(StmtRef statement);
+  void note_dims(const std::vector<std::string>& names);
   Function function_;
   std::vector<Frame> frames_;
   int next_name_ = 0;

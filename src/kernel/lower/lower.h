@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/dim.h"
 #include "base/target/target.h"
 #include "graph/ir.h"
 #include "kernel/ir.h"
@@ -26,7 +27,12 @@ struct LowerOptions {
 };
 
 // A kernel and how a call binds to it. Buffers in order: node inputs, epilogue operands, state (if any), outputs.
-// `Function::dims` are dimension names that the caller must provide: symbols of the node's shapes (rows, batch, pages).
+// A group-quantized parameter is one u8 buffer of layout_bytes(); a plain one its elements; a q8g32 activation one u8
+// buffer of activation_bytes(); a state the slab of the node's layer, [kPoolPages][page_elements] of its dtype (whole
+// cache, all layers' slabs in order, for ops without a layer).
+// `Function::dims` are names that the caller must provide: symbols of the node's shapes (rows, batch, pages), and
+// kPoolPages (formats/plan.h) for ops with state.
+// Function::name is the op's, not unique: the caller renames.
 struct LoweredKernel {
   Function function;
 };
@@ -37,6 +43,10 @@ LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, c
 // The kernel that turns a parameter's packed bytes (as in the file: buffers of q_weight and q_scale, or the plain tensor)
 // into its physical layout: inputs, then one output of u8. nullopt when the layout is "packed" and plain.
 std::optional<Function> lower_preproc(const graph::TensorType& parameter, const Target& target);
+
+// Bytes of an activation or result: elements x size, or 40 bytes per started group of 32 of a q8g32 row (per row: the
+// codes of all groups, then the f32 scales, then the i32 sums).
+Dim activation_bytes(const graph::TensorType& type);
 
 // Bytes of a parameter in its physical layout.
 int64_t layout_bytes(const graph::TensorType& parameter);

@@ -1,0 +1,72 @@
+// What the lowerings of all op families share: the node's operands as buffers, and the shapes of loops around them.
+#pragma once
+
+#include <string>
+
+#include "kernel/builder.h"
+#include "kernel/lower/lower.h"
+
+namespace mlc::kernel {
+
+// A 2-D operand or result in memory.
+struct Matrix {
+  BufferRef buffer;
+  Dim rows;
+  int64_t columns = 0;
+  int64_t row_stride = 0, column_offset = 0;
+  ExprRef at(ExprRef row, ExprRef column) const {  // index of an element
+    return row * static_cast<double>(row_stride) + column + static_cast<double>(column_offset);
+  }
+};
+
+struct Lowering {
+  const graph::Node& node;
+  const graph::Module& module;
+  const LowerOptions& options;
+  const Target& target;
+  KernelBuilder k;
+
+  Lowering(const graph::Node& n, const graph::Module& m, const LowerOptions& o)
+      : node(n), module(m), options(o), target(*o.target), k(n.op) {}
+
+  int lanes() const { return target.f32_lanes(); }
+  // The widest vector of f32 that divides n.
+  int lanes_dividing(int64_t n) const;
+  bool single_row() const { return options.max_rows == 1; }
+  const graph::TensorType& type(size_t i) const { return node.inputs[i]->type; }
+
+  // Declare operand i of the node (call them in order), the epilogue's operands, the state and the output.
+  Matrix matrix(size_t i, const std::string& name);
+  BufferRef vector(size_t i, const std::string& name);
+  Matrix result(size_t i = 0, const std::string& name = "out");
+  const graph::KvCache& cache() const;
+  BufferRef state(bool writable, int64_t layers = 1);
+
+  // Elements [index, index + lanes) as f32.
+  ExprRef load_f32(const BufferRef& buffer, ExprRef index, int lanes = 1, ExprRef mask = nullptr);
+  // Rounds an f32 value to the buffer's type and stores it.
+  void store_f32(const BufferRef& buffer, ExprRef index, ExprRef value, ExprRef mask = nullptr);
+  // A grid over the rows of `m`; with one row the body sees the constant 0.
+  void for_each_row(const Dim& rows, const KernelBuilder::Body& body);
+  // sum over [0, n) of term(index, lanes): vector partial sums, one horizontal add at the end, then the rest singly.
+  ExprRef sum_over(const std::string& name, int64_t n, const std::function<ExprRef(ExprRef, int)>& term);
+};
+
+// An activation function of graph/ops/math.h on f32.
+ExprRef apply_activation(const std::string& function, ExprRef x);
+
+Function lower_take(Lowering& low);
+Function lower_matmul(Lowering& low);
+Function lower_rms_norm(Lowering& low);
+Function lower_layer_norm(Lowering& low);
+Function lower_elementwise(Lowering& low);
+Function lower_slice(Lowering& low);
+Function lower_gated(Lowering& low);
+Function lower_rope(Lowering& low);
+Function lower_rope_append(Lowering& low);
+Function lower_kv_append(Lowering& low);
+Function lower_copy_pages(Lowering& low);
+Function lower_attention(Lowering& low);
+Function lower_quantize_q8(Lowering& low);
+
+}  // namespace mlc::kernel

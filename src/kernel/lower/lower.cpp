@@ -1,0 +1,95 @@
+// The door from graph to kernel: one row per op, kernel identity, and sizes of operands.
+#include "kernel/lower/lower.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/strings.h"
+#include "base/user_error.h"
+#include "kernel/lower/context.h"
+#include "kernel/lower/layouts.h"
+
+namespace mlc::kernel {
+namespace {
+
+struct Row {
+  const char* op;
+  Function (*lower)(Lowering&);
+};
+
+constexpr Row kLowerings[] = {
+    {"activation", lower_elementwise}, {"add", lower_elementwise},   {"attention", lower_attention},
+    {"bias", lower_elementwise},       {"cast", lower_elementwise},  {"copy_pages", lower_copy_pages},
+    {"gated", lower_gated},            {"kv_append", lower_kv_append}, {"layer_norm", lower_layer_norm},
+    {"matmul", lower_matmul},          {"mul", lower_elementwise},   {"quantize_q8", lower_quantize_q8},
+    {"rms_norm", lower_rms_norm},      {"rope", lower_rope},         {"rope_append", lower_rope_append},
+    {"slice", lower_slice},            {"take", lower_take},
+};
+
+std::string attribute_text(const graph::Attribute& value) {
+  if (auto* b = std::get_if<bool>(&value)) return *b ? "true" : "false";
+  if (auto* i = std::get_if<int64_t>(&value)) return str(*i);
+  if (auto* d = std::get_if<double>(&value)) {
+    std::ostringstream out;
+    out.precision(17);
+    out << *d;
+    return out.str();
+  }
+  return std::get<std::string>(value);
+}
+
+}  // namespace
+
+LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, const LowerOptions& options) {
+  internal_check(options.target != nullptr, "lower_node needs a target");
+  for (const Row& row : kLowerings) {
+    if (node.op != row.op) continue;
+    Lowering low(node, module, options);
+    return {row.lower(low)};
+  }
+  throw UserError(str(node.op, ": no kernel is known for this op on ", options.target->name));
+}
+
+std::optional<Function> lower_preproc(const graph::TensorType& parameter, const Target& target) {
+  if (parameter.kind != graph::TensorType::Kind::kGroup) return std::nullopt;
+  return lower_repack(parameter, target);
+}
+
+Dim activation_bytes(const graph::TensorType& type) {
+  Dim elements(1);
+  if (type.kind != graph::TensorType::Kind::kQ8Activation) {
+    for (const Dim& d : type.shape) elements = elements * d;
+    return elements * size_of(type.dtype());
+  }
+  for (size_t i = 0; i + 1 < type.shape.size(); ++i) elements = elements * type.shape[i];
+  return elements * (ceildiv(type.shape.back(), 32) * 40);  // 32 codes, an f32 scale, an i32 sum
+}
+
+int64_t layout_bytes(const graph::TensorType& parameter) {
+  if (parameter.kind == graph::TensorType::Kind::kGroup) return weight_layout(parameter).bytes();
+  return activation_bytes(parameter).constant();
+}
+
+std::string kernel_key(const graph::Node& node, const graph::Module& module, const LowerOptions& options) {
+  std::ostringstream key;
+  key << node.op;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    key << ' ' << node.inputs[i]->type.text();
+    if (i < options.input_views.size() && options.input_views[i].row_stride)
+      key << '[' << options.input_views[i].row_stride << '+' << options.input_views[i].column_offset << ']';
+  }
+  for (const graph::EpilogueStep& step : node.epilogue) {
+    key << " +" << static_cast<int>(step.kind) << step.function;
+    if (step.operand) key << ':' << step.operand->type.text();
+  }
+  for (const graph::Value* out : node.outputs) key << " -> " << out->type.text();
+  for (const auto& [name, value] : node.attributes)
+    if (name != "layer") key << ' ' << name << '=' << attribute_text(value);
+  if (const graph::KvCache* c = node.state.empty() ? nullptr : module.find_state(node.state))
+    key << " $" << c->layers << ',' << c->kv_heads << ',' << c->head_dim << ',' << c->page_size << ','
+        << short_name(c->dtype);
+  key << " rows" << options.min_rows << ".." << options.max_rows << ' ' << options.target->name;
+  return key.str();
+}
+
+}  // namespace mlc::kernel

@@ -1,0 +1,118 @@
+// matmul with float activations: picks the schedule, and holds the one for group-quantized weights.
+//
+// Quantized: one vector lane per weight row, so nothing is ever added across lanes. Per group of K the codes become
+// floats, multiply the broadcast activations into a partial sum, and the group's scale multiplies that once.
+#include "base/check.h"
+#include "base/strings.h"
+#include "base/user_error.h"
+#include "kernel/lower/epilogue.h"
+#include "kernel/lower/layouts.h"
+#include "kernel/lower/matmul.h"
+
+namespace mlc::kernel {
+namespace {
+
+struct GroupMatmul {
+  Lowering& low;
+  Matrix x;
+  WeightReader weight;
+  Epilogue epilogue;
+  int lanes = 1;    // weight rows of one vector
+  int vectors = 1;  // vectors of a tile
+  int rows = 1;     // activation rows at once
+  bool tail = false;
+
+  int count() const { return vectors * epilogue.halves(); }
+  // First weight row of vector v of the tile: the vectors of the first half, then those of the second.
+  ExprRef weight_row(const ExprRef& column, int v) const {
+    int64_t half = v / vectors * epilogue.columns();
+    return column + double(half + v % vectors * lanes);
+  }
+  void group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row, const BufferRef& sums, int codes);
+  void block(const ExprRef& column, const ExprRef& first_row);
+};
+
+// Adds one group's products to the sums.
+void GroupMatmul::group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row,
+                        const BufferRef& sums, int codes) {
+  KernelBuilder& k = low.k;
+  std::vector<ExprRef> base;
+  for (const ExprRef& r : row) base.push_back(k.let("x_at", x.at(r, g * double(weight.layout.format.group))));
+  for (int v = 0; v < count(); ++v) {
+    ExprRef first = k.let("row", weight_row(column, v));
+    std::vector<ExprRef> words(4), partial(row.size());
+    for (int i = 0; i < codes; ++i) {
+      ExprRef& word = words[static_cast<size_t>(code_slot(weight.layout, i).word)];
+      if (!word) word = k.let("word", weight.words(first, g, code_slot(weight.layout, i).word, lanes));
+      ExprRef code = k.let("code", weight.centered(word, i));
+      for (size_t m = 0; m < row.size(); ++m) {
+        ExprRef factor = broadcast(low.load_f32(x.buffer, base[m] + double(i)), lanes);
+        partial[m] = k.let("partial", partial[m] ? fma(code, factor, partial[m]) : code * factor);
+      }
+    }
+    ExprRef scale = k.let("scale", weight.scales(first, g, lanes));
+    for (size_t m = 0; m < row.size(); ++m) {
+      ExprRef at = int_const(v * rows + static_cast<int64_t>(m));
+      k.store(sums, at, fma(partial[m], scale, k.load(sums, at)));
+    }
+  }
+}
+
+void GroupMatmul::block(const ExprRef& column, const ExprRef& first_row) {
+  KernelBuilder& k = low.k;
+  ExprRef total = dim_expr(x.rows);
+  std::vector<ExprRef> row;
+  for (int m = 0; m < rows; ++m)
+    row.push_back(rows == 1 ? first_row : k.let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
+  BufferRef sums = k.registers("sum", {DType::kF32, lanes}, count() * rows);
+  for (int i = 0; i < count() * rows; ++i) k.store(sums, int_const(i), float_const(0, {DType::kF32, lanes}));
+  int64_t size = weight.layout.format.group, whole = weight.layout.k / size, rest = weight.layout.k % size;
+  k.loop("group", 0, whole, LoopKind::kSerial,
+         [&](ExprRef g) { group(column, g, row, sums, static_cast<int>(size)); });
+  if (rest) group(column, int_const(whole), row, sums, static_cast<int>(rest));
+  for (int m = 0; m < rows; ++m) {
+    auto finish = [&] {
+      for (int v = 0; v < vectors; ++v) {
+        std::vector<ExprRef> values;
+        for (int h = 0; h < epilogue.halves(); ++h)
+          values.push_back(k.let("y", k.load(sums, int_const((h * vectors + v) * rows + m))));
+        epilogue.store(row[size_t(m)], k.let("n", column + double(v * lanes)), values, tail);
+      }
+    };
+    if (rows == 1) finish();
+    else k.branch(less(first_row + double(m), total), finish);
+  }
+}
+
+Function lower_group_matmul(Lowering& low) {
+  Matrix x = low.matrix(0, "x");
+  WeightLayout layout = weight_layout(low.type(1));
+  BufferRef weight = low.k.input("weight", DType::kU8, layout.bytes());
+  GroupMatmul mm{low, x, {low.k, layout, weight}, Epilogue(low)};
+  int64_t columns = mm.epilogue.columns();
+  mm.lanes = low.lanes();
+  if (layout.tile_rows) mm.lanes = std::min(mm.lanes, layout.tile_rows);
+  // A gated weight's second half begins at a tile border, or its rows are read one by one.
+  mm.weight.scattered = mm.epilogue.halves() == 2 && columns % mm.lanes != 0;
+  mm.tail = columns % mm.lanes != 0;
+  mm.rows = low.single_row() ? 1 : 4;
+  mm.vectors = low.single_row() && columns % (2 * mm.lanes) == 0 ? 2 : 1;
+  int64_t step = mm.lanes * mm.vectors;
+  low.k.grid("tile", (columns + step - 1) / step, [&](ExprRef tile) {
+    ExprRef column = low.k.let("column", tile * double(step));
+    if (mm.rows == 1) return mm.block(column, int_const(0));
+    low.k.loop("block", int_const(0), dim_expr(ceildiv(x.rows, mm.rows)), LoopKind::kSerial,
+               [&](ExprRef b) { mm.block(column, low.k.let("first", b * double(mm.rows))); });
+  });
+  return low.k.finish();
+}
+
+}  // namespace
+
+Function lower_matmul(Lowering& low) {
+  bool quantized_weight = low.type(1).kind == graph::TensorType::Kind::kGroup;
+  if (low.type(0).kind == graph::TensorType::Kind::kQ8Activation) return lower_matmul_q8(low);
+  return quantized_weight ? lower_group_matmul(low) : lower_plain_matmul(low);
+}
+
+}  // namespace mlc::kernel

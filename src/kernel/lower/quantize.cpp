@@ -1,0 +1,60 @@
+// quantize_q8: f32 rows to int8 codes with one scale and one sum of codes per group of 32.
+#include "kernel/lower/quantize.h"
+
+namespace mlc::kernel {
+
+QuantizedRow::QuantizedRow(const Matrix& m, const ExprRef& row) : groups((m.columns + 31) / 32) {
+  base = row * double(groups * 40);
+}
+
+void quantize_group(Lowering& low, const BufferRef& out, const QuantizedRow& row, const ExprRef& group,
+                    const std::vector<ExprRef>& values) {
+  KernelBuilder& k = low.k;
+  int lanes = values[0]->type.lanes;
+  Type bits{DType::kI32, lanes};
+  ExprRef largest;  // of the magnitudes' bit patterns: orders floats as integers, with infinity and NaN on top
+  for (const ExprRef& v : values) {
+    ExprRef magnitude = binary(BinaryOp::kAnd, bitcast(v, bits), int_const(0x7FFFFFFF));
+    largest = largest ? binary(BinaryOp::kMax, largest, magnitude) : magnitude;
+  }
+  ExprRef top = k.let("top", reduce(BinaryOp::kMax, largest));
+  ExprRef finite = k.let("finite", less(top, int_const(0x7F800000)));
+  ExprRef amax = bitcast(top, {DType::kF32, 1});
+  ExprRef scale = k.let("scale", select(finite, amax / 127.0, float_const(__builtin_nan(""))));
+  ExprRef usable = k.let("usable", binary(BinaryOp::kGt, scale, float_const(0)));  // false for NaN
+  ExprRef divisor = k.let("divisor", select(usable, scale, float_const(1)));
+  ExprRef sum;
+  for (size_t i = 0; i < values.size(); ++i) {
+    ExprRef scaled = select(broadcast(usable, lanes), values[i] / divisor, float_const(0));
+    ExprRef limited = binary(BinaryOp::kMin, binary(BinaryOp::kMax, scaled, float_const(-127)), float_const(127));
+    ExprRef code = k.let("code", cast(unary(UnaryOp::kRoundEven, limited), DType::kI32));
+    k.store(out, row.codes(group) + double(static_cast<int64_t>(i) * lanes), cast(code, DType::kI8));
+    sum = sum ? sum + code : code;
+  }
+  k.store(out, row.scale(group), scale);
+  k.store(out, row.sum(group), reduce(BinaryOp::kAdd, sum));
+}
+
+Function lower_quantize_q8(Lowering& low) {
+  KernelBuilder& k = low.k;
+  Matrix x = low.matrix(0, "x");
+  Matrix out = low.result();
+  int lanes = std::min(low.lanes(), 32);
+  low.for_each_row(x.rows, [&](ExprRef r) {
+    QuantizedRow row(out, r);
+    auto group = [&](ExprRef g, int64_t count) {
+      std::vector<ExprRef> values;
+      for (int i = 0; i < 32; i += lanes) {
+        ExprRef at = x.at(r, g * 32.0 + double(i));
+        ExprRef mask = count == 32 ? nullptr : less(ramp(int_const(i), 1, lanes), int_const(count));
+        values.push_back(k.let("v", low.load_f32(x.buffer, at, lanes, mask)));
+      }
+      quantize_group(low, out.buffer, row, g, values);
+    };
+    k.loop("group", 0, x.columns / 32, LoopKind::kSerial, [&](ExprRef g) { group(g, 32); });
+    if (x.columns % 32) group(int_const(x.columns / 32), x.columns % 32);
+  });
+  return k.finish();
+}
+
+}  // namespace mlc::kernel

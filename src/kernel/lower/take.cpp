@@ -1,0 +1,85 @@
+// take: rows of a table by index, as f32. A quantized table is read in whatever layout its matmul twin wants.
+#include <algorithm>
+
+#include "kernel/lower/context.h"
+#include "kernel/lower/layouts.h"
+
+namespace mlc::kernel {
+namespace {
+
+// The codes of one word as floats, lowest bits first, and where they belong.
+struct Decoded {
+  std::vector<ExprRef> pieces;             // f32 vectors whose lanes together are the codes of words 0, 1, 2, 3
+  std::vector<std::pair<int, int>> where;  // per lane of all pieces: word, shift
+};
+
+Decoded decode(KernelBuilder& k, const WeightReader& weight, const ExprRef& row, const ExprRef& group) {
+  Decoded out;
+  const WeightFormat& f = weight.layout.format;
+  for (int w = 0; w < 4; ++w) {
+    ExprRef word = k.let("word", weight.words(row, group, w, 1));
+    for (int done = 0, lanes = 8; done < f.codes_per_word(); done += lanes) {
+      while (lanes > f.codes_per_word() - done) lanes /= 2;
+      ExprRef shift = ramp(int_const(done * f.bits, {DType::kU32, 1}), f.bits, lanes);
+      ExprRef code = binary(BinaryOp::kAnd, binary(BinaryOp::kShr, broadcast(word, lanes), shift),
+                            int_const((1 << f.bits) - 1));
+      out.pieces.push_back(k.let("codes", cast(cast(code, DType::kI32) - double(f.zero_point()), DType::kF32)));
+      for (int i = 0; i < lanes; ++i) out.where.push_back({w, (done + i) * f.bits});
+    }
+  }
+  return out;
+}
+
+// Stores elements [0, count) of a group in the order of k.
+void store_group(Lowering& low, const WeightReader& weight, const Matrix& out, const ExprRef& out_row,
+                 const ExprRef& row, const ExprRef& group, int count) {
+  KernelBuilder& k = low.k;
+  Decoded decoded = decode(k, weight, row, group);
+  ExprRef scale = k.let("scale", weight.scales(row, group, 1));
+  ExprRef at = k.let("at", out.at(out_row, group * double(weight.layout.format.group)));
+  for (int done = 0, lanes = 8; done < count; done += lanes) {
+    while (lanes > count - done) lanes /= 2;
+    std::vector<int> pattern;
+    for (int i = 0; i < lanes; ++i) {
+      CodeSlot slot = code_slot(weight.layout, done + i);
+      auto it = std::find(decoded.where.begin(), decoded.where.end(), std::pair(slot.word, slot.shift));
+      pattern.push_back(static_cast<int>(it - decoded.where.begin()));
+    }
+    low.store_f32(out.buffer, at + double(done), shuffle(decoded.pieces, pattern) * scale);
+  }
+}
+
+Function take_quantized(Lowering& low) {
+  WeightLayout layout = weight_layout(low.type(0));
+  BufferRef table = low.k.input("table", DType::kU8, layout.bytes());
+  BufferRef indices = low.vector(1, "indices");
+  Matrix out = low.result();
+  WeightReader weight{low.k, layout, table};
+  low.for_each_row(out.rows, [&](ExprRef r) {
+    ExprRef row = low.k.let("index", cast(low.k.load(indices, r), DType::kI64));
+    int64_t size = layout.format.group;
+    low.k.loop("group", 0, layout.k / size, LoopKind::kSerial,
+               [&](ExprRef g) { store_group(low, weight, out, r, row, g, static_cast<int>(size)); });
+    if (layout.k % size)
+      store_group(low, weight, out, r, row, int_const(layout.k / size), static_cast<int>(layout.k % size));
+  });
+  return low.k.finish();
+}
+
+}  // namespace
+
+Function lower_take(Lowering& low) {
+  if (low.type(0).kind == graph::TensorType::Kind::kGroup) return take_quantized(low);
+  Matrix table = low.matrix(0, "table");
+  BufferRef indices = low.vector(1, "indices");
+  Matrix out = low.result();
+  low.for_each_row(out.rows, [&](ExprRef r) {
+    ExprRef row = low.k.let("index", cast(low.k.load(indices, r), DType::kI64));
+    low.k.vector_loop("i", int_const(out.columns), low.lanes(), [&](ExprRef i, int lanes) {
+      low.store_f32(out.buffer, out.at(r, i), low.load_f32(table.buffer, table.at(row, i), lanes));
+    });
+  });
+  return low.k.finish();
+}
+
+}  // namespace mlc::kernel
