@@ -1,0 +1,141 @@
+// Built models: parameters as MLC writes them under every scheme, and functions that verify and round-trip.
+#include "frontend/model.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "frontend/layers/parameters.h"
+#include "graph/parse.h"
+#include "graph/print.h"
+#include "graph/verify.h"
+
+namespace mlc::frontend {
+namespace {
+
+// The toys: a model file adds its own here.
+const char* const kToys[] = {"llama", "llama3_tied", "llama_odd"};
+
+std::string data(const std::string& name) { return std::string(MLC_SOURCE_DIR) + "/tests/data/models/" + name; }
+
+ModelConfig config_of(const std::string& toy) {
+  return parse_hf_config(read_json_file(data(toy + "/config.json")).value(), "auto", toy).value();
+}
+
+BuiltModel build(const std::string& toy, const std::string& scheme) {
+  return build_model(config_of(toy), find_quant_scheme(scheme).value());
+}
+
+std::string record(const std::string& name, DType dtype, std::vector<int64_t> shape, bool transposed) {
+  if (transposed) std::swap(shape[0], shape[1]);
+  std::string text = str(name, " ", long_name(dtype));
+  for (int64_t n : shape) text += str(" ", n);
+  return text;
+}
+
+// The records of convert_weight for a parameter: "name dtype shape".
+std::vector<std::string> records(const Parameter& p, const QuantScheme& scheme) {
+  const WeightFormat format = format_of(p, scheme);
+  if (!format.is_quantized()) return {record(p.name, format.dtype, p.shape, false)};
+  const std::string base = p.name.substr(0, p.name.size() - std::string("weight").size());
+  return {record(base + "q_weight", DType::kU32, {p.shape[0], format.words(p.shape[1])}, format.transposed),
+          record(base + "q_scale", format.dtype, {p.shape[0], format.groups(p.shape[1])}, format.transposed)};
+}
+
+class Models : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Models, ParametersAreThoseOfMlc) {
+  std::map<std::string, std::set<std::string>> expected;  // by scheme
+  std::istringstream lines(read_file(data(std::string(GetParam()) + "/parameters.txt")).value());
+  for (std::string scheme, rest; lines >> scheme && std::getline(lines >> std::ws, rest);) expected[scheme].insert(rest);
+  ASSERT_GE(expected.size(), 6u);
+  for (const auto& [name, wanted] : expected) {
+    const QuantScheme scheme = find_quant_scheme(name).value();
+    std::set<std::string> ours;
+    for (const Parameter& p : build_model(config_of(GetParam()), scheme).parameters)
+      for (const std::string& r : records(p, scheme)) EXPECT_TRUE(ours.insert(r).second) << r;
+    EXPECT_EQ(ours, wanted) << name;
+  }
+}
+
+TEST_P(Models, GraphParametersAreTheDeclaredOnes) {
+  const QuantScheme scheme = find_quant_scheme("q4f16_1").value();
+  const BuiltModel built = build(GetParam(), "q4f16_1");
+  ASSERT_EQ(built.module->parameters.size(), built.parameters.size());
+  for (size_t i = 0; i < built.parameters.size(); ++i) {
+    EXPECT_EQ(built.module->parameters[i]->name, built.parameters[i].name);
+    EXPECT_EQ(built.module->parameters[i]->type.format, format_of(built.parameters[i], scheme));
+    EXPECT_FALSE(built.parameters[i].sources.empty());
+  }
+}
+
+TEST_P(Models, EveryFunctionVerifiesAndRoundTrips) {
+  for (const QuantScheme& scheme : quant_schemes()) {
+    const BuiltModel built = build(GetParam(), scheme.name);
+    EXPECT_EQ(graph::verify(*built.module), "") << scheme.name;
+    const std::string text = graph::print(*built.module);
+    EXPECT_EQ(graph::print(graph::parse_module(text)), text) << scheme.name;
+  }
+}
+
+TEST_P(Models, HasTheFunctionsOfSetB) {
+  const BuiltModel built = build(GetParam(), "q0f32");
+  std::vector<std::string> names;
+  for (const auto& f : built.module->functions) names.push_back(f->name);
+  EXPECT_EQ(join(names, " "),
+            "embed prefill decode batch_prefill batch_decode batch_verify prefill_to_last_hidden_states "
+            "decode_to_last_hidden_states batch_prefill_to_last_hidden_states batch_decode_to_last_hidden_states "
+            "batch_verify_to_last_hidden_states get_logits batch_select_last_hidden_states copy_pages");
+}
+
+INSTANTIATE_TEST_SUITE_P(Toys, Models, ::testing::ValuesIn(kToys), [](const auto& i) { return std::string(i.param); });
+
+TEST(Models, PrefillSelectsRowsBeforeTheLogits) {
+  const BuiltModel built = build("llama", "q0f32");
+  const graph::Function& prefill = *built.module->find_function("prefill");
+  EXPECT_EQ(prefill.results[0]->type.text(), "f32[batch, 512]");
+  EXPECT_EQ(prefill.nodes.back()->op, "matmul");
+  EXPECT_EQ(prefill.nodes.back()->inputs[0]->producer->op, "take");
+}
+
+TEST(Models, TiedEmbeddingsHaveNoHead) {
+  const BuiltModel tied = build("llama3_tied", "q4f16_1");
+  EXPECT_EQ(tied.module->find_parameter("lm_head.weight"), nullptr);
+  EXPECT_EQ(join(tied.unused_sources, " "), "rotary_emb.inv_freq lm_head.weight");
+  EXPECT_EQ(join(build("llama", "q4f16_1").unused_sources, " "), "rotary_emb.inv_freq");
+}
+
+TEST(Models, RopeSpecs) {
+  const RopeSpec plain = rope_spec(config_of("llama"));
+  EXPECT_EQ(plain.kind, "default");
+  EXPECT_EQ(plain.rotary_dim, 24);
+  EXPECT_EQ(plain.theta, 10000);
+  EXPECT_TRUE(plain.scaling.is_null());
+  const RopeSpec llama3 = rope_spec(config_of("llama3_tied"));
+  EXPECT_EQ(llama3.kind, "llama3");
+  EXPECT_EQ(llama3.theta, 500000);
+  EXPECT_EQ(llama3.scaling["factor"], 8.0);
+}
+
+TEST(Models, TheCacheHasTheModelsHeads) {
+  BuildOptions options{.kv_dtype = DType::kF16};
+  const BuiltModel built = build_model(config_of("llama"), find_quant_scheme("q4f16_1").value(), options);
+  const graph::KvCache& cache = built.module->states.at(0);
+  EXPECT_EQ(cache.layers, 2);
+  EXPECT_EQ(cache.kv_heads, 2);
+  EXPECT_EQ(cache.head_dim, 24);
+  EXPECT_EQ(cache.page_size, 16);
+  EXPECT_EQ(cache.dtype, DType::kF16);
+}
+
+TEST(Models, ModelTypesAreSorted) {
+  const std::vector<std::string> names = model_types();
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+}
+
+}  // namespace
+}  // namespace mlc::frontend

@@ -1,0 +1,179 @@
+// Loads weights as convert_weight would store them and runs graph functions by the interpreter.
+#include "support/reference_model.h"
+
+#include <cmath>
+#include <cstring>
+#include <numbers>
+#include <stdexcept>
+
+#include "formats/quant/group.h"
+#include "formats/quant/plain.h"
+#include "frontend/layers/parameters.h"
+
+namespace mlc::testing {
+namespace {
+
+using frontend::Parameter;
+using graph::HostTensor;
+
+template <typename T>
+T must(Result<T> result) {
+  if (!result.is_ok()) throw std::runtime_error(result.status().message());
+  return std::move(result).value();
+}
+
+HostTensor ints(std::vector<int32_t> values) {
+  HostTensor t;
+  t.dtype = DType::kI32;
+  t.shape = {static_cast<int64_t>(values.size())};
+  t.ints = std::move(values);
+  return t;
+}
+
+std::vector<float> read_source(const Checkpoint& checkpoint, const std::string& name) {
+  const int index = checkpoint.find(name);
+  if (index < 0) throw std::runtime_error("checkpoint has no tensor " + name);
+  const SourceTensor& tensor = checkpoint.tensors()[static_cast<size_t>(index)];
+  std::vector<std::byte> buffer;
+  std::span<const std::byte> bytes = checkpoint.read(index, buffer);
+  std::vector<float> values(bytes.size() / static_cast<size_t>(size_of(tensor.dtype)));
+  decode_floats(tensor.dtype, bytes.data(), values);
+  return values;
+}
+
+// [heads, 3, rest] -> [3, heads, rest]
+std::vector<float> split_heads(const std::vector<float>& in, int64_t heads) {
+  const int64_t rest = static_cast<int64_t>(in.size()) / (3 * heads);
+  std::vector<float> out(in.size());
+  for (int64_t h = 0; h < heads; ++h)
+    for (int64_t part = 0; part < 3; ++part)
+      std::copy_n(in.data() + (h * 3 + part) * rest, rest, out.data() + (part * heads + h) * rest);
+  return out;
+}
+
+// The logical values after quantization by rows.
+void quantize_and_back(const WeightFormat& format, int64_t k, Storage storage, std::vector<float>& values) {
+  std::vector<uint32_t> words(static_cast<size_t>(format.words(k)));
+  std::vector<std::byte> scales(static_cast<size_t>(format.groups(k) * size_of(format.dtype)));
+  for (size_t at = 0; at < values.size(); at += static_cast<size_t>(k)) {
+    std::span<float> row(values.data() + at, static_cast<size_t>(k));
+    quantize_row(format, row, words.data(), scales.data());
+    if (storage == Storage::kAsStored && format.dtype == DType::kF32) {
+      std::vector<float> s(static_cast<size_t>(format.groups(k)));
+      decode_floats(DType::kF32, scales.data(), s);
+      round_floats(DType::kBF16, s);
+      encode_floats(DType::kF32, s, scales.data());
+    }
+    dequantize_row(format, words.data(), scales.data(), row);
+  }
+}
+
+}  // namespace
+
+HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& parameter, const QuantScheme& scheme,
+                          Storage storage) {
+  HostTensor t;
+  t.shape = parameter.shape;
+  for (const std::string& source : parameter.sources) {
+    const std::vector<float> part = read_source(checkpoint, source);
+    t.floats.insert(t.floats.end(), part.begin(), part.end());
+  }
+  if (parameter.transform == Parameter::Transform::kSplitHeadQkv) t.floats = split_heads(t.floats, parameter.heads);
+  if (static_cast<int64_t>(t.floats.size()) != t.elements())
+    throw std::runtime_error(parameter.name + ": the sources do not have the parameter's shape");
+  const WeightFormat format = frontend::format_of(parameter, scheme);
+  const DType model_dtype = parameter.force_f32 ? DType::kF32 : scheme.model_dtype;
+  round_floats(model_dtype, t.floats);
+  if (format.is_quantized()) quantize_and_back(format, parameter.shape.back(), storage, t.floats);
+  else if (model_dtype == DType::kF32 && storage == Storage::kAsStored) round_floats(DType::kBF16, t.floats);
+  return t;
+}
+
+HostTensor reference_rope(const frontend::RopeSpec& spec, const std::vector<int32_t>& positions) {
+  const int64_t half = spec.rotary_dim / 2;
+  HostTensor t;
+  t.shape = {static_cast<int64_t>(positions.size()), spec.rotary_dim};
+  t.floats.resize(static_cast<size_t>(t.elements()));
+  for (int64_t d = 0; d < half; ++d) {
+    double f = std::pow(spec.theta, -2.0 * static_cast<double>(d) / static_cast<double>(spec.rotary_dim));
+    if (spec.kind == "llama3") {
+      const double low = *find_number(spec.scaling, "low_freq_factor");
+      const double high = *find_number(spec.scaling, "high_freq_factor");
+      const double turns = *find_number(spec.scaling, "original_max_position_embeddings") * f / (2 * std::numbers::pi);
+      const double smooth = std::clamp((turns - low) / (high - low), 0.0, 1.0);
+      f = (1 - smooth) * f / *find_number(spec.scaling, "factor") + smooth * f;
+    } else if (spec.kind != "default") {
+      throw std::runtime_error("no reference for rope kind " + spec.kind);
+    }
+    for (size_t r = 0; r < positions.size(); ++r) {
+      float* row = t.floats.data() + r * static_cast<size_t>(spec.rotary_dim);
+      row[d] = static_cast<float>(std::cos(positions[r] * f));
+      row[half + d] = static_cast<float>(std::sin(positions[r] * f));
+    }
+  }
+  return t;
+}
+
+ReferenceModel::ReferenceModel(const std::string& source, const std::string& scheme_name, Storage storage,
+                               int64_t pages) {
+  const std::unique_ptr<Checkpoint> checkpoint = must(Checkpoint::open(source));
+  const Json hf = checkpoint->gguf() ? must(checkpoint->gguf_config()) : must(read_json_file(source + "/config.json"));
+  config_ = must(frontend::parse_hf_config(hf, "auto", source));
+  const QuantScheme scheme = must(find_quant_scheme(scheme_name));
+  built_ = frontend::build_model(config_, scheme);
+  for (const Parameter& parameter : built_.parameters)
+    parameters_[parameter.name] = load_parameter(*checkpoint, parameter, scheme, storage);
+  states_ = graph::make_states(*built_.module, pages);
+  for (auto& [name, state] : states_) std::fill(state.values.begin(), state.values.end(), std::nanf(""));
+}
+
+HostTensor ReferenceModel::run(const std::string& function, std::map<std::string, HostTensor> arguments,
+                               const std::vector<SequenceStep>& steps) {
+  std::vector<int32_t> positions, row_sequence, row_slots, page_indptr = {0}, page_ids;
+  for (size_t s = 0; s < steps.size(); ++s) {
+    for (size_t i = 0; i < steps[s].tokens.size(); ++i) {
+      const int32_t position = steps[s].start + static_cast<int32_t>(i);
+      positions.push_back(position);
+      row_sequence.push_back(static_cast<int32_t>(s));
+      row_slots.push_back(steps[s].pages.at(static_cast<size_t>(position / 16)) * 16 + position % 16);
+    }
+    page_ids.insert(page_ids.end(), steps[s].pages.begin(), steps[s].pages.end());
+    page_indptr.push_back(static_cast<int32_t>(page_ids.size()));
+  }
+  if (!steps.empty()) {
+    arguments["rope_factors"] = reference_rope(frontend::rope_spec(config_), positions);
+    arguments["positions"] = ints(positions);
+    arguments["row_sequence"] = ints(row_sequence);
+    arguments["row_slots"] = ints(row_slots);
+    arguments["page_indptr"] = ints(page_indptr);
+    arguments["page_ids"] = ints(page_ids);
+  }
+  auto provide = [&](const std::string& name) -> const HostTensor& { return parameters_.at(name); };
+  std::vector<HostTensor> results = graph::interpret(*built_.module, function, arguments, provide, states_);
+  return results.empty() ? HostTensor{} : std::move(results[0]);
+}
+
+HostTensor ReferenceModel::step(const std::string& function, const std::vector<SequenceStep>& steps,
+                                std::vector<int32_t> logit_positions) {
+  std::vector<int32_t> ids;
+  for (const SequenceStep& s : steps) ids.insert(ids.end(), s.tokens.begin(), s.tokens.end());
+  std::map<std::string, HostTensor> arguments;
+  arguments["input_embeds"] = run("embed", {{"input_ids", ints(ids)}});
+  if (!logit_positions.empty()) arguments["logit_positions"] = ints(std::move(logit_positions));
+  return run(function, std::move(arguments), steps);
+}
+
+void ReferenceModel::copy_pages(std::vector<int32_t> sources, std::vector<int32_t> targets) {
+  run("copy_pages", {{"source_pages", ints(std::move(sources))}, {"target_pages", ints(std::move(targets))}});
+}
+
+double relative_rms(const float* a, const float* b, size_t count) {
+  double difference = 0, reference = 0;
+  for (size_t i = 0; i < count; ++i) {
+    difference += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
+    reference += static_cast<double>(b[i]) * b[i];
+  }
+  return std::sqrt(difference / reference);
+}
+
+}  // namespace mlc::testing

@@ -1,0 +1,61 @@
+// A model run by the graph interpreter on a checkpoint's own weights: the reference that compiled models are held to.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "formats/checkpoint.h"
+#include "frontend/functions.h"
+#include "graph/interpret.h"
+
+namespace mlc::testing {
+
+// How the weights are prepared.
+enum class Storage : uint8_t {
+  kExact,     // rounded to the scheme's model dtype, then quantized and dequantized where the scheme says so
+  kAsStored,  // as kExact; float32 values also rounded to bfloat16, as the files hold them
+};
+
+// One parameter from the checkpoint: sources read, transformed, rounded, quantized and dequantized by formats/quant.
+graph::HostTensor load_parameter(const Checkpoint& checkpoint, const frontend::Parameter& parameter,
+                                 const QuantScheme& scheme, Storage storage);
+
+// rope_factors of functions.h for these positions, by the formulas of mlc-facts 5.6 (none, default, llama3), in f64.
+graph::HostTensor reference_rope(const frontend::RopeSpec& spec, const std::vector<int32_t>& positions);
+
+// New tokens of one sequence and where they go.
+struct SequenceStep {
+  std::vector<int32_t> tokens;
+  int32_t start = 0;           // tokens already cached
+  std::vector<int32_t> pages;  // of the whole sequence, in order
+};
+
+class ReferenceModel {
+ public:
+  // `source`: a folder with config.json and weights, or a GGUF file. Throws std::runtime_error.
+  ReferenceModel(const std::string& source, const std::string& scheme, Storage storage, int64_t pages = 16);
+
+  const frontend::ModelConfig& config() const { return config_; }
+  const frontend::BuiltModel& built() const { return built_; }
+
+  // Runs `function` on hidden states or ids given by name, with the step's inputs where it lists them.
+  graph::HostTensor run(const std::string& function, std::map<std::string, graph::HostTensor> arguments,
+                        const std::vector<SequenceStep>& steps = {});
+  // embed, then `function`; `logit_positions` as functions.h, ignored by functions without it.
+  graph::HostTensor step(const std::string& function, const std::vector<SequenceStep>& steps,
+                         std::vector<int32_t> logit_positions = {});
+  void copy_pages(std::vector<int32_t> sources, std::vector<int32_t> targets);
+
+ private:
+  frontend::ModelConfig config_;
+  frontend::BuiltModel built_;
+  std::map<std::string, graph::HostTensor> parameters_;
+  std::map<std::string, graph::HostState> states_;
+};
+
+// RMS(a - b) / RMS(b) over `count` floats.
+double relative_rms(const float* a, const float* b, size_t count);
+
+}  // namespace mlc::testing
