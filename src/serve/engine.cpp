@@ -1,0 +1,58 @@
+// The engine's step.
+#include "serve/engine.h"
+
+#include "base/strings.h"
+#include "serve/actions/decode.h"
+#include "serve/actions/prefill.h"
+
+namespace mlc::serve {
+namespace {
+
+// In order; the first that finds work is the step.
+constexpr bool (*kActions[])(EngineState&) = {prefill, decode};
+
+}  // namespace
+
+Engine::Engine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer, size_t max_running)
+    : state_(model, std::move(tokenizer), max_running, /*max_kept=*/max_running) {}
+
+Status Engine::add_request(Request request) {
+  RETURN_IF_ERROR(request.config.validate());
+  int64_t length = static_cast<int64_t>(request.prompt.size()), context = state_.model.context_tokens();
+  if (length == 0) return Status::error("prompt: it is empty, expected at least one token");
+  if (length >= context)
+    return Status::error(str("Request prompt has ", length, " tokens in total, larger than the model input length limit ",
+                             context - 1, "; shorten it or raise context_window_size"));
+  for (int32_t token : request.prompt)
+    if (token < 0 || token >= state_.model.vocab_size())
+      return Status::error(str("prompt: token ", token, " is outside of the vocabulary of ", state_.model.vocab_size()));
+  state_.waiting.push_back(std::make_unique<RequestState>(std::move(request), state_.tokenizer));
+  return Status::ok();
+}
+
+void Engine::abort(RequestId id) {
+  for (auto& r : state_.running)
+    if (r->request.id == id) state_.end(*r, FinishReason::kAbort);
+  for (auto& r : state_.waiting)
+    if (r->request.id == id) state_.end(*r, FinishReason::kAbort);
+  std::erase_if(state_.waiting, [](const auto& r) { return r->finish != FinishReason::kNone; });
+  state_.retire();
+}
+
+bool Engine::step() {
+  for (auto action : kActions)
+    if (action(state_)) return true;
+  return false;
+}
+
+void Engine::reset() { state_.recent.clear(state_.model.cache()); }
+
+const RequestState* Engine::find(RequestId id) const {
+  for (auto& r : state_.running)
+    if (r->request.id == id) return r.get();
+  for (auto& r : state_.waiting)
+    if (r->request.id == id) return r.get();
+  return nullptr;
+}
+
+}  // namespace mlc::serve

@@ -1,0 +1,34 @@
+// The engine: requests in, streamed text out, one step at a time. A step is the first action that has work.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "serve/state.h"
+
+namespace mlc::serve {
+
+class Engine {
+ public:
+  // The model must outlive the engine. `max_running`: requests that decode together.
+  Engine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer, size_t max_running = 1);
+
+  // Queues a request. Errors: settings out of range; an empty prompt; a prompt that leaves no room in the context (says
+  // how long it is and how long it may be); token ids outside of the vocabulary.
+  Status add_request(Request request);
+  // Ends a request with kAbort; unknown ids are ignored.
+  void abort(RequestId id);
+  // Runs one action; false when nothing is left to do.
+  bool step();
+  // Forgets all kept sequences.
+  void reset();
+
+  const EngineMetrics& metrics() const { return state_.metrics; }
+  // Of a request that is still known; nullptr once it has finished and its last update was streamed.
+  const RequestState* find(RequestId id) const;
+
+ private:
+  EngineState state_;
+};
+
+}  // namespace mlc::serve

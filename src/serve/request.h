@@ -1,0 +1,71 @@
+// One request on its way through the engine: its prompt, what was generated, and the text that came out.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chat/stream.h"
+#include "runtime/kv/paged_cache.h"
+#include "serve/sample/sampler.h"
+
+namespace mlc::serve {
+
+using RequestId = int64_t;
+using Clock = std::chrono::steady_clock;
+
+enum class FinishReason : uint8_t { kNone, kStop, kLength, kError, kAbort };
+const char* finish_reason_text(FinishReason reason);  // "stop", "length", ...
+
+struct RequestMetrics {
+  int64_t prompt_tokens = 0;      // all of the prompt
+  int64_t prefilled_tokens = 0;   // of it, those that were not in the cache already
+  int64_t completion_tokens = 0;
+  double prefill_seconds = 0;     // in steps that ran its prompt
+  double decode_seconds = 0;      // in steps that ran one token of it
+  double time_to_first_token = 0; // seconds from add_request
+  int64_t decode_steps = 0;
+  double prefill_tokens_per_second() const;
+  double decode_tokens_per_second() const;
+};
+
+// What one engine step adds to a request's answer.
+struct StreamUpdate {
+  RequestId id = 0;
+  std::string text;        // whole characters, nothing of a stop string
+  int32_t token = -1;      // the token sampled in this step
+  FinishReason finish = FinishReason::kNone;
+  std::string error;       // with kError: one sentence
+  RequestMetrics metrics;  // with a finish: of the whole request
+};
+using StreamCallback = std::function<void(const StreamUpdate&)>;
+
+struct Request {
+  RequestId id = 0;
+  std::vector<int32_t> prompt;
+  GenerationConfig config;
+  StreamCallback on_update;
+};
+
+// A request inside the engine.
+struct RequestState {
+  RequestState(Request r, std::shared_ptr<const Tokenizer> tokenizer);
+
+  Request request;
+  runtime::SequenceId sequence = -1;  // -1: waiting
+  std::vector<int32_t> tokens;        // prompt, then what was generated
+  int64_t computed = 0;               // tokens whose K and V are in the cache
+  TokenCounts counts;                 // of generated tokens
+  Sampler sampler;
+  TextStream text;
+  FinishReason finish = FinishReason::kNone;
+  RequestMetrics metrics;
+  Clock::time_point arrived;
+
+  int64_t generated() const { return static_cast<int64_t>(tokens.size() - request.prompt.size()); }
+  bool prefilling() const { return computed + 1 < static_cast<int64_t>(tokens.size()); }
+};
+
+}  // namespace mlc::serve

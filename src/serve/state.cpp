@@ -1,0 +1,57 @@
+// From logits to streamed text, and the end of requests.
+#include "serve/state.h"
+
+#include <algorithm>
+
+namespace mlc::serve {
+
+void EngineState::accept_logits(RequestState& r, std::span<const float> logits) {
+  std::vector<float> scores(logits.begin(), logits.end());
+  const GenerationConfig& config = r.request.config;
+  int32_t token = r.sampler.sample(scores, config, r.counts);
+  if (r.generated() == 0) r.metrics.time_to_first_token = std::chrono::duration<double>(Clock::now() - r.arrived).count();
+  const auto& stops = config.stop_token_ids;
+  if (!config.ignore_eos && std::find(stops.begin(), stops.end(), token) != stops.end()) {
+    end(r, FinishReason::kStop);
+    return;
+  }
+  r.tokens.push_back(token);
+  r.counts[token]++;
+  r.metrics.completion_tokens++;
+  auto text = r.text.put(token);
+  if (!text.is_ok()) {
+    end(r, FinishReason::kError, text.status().message());
+    return;
+  }
+  r.request.on_update({r.request.id, *text, token, FinishReason::kNone, "", {}});
+  if (r.text.stopped()) {
+    end(r, FinishReason::kStop);
+  } else if ((config.max_tokens >= 0 && r.generated() >= config.max_tokens) ||
+             static_cast<int64_t>(r.tokens.size()) >= model.context_tokens()) {
+    end(r, FinishReason::kLength);
+  }
+}
+
+void EngineState::end(RequestState& r, FinishReason reason, const std::string& error) {
+  if (r.finish != FinishReason::kNone) return;
+  r.finish = reason;
+  StreamUpdate update{r.request.id, "", -1, reason, error, r.metrics};
+  if (!r.text.stopped()) {
+    auto rest = r.text.finish();
+    if (rest.is_ok()) update.text = *rest;
+  }
+  metrics.finished_requests++;
+  r.request.on_update(update);
+}
+
+void EngineState::retire() {
+  for (auto& r : running) {
+    if (r->finish == FinishReason::kNone) continue;
+    std::vector<int32_t> cached(r->tokens.begin(), r->tokens.begin() + r->computed);
+    recent.keep(model.cache(), r->sequence, std::move(cached));
+    r = nullptr;
+  }
+  std::erase(running, nullptr);
+}
+
+}  // namespace mlc::serve
