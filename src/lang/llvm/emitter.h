@@ -1,7 +1,6 @@
 // The emission of one kernel into an LLVM function: the state that types, expressions, statements and dots share.
 #pragma once
 
-#include <llvm/Analysis/InstSimplifyFolder.h>
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
@@ -14,7 +13,8 @@
 
 namespace mlc::lang {
 
-using Builder = llvm::IRBuilder<llvm::InstSimplifyFolder>;
+// Folds constants only: a folder that looks through operands would see loop variables before their back edge exists.
+using Builder = llvm::IRBuilder<>;
 
 // The LLVM type of values. f16, bf16 and f8 are held as their bits (i16, i8): LLVM would call a library for arithmetic on
 // them; bool lanes are i1.

@@ -73,24 +73,23 @@ Value* FunctionEmitter::emit_constant(const Expr& e) {
     case DType::kF64: return llvm::ConstantFP::get(type, x);
     default: break;
   }
-  internal_check(e.kind == ExprKind::kIntConst && is_int(e.type.dtype) | (e.type.dtype == DType::kBool),
+  internal_check(e.kind == ExprKind::kIntConst && (is_int(e.type.dtype) || e.type.dtype == DType::kBool),
                  "kernel IR: a constant does not fit its type");
   return llvm::ConstantInt::get(type, static_cast<uint64_t>(e.int_value), is_signed_int(e.type.dtype));
 }
 
+namespace {
+
+// The small floats are for memory: kernels cast them to f32 to compute.
+void check_arithmetic(const Type& type) {
+  internal_check(!is_small_float(type.dtype), str("kernel IR: arithmetic on ", type.text(), ", which has none"));
+}
+
+}  // namespace
+
 Value* FunctionEmitter::emit_unary(const Expr& e) {
   DType dtype = e.type.dtype;
-  if (is_small_float(dtype)) {
-    Type wide = e.type.with_dtype(DType::kF32);
-    Expr f32 = e;
-    f32.type = wide;
-    // The widened operand stands in for the original one during this node.
-    Expr operand{.kind = ExprKind::kCast, .type = wide, .operands = {e.operands[0]}};
-    f32.operands = {std::make_shared<Expr>(operand)};
-    Value* v = emit_unary(f32);
-    memo_.erase(f32.operands[0].get());
-    return convert(b_, v, wide, e.type, conversions_);
-  }
+  check_arithmetic(e.type);
   Value* a = value(e.operands[0]);
   switch (e.unary) {
     case UnaryOp::kNeg: return is_float(dtype) ? b_.CreateFNeg(a) : b_.CreateNeg(a);
@@ -114,13 +113,8 @@ Value* FunctionEmitter::emit_binary(const Expr& e) {
   return e.binary >= BinaryOp::kEq ? compare(e.binary, a, b, type) : arithmetic(e.binary, a, b, type);
 }
 
-// f16 and bf16: f32 has more than twice their digits plus two, so + - * / rounded twice are rounded once.
 Value* FunctionEmitter::arithmetic(BinaryOp op, Value* a, Value* b, const Type& type) {
-  if (is_small_float(type.dtype)) {
-    Type wide = type.with_dtype(DType::kF32);
-    Value* result = float_arithmetic(op, convert(b_, a, type, wide, conversions_), convert(b_, b, type, wide, conversions_));
-    return convert(b_, result, wide, type, conversions_);
-  }
+  check_arithmetic(type);
   return is_float(type.dtype) ? float_arithmetic(op, a, b) : int_arithmetic(op, a, b, type);
 }
 
@@ -205,10 +199,7 @@ Value* FunctionEmitter::compare(BinaryOp op, Value* a, Value* b, const Type& typ
                                              P::ICMP_SLE, P::ICMP_SGT, P::ICMP_SGE};
   static constexpr P::Predicate kUnsigned[] = {P::ICMP_EQ,  P::ICMP_NE,  P::ICMP_ULT,
                                                P::ICMP_ULE, P::ICMP_UGT, P::ICMP_UGE};
-  if (is_small_float(type.dtype)) {
-    Type wide = type.with_dtype(DType::kF32);
-    return b_.CreateFCmp(kFloat[which], convert(b_, a, type, wide, conversions_), convert(b_, b, type, wide, conversions_));
-  }
+  check_arithmetic(type);
   if (is_float(type.dtype)) return b_.CreateFCmp(kFloat[which], a, b);
   return b_.CreateICmp(is_signed_int(type.dtype) ? kSigned[which] : kUnsigned[which], a, b);
 }

@@ -98,7 +98,8 @@ void optimize(llvm::Module& module, llvm::TargetMachine& machine) {
   passes.addPass(llvm::InstSimplifyPass());
   passes.addPass(llvm::ADCEPass());
   passes.addPass(llvm::SimplifyCFGPass());
-  for (llvm::Function& function : module) passes.run(function, functions);
+  for (llvm::Function& function : module)
+    if (!function.isDeclaration()) passes.run(function, functions);
 }
 
 std::string generate(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeGenFileType type,

@@ -39,7 +39,7 @@ FunctionEmitter::FunctionEmitter(const kernel::Function& kernel, const Target& t
       conversions_(conversion_target(target)),
       context_(module.getContext()),
       function_(declare(module, symbol)),
-      b_(context_, llvm::InstSimplifyFolder(module.getDataLayout())) {}
+      b_(context_) {}
 
 void FunctionEmitter::run() {
   b_.SetInsertPoint(new_block("entry"));

@@ -1,0 +1,239 @@
+// Every construct of kernel IR, compiled for each CPU variant this machine runs, against the interpreter: equal bits.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "kernel/builder.h"
+#include "kernel/interpret.h"
+#include "support/native_kernels.h"
+
+namespace mlc::kernel {
+namespace {
+
+const Dim kRows = Dim::symbol("rows");
+
+// Inputs are bytes; outputs are compared byte for byte unless they are NaNs of the output's type.
+struct Case {
+  Function function;
+  std::vector<std::vector<uint8_t>> inputs;
+  std::vector<size_t> output_bytes;
+  std::vector<int64_t> dims;
+  int64_t tiles = 1;
+};
+
+bool equal_floats(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
+  for (size_t i = 0; i + 4 <= a.size(); i += 4) {
+    float x, y;
+    std::memcpy(&x, &a[i], 4), std::memcpy(&y, &b[i], 4);
+    if (std::isnan(x) && std::isnan(y)) continue;
+    if (std::memcmp(&x, &y, 4) != 0) {
+      ADD_FAILURE() << "element " << i / 4 << ": native " << x << ", interpreter " << y;
+      return false;
+    }
+  }
+  return true;
+}
+
+void check(const Case& c, bool floats) {
+  std::vector<std::vector<uint8_t>> expected;
+  for (size_t bytes : c.output_bytes) expected.emplace_back(bytes, 0xEE);
+  std::vector<std::vector<uint8_t>> inputs = c.inputs;
+  std::vector<HostBuffer> host;
+  for (auto& input : inputs) host.push_back({input.data(), static_cast<int64_t>(input.size())});
+  for (auto& output : expected) host.push_back({output.data(), static_cast<int64_t>(output.size())});
+  interpret(c.function, host, c.dims);
+  for (const Target& target : runnable_targets()) {
+    SCOPED_TRACE(target.name);
+    NativeKernels native({c.function}, target);
+    std::vector<std::vector<uint8_t>> actual;
+    for (size_t bytes : c.output_bytes) actual.emplace_back(bytes, 0xEE);
+    std::vector<void*> buffers;
+    for (auto& input : inputs) buffers.push_back(input.data());
+    for (auto& output : actual) buffers.push_back(output.data());
+    native.run(c.function.name, buffers, c.dims, c.tiles);
+    for (size_t i = 0; i < actual.size(); ++i) {
+      if (floats) EXPECT_TRUE(equal_floats(actual[i], expected[i]));
+      else EXPECT_EQ(actual[i], expected[i]);
+    }
+  }
+}
+
+template <typename T>
+std::vector<uint8_t> bytes_of(const std::vector<T>& values) {
+  std::vector<uint8_t> bytes(values.size() * sizeof(T));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+std::vector<uint8_t> random_bytes(size_t n, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<uint8_t> bytes(n);
+  for (uint8_t& b : bytes) b = static_cast<uint8_t>(random());
+  return bytes;
+}
+
+// Ordinary, tiny, halfway, huge and special floats, 64 of them.
+std::vector<float> floats() {
+  std::vector<float> v = {0.0f,   -0.0f,  0.5f,    -0.5f,    1.5f,   -1.5f,    2.5f,  0.49999997f, -0.3f, 8388607.5f,
+                          8388609.0f, -8388608.5f, 65504.0f, 65519.9f, 65520.0f, 1e-8f, 5.9604645e-8f, 2.9802322e-8f,
+                          6.1e-5f, 3.4e38f, INFINITY, -INFINITY, NAN, 1e-40f, 2049.0f, 2051.0f};
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal(0, 10);
+  while (v.size() < 64) v.push_back(normal(random));
+  return v;
+}
+
+// out[row, i] = f(x[row, i .. i+lanes)) over a row of 64 f32.
+Case float_case(const char* name, int lanes, const std::function<ExprRef(ExprRef)>& f, DType out = DType::kF32) {
+  KernelBuilder k(name);
+  BufferRef x = k.input("x", DType::kF32, kRows * 64), y = k.output("y", out, kRows * 64);
+  k.grid("row", kRows, [&](ExprRef row) {
+    k.loop("i", 0, 64 / lanes, LoopKind::kSerial, [&](ExprRef i) {
+      ExprRef at = row * int_const(64) + i * int_const(lanes);
+      k.store(y, at, f(k.load(x, at, lanes)));
+    });
+  });
+  std::vector<float> input = floats();
+  input.insert(input.end(), input.rbegin(), input.rend());
+  return {k.finish(), {bytes_of(input)}, {static_cast<size_t>(128 * size_of(out))}, {2}, 2};
+}
+
+TEST(RunKernels, RoundsLikeTheInterpreter) {
+  for (int lanes : {1, 4, 16}) {
+    check(float_case("floor", lanes, [](ExprRef x) { return unary(UnaryOp::kFloor, x); }), true);
+    check(float_case("even", lanes, [](ExprRef x) { return unary(UnaryOp::kRoundEven, x); }), true);
+    check(float_case("neg", lanes, [](ExprRef x) { return unary(UnaryOp::kNeg, x); }), true);
+    check(float_case("sqrt", lanes, [](ExprRef x) { return unary(UnaryOp::kSqrt, unary(UnaryOp::kAbs, x)); }), true);
+  }
+}
+
+TEST(RunKernels, MinAndMaxReturnTheOtherOperandForNaN) {
+  for (int lanes : {1, 8}) {
+    check(float_case("min", lanes, [](ExprRef x) { return binary(BinaryOp::kMin, x, float_const(1.0)); }), true);
+    check(float_case("max", lanes, [](ExprRef x) { return binary(BinaryOp::kMax, float_const(1.0), x); }), true);
+    check(float_case("both", lanes, [](ExprRef x) { return binary(BinaryOp::kMax, x, x * 0.0 + 3.0); }), true);
+  }
+}
+
+TEST(RunKernels, ConvertsHalfPrecision) {
+  for (int lanes : {1, 8, 16}) {
+    check(float_case("f16", lanes, [](ExprRef x) { return cast(cast(x, DType::kF16), DType::kF32); }), true);
+    check(float_case("bf16", lanes, [](ExprRef x) { return cast(cast(x, DType::kBF16), DType::kF32); }), true);
+  }
+}
+
+TEST(RunKernels, ReducesAsATreeOfHalves) {
+  check(float_case("sum", 16, [](ExprRef x) { return broadcast(reduce(BinaryOp::kAdd, x), 16); }), true);
+  check(float_case("greatest", 8, [](ExprRef x) { return broadcast(reduce(BinaryOp::kMax, x), 8); }), true);
+}
+
+// Integers: y = f(a, b) on i32 vectors of any bits.
+Case int_case(const char* name, const std::function<ExprRef(ExprRef, ExprRef)>& f, DType dtype = DType::kI32) {
+  KernelBuilder k(name);
+  int lanes = 16 / size_of(dtype);
+  BufferRef a = k.input("a", dtype, kRows * lanes), b = k.input("b", dtype, kRows * lanes);
+  BufferRef y = k.output("y", dtype, kRows * lanes);
+  k.grid("row", kRows, [&](ExprRef row) {
+    ExprRef at = row * int_const(lanes);
+    k.store(y, at, f(k.load(a, at, lanes), k.load(b, at, lanes)));
+  });
+  return {k.finish(), {random_bytes(16 * 7, 1), random_bytes(16 * 7, 2)}, {16 * 7}, {7}, 7};
+}
+
+TEST(RunKernels, IntegersWrapAndDivideDown) {
+  for (DType t : {DType::kI8, DType::kU8, DType::kI16, DType::kU16, DType::kI32, DType::kU32, DType::kI64, DType::kU64}) {
+    SCOPED_TRACE(std::string(short_name(t)));
+    auto constant = [&](int64_t v, ExprRef like) { return int_const(v, like->type); };
+    check(int_case("add", [](ExprRef a, ExprRef b) { return a + b; }, t), false);
+    check(int_case("mul", [](ExprRef a, ExprRef b) { return a * b - a; }, t), false);
+    check(int_case("div7", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kFloorDiv, a, constant(7, a)); }, t), false);
+    check(int_case("mod8", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kMod, a, constant(8, a)); }, t), false);
+    check(int_case("mod", [&](ExprRef a, ExprRef b) {
+      return binary(BinaryOp::kMod, a, binary(BinaryOp::kOr, binary(BinaryOp::kAnd, b, constant(63, b)), constant(1, b)));
+    }, t), false);
+    check(int_case("shr", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kShr, a, constant(3, a)); }, t), false);
+    check(int_case("select", [](ExprRef a, ExprRef b) { return select(less(a, b), a, b); }, t), false);
+    check(int_case("max", [](ExprRef a, ExprRef b) { return binary(BinaryOp::kMax, a, b); }, t), false);
+  }
+}
+
+TEST(RunKernels, MovesLanes) {
+  check(int_case("interleave", [](ExprRef a, ExprRef b) { return shuffle({a, b}, {0, 4, 1, 5}); }), false);
+  check(int_case("four", [](ExprRef a, ExprRef b) {
+    return shuffle({extract(a, 3), extract(b, 2), extract(a, 1), extract(b, 0)}, {2, 0, 3, 1});
+  }), false);
+  check(int_case("mixed", [](ExprRef a, ExprRef b) { return shuffle({a, extract(b, 1), b}, {4, 0, 8, 5}); }), false);
+  check(int_case("bits", [](ExprRef a, ExprRef b) {
+    ExprRef bytes = bitcast(a, {DType::kU8, 16});
+    return bitcast(binary(BinaryOp::kAnd, bytes, int_const(0x0F, {DType::kU8, 16})), {DType::kI32, 4}) + b;
+  }), false);
+  check(int_case("ramp", [](ExprRef a, ExprRef) { return a + ramp(int_const(5, {DType::kI32, 1}), -3, 4); }), false);
+}
+
+TEST(RunKernels, StoresToSharedAndRegisterBuffersInOrder) {
+  KernelBuilder k("prefix");  // y[row] = running sums of x[row], through a scratch row and a register array
+  BufferRef x = k.input("x", DType::kI32, kRows * 16), y = k.output("y", DType::kI32, kRows * 16);
+  k.grid("row", kRows, [&](ExprRef row) {
+    BufferRef padding = k.shared("padding", DType::kU8, 3);
+    BufferRef line = k.shared("line", DType::kI32, 16);
+    BufferRef sum = k.registers("sum", {DType::kI32, 1}, 2);
+    k.store(padding, int_const(0), int_const(1, {DType::kU8, 1}));
+    k.store(sum, int_const(0), int_const(0, {DType::kI32, 1}));
+    k.loop("u", 0, 16, LoopKind::kSerial, [&](ExprRef i) {
+      k.store(sum, int_const(0), k.load(sum, int_const(0)) + k.load(x, row * int_const(16) + i));
+      k.store(line, i, k.load(sum, int_const(0)));
+    });
+    k.loop("v", 0, 4, LoopKind::kUnrolled, [&](ExprRef i) {
+      k.branch(less(row, int_const(2)), [&] { k.store(y, row * int_const(16) + i * int_const(4), k.load(line, i * int_const(4), 4)); },
+               [&] { k.store(y, row * int_const(16) + i * int_const(4), k.load(line, int_const(0), 4)); });
+    });
+  });
+  check({k.finish(), {random_bytes(4 * 16 * 5, 3)}, {4 * 16 * 5}, {5}, 5}, false);
+}
+
+TEST(RunKernels, LoadsAnyTypeFromBytes) {
+  KernelBuilder k("views");  // an i32 at an odd byte, and two floats
+  BufferRef x = k.input("x", DType::kU8, kRows * 13), y = k.output("y", DType::kI32, kRows * 3);
+  k.grid("row", kRows, [&](ExprRef row) {
+    k.store(y, row * int_const(3), k.load_as({DType::kI32, 1}, x, row * int_const(13) + int_const(1)));
+    ExprRef pair = k.load_as({DType::kF32, 2}, x, row * int_const(13) + int_const(5));
+    k.store(y, row * int_const(3) + int_const(1), bitcast(pair, {DType::kI32, 2}));
+  });
+  check({k.finish(), {random_bytes(13 * 4, 4)}, {4 * 3 * 4}, {4}, 4}, false);
+}
+
+TEST(RunKernels, MaskedLanesTouchNothing) {
+  KernelBuilder k("masked");  // rows of 11, in vectors of 8
+  BufferRef x = k.input("x", DType::kF32, kRows * 11), y = k.output("y", DType::kF32, kRows * 11);
+  k.grid("row", kRows, [&](ExprRef row) {
+    k.loop("i", 0, 2, LoopKind::kSerial, [&](ExprRef i) {
+      ExprRef lane = ramp(i * int_const(8), 1, 8);
+      ExprRef mask = less(lane, broadcast(int_const(11), 8));
+      ExprRef at = row * int_const(11) + i * int_const(8);
+      k.store(y, at, k.load(x, at, 8, mask) * 2.0, mask);
+    });
+  });
+  std::vector<float> input(33);
+  for (size_t i = 0; i < input.size(); ++i) input[i] = static_cast<float>(i) - 16;
+  check({k.finish(), {bytes_of(input)}, {33 * 4}, {3}, 3}, true);
+}
+
+TEST(RunKernels, GathersByIndex) {
+  KernelBuilder k("gather");
+  BufferRef table = k.input("table", DType::kF32, 16), index = k.input("index", DType::kI32, kRows * 8);
+  BufferRef y = k.output("y", DType::kF32, kRows * 8);
+  k.grid("row", kRows, [&](ExprRef row) {
+    ExprRef at = row * int_const(8);
+    k.store(y, at, k.gather(table, k.load(index, at, 8)));
+  });
+  std::vector<float> values(16);
+  for (int i = 0; i < 16; ++i) values[i] = static_cast<float>(i * i);
+  std::vector<int32_t> indices(24);
+  for (int i = 0; i < 24; ++i) indices[i] = (i * 7) % 16;
+  check({k.finish(), {bytes_of(values), bytes_of(indices)}, {24 * 4}, {3}, 3}, true);
+}
+
+}  // namespace
+}  // namespace mlc::kernel

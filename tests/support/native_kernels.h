@@ -1,0 +1,103 @@
+// Kernels compiled for a CPU variant, linked and loaded into this process: how tests run what the emitter makes.
+//
+//   NativeKernels native({scale}, target);        // needs missing_cpu_feature(target.required) == ""
+//   native.run("scale", {x.data(), y.data()}, {rows}, tiles);
+#pragma once
+
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/env.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "base/target/target.h"
+#include "formats/library.h"
+#include "kernel/ir.h"
+#include "kernel/shared_layout.h"
+#include "lang/llvm/emit.h"
+#include "link/link.h"
+
+namespace mlc {
+
+// The variants of this machine's architecture that it can run.
+inline std::vector<Target> runnable_targets() {
+  std::vector<Target> all = host_architecture() == "x86_64" ? x86_64_targets() : aarch64_targets();
+  std::erase_if(all, [](const Target& t) { return !missing_cpu_feature(t.required).empty(); });
+  return all;
+}
+
+// A library file on disk, loaded with dlopen; the file is removed at once, the code stays until destruction.
+class LoadedLibrary {
+ public:
+  explicit LoadedLibrary(const std::string& bytes) {
+    std::string path = path_join(env::temp_dir(), "mlc_test_XXXXXX");
+    int file = mkstemp(path.data());
+    EXPECT_GE(file, 0) << path;
+    Status written = write_file(path, bytes);
+    EXPECT_TRUE(written.is_ok()) << written.message();
+    handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    EXPECT_NE(handle_, nullptr) << dlerror();
+    if (handle_) library_ = static_cast<const MlcModelLibrary*>(dlsym(handle_, kLibrarySymbol));
+    EXPECT_NE(library_, nullptr);
+    if (file >= 0) ::close(file);
+    ::unlink(path.c_str());
+  }
+  ~LoadedLibrary() {
+    if (handle_) dlclose(handle_);
+  }
+  LoadedLibrary(const LoadedLibrary&) = delete;
+  LoadedLibrary& operator=(const LoadedLibrary&) = delete;
+  const MlcModelLibrary& operator*() const { return *library_; }
+  const MlcModelLibrary* operator->() const { return library_; }
+
+ private:
+  void* handle_ = nullptr;
+  const MlcModelLibrary* library_ = nullptr;
+};
+
+class NativeKernels {
+ public:
+  NativeKernels(const std::vector<kernel::Function>& kernels, const Target& target) : kernels_(kernels) {
+    link::VariantCode variant;
+    variant.object = lang::emit_object(kernels, target, {}).object;
+    for (const kernel::Function& kernel : kernels) variant.kernel_symbols.push_back(kernel.name);
+    Result<std::string> library =
+        link::link_library({.triple = target.triple, .soname = "kernels.so", .manifest = "{}", .variants = {variant}});
+    EXPECT_TRUE(library.is_ok()) << library.status().message();
+    library_ = std::make_unique<LoadedLibrary>(*library);
+  }
+
+  CpuKernel kernel(const std::string& name) const {
+    return reinterpret_cast<CpuKernel>(const_cast<void*>((*library_)->variants[0].kernels[index(name)]));
+  }
+
+  // Runs tiles [0, tiles) in pieces of `piece` tiles, so that a kernel that relies on their order shows.
+  void run(const std::string& name, const std::vector<void*>& buffers, const std::vector<int64_t>& dims, int64_t tiles,
+           int64_t piece = 3) const {
+    int64_t bytes = kernel::shared_layout(kernels_[index(name)]).bytes + 64;
+    auto* scratch = static_cast<char*>(std::aligned_alloc(64, bytes));
+    std::fill(scratch, scratch + bytes, static_cast<char>(0xFF));  // NaN to floats
+    for (int64_t begin = (tiles - 1) / piece * piece; begin >= 0; begin -= piece)
+      kernel(name)(buffers.data(), dims.data(), begin, std::min(tiles, begin + piece), scratch);
+    std::free(scratch);
+  }
+
+ private:
+  size_t index(const std::string& name) const {
+    for (size_t i = 0; i < kernels_.size(); ++i)
+      if (kernels_[i].name == name) return i;
+    internal_error("no kernel " + name);
+  }
+  std::vector<kernel::Function> kernels_;
+  std::unique_ptr<LoadedLibrary> library_;
+};
+
+}  // namespace mlc
