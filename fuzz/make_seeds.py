@@ -1,0 +1,141 @@
+# Writes the first seeds of each target to fuzz/corpus/TARGET: small sound files. Usage: python fuzz/make_seeds.py
+# What fuzzing found on top (after libFuzzer's -merge=1) lies beside them.
+import json
+import pathlib
+import struct
+
+ROOT = pathlib.Path(__file__).parent / "corpus"
+
+
+def seed(target, name, data):
+    folder = ROOT / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+def safetensors(header, size):
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(range(256))[:size]
+
+
+seed("safetensors", "two", safetensors({"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+                                        "b": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [8, 20]}}, 20))
+seed("safetensors", "empty", safetensors({}, 0))
+seed("weight_index", "two", b'{"metadata":{"total_size":20},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors","c":"m-1.safetensors"}}')
+
+
+def text(value):
+    return struct.pack("<Q", len(value)) + value
+
+
+def gguf(pairs, tensors, version=3):
+    out = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(pairs))
+    for key, kind, value in pairs:
+        out += text(key) + struct.pack("<I", kind) + value
+    body = b""
+    for name, shape, kind, size in tensors:
+        body += bytes(-len(body) % 32)
+        out += text(name) + struct.pack("<I", len(shape)) + b"".join(struct.pack("<Q", d) for d in shape) + struct.pack("<IQ", kind, len(body))
+        body += bytes((7 * i) % 256 for i in range(size))
+    return out + bytes(-len(out) % 32) + body
+
+
+def u32(value):
+    return struct.pack("<I", value)
+
+
+def texts(values):
+    return u32(8) + struct.pack("<Q", len(values)) + b"".join(text(v) for v in values)
+
+
+def model(arch):
+    pairs = [(b"general.architecture", 8, text(arch)), (b"tokenizer.ggml.model", 8, text(b"gpt2")), (b"tokenizer.ggml.tokens", 9, texts([b"a", b"b", b"ab"])),
+             (b"tokenizer.ggml.merges", 9, texts([b"a b"])), (b"tokenizer.ggml.scores", 9, u32(6) + struct.pack("<Qfff", 3, 0, -1, -2)),
+             (b"tokenizer.ggml.token_type", 9, u32(5) + struct.pack("<Qiii", 3, 1, 1, 1)), (b"tokenizer.ggml.bos_token_id", 4, u32(0))]
+    for key, value in ((b"block_count", 1), (b"context_length", 64), (b"embedding_length", 8), (b"feed_forward_length", 16),
+                       (b"attention.head_count", 2), (b"attention.head_count_kv", 1)):
+        pairs.append((arch + b"." + key, 4, u32(value)))
+    pairs.append((arch + b".attention.layer_norm_rms_epsilon", 6, struct.pack("<f", 1e-5)))
+    pairs.append((arch + b".rope.freq_base", 6, struct.pack("<f", 10000)))
+    return pairs
+
+
+LLAMA = [(b"token_embd.weight", (8, 3), 0, 96), (b"blk.0.attn_q.weight", (8, 8), 1, 128), (b"blk.0.attn_k.weight", (8, 4), 30, 64),
+         (b"blk.0.attn_q.bias", (8,), 0, 32), (b"output.weight", (32, 2), 2, 36)]
+seed("gguf", "llama", gguf(model(b"llama"), LLAMA))
+seed("gguf", "llama_rope", gguf(model(b"llama") + [(b"general.alignment", 4, u32(32))], LLAMA[:1] + [(b"rope_freqs.weight", (2,), 0, 8)]))
+seed("gguf", "linear", gguf(model(b"qwen2") + [(b"qwen2.rope.scaling.type", 8, text(b"linear")), (b"qwen2.rope.scaling.factor", 6, struct.pack("<f", 2))],
+                            [(b"token_embd.weight", (8, 3), 0, 96)]))
+seed("gguf", "gptneox", gguf(model(b"gptneox"), [(b"token_embd.weight", (8, 3), 0, 96), (b"blk.0.attn_qkv.weight", (8, 12), 1, 192), (b"blk.0.attn_qkv.bias", (12,), 0, 48)], 2))
+SIZES = {0: (1, 4), 1: (1, 2), 30: (1, 2), 28: (1, 8), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
+         20: (32, 18), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210)}
+for kind, (elements, size) in SIZES.items():
+    seed("gguf", f"type_{kind}", gguf([(b"general.architecture", 8, text(b"llama"))], [(b"output.weight", (elements,), kind, size)]))
+scalars = [(b"k%d" % t, t, bytes(n)) for t, n in ((0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (5, 4), (6, 4), (7, 1), (10, 8), (11, 8), (12, 8))]
+seed("gguf", "values", gguf(scalars + [(b"list", 9, u32(3) + struct.pack("<Qhh", 2, -1, 1))], []))
+
+
+def unicode(value):
+    return b"X" + struct.pack("<I", len(value)) + value
+
+
+def tensor(name, kind, key, elements, offset, shape, stride):
+    ints = lambda values: b"(" + b"".join(b"M" + struct.pack("<H", v) for v in values) + b"t"
+    return (unicode(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + unicode(b"storage") + b"ctorch\n" + kind + b"\n" + unicode(key) + unicode(b"cpu")
+            + b"M" + struct.pack("<H", elements) + b"tQK" + bytes([offset]) + ints(shape) + ints(stride) + b"\x89ccollections\nOrderedDict\n)RtR")
+
+
+PICKLES = {
+    "plain": b"\x80\x02}(" + tensor(b"w", b"FloatStorage", b"0", 6, 0, (2, 3), (3, 1)) + b"u.",
+    "views": b"\x80\x02ccollections\nOrderedDict\n)Rq\x00(" + tensor(b"w", b"FloatStorage", b"0", 6, 0, (3, 2), (1, 3))
+             + tensor(b"v", b"BFloat16Storage", b"1", 4, 1, (2,), (1,)) + b"u}" + unicode(b"_metadata") + b"}sb.",
+    "parameter": b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94(ctorch._utils\n_rebuild_parameter\n("
+                 + tensor(b"w", b"HalfStorage", b"0", 1, 0, (), ())[6:] + b"\x88Nt" + b"R.",
+    "others": b"\x80\x02}(" + unicode(b"n") + b"J\xff\xff\xff\xff" + unicode(b"f") + b"G\x00\x00\x00\x00\x00\x00\x00\x00" + unicode(b"l") + b"\x8a\x02\x00\xff"
+              + b"\x8c\x01a\x94h\x00" + tensor(b"w", b"LongStorage", b"0", 1, 0, (1,), (1,)) + b"u.",
+    "global": b"\x80\x04}\x8c\x01w\x8c\x0ccollections\x8c\x0bOrderedDict\x93)R\x85\x86s.",
+}
+
+
+def zipped(entries):
+    out, directory = b"", b""
+    for name, data in entries:
+        at = len(out)
+        out += struct.pack("<IHHHIIIIHH", 0x04034B50, 0, 0, 0, 0, 0, len(data), len(data), len(name), 0) + name + data
+        directory += struct.pack("<IHHHHIIIIHHHHHII", 0x02014B50, 0, 0, 0, 0, 0, 0, len(data), len(data), len(name), 0, 0, 0, 0, 0, at) + name
+    return out + directory + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, len(entries), len(entries), len(directory), len(out), 0)
+
+
+def zipped64(entries):
+    out, directory = b"", b""
+    for name, data in entries:
+        at = len(out)
+        out += struct.pack("<IHHHIIIIHH", 0x04034B50, 0, 0, 0, 0, 0, len(data), len(data), len(name), 0) + name + data
+        extra = struct.pack("<HHQQQ", 1, 24, len(data), len(data), at)
+        directory += struct.pack("<IHHHHIIIIHHHHHII", 0x02014B50, 0, 0, 0, 0, 0, 0, 0xFFFFFFFF, 0xFFFFFFFF, len(name), len(extra), 0, 0, 0, 0, 0xFFFFFFFF) + name + extra
+    end = len(out) + len(directory)
+    record = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, len(entries), len(entries), len(directory), len(out))
+    return out + directory + record + struct.pack("<IIQI", 0x07064B50, 0, end, 1) + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+
+
+for name, pickle in PICKLES.items():
+    seed("torch_pickle", name, pickle)
+    entries = [(b"a/data.pkl", pickle), (b"a/byteorder", b"little"), (b"a/data/0", bytes(24)), (b"a/data/1", bytes(8))]
+    seed("torch_zip", name, zipped(entries))
+seed("torch_zip", "zip64", zipped64([(b"a/data.pkl", PICKLES["plain"]), (b"a/data/0", bytes(24))]))
+seed("torch_zip", "legacy", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19")
+MANIFEST = json.dumps({"model_type": "llama", "quantization": "q4f16_1", "context_window_size": 64, "params": [{"name": "w", "shape": [2, 3], "dtype": "float16"}]}).encode()
+seed("library", "manifest", MANIFEST)
+RECORD = {"name": "w", "shape": [2, 3], "dtype": "float32", "format": "f32-to-bf16", "nbytes": 12, "byteOffset": 0}
+SHARD = {"dataPath": "params_shard_0.bin", "format": "raw-shard", "nbytes": 12, "records": [RECORD], "md5sum": "0" * 32}
+seed("shards", "one", json.dumps({"metadata": {"ParamSize": 1, "ParamBytes": 24.0, "BitsPerParam": 32.0}, "records": [SHARD]}).encode())
+LLAMA_CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4,
+                "num_key_value_heads": 2, "num_hidden_layers": 2, "head_dim": None, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "vocab_size": 256,
+                "max_position_embeddings": 128, "tie_word_embeddings": True, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": 64}}
+NEOX_CONFIG = {"model_type": "gpt_neox", "hidden_act": "gelu", "hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4, "num_hidden_layers": 2,
+               "layer_norm_eps": 1e-05, "max_position_embeddings": 256, "rotary_pct": 0.25, "rotary_emb_base": 10000, "use_parallel_residual": True, "vocab_size": 512}
+seed("config", "llama", json.dumps(LLAMA_CONFIG).encode())
+seed("config", "gpt_neox", json.dumps(NEOX_CONFIG).encode())
+seed("config", "mlc", json.dumps({"model_type": "llama", "quantization": "q4f16_1", "model_config": LLAMA_CONFIG, "context_window_size": 128}).encode())
+seed("plan", "empty", b"MLCPLAN1" + bytes(24))
