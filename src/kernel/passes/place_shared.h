@@ -1,5 +1,4 @@
-// Gives a function's scratch_bytes: the kShared buffers of one grid iteration, each aligned to 64 bytes, one after the
-// other in order of appearance (the emitter places them by the same rule).
+// Sets scratch_bytes: the memory that the function's kShared buffers take by the rule of kernel/shared_layout.h.
 #pragma once
 
 #include "kernel/ir.h"

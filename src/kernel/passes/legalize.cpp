@@ -1,0 +1,62 @@
+// Expansions of nodes that a target lacks.
+#include "kernel/passes/legalize.h"
+
+#include "kernel/builder.h"
+#include "kernel/passes/rewrite.h"
+
+namespace mlc::kernel {
+namespace {
+
+// Every `step`-th lane of `a` from `first` on, as i32 or i16.
+ExprRef every(const ExprRef& a, int first, int step, DType as) {
+  std::vector<int> pattern;
+  for (int i = first; i < a->type.lanes; i += step) pattern.push_back(i);
+  return cast(shuffle({a}, pattern), as);
+}
+
+// Sum of `width` neighbouring products, computed in `as`.
+ExprRef sum_of_products(const ExprRef& a, const ExprRef& b, int width, DType as, ExprRef sum) {
+  for (int i = 0; i < width; ++i) {
+    ExprRef product = every(a, i, width, as) * every(b, i, width, as);
+    sum = sum ? sum + product : product;
+  }
+  return sum;
+}
+
+// Four products of bytes as two pairs of i16 products. Exact: 2 x 255 x 128 < 2^31 in each i32 lane.
+ExprRef dot4_by_pairs(const Expr& e, const NameValue& name) {
+  ExprRef a = name("wide_a", cast(e.operands[0], DType::kI16)), b = name("wide_b", cast(e.operands[1], DType::kI16));
+  ExprRef pairs = name("pairs", dot2_i16(a, b));
+  std::vector<int> even, odd;
+  for (int i = 0; i < pairs->type.lanes; i += 2) {
+    even.push_back(i);
+    odd.push_back(i + 1);
+  }
+  return e.operands[2] + (shuffle({pairs}, even) + shuffle({pairs}, odd));
+}
+
+}  // namespace
+
+Function legalize(Function function, const Target& target) {
+  return rewrite(std::move(function), [&](const ExprRef& e, const NameValue& name) -> ExprRef {
+    switch (e->kind) {
+      case ExprKind::kFma:
+        return target.fma ? e : e->operands[0] * e->operands[1] + e->operands[2];
+      case ExprKind::kDot4: {
+        bool unsigned_a = e->operands[0]->type.dtype == DType::kU8;
+        if (unsigned_a ? target.dot4_u8s8 : target.dot4_s8s8) return e;
+        if (target.dot2_i16) return dot4_by_pairs(*e, name);
+        return sum_of_products(name("a", e->operands[0]), name("b", e->operands[1]), 4, DType::kI32, e->operands[2]);
+      }
+      case ExprKind::kDot2U8S8:
+        if (target.dot2_u8s8) return e;
+        return sum_of_products(name("a", e->operands[0]), name("b", e->operands[1]), 2, DType::kI16, nullptr);
+      case ExprKind::kDot2I16:
+        if (target.dot2_i16) return e;
+        return sum_of_products(name("a", e->operands[0]), name("b", e->operands[1]), 2, DType::kI32, nullptr);
+      default: return e;
+    }
+  });
+}
+
+}  // namespace mlc::kernel

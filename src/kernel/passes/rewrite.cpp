@@ -1,0 +1,78 @@
+// Rebuilds statements with rewritten expressions.
+#include "kernel/passes/rewrite.h"
+
+#include <map>
+
+#include "base/strings.h"
+#include "kernel/builder.h"
+
+namespace mlc::kernel {
+namespace {
+
+class Rewriter {
+ public:
+  explicit Rewriter(const RewriteExpr& fn) : fn_(fn) {}
+
+  std::vector<StmtRef> block(const std::vector<StmtRef>& list) {
+    std::vector<StmtRef> out;
+    for (const StmtRef& s : list) statement(*s, out);
+    return out;
+  }
+
+ private:
+  void statement(const Stmt& s, std::vector<StmtRef>& out) {
+    auto copy = std::make_shared<Stmt>(s);
+    std::map<const Expr*, ExprRef> done;  // a shared operand is rewritten, and named, once a statement
+    NameValue name = [&](const std::string& hint, ExprRef value) {
+      auto let = std::make_shared<Stmt>();
+      let->kind = StmtKind::kLet;
+      let->name = str(hint, "_r", next_++);
+      ExprRef v = variable(let->name, value->type);
+      let->value = std::move(value);
+      out.push_back(std::move(let));
+      return v;
+    };
+    for (ExprRef* e : {&copy->value, &copy->index, &copy->mask, &copy->begin, &copy->extent})
+      if (*e) *e = expr(*e, name, done);
+    copy->body = block(s.body);
+    copy->otherwise = block(s.otherwise);
+    out.push_back(std::move(copy));
+  }
+
+  ExprRef expr(const ExprRef& e, const NameValue& name, std::map<const Expr*, ExprRef>& done) {
+    if (auto it = done.find(e.get()); it != done.end()) return it->second;
+    bool changed = false;
+    std::vector<ExprRef> operands;
+    for (const ExprRef& o : e->operands) {
+      operands.push_back(expr(o, name, done));
+      changed = changed || operands.back() != o;
+    }
+    ExprRef same = e;
+    if (changed) {
+      auto copy = std::make_shared<Expr>(*e);
+      copy->operands = std::move(operands);
+      same = std::move(copy);
+    }
+    return done[e.get()] = fn_(same, name);
+  }
+
+  const RewriteExpr& fn_;
+  int next_ = 0;
+};
+
+}  // namespace
+
+Function rewrite(Function function, const RewriteExpr& rewrite_expr) {
+  function.body = Rewriter(rewrite_expr).block(function.body);
+  return function;
+}
+
+void for_each_statement(const std::vector<StmtRef>& body, const std::function<void(const Stmt&)>& visit) {
+  for (const StmtRef& s : body) {
+    visit(*s);
+    for_each_statement(s->body, visit);
+    for_each_statement(s->otherwise, visit);
+  }
+}
+
+}  // namespace mlc::kernel

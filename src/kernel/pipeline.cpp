@@ -1,0 +1,34 @@
+// The kernel pipeline: one pass per line.
+#include "kernel/pipeline.h"
+
+#include "base/check.h"
+#include "base/strings.h"
+#include "kernel/passes/expand_math.h"
+#include "kernel/passes/legalize.h"
+#include "kernel/passes/place_shared.h"
+#include "kernel/print.h"
+#include "kernel/verify.h"
+
+namespace mlc::kernel {
+namespace {
+
+// Checks and dumps the result of one pass.
+Function after(const char* pass, Function function, const PassOptions& options) {
+  std::string problem = verify(function);
+  internal_check(problem.empty(), str("kernel ", function.name, " after ", pass, ": ", problem));
+  if (options.dump) options.dump(str(function.name, "-after-", pass, ".txt"), print(function));
+  return function;
+}
+
+}  // namespace
+
+Function run_passes(Function function, const PassOptions& options) {
+  const Target& target = *options.target;
+  function = after("lower", std::move(function), options);
+  function = after("expand_math", expand_math(std::move(function)), options);
+  function = after("legalize", legalize(std::move(function), target), options);  // after expand_math: it may use fma
+  function = after("place_shared", place_shared(std::move(function)), options);
+  return function;
+}
+
+}  // namespace mlc::kernel

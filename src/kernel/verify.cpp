@@ -1,0 +1,284 @@
+// The verifier of kernel IR.
+#include "kernel/verify.h"
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <set>
+#include <unordered_set>
+
+#include "base/strings.h"
+#include "kernel/print.h"
+
+namespace mlc::kernel {
+namespace {
+
+struct Problem {
+  std::string text;
+};
+
+template <typename... Parts>
+void require(bool holds, const Parts&... parts) {
+  if (!holds) throw Problem{str(parts...)};
+}
+
+const Type kIndex{DType::kI64, 1};
+
+bool is_small_float(DType t) { return is_float(t) && t != DType::kF32 && t != DType::kF64; }
+
+class Verifier {
+ public:
+  explicit Verifier(const Function& f) : function_(f) {}
+
+  void run() {
+    std::set<std::string> names;
+    for (const BufferRef& b : function_.buffers) {
+      require(names.insert(b->name).second, "buffer ", b->name, " is declared twice");
+      require(b->scope == Scope::kGlobal && b->element.lanes == 1, "buffer ", b->name, " is no global of scalars");
+      for (const std::string& s : b->size.symbols()) check_dim(s);
+      buffers_.insert(b.get());
+    }
+    for (const std::string& s : function_.tiles.symbols()) check_dim(s);
+    int grids = 0;
+    for (const StmtRef& s : function_.body) grids += s->kind == StmtKind::kFor && s->loop == LoopKind::kGrid;
+    require(grids == 1, "there are ", grids, " grid loops at the top, expected one");
+    block(function_.body, 0);
+  }
+
+ private:
+  void check_dim(const std::string& name) {
+    require(std::find(function_.dims.begin(), function_.dims.end(), name) != function_.dims.end(), "dimension ", name,
+            " is not in dims(...)");
+  }
+
+  void block(const std::vector<StmtRef>& list, int depth) {
+    std::vector<std::string> defined;
+    std::vector<const Buffer*> allocated;
+    for (const StmtRef& s : list) {
+      try {
+        statement(*s, depth);
+      } catch (Problem& p) {
+        if (p.text.find("; in ") == std::string::npos) p.text += describe(*s);
+        throw;
+      }
+      if (s->kind == StmtKind::kLet) {
+        define(s->name, s->value->type);
+        defined.push_back(s->name);
+      }
+      if (s->kind == StmtKind::kAlloc) {
+        buffers_.insert(s->buffer.get());
+        allocated.push_back(s->buffer.get());
+      }
+    }
+    for (const std::string& name : defined) scope_.erase(name);
+    for (const Buffer* b : allocated) buffers_.erase(b);
+  }
+
+  static std::string describe(const Stmt& s) {
+    if (s.kind == StmtKind::kLet) return str("; in let %", s.name, " = ", print(*s.value));
+    if (s.buffer && s.index) return str("; in an access of %", s.buffer->name, "[", print(*s.index), "]");
+    return s.name.empty() ? "" : str("; in the loop %", s.name);
+  }
+
+  void define(const std::string& name, Type type) {
+    require(ever_.insert(name).second, "name %", name, " is defined twice");
+    scope_[name] = type;
+  }
+
+  void statement(const Stmt& s, int depth) {
+    switch (s.kind) {
+      case StmtKind::kLet: expr(s.value); break;
+      case StmtKind::kStore: store(s); break;
+      case StmtKind::kScatter: scatter(s); break;
+      case StmtKind::kFor: loop(s, depth); break;
+      case StmtKind::kIf:
+        require(expr(s.value) == Type{DType::kBool, 1}, "a condition is no single bool");
+        block(s.body, depth + 1);
+        block(s.otherwise, depth + 1);
+        break;
+      case StmtKind::kBlock: block(s.body, depth + 1); break;
+      case StmtKind::kAlloc:
+        require(s.buffer->size.is_const() && s.buffer->scope != Scope::kGlobal, "an allocation needs a constant size");
+        check_lanes(s.buffer->element);
+        break;
+      case StmtKind::kPrefetch:
+        buffer(*s.buffer);
+        require(expr(s.index) == kIndex, "a prefetch needs an i64 index");
+        break;
+      case StmtKind::kBarrier: break;
+    }
+  }
+
+  void loop(const Stmt& s, int depth) {
+    require((s.loop == LoopKind::kGrid) == (depth == 0 && s.loop == LoopKind::kGrid), "a grid loop is not outermost");
+    require(expr(s.begin) == kIndex && expr(s.extent) == kIndex, "loop %", s.name, " has bounds that are no i64");
+    if (s.loop == LoopKind::kUnrolled) {
+      require(s.begin->kind == ExprKind::kIntConst && s.extent->kind == ExprKind::kIntConst, "unrolled loop %", s.name,
+              " has no constant bounds");
+      constants_.insert(s.name);
+    }
+    define(s.name, kIndex);
+    block(s.body, depth + 1);
+    scope_.erase(s.name);
+  }
+
+  void buffer(const Buffer& b) { require(buffers_.count(&b) == 1, "buffer %", b.name, " is not in scope"); }
+
+  // An index that is constant once unrolled loops are.
+  bool constant(const Expr& e) {
+    if (e.kind == ExprKind::kVar) return constants_.count(e.name) == 1;
+    if (e.kind != ExprKind::kIntConst && e.kind != ExprKind::kBinary) return false;
+    return std::all_of(e.operands.begin(), e.operands.end(), [&](const ExprRef& o) { return constant(*o); });
+  }
+
+  void access(const Buffer& b, const Type& value, const ExprRef& index, const ExprRef& mask) {
+    buffer(b);
+    require(expr(index) == kIndex, "an index of %", b.name, " is no i64");
+    if (b.scope == Scope::kRegister) {
+      require(value == b.element, "an access of ", value.text(), " to registers of ", b.element.text());
+      require(constant(*index), "an index of the registers %", b.name, " is not constant");
+      require(!mask, "a masked access to registers");
+      return;
+    }
+    bool bytes = b.element.dtype == DType::kU8 && value.dtype != DType::kBool;
+    require(bytes || value.dtype == b.element.dtype, "an access of ", value.text(), " to elements of ", b.element.text());
+    check_mask(mask, value.lanes);
+  }
+
+  void check_mask(const ExprRef& mask, int lanes) {
+    if (mask) require(lanes > 1 && expr(mask) == Type{DType::kBool, lanes}, "a mask is no bool of ", lanes, " lanes");
+  }
+
+  void store(const Stmt& s) {
+    require(s.buffer->writable || s.buffer->scope != Scope::kGlobal, "a store to the input %", s.buffer->name);
+    access(*s.buffer, expr(s.value), s.index, s.mask);
+  }
+
+  void scatter(const Stmt& s) {
+    require(s.buffer->writable, "a scatter to the input %", s.buffer->name);
+    buffer(*s.buffer);
+    Type value = expr(s.value), index = expr(s.index);
+    require(value.dtype == s.buffer->element.dtype && index.lanes == value.lanes, "a scatter of ", value.text());
+    check_mask(s.mask, value.lanes);
+  }
+
+  void check_lanes(const Type& t) {
+    require(t.lanes >= 1 && t.lanes <= 256 && std::has_single_bit(static_cast<unsigned>(t.lanes)), t.lanes,
+            " lanes are no power of two up to 256");
+  }
+
+  const Type& expr(const ExprRef& e) {
+    require(e != nullptr, "an expression is missing");
+    check_lanes(e->type);
+    std::vector<Type> t;
+    bool memory = e->kind == ExprKind::kLoad || e->kind == ExprKind::kGather;
+    for (const ExprRef& o : e->operands)
+      if (!memory) t.push_back(expr(o));
+    check(*e, t);
+    return e->type;
+  }
+
+  void arity(const Expr& e, size_t count) {
+    require(e.operands.size() == count, print(e), " has ", e.operands.size(), " operands, expected ", count);
+  }
+
+  void check(const Expr& e, const std::vector<Type>& t) {
+    auto typed = [&](bool holds) { require(holds, "operand types do not fit ", print(e), ": ", e.type.text()); };
+    switch (e.kind) {
+      case ExprKind::kIntConst: return typed(!is_float(e.type.dtype));
+      case ExprKind::kFloatConst: return typed(is_float(e.type.dtype));
+      case ExprKind::kVar: {
+        auto it = scope_.find(e.name);
+        require(it != scope_.end(), "%", e.name, " is used where it is not defined");
+        return typed(it->second == e.type);
+      }
+      case ExprKind::kDim: check_dim(e.name); return typed(e.type == kIndex);
+      case ExprKind::kLoad: return access(*e.buffer, e.type, e.operands.at(0), e.operands.size() > 1 ? e.operands[1] : nullptr);
+      case ExprKind::kGather: return gather(e);
+      case ExprKind::kUnary: arity(e, 1); return typed(t[0] == e.type && !is_small_float(e.type.dtype));
+      case ExprKind::kBinary: return binary(e, t);
+      case ExprKind::kSelect:
+        arity(e, 3);
+        return typed(t[0] == Type{DType::kBool, e.type.lanes} && t[1] == e.type && t[2] == e.type);
+      case ExprKind::kCast: {
+        arity(e, 1);
+        bool double_rounding = t[0].dtype == DType::kF64 && is_small_float(e.type.dtype);
+        return typed(t[0].lanes == e.type.lanes && !double_rounding);
+      }
+      case ExprKind::kBitcast:
+        arity(e, 1);
+        return typed(t[0].lanes * size_of(t[0].dtype) == e.type.lanes * size_of(e.type.dtype));
+      case ExprKind::kBroadcast: arity(e, 1); return typed(t[0] == e.type.with_lanes(1));
+      case ExprKind::kRamp: arity(e, 1); return typed(t[0] == e.type.with_lanes(1) && is_int(e.type.dtype));
+      case ExprKind::kShuffle: return check_shuffle(e, t);
+      case ExprKind::kFma:
+        arity(e, 3);
+        return typed(t[0] == e.type && t[1] == e.type && t[2] == e.type && is_float(e.type.dtype) && !is_small_float(e.type.dtype));
+      case ExprKind::kDot4:
+      case ExprKind::kDot2U8S8:
+      case ExprKind::kDot2I16: return dot(e, t);
+      case ExprKind::kReduce: {
+        arity(e, 1);
+        bool known = e.binary == BinaryOp::kAdd || e.binary == BinaryOp::kMin || e.binary == BinaryOp::kMax;
+        return typed(known && e.type == t[0].with_lanes(1) && !is_small_float(e.type.dtype));
+      }
+      case ExprKind::kCall: arity(e, 1); return typed(t[0] == e.type && e.type.dtype == DType::kF32);
+    }
+  }
+
+  void gather(const Expr& e) {
+    buffer(*e.buffer);
+    require(e.buffer->scope != Scope::kRegister, "a gather from registers");
+    Type index = expr(e.operands.at(0));
+    bool integer = index.dtype == DType::kI64 || index.dtype == DType::kI32;
+    require(integer && index.lanes == e.type.lanes && e.type.dtype == e.buffer->element.dtype, "a gather of ",
+            e.type.text(), " with indices of ", index.text());
+    check_mask(e.operands.size() > 1 ? e.operands[1] : nullptr, e.type.lanes);
+  }
+
+  void binary(const Expr& e, const std::vector<Type>& t) {
+    arity(e, 2);
+    Type wanted = e.binary >= BinaryOp::kEq ? t[0].with_dtype(DType::kBool) : t[0];
+    require(t[0] == t[1] && e.type == wanted && !is_small_float(t[0].dtype), "operand types do not fit ", print(e), ": ",
+            e.type.text());
+  }
+
+  void check_shuffle(const Expr& e, const std::vector<Type>& t) {
+    int lanes = 0;
+    for (const Type& operand : t) {
+      require(operand.dtype == e.type.dtype, "a shuffle mixes element types in ", print(e));
+      lanes += operand.lanes;
+    }
+    require(static_cast<int>(e.pattern.size()) == e.type.lanes, "a shuffle's pattern has the wrong length");
+    for (int lane : e.pattern) require(lane >= 0 && lane < lanes, "a shuffle takes lane ", lane, " of ", lanes);
+  }
+
+  void dot(const Expr& e, const std::vector<Type>& t) {
+    bool four = e.kind == ExprKind::kDot4;
+    arity(e, four ? 3 : 2);
+    int width = four ? 4 : 2;
+    DType b = e.kind == ExprKind::kDot2I16 ? DType::kI16 : DType::kI8;
+    bool a_fits = t[0].dtype == b ? e.kind != ExprKind::kDot2U8S8 : (t[0].dtype == DType::kU8 && b == DType::kI8);
+    DType result = e.kind == ExprKind::kDot2U8S8 ? DType::kI16 : DType::kI32;
+    bool lanes = t[0].lanes == e.type.lanes * width && t[1].lanes == t[0].lanes && (!four || t[2] == e.type);
+    require(a_fits && t[1].dtype == b && e.type.dtype == result && lanes, "operand types do not fit ", print(e));
+  }
+
+  const Function& function_;
+  std::unordered_set<const Buffer*> buffers_;
+  std::map<std::string, Type> scope_;
+  std::set<std::string> ever_, constants_;
+};
+
+}  // namespace
+
+std::string verify(const Function& function) {
+  try {
+    Verifier(function).run();
+  } catch (const Problem& problem) {
+    return problem.text;
+  }
+  return "";
+}
+
+}  // namespace mlc::kernel
