@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "base/strings.h"
+#include "graph/passes/pack_intervals.h"
 #include "graph/passes/uses.h"
 
 namespace mlc::graph {
@@ -30,7 +31,6 @@ struct Buffer {
   size_t group;
   int64_t size;        // coefficient, rounded up
   size_t first, last;  // nodes
-  int64_t offset = -1;
   std::vector<const Value*> values;
 };
 
@@ -83,7 +83,7 @@ class Planner {
     auto group = std::find(groups_.begin(), groups_.end(), m.factor);
     if (group == groups_.end()) group = groups_.insert(group, m.factor);
     int64_t size = (m.coefficient + kAlignment - 1) / kAlignment * kAlignment;
-    buffers_.push_back({static_cast<size_t>(group - groups_.begin()), size, position, last, -1, {out}});
+    buffers_.push_back({static_cast<size_t>(group - groups_.begin()), size, position, last, {out}});
   }
 
   // For an elementwise node, the buffer of an operand of the result's size that nobody reads later.
@@ -103,39 +103,20 @@ class Planner {
   }
 
   MemoryPlan pack() {
-    std::vector<Buffer*> order;
-    for (Buffer& b : buffers_) order.push_back(&b);
-    std::stable_sort(order.begin(), order.end(),
-                     [](const Buffer* a, const Buffer* b) { return a->size > b->size; });
-    std::vector<int64_t> group_sizes(groups_.size());
-    std::vector<const Buffer*> placed;
-    for (Buffer* b : order) {
-      b->offset = lowest_gap(*b, placed);
-      group_sizes[b->group] = std::max(group_sizes[b->group], b->offset + b->size);
-      placed.push_back(b);
-    }
-    std::vector<Dim> starts;
     for (size_t g = 0; g < groups_.size(); ++g) {
-      starts.push_back(plan_.total);
-      plan_.total = plan_.total + groups_[g] * group_sizes[g];
+      std::vector<Interval> intervals;
+      for (const Buffer& b : buffers_)
+        if (b.group == g) intervals.push_back({b.size, b.first, b.last});
+      int64_t size = pack_intervals(intervals);
+      size_t next = 0;
+      for (const Buffer& b : buffers_) {
+        if (b.group != g) continue;
+        for (const Value* v : b.values) plan_.offsets[v] = plan_.total + groups_[g] * intervals[next].offset;
+        ++next;
+      }
+      plan_.total = plan_.total + groups_[g] * size;
     }
-    for (const Buffer& b : buffers_)
-      for (const Value* v : b.values) plan_.offsets[v] = starts[b.group] + groups_[b.group] * b.offset;
     return std::move(plan_);
-  }
-
-  // The lowest offset where `b` meets no placed buffer of its group that lives at the same time.
-  static int64_t lowest_gap(const Buffer& b, const std::vector<const Buffer*>& placed) {
-    std::vector<const Buffer*> neighbours;
-    for (const Buffer* p : placed)
-      if (p->group == b.group && p->first <= b.last && b.first <= p->last) neighbours.push_back(p);
-    std::sort(neighbours.begin(), neighbours.end(), [](auto* x, auto* y) { return x->offset < y->offset; });
-    int64_t offset = 0;
-    for (const Buffer* p : neighbours) {
-      if (offset + b.size <= p->offset) break;
-      offset = std::max(offset, p->offset + p->size);
-    }
-    return offset;
   }
 
   const Function& function_;

@@ -1,0 +1,272 @@
+// Tests of the ops' shape rules and reference meanings on values worked out by hand.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "graph/ops/math.h"
+#include "graph/ops/registry.h"
+
+namespace mlc::graph {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+HostTensor floats(std::vector<int64_t> shape, std::vector<float> values) {
+  return {DType::kF32, shape, values, {}};
+}
+HostTensor ints(std::vector<int32_t> values) {
+  return {DType::kI32, {static_cast<int64_t>(values.size())}, {}, values};
+}
+
+// Builds one node over arguments of given types, and runs it.
+class OpTest : public ::testing::Test {
+ protected:
+  OpTest() {
+    module.states.push_back({"kv", 2, 2, 4, 16, DType::kF16});
+    states["kv"] = {module.states[0], 6, std::vector<float>(2 * 6 * 2 * 2 * 16 * 4, kNaN)};
+  }
+
+  void make(const std::string& op, const std::vector<TensorType>& types, Attributes attributes = {}) {
+    node = Node{op, {}, find_op(op)->has_state ? "kv" : "", std::move(attributes), {}, {}};
+    for (const TensorType& t : types) node.inputs.push_back(value(t));
+  }
+  Value* value(const TensorType& type) {
+    values.push_back(std::make_unique<Value>(Value{Value::Kind::kArgument, "v", type, nullptr}));
+    return values.back().get();
+  }
+
+  std::vector<HostTensor> run(const std::vector<HostTensor>& in,
+                              const std::vector<HostTensor>& epilogue = {}) {
+    node.outputs.clear();
+    for (const TensorType& t : infer_types(node, module)) node.outputs.push_back(value(t));
+    std::vector<const HostTensor*> inputs, operands;
+    for (const HostTensor& t : in) inputs.push_back(&t);
+    size_t next = 0;
+    for (const EpilogueStep& s : node.epilogue) operands.push_back(s.operand ? &epilogue[next++] : nullptr);
+    InterpretContext context{states};
+    return find_op(node.op)->interpret(node, inputs, operands, context);
+  }
+
+  std::string refusal() {
+    try {
+      infer_types(node, module);
+    } catch (const std::invalid_argument& e) {
+      return e.what();
+    }
+    return "";
+  }
+
+  static TensorType f32(Dim rows, Dim columns) { return TensorType::plain(DType::kF32, {rows, columns}); }
+  static TensorType f32(Dim n) { return TensorType::plain(DType::kF32, {n}); }
+  static TensorType i32(Dim n) { return TensorType::plain(DType::kI32, {n}); }
+
+  const Dim rows = Dim::symbol("rows");
+  Module module;
+  Node node;
+  std::vector<std::unique_ptr<Value>> values;
+  std::map<std::string, HostState> states;
+};
+
+using Floats = std::vector<float>;
+
+TEST_F(OpTest, ElementwiseOps) {
+  HostTensor a = floats({2, 2}, {1, -2, 3, kInfinity}), b = floats({2, 2}, {10, 20, kNaN, 1});
+  make("add", {f32(rows, 2), f32(rows, 2)});
+  HostTensor sum = run({a, b})[0];
+  EXPECT_EQ(Floats(sum.floats.begin(), sum.floats.begin() + 2), (Floats{11, 18}));
+  EXPECT_TRUE(std::isnan(sum.floats[2]));
+  EXPECT_EQ(sum.floats[3], kInfinity);
+  make("mul", {f32(rows, 2), f32(rows, 2)});
+  EXPECT_EQ(run({a, a})[0].floats, (Floats{1, 4, 9, kInfinity}));
+  make("bias", {f32(rows, 2), f32(2)});
+  EXPECT_EQ(run({a, floats({2}, {1, 2})})[0].floats, (Floats{2, 0, 4, kInfinity}));
+  make("slice", {f32(rows, 2)}, {{"begin", int64_t{1}}, {"end", int64_t{2}}});
+  EXPECT_EQ(run({a})[0].floats, (Floats{-2, kInfinity}));
+  make("cast", {f32(rows, 2)}, {{"dtype", std::string("f16")}});
+  EXPECT_EQ(run({floats({1, 2}, {2049, 1e9f})})[0].floats, (Floats{2048, kInfinity}));
+}
+
+TEST_F(OpTest, ActivationsKeepNaNAndExtremes) {
+  struct Case {
+    const char* function;
+    Floats expected;  // of -2, 0, 2
+  };
+  for (const Case& c :
+       {Case{"silu", {-0.23840584f, 0, 1.7615942f}}, Case{"gelu", {-0.04550027f, 0, 1.9544997f}},
+        Case{"gelu_tanh", {-0.04540229f, 0, 1.9545977f}}, Case{"relu", {0, 0, 2}}}) {
+    make("activation", {f32(rows, 3)}, {{"function", std::string(c.function)}});
+    Floats got = run({floats({1, 3}, {-2, 0, 2})})[0].floats;
+    for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(got[i], c.expected[i], 1e-6) << c.function;
+    got = run({floats({1, 3}, {kNaN, -3e38f, 3e38f})})[0].floats;
+    EXPECT_TRUE(std::isnan(got[0])) << c.function;
+    EXPECT_EQ(got[1], 0) << c.function;
+    EXPECT_EQ(got[2], 3e38f) << c.function;
+  }
+  make("gated", {f32(rows, 4)}, {{"function", std::string("relu")}});
+  EXPECT_EQ(run({floats({2, 4}, {1, -1, 5, 6, 2, 3, 7, 8})})[0].floats, (Floats{5, 0, 14, 24}));
+}
+
+TEST_F(OpTest, MatmulAppliesEachStepInOrder) {
+  make("matmul", {f32(rows, 3), f32(4, 3)});
+  Value *bias = value(f32(4)), *wide = value(f32(rows, 4)), *narrow = value(f32(rows, 2));
+  using Kind = EpilogueStep::Kind;
+  node.epilogue = {{Kind::kBias, bias, ""},
+                   {Kind::kMul, wide, ""},
+                   {Kind::kGated, nullptr, "relu"},
+                   {Kind::kAdd, narrow, ""},
+                   {Kind::kActivation, nullptr, "relu"}};
+  HostTensor x = floats({1, 3}, {1, 2, 3}), w = floats({4, 3}, {1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1});
+  // x w' = 1 2 3 6; + bias = 2 2 2 2; * = 4 -4 6 8; gated = 24 0; + = 25 -7; relu = 25 0.
+  HostTensor got =
+      run({x, w}, {floats({4}, {1, 0, -1, -4}), floats({1, 4}, {2, -2, 3, 4}), floats({1, 2}, {1, -7})})[0];
+  EXPECT_EQ(got.floats, (Floats{25, 0}));
+  EXPECT_EQ(got.shape, (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(
+      run({floats({0, 3}, {}), w}, {floats({4}, {1, 0, -1, -4}), floats({0, 4}, {}), floats({0, 2}, {})})[0]
+          .elements(),
+      0);
+  node.epilogue[3].operand = wide;
+  EXPECT_EQ(refusal(), "epilogue step 3 (operand f32[rows, 4]) is no f32[rows, 2]");
+}
+
+TEST_F(OpTest, QuantizeRoundsHalfToEvenPerGroup) {
+  make("quantize_q8", {f32(rows, 35)});
+  Floats x(2 * 35, 0.0f);
+  x[0] = 127;  // scale 1
+  x[1] = 2.5f;
+  x[2] = -3.5f;
+  x[31] = -127;
+  x[33] = 0.25f;  // the short group's largest: scale 0.25 / 127
+  x[35] = kNaN;   // row 1
+  x[36] = 5;
+  HostTensor q = run({floats({2, 35}, x)})[0];
+  EXPECT_EQ(q.ints.size(), 70u);
+  EXPECT_EQ(q.floats.size(), 4u);
+  EXPECT_EQ(q.floats[0], 1.0f);
+  EXPECT_EQ(q.ints[0], 127);
+  EXPECT_EQ(q.ints[1], 2);
+  EXPECT_EQ(q.ints[2], -4);
+  EXPECT_EQ(q.ints[31], -127);
+  EXPECT_EQ(q.floats[1], 0.25f / 127.0f);
+  EXPECT_EQ(q.ints[33], 127);
+  EXPECT_TRUE(std::isnan(q.floats[2]));
+  EXPECT_EQ(q.ints[36], 0);
+  EXPECT_EQ(q.floats[3], 0);  // a group of zeros
+  std::vector<double> back = dequantize_q8(q);
+  EXPECT_EQ(back[1], 2);
+  EXPECT_TRUE(std::isnan(back[36]));
+  EXPECT_EQ(back[69], 0);
+}
+
+TEST_F(OpTest, MatmulReadsCodesAsCodeTimesScale) {
+  make("matmul", {TensorType::q8({rows, 35}), f32(1, 35)});
+  Floats x(35, 1.0f), w(35, 1.0f);
+  x[0] = 3;
+  x[34] = 0.1f;
+  HostTensor codes = quantize_q8(floats({1, 35}, x));
+  double expected = 0;
+  for (double v : dequantize_q8(codes)) expected += v;
+  EXPECT_FLOAT_EQ(run({codes, floats({1, 35}, w)})[0].floats[0], static_cast<float>(expected));
+  EXPECT_NEAR(expected, 36.1, 0.3);
+}
+
+TEST_F(OpTest, NormsFollowTheirFormulas) {
+  make("rms_norm", {f32(rows, 2), f32(2)}, {{"eps", 1.0}});
+  // mean square (9 + 1) / 2 = 5, + 1 = 6
+  Floats got = run({floats({1, 2}, {3, -1}), floats({2}, {2, 1})})[0].floats;
+  EXPECT_FLOAT_EQ(got[0], static_cast<float>(6 / std::sqrt(6.0)));
+  EXPECT_FLOAT_EQ(got[1], static_cast<float>(-1 / std::sqrt(6.0)));
+  make("layer_norm", {f32(rows, 2), f32(2), f32(2)}, {{"eps", 5.0}});
+  // mean 1, variance 4, + 5 = 9: deviations +-2 / 3
+  got = run({floats({1, 2}, {3, -1}), floats({2}, {3, 1}), floats({2}, {10, 20})})[0].floats;
+  EXPECT_FLOAT_EQ(got[0], 12);
+  EXPECT_FLOAT_EQ(got[1], static_cast<float>(20 - 2 / 3.0));
+  make("layer_norm", {f32(rows, 2), f32(2)}, {{"eps", 5.0}, {"output", std::string("q8g32")}});
+  HostTensor codes = run({floats({1, 2}, {3, -1}), floats({2}, {3, 1})})[0];
+  EXPECT_EQ(codes.ints, (std::vector<int32_t>{127, -42}));  // 2 and -2/3: -42.33
+}
+
+TEST_F(OpTest, RopeTurnsPairsOfTheRotatedPart) {
+  // A quarter turn of the first pair, none of the second; head_dim 6 of which 4 rotate; two heads.
+  HostTensor factors = floats({1, 4}, {0, 1, 1, 0}),
+             x = floats({1, 12}, {1, 2, 3, 4, 5, 6, -1, -2, -3, -4, -5, -6});
+  Attributes attributes = {{"head_dim", int64_t{6}}, {"rotary_dim", int64_t{4}}};
+  make("rope", {f32(rows, 12), f32(rows, 4)}, attributes);
+  EXPECT_EQ(run({x, factors})[0].floats, (Floats{-3, 2, 1, 4, 5, 6, 3, -2, -1, -4, -5, -6}));
+  attributes["interleaved"] = true;
+  make("rope", {f32(rows, 12), f32(rows, 4)}, attributes);
+  EXPECT_EQ(run({x, factors})[0].floats, (Floats{-2, 1, 3, 4, 5, 6, 2, -1, -3, -4, -5, -6}));
+}
+
+TEST_F(OpTest, TakeChecksItsIndices) {
+  make("take", {f32(3, 2), i32(rows)});
+  HostTensor table = floats({3, 2}, {1, 2, 3, 4, 5, 6});
+  EXPECT_EQ(run({table, ints({2, 0, 2})})[0].floats, (Floats{5, 6, 1, 2, 5, 6}));
+  EXPECT_EQ(run({table, ints({})})[0].elements(), 0);
+  EXPECT_THROW(run({table, ints({3})}), std::invalid_argument);
+  EXPECT_THROW(run({table, ints({-1})}), std::invalid_argument);
+}
+
+TEST_F(OpTest, AppendRoundsToTheCacheAndCopyPagesCopiesEveryLayer) {
+  Floats k(8), v(8);
+  for (int i = 0; i < 8; ++i) {
+    k[i] = 2049.0f + 2 * static_cast<float>(i);  // odd above 2048: ties in f16
+    v[i] = static_cast<float>(-i);
+  }
+  make("kv_append", {f32(rows, 8), f32(rows, 8), i32(rows)}, {{"layer", int64_t{1}}});
+  run({floats({1, 8}, k), floats({1, 8}, v), ints({3 * 16 + 5})});
+  const HostState& kv = states["kv"];
+  int64_t page = (1 * 6 + 3) * kv.cache.page_elements();
+  EXPECT_EQ(kv.values[page + 0 * 64 + 5 * 4], 2048);      // K, head 0, offset 5
+  EXPECT_EQ(kv.values[page + 1 * 64 + 5 * 4 + 1], 2060);  // K, head 1: 2059 is a tie, to even
+  EXPECT_EQ(kv.values[page + 128 + 64 + 5 * 4 + 3], -7);  // V, head 1
+  EXPECT_TRUE(std::isnan(kv.values[page + 6 * 4]));       // nothing beside it
+  make("copy_pages", {i32(rows), i32(rows)});
+  run({ints({3}), ints({0})});
+  EXPECT_EQ(kv.values[1 * 6 * kv.cache.page_elements() + 1 * 64 + 5 * 4 + 1], 2060);
+  EXPECT_TRUE(std::isnan(kv.values[5 * 4]));  // layer 0 of page 3 was never written
+  EXPECT_THROW(run({ints({3}), ints({6})}), std::invalid_argument);
+}
+
+TEST_F(OpTest, RefusalsSayWhatIsWrong) {
+  make("add", {f32(rows, 2), f32(rows, 3)});
+  EXPECT_EQ(refusal(), "operand 1 (f32[rows, 3]) is not like operand 0 (f32[rows, 2])");
+  make("add", {f32(rows, 2)});
+  EXPECT_EQ(refusal(), "1 operands, expected 2");
+  make("matmul", {f32(rows, 2), f32(4, 3)});
+  EXPECT_EQ(refusal(), "operand 1 (f32[4, 3]) has 3 columns, expected 2");
+  make("activation", {f32(rows, 2)}, {{"function", std::string("sliu")}});
+  EXPECT_EQ(refusal(),
+            "unknown activation 'sliu', expected one of gelu, gelu_tanh, relu, silu; did you mean 'silu'?");
+  make("rms_norm", {f32(rows, 2), f32(2)});
+  EXPECT_EQ(refusal(), "attribute 'eps' is missing");
+  make("rms_norm", {f32(rows, 2), f32(2)}, {{"eps", int64_t{1}}});
+  EXPECT_EQ(refusal(), "attribute 'eps' is no real number");
+  make("slice", {f32(rows, 2)}, {{"begin", int64_t{1}}, {"end", int64_t{3}}});
+  EXPECT_EQ(refusal(), "attribute 'end' is 3, expected 2 to 2");
+  make("kv_append", {f32(rows, 8), f32(rows, 8), i32(rows)}, {{"layer", int64_t{2}}});
+  EXPECT_EQ(refusal(), "attribute 'layer' is 2, expected 0 to 1");
+  make("add", {f32(rows, 2), f32(rows, 2)});
+  node.state = "kv";
+  EXPECT_EQ(refusal(), "takes no state, but names $kv");
+  node.op = "matmull";
+  EXPECT_EQ(refusal(), "unknown op 'matmull'; did you mean 'matmul'?");
+}
+
+TEST(OpTable, EveryOpIsComplete) {
+  EXPECT_FALSE(op_names().empty());
+  EXPECT_EQ(find_op("nonsense"), nullptr);
+  for (const std::string& name : op_names()) {
+    const OpInfo* op = find_op(name);
+    EXPECT_EQ(op->name, name);
+    EXPECT_TRUE(op->infer && op->interpret) << name;
+    EXPECT_GE(op->max_inputs, op->min_inputs) << name;
+    EXPECT_TRUE(op->has_state || !op->writes_state) << name;
+  }
+}
+
+}  // namespace
+}  // namespace mlc::graph

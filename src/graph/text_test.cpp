@@ -1,0 +1,163 @@
+// Tests of the text form: round trips over every op, type and attribute kind, and the errors of the parser.
+#include <gtest/gtest.h>
+
+#include "base/user_error.h"
+#include "graph/ops/registry.h"
+#include "graph/parse.h"
+#include "graph/print.h"
+#include "graph/verify.h"
+
+namespace mlc::graph {
+namespace {
+
+// Valid and with every op.
+constexpr const char* kEverything = R"(module @toy {
+  param @model.embed-tokens/weight : q4g32.f16@tile8[50, 64]
+  param @w3 : q3g40.bf16.kn@packed[64, 64]
+  param @two : q4g32.f32@packed[128, 64]
+  param @half : f16@tile16[64, 64]
+  param @n : f32[64]
+  param @b : bf16[64]
+  state $kv : kv_cache {layers = 2, kv_heads = 1, head_dim = 32, page_size = 16, dtype = bf16}
+  state $other : kv_cache {layers = 1, kv_heads = 2, head_dim = 8, page_size = 4, dtype = f32}
+  func @step(%ids: i32[rows], %f: f32[rows, 32], %slots: i32[rows], %s: i32[rows], %p: i32[rows], %indptr: i32[(batch + 1)], %pages: i32[pages]) rows 2..16 {
+    %0: f32[rows, 64] = take(@model.embed-tokens/weight, %ids)
+    %1: q8g32[rows, 64] = rms_norm(%0, @n) {eps = 1e-05, output = "q8g32"}
+    %2: f32[rows, 128] = matmul(%1, @two)
+    %3: f32[rows, 64] = rope_append($kv, %2, %f, %slots) {head_dim = 32, heads = 2, interleaved = true, kv_heads = 1, layer = 1, rotary_dim = 32}
+    %4: f32[rows, 64] = attention($kv, %3, %s, %p, %indptr, %pages) {heads = 2, layer = 1, scale = 0.17677669529663687}
+    %5: q8g32[rows, 64] = quantize_q8(%4)
+    %6: f32[rows, 64] = matmul(%5, @w3) epilogue(bias(@b), silu, mul(%0), add(%4))
+    %7: f32[rows, 64] = matmul(%6, @two) epilogue(gated(gelu_tanh))
+    %8: f32[rows, 64] = layer_norm(%7, @n, @b) {eps = 1.0}
+    %9: f32[rows, 64] = add(%8, %7)
+    %10: f32[rows, 64] = mul(%9, %7)
+    %11: f32[rows, 64] = bias(%10, @b)
+    %12: f32[rows, 64] = activation(%11) {function = "relu"}
+    %13: f32[rows, 32] = gated(%12) {function = "gelu"}
+    %14: f32[rows, 32] = rope(%13, %f) {head_dim = 32, interleaved = false, rotary_dim = 32}
+    kv_append($kv, %14, %13, %slots) {layer = 0}
+    copy_pages($other, %pages, %pages)
+    %15: f32[rows, 8] = slice(%14) {begin = 4, end = 12}
+    %16: f16[rows, 8] = cast(%15) {dtype = "f16"}
+    return %16, %9
+  }
+  func @step(%ids: i32[rows], %f: f32[rows, 32], %slots: i32[rows], %s: i32[rows], %p: i32[rows], %indptr: i32[(batch + 1)], %pages: i32[pages]) {
+    %0: f32[rows, 8] = slice(%f) {begin = 0, end = 8}
+    %1: f16[rows, 8] = cast(%0) {dtype = "f16"}
+    %2: f32[rows, 64] = take(@half, %ids)
+    return %1, %2
+  }
+  func @nothing() {
+    return
+  }
+}
+)";
+
+TEST(Text, RoundTripsEveryOp) {
+  Module module = parse_module(kEverything);
+  EXPECT_EQ(verify(module), "");
+  EXPECT_EQ(print(module), kEverything);
+  EXPECT_EQ(print(parse_module(print(module))), kEverything);
+  std::map<std::string, int> seen;
+  for (const auto& f : module.functions)
+    for (const auto& n : f->nodes) ++seen[n->op];
+  for (const std::string& op : op_names()) EXPECT_GT(seen[op], 0) << op << " is missing from this test";
+}
+
+TEST(Text, CloneIsEqualAndSeparate) {
+  Module module = parse_module(kEverything);
+  std::unique_ptr<Function> copy = clone(*module.functions[0]);
+  EXPECT_EQ(print(*copy), print(*module.functions[0]));
+  for (size_t i = 0; i < copy->nodes.size(); ++i)
+    for (const Value* out : copy->nodes[i]->outputs) EXPECT_EQ(out->producer, copy->nodes[i].get());
+  module.functions[0] = std::move(copy);
+  EXPECT_EQ(verify(module), "");  // no value of the first function is left in use
+  EXPECT_EQ(print(module), kEverything);
+}
+
+TEST(Text, AttributesKeepTheirKindAndBits) {
+  const Attribute values[] = {true,
+                              false,
+                              int64_t{0},
+                              INT64_MIN,
+                              INT64_MAX,
+                              0.0,
+                              -0.0,
+                              1.0,
+                              1e-5,
+                              5e-324,
+                              1.7976931348623157e308,
+                              1.0 / 3,
+                              1e22,
+                              std::numeric_limits<double>::infinity(),
+                              -std::numeric_limits<double>::infinity(),
+                              std::string(),
+                              std::string("a \"b\" \\ c\nd")};
+  for (const Attribute& value : values) {
+    std::string text =
+        "module @m { func @f(%x: f32[1, 1]) { %0: f32[1, 1] = add(%x, %x) {key = " + print(value) +
+        "} return %0 } }";
+    Attribute back = parse_module(text).functions[0]->nodes[0]->attributes.at("key");
+    EXPECT_EQ(back.index(), value.index()) << text;
+    EXPECT_EQ(print(back), print(value)) << text;
+    if (value.index() != 2) {
+      EXPECT_EQ(back, value) << text;
+    }
+  }
+  EXPECT_EQ(print(Attribute(3.0)), "3.0");
+  EXPECT_EQ(print(Attribute(1e-5)), "1e-05");
+}
+
+std::string error_of(const std::string& text) {
+  try {
+    parse_module(text, "a.txt");
+  } catch (const UserError& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST(Text, ErrorsNameTheLine) {
+  EXPECT_EQ(error_of(""), "a.txt:1: expected 'module', found the end of the text");
+  EXPECT_EQ(error_of("module @m {\n  parm @w : f32[1]\n}"),
+            "a.txt:2: expected param, state, func or '}', found 'parm @w : f32[1]'");
+  EXPECT_EQ(error_of("module @m {\n  param @w : f33[1]\n}"), "a.txt:2: unknown tensor type 'f33'");
+  EXPECT_EQ(error_of("module @m {\n  param @w : f32[1 + 2]\n}"), "a.txt:2: '1 + 2' is no dimension");
+  EXPECT_EQ(error_of("module @m {\n param @w : f32[1]\n param @w : f32[1]\n}"),
+            "a.txt:3: parameter @w is defined twice");
+  EXPECT_EQ(error_of("module @m {\n\n\n func @f(%first: f32[1]) { return %frist }}"),
+            "a.txt:4: value %frist is not defined; did you mean 'first'?");
+  EXPECT_EQ(error_of("module @m { func @f(%x: f32[1], %x: f32[1]) { return }}"),
+            "a.txt:1: value %x is defined twice");
+  EXPECT_EQ(error_of("module @m {} x"), "a.txt:1: text after the end of the module");
+  EXPECT_EQ(error_of("module @m { state $s : kv_cache {layer = 1}}"),
+            "a.txt:1: unknown field 'layer' of a kv_cache; did you mean 'layers'?");
+  EXPECT_EQ(
+      error_of("module @m { func @f(%x: f32[1, 1]) { add(%x, %x) {a = 1x} return }}"),
+      "a.txt:1: '1x' is no attribute value; expected true, false, an integer, a real number or \"text\"");
+  EXPECT_EQ(error_of("module @m { func @f(%x: f32[1, 1]) { add(%x, %x) {a = \"x\n\"} return }}"),
+            "a.txt:1: a text value does not end");
+  EXPECT_EQ(error_of("module @m { func @f(%x: f32[1, 1]) { add(%x, %x) epilogue(sub(%x)) return }}"),
+            "a.txt:1: unknown epilogue step 'sub'; did you mean 'mul'?");
+}
+
+TEST(Text, EveryPrefixIsRefusedWithoutHarm) {
+  std::string text = kEverything;
+  text.resize(text.rfind('}'));
+  for (size_t n = 0; n < text.size(); n += 7) EXPECT_NE(error_of(text.substr(0, n)), "") << n;
+  EXPECT_NE(error_of("module @m { param @w : f32[" + std::string(100000, '(') + "1]}"), "");
+  EXPECT_NE(error_of("module @m { param @w : f32[1,1,1,1,1,1,1,1,1]}"), "");
+}
+
+TEST(Text, CommentsAndMissingBoundsAreRead) {
+  Module m = parse_module(
+      "# a comment\nmodule @m { # more\n func @f(%x: f32[rows, 1]) rows ..4 { return %x }\n"
+      " func @f(%x: f32[rows, 1]) rows 5.. { return %x } }");
+  EXPECT_EQ(m.functions[0]->max_rows, 4);
+  EXPECT_EQ(m.functions[1]->min_rows, 5);
+  EXPECT_EQ(m.functions[1]->max_rows, 0);
+}
+
+}  // namespace
+}  // namespace mlc::graph
