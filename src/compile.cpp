@@ -13,6 +13,7 @@
 #include "formats/library.h"
 #include "frontend/model.h"
 #include "graph/passes/pipeline.h"
+#include "graph/print.h"
 #include "kernel/pipeline.h"
 #include "lang/llvm/emit.h"
 #include "link/link.h"

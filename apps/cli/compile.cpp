@@ -1,0 +1,102 @@
+// mlc_llm compile: mlc-chat-config.json -> model library.
+#include "compile.h"
+
+#include <cstdio>
+#include <filesystem>
+
+#include "apps/cli/commands.h"
+#include "apps/cli/knobs.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "formats/quant/scheme.h"
+
+namespace mlc::cli {
+namespace {
+
+struct Flags {
+  std::string model, quantization, model_type = "auto", device = "auto", host = "auto", opt = "O2";
+  std::string system_lib_prefix = "auto", output, overrides, debug_dump, stop_after;
+  std::vector<std::string> skip_passes;
+  bool enable_subgroups = false;
+};
+
+// Devices that MLC LLM compiles for and this build does not yet (mlc-facts 1.7, 1.9).
+constexpr const char* kNotBuilt[] = {"android", "cuda", "iphone", "macabi", "mali", "metal", "opencl", "rocm", "vulkan", "webgpu", "windows"};
+
+Status check_device(const std::string& device) {
+  std::string kind = split(device, ':')[0];
+  if (kind == "auto" || kind == "cpu" || kind == "llvm") return Status::ok();
+  for (const char* known : kNotBuilt)
+    if (kind == known) return Status::error(str("--device: ", device, " is not built yet; use --device cpu"));
+  std::vector<std::string> names(std::begin(kNotBuilt), std::end(kNotBuilt));
+  for (const char* name : {"auto", "cpu", "llvm"}) names.push_back(name);
+  return Status::error(str("--device: unknown device '", device, "', expected auto, cpu or llvm", did_you_mean(kind, names)));
+}
+
+Status check_output(const std::string& output) {
+  std::filesystem::path path(output);
+  if (is_directory(output)) return Status::error(str("--output: ", output, " is a directory, expected a file such as model.so"));
+  std::string parent = path.has_parent_path() ? path.parent_path().string() : ".";
+  if (!is_directory(parent)) return Status::error(str("--output: the directory ", parent, " does not exist; create it first"));
+  std::string suffix = path.extension().string();
+  for (const char* known : {".tar", ".lib", ".dylib", ".dll", ".wasm"})
+    if (suffix == known) return Status::error(str("--output: ", suffix, " libraries are not built yet; use a name ending in .so"));
+  if (suffix != ".so") std::fprintf(stderr, "warning: --output: '%s' does not end in .so; a shared library is written\n", output.c_str());
+  return Status::ok();
+}
+
+Status compile(const Flags& flags) {
+  RETURN_IF_ERROR(check_device(flags.device));
+  RETURN_IF_ERROR(check_output(flags.output));
+  std::string path;
+  ASSIGN_OR_RETURN(Json config, read_mlc_config(flags.model, path));
+  if (!config.is_object()) return Status::error(path + ": expected a JSON object");
+  if (!flags.quantization.empty()) {
+    RETURN_IF_ERROR(find_quant_scheme(flags.quantization).status());
+    config["quantization"] = flags.quantization;
+  }
+  if (flags.model_type != "auto") config["model_type"] = flags.model_type;
+  ASSIGN_OR_RETURN(Knobs knobs, parse_knobs(flags.overrides, "--overrides", config_knobs()));
+  RETURN_IF_ERROR(apply_config_knobs(knobs, config));
+  CompileOptions options;
+  ASSIGN_OR_RETURN(options.opt_level, parse_opt(flags.opt));
+  ASSIGN_OR_RETURN(options.targets, targets_for_host(flags.host));
+  options.soname = std::filesystem::path(flags.output).filename().string();
+  options.dump_directory = flags.debug_dump;
+  options.stop_after = flags.stop_after;
+  options.skip_passes = flags.skip_passes;
+  ASSIGN_OR_RETURN(CompiledModel compiled, compile_model(config, path, options));
+  if (compiled.library.empty()) return Status::ok();
+  RETURN_IF_ERROR(write_file(flags.output, compiled.library));
+  double seconds = 0;
+  for (const auto& phase : compiled.phases) seconds += phase.seconds;
+  std::vector<std::string> names;
+  for (const Target& t : options.targets) names.push_back(t.name);
+  std::printf("%s: %s, %lld kernels for %s, %.2f s\n", flags.output.c_str(),
+              human_bytes(static_cast<double>(compiled.library.size())).c_str(), static_cast<long long>(compiled.kernels),
+              join(names, ", ").c_str(), seconds);
+  return Status::ok();
+}
+
+}  // namespace
+
+void add_compile(CLI::App& app, Run& run) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* sub = app.add_subcommand("compile", "Compile a model library; needs no weights");
+  sub->add_option("MODEL", flags->model, "mlc-chat-config.json or the folder that holds it")->required();
+  sub->add_option("--quantization", flags->quantization, "instead of the config's");
+  sub->add_option("--model-type", flags->model_type, "instead of the config's");
+  sub->add_option("--device", flags->device, "auto, cpu or llvm");
+  sub->add_option("--host", flags->host, "auto (this machine), a triple (all its CPU levels), or one level's name");
+  sub->add_flag("--enable-subgroups", flags->enable_subgroups, "WebGPU only");
+  sub->add_option("--opt", flags->opt, "O0 (floats everywhere) .. O3, or knobs");
+  sub->add_option("--system-lib-prefix", flags->system_lib_prefix, "for static libraries");
+  sub->add_option("--output,-o", flags->output, "the library to write")->required();
+  sub->add_option("--overrides", flags->overrides, "context_window_size=2048;prefill_chunk_size=512;...");
+  sub->add_option("--debug-dump", flags->debug_dump, "directory for the IR after each pass and the assembly");
+  sub->add_option("--stop-after", flags->stop_after, "frontend, graph, kernel or lang");
+  sub->add_option("--skip-passes", flags->skip_passes, "graph passes to leave out")->delimiter(',');
+  sub->callback([flags, &run] { run = [flags] { return compile(*flags); }; });
+}
+
+}  // namespace mlc::cli
