@@ -255,7 +255,10 @@ PlanState read_state(Reader& r) {
   s.dtype = r.get_enum(DType::kF8E5M2);
   constexpr int64_t kMax = 1 << 20;  // keeps the product of all four far below 2^63
   for (int64_t v : {s.layers, s.kv_heads, s.head_dim, s.page_size})
-    if (v < 1 || v > kMax) r.fail();
+    if (v < 1 || v > kMax) {
+      r.fail();
+      return s;
+    }
   if (s.kv_heads * s.head_dim > kMax || s.page_size > 4096) r.fail();
   return s;
 }
