@@ -36,29 +36,45 @@ bool equal_floats(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) 
   return true;
 }
 
-void check(const Case& c, bool floats) {
-  std::vector<std::vector<uint8_t>> expected;
-  for (size_t bytes : c.output_bytes) expected.emplace_back(bytes, 0xEE);
-  std::vector<std::vector<uint8_t>> inputs = c.inputs;
+std::vector<std::vector<uint8_t>> expected_outputs(const Case& c) {
+  std::vector<std::vector<uint8_t>> outputs, inputs = c.inputs;
+  for (size_t bytes : c.output_bytes) outputs.emplace_back(bytes, 0xEE);
   std::vector<HostBuffer> host;
   for (auto& input : inputs) host.push_back({input.data(), static_cast<int64_t>(input.size())});
-  for (auto& output : expected) host.push_back({output.data(), static_cast<int64_t>(output.size())});
+  for (auto& output : outputs) host.push_back({output.data(), static_cast<int64_t>(output.size())});
   interpret(c.function, host, c.dims);
-  for (const Target& target : runnable_targets()) {
-    SCOPED_TRACE(target.name);
-    NativeKernels native({c.function}, target);
-    std::vector<std::vector<uint8_t>> actual;
-    for (size_t bytes : c.output_bytes) actual.emplace_back(bytes, 0xEE);
-    std::vector<void*> buffers;
-    for (auto& input : inputs) buffers.push_back(input.data());
-    for (auto& output : actual) buffers.push_back(output.data());
-    native.run(c.function.name, buffers, c.dims, c.tiles);
-    for (size_t i = 0; i < actual.size(); ++i) {
-      if (floats) EXPECT_TRUE(equal_floats(actual[i], expected[i]));
-      else EXPECT_EQ(actual[i], expected[i]);
+  return outputs;
+}
+
+std::vector<std::vector<uint8_t>> native_outputs(const Case& c, const NativeKernels& native) {
+  std::vector<std::vector<uint8_t>> outputs, inputs = c.inputs;
+  for (size_t bytes : c.output_bytes) outputs.emplace_back(bytes, 0xEE);
+  std::vector<void*> buffers;
+  for (auto& input : inputs) buffers.push_back(input.data());
+  for (auto& output : outputs) buffers.push_back(output.data());
+  native.run(c.function.name, buffers, c.dims, c.tiles);
+  return outputs;
+}
+
+// Compiles all cases (names differ) into one library per target.
+void check_on(const std::vector<Case>& cases, bool floats, const std::vector<Target>& targets) {
+  std::vector<Function> functions;
+  std::vector<std::vector<std::vector<uint8_t>>> expected;
+  for (const Case& c : cases) functions.push_back(c.function), expected.push_back(expected_outputs(c));
+  for (const Target& target : targets) {
+    NativeKernels native(functions, target);
+    for (size_t n = 0; n < cases.size(); ++n) {
+      SCOPED_TRACE(target.name + " " + functions[n].name);
+      auto actual = native_outputs(cases[n], native);
+      for (size_t i = 0; i < actual.size(); ++i) {
+        if (floats) EXPECT_TRUE(equal_floats(actual[i], expected[n][i]));
+        else EXPECT_EQ(actual[i], expected[n][i]);
+      }
     }
   }
 }
+
+void check(const std::vector<Case>& cases, bool floats) { check_on(cases, floats, runnable_targets()); }
 
 template <typename T>
 std::vector<uint8_t> bytes_of(const std::vector<T>& values) {
@@ -87,7 +103,7 @@ std::vector<float> floats() {
 
 // out[row, i] = f(x[row, i .. i+lanes)) over a row of 64 f32.
 Case float_case(const char* name, int lanes, const std::function<ExprRef(ExprRef)>& f, DType out = DType::kF32) {
-  KernelBuilder k(name);
+  KernelBuilder k(str(name, lanes));
   BufferRef x = k.input("x", DType::kF32, kRows * 64), y = k.output("y", out, kRows * 64);
   k.grid("row", kRows, [&](ExprRef row) {
     k.loop("i", 0, 64 / lanes, LoopKind::kSerial, [&](ExprRef i) {
@@ -100,38 +116,32 @@ Case float_case(const char* name, int lanes, const std::function<ExprRef(ExprRef
   return {k.finish(), {bytes_of(input)}, {static_cast<size_t>(128 * size_of(out))}, {2}, 2};
 }
 
-TEST(RunKernels, RoundsLikeTheInterpreter) {
+TEST(RunKernels, ComputesFloatsLikeTheInterpreter) {
+  std::vector<Case> cases;
   for (int lanes : {1, 4, 16}) {
-    check(float_case("floor", lanes, [](ExprRef x) { return unary(UnaryOp::kFloor, x); }), true);
-    check(float_case("even", lanes, [](ExprRef x) { return unary(UnaryOp::kRoundEven, x); }), true);
-    check(float_case("neg", lanes, [](ExprRef x) { return unary(UnaryOp::kNeg, x); }), true);
-    check(float_case("sqrt", lanes, [](ExprRef x) { return unary(UnaryOp::kSqrt, unary(UnaryOp::kAbs, x)); }), true);
+    auto add = [&](const char* name, const std::function<ExprRef(ExprRef)>& f) { cases.push_back(float_case(name, lanes, f)); };
+    add("floor", [](ExprRef x) { return unary(UnaryOp::kFloor, x); });
+    add("even", [](ExprRef x) { return unary(UnaryOp::kRoundEven, x); });
+    add("neg", [](ExprRef x) { return unary(UnaryOp::kNeg, x); });
+    add("sqrt", [](ExprRef x) { return unary(UnaryOp::kSqrt, unary(UnaryOp::kAbs, x)); });
+    add("min", [](ExprRef x) { return binary(BinaryOp::kMin, x, float_const(1.0)); });
+    add("max", [](ExprRef x) { return binary(BinaryOp::kMax, float_const(1.0), x); });
+    add("max_of_nan", [](ExprRef x) { return binary(BinaryOp::kMax, x, x * 0.0 + 3.0); });
+    add("f16", [](ExprRef x) { return cast(cast(x, DType::kF16), DType::kF32); });
+    add("bf16", [](ExprRef x) { return cast(cast(x, DType::kBF16), DType::kF32); });
+    add("is_less", [](ExprRef x) { return select(less(x, float_const(0.5)), x, x * 2.0); });
+    add("from_int", [](ExprRef x) { return cast(cast(binary(BinaryOp::kMax, binary(BinaryOp::kMin, x, float_const(99)),
+                                                            float_const(-99)), DType::kI8), DType::kF32); });
+    if (lanes == 1) continue;
+    add("sum", [&](ExprRef x) { return broadcast(reduce(BinaryOp::kAdd, x), lanes); });
+    add("greatest", [&](ExprRef x) { return broadcast(reduce(BinaryOp::kMax, x), lanes); });
   }
-}
-
-TEST(RunKernels, MinAndMaxReturnTheOtherOperandForNaN) {
-  for (int lanes : {1, 8}) {
-    check(float_case("min", lanes, [](ExprRef x) { return binary(BinaryOp::kMin, x, float_const(1.0)); }), true);
-    check(float_case("max", lanes, [](ExprRef x) { return binary(BinaryOp::kMax, float_const(1.0), x); }), true);
-    check(float_case("both", lanes, [](ExprRef x) { return binary(BinaryOp::kMax, x, x * 0.0 + 3.0); }), true);
-  }
-}
-
-TEST(RunKernels, ConvertsHalfPrecision) {
-  for (int lanes : {1, 8, 16}) {
-    check(float_case("f16", lanes, [](ExprRef x) { return cast(cast(x, DType::kF16), DType::kF32); }), true);
-    check(float_case("bf16", lanes, [](ExprRef x) { return cast(cast(x, DType::kBF16), DType::kF32); }), true);
-  }
-}
-
-TEST(RunKernels, ReducesAsATreeOfHalves) {
-  check(float_case("sum", 16, [](ExprRef x) { return broadcast(reduce(BinaryOp::kAdd, x), 16); }), true);
-  check(float_case("greatest", 8, [](ExprRef x) { return broadcast(reduce(BinaryOp::kMax, x), 8); }), true);
+  check(cases, true);
 }
 
 // Integers: y = f(a, b) on i32 vectors of any bits.
 Case int_case(const char* name, const std::function<ExprRef(ExprRef, ExprRef)>& f, DType dtype = DType::kI32) {
-  KernelBuilder k(name);
+  KernelBuilder k(str(name, "_", short_name(dtype)));
   int lanes = 16 / size_of(dtype);
   BufferRef a = k.input("a", dtype, kRows * lanes), b = k.input("b", dtype, kRows * lanes);
   BufferRef y = k.output("y", dtype, kRows * lanes);
@@ -143,33 +153,36 @@ Case int_case(const char* name, const std::function<ExprRef(ExprRef, ExprRef)>& 
 }
 
 TEST(RunKernels, IntegersWrapAndDivideDown) {
+  std::vector<Case> cases;
   for (DType t : {DType::kI8, DType::kU8, DType::kI16, DType::kU16, DType::kI32, DType::kU32, DType::kI64, DType::kU64}) {
-    SCOPED_TRACE(std::string(short_name(t)));
     auto constant = [&](int64_t v, ExprRef like) { return int_const(v, like->type); };
-    check(int_case("add", [](ExprRef a, ExprRef b) { return a + b; }, t), false);
-    check(int_case("mul", [](ExprRef a, ExprRef b) { return a * b - a; }, t), false);
-    check(int_case("div7", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kFloorDiv, a, constant(7, a)); }, t), false);
-    check(int_case("mod8", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kMod, a, constant(8, a)); }, t), false);
-    check(int_case("mod", [&](ExprRef a, ExprRef b) {
+    cases.push_back(int_case("add", [](ExprRef a, ExprRef b) { return a + b; }, t));
+    cases.push_back(int_case("mul", [](ExprRef a, ExprRef b) { return a * b - a; }, t));
+    cases.push_back(int_case("div7", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kFloorDiv, a, constant(7, a)); }, t));
+    cases.push_back(int_case("mod8", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kMod, a, constant(8, a)); }, t));
+    cases.push_back(int_case("mod", [&](ExprRef a, ExprRef b) {
       return binary(BinaryOp::kMod, a, binary(BinaryOp::kOr, binary(BinaryOp::kAnd, b, constant(63, b)), constant(1, b)));
-    }, t), false);
-    check(int_case("shr", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kShr, a, constant(3, a)); }, t), false);
-    check(int_case("select", [](ExprRef a, ExprRef b) { return select(less(a, b), a, b); }, t), false);
-    check(int_case("max", [](ExprRef a, ExprRef b) { return binary(BinaryOp::kMax, a, b); }, t), false);
+    }, t));
+    cases.push_back(int_case("shr", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kShr, a, constant(3, a)); }, t));
+    cases.push_back(int_case("select", [](ExprRef a, ExprRef b) { return select(less(a, b), a, b); }, t));
+    cases.push_back(int_case("max", [](ExprRef a, ExprRef b) { return binary(BinaryOp::kMax, a, b); }, t));
   }
+  check(cases, false);
 }
 
 TEST(RunKernels, MovesLanes) {
-  check(int_case("interleave", [](ExprRef a, ExprRef b) { return shuffle({a, b}, {0, 4, 1, 5}); }), false);
-  check(int_case("four", [](ExprRef a, ExprRef b) {
+  std::vector<Case> cases;
+  cases.push_back(int_case("interleave", [](ExprRef a, ExprRef b) { return shuffle({a, b}, {0, 4, 1, 5}); }));
+  cases.push_back(int_case("four", [](ExprRef a, ExprRef b) {
     return shuffle({extract(a, 3), extract(b, 2), extract(a, 1), extract(b, 0)}, {2, 0, 3, 1});
-  }), false);
-  check(int_case("mixed", [](ExprRef a, ExprRef b) { return shuffle({a, extract(b, 1), b}, {4, 0, 8, 5}); }), false);
-  check(int_case("bits", [](ExprRef a, ExprRef b) {
+  }));
+  cases.push_back(int_case("mixed", [](ExprRef a, ExprRef b) { return shuffle({a, extract(b, 1), b}, {4, 0, 8, 5}); }));
+  cases.push_back(int_case("bits", [](ExprRef a, ExprRef b) {
     ExprRef bytes = bitcast(a, {DType::kU8, 16});
     return bitcast(binary(BinaryOp::kAnd, bytes, int_const(0x0F, {DType::kU8, 16})), {DType::kI32, 4}) + b;
-  }), false);
-  check(int_case("ramp", [](ExprRef a, ExprRef) { return a + ramp(int_const(5, {DType::kI32, 1}), -3, 4); }), false);
+  }));
+  cases.push_back(int_case("ramp", [](ExprRef a, ExprRef) { return a + ramp(int_const(5, {DType::kI32, 1}), -3, 4); }));
+  check(cases, false);
 }
 
 TEST(RunKernels, StoresToSharedAndRegisterBuffersInOrder) {
@@ -190,7 +203,7 @@ TEST(RunKernels, StoresToSharedAndRegisterBuffersInOrder) {
                [&] { k.store(y, row * int_const(16) + i * int_const(4), k.load(line, int_const(0), 4)); });
     });
   });
-  check({k.finish(), {random_bytes(4 * 16 * 5, 3)}, {4 * 16 * 5}, {5}, 5}, false);
+  check({{k.finish(), {random_bytes(4 * 16 * 5, 3)}, {4 * 16 * 5}, {5}, 5}}, false);
 }
 
 TEST(RunKernels, LoadsAnyTypeFromBytes) {
@@ -201,7 +214,7 @@ TEST(RunKernels, LoadsAnyTypeFromBytes) {
     ExprRef pair = k.load_as({DType::kF32, 2}, x, row * int_const(13) + int_const(5));
     k.store(y, row * int_const(3) + int_const(1), bitcast(pair, {DType::kI32, 2}));
   });
-  check({k.finish(), {random_bytes(13 * 4, 4)}, {4 * 3 * 4}, {4}, 4}, false);
+  check({{k.finish(), {random_bytes(13 * 4, 4)}, {4 * 3 * 4}, {4}, 4}}, false);
 }
 
 TEST(RunKernels, MaskedLanesTouchNothing) {
@@ -217,7 +230,7 @@ TEST(RunKernels, MaskedLanesTouchNothing) {
   });
   std::vector<float> input(33);
   for (size_t i = 0; i < input.size(); ++i) input[i] = static_cast<float>(i) - 16;
-  check({k.finish(), {bytes_of(input)}, {33 * 4}, {3}, 3}, true);
+  check({{k.finish(), {bytes_of(input)}, {33 * 4}, {3}, 3}}, true);
 }
 
 TEST(RunKernels, GathersByIndex) {
@@ -232,7 +245,7 @@ TEST(RunKernels, GathersByIndex) {
   for (int i = 0; i < 16; ++i) values[i] = static_cast<float>(i * i);
   std::vector<int32_t> indices(24);
   for (int i = 0; i < 24; ++i) indices[i] = (i * 7) % 16;
-  check({k.finish(), {bytes_of(values), bytes_of(indices)}, {24 * 4}, {3}, 3}, true);
+  check({{k.finish(), {bytes_of(values), bytes_of(indices)}, {24 * 4}, {3}, 3}}, true);
 }
 
 }  // namespace
