@@ -109,10 +109,11 @@ std::optional<int64_t> apply(DimOp op, int64_t a, int64_t b) {
     case DimOp::kMod: {
       if (b == 0 || (a == INT64_MIN && b == -1)) return std::nullopt;
       int64_t quotient = a / b, rest = a % b;
-      int64_t floor = quotient - (rest != 0 && (rest < 0) != (b < 0));
+      bool below = rest != 0 && (rest < 0) != (b < 0);  // truncation rounded up
+      int64_t floor = quotient - below;
       if (op == DimOp::kFloorDiv) return floor;
       if (op == DimOp::kCeilDiv) return floor + (rest != 0);
-      return a - floor * b;
+      return below ? rest + b : rest;  // floor * b may not fit in int64
     }
     case DimOp::kConst:
     case DimOp::kSymbol: break;
