@@ -3,25 +3,22 @@
 
 #include <gtest/gtest.h>
 
-#include "base/strings.h"
+#include "support/toys.h"
 
 namespace mlc::frontend {
 namespace {
 
-std::string data(const std::string& name) { return std::string(MLC_SOURCE_DIR) + "/tests/data/models/" + name; }
+using mlc::testing::toy_file;
 
-Json read(const std::string& name) { return read_json_file(data(name)).value(); }
+Json read(const std::string& toy, const std::string& name) { return read_json_file(toy_file(toy, name)).value(); }
 
-// The model: a model file adds its toys here.
-const char* const kToys[] = {"llama", "llama3_tied", "llama_odd"};
-
-class Config : public ::testing::TestWithParam<const char*> {};
+class Config : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Config, FieldsAreThoseOfMlc) {
-  const std::string toy = GetParam();
-  const Json configs = read(toy + "/mlc-configs.json");
+  const std::string& toy = GetParam();
+  const Json configs = read(toy, "mlc-configs.json");
   for (const auto& [scheme, expected] : configs.items()) {
-    ModelConfig config = parse_hf_config(read(toy + "/config.json"), "auto", "config.json").value();
+    ModelConfig config = parse_hf_config(read(toy, "config.json"), "auto", "config.json").value();
     ConfigOverrides overrides{.max_batch_size = 128};
     if (toy == "llama" && scheme == "q4f32_1")
       overrides = {.context_window_size = 128, .prefill_chunk_size = 64, .max_batch_size = 4};
@@ -33,14 +30,14 @@ TEST_P(Config, FieldsAreThoseOfMlc) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Toys, Config, ::testing::ValuesIn(kToys), [](const auto& i) { return std::string(i.param); });
+INSTANTIATE_TEST_SUITE_P(Toys, Config, ::testing::ValuesIn(mlc::testing::kToys), [](const auto& i) { return i.param; });
 
-Json llama() { return read("llama/config.json"); }
+Json llama() { return read("llama", "config.json"); }
 
 ModelConfig parsed(const Json& hf) { return parse_hf_config(hf, "auto", "config.json").value(); }
 
 TEST(ConfigRules, TopLevelKeysOfMlcWin) {
-  Json mlc = read("llama/mlc-configs.json")["q4f16_1"];
+  Json mlc = read("llama", "mlc-configs.json")["q4f16_1"];
   mlc["context_window_size"] = 100;
   mlc["prefill_chunk_size"] = 50;
   const ModelConfig config = parse_mlc_config(mlc, "auto", "mlc-chat-config.json").value();
@@ -96,12 +93,12 @@ TEST(ConfigRules, RopeScaling) {
   config = parsed(hf);
   EXPECT_TRUE(config.fields["rope_scaling"].is_null());
   EXPECT_TRUE(config.notes.empty());
-  const ModelConfig llama3 = parsed(read("llama3_tied/config.json"));
+  const ModelConfig llama3 = parsed(read("llama3_tied", "config.json"));
   EXPECT_EQ(llama3.fields["rope_scaling"]["rope_type"], "llama3");
 }
 
 TEST(ConfigRules, RopeParametersOfTransformers5) {
-  Json hf = read("llama3_tied/config.json");
+  Json hf = read("llama3_tied", "config.json");
   Json parameters = hf["rope_scaling"];
   parameters["rope_theta"] = hf["rope_theta"];
   const std::string expected = parsed(hf).fields.dump();

@@ -13,17 +13,15 @@
 #include "graph/parse.h"
 #include "graph/print.h"
 #include "graph/verify.h"
+#include "support/toys.h"
 
 namespace mlc::frontend {
 namespace {
 
-// The toys: a model file adds its own here.
-const char* const kToys[] = {"llama", "llama3_tied", "llama_odd"};
-
-std::string data(const std::string& name) { return std::string(MLC_SOURCE_DIR) + "/tests/data/models/" + name; }
+using mlc::testing::toy_file;
 
 ModelConfig config_of(const std::string& toy) {
-  return parse_hf_config(read_json_file(data(toy + "/config.json")).value(), "auto", toy).value();
+  return parse_hf_config(read_json_file(toy_file(toy, "config.json")).value(), "auto", toy).value();
 }
 
 BuiltModel build(const std::string& toy, const std::string& scheme) {
@@ -46,11 +44,11 @@ std::vector<std::string> records(const Parameter& p, const QuantScheme& scheme) 
           record(base + "q_scale", format.dtype, {p.shape[0], format.groups(p.shape[1])}, format.transposed)};
 }
 
-class Models : public ::testing::TestWithParam<const char*> {};
+class Models : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Models, ParametersAreThoseOfMlc) {
   std::map<std::string, std::set<std::string>> expected;  // by scheme
-  std::istringstream lines(read_file(data(std::string(GetParam()) + "/parameters.txt")).value());
+  std::istringstream lines(read_file(toy_file(GetParam(), "parameters.txt")).value());
   for (std::string scheme, rest; lines >> scheme && std::getline(lines >> std::ws, rest);) expected[scheme].insert(rest);
   ASSERT_GE(expected.size(), 6u);
   for (const auto& [name, wanted] : expected) {
@@ -92,7 +90,7 @@ TEST_P(Models, HasTheFunctionsOfSetB) {
             "batch_verify_to_last_hidden_states get_logits batch_select_last_hidden_states copy_pages");
 }
 
-INSTANTIATE_TEST_SUITE_P(Toys, Models, ::testing::ValuesIn(kToys), [](const auto& i) { return std::string(i.param); });
+INSTANTIATE_TEST_SUITE_P(Toys, Models, ::testing::ValuesIn(mlc::testing::kToys), [](const auto& i) { return i.param; });
 
 TEST(Models, PrefillSelectsRowsBeforeTheLogits) {
   const BuiltModel built = build("llama", "q0f32");

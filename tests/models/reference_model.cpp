@@ -1,6 +1,7 @@
 // Loads weights as convert_weight would store them and runs graph functions by the interpreter.
 #include "support/reference_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -51,14 +52,14 @@ std::vector<float> split_heads(const std::vector<float>& in, int64_t heads) {
   return out;
 }
 
-// The logical values after quantization by rows.
-void quantize_and_back(const WeightFormat& format, int64_t k, Storage storage, std::vector<float>& values) {
+// The logical values after quantization by rows. Files hold the scales of float32 schemes as bfloat16.
+void quantize_and_back(const WeightFormat& format, int64_t k, std::vector<float>& values) {
   std::vector<uint32_t> words(static_cast<size_t>(format.words(k)));
   std::vector<std::byte> scales(static_cast<size_t>(format.groups(k) * size_of(format.dtype)));
   for (size_t at = 0; at < values.size(); at += static_cast<size_t>(k)) {
     std::span<float> row(values.data() + at, static_cast<size_t>(k));
     quantize_row(format, row, words.data(), scales.data());
-    if (storage == Storage::kAsStored && format.dtype == DType::kF32) {
+    if (format.dtype == DType::kF32) {
       std::vector<float> s(static_cast<size_t>(format.groups(k)));
       decode_floats(DType::kF32, scales.data(), s);
       round_floats(DType::kBF16, s);
@@ -84,7 +85,7 @@ HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& paramet
   const WeightFormat format = frontend::format_of(parameter, scheme);
   const DType model_dtype = parameter.force_f32 ? DType::kF32 : scheme.model_dtype;
   round_floats(model_dtype, t.floats);
-  if (format.is_quantized()) quantize_and_back(format, parameter.shape.back(), storage, t.floats);
+  if (format.is_quantized()) quantize_and_back(format, parameter.shape.back(), t.floats);
   else if (model_dtype == DType::kF32 && storage == Storage::kAsStored) round_floats(DType::kBF16, t.floats);
   return t;
 }

@@ -15,7 +15,7 @@ namespace mlc::testing {
 // How the weights are prepared.
 enum class Storage : uint8_t {
   kExact,     // rounded to the scheme's model dtype, then quantized and dequantized where the scheme says so
-  kAsStored,  // as kExact; float32 values also rounded to bfloat16, as the files hold them
+  kAsStored,  // unquantized float32 values also rounded to bfloat16, as the files hold them
 };
 
 // One parameter from the checkpoint: sources read, transformed, rounded, quantized and dequantized by formats/quant.

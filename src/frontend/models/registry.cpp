@@ -1,9 +1,11 @@
-// The table of models: one line each, sorted.
+// The table of models, sorted: for each its function, defined in the file of that name, and its line.
 #include "frontend/models/registry.h"
 
 #include "base/check.h"
 
 namespace mlc::frontend {
+
+const ModelDefinition& llama();
 
 const std::vector<const ModelDefinition*>& model_definitions() {
   static const std::vector<const ModelDefinition*> definitions = {

@@ -49,10 +49,6 @@ struct ModelDefinition {
   std::vector<std::string> unused_sources;  // suffixes of checkpoint tensors that carry nothing
 };
 
-// One function per file of models/.
-const ModelDefinition& gpt_neox();
-const ModelDefinition& llama();
-
 // Sorted by model_type.
 const std::vector<const ModelDefinition*>& model_definitions();
 const ModelDefinition& model_definition(const std::string& model_type);  // internal error when unknown

@@ -1,0 +1,30 @@
+// The toy models of tests/data/models, by folder: every test of a model runs over all of them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+
+namespace mlc::testing {
+
+// A new model adds its toy here.
+inline const std::vector<std::string> kToys = {
+    "llama",
+    "llama3_tied",
+    "llama_odd",
+};
+
+inline std::string toy_file(const std::string& toy, const std::string& name) {
+  return std::string(MLC_SOURCE_DIR) + "/tests/data/models/" + toy + "/" + name;
+}
+
+// The toys that have weights and reference logits (llama_odd's logits overflow by design).
+inline std::vector<std::string> toys_with_logits() {
+  std::vector<std::string> names;
+  for (const std::string& toy : kToys)
+    if (file_exists(toy_file(toy, "logits_fp32.npy"))) names.push_back(toy);
+  return names;
+}
+
+}  // namespace mlc::testing
