@@ -5,6 +5,7 @@
 #include <cstring>
 #include <random>
 
+#include "emit/microkernel.h"
 #include "kernel/builder.h"
 #include "kernel/interpret.h"
 #include "support/native_kernels.h"
@@ -246,6 +247,25 @@ TEST(RunKernels, GathersByIndex) {
   std::vector<int32_t> indices(24);
   for (int i = 0; i < 24; ++i) indices[i] = (i * 7) % 16;
   check({{k.finish(), {bytes_of(values), bytes_of(indices)}, {24 * 4}, {3}, 3}}, true);
+}
+
+// Dot products of random bytes on every runnable target that has them.
+TEST(RunKernels, DotsEqualTheInterpreter) {
+  constexpr int kRowCount = 5;
+  auto run = [&](const Function& f, size_t in_bytes, size_t out_bytes, auto... features) {
+    std::vector<Target> targets = runnable_targets();
+    std::erase_if(targets, [&](const Target& t) { return !((t.*features) && ...); });
+    check_on({{f, {random_bytes(in_bytes * kRowCount, 5), random_bytes(in_bytes * kRowCount, 6)},
+               {out_bytes * kRowCount}, {kRowCount}, kRowCount}}, false, targets);
+  };
+  bool arm = host_architecture() == "aarch64";
+  if (arm) run(dot4_rows(4, true), 16, 16, &Target::dot4_s8s8);
+  run(dot4_rows(4, false), 16, 16, &Target::dot4_u8s8);
+  if (arm) return;
+  for (int lanes : {8, 16}) run(dot4_rows(lanes, false), 4 * lanes, 4 * lanes, &Target::dot4_u8s8);
+  for (int lanes : {8, 16}) run(dot2_rows(lanes, true), 2 * lanes, 2 * lanes, &Target::dot2_u8s8);
+  run(dot2_rows(4, false), 16, 16, &Target::dot2_i16);
+  run(dot2_rows(8, false), 32, 32, &Target::dot2_i16, &Target::dot2_u8s8);
 }
 
 }  // namespace
