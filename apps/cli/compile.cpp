@@ -1,6 +1,7 @@
 // mlc_llm compile: mlc-chat-config.json -> model library.
 #include "compile.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 
@@ -80,7 +81,7 @@ Status compile(const Flags& flags) {
 
 }  // namespace
 
-void add_compile(CLI::App& app, Run& run) {
+void add_compile(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* sub = app.add_subcommand("compile", "Compile a model library; needs no weights");
   sub->add_option("MODEL", flags->model, "mlc-chat-config.json or the folder that holds it")->required();
@@ -96,7 +97,7 @@ void add_compile(CLI::App& app, Run& run) {
   sub->add_option("--debug-dump", flags->debug_dump, "directory for the IR after each pass and the assembly");
   sub->add_option("--stop-after", flags->stop_after, "frontend, graph, kernel or lang");
   sub->add_option("--skip-passes", flags->skip_passes, "graph passes to leave out")->delimiter(',');
-  sub->callback([flags, &run] { run = [flags] { return compile(*flags); }; });
+  sub->callback([flags] { throw_if_error(compile(*flags)); });
 }
 
 }  // namespace mlc::cli

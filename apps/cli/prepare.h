@@ -1,0 +1,22 @@
+// From what the user named to a converted folder and a library that fits it, doing what is missing and keeping it under
+// MLC_LLM_HOME (mlc-facts 1.16, 1.17).
+#pragma once
+
+#include <string>
+
+#include "apps/cli/knobs.h"
+
+namespace mlc::cli {
+
+// The quantization of checkpoints that chat converts by itself; see docs/quality.md for why it is this one.
+inline constexpr const char* kDefaultQuantization = "q4f16_1";
+
+// A folder with mlc-chat-config.json: `model` itself, or a cached conversion of the checkpoint it names.
+Result<std::string> prepare_folder(const std::string& model, const std::string& quantization);
+
+// The path of a library for the config on this machine, compiled if MLC_JIT_POLICY allows and it is not cached.
+// `opt`: as --opt.
+Result<std::string> prepare_library(const std::string& folder, const Json& config, const std::string& device,
+                                    const std::string& opt);
+
+}  // namespace mlc::cli

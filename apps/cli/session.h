@@ -1,0 +1,39 @@
+// Everything that chat and bench need of a model, opened from what the user named.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/json.h"
+#include "chat/template/chat_template.h"
+#include "runtime/devices/registry.h"
+#include "runtime/model.h"
+#include "serve/engine.h"
+
+namespace mlc::cli {
+
+struct SessionFlags {
+  std::string model, device = "auto", model_lib, overrides, quantization;
+  int threads = 0;
+};
+
+struct Session {
+  std::string folder;   // of the converted weights and config
+  Json config;          // mlc-chat-config.json
+  runtime::DevicePtr device;
+  std::shared_ptr<runtime::Module> module;
+  std::unique_ptr<runtime::Model> model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::unique_ptr<ChatTemplate> chat_template;
+  std::unique_ptr<serve::Engine> engine;
+  double load_seconds = 0;
+
+  // Defaults of the config with the template's stop strings and tokens.
+  serve::GenerationConfig generation_defaults() const;
+};
+
+// MODEL may be a Hugging Face folder, a GGUF file or a converted folder: what is missing is converted and compiled first
+// and kept under MLC_LLM_HOME. Errors: one sentence, naming the file or flag.
+Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags);
+
+}  // namespace mlc::cli
