@@ -83,10 +83,12 @@ HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& paramet
   if (static_cast<int64_t>(t.floats.size()) != t.elements())
     throw std::runtime_error(parameter.name + ": the sources do not have the parameter's shape");
   const WeightFormat format = frontend::format_of(parameter, scheme);
-  const DType model_dtype = parameter.force_f32 ? DType::kF32 : scheme.model_dtype;
-  round_floats(model_dtype, t.floats);
-  if (format.is_quantized()) quantize_and_back(format, parameter.shape.back(), t.floats);
-  else if (model_dtype == DType::kF32 && storage == Storage::kAsStored) round_floats(DType::kBF16, t.floats);
+  if (format.is_quantized()) {
+    round_floats(scheme.model_dtype, t.floats);
+    quantize_and_back(format, parameter.shape.back(), t.floats);
+  } else if (storage == Storage::kAsStored) {
+    round_floats(format.dtype == DType::kF32 ? DType::kBF16 : format.dtype, t.floats);
+  }
   return t;
 }
 

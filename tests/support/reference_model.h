@@ -12,13 +12,13 @@
 
 namespace mlc::testing {
 
-// How the weights are prepared.
+// What happens to the parameters that a scheme does not quantize; the others are quantized and dequantized.
 enum class Storage : uint8_t {
-  kExact,     // rounded to the scheme's model dtype, then quantized and dequantized where the scheme says so
-  kAsStored,  // unquantized float32 values also rounded to bfloat16, as the files hold them
+  kExact,     // as the checkpoint has them
+  kAsStored,  // as convert_weight's files hold them: in the model's dtype, float32 as bfloat16
 };
 
-// One parameter from the checkpoint: sources read, transformed, rounded, quantized and dequantized by formats/quant.
+// One parameter from the checkpoint: sources read, transformed, and rounded or quantized and dequantized.
 graph::HostTensor load_parameter(const Checkpoint& checkpoint, const frontend::Parameter& parameter,
                                  const QuantScheme& scheme, Storage storage);
 
