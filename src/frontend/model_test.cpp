@@ -119,6 +119,28 @@ TEST(Models, RopeSpecs) {
   EXPECT_EQ(llama3.scaling["factor"], 8.0);
 }
 
+TEST(GptNeox, RotatesPartOfEachHeadAndKeepsItsBiasesInF32) {
+  const RopeSpec spec = rope_spec(config_of("gpt_neox"));
+  EXPECT_EQ(spec.rotary_dim, 4);  // 0.25 of 16
+  const BuiltModel built = build("gpt_neox", "q4f16_1");
+  EXPECT_EQ(built.module->find_parameter("gpt_neox.layers.0.mlp.dense_h_to_4h.bias")->type.text(), "f32[256]");
+  EXPECT_EQ(built.module->find_parameter("gpt_neox.layers.0.attention.dense.bias")->type.text(), "f16[64]");
+  EXPECT_EQ(built.module->states[0].kv_heads, 4);
+}
+
+TEST(GptNeox, ResidualIsParallelOrSequential) {
+  ModelConfig config = config_of("gpt_neox");
+  for (bool parallel : {true, false}) {
+    config.fields["use_parallel_residual"] = parallel;
+    const BuiltModel built = build_model(config, find_quant_scheme("q0f32").value());
+    const graph::Value* norm_weight =
+        built.module->find_parameter("gpt_neox.layers.0.post_attention_layernorm.weight");
+    for (const auto& node : built.module->find_function("decode")->nodes)
+      if (node->op == "layer_norm" && node->inputs[1] == norm_weight)
+        EXPECT_EQ(node->inputs[0]->kind == graph::Value::Kind::kArgument, parallel);  // layer 0: the block's own input
+  }
+}
+
 TEST(Models, TheCacheHasTheModelsHeads) {
   BuildOptions options{.kv_dtype = DType::kF16};
   const BuiltModel built = build_model(config_of("llama"), find_quant_scheme("q4f16_1").value(), options);

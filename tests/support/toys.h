@@ -10,6 +10,7 @@ namespace mlc::testing {
 
 // A new model adds its toy here.
 inline const std::vector<std::string> kToys = {
+    "gpt_neox",
     "llama",
     "llama3_tied",
     "llama_odd",

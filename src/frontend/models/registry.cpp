@@ -5,10 +5,12 @@
 
 namespace mlc::frontend {
 
+const ModelDefinition& gpt_neox();
 const ModelDefinition& llama();
 
 const std::vector<const ModelDefinition*>& model_definitions() {
   static const std::vector<const ModelDefinition*> definitions = {
+      &gpt_neox(),
       &llama(),
   };
   return definitions;
