@@ -18,7 +18,7 @@ def files(root, suffixes=None, under=None):
             if path.is_file() and not SKIPPED & set(path.relative_to(root).parts):
                 found.append(path)
     if not under:
-        found += sorted(p for p in root.iterdir() if p.is_file())
+        found += sorted(p for p in root.iterdir() if p.is_file() and p.suffix != ".log")
     return [p for p in found if suffixes is None or p.suffix in suffixes]
 
 
