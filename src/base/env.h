@@ -23,4 +23,7 @@ inline std::string cpu_features() { return get("MLC_CPU_FEATURES"); }
 // MLC_BLESS: 1 makes golden tests write what they got into their files instead of comparing (tests only). Default: off.
 inline bool bless() { return get("MLC_BLESS") == "1"; }
 
+// MLC_INTERNAL_PRESHARD_NUM: convert_weight writes weights split for that many tensor-parallel ranks.
+inline std::string preshard_num() { return get("MLC_INTERNAL_PRESHARD_NUM"); }
+
 }  // namespace mlc::env

@@ -66,7 +66,7 @@ void quantize_row_reference(const WeightFormat& format, std::span<const float> r
       float magnitude = std::fabs(row[static_cast<size_t>(i)]);
       if (std::isnan(magnitude) || magnitude > max_abs) max_abs = magnitude;  // once NaN, max_abs stays NaN
     }
-    float scale = rounded_scale(format.dtype, max_abs, static_cast<float>(format.zero_point()));
+    float scale = scale_for_codes(format, max_abs);
     store_scale(format.dtype, scale, scales, g);
     for (int64_t i = begin; i < end; ++i) {
       int64_t word = i / format.codes_per_word(), lane = i % format.codes_per_word();

@@ -7,7 +7,8 @@
 // Pack, with m = 2^(b-1) - 1 and every step in the model's dtype (the dtype of the scales), ties to even:
 //   float16:  s = f16(max|w| / m); t = f16(w / s); u = f16(t + m); code = clamp(round(u), 0, 2m)
 //   float32:  s = max|w| / m; the same in f32; the file keeps s as bfloat16, the codes use it unrounded
-//   bfloat16: s = bf16(max|w| / m); t = w / s and u = t + m in f32
+//   bfloat16: s = bf16(max|w| / m), but unrounded for codes in KN form (so the original computes it); t = w / s and
+//             u = t + m in f32
 // Unpack: w = (code - m) * s, rounded once to the model's dtype.
 #pragma once
 
@@ -20,7 +21,7 @@
 namespace mlc {
 
 // Packs one row of weights. `row` holds k values already rounded to the scale dtype; `words` gets format.words(k) words,
-// `scales` format.groups(k) scales in the scale dtype. NK form whatever format.transposed says. A NaN gets code 0.
+// `scales` format.groups(k) scales in the scale dtype. NK form even where format.transposed says KN. A NaN gets code 0.
 void quantize_row(const WeightFormat& format, std::span<const float> row, uint32_t* words, std::byte* scales);
 
 // The same by the plain formulas above, for tests.

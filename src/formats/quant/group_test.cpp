@@ -16,12 +16,15 @@
 namespace mlc {
 namespace {
 
-WeightFormat format(int bits, DType dtype) { return {WeightFormat::Kind::kGroup, dtype, bits, bits == 3 ? 40 : 32, false}; }
+WeightFormat format(int bits, DType dtype, bool transposed = false) {
+  return {WeightFormat::Kind::kGroup, dtype, bits, bits == 3 ? 40 : 32, transposed};
+}
 
 std::vector<WeightFormat> all_formats() {
   std::vector<WeightFormat> formats;
   for (int bits : {3, 4})
     for (DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) formats.push_back(format(bits, dtype));
+  formats.push_back(format(4, DType::kBF16, true));
   return formats;
 }
 

@@ -14,11 +14,11 @@ namespace mlc {
 
 constexpr int64_t kWordsOfGroup = 4;
 
-// The scale of a group: as the codes see it, and as stored.
-inline float rounded_scale(DType dtype, float max_abs, float max_code) {
-  float scale = max_abs / max_code;
-  if (dtype == DType::kF16) return f16_to_f32(f32_to_f16(scale));
-  if (dtype == DType::kBF16) return bf16_to_f32(f32_to_bf16(scale));
+// The scale of a group as its codes see it; store_scale() rounds it to what the file keeps.
+inline float scale_for_codes(const WeightFormat& format, float max_abs) {
+  float scale = max_abs / static_cast<float>(format.zero_point());
+  if (format.dtype == DType::kF16) return f16_to_f32(f32_to_f16(scale));
+  if (format.dtype == DType::kBF16 && !format.transposed) return bf16_to_f32(f32_to_bf16(scale));
   return scale;
 }
 

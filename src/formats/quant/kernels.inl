@@ -135,12 +135,12 @@ inline void pack_group3(const Int8x32* codes, uint32_t* words) {
 
 // Whole groups of a row; kVectors = 4 (4 bits) or 5 (3 bits).
 template <int kVectors, bool kHalf>
-inline void quantize_groups(DType dtype, const float* w, int64_t groups, uint32_t* words,
+inline void quantize_groups(const WeightFormat& format, const float* w, int64_t groups, uint32_t* words,
                                                    std::byte* scales, int64_t first) {
   constexpr int kMaxCode = kVectors == 4 ? 7 : 3;
   for (int64_t g = 0; g < groups; ++g, w += 8 * kVectors, words += kWordsOfGroup) {
-    float scale = rounded_scale(dtype, largest_magnitude<kVectors>(w), kMaxCode);
-    store_scale(dtype, scale, scales, first + g);
+    float scale = scale_for_codes(format, largest_magnitude<kVectors>(w));
+    store_scale(format.dtype, scale, scales, first + g);
     Int8x32 codes[kVectors];
     group_codes<kVectors, kHalf>(w, scale, kMaxCode, codes);
     if constexpr (kVectors == 4) pack_group4(codes, words);
@@ -151,10 +151,10 @@ inline void quantize_groups(DType dtype, const float* w, int64_t groups, uint32_
 inline void quantize_any(const WeightFormat& format, const float* w, int64_t groups, uint32_t* words, std::byte* scales,
                          int64_t first) {
   bool half = format.dtype == DType::kF16;
-  if (format.bits == 4 && half) quantize_groups<4, true>(format.dtype, w, groups, words, scales, first);
-  else if (format.bits == 4) quantize_groups<4, false>(format.dtype, w, groups, words, scales, first);
-  else if (half) quantize_groups<5, true>(format.dtype, w, groups, words, scales, first);
-  else quantize_groups<5, false>(format.dtype, w, groups, words, scales, first);
+  if (format.bits == 4 && half) quantize_groups<4, true>(format, w, groups, words, scales, first);
+  else if (format.bits == 4) quantize_groups<4, false>(format, w, groups, words, scales, first);
+  else if (half) quantize_groups<5, true>(format, w, groups, words, scales, first);
+  else quantize_groups<5, false>(format, w, groups, words, scales, first);
 }
 
 constexpr QuantKernels kKernels = {decode_eights, encode_eights, round_eights, quantize_any};

@@ -1,0 +1,108 @@
+// mlc_llm convert_weight: a checkpoint becomes a folder of quantized shards.
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include "apps/cli/commands.h"
+#include "base/env.h"
+#include "base/progress.h"
+#include "base/strings.h"
+#include "base/threads.h"
+#include "base/user_error.h"
+#include "weights/convert.h"
+#include "weights/source.h"
+
+namespace mlc::cli {
+namespace {
+
+struct Options {
+  weights::SourceOptions source;
+  std::string quantization, device = "auto", output, lora_adapter;
+  bool plan = false, ignore_extra = false;
+  int threads = 0;
+};
+
+void check_flags(const Options& options) {
+  if (!options.lora_adapter.empty()) throw UserError("--lora-adapter: merging LoRA adapters is not built yet; merge the adapter with its own tools first");
+  if (!env::preshard_num().empty()) throw UserError("MLC_INTERNAL_PRESHARD_NUM: weights pre-sharded for tensor parallel are not built yet; unset it");
+  if (options.output.empty() && !options.plan) throw UserError("--output: missing; give the folder to write");
+  if (options.device != "auto" && options.device.substr(0, 3) != "cpu")
+    std::fprintf(stderr, "note: --device %s: weights are converted on the CPU\n", options.device.c_str());
+}
+
+// The plan of CONFIG alone needs no weights where there are none.
+weights::ModelSource open(const Options& options) {
+  auto source = weights::open_source(options.source);
+  if (source.is_ok() || !options.plan || options.source.source != "auto") return value_or_throw(std::move(source));
+  weights::SourceOptions without = options.source;
+  without.with_checkpoint = false;
+  auto config_only = weights::open_source(without);
+  if (!config_only.is_ok()) throw UserError(source.status().message());
+  std::fprintf(stderr, "note: planned from the config alone: %s\n", source.status().message().c_str());
+  return value_or_throw(std::move(config_only));
+}
+
+weights::Plan plan_of(const weights::ModelSource& source, const QuantScheme& scheme, const Options& options, int threads) {
+  frontend::BuiltModel model = frontend::build_model(source.config, scheme);
+  std::string what = source.checkpoint ? source.checkpoint->files()[0] : source.config_path;
+  if (source.checkpoint && source.checkpoint->files().size() > 1) what = str(source.folder, " (", source.checkpoint->files().size(), " files)");
+  return value_or_throw(weights::make_plan(model.parameters, model.unused_sources, scheme, source.checkpoint.get(), what,
+                                           {.threads = threads, .ignore_extra = options.ignore_extra}));
+}
+
+void print_result(const weights::Plan& plan, const weights::ConvertResult& result, double seconds) {
+  if (result.kept_shards > 0) std::printf("Shards kept from an interrupted run: %d\n", result.kept_shards);
+  std::printf("Parameter size after quantization: %.3f GB\n", plan.index.param_bytes / (1 << 30));
+  std::printf("Total parameters: %lld\n", static_cast<long long>(plan.source_elements));
+  std::printf("Bits per parameter: %.3f\n", plan.index.bits_per_param);
+  std::printf("Wrote %zu shards, %s, in %.2f s\n", plan.index.shards.size(),
+              human_bytes(static_cast<double>(plan.output_bytes())).c_str(), seconds);
+}
+
+void convert_weight(const Options& options) {
+  check_flags(options);
+  QuantScheme scheme = value_or_throw(find_quant_scheme(options.quantization));
+  int threads = options.threads > 0 ? options.threads : usable_threads();
+  weights::ModelSource source = open(options);
+  for (const std::string& note : source.config.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
+  weights::Plan plan = plan_of(source, scheme, options, threads);
+  if (options.plan) {
+    std::fputs(weights::plan_text(plan).c_str(), stdout);
+    return;
+  }
+  if (!plan.ignored.empty())
+    std::fprintf(stderr, "note: %zu tensors of the checkpoint carry nothing this model needs: %s%s\n", plan.ignored.size(),
+                 plan.ignored[0].c_str(), plan.ignored.size() > 1 ? ", ..." : "");
+  clean_up_on_interrupt("\ninterrupted; finished shards are kept, run the same command again to go on\n");
+  auto start = std::chrono::steady_clock::now();
+  weights::ConvertResult result;
+  {
+    Progress progress("converting", plan.output_bytes());
+    result = value_or_throw(weights::convert(plan, *source.checkpoint, options.output,
+                                             {.threads = threads, .progress = [&](int64_t bytes) { progress.add(bytes); }}));
+  }
+  print_result(plan, result, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+}
+
+}  // namespace
+
+void add_convert_weight(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("convert_weight", "Quantize a checkpoint into MLC's weight files");
+  command->add_option("config", options->source.config, "Model folder, its config.json, or a GGUF file")->required();
+  command->add_option("--quantization", options->quantization, "Quantization, for example q4f16_1")->required();
+  command->add_option("--model-type", options->source.model_type, "Model type; auto: by config.json");
+  command->add_option("--device", options->device, "Accepted for compatibility; weights are converted on the CPU");
+  command->add_option("--source", options->source.source, "Weights: a file, an index, or a folder; auto: beside CONFIG");
+  command->add_option("--source-format", options->source.source_format,
+                      "auto, huggingface-torch, huggingface-safetensor, awq or gguf");
+  command->add_option("-o,--output", options->output, "Folder to write; created");
+  command->add_option("--lora-adapter", options->lora_adapter, "Adapter to merge first (not built yet)");
+  command->add_flag("--plan", options->plan, "Print tensors, shards, sizes and peak memory; read and write no weights");
+  command->add_flag("--ignore-extra", options->ignore_extra, "Leave out tensors that the model does not need");
+  command->add_option("--threads", options->threads, "Threads; default: all cores")->check(CLI::Range(1, 1024));
+  command->callback([options] { convert_weight(*options); });
+}
+
+}  // namespace mlc::cli

@@ -1,0 +1,121 @@
+// Reads, rounds and packs the rows of a block.
+#include "weights/block.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "formats/quant/group.h"
+#include "formats/quant/plain.h"
+
+namespace mlc::weights {
+namespace {
+
+using Transform = frontend::Parameter::Transform;
+
+size_t bytes_of(int64_t n) { return static_cast<size_t>(n); }
+
+// The source row of row `row` of a fused QKV in [3, heads, head_dim] order; the source has [heads, 3, head_dim].
+int64_t split_head_row(int64_t row, int64_t rows, int64_t heads) {
+  int64_t size = rows / (3 * heads), d = row % size, head = row / size % heads, part = row / size / heads;
+  return (head * 3 + part) * size + d;
+}
+
+// Whether the rows can be taken over from GGUF blocks without unpacking them.
+bool is_exact_q4_0(const ParameterPlan& plan, const Checkpoint& checkpoint) {
+  if (!plan.format.is_quantized() || plan.format.bits != 4 || plan.format.dtype != DType::kF16) return false;
+  return std::all_of(plan.sources.begin(), plan.sources.end(), [&](int index) {
+    auto blocks = checkpoint.blocks(index);
+    return blocks && blocks->type == GgufType::kQ4_0;
+  });
+}
+
+void repack_rows(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block, BlockBuffers& buffers) {
+  uint32_t* words = reinterpret_cast<uint32_t*>(buffers.weight.data());
+  std::byte* scales = buffers.scale.data();
+  for (const RowRun& run : source_rows(plan, block.row_begin, block.row_end)) {
+    GgufBlocks source = *checkpoint.blocks(plan.sources[static_cast<size_t>(run.source)]);
+    for (int64_t row = run.row_begin; row < run.row_begin + run.count; ++row) {
+      repack_q4_0_row(source.bytes.subspan(bytes_of(source.stored_row(row) * source.row_bytes), bytes_of(source.row_bytes)),
+                      words, scales);
+      words += plan.format.words(plan.row_size);
+      scales += 2 * plan.format.groups(plan.row_size);
+    }
+  }
+}
+
+void pack_rows(const ParameterPlan& plan, int64_t rows, BlockBuffers& buffers) {
+  int64_t scale_bytes = plan.format.groups(plan.row_size) * size_of(plan.format.dtype);
+  bool wide = plan.format.dtype == DType::kF32;  // packed with f32 scales, stored as bfloat16
+  if (wide) buffers.scale_bits.resize(bytes_of(rows * scale_bytes));
+  std::byte* scales = wide ? buffers.scale_bits.data() : buffers.scale.data();
+  uint32_t* words = reinterpret_cast<uint32_t*>(buffers.weight.data());
+  for (int64_t row = 0; row < rows; ++row) {
+    std::span<const float> values(buffers.values.data() + row * plan.row_size, bytes_of(plan.row_size));
+    quantize_row(plan.format, values, words, scales);
+    words += plan.format.words(plan.row_size);
+    scales += scale_bytes;
+  }
+  if (wide)
+    encode_floats(DType::kBF16, {reinterpret_cast<const float*>(buffers.scale_bits.data()), buffers.scale_bits.size() / 4},
+                  buffers.scale.data());
+}
+
+}  // namespace
+
+std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, int64_t row_end) {
+  std::vector<RowRun> runs;
+  if (plan.parameter.transform == Transform::kSplitHeadQkv) {
+    internal_check(plan.source_rows.size() == 1, "a fused QKV has one source");
+    int64_t size = plan.rows / (3 * plan.parameter.heads);
+    for (int64_t row = row_begin; row < row_end;) {
+      int64_t count = std::min(row_end - row, size - row % size);
+      runs.push_back({0, split_head_row(row, plan.rows, plan.parameter.heads), count});
+      row += count;
+    }
+    return runs;
+  }
+  int64_t first = 0;
+  for (size_t s = 0; s < plan.source_rows.size(); ++s) {
+    int64_t begin = std::max(row_begin, first), end = std::min(row_end, first + plan.source_rows[s]);
+    if (begin < end) runs.push_back({static_cast<int>(s), begin - first, end - begin});
+    first += plan.source_rows[s];
+  }
+  return runs;
+}
+
+void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_t row_begin, int64_t row_end,
+                 std::vector<std::byte>& scratch, std::vector<float>& values) {
+  values.resize(bytes_of((row_end - row_begin) * plan.row_size));
+  std::span<float> rest(values);
+  bool round = false;
+  for (const RowRun& run : source_rows(plan, row_begin, row_end)) {
+    int index = plan.sources[static_cast<size_t>(run.source)];
+    DType dtype = checkpoint.tensors()[static_cast<size_t>(index)].dtype;
+    std::span<const std::byte> bytes = checkpoint.read_rows(index, run.row_begin, run.row_begin + run.count, scratch);
+    size_t count = bytes_of(run.count * plan.row_size);
+    decode_floats(dtype, bytes.data(), rest.first(count));
+    rest = rest.subspan(count);
+    round |= dtype != plan.dtype;
+  }
+  if (round) round_floats(plan.dtype, values);
+}
+
+void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block, BlockBuffers& buffers) {
+  int64_t rows = block.row_end - block.row_begin;
+  if (!plan.format.is_quantized()) {
+    DType stored = plan.dtype == DType::kF32 ? DType::kBF16 : plan.dtype;
+    read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values);
+    buffers.weight.resize(buffers.values.size() * bytes_of(size_of(stored)));
+    encode_floats(stored, buffers.values, buffers.weight.data());
+    buffers.scale.clear();
+    return;
+  }
+  int scale_size = plan.format.dtype == DType::kF32 ? 2 : size_of(plan.format.dtype);
+  buffers.weight.resize(bytes_of(rows * plan.format.words(plan.row_size) * 4));
+  buffers.scale.resize(bytes_of(rows * plan.format.groups(plan.row_size) * scale_size));
+  if (is_exact_q4_0(plan, checkpoint)) return repack_rows(plan, checkpoint, block, buffers);
+  read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values);
+  pack_rows(plan, rows, buffers);
+}
+
+}  // namespace mlc::weights

@@ -1,0 +1,44 @@
+// One block of a parameter: rows of source tensors in, stored bytes out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "formats/checkpoint.h"
+#include "weights/plan.h"
+
+namespace mlc::weights {
+
+// Rows [row_begin, row_end) of a parameter.
+struct Block {
+  size_t parameter = 0;  // index into Plan::parameters
+  int64_t row_begin = 0, row_end = 0;
+};
+
+// A worker's buffers; kept between blocks.
+struct BlockBuffers {
+  std::vector<std::byte> source;      // what Checkpoint::read_rows unpacks
+  std::vector<float> values;          // rows * row_size
+  std::vector<std::byte> scale_bits;  // f32 scales before they become bfloat16
+  std::vector<std::byte> weight;      // result: stored elements, or words [rows, words of a row]
+  std::vector<std::byte> scale;       // result: stored scales [rows, groups]
+};
+
+// A run of consecutive rows of one source.
+struct RowRun {
+  int source = 0;  // index into ParameterPlan::sources
+  int64_t row_begin = 0, count = 0;
+};
+
+// Where rows [row_begin, row_end) of a parameter come from, in order.
+std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, int64_t row_end);
+
+// Fills buffers.weight and buffers.scale (NK form even when the format is KN).
+void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block, BlockBuffers& buffers);
+
+// Reads rows [row_begin, row_end) as f32 rounded to plan.dtype, into `values`.
+void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_t row_begin, int64_t row_end,
+                 std::vector<std::byte>& scratch, std::vector<float>& values);
+
+}  // namespace mlc::weights

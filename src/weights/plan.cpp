@@ -1,0 +1,256 @@
+// Matches parameters with checkpoint tensors and lays out the shards.
+#include "weights/plan.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/strings.h"
+#include "formats/checked.h"
+
+namespace mlc::weights {
+namespace {
+
+using frontend::Parameter;
+
+int64_t product(std::span<const int64_t> shape) {
+  int64_t count = 1;
+  for (int64_t dim : shape) count *= dim;
+  return count;
+}
+
+std::vector<std::string> names_of(const Checkpoint& checkpoint) {
+  std::vector<std::string> names;
+  for (const SourceTensor& t : checkpoint.tensors()) names.push_back(t.name);
+  return names;
+}
+
+// Parameters by their first source in the order of `names` (mlc-facts 2.4).
+std::vector<size_t> arrival_order(const std::vector<Parameter>& parameters, const std::vector<std::string>& names) {
+  std::multimap<std::string, size_t> users;
+  for (size_t p = 0; p < parameters.size(); ++p)
+    for (const std::string& source : parameters[p].sources) users.emplace(source, p);
+  std::vector<size_t> order;
+  std::vector<bool> placed(parameters.size(), false);
+  for (const std::string& name : names)
+    for (auto [it, end] = users.equal_range(name); it != end; ++it)
+      if (!placed[it->second]) {
+        placed[it->second] = true;
+        order.push_back(it->second);
+      }
+  return order;
+}
+
+bool is_unused(const std::string& name, const std::vector<std::string>& unused) {
+  return std::any_of(unused.begin(), unused.end(), [&](const std::string& suffix) { return name.ends_with(suffix); });
+}
+
+Status check_source(const Checkpoint& checkpoint, const SourceTensor& tensor, const ParameterPlan& plan) {
+  const Parameter& p = plan.parameter;
+  std::string where = str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(tensor.name));
+  if (!is_float(tensor.dtype) || tensor.dtype > DType::kF64)
+    return Status::error(str(where, " is ", tensor.stored_type, ", expected floats (F16, BF16 or F32)"));
+  std::vector<int64_t> expected = p.shape;
+  if (p.sources.size() > 1 && !tensor.shape.empty()) expected[0] = tensor.shape[0];
+  if (tensor.shape != expected) {
+    std::string wanted = shown_shape(p.shape);
+    if (p.sources.size() > 1) wanted = str("its rows of ", wanted, " (", join(p.sources, " + "), ")");
+    return Status::error(str(where, " has shape ", shown_shape(tensor.shape), ", expected ", wanted, " for ", p.name,
+                             "; does config.json belong to this checkpoint?"));
+  }
+  return Status::ok();
+}
+
+Status find_sources(const Checkpoint& checkpoint, const std::string& what, ParameterPlan& plan) {
+  int64_t rows = 0;
+  for (const std::string& name : plan.parameter.sources) {
+    int index = checkpoint.find(name);
+    if (index < 0)
+      return Status::error(str(what, ": tensor ", shown_name(name), " is missing, needed for ", plan.parameter.name,
+                               did_you_mean(name, names_of(checkpoint))));
+    const SourceTensor& tensor = checkpoint.tensors()[static_cast<size_t>(index)];
+    RETURN_IF_ERROR(check_source(checkpoint, tensor, plan));
+    plan.sources.push_back(index);
+    plan.source_rows.push_back(tensor.shape.empty() ? 1 : tensor.shape[0]);
+    rows += plan.source_rows.back();
+  }
+  if (rows != plan.rows) {
+    std::vector<std::string> shapes;
+    for (int index : plan.sources) shapes.push_back(shown_shape(checkpoint.tensors()[static_cast<size_t>(index)].shape));
+    return Status::error(str(what, ": tensors ", join(plan.parameter.sources, " + "), " have shapes ", join(shapes, " + "),
+                             ", expected ", shown_shape(plan.parameter.shape), " together for ", plan.parameter.name));
+  }
+  return Status::ok();
+}
+
+// What the original counts: all elements of a file each time it opens it, but for tensors declared unused; a file stays
+// open until another one is needed.
+int64_t count_source_elements(const Plan& plan, const Checkpoint& checkpoint, const std::vector<std::string>& unused,
+                              const std::set<std::string>& used) {
+  std::vector<int64_t> elements(checkpoint.files().size(), 0);
+  for (const SourceTensor& t : checkpoint.tensors())
+    if (used.contains(t.name) || !is_unused(t.name, unused)) elements[static_cast<size_t>(t.file)] += product(t.shape);
+  int64_t total = 0;
+  std::set<int> open;
+  for (const ParameterPlan& p : plan.parameters) {
+    std::set<int> needed;
+    for (int index : p.sources) needed.insert(checkpoint.tensors()[static_cast<size_t>(index)].file);
+    if (std::includes(open.begin(), open.end(), needed.begin(), needed.end())) continue;
+    std::set<int> next;
+    for (int file : needed) {
+      if (!open.contains(file)) total += elements[static_cast<size_t>(file)];
+      next.insert(file);
+    }
+    open = next;
+  }
+  return total;
+}
+
+Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& used, const std::vector<std::string>& unused,
+                   const PlanOptions& options, Plan& plan) {
+  for (const SourceTensor& t : checkpoint.tensors()) {
+    if (used.contains(t.name)) continue;
+    plan.ignored.push_back(t.name);
+    if (is_unused(t.name, unused) || options.ignore_extra) continue;
+    return Status::error(str(checkpoint.files()[static_cast<size_t>(t.file)], ": tensor ", shown_name(t.name), " ",
+                             shown_shape(t.shape), " is extra: no parameter of this model type needs it",
+                             did_you_mean(t.name, std::vector<std::string>(used.begin(), used.end())),
+                             "; check --model-type and config.json, or pass --ignore-extra to leave such tensors out"));
+  }
+  return Status::ok();
+}
+
+// "x.weight" -> "x.q_weight"
+std::string quantized_name(const std::string& name, const char* what) {
+  std::string base = name.ends_with("weight") ? name.substr(0, name.size() - 6) : name + ".";
+  return str(base, "q_", what);
+}
+
+TensorRecord make_record(std::string name, std::vector<int64_t> shape, DType dtype) {
+  TensorRecord record;
+  record.name = std::move(name), record.shape = std::move(shape), record.dtype = dtype;
+  record.size = product(record.shape) * size_of(record.stored_dtype());
+  return record;
+}
+
+void add_records(const ParameterPlan& p, std::vector<TensorRecord>& records) {
+  const std::string& name = p.parameter.name;
+  if (!p.format.is_quantized()) {
+    records.push_back(make_record(name, p.parameter.shape, p.dtype));
+    return;
+  }
+  std::vector<int64_t> words = p.parameter.shape, scales = p.parameter.shape;
+  words.back() = p.format.words(p.row_size), scales.back() = p.format.groups(p.row_size);
+  if (p.format.transposed) std::reverse(words.begin(), words.end()), std::reverse(scales.begin(), scales.end());
+  records.push_back(make_record(quantized_name(name, "weight"), words, DType::kU32));
+  records.push_back(make_record(quantized_name(name, "scale"), scales, p.format.dtype));
+}
+
+// Bytes a worker holds for one block: values as f32, the bytes read() unpacks, packed words and scales.
+int64_t block_bytes(const ParameterPlan& p) {
+  return std::min(rows_per_block(p.row_size), p.rows) * p.row_size * (4 + 8 + 2);
+}
+
+// The mapped source tensors of as many parameters as there are workers, transposed copies, and the blocks.
+int64_t estimate_peak(const Plan& plan, const Checkpoint* checkpoint, int threads) {
+  constexpr int64_t kProgram = 32 << 20;  // code, indices, JSON
+  std::vector<int64_t> sizes;
+  int64_t block = 0;
+  for (const ParameterPlan& p : plan.parameters) {
+    int64_t size = p.format.transposed ? plan.record(p.weight).size + plan.record(p.scale).size : 0;
+    for (int index : p.sources) {
+      const SourceTensor& t = checkpoint->tensors()[static_cast<size_t>(index)];
+      auto blocks = checkpoint->blocks(index);
+      size += blocks ? static_cast<int64_t>(blocks->bytes.size()) : t.byte_size;
+    }
+    sizes.push_back(size);
+    block = std::max(block, block_bytes(p));
+  }
+  std::sort(sizes.rbegin(), sizes.rend());
+  int64_t peak = kProgram + threads * block;
+  for (size_t i = 0; i < sizes.size() && i < static_cast<size_t>(threads); ++i) peak += sizes[i];
+  return peak;
+}
+
+ParameterPlan plan_parameter(const Parameter& parameter, const QuantScheme& scheme) {
+  ParameterPlan p;
+  p.parameter = parameter;
+  p.format = scheme.format_of(parameter.role, parameter.quantizable);
+  p.dtype = parameter.force_f32 ? DType::kF32 : scheme.model_dtype;
+  if (!p.format.is_quantized()) p.format = WeightFormat::plain(p.dtype);
+  p.rows = parameter.shape.empty() ? 1 : parameter.shape[0];
+  p.row_size = parameter.shape.empty() ? 1 : product(std::span(parameter.shape).subspan(1));
+  return p;
+}
+
+void place_records(Plan& plan, std::vector<TensorRecord> records) {
+  for (const TensorRecord& r : records) plan.index.param_bytes += static_cast<double>(product(r.shape) * size_of(r.dtype));
+  plan.index.param_count = static_cast<int64_t>(records.size());
+  plan.index.shards = lay_out_shards(std::move(records));
+  std::map<std::string, RecordPlace> places;
+  for (size_t s = 0; s < plan.index.shards.size(); ++s)
+    for (size_t t = 0; t < plan.index.shards[s].tensors.size(); ++t)
+      places[plan.index.shards[s].tensors[t].name] = {s, t};
+  for (ParameterPlan& p : plan.parameters) {
+    bool group = p.format.is_quantized();
+    p.weight = places.at(group ? quantized_name(p.parameter.name, "weight") : p.parameter.name);
+    if (group) p.scale = places.at(quantized_name(p.parameter.name, "scale"));
+  }
+}
+
+}  // namespace
+
+int64_t Plan::output_bytes() const {
+  int64_t bytes = 0;
+  for (const ShardRecord& shard : index.shards) bytes += shard.size;
+  return bytes;
+}
+
+int64_t rows_per_block(int64_t row_size) { return std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, row_size)); }
+
+Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vector<std::string>& unused,
+                       const QuantScheme& scheme, const Checkpoint* checkpoint, const std::string& what,
+                       const PlanOptions& options) {
+  Plan plan;
+  plan.scheme = scheme;
+  std::set<std::string> used;
+  for (const Parameter& p : parameters) used.insert(p.sources.begin(), p.sources.end());
+  std::vector<std::string> names = checkpoint ? names_of(*checkpoint) : std::vector<std::string>(used.begin(), used.end());
+  if (checkpoint)
+    for (const Parameter& p : parameters) {
+      ParameterPlan found = plan_parameter(p, scheme);
+      RETURN_IF_ERROR(find_sources(*checkpoint, what, found));
+    }
+  std::vector<TensorRecord> records;
+  for (size_t index : arrival_order(parameters, names)) {
+    ParameterPlan p = plan_parameter(parameters[index], scheme);
+    if (checkpoint) RETURN_IF_ERROR(find_sources(*checkpoint, what, p));
+    add_records(p, records);
+    plan.parameters.push_back(std::move(p));
+  }
+  plan.index.param_bytes = 0;
+  place_records(plan, std::move(records));
+  if (checkpoint) {
+    RETURN_IF_ERROR(check_extra(*checkpoint, used, unused, options, plan));
+    plan.source_elements = count_source_elements(plan, *checkpoint, unused, used);
+  } else {
+    for (const ParameterPlan& p : plan.parameters) plan.source_elements += p.rows * p.row_size;
+  }
+  plan.index.bits_per_param = plan.source_elements > 0 ? plan.index.param_bytes * 8 / static_cast<double>(plan.source_elements) : 0;
+  plan.peak_memory = estimate_peak(plan, checkpoint, options.threads);
+  return plan;
+}
+
+std::string plan_text(const Plan& plan) {
+  std::string text;
+  for (const ShardRecord& shard : plan.index.shards) {
+    text += str(shard.file, "  ", shard.size, " bytes\n");
+    for (const TensorRecord& t : shard.tensors)
+      text += str("  ", t.name, "  ", shown_shape(t.shape), "  ", long_name(t.dtype), "  at ", t.offset, "  ", t.size, " bytes\n");
+  }
+  text += str(plan.index.param_count, " tensors in ", plan.index.shards.size(), " shards, ", plan.output_bytes(), " bytes (",
+              human_bytes(static_cast<double>(plan.output_bytes())), "), ", plan.index.bits_per_param, " bits per parameter\n");
+  return text + str("peak memory: at most ", human_bytes(static_cast<double>(plan.peak_memory)), "\n");
+}
+
+}  // namespace mlc::weights

@@ -1,0 +1,65 @@
+// What a conversion will do, known in full before any weight is read: every tensor, shard, size and offset.
+//
+// parameters (frontend) + the checkpoint's tensors  ->  records in arrival order  ->  shards (formats/shards.h)
+// The order, and the counts of the index's metadata, are those of the original (mlc-facts 2.2, 2.4).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "formats/checkpoint.h"
+#include "formats/quant/scheme.h"
+#include "formats/shards.h"
+#include "frontend/model.h"
+
+namespace mlc::weights {
+
+// Where a record lies: shards[shard].tensors[tensor] of the index.
+struct RecordPlace {
+  size_t shard = 0, tensor = 0;
+};
+
+struct ParameterPlan {
+  frontend::Parameter parameter;
+  WeightFormat format;
+  DType dtype = DType::kF32;        // values are rounded to this before they are stored or packed
+  int64_t rows = 0, row_size = 0;   // shape[0] and the product of the others
+  std::vector<int> sources;         // indices into the checkpoint's tensors; empty without a checkpoint
+  std::vector<int64_t> source_rows; // of each source
+  RecordPlace weight;               // the plain tensor, or the words of a group format
+  RecordPlace scale;                // group formats only
+};
+
+struct Plan {
+  QuantScheme scheme;
+  std::vector<ParameterPlan> parameters;  // in arrival order
+  ShardIndex index;                       // complete but for md5
+  int64_t source_elements = 0;            // as the original counts them, for bits_per_param
+  int64_t peak_memory = 0;                // bytes, upper estimate for `threads` of make_plan
+  std::vector<std::string> ignored;       // tensors of the checkpoint that no parameter needs
+
+  const TensorRecord& record(RecordPlace place) const { return index.shards[place.shard].tensors[place.tensor]; }
+  int64_t output_bytes() const;
+};
+
+struct PlanOptions {
+  int threads = 1;
+  bool ignore_extra = false;  // tensors that are neither needed nor known to be harmless: list them, else an error
+};
+
+// `checkpoint` may be nullptr: then tensors arrive in the order of one safetensors file, by name. `what` names the
+// checkpoint in errors: missing, extra or wrongly shaped tensors, dtypes that are not floats.
+Result<Plan> make_plan(const std::vector<frontend::Parameter>& parameters, const std::vector<std::string>& unused,
+                       const QuantScheme& scheme, const Checkpoint* checkpoint, const std::string& what,
+                       const PlanOptions& options = {});
+
+// For --plan: one line per tensor grouped by shard, then totals.
+std::string plan_text(const Plan& plan);
+
+// Elements of a parameter that one worker converts at once, and the bytes of its buffers for that.
+constexpr int64_t kBlockElements = 1 << 18;
+int64_t rows_per_block(int64_t row_size);
+
+}  // namespace mlc::weights

@@ -1,0 +1,33 @@
+// What convert_weight and gen_config are given: the model's config and its checkpoint, wherever they lie.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "formats/checkpoint.h"
+#include "frontend/config.h"
+
+namespace mlc::weights {
+
+struct ModelSource {
+  std::string config_path;  // config.json, or the GGUF file that holds its content
+  std::string folder;       // of config_path: tokenizer files lie here
+  Json hf_config;           // as Hugging Face's config.json
+  frontend::ModelConfig config;
+  std::unique_ptr<Checkpoint> checkpoint;  // nullptr when not asked for; always there for GGUF
+};
+
+struct SourceOptions {
+  std::string config;                  // CONFIG: a folder, a config.json, or a GGUF file
+  std::string model_type = "auto";     // --model-type
+  std::string source = "auto";         // --source: weights file, index or folder; auto: by config.json's weight_path, else its folder
+  std::string source_format = "auto";  // --source-format
+  bool with_checkpoint = true;
+};
+
+// Errors name the flag or file.
+Result<ModelSource> open_source(const SourceOptions& options);
+
+}  // namespace mlc::weights
