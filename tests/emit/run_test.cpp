@@ -47,14 +47,10 @@ std::vector<std::vector<uint8_t>> expected_outputs(const Case& c) {
   return outputs;
 }
 
-std::vector<std::vector<uint8_t>> native_outputs(const Case& c, const NativeKernels& native) {
-  std::vector<std::vector<uint8_t>> outputs, inputs = c.inputs;
-  for (size_t bytes : c.output_bytes) outputs.emplace_back(bytes, 0xEE);
-  std::vector<void*> buffers;
-  for (auto& input : inputs) buffers.push_back(input.data());
-  for (auto& output : outputs) buffers.push_back(output.data());
-  native.run(c.function.name, buffers, c.dims, c.tiles);
-  return outputs;
+KernelCall call_of(const Case& c, size_t index) {
+  KernelCall call{.kernel = index, .tiles = c.tiles, .dims = c.dims, .buffers = c.inputs};
+  for (size_t bytes : c.output_bytes) call.buffers.emplace_back(bytes, 0xEE);
+  return call;
 }
 
 // Compiles all cases (names differ) into one library per target.
@@ -64,18 +60,21 @@ void check_on(const std::vector<Case>& cases, bool floats, const std::vector<Tar
   for (const Case& c : cases) functions.push_back(c.function), expected.push_back(expected_outputs(c));
   for (const Target& target : targets) {
     NativeKernels native(functions, target);
+    std::vector<KernelCall> calls;
+    for (size_t n = 0; n < cases.size(); ++n) calls.push_back(call_of(cases[n], n));
+    native.run_calls(calls);
     for (size_t n = 0; n < cases.size(); ++n) {
       SCOPED_TRACE(target.name + " " + functions[n].name);
-      auto actual = native_outputs(cases[n], native);
-      for (size_t i = 0; i < actual.size(); ++i) {
-        if (floats) EXPECT_TRUE(equal_floats(actual[i], expected[n][i]));
-        else EXPECT_EQ(actual[i], expected[n][i]);
+      for (size_t i = 0; i < expected[n].size(); ++i) {
+        const auto& actual = calls[n].buffers[cases[n].inputs.size() + i];
+        if (floats) EXPECT_TRUE(equal_floats(actual, expected[n][i]));
+        else EXPECT_EQ(actual, expected[n][i]);
       }
     }
   }
 }
 
-void check(const std::vector<Case>& cases, bool floats) { check_on(cases, floats, runnable_targets()); }
+void check(const std::vector<Case>& cases, bool floats) { check_on(cases, floats, testable_targets()); }
 
 template <typename T>
 std::vector<uint8_t> bytes_of(const std::vector<T>& values) {
@@ -252,20 +251,20 @@ TEST(RunKernels, GathersByIndex) {
 // Dot products of random bytes on every runnable target that has them.
 TEST(RunKernels, DotsEqualTheInterpreter) {
   constexpr int kRowCount = 5;
-  auto run = [&](const Function& f, size_t in_bytes, size_t out_bytes, auto... features) {
-    std::vector<Target> targets = runnable_targets();
-    std::erase_if(targets, [&](const Target& t) { return !((t.*features) && ...); });
+  auto run = [&](const Function& f, bool arm, size_t in_bytes, size_t out_bytes, auto... features) {
+    std::vector<Target> targets = testable_targets();
+    std::erase_if(targets, [&](const Target& t) {
+      return (t.triple.rfind("aarch64", 0) == 0) != arm || !((t.*features) && ...);
+    });
     check_on({{f, {random_bytes(in_bytes * kRowCount, 5), random_bytes(in_bytes * kRowCount, 6)},
                {out_bytes * kRowCount}, {kRowCount}, kRowCount}}, false, targets);
   };
-  bool arm = host_architecture() == "aarch64";
-  if (arm) run(dot4_rows(4, true), 16, 16, &Target::dot4_s8s8);
-  run(dot4_rows(4, false), 16, 16, &Target::dot4_u8s8);
-  if (arm) return;
-  for (int lanes : {8, 16}) run(dot4_rows(lanes, false), 4 * lanes, 4 * lanes, &Target::dot4_u8s8);
-  for (int lanes : {8, 16}) run(dot2_rows(lanes, true), 2 * lanes, 2 * lanes, &Target::dot2_u8s8);
-  run(dot2_rows(4, false), 16, 16, &Target::dot2_i16);
-  run(dot2_rows(8, false), 32, 32, &Target::dot2_i16, &Target::dot2_u8s8);
+  for (bool is_signed : {false, true})
+    run(dot4_rows(4, is_signed), true, 16, 16, is_signed ? &Target::dot4_s8s8 : &Target::dot4_u8s8);
+  for (int lanes : {4, 8, 16}) run(dot4_rows(lanes, false), false, 4 * lanes, 4 * lanes, &Target::dot4_u8s8);
+  for (int lanes : {8, 16}) run(dot2_rows(lanes, true), false, 2 * lanes, 2 * lanes, &Target::dot2_u8s8);
+  run(dot2_rows(4, false), false, 16, 16, &Target::dot2_i16);
+  run(dot2_rows(8, false), false, 32, 32, &Target::dot2_i16, &Target::dot2_u8s8);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Kernels compiled for a CPU variant, linked and loaded into this process: how tests run what the emitter makes.
+// Kernels compiled for a CPU variant, linked and loaded: how tests run what the emitter makes. Variants of this machine's
+// architecture run in this process, aarch64 ones elsewhere in an emulator (run_calls only).
 //
 //   NativeKernels native({scale}, target);        // needs missing_cpu_feature(target.required) == ""
 //   native.run("scale", {x.data(), y.data()}, {rows}, tiles);
@@ -8,7 +9,6 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -24,6 +24,8 @@
 #include "kernel/shared_layout.h"
 #include "lang/llvm/emit.h"
 #include "link/link.h"
+#include "support/foreign_kernels.h"
+#include "support/kernel_call.h"
 
 namespace mlc {
 
@@ -31,6 +33,14 @@ namespace mlc {
 inline std::vector<Target> runnable_targets() {
   std::vector<Target> all = host_architecture() == "x86_64" ? x86_64_targets() : aarch64_targets();
   std::erase_if(all, [](const Target& t) { return !missing_cpu_feature(t.required).empty(); });
+  return all;
+}
+
+// The same and, where an emulator is found, the aarch64 variants.
+inline std::vector<Target> testable_targets() {
+  std::vector<Target> all = runnable_targets();
+  if (host_architecture() != "aarch64" && can_emulate_aarch64())
+    for (Target& t : aarch64_targets()) all.push_back(t);
   return all;
 }
 
@@ -72,22 +82,27 @@ class NativeKernels {
     Result<std::string> library =
         link::link_library({.triple = target.triple, .soname = "kernels.so", .manifest = "{}", .variants = {variant}});
     EXPECT_TRUE(library.is_ok()) << library.status().message();
-    library_ = std::make_unique<LoadedLibrary>(*library);
+    bytes_ = *library;
+    if (target.triple.rfind(host_architecture(), 0) == 0) library_ = std::make_unique<LoadedLibrary>(bytes_);
   }
 
+  // Of this machine's architecture only.
   CpuKernel kernel(const std::string& name) const {
     return reinterpret_cast<CpuKernel>(const_cast<void*>((*library_)->variants[0].kernels[index(name)]));
   }
 
-  // Runs tiles [0, tiles) in pieces of `piece` tiles, so that a kernel that relies on their order shows.
+  // Runs tiles [0, tiles) in pieces of `piece` tiles, last first (kernel_call.h). Of this machine's architecture only.
   void run(const std::string& name, const std::vector<void*>& buffers, const std::vector<int64_t>& dims, int64_t tiles,
            int64_t piece = 3) const {
-    int64_t bytes = kernel::shared_layout(kernels_[index(name)]).bytes + 64;
-    auto* scratch = static_cast<char*>(std::aligned_alloc(64, bytes));
-    std::fill(scratch, scratch + bytes, static_cast<char>(0xFF));  // NaN to floats
-    for (int64_t begin = (tiles - 1) / piece * piece; begin >= 0; begin -= piece)
-      kernel(name)(buffers.data(), dims.data(), begin, std::min(tiles, begin + piece), scratch);
-    std::free(scratch);
+    run_call(kernel(name), buffers.data(), dims.data(), tiles, piece,
+             kernel::shared_layout(kernels_[index(name)]).bytes);
+  }
+
+  // Runs calls (KernelCall::kernel = position in the list of kernels) here or in the emulator; sets their scratch size.
+  void run_calls(std::vector<KernelCall>& calls) const {
+    for (KernelCall& call : calls) call.scratch_bytes = kernel::shared_layout(kernels_[call.kernel]).bytes;
+    if (!library_) return run_emulated(bytes_, calls);
+    for (KernelCall& call : calls) run_call(kernel(kernels_[call.kernel].name), call);
   }
 
  private:
@@ -97,6 +112,7 @@ class NativeKernels {
     internal_error("no kernel " + name);
   }
   std::vector<kernel::Function> kernels_;
+  std::string bytes_;
   std::unique_ptr<LoadedLibrary> library_;
 };
 

@@ -1,0 +1,24 @@
+# The runner of foreign_kernels.h for aarch64, where a cross compiler and qemu are found: then the suites that run compiled
+# kernels also run them for aarch64.
+find_program(MLC_AARCH64_CXX aarch64-linux-gnu-g++)
+find_program(MLC_QEMU_AARCH64 qemu-aarch64)
+if(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64" AND MLC_AARCH64_CXX AND MLC_QEMU_AARCH64)
+  execute_process(COMMAND ${MLC_AARCH64_CXX} -print-file-name=libc.so.6 OUTPUT_VARIABLE libc OUTPUT_STRIP_TRAILING_WHITESPACE)
+  get_filename_component(libc ${libc} REALPATH)
+  get_filename_component(sysroot ${libc}/../.. ABSOLUTE)
+  set(runner ${CMAKE_CURRENT_BINARY_DIR}/run_aarch64_kernels)
+  set(source ${CMAKE_CURRENT_SOURCE_DIR}/support/foreign_runner.cpp)
+  add_custom_command(OUTPUT ${runner}
+    COMMAND ${MLC_AARCH64_CXX} -std=c++20 -O1 -I${CMAKE_SOURCE_DIR}/src -I${CMAKE_SOURCE_DIR}/tests ${source} -o ${runner} -ldl
+    DEPENDS ${source} ${CMAKE_CURRENT_SOURCE_DIR}/support/kernel_call.h ${CMAKE_SOURCE_DIR}/src/formats/library.h)
+  add_custom_target(aarch64_runner DEPENDS ${runner})
+  foreach(suite emit link ops)
+    if(TARGET test_suite_${suite})
+      add_dependencies(test_suite_${suite} aarch64_runner)
+      target_compile_definitions(test_suite_${suite} PRIVATE
+        "MLC_AARCH64_RUNNER=\"${MLC_QEMU_AARCH64} -cpu max -L ${sysroot} ${runner}\"")
+    endif()
+  endforeach()
+else()
+  message(STATUS "aarch64 kernels are compiled but not run: aarch64-linux-gnu-g++ or qemu-aarch64 not found")
+endif()

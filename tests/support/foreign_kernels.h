@@ -1,0 +1,69 @@
+// Runs calls of a library for another architecture in an emulator. MLC_AARCH64_RUNNER (CMake) is the command up to the
+// runner's arguments; where there is none, such targets are not tested.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/env.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "support/kernel_call.h"
+
+namespace mlc {
+
+inline bool can_emulate_aarch64() {
+#ifdef MLC_AARCH64_RUNNER
+  return true;
+#else
+  return false;
+#endif
+}
+
+// The calls as bytes: count, then each call's numbers (i64), dims and buffers, each list after its length.
+inline std::string encode_calls(const std::vector<KernelCall>& calls) {
+  std::string bytes;
+  auto number = [&](int64_t value) { bytes.append(reinterpret_cast<const char*>(&value), 8); };
+  number(static_cast<int64_t>(calls.size()));
+  for (const KernelCall& call : calls) {
+    for (int64_t value : {static_cast<int64_t>(call.kernel), call.tiles, call.piece, call.scratch_bytes}) number(value);
+    number(static_cast<int64_t>(call.dims.size()));
+    for (int64_t dim : call.dims) number(dim);
+    number(static_cast<int64_t>(call.buffers.size()));
+    for (const auto& buffer : call.buffers) {
+      number(static_cast<int64_t>(buffer.size()));
+      bytes.append(reinterpret_cast<const char*>(buffer.data()), buffer.size());
+    }
+  }
+  return bytes;
+}
+
+// Runs the calls and replaces their buffers by what the kernels left in them.
+inline void run_emulated(const std::string& library, std::vector<KernelCall>& calls) {
+#ifdef MLC_AARCH64_RUNNER
+  std::string directory = path_join(env::temp_dir(), "mlc_emulated_XXXXXX");
+  ASSERT_NE(mkdtemp(directory.data()), nullptr) << directory;
+  std::string library_path = directory + "/library.so", in = directory + "/calls", out = directory + "/result";
+  EXPECT_TRUE(write_file(library_path, library).is_ok());
+  EXPECT_TRUE(write_file(in, encode_calls(calls)).is_ok());
+  int exit = std::system(str(MLC_AARCH64_RUNNER, " ", library_path, " ", in, " ", out).c_str());
+  Result<std::string> result = read_file(out);
+  std::filesystem::remove_all(directory);
+  ASSERT_EQ(exit, 0) << "emulated runner";
+  size_t at = 0;
+  for (KernelCall& call : calls)
+    for (auto& buffer : call.buffers) {
+      ASSERT_LE(at + buffer.size(), result->size());
+      std::memcpy(buffer.data(), result->data() + at, buffer.size());
+      at += buffer.size();
+    }
+#else
+  FAIL() << "no emulator for " << library.size() << " bytes and " << calls.size() << " calls";
+#endif
+}
+
+}  // namespace mlc
