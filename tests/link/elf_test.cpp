@@ -1,0 +1,169 @@
+// Model libraries as files: what they export and need, what the struct holds, and that their kernels run.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "kernel/builder.h"
+#include "link/elf_facts.h"
+#include "support/native_kernels.h"
+
+namespace mlc::link {
+namespace {
+
+using Names = std::vector<std::string>;
+
+// y = x * factor + 0.5, and y = x - factor.
+std::vector<kernel::Function> two_kernels(double factor) {
+  std::vector<kernel::Function> functions;
+  for (bool second : {false, true}) {
+    kernel::KernelBuilder k(second ? "shift" : "scale");
+    Dim n = Dim::symbol("n");
+    kernel::BufferRef x = k.input("x", DType::kF32, n), y = k.output("y", DType::kF32, n);
+    k.grid("i", n, [&](kernel::ExprRef i) {
+      kernel::ExprRef v = k.load(x, i);
+      k.store(y, i, second ? v - factor : v * factor + 0.5);
+    });
+    functions.push_back(k.finish());
+  }
+  return functions;
+}
+
+VariantCode make_variant(const Target& target, double factor) {
+  std::string prefix = target.name + ".";
+  return {.header = "{\"name\": \"" + target.name + "\"}",
+          .plan = std::string("plan\0of ", 8) + target.name,
+          .object = lang::emit_object(two_kernels(factor), target, {.symbol_prefix = prefix}).object,
+          .kernel_symbols = {prefix + "shift", prefix + "scale"}};
+}
+
+LinkInput make_input(const std::vector<Target>& targets) {
+  LinkInput input{.triple = targets[0].triple, .soname = "model.so", .manifest = "{\"model_type\": \"toy\"}"};
+  for (size_t i = 0; i < targets.size(); ++i) input.variants.push_back(make_variant(targets[i], 2.0 + static_cast<double>(i)));
+  return input;
+}
+
+std::string link_or_fail(const LinkInput& input) {
+  Result<std::string> library = link_library(input);
+  EXPECT_TRUE(library.is_ok()) << library.status().message();
+  return library.is_ok() ? *library : "";
+}
+
+TEST(LinkElf, ExportsOneSymbolAndNeedsNothing) {
+  for (const auto& targets : {x86_64_targets(), aarch64_targets()}) {
+    ElfFacts facts = elf_facts(link_or_fail(make_input(targets)));
+    EXPECT_EQ(facts.machine, targets[0].triple[0] == 'x' ? EM_X86_64 : EM_AARCH64);
+    EXPECT_EQ(facts.exports, Names{kLibrarySymbol});
+    EXPECT_EQ(facts.imports, Names{});
+    EXPECT_EQ(facts.needed, Names{});
+    EXPECT_EQ(facts.soname, "model.so");
+    EXPECT_TRUE(facts.binds_now);
+    EXPECT_TRUE(facts.has_relro);
+    EXPECT_FALSE(facts.executable_stack);
+  }
+}
+
+TEST(LinkElf, TrailerDescribesTheLibrary) {
+  std::string library = link_or_fail(make_input(x86_64_targets()));
+  Result<Json> manifest = check_library_bytes(library, "model.so");
+  ASSERT_TRUE(manifest.is_ok()) << manifest.status().message();
+  EXPECT_EQ((*manifest)["model_type"], "toy");
+}
+
+TEST(LinkElf, LoadedStructHoldsEveryVariant) {
+  std::vector<Target> targets = host_architecture() == "x86_64" ? x86_64_targets() : aarch64_targets();
+  LinkInput input = make_input(targets);
+  LoadedLibrary library(link_or_fail(input));
+  EXPECT_EQ(std::string(library->magic, 8), std::string(kLibraryMagic, 8));
+  EXPECT_EQ(library->abi_version, kLibraryAbiVersion);
+  EXPECT_EQ(std::string(library->manifest, library->manifest_bytes), input.manifest);
+  ASSERT_EQ(library->variant_count, targets.size());
+  EXPECT_EQ(library->reserved, 0u);
+  for (size_t i = 0; i < targets.size(); ++i) {
+    const MlcLibraryVariant& variant = library->variants[i];
+    EXPECT_EQ(std::string(variant.header, variant.header_bytes), input.variants[i].header);
+    EXPECT_EQ(std::string(variant.plan, variant.plan_bytes), input.variants[i].plan);
+    ASSERT_EQ(variant.kernel_count, 2u);
+    if (!missing_cpu_feature(targets[i].required).empty()) continue;
+    float x = 10, y = 0;
+    void* buffers[] = {&x, &y};
+    int64_t n = 1;
+    auto call = [&](int k) { reinterpret_cast<CpuKernel>(const_cast<void*>(variant.kernels[k]))(buffers, &n, 0, 1, nullptr); };
+    float factor = 2.0f + static_cast<float>(i);
+    call(0);
+    EXPECT_EQ(y, 10 - factor);
+    call(1);
+    EXPECT_EQ(y, 10 * factor + 0.5f);
+  }
+}
+
+TEST(LinkElf, AarchLibraryRunsInTheEmulator) {
+  if (!can_emulate_aarch64()) GTEST_SKIP() << "no aarch64 emulator or cross compiler";
+  std::vector<KernelCall> calls;
+  for (uint64_t kernel : {0, 1})
+    calls.push_back({.kernel = kernel, .tiles = 1, .dims = {1}, .buffers = {{0, 0, 0x20, 0x41}, {0, 0, 0, 0}}});  // 10.0f
+  run_emulated(link_or_fail(make_input(aarch64_targets())), calls);
+  float y[2];
+  for (int i : {0, 1}) std::memcpy(&y[i], calls[i].buffers[1].data(), 4);
+  EXPECT_EQ(y[0], 8.0f);
+  EXPECT_EQ(y[1], 20.5f);
+}
+
+TEST(LinkElf, BytesAreTheSameEveryTimeAndFromManyThreads) {
+  LinkInput input = make_input(x86_64_targets());
+  std::vector<std::string> libraries(4);
+  std::vector<std::thread> threads;
+  for (std::string& library : libraries) threads.emplace_back([&] { library = link_or_fail(input); });
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& library : libraries) EXPECT_EQ(library, libraries[0]);
+}
+
+TEST(LinkElf, UnusedKernelsAreDropped) {
+  LinkInput input = make_input({x86_64_targets()[0]});
+  size_t both = link_or_fail(input).size();
+  std::string name = input.variants[0].kernel_symbols[1];
+  EXPECT_NE(link_or_fail(input).find(name), std::string::npos);
+  input.variants[0].kernel_symbols.pop_back();
+  std::string one = link_or_fail(input);
+  EXPECT_EQ(one.find(name), std::string::npos);
+  EXPECT_LE(one.size(), both);
+}
+
+TEST(LinkElf, LibraryWithoutMachineCodeLinks) {
+  LinkInput input{.triple = "x86_64-unknown-linux-gnu", .soname = "gpu.so", .manifest = "{}"};
+  input.variants.push_back({.header = "{}", .plan = "p"});
+  std::string library = link_or_fail(input);
+  EXPECT_EQ(elf_facts(library).exports, Names{kLibrarySymbol});
+}
+
+TEST(LinkElf, MissingKernelIsReportedOnce) {
+  LinkInput input = make_input({x86_64_targets()[0]});
+  input.variants[0].kernel_symbols.push_back("nowhere");
+  Result<std::string> library = link_library(input);
+  ASSERT_FALSE(library.is_ok());
+  EXPECT_NE(library.status().message().find("nowhere"), std::string::npos) << library.status().message();
+  EXPECT_EQ(library.status().message().find('\n'), std::string::npos);
+  EXPECT_FALSE(link_or_fail(make_input({x86_64_targets()[0]})).empty());  // and the next link works
+}
+
+TEST(LinkElf, UnknownPlatformSaysWhatIsPossible) {
+  Result<std::string> library = link_library({.triple = "x86_64-pc-plan9", .soname = "a.so", .manifest = "{}"});
+  ASSERT_FALSE(library.is_ok());
+  EXPECT_EQ(library.status().message().rfind("--host: ", 0), 0u) << library.status().message();
+}
+
+TEST(LinkElf, NothingIsLeftInTheTemporaryDirectory) {
+  std::string directory = path_join(env::temp_dir(), "mlc_link_test_XXXXXX");
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  ASSERT_EQ(setenv("MLC_TEMP_DIR", directory.c_str(), 1), 0);
+  LinkInput input = make_input({x86_64_targets()[0]});
+  link_or_fail(input);
+  input.variants[0].kernel_symbols.push_back("nowhere");
+  EXPECT_FALSE(link_library(input).is_ok());
+  unsetenv("MLC_TEMP_DIR");
+  EXPECT_TRUE(std::filesystem::is_empty(directory));
+  std::filesystem::remove_all(directory);
+}
+
+}  // namespace
+}  // namespace mlc::link
