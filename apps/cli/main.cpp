@@ -1,75 +1,20 @@
-// mlc_llm: the command line. Registers the commands and prints what goes wrong in one sentence.
-#include <CLI/CLI.hpp>
+// mlc_llm: the command line. Prints what goes wrong in one sentence, exit code 1.
 #include <cstdio>
 #include <exception>
+#include <new>
 
-#include "apps/cli/commands.h"
-#include "base/strings.h"
+#include "apps/cli/command_line.h"
 #include "base/user_error.h"
-
-namespace mlc::cli {
-namespace {
-
-std::vector<std::string> known_words(const CLI::App& app) {
-  std::vector<std::string> words;
-  for (const CLI::App* command : app.get_subcommands({})) words.push_back(command->get_name());
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) words.push_back("--" + name);
-    for (const std::string& name : option->get_snames()) words.push_back("-" + name);
-  }
-  return words;
-}
-
-// The sentence for arguments that no option took; "" when all were taken.
-std::string unknown_argument(const CLI::App& app) {
-  for (const CLI::App* command : app.get_subcommands())
-    if (std::string text = unknown_argument(*command); !text.empty()) return text;
-  std::vector<std::string> rest = app.remaining();
-  if (rest.empty()) return "";
-  std::string word = rest[0].substr(0, rest[0].find('='));
-  bool flag = word.starts_with("-");
-  return str(flag ? "unknown flag " : app.get_parent() ? "unexpected argument " : "unknown command ", word,
-             app.get_parent() ? " for " + app.get_name() : "", did_you_mean(word, known_words(app)), "; see mlc_llm ",
-             app.get_parent() ? app.get_name() + " " : "", "--help");
-}
-
-int run(int argc, char** argv) {
-  CLI::App app{"mlc_llm: compiles and runs language models", "mlc_llm"};
-  app.require_subcommand(0, 1);
-  add_convert_weight(app);
-  add_gen_config(app);
-  add_compile(app);
-  add_chat(app);
-  add_bench(app);
-  add_info(app);
-  app.allow_extras();
-  for (CLI::App* command : app.get_subcommands({})) command->allow_extras();
-  // Callbacks run only after every argument is known to be good.
-  app.parse_complete_callback([&app] {
-    if (std::string text = unknown_argument(app); !text.empty()) throw UserError(text);
-    if (app.get_subcommands().empty()) throw CLI::CallForHelp();
-  });
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::CallForAllHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return 1;
-  }
-  return 0;
-}
-
-}  // namespace
-}  // namespace mlc::cli
 
 int main(int argc, char** argv) {
   try {
-    return mlc::cli::run(argc, argv);
-  } catch (const std::exception& error) {
+    return mlc::cli::run_command_line({argv + 1, argv + argc});
+  } catch (const mlc::UserError& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
-    return 1;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "error: out of memory; free some, or use a smaller model or context\n");
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: internal: %s; this is a bug in mlc_llm, please report it\n", error.what());
   }
+  return 1;
 }

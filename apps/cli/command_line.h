@@ -1,0 +1,13 @@
+// Parses a command line of mlc_llm and runs its command.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace mlc::cli {
+
+// `arguments` without the program's name. Returns the exit code; a user's mistake is thrown as UserError. Commands use it
+// to run others as the user would (chat converts and compiles what is missing).
+int run_command_line(const std::vector<std::string>& arguments);
+
+}  // namespace mlc::cli
