@@ -1,10 +1,10 @@
 // One measurement of llama.cpp through its C API, as one process: llama_bench MODEL.gguf THREADS [PROMPT=512] [GENERATE=128].
-// Prints {"prefill_tok_s", "decode_tok_s", "load_s", "ttft_s", "peak_rss"}, the same quantities as `mlc_llm bench --json`:
+// Prints {"prefill_tok_s", "decode_tok_s", "load_s", "ttft_s", "peak_rss_bytes"}, the same quantities as `mlc_llm bench --json`:
 //   load_s        from the first call into the library to a context that can decode
 //   ttft_s        from the start of the process to the first token after a prompt of 16
 //   prefill_tok_s PROMPT tokens in one call on an empty cache, after one warm-up call of 64 tokens
-//   decode_tok_s  GENERATE greedy tokens, one call each, after a prompt of 16
-//   peak_rss      bytes, the kernel's VmHWM of this process
+//   decode_tok_s  GENERATE greedy tokens, one call each, after that prompt
+//   peak_rss_bytes the kernel's VmHWM of this process
 #include <time.h>
 #include <unistd.h>
 
@@ -76,7 +76,7 @@ Peer load(const char* path, int threads, int prompt, int generate) {
   llama_model* model = llama_model_load_from_file(path, model_options);
   if (!model) fail("cannot load the model");
   llama_context_params options = llama_context_default_params();
-  options.n_ctx = static_cast<uint32_t>(std::max(prompt, 16 + generate) + 64);
+  options.n_ctx = static_cast<uint32_t>(std::max(prompt, 64) + generate);
   options.n_batch = static_cast<uint32_t>(std::max(prompt, 64));
   options.n_ubatch = 512;
   options.n_threads = options.n_threads_batch = threads;
@@ -118,16 +118,13 @@ int main(int argc, char** argv) {
   peer.clear();
   const std::vector<llama_token> tokens = some_tokens(prompt, peer.vocabulary);
   start = seconds(CLOCK_MONOTONIC);
-  peer.feed(tokens);
+  llama_token token = peer.feed(tokens);
   const double prefill_s = seconds(CLOCK_MONOTONIC) - start;
-
-  peer.clear();
-  llama_token token = peer.feed(opening);
   start = seconds(CLOCK_MONOTONIC);
   for (int i = 0; i < generate; ++i) token = peer.feed({token});
   const double decode_s = seconds(CLOCK_MONOTONIC) - start;
 
-  std::printf("{\"prefill_tok_s\": %.3f, \"decode_tok_s\": %.3f, \"load_s\": %.4f, \"ttft_s\": %.4f, \"peak_rss\": %lld}\n",
+  std::printf("{\"prefill_tok_s\": %.3f, \"decode_tok_s\": %.3f, \"load_s\": %.4f, \"ttft_s\": %.4f, \"peak_rss_bytes\": %lld}\n",
               prompt / prefill_s, generate / decode_s, load_s, ttft_s, peak_rss());
   std::fflush(stdout);
   _exit(0);  // the library's own teardown is not measured
