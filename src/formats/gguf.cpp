@@ -223,12 +223,13 @@ class GgufParser {
 
   // Sorts by offset, makes offsets absolute, refuses what lies outside the file or on another tensor.
   Status place_tensors() {
-    uint64_t begin = (cursor_.position() + file_.alignment - 1) / file_.alignment * file_.alignment;
+    // A file without data may end before the padding does.
+    uint64_t begin = std::min<uint64_t>((cursor_.position() + file_.alignment - 1) / file_.alignment * file_.alignment, bytes_.size());
     std::stable_sort(file_.tensors.begin(), file_.tensors.end(), [](const GgufTensor& a, const GgufTensor& b) {
       return a.offset != b.offset ? a.offset < b.offset : a.size < b.size;
     });
     uint64_t end = 0;
-    uint64_t data_size = begin < bytes_.size() ? bytes_.size() - begin : 0;
+    uint64_t data_size = bytes_.size() - begin;
     for (GgufTensor& tensor : file_.tensors) {
       if (!range_inside(tensor.offset, tensor.size, data_size))
         return bad(str("tensor ", shown_name(tensor.name), " of ", tensor.size, " bytes begins at data byte ", tensor.offset,

@@ -73,6 +73,16 @@ TEST(Gguf, ReadsVersion2AndOtherAlignments) {
   EXPECT_EQ(file.substr(gguf->tensors[1].offset, gguf->tensors[1].size), std::string(20, 'y'));
 }
 
+TEST(Gguf, EmptyTensorsLieInsideAFileWithoutPadding) {
+  GgufFile f;
+  f.info("a", {0}, 0, 0);
+  std::string file = f.build();
+  file.resize(24 + 8 + 1 + 4 + 8 + 4 + 8);  // ends with the tensor table
+  auto gguf = parse_gguf(bytes_of(file), "m.gguf");
+  ASSERT_TRUE(gguf.is_ok()) << gguf.status().message();
+  EXPECT_LE(gguf->tensors[0].offset, file.size());
+}
+
 struct Bad {
   const char* name;
   std::string file;
