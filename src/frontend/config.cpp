@@ -15,13 +15,15 @@ const Json& field_value(const Json& fields, const std::string& key) {
 }
 
 // model_type by flag or file.
-Result<const ModelDefinition*> find_definition(const Json* stated, const std::string& flag, const std::string& what) {
+Result<const ModelDefinition*> find_definition(const Json* stated, const std::string& flag,
+                                               const std::string& what) {
   std::string name = flag, origin = "--model-type";
   if (flag == "auto" || flag.empty()) {
     origin = what;
     if (!stated || !stated->is_string())
-      return Status::error(str(what, ": key 'model_type' has ", stated ? stated->dump().substr(0, 40) : "nothing",
-                               ", expected one of ", join(model_types(), ", "), "; give it with --model-type"));
+      return Status::error(str(what, ": key 'model_type' has ",
+                               stated ? stated->dump().substr(0, 40) : "nothing", ", expected one of ",
+                               join(model_types(), ", "), "; give it with --model-type"));
     name = stated->get<std::string>();
   }
   for (const ModelDefinition* definition : model_definitions())
@@ -38,19 +40,21 @@ Result<Json> read_field(const ConfigField& field, const Json& source, const std:
     const Json* value = find(source, name);
     if (!value || (zero_means_inferred(field) && *value == 0 && name == field.name)) continue;
     if (std::string expected = mismatch(field, *value); !expected.empty())
-      return Status::error(str(what, ": key '", name, "' is ", value->dump().substr(0, 60), ", expected ", expected,
-                               "; the config is damaged"));
+      return Status::error(str(what, ": key '", name, "' is ", value->dump().substr(0, 60), ", expected ",
+                               expected, "; the config is damaged"));
     return *value;
   }
   if (!field.fallback.empty()) return Json::parse(field.fallback, nullptr, /*allow_exceptions=*/false);
   std::vector<std::string> present;
   if (source.is_object())
     for (const auto& item : source.items()) present.push_back(item.key());
-  return Status::error(str(what, ": key '", field.name, "' is missing, expected it in the config of this model",
+  return Status::error(str(what, ": key '", field.name,
+                           "' is missing, expected it in the config of this model",
                            did_you_mean(field.name, present)));
 }
 
-Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& source, const std::string& what) {
+Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& source,
+                                const std::string& what) {
   ModelConfig config;
   config.model_type = definition.model_type;
   config.fields = Json::object();
@@ -62,7 +66,8 @@ Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& s
   return config;
 }
 
-// transformers 5 writes rope_theta and the scaling into one object `rope_parameters`; spells it the older way.
+// transformers 5 writes rope_theta and the scaling into one object `rope_parameters`; spells it the older
+// way.
 Json with_flat_rope(Json hf) {
   const Json* parameters = find(hf, "rope_parameters");
   if (!parameters || !parameters->is_object()) return hf;
@@ -77,7 +82,8 @@ Json with_flat_rope(Json hf) {
 
 Status check_object(const Json& json, const std::string& what) {
   if (json.is_object()) return Status::ok();
-  return Status::error(str(what, ": found a JSON ", json.type_name(), ", expected an object; is it a model config?"));
+  return Status::error(
+      str(what, ": found a JSON ", json.type_name(), ", expected an object; is it a model config?"));
 }
 
 struct Override {
@@ -127,14 +133,17 @@ bool ModelConfig::get_bool(const std::string& key) const {
   return value.get<bool>();
 }
 
-Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag, const std::string& what) {
+Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag,
+                                    const std::string& what) {
   RETURN_IF_ERROR(check_object(hf, what));
-  ASSIGN_OR_RETURN(const ModelDefinition* definition, find_definition(find(hf, "model_type"), model_type_flag, what));
+  ASSIGN_OR_RETURN(const ModelDefinition* definition,
+                   find_definition(find(hf, "model_type"), model_type_flag, what));
   RETURN_IF_ERROR(definition->check_source(hf, what));
   return read_fields(*definition, with_flat_rope(hf), what);
 }
 
-Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_type_flag, const std::string& what) {
+Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_type_flag,
+                                     const std::string& what) {
   RETURN_IF_ERROR(check_object(mlc, what));
   Json merged = mlc;
   const Json* nested = find(mlc, "model_config");
@@ -160,15 +169,18 @@ Status apply_overrides(ModelConfig& config, const ConfigOverrides& overrides) {
       continue;
     }
     if (std::string expected = mismatch(*field, *o.value); !expected.empty())
-      return Status::error(str(o.flag, " is ", *o.value, ", expected ", expected, "; choose a value in that range"));
+      return Status::error(
+          str(o.flag, " is ", *o.value, ", expected ", expected, "; choose a value in that range"));
     config.fields[o.field] = *o.value;
   }
   if (overrides.context_window_size && !overrides.prefill_chunk_size && config.has("prefill_chunk_size") &&
       config.get_int("prefill_chunk_size") > *overrides.context_window_size)
     config.fields["prefill_chunk_size"] = 0;
   if (overrides.disaggregation) {
-    if (find_field(definition, "disaggregation")) config.fields["disaggregation"] = *overrides.disaggregation;
-    else note_ignored(config, "--disaggregation", "disaggregation");
+    if (find_field(definition, "disaggregation"))
+      config.fields["disaggregation"] = *overrides.disaggregation;
+    else
+      note_ignored(config, "--disaggregation", "disaggregation");
   }
   return resolve(config, "overrides");
 }

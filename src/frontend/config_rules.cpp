@@ -12,14 +12,16 @@ constexpr int64_t kDefaultPrefillChunk = 8192;
 
 // Shortest decimal for ranges: "16777216", "1e-30".
 std::string number(double value) {
-  return value == std::floor(value) && std::fabs(value) < 1e15 ? str(static_cast<int64_t>(value)) : str(value);
+  return value == std::floor(value) && std::fabs(value) < 1e15 ? str(static_cast<int64_t>(value))
+                                                               : str(value);
 }
 
 Status infer_context(ModelConfig& config, const std::string& what) {
   if (!config.has("context_window_size")) return Status::ok();
   const int64_t context = config.get_int("context_window_size");
   if (context == 0)
-    return Status::error(str(what, ": no context length found, expected key 'max_position_embeddings' or "
+    return Status::error(str(what,
+                             ": no context length found, expected key 'max_position_embeddings' or "
                              "'max_sequence_length'; add it or give --context-window-size"));
   if (!config.has("prefill_chunk_size")) return Status::ok();
   const int64_t chunk = config.get_int("prefill_chunk_size");
@@ -35,23 +37,24 @@ Status infer_heads(ModelConfig& config, const std::string& what) {
   const int64_t heads = config.get_int("num_attention_heads"), hidden = config.get_int("hidden_size");
   if (config.has("head_dim") && config.get_int("head_dim") == 0) {
     if (hidden % heads != 0)
-      return Status::error(str(what, ": hidden_size ", hidden, " is not a multiple of num_attention_heads ", heads,
-                               ", expected one or a 'head_dim'; the config is damaged"));
+      return Status::error(str(what, ": hidden_size ", hidden, " is not a multiple of num_attention_heads ",
+                               heads, ", expected one or a 'head_dim'; the config is damaged"));
     config.fields["head_dim"] = hidden / heads;
   }
   if (!config.has("num_key_value_heads")) return Status::ok();
   if (config.get_int("num_key_value_heads") == 0) config.fields["num_key_value_heads"] = heads;
   const int64_t kv_heads = config.get_int("num_key_value_heads");
   if (heads % kv_heads == 0) return Status::ok();
-  return Status::error(str(what, ": num_attention_heads ", heads, " is not a multiple of num_key_value_heads ",
-                           kv_heads, ", expected heads in equal groups; the config is damaged"));
+  return Status::error(str(what, ": num_attention_heads ", heads,
+                           " is not a multiple of num_key_value_heads ", kv_heads,
+                           ", expected heads in equal groups; the config is damaged"));
 }
 
 Status check_parallel(const ModelConfig& config, const std::string& what) {
   const int64_t heads = config.get_int("num_attention_heads"), layers = config.get_int("num_hidden_layers");
   if (const int64_t shards = config.get_int("tensor_parallel_shards"); heads % shards != 0)
-    return Status::error(str(what, ": tensor_parallel_shards ", shards, " does not divide num_attention_heads ", heads,
-                             "; choose a divisor"));
+    return Status::error(str(what, ": tensor_parallel_shards ", shards,
+                             " does not divide num_attention_heads ", heads, "; choose a divisor"));
   if (!config.has("pipeline_parallel_stages")) return Status::ok();
   if (const int64_t stages = config.get_int("pipeline_parallel_stages"); stages > layers)
     return Status::error(str(what, ": pipeline_parallel_stages is ", stages, ", expected 1 to the ", layers,
@@ -61,16 +64,18 @@ Status check_parallel(const ModelConfig& config, const std::string& what) {
 
 // The four numbers of llama3 scaling, which the runtime computes with.
 Status check_llama3(const Json& scaling, const std::string& what) {
-  for (const char* key : {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+  for (const char* key :
+       {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
     ASSIGN_OR_RETURN(double value, get_number(scaling, key, what + ": rope_scaling"));
     if (!(value > 0 && value <= 1e9))
       return Status::error(str(what, ": rope_scaling '", key, "' is ", value,
                                ", expected a number above 0 and at most 1e9; the config is damaged"));
   }
-  const double low = *find_number(scaling, "low_freq_factor"), high = *find_number(scaling, "high_freq_factor");
+  const double low = *find_number(scaling, "low_freq_factor"),
+               high = *find_number(scaling, "high_freq_factor");
   if (low < high) return Status::ok();
-  return Status::error(str(what, ": rope_scaling low_freq_factor ", low, " is not below high_freq_factor ", high,
-                           "; the config is damaged"));
+  return Status::error(str(what, ": rope_scaling low_freq_factor ", low, " is not below high_freq_factor ",
+                           high, "; the config is damaged"));
 }
 
 }  // namespace
@@ -101,10 +106,12 @@ Status resolve(ModelConfig& config, const std::string& what) {
   RETURN_IF_ERROR(check_parallel(config, what));
   const RopeSpec rope = rope_spec(config);
   const int64_t head_dim = config.get_int("head_dim");
-  if (rope.kind == "none" || (rope.rotary_dim >= 2 && rope.rotary_dim % 2 == 0 && rope.rotary_dim <= head_dim))
+  if (rope.kind == "none" ||
+      (rope.rotary_dim >= 2 && rope.rotary_dim % 2 == 0 && rope.rotary_dim <= head_dim))
     return Status::ok();
-  return Status::error(str(what, ": ", rope.rotary_dim, " elements of each head of ", head_dim,
-                           " would be rotated, expected an even number from 2 to head_dim; the config is damaged"));
+  return Status::error(
+      str(what, ": ", rope.rotary_dim, " elements of each head of ", head_dim,
+          " would be rotated, expected an even number from 2 to head_dim; the config is damaged"));
 }
 
 Status normalize_rope_scaling(ModelConfig& config, const std::string& what) {
@@ -120,8 +127,9 @@ Status normalize_rope_scaling(ModelConfig& config, const std::string& what) {
     return Status::error(str(what, ": rope_scaling has rope_type '", *kind, "', expected llama3 or default",
                              did_you_mean(*kind, {"llama3", "default"}), "; this scaling is not built"));
   if (!kind)
-    config.notes.push_back(str("rope_scaling ", scaling.dump().substr(0, 80),
-                               " has no rope_type and is ignored, as MLC does: the model runs with unscaled rotation"));
+    config.notes.push_back(
+        str("rope_scaling ", scaling.dump().substr(0, 80),
+            " has no rope_type and is ignored, as MLC does: the model runs with unscaled rotation"));
   scaling = nullptr;
   return Status::ok();
 }

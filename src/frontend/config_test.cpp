@@ -10,7 +10,9 @@ namespace {
 
 using mlc::testing::toy_file;
 
-Json read(const std::string& toy, const std::string& name) { return read_json_file(toy_file(toy, name)).value(); }
+Json read(const std::string& toy, const std::string& name) {
+  return read_json_file(toy_file(toy, name)).value();
+}
 
 class Config : public ::testing::TestWithParam<std::string> {};
 
@@ -30,7 +32,8 @@ TEST_P(Config, FieldsAreThoseOfMlc) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Toys, Config, ::testing::ValuesIn(mlc::testing::kToys), [](const auto& i) { return i.param; });
+INSTANTIATE_TEST_SUITE_P(Toys, Config, ::testing::ValuesIn(mlc::testing::kToys),
+                         [](const auto& i) { return i.param; });
 
 Json llama() { return read("llama", "config.json"); }
 
@@ -124,7 +127,8 @@ TEST(ConfigErrors, OneSentenceThatNamesTheKey) {
       {"hidden_size", "96.5", "key 'hidden_size' is 96.5, expected an integer"},
       {"hidden_size", "[96]", "key 'hidden_size' is [96], expected an integer"},
       {"vocab_size", "0", "key 'vocab_size' is 0, expected"},
-      {"num_hidden_layers", "2147483648", "key 'num_hidden_layers' is 2147483648, expected an integer from 1 to 4096"},
+      {"num_hidden_layers", "2147483648",
+       "key 'num_hidden_layers' is 2147483648, expected an integer from 1 to 4096"},
       {"num_attention_heads", "0", "key 'num_attention_heads' is 0, expected"},
       {"num_key_value_heads", "3", "num_attention_heads 4 is not a multiple of num_key_value_heads 3"},
       {"num_key_value_heads", "8", "num_attention_heads 4 is not a multiple of num_key_value_heads 8"},
@@ -138,7 +142,8 @@ TEST(ConfigErrors, OneSentenceThatNamesTheKey) {
       {"rope_theta", "-1", "key 'rope_theta' is -1, expected"},
       {"tie_word_embeddings", "1", "key 'tie_word_embeddings' is 1, expected true or false"},
       {"rope_scaling", "3", "key 'rope_scaling' is 3, expected an object"},
-      {"rope_scaling", "{\"rope_type\": \"llama4\"}", "rope_type 'llama4', expected llama3 or default; did you mean 'llama3'?"},
+      {"rope_scaling", "{\"rope_type\": \"llama4\"}",
+       "rope_type 'llama4', expected llama3 or default; did you mean 'llama3'?"},
       {"rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 0}", "rope_scaling 'factor' is 0"},
       {"rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 8}", "low_freq_factor"},
       {"hidden_act", "\"gelu\"", "key 'hidden_act' is \"gelu\", expected silu"},
@@ -149,8 +154,10 @@ TEST(ConfigErrors, OneSentenceThatNamesTheKey) {
   };
   for (const Bad& bad : cases) {
     Json hf = llama();
-    if (*bad.value) hf[bad.key] = parse_json(bad.value, "test").value();
-    else hf.erase(bad.key);
+    if (*bad.value)
+      hf[bad.key] = parse_json(bad.value, "test").value();
+    else
+      hf.erase(bad.key);
     const Result<ModelConfig> result = parse_hf_config(hf, "auto", "config.json");
     ASSERT_FALSE(result.is_ok()) << bad.key << " " << bad.value;
     EXPECT_EQ(result.status().message().rfind("config.json: ", 0), 0u) << result.status().message();
@@ -161,13 +168,15 @@ TEST(ConfigErrors, OneSentenceThatNamesTheKey) {
 TEST(ConfigErrors, NearestNames) {
   Json hf = llama();
   hf["model_type"] = "lama";
-  EXPECT_NE(parse_hf_config(hf, "auto", "c").status().message().find("did you mean 'llama'?"), std::string::npos);
+  EXPECT_NE(parse_hf_config(hf, "auto", "c").status().message().find("did you mean 'llama'?"),
+            std::string::npos);
   EXPECT_EQ(parse_hf_config(hf, "llamma", "c").status().message().rfind("--model-type: ", 0), 0u);
   EXPECT_TRUE(parse_hf_config(hf, "llama", "c").is_ok());
   hf = llama();
   hf["hiden_size"] = 96;
   hf.erase("hidden_size");
-  EXPECT_NE(parse_hf_config(hf, "auto", "c").status().message().find("did you mean 'hiden_size'?"), std::string::npos);
+  EXPECT_NE(parse_hf_config(hf, "auto", "c").status().message().find("did you mean 'hiden_size'?"),
+            std::string::npos);
 }
 
 TEST(ConfigErrors, HeadsMustDivideTheHiddenSizeWithoutHeadDim) {
@@ -175,20 +184,24 @@ TEST(ConfigErrors, HeadsMustDivideTheHiddenSizeWithoutHeadDim) {
   hf["head_dim"] = nullptr;
   hf["hidden_size"] = 98;
   const std::string message = parse_hf_config(hf, "auto", "c").status().message();
-  EXPECT_NE(message.find("hidden_size 98 is not a multiple of num_attention_heads 4"), std::string::npos) << message;
+  EXPECT_NE(message.find("hidden_size 98 is not a multiple of num_attention_heads 4"), std::string::npos)
+      << message;
 }
 
 TEST(ConfigErrors, OverridesNameTheFlag) {
-  for (const ConfigOverrides& bad : {ConfigOverrides{.context_window_size = 0}, {.context_window_size = -5},
+  for (const ConfigOverrides& bad : {ConfigOverrides{.context_window_size = 0},
+                                     {.context_window_size = -5},
                                      {.context_window_size = int64_t{1} << 31}}) {
     ModelConfig config = parsed(llama());
     EXPECT_EQ(apply_overrides(config, bad).message().rfind("--context-window-size is ", 0), 0u);
   }
   ModelConfig config = parsed(llama());
-  EXPECT_NE(apply_overrides(config, {.tensor_parallel_shards = 3}).message().find("does not divide"), std::string::npos);
-  config = parsed(llama());
-  EXPECT_NE(apply_overrides(config, {.pipeline_parallel_stages = 3}).message().find("expected 1 to the 2 layers"),
+  EXPECT_NE(apply_overrides(config, {.tensor_parallel_shards = 3}).message().find("does not divide"),
             std::string::npos);
+  config = parsed(llama());
+  EXPECT_NE(
+      apply_overrides(config, {.pipeline_parallel_stages = 3}).message().find("expected 1 to the 2 layers"),
+      std::string::npos);
 }
 
 TEST(ConfigErrors, NotAnObject) {

@@ -64,11 +64,13 @@ StepInputs add_step_inputs(Function& function, int64_t rotary_dim) {
   return inputs;
 }
 
-void add_step(Module& module, const Model& model, const StepFunction& step, int64_t hidden, int64_t rotary_dim) {
+void add_step(Module& module, const Model& model, const StepFunction& step, int64_t hidden,
+              int64_t rotary_dim) {
   Function& function = add_function(module, step.name);
   GraphBuilder g(module, function);
   Value* x = add_activations(function, "input_embeds", hidden);
-  Value* wanted = step.result == StepResult::kSelectedLogits ? add_indices(function, "logit_positions", kBatch) : nullptr;
+  Value* wanted =
+      step.result == StepResult::kSelectedLogits ? add_indices(function, "logit_positions", kBatch) : nullptr;
   const StepInputs inputs = add_step_inputs(function, rotary_dim);
   x = model.transformer(g, x, inputs);
   if (wanted) x = g.take(x, wanted);

@@ -11,7 +11,8 @@ namespace mlc::frontend {
 RopeSpec rope_spec(const ModelConfig& config) { return model_definition(config.model_type).rope(config); }
 
 RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim) {
-  RopeSpec spec{.kind = "default", .rotary_dim = rotary_dim, .theta = config.get_double("position_embedding_base")};
+  RopeSpec spec{
+      .kind = "default", .rotary_dim = rotary_dim, .theta = config.get_double("position_embedding_base")};
   if (!config.has("rope_scaling") || config.fields["rope_scaling"].is_null()) return spec;
   spec.scaling = config.fields["rope_scaling"];
   spec.kind = find_string(spec.scaling, "rope_type").value_or("default");
@@ -35,7 +36,8 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
   built.parameters = parameters.take();
   for (const std::string& suffix : definition.unused_sources) {
     const bool used = std::ranges::any_of(built.parameters, [&](const Parameter& parameter) {
-      return std::ranges::any_of(parameter.sources, [&](const std::string& s) { return s.ends_with(suffix); });
+      return std::ranges::any_of(parameter.sources,
+                                 [&](const std::string& s) { return s.ends_with(suffix); });
     });
     if (!used) built.unused_sources.push_back(suffix);
   }

@@ -10,9 +10,10 @@
 namespace mlc::testing {
 namespace {
 
-// Two float32 computations of the same logits, each rounding every product sum of up to K terms (error 2^-24 * sqrt(K) of
-// its size, rounding errors being independent) in about 8 steps a layer + 2, which add up by squares:
-// 2^-24 * sqrt(256) * sqrt(8 * 2 + 2) = 4.0e-6 for the toys of 2 layers whose longest K is 256; twice for two computations.
+// Two float32 computations of the same logits, each rounding every product sum of up to K terms (error 2^-24
+// * sqrt(K) of its size, rounding errors being independent) in about 8 steps a layer + 2, which add up by
+// squares: 2^-24 * sqrt(256) * sqrt(8 * 2 + 2) = 4.0e-6 for the toys of 2 layers whose longest K is 256;
+// twice for two computations.
 const double kFloatBound = 2 * std::ldexp(std::sqrt(256.0) * std::sqrt(8.0 * 2 + 2), -24);
 
 struct Case {
@@ -26,7 +27,8 @@ std::vector<Case> cases() {
   for (const std::string& toy : toys_with_logits()) {
     all.push_back({toy, "q0f32", "logits_fp32"});
     for (const char* scheme : {"q3f16_1", "q4f16_0", "q4f16_1", "q4f32_1"})
-      if (file_exists(toy_file(toy, std::string("logits_") + scheme + ".npy"))) all.push_back({toy, scheme, std::string("logits_") + scheme});
+      if (file_exists(toy_file(toy, std::string("logits_") + scheme + ".npy")))
+        all.push_back({toy, scheme, std::string("logits_") + scheme});
   }
   return all;
 }
@@ -42,7 +44,8 @@ TEST_P(Logits, AreTransformers) {
   ASSERT_EQ(logits.shape, expected.shape);
   const size_t vocab = static_cast<size_t>(logits.shape[1]);
   for (size_t row = 0; row < tokens.ints.size(); ++row)
-    EXPECT_LT(relative_rms(logits.floats.data() + row * vocab, expected.floats.data() + row * vocab, vocab), kFloatBound)
+    EXPECT_LT(relative_rms(logits.floats.data() + row * vocab, expected.floats.data() + row * vocab, vocab),
+              kFloatBound)
         << "at position " << row;
 }
 
@@ -57,19 +60,22 @@ class Functions : public ::testing::TestWithParam<std::string> {
     expected = model().step("batch_verify", {{.tokens = tokens, .pages = {5}}});
   }
 
-  static ReferenceModel model() { return ReferenceModel(toy_file(GetParam(), ""), "q4f16_1", Storage::kAsStored); }
+  static ReferenceModel model() {
+    return ReferenceModel(toy_file(GetParam(), ""), "q4f16_1", Storage::kAsStored);
+  }
 
   std::vector<int32_t> slice(size_t begin, size_t end) const {
     return {tokens.begin() + static_cast<int64_t>(begin), tokens.begin() + static_cast<int64_t>(end)};
   }
 
-  // Row `row` of `got` has the logits of position `position`. The interpreter's arithmetic per row does not depend on the
-  // other rows, so the values are equal.
+  // Row `row` of `got` has the logits of position `position`. The interpreter's arithmetic per row does not
+  // depend on the other rows, so the values are equal.
   void expect_row(const graph::HostTensor& got, size_t row, size_t position) const {
     const size_t vocab = static_cast<size_t>(expected.shape[1]);
     ASSERT_GE(got.floats.size(), (row + 1) * vocab);
     for (size_t i = 0; i < vocab; ++i)
-      ASSERT_EQ(got.floats[row * vocab + i], expected.floats[position * vocab + i]) << "position " << position;
+      ASSERT_EQ(got.floats[row * vocab + i], expected.floats[position * vocab + i])
+          << "position " << position;
   }
 
   std::vector<int32_t> tokens;
@@ -82,14 +88,16 @@ TEST_P(Functions, PrefillThenDecode) {
   EXPECT_EQ(first.shape[0], 1);
   expect_row(first, 0, 8);
   for (size_t at = 9; at < tokens.size(); ++at)
-    expect_row(m.step("decode", {{.tokens = slice(at, at + 1), .start = static_cast<int32_t>(at), .pages = {7}}}), 0, at);
+    expect_row(
+        m.step("decode", {{.tokens = slice(at, at + 1), .start = static_cast<int32_t>(at), .pages = {7}}}), 0,
+        at);
 }
 
 TEST_P(Functions, RaggedBatchesShareNothing) {
   ReferenceModel m = model();
   const std::vector<int32_t> other(20, 3);  // crosses a page
-  const graph::HostTensor first =
-      m.step("batch_prefill", {{.tokens = other, .pages = {9, 1}}, {.tokens = slice(0, 5), .pages = {4}}}, {24, 19});
+  const graph::HostTensor first = m.step(
+      "batch_prefill", {{.tokens = other, .pages = {9, 1}}, {.tokens = slice(0, 5), .pages = {4}}}, {24, 19});
   ASSERT_EQ(first.shape[0], 2);
   expect_row(first, 0, 4);
   const graph::HostTensor second = m.step("batch_decode", {{.tokens = slice(5, 6), .start = 5, .pages = {4}},

@@ -79,7 +79,8 @@ HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& paramet
     const std::vector<float> part = read_source(checkpoint, source);
     t.floats.insert(t.floats.end(), part.begin(), part.end());
   }
-  if (parameter.transform == Parameter::Transform::kSplitHeadQkv) t.floats = split_heads(t.floats, parameter.heads);
+  if (parameter.transform == Parameter::Transform::kSplitHeadQkv)
+    t.floats = split_heads(t.floats, parameter.heads);
   if (static_cast<int64_t>(t.floats.size()) != t.elements())
     throw std::runtime_error(parameter.name + ": the sources do not have the parameter's shape");
   const WeightFormat format = frontend::format_of(parameter, scheme);
@@ -102,7 +103,8 @@ HostTensor reference_rope(const frontend::RopeSpec& spec, const std::vector<int3
     if (spec.kind == "llama3") {
       const double low = *find_number(spec.scaling, "low_freq_factor");
       const double high = *find_number(spec.scaling, "high_freq_factor");
-      const double turns = *find_number(spec.scaling, "original_max_position_embeddings") * f / (2 * std::numbers::pi);
+      const double turns =
+          *find_number(spec.scaling, "original_max_position_embeddings") * f / (2 * std::numbers::pi);
       const double smooth = std::clamp((turns - low) / (high - low), 0.0, 1.0);
       f = (1 - smooth) * f / *find_number(spec.scaling, "factor") + smooth * f;
     } else if (spec.kind != "default") {
@@ -120,7 +122,8 @@ HostTensor reference_rope(const frontend::RopeSpec& spec, const std::vector<int3
 ReferenceModel::ReferenceModel(const std::string& source, const std::string& scheme_name, Storage storage,
                                int64_t pages) {
   const std::unique_ptr<Checkpoint> checkpoint = must(Checkpoint::open(source));
-  const Json hf = checkpoint->gguf() ? must(checkpoint->gguf_config()) : must(read_json_file(source + "/config.json"));
+  const Json hf =
+      checkpoint->gguf() ? must(checkpoint->gguf_config()) : must(read_json_file(source + "/config.json"));
   config_ = must(frontend::parse_hf_config(hf, "auto", source));
   const QuantScheme scheme = must(find_quant_scheme(scheme_name));
   built_ = frontend::build_model(config_, scheme);

@@ -29,8 +29,8 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
   }
   g.kv_append(kKvState, layer_, k, v, inputs.row_slots);
   graph::Value* mixed =
-      g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.positions, inputs.page_indptr, inputs.page_ids,
-                  shape_.heads, 1.0 / std::sqrt(static_cast<double>(shape_.head_dim)));
+      g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.positions, inputs.page_indptr,
+                  inputs.page_ids, shape_.heads, 1.0 / std::sqrt(static_cast<double>(shape_.head_dim)));
   return output_(g, mixed);
 }
 

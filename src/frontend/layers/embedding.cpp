@@ -9,8 +9,12 @@ Embedding::Embedding(ParameterList& parameters, const std::string& name, int64_t
                                  .role = WeightRole::kEmbedding,
                                  .sources = {name + ".weight"}})) {}
 
-graph::Value* Embedding::operator()(graph::GraphBuilder& g, graph::Value* ids) const { return g.take(table_, ids); }
+graph::Value* Embedding::operator()(graph::GraphBuilder& g, graph::Value* ids) const {
+  return g.take(table_, ids);
+}
 
-graph::Value* Embedding::as_linear(graph::GraphBuilder& g, graph::Value* x) const { return g.matmul(x, table_); }
+graph::Value* Embedding::as_linear(graph::GraphBuilder& g, graph::Value* x) const {
+  return g.matmul(x, table_);
+}
 
 }  // namespace mlc::frontend

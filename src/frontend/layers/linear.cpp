@@ -19,7 +19,8 @@ std::vector<std::string> with_suffix(std::vector<std::string> names, std::string
 
 }  // namespace
 
-Linear::Linear(ParameterList& parameters, const std::string& name, int64_t in, int64_t out, LinearOptions options) {
+Linear::Linear(ParameterList& parameters, const std::string& name, int64_t in, int64_t out,
+               LinearOptions options) {
   if (options.sources.empty()) options.sources = {name};
   Parameter weight{.name = name + ".weight",
                    .shape = {out, in},

@@ -11,12 +11,14 @@ WeightFormat format_of(const Parameter& parameter, const QuantScheme& scheme) {
 }
 
 graph::Value* ParameterList::declare(Parameter parameter) {
-  internal_check(module_.find_parameter(parameter.name) == nullptr, "parameter " + parameter.name + " declared twice");
+  internal_check(module_.find_parameter(parameter.name) == nullptr,
+                 "parameter " + parameter.name + " declared twice");
   WeightFormat format = format_of(parameter, scheme_);
   auto value = std::make_unique<graph::Value>();
   value->kind = graph::Value::Kind::kParameter;
   value->name = parameter.name;
-  value->type.kind = format.is_quantized() ? graph::TensorType::Kind::kGroup : graph::TensorType::Kind::kPlain;
+  value->type.kind =
+      format.is_quantized() ? graph::TensorType::Kind::kGroup : graph::TensorType::Kind::kPlain;
   value->type.format = format;
   for (int64_t n : parameter.shape) value->type.shape.emplace_back(n);
   parameters_.push_back(std::move(parameter));

@@ -29,7 +29,12 @@ ConfigField rope_base() {
 ConfigField rope_scaling() { return {"rope_scaling", Kind::kAny, 0, 0, "null"}; }
 ConfigField head_dim() { return {"head_dim", Kind::kInteger, 1, kMaxHeads, "0"}; }
 ConfigField context_window_size() {
-  return {"context_window_size", Kind::kInteger, 1, kMaxCount, "0", {"max_position_embeddings", "max_sequence_length"}};
+  return {"context_window_size",
+          Kind::kInteger,
+          1,
+          kMaxCount,
+          "0",
+          {"max_position_embeddings", "max_sequence_length"}};
 }
 ConfigField prefill_chunk_size() { return {"prefill_chunk_size", Kind::kInteger, 1, kMaxCount, "0"}; }
 ConfigField count(std::string name) { return {std::move(name), Kind::kInteger, 1, kMaxCount, "1"}; }

@@ -1,6 +1,8 @@
-// GPT-NeoX (Pythia, RedPajama-INCITE, Dolly): LayerNorm, rotary embedding of part of each head, plain GELU feed-forward,
-// biases everywhere; attention and feed-forward in parallel or in sequence by config.
+// GPT-NeoX (Pythia, RedPajama-INCITE, Dolly): LayerNorm, rotary embedding of part of each head, plain GELU
+// feed-forward, biases everywhere; attention and feed-forward in parallel or in sequence by config.
+//
 // Papers: GPT-NeoX-20B arXiv:2204.06745, Pythia arXiv:2304.01373.
+//
 // Reference: huggingface.co/docs/transformers/model_doc/gpt_neox
 #include "frontend/layers/attention.h"
 #include "frontend/layers/embedding.h"
@@ -36,13 +38,15 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
   return {
       LayerNorm(parameters, block + ".input_layernorm", hidden, eps),
       LayerNorm(parameters, block + ".post_attention_layernorm", hidden, eps),
-      Attention(shape, layer,
-                Linear(parameters, block + ".attention.query_key_value", hidden, shape.qkv_size(),
-                       {.bias = true, .transform = Parameter::Transform::kSplitHeadQkv, .heads = shape.heads}),
-                Linear(parameters, block + ".attention.dense", shape.q_size(), hidden, {.bias = true})),
-      PlainMlp("gelu",
-               Linear(parameters, block + ".mlp.dense_h_to_4h", hidden, inner, {.bias = true, .bias_f32 = true}),
-               Linear(parameters, block + ".mlp.dense_4h_to_h", inner, hidden, {.bias = true, .bias_f32 = true})),
+      Attention(
+          shape, layer,
+          Linear(parameters, block + ".attention.query_key_value", hidden, shape.qkv_size(),
+                 {.bias = true, .transform = Parameter::Transform::kSplitHeadQkv, .heads = shape.heads}),
+          Linear(parameters, block + ".attention.dense", shape.q_size(), hidden, {.bias = true})),
+      PlainMlp(
+          "gelu",
+          Linear(parameters, block + ".mlp.dense_h_to_4h", hidden, inner, {.bias = true, .bias_f32 = true}),
+          Linear(parameters, block + ".mlp.dense_4h_to_h", inner, hidden, {.bias = true, .bias_f32 = true})),
       config.get_bool("use_parallel_residual"),
   };
 }
@@ -50,7 +54,8 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
 class GptNeox : public Model {
  public:
   GptNeox(ParameterList& parameters, const ModelConfig& config)
-      : embedding_(parameters, "gpt_neox.embed_in", config.get_int("vocab_size"), config.get_int("hidden_size")),
+      : embedding_(parameters, "gpt_neox.embed_in", config.get_int("vocab_size"),
+                   config.get_int("hidden_size")),
         blocks_(make_blocks(parameters, config)),
         norm_(parameters, "gpt_neox.final_layer_norm", config.get_int("hidden_size"),
               config.get_double("layer_norm_eps")),
@@ -95,13 +100,21 @@ RopeSpec rope(const ModelConfig& config) {
 const ModelDefinition& gpt_neox() {
   static const ModelDefinition definition{
       .model_type = "gpt_neox",
-      .fields = {field::flag("use_parallel_residual", true), field::size("hidden_size"),
-                 field::size("intermediate_size"), field::heads("num_attention_heads"),
-                 field::layers("num_hidden_layers"), field::norm_eps("layer_norm_eps"), field::vocab_size(),
-                 {"rotary_pct", ConfigField::Kind::kReal, 1e-3, 1, "", {"partial_rotary_factor"}}, field::rope_base(),
-                 field::context_window_size(), field::head_dim(), field::prefill_chunk_size(),
+      .fields = {field::flag("use_parallel_residual", true),
+                 field::size("hidden_size"),
+                 field::size("intermediate_size"),
+                 field::heads("num_attention_heads"),
+                 field::layers("num_hidden_layers"),
+                 field::norm_eps("layer_norm_eps"),
+                 field::vocab_size(),
+                 {"rotary_pct", ConfigField::Kind::kReal, 1e-3, 1, "", {"partial_rotary_factor"}},
+                 field::rope_base(),
+                 field::context_window_size(),
+                 field::head_dim(),
+                 field::prefill_chunk_size(),
                  field::count("tensor_parallel_shards"),
-                 {"ffn_out_dtype", ConfigField::Kind::kText, 0, 0, "\"float32\""}, field::count("max_batch_size")},
+                 {"ffn_out_dtype", ConfigField::Kind::kText, 0, 0, "\"float32\""},
+                 field::count("max_batch_size")},
       .check_source = check_source,
       .rope = rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {

@@ -1,6 +1,8 @@
-// Llama 1-3 and what shares its shape (TinyLlama, Vicuna, SmolLM2): RMSNorm, rotary embedding, grouped-query attention,
-// SwiGLU; tied embeddings and llama3 rope scaling by config.
+// Llama 1-3 and what shares its shape (TinyLlama, Vicuna, SmolLM2): RMSNorm, rotary embedding, grouped-query
+// attention, SwiGLU; tied embeddings and llama3 rope scaling by config.
+//
 // Papers: LLaMA arXiv:2302.13971, Llama 2 arXiv:2307.09288, Llama 3 arXiv:2407.21783, GQA arXiv:2305.13245.
+//
 // Reference: huggingface.co/docs/transformers/model_doc/llama
 #include <optional>
 
@@ -50,7 +52,8 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
 class Llama : public Model {
  public:
   Llama(ParameterList& parameters, const ModelConfig& config)
-      : embedding_(parameters, "model.embed_tokens", config.get_int("vocab_size"), config.get_int("hidden_size")),
+      : embedding_(parameters, "model.embed_tokens", config.get_int("vocab_size"),
+                   config.get_int("hidden_size")),
         blocks_(make_blocks(parameters, config)),
         norm_(parameters, "model.norm", config.get_int("hidden_size"), config.get_double("rms_norm_eps")) {
     if (!config.get_bool("tie_word_embeddings"))
@@ -95,8 +98,9 @@ RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.
 const ModelDefinition& llama() {
   static const ModelDefinition definition{
       .model_type = "llama",
-      .fields = {field::size("hidden_size"), field::size("intermediate_size"), field::heads("num_attention_heads"),
-                 field::layers("num_hidden_layers"), field::norm_eps("rms_norm_eps"), field::vocab_size(),
+      .fields = {field::size("hidden_size"), field::size("intermediate_size"),
+                 field::heads("num_attention_heads"), field::layers("num_hidden_layers"),
+                 field::norm_eps("rms_norm_eps"), field::vocab_size(),
                  field::flag("tie_word_embeddings", false), field::rope_base(), field::rope_scaling(),
                  field::context_window_size(), field::prefill_chunk_size(),
                  field::heads("num_key_value_heads", /*inferred=*/true), field::head_dim(),
