@@ -29,14 +29,20 @@ CodeSlot code_slot(const WeightLayout& layout, int k) {
   return {k % 16 / 4, k % 4 * 8 + k / 16 * 4};
 }
 
-ExprRef WeightReader::word_offset(ExprRef row, ExprRef group, int word) const {
+ExprRef code_index(const WeightLayout& layout, const ExprRef& word, int position) {
+  if (layout.tile_rows == 0 || layout.format.bits != 4)
+    return word * double(layout.format.codes_per_word()) + double(position);
+  return word * 4.0 + double(position / 2 + position % 2 * 16);
+}
+
+ExprRef WeightReader::word_offset(ExprRef row, ExprRef group, ExprRef word) const {
   double groups = static_cast<double>(layout.groups());
   if (layout.tile_rows) {
     double r = layout.tile_rows;
-    return ((row / r * groups + group) * 4.0 + double(word)) * (r * 4) + row % layout.tile_rows * 4.0;
+    return ((row / r * groups + group) * 4.0 + word) * (r * 4) + row % layout.tile_rows * 4.0;
   }
-  if (layout.format.transposed) return ((group * 4.0 + double(word)) * static_cast<double>(layout.n) + row) * 4.0;
-  return (row * groups + group) * 16.0 + double(word * 4);
+  if (layout.format.transposed) return ((group * 4.0 + word) * static_cast<double>(layout.n) + row) * 4.0;
+  return (row * groups + group) * 16.0 + word * 4.0;
 }
 
 ExprRef WeightReader::scale_offset(ExprRef row, ExprRef group) const {
@@ -70,7 +76,7 @@ ExprRef WeightReader::lanes_from(ExprRef row, int lanes, Type type,
   return shuffle(parts, pattern);
 }
 
-ExprRef WeightReader::words(ExprRef row, ExprRef group, int word, int lanes) const {
+ExprRef WeightReader::words(ExprRef row, ExprRef group, ExprRef word, int lanes) const {
   return lanes_from(std::move(row), lanes, {DType::kU32, 1},
                     [&](ExprRef r) { return word_offset(std::move(r), group, word); });
 }
@@ -81,10 +87,9 @@ ExprRef WeightReader::scales(ExprRef row, ExprRef group, int lanes) const {
               DType::kF32);
 }
 
-ExprRef WeightReader::centered(const ExprRef& word, int index) const {
-  CodeSlot slot = code_slot(layout, index);
-  ExprRef bits = word;
-  if (slot.shift) bits = binary(BinaryOp::kShr, bits, int_const(slot.shift));
+ExprRef WeightReader::centered(const ExprRef& word, int position) const {
+  int shift = position * layout.format.bits;
+  ExprRef bits = shift ? binary(BinaryOp::kShr, word, int_const(shift)) : word;
   bits = binary(BinaryOp::kAnd, bits, int_const((1 << layout.format.bits) - 1));
   return cast(cast(bits, DType::kI32) - double(layout.format.zero_point()), DType::kF32);
 }

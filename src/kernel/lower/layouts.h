@@ -36,6 +36,8 @@ struct CodeSlot {
   int word = 0, shift = 0;
 };
 CodeSlot code_slot(const WeightLayout& layout, int k);
+// The inverse: k of the code at bits [position * bits, ...) of a word.
+ExprRef code_index(const WeightLayout& layout, const ExprRef& word, int position);
 
 // Reads a weight in its physical buffer for `lanes` consecutive rows from `row` on (`row` a multiple of `lanes` and
 // lanes <= tile_rows in a tile layout, unless `scattered`). Rows past n give codes and scales of unspecified value, but
@@ -47,14 +49,14 @@ struct WeightReader {
   bool scattered = false;
 
   // Words of group `group`: u32 lanes, one row each.
-  ExprRef words(ExprRef row, ExprRef group, int word, int lanes) const;
+  ExprRef words(ExprRef row, ExprRef group, ExprRef word, int lanes) const;
   // Scales as f32, one row each.
   ExprRef scales(ExprRef row, ExprRef group, int lanes) const;
-  // (code - zero point) of code `index` of the group as f32, given the words of its group.
-  ExprRef centered(const ExprRef& word, int index) const;
+  // (code - zero point) of the code at bits [position * bits, ...) of the words, as f32.
+  ExprRef centered(const ExprRef& word, int position) const;
 
  private:
-  ExprRef word_offset(ExprRef row, ExprRef group, int word) const;
+  ExprRef word_offset(ExprRef row, ExprRef group, ExprRef word) const;
   ExprRef scale_offset(ExprRef row, ExprRef group) const;
   ExprRef lanes_from(ExprRef row, int lanes, Type type, const std::function<ExprRef(ExprRef)>& offset) const;
 };

@@ -1,7 +1,8 @@
 // matmul with float activations: picks the schedule, and holds the one for group-quantized weights.
 //
 // Quantized: one vector lane per weight row, so nothing is ever added across lanes. Per group of K the codes become
-// floats, multiply the broadcast activations into a partial sum, and the group's scale multiplies that once.
+// floats, multiply the broadcast activations into a partial sum, and the group's scale multiplies that once. Words are a
+// loop, not straight code: hundreds of broadcasts in one block would be kept on the stack.
 #include "base/check.h"
 #include "base/strings.h"
 #include "base/user_error.h"
@@ -21,6 +22,7 @@ struct GroupMatmul {
   int vectors = 1;  // vectors of a tile
   int rows = 1;     // activation rows at once
   bool tail = false;
+  BufferRef sums = nullptr, partial = nullptr;  // registers [count()][rows]: over groups, and of the running group
 
   int count() const { return vectors * epilogue.halves(); }
   // First weight row of vector v of the tile: the vectors of the first half, then those of the second.
@@ -28,32 +30,51 @@ struct GroupMatmul {
     int64_t half = v / vectors * epilogue.columns();
     return column + double(half + v % vectors * lanes);
   }
-  void group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row, const BufferRef& sums, int codes);
+  void word(const ExprRef& column, const ExprRef& g, const ExprRef& j, const std::vector<ExprRef>& base, int rest);
+  void group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row, int rest);
   void block(const ExprRef& column, const ExprRef& first_row);
 };
 
-// Adds one group's products to the sums.
-void GroupMatmul::group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row,
-                        const BufferRef& sums, int codes) {
+// Adds the products of word j of a group to the partial sums. rest: codes that the group really has, or 0 for all.
+void GroupMatmul::word(const ExprRef& column, const ExprRef& g, const ExprRef& j, const std::vector<ExprRef>& base,
+                       int rest) {
+  KernelBuilder& k = low.k;
+  std::vector<ExprRef> words;
+  for (int v = 0; v < count(); ++v) words.push_back(k.let("word", weight.words(weight_row(column, v), g, j, lanes)));
+  for (int i = 0; i < weight.layout.format.codes_per_word(); ++i) {
+    ExprRef at = code_index(weight.layout, j, i);
+    std::vector<ExprRef> factors;
+    for (const ExprRef& b : base) {
+      if (rest) {
+        ExprRef inside = k.let("inside", less(at, int_const(rest)));
+        ExprRef value = low.load_f32(x.buffer, b + binary(BinaryOp::kMin, at, int_const(rest - 1)));
+        factors.push_back(k.let("x", broadcast(select(inside, value, float_const(0)), lanes)));
+      } else {
+        factors.push_back(k.let("x", broadcast(low.load_f32(x.buffer, b + at), lanes)));
+      }
+    }
+    for (int v = 0; v < count(); ++v) {
+      ExprRef code = k.let("code", weight.centered(words[static_cast<size_t>(v)], i));
+      for (size_t m = 0; m < base.size(); ++m) {
+        ExprRef slot = int_const(v * rows + static_cast<int64_t>(m));
+        k.store(partial, slot, fma(code, factors[m], k.load(partial, slot)));
+      }
+    }
+  }
+}
+
+// Adds one group's products, times its scales, to the sums.
+void GroupMatmul::group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row, int rest) {
   KernelBuilder& k = low.k;
   std::vector<ExprRef> base;
   for (const ExprRef& r : row) base.push_back(k.let("x_at", x.at(r, g * double(weight.layout.format.group))));
+  for (int i = 0; i < count() * rows; ++i) k.store(partial, int_const(i), float_const(0, {DType::kF32, lanes}));
+  k.loop("word", 0, 4, LoopKind::kSerial, [&](ExprRef j) { word(column, g, j, base, rest); });
   for (int v = 0; v < count(); ++v) {
-    ExprRef first = k.let("row", weight_row(column, v));
-    std::vector<ExprRef> words(4), partial(row.size());
-    for (int i = 0; i < codes; ++i) {
-      ExprRef& word = words[static_cast<size_t>(code_slot(weight.layout, i).word)];
-      if (!word) word = k.let("word", weight.words(first, g, code_slot(weight.layout, i).word, lanes));
-      ExprRef code = k.let("code", weight.centered(word, i));
-      for (size_t m = 0; m < row.size(); ++m) {
-        ExprRef factor = broadcast(low.load_f32(x.buffer, base[m] + double(i)), lanes);
-        partial[m] = k.let("partial", partial[m] ? fma(code, factor, partial[m]) : code * factor);
-      }
-    }
-    ExprRef scale = k.let("scale", weight.scales(first, g, lanes));
-    for (size_t m = 0; m < row.size(); ++m) {
-      ExprRef at = int_const(v * rows + static_cast<int64_t>(m));
-      k.store(sums, at, fma(partial[m], scale, k.load(sums, at)));
+    ExprRef scale = k.let("scale", weight.scales(weight_row(column, v), g, lanes));
+    for (int m = 0; m < rows; ++m) {
+      ExprRef slot = int_const(v * rows + m);
+      k.store(sums, slot, fma(k.load(partial, slot), scale, k.load(sums, slot)));
     }
   }
 }
@@ -64,12 +85,13 @@ void GroupMatmul::block(const ExprRef& column, const ExprRef& first_row) {
   std::vector<ExprRef> row;
   for (int m = 0; m < rows; ++m)
     row.push_back(rows == 1 ? first_row : k.let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
-  BufferRef sums = k.registers("sum", {DType::kF32, lanes}, count() * rows);
+  sums = k.registers("sum", {DType::kF32, lanes}, count() * rows);
+  partial = k.registers("partial", {DType::kF32, lanes}, count() * rows);
   for (int i = 0; i < count() * rows; ++i) k.store(sums, int_const(i), float_const(0, {DType::kF32, lanes}));
   int64_t size = weight.layout.format.group, whole = weight.layout.k / size, rest = weight.layout.k % size;
   k.loop("group", 0, whole, LoopKind::kSerial,
-         [&](ExprRef g) { group(column, g, row, sums, static_cast<int>(size)); });
-  if (rest) group(column, int_const(whole), row, sums, static_cast<int>(rest));
+         [&](ExprRef g) { group(column, g, row, 0); });
+  if (rest) group(column, int_const(whole), row, static_cast<int>(rest));
   for (int m = 0; m < rows; ++m) {
     auto finish = [&] {
       for (int v = 0; v < vectors; ++v) {
@@ -88,7 +110,7 @@ Function lower_group_matmul(Lowering& low) {
   Matrix x = low.matrix(0, "x");
   WeightLayout layout = weight_layout(low.type(1));
   BufferRef weight = low.k.input("weight", DType::kU8, layout.bytes());
-  GroupMatmul mm{low, x, {low.k, layout, weight}, Epilogue(low)};
+  GroupMatmul mm{low, x, WeightReader{low.k, layout, weight}, Epilogue(low)};
   int64_t columns = mm.epilogue.columns();
   mm.lanes = low.lanes();
   if (layout.tile_rows) mm.lanes = std::min(mm.lanes, layout.tile_rows);
@@ -100,7 +122,7 @@ Function lower_group_matmul(Lowering& low) {
   int64_t step = mm.lanes * mm.vectors;
   low.k.grid("tile", (columns + step - 1) / step, [&](ExprRef tile) {
     ExprRef column = low.k.let("column", tile * double(step));
-    if (mm.rows == 1) return mm.block(column, int_const(0));
+    if (low.single_row()) return mm.block(column, int_const(0));
     low.k.loop("block", int_const(0), dim_expr(ceildiv(x.rows, mm.rows)), LoopKind::kSerial,
                [&](ExprRef b) { mm.block(column, low.k.let("first", b * double(mm.rows))); });
   });

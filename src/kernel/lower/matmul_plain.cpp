@@ -101,7 +101,7 @@ Function lower_plain_matmul(Lowering& low) {
   constexpr int kBlocks = 4;  // register tiles of one grid tile: 16 results of a row, enough to pay for claiming it
   int64_t columns = mm.epilogue.columns(), blocks = (columns + kOutputs - 1) / kOutputs;
   auto column_block = [&](ExprRef column) {
-    if (mm.rows == 1) return mm.block(column, int_const(0));
+    if (low.single_row()) return mm.block(column, int_const(0));
     low.k.loop("block", int_const(0), dim_expr(ceildiv(x.rows, mm.rows)), LoopKind::kSerial,
                [&](ExprRef b) { mm.block(column, low.k.let("first", b * double(mm.rows))); });
   };

@@ -17,7 +17,7 @@ Decoded decode(KernelBuilder& k, const WeightReader& weight, const ExprRef& row,
   Decoded out;
   const WeightFormat& f = weight.layout.format;
   for (int w = 0; w < 4; ++w) {
-    ExprRef word = k.let("word", weight.words(row, group, w, 1));
+    ExprRef word = k.let("word", weight.words(row, group, int_const(w), 1));
     for (int done = 0, lanes = 8; done < f.codes_per_word(); done += lanes) {
       while (lanes > f.codes_per_word() - done) lanes /= 2;
       ExprRef shift = ramp(int_const(done * f.bits, {DType::kU32, 1}), f.bits, lanes);
