@@ -152,7 +152,7 @@ Json Conversation::to_json() const {
   if (!name.empty()) out["name"] = name;
   out["system_template"] = system_template;
   out["system_message"] = system_message;
-  if (system_prefix_token_ids) out["system_prefix_token_ids"] = *system_prefix_token_ids;
+  out["system_prefix_token_ids"] = system_prefix_token_ids ? Json(*system_prefix_token_ids) : Json(nullptr);
   out["add_role_after_system_message"] = add_role_after_system_message;
   out["roles"] = texts_json(roles);
   out["role_templates"] = texts_json(role_templates);

@@ -10,7 +10,7 @@
 namespace mlc {
 
 // The metadata keys `tokenizer.ggml.*`; filled by whoever read the file.
-struct GgufTokenizer {
+struct GgufVocabulary {
   std::string model;                // "gpt2" (byte-level BPE), "llama" (SentencePiece BPE) or "t5" (unigram)
   std::string pre;                  // pre-tokenizer kind of "gpt2" models: "smollm", "llama-bpe", "qwen2", ...
   std::vector<std::string> tokens;
@@ -25,7 +25,7 @@ struct GgufTokenizer {
 
 // Ids are the positions in `tokens`. Errors start with `what` and name the key: lists of different lengths, duplicate
 // tokens, a merge without a space, an unknown model or `pre` (with the nearest known one).
-Result<std::string> tokenizer_json_from_gguf(const GgufTokenizer& source, const std::string& what);
+Result<std::string> tokenizer_json_from_gguf(const GgufVocabulary& source, const std::string& what);
 
 // Names that `tokenizer.ggml.pre` may have.
 std::vector<std::string> known_pre_tokenizers();

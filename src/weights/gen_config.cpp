@@ -1,0 +1,126 @@
+// Builds mlc-chat-config.json from the model's config, its generation config and its tokenizer.
+#include "weights/gen_config.h"
+
+#include <algorithm>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "chat/template/conversation.h"
+#include "formats/quant/scheme.h"
+#include "weights/tokenizer_files.h"
+
+namespace mlc::weights {
+namespace {
+
+// A key that generation_config.json or config.json may fill (mlc-facts 4.1).
+struct FilledKey {
+  const char* name;
+  Json fallback;
+};
+
+const std::vector<FilledKey>& sampling_keys() {
+  static const std::vector<FilledKey> keys = {{"temperature", 1.0}, {"presence_penalty", 0.0}, {"frequency_penalty", 0.0},
+                                              {"repetition_penalty", 1.0}, {"top_p", 1.0}};
+  return keys;
+}
+const std::vector<FilledKey>& token_keys() {
+  static const std::vector<FilledKey> keys = {{"pad_token_id", 0}, {"bos_token_id", 1}, {"eos_token_id", 2}};
+  return keys;
+}
+
+// The value of a key in the first of `files` that has it and is not null.
+Result<Json> filled(const FilledKey& key, const std::vector<std::pair<std::string, const Json*>>& files) {
+  for (const auto& [path, json] : files) {
+    const Json* value = find(*json, key.name);
+    if (value == nullptr) continue;
+    if (key.fallback.is_number_float()) {
+      if (!value->is_number()) return Status::error(str(path, ": ", key.name, " is ", value->type_name(), ", expected a number"));
+      return Json(value->get<double>());
+    }
+    bool ids = value->is_number_integer() ||
+               (value->is_array() && std::all_of(value->begin(), value->end(), [](const Json& id) { return id.is_number_integer(); }));
+    if (!ids) return Status::error(str(path, ": ", key.name, " is ", value->type_name(), ", expected a token id or a list of them"));
+    return *value;
+  }
+  return key.fallback;
+}
+
+Json field_or(const frontend::ModelConfig& config, const char* key, int64_t fallback) {
+  return config.fields.contains(key) && !config.fields[key].is_null() ? config.fields[key] : Json(fallback);
+}
+
+// A conversation that lets the checkpoint's own template speak.
+Conversation own_template(const TokenizerFiles& files, const Json& eos) {
+  Conversation c;
+  c.name = "jinja";
+  c.roles = {{"user", "user"}, {"assistant", "assistant"}, {"tool", "tool"}};
+  c.role_templates = {{"user", "{user_message}"}, {"assistant", "{assistant_message}"}, {"tool", "{tool_message}"}};
+  c.seps = {"\n"};
+  c.jinja_template = files.jinja_template, c.bos_token = files.bos_token, c.eos_token = files.eos_token;
+  c.stop_token_ids = files.stop_token_ids;
+  for (const Json& id : eos.is_array() ? eos : Json::array({eos}))
+    if (std::find(c.stop_token_ids.begin(), c.stop_token_ids.end(), id.get<int32_t>()) == c.stop_token_ids.end())
+      c.stop_token_ids.push_back(id.get<int32_t>());
+  return c;
+}
+
+Result<Conversation> conversation(const GenConfigOptions& options, const TokenizerFiles& files, const Json& config,
+                                  const ModelSource& source) {
+  if (!options.conv_template.empty()) {
+    const Json& bos = config["bos_token_id"];
+    auto preset = find_preset(options.conv_template, bos.is_number_integer() ? bos.get<int32_t>() : 1);
+    if (!preset.is_ok()) return Status::error("--conv-template: " + preset.status().message());
+    return preset;
+  }
+  if (files.jinja_template.empty())
+    return Status::error(str("--conv-template: missing, and ", source.config_path.ends_with(".gguf") ? source.config_path : source.folder,
+                             " has no chat template of its own; give one of ", join(preset_names(), ", ")));
+  return own_template(files, config["eos_token_id"]);
+}
+
+Result<Json> read_generation_config(const ModelSource& source) {
+  std::string path = path_join(source.folder, "generation_config.json");
+  if (source.config_path.ends_with(".gguf") || !file_exists(path)) return Json::object();
+  return read_json_file(path);
+}
+
+}  // namespace
+
+Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOptions& options, const std::string& folder) {
+  RETURN_IF_ERROR(find_quant_scheme(options.quantization).status());
+  RETURN_IF_ERROR(frontend::apply_overrides(source.config, options.overrides));
+  ASSIGN_OR_RETURN(Json generation, read_generation_config(source));
+  const std::vector<std::pair<std::string, const Json*>> fill = {
+      {path_join(source.folder, "generation_config.json"), &generation}, {source.config_path, &source.hf_config}};
+  const frontend::ModelConfig& model = source.config;
+  Json ids = Json::object();
+  for (const FilledKey& key : token_keys()) {
+    ASSIGN_OR_RETURN(ids[key.name], filled(key, fill));
+  }
+  if (!options.conv_template.empty()) {  // a wrong name must leave nothing behind
+    RETURN_IF_ERROR(conversation(options, {}, ids, source).status());
+  }
+  ASSIGN_OR_RETURN(TokenizerFiles files, write_tokenizer_files(source, folder));
+  Json config = {{"version", "0.1.0"}, {"model_type", model.model_type}, {"quantization", options.quantization}};
+  config["model_config"] = model.fields;
+  config["vocab_size"] = field_or(model, "vocab_size", 0);
+  for (const char* key : {"context_window_size", "sliding_window_size", "prefill_chunk_size", "attention_sink_size"})
+    config[key] = field_or(model, key, -1);
+  for (const char* key : {"tensor_parallel_shards", "pipeline_parallel_stages"}) config[key] = field_or(model, key, 1);
+  config["active_vocab_size"] = files.token_count ? Json(*files.token_count) : config["vocab_size"];
+  for (const FilledKey& key : sampling_keys()) {
+    ASSIGN_OR_RETURN(config[key.name], filled(key, fill));
+  }
+  config["tokenizer_files"] = files.names;
+  config["tokenizer_info"] = files.info.to_json();
+  ASSIGN_OR_RETURN(Conversation talk, conversation(options, files, ids, source));
+  config["conv_template"] = talk.to_json();
+  config.update(ids);
+  config["model_task"] = "chat";
+  config["embedding_metadata"] = nullptr;
+  std::string text = config.dump(2, ' ', true, Json::error_handler_t::replace);
+  RETURN_IF_ERROR(write_file(path_join(folder, "mlc-chat-config.json"), text));
+  return GeneratedConfig{std::move(config), model.notes};
+}
+
+}  // namespace mlc::weights
