@@ -15,6 +15,8 @@
 namespace mlc::graph {
 namespace {
 
+constexpr int64_t kMaxExtent = 1 << 15;  // of each axis of a cache: the product of all four fits into int64
+
 class FunctionVerifier {
  public:
   FunctionVerifier(const Module& module, const Function& function) : module_(module), function_(function) {
@@ -114,8 +116,9 @@ void check_states(const Module& module) {
   std::set<std::string> names;
   for (const KvCache& s : module.states) {
     if (!names.insert(s.name).second) refuse("state $", s.name, " exists twice");
-    if (s.layers < 1 || s.kv_heads < 1 || s.head_dim < 1 || s.page_size < 1)
-      refuse("state $", s.name, " has an empty axis");
+    for (int64_t extent : {s.layers, s.kv_heads, s.head_dim, s.page_size})
+      if (extent < 1 || extent > kMaxExtent)
+        refuse("state $", s.name, " has an axis of ", extent, ", expected 1 to ", kMaxExtent);
     if (s.dtype != DType::kF32 && s.dtype != DType::kF16 && s.dtype != DType::kBF16)
       refuse("state $", s.name, " holds ", short_name(s.dtype), ", expected f32, f16 or bf16");
   }
