@@ -26,9 +26,10 @@ std::string pickle_problem(std::string_view after_protocol) {
 TEST(TorchZip, ReadsTensorsAndViews) {
   TorchFile f;
   f.tensor("b", "FloatStorage", "0", 6, 0, {2, 3}, {3, 1});
-  f.tensor("a", "FloatStorage", "0", 6, 0, {3, 2}, {1, 3});      // its transpose
+  f.tensor("a", "FloatStorage", "0", 6, 0, {3, 2}, {1, 3});  // its transpose
   f.tensor("tail", "FloatStorage", "0", 6, 4, {2}, {1});
-  f.tensor("row", "HalfStorage", "1", 4, 0, {1, 4}, {77, 1});    // the stride of a dimension of 1 does not count
+  f.tensor("row", "HalfStorage", "1", 4, 0, {1, 4},
+           {77, 1});  // the stride of a dimension of 1 does not count
   f.tensor("none", "LongStorage", "2", 0, 0, {0, 5}, {5, 1});
   f.storage("0", std::string(24, 'x')).storage("1", std::string(8, 'y')).storage("2", "");
   std::string file = f.build();
@@ -51,9 +52,15 @@ TEST(TorchZip, ReadsTensorsAndViews) {
 
 // The bytes torch.save wrote for a rwkv5 checkpoint: memo, short tuples, shared globals.
 TEST(TorchZip, ReadsWhatPyTorchWrites) {
-  std::string pickle("\x80\x02}q\x00(X\x01\x00\x00\x00wq\x01" "ctorch._utils\n_rebuild_tensor_v2\nq\x02((X\x07\x00\x00\x00storageq\x03"
-                     "ctorch\nBFloat16Storage\nq\x04X\x01\x00\x00\x00" "0q\x05X\x03\x00\x00\x00" "cpuq\x06M\x00\x96tq\x07QK\x00M,\x01K\x80\x86q\x08"
-                     "K\x80K\x01\x86q\x09\x89" "ccollections\nOrderedDict\nq\x0a)Rq\x0btq\x0cRq\x0du.", 178);
+  constexpr char kPickle[] =
+      "\x80\x02}q\x00(X\x01\x00\x00\x00wq\x01"
+      "ctorch._utils\n_rebuild_tensor_v2\nq\x02((X\x07\x00\x00\x00storageq\x03"
+      "ctorch\nBFloat16Storage\nq\x04X\x01\x00\x00\x00"
+      "0q\x05X\x03\x00\x00\x00"
+      "cpuq\x06M\x00\x96tq\x07QK\x00M,\x01K\x80\x86q\x08"
+      "K\x80K\x01\x86q\x09\x89"
+      "ccollections\nOrderedDict\nq\x0a)Rq\x0btq\x0cRq\x0du.";
+  std::string pickle(kPickle, sizeof(kPickle) - 1);
   auto tensors = parse_torch_pickle(bytes_of(pickle), "m.bin");
   ASSERT_TRUE(tensors.is_ok()) << tensors.status().message();
   ASSERT_EQ(tensors->size(), 1u);
@@ -69,7 +76,8 @@ TEST(TorchZip, NothingIsEverRun) {
   std::string message = pickle_problem("cos\nsystem\nX\x02\x00\x00\x00ls\x85R.");
   EXPECT_NE(message.find("asks for 'os'.'system'"), std::string::npos) << message;
   EXPECT_NE(pickle_problem("cbuiltins\neval\n.").find("nothing is ever run"), std::string::npos);
-  EXPECT_NE(pickle_problem("\x8c\x05posix\x8c\x06system\x93.").find("asks for 'posix'.'system'"), std::string::npos);
+  EXPECT_NE(pickle_problem("\x8c\x05posix\x8c\x06system\x93.").find("asks for 'posix'.'system'"),
+            std::string::npos);
   for (std::string_view op : {"i", "o", "P", "\x81", "\x82", "\x92", "0", "2", "I", "V"})
     EXPECT_NE(pickle_problem(op).find("opcode 0x"), std::string::npos) << op;
 }
@@ -80,19 +88,42 @@ TEST(TorchZip, PickleMachineRefusesNonsense) {
   };
   using namespace std::string_literals;
   for (const Case& c : {
-           Case{"", "ends in the middle"}, Case{".", "holds nothing"}, Case{"K\x01.", "holds a number"},
-           Case{"}.", "holds no tensors"}, Case{"t.", "tuple without a mark"}, Case{"\x85.", "more values than there are"},
-           Case{"N(\x85.", "more values than there are"}, Case{"u.", "items without a mark"}, Case{"(u.", "items without a dictionary"},
-           Case{"}s.", "items without a dictionary"}, Case{"](NNu.", "items without a dictionary"}, Case{"}(Nu.", "items without a dictionary"},
-           Case{"q\x01", "memo of nothing"}, Case{"h\x01", "never set"}, Case{"Nr\xff\xff\xff\x7f", "memo 2147483647"},
-           Case{"NR", "call of something"}, Case{"ctorch\nFloatStorage\n)R", "call of FloatStorage"}, Case{"Nb", "state set on something else"},
-           Case{"NNb", "state set on something else"}, Case{"NQ", "persistent id that is no tuple"}, Case{")Q", "persistent id other than"},
-           Case{"\x8a\x09" "123456789", "integer of 9 bytes"}, Case{"X\xff\xff\xff\xff" "a", "ends in the middle"},
-           Case{"}NK\x01s.", "holds no tensors"}, Case{"}X\x01\x00\x00\x00" "a}s."s, "entry 'a' is a dictionary"},
+           Case{"", "ends in the middle"},
+           Case{".", "holds nothing"},
+           Case{"K\x01.", "holds a number"},
+           Case{"}.", "holds no tensors"},
+           Case{"t.", "tuple without a mark"},
+           Case{"\x85.", "more values than there are"},
+           Case{"N(\x85.", "more values than there are"},
+           Case{"u.", "items without a mark"},
+           Case{"(u.", "items without a dictionary"},
+           Case{"}s.", "items without a dictionary"},
+           Case{"](NNu.", "items without a dictionary"},
+           Case{"}(Nu.", "items without a dictionary"},
+           Case{"q\x01", "memo of nothing"},
+           Case{"h\x01", "never set"},
+           Case{"Nr\xff\xff\xff\x7f", "memo 2147483647"},
+           Case{"NR", "call of something"},
+           Case{"ctorch\nFloatStorage\n)R", "call of FloatStorage"},
+           Case{"Nb", "state set on something else"},
+           Case{"NNb", "state set on something else"},
+           Case{"NQ", "persistent id that is no tuple"},
+           Case{")Q", "persistent id other than"},
+           Case{"\x8a\x09"
+                "123456789",
+                "integer of 9 bytes"},
+           Case{"X\xff\xff\xff\xff"
+                "a",
+                "ends in the middle"},
+           Case{"}NK\x01s.", "holds no tensors"},
+           Case{"}X\x01\x00\x00\x00"
+                "a}s."s,
+                "entry 'a' is a dictionary"},
            Case{"ctorch._utils\n_rebuild_tensor_v2\n)R", "tensor not made of"},
        }) {
     std::string message = pickle_problem(c.pickle);
-    EXPECT_NE(message.find(c.expected), std::string::npos) << testing::PrintToString(c.pickle) << ": " << message;
+    EXPECT_NE(message.find(c.expected), std::string::npos)
+        << testing::PrintToString(c.pickle) << ": " << message;
   }
 }
 
@@ -109,8 +140,12 @@ TEST_P(BadTorch, IsRefusedInOneSentence) {
   EXPECT_NE(message.find(GetParam().expected), std::string::npos) << message;
 }
 
-std::string one(int64_t elements, int64_t offset, const std::vector<int64_t>& shape, const std::vector<int64_t>& strides, size_t bytes) {
-  return TorchFile().tensor("w", "FloatStorage", "0", elements, offset, shape, strides).storage("0", std::string(bytes, 'x')).build();
+std::string one(int64_t elements, int64_t offset, const std::vector<int64_t>& shape,
+                const std::vector<int64_t>& strides, size_t bytes) {
+  return TorchFile()
+      .tensor("w", "FloatStorage", "0", elements, offset, shape, strides)
+      .storage("0", std::string(bytes, 'x'))
+      .build();
 }
 std::string entries(std::vector<TorchFile::Entry> all) { return TorchFile::zip(all); }
 std::string sound() { return one(4, 0, {4}, {1}, 16); }
@@ -124,20 +159,28 @@ using namespace std::string_literals;
 INSTANTIATE_TEST_SUITE_P(
     Cases, BadTorch,
     testing::Values(
-        Bad{"legacy", "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"s, "written by PyTorch before 1.6"},
-        Bad{"tar", std::string(257, 'a') + "ustar\0"s, "written by PyTorch before 1.6"}, Bad{"pickle", "\x80\x04}.", "a bare pickle"},
-        Bad{"lfs", "version https://git-lfs.github.com/spec/v1\n", "run git lfs pull"}, Bad{"text", "hello", "not a zip file"},
-        Bad{"empty", "", "not a zip file"}, Bad{"cut", sound().substr(0, sound().size() - 1), "no zip end record"},
+        Bad{"legacy", "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"s,
+            "written by PyTorch before 1.6"},
+        Bad{"tar", std::string(257, 'a') + "ustar\0"s, "written by PyTorch before 1.6"},
+        Bad{"pickle", "\x80\x04}.", "a bare pickle"},
+        Bad{"lfs", "version https://git-lfs.github.com/spec/v1\n", "run git lfs pull"},
+        Bad{"text", "hello", "not a zip file"}, Bad{"empty", "", "not a zip file"},
+        Bad{"cut", sound().substr(0, sound().size() - 1), "no zip end record"},
         Bad{"directory_offset", patched(sound(), 6, 0x7FFFFFFF), "does not fit in the file"},
         Bad{"directory_size", patched(sound(), 10, 0x7FFFFFFF), "does not fit in the file"},
         Bad{"zip64", patched(sound(), 6, 0xFFFFFFFF), "no zip64 locator"},
         Bad{"compressed", entries({{"a/data.pkl", "x", 8}}), "is compressed (method 8)"},
         Bad{"encrypted", entries({{"a/data.pkl", "x", 0, 1}}), "is encrypted"},
-        Bad{"no_pickle", entries({{"a/b", "x"}}), "without data.pkl"}, Bad{"two_pickles", entries({{"a/data.pkl", ""}, {"b/data.pkl", ""}}), "two data.pkl"},
+        Bad{"no_pickle", entries({{"a/b", "x"}}), "without data.pkl"},
+        Bad{"two_pickles", entries({{"a/data.pkl", ""}, {"b/data.pkl", ""}}), "two data.pkl"},
         Bad{"entry_twice", entries({{"a/data.pkl", ""}, {"a/data.pkl", ""}}), "stands twice"},
-        Bad{"big_endian", entries({{"a/data.pkl", "\x80\x02}."}, {"a/byteorder", "big"}}), "byte order 'big'"},
-        Bad{"no_storage", TorchFile().tensor("w", "FloatStorage", "7", 1, 0, {1}, {1}).build(), "lies in storage '7', which the zip lacks"},
-        Bad{"storage_class", TorchFile().tensor("w", "QInt8Storage", "0", 1, 0, {1}, {1}).storage("0", "x").build(), "asks for 'torch'.'QInt8Storage'"},
+        Bad{"big_endian", entries({{"a/data.pkl", "\x80\x02}."}, {"a/byteorder", "big"}}),
+            "byte order 'big'"},
+        Bad{"no_storage", TorchFile().tensor("w", "FloatStorage", "7", 1, 0, {1}, {1}).build(),
+            "lies in storage '7', which the zip lacks"},
+        Bad{"storage_class",
+            TorchFile().tensor("w", "QInt8Storage", "0", 1, 0, {1}, {1}).storage("0", "x").build(),
+            "asks for 'torch'.'QInt8Storage'"},
         Bad{"storage_short", one(4, 0, {4}, {1}, 15), "declared as 4 elements of 4 bytes; found 15 bytes"},
         Bad{"storage_overflow", one(kHuge, 0, {1}, {1}, 4), "declared as 4611686018427387904 elements"},
         Bad{"outside", one(4, 1, {4}, {1}, 16), "reaches outside its storage of 4 elements"},
@@ -147,8 +190,14 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"repeat", one(4, 0, {1000000, 4}, {0, 1}, 16), "repeats elements of its storage"},
         Bad{"negative_shape", one(4, 0, {-4}, {1}, 16), "size or stride that is no count"},
         Bad{"negative_stride", one(4, 0, {4}, {-1}, 16), "size or stride that is no count"},
-        Bad{"negative_offset", one(4, -1, {4}, {1}, 16), "negative offset"}, Bad{"ranks", one(4, 0, {4}, {1, 1}, 16), "other numbers of sizes and strides"},
-        Bad{"twice", TorchFile().tensor("w", "FloatStorage", "0", 1, 0, {1}, {1}).tensor("w", "FloatStorage", "0", 1, 0, {1}, {1}).storage("0", "1234").build(),
+        Bad{"negative_offset", one(4, -1, {4}, {1}, 16), "negative offset"},
+        Bad{"ranks", one(4, 0, {4}, {1, 1}, 16), "other numbers of sizes and strides"},
+        Bad{"twice",
+            TorchFile()
+                .tensor("w", "FloatStorage", "0", 1, 0, {1}, {1})
+                .tensor("w", "FloatStorage", "0", 1, 0, {1}, {1})
+                .storage("0", "1234")
+                .build(),
             "tensor 'w' stands twice"}),
     [](const auto& info) { return info.param.name; });
 
