@@ -1,4 +1,5 @@
-// config.json of Hugging Face, and mlc-chat-config.json, as models read them; what is accepted is overridden too.
+// config.json of Hugging Face, and mlc-chat-config.json, as models read them; what is accepted is overridden
+// too.
 #include "frontend/config.h"
 
 #include "fuzz.h"

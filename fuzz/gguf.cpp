@@ -1,4 +1,5 @@
-// GGUF metadata and tensors, their translation to Hugging Face's names, config and tokenizer, and dequantized values.
+// GGUF metadata and tensors, their translation to Hugging Face's names, config and tokenizer, and dequantized
+// values.
 #include "formats/gguf.h"
 
 #include "formats/gguf_names.h"

@@ -4,7 +4,8 @@
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  mlc::fuzz::check_status(mlc::check_library_bytes(mlc::fuzz::text_of(data, size), mlc::fuzz::kFile).status());
+  mlc::fuzz::check_status(
+      mlc::check_library_bytes(mlc::fuzz::text_of(data, size), mlc::fuzz::kFile).status());
   // The same bytes as a manifest in a sound container, past the checksum.
   std::string sealed = mlc::seal_library("object", mlc::fuzz::text_of(data, size));
   mlc::fuzz::check_status(mlc::check_library_bytes(sealed, mlc::fuzz::kFile).status());

@@ -1,4 +1,5 @@
-// Reads every tensor of a checkpoint held in memory, as the converter would: whole, by rows, and as GGUF blocks.
+// Reads every tensor of a checkpoint held in memory, as the converter would: whole, by rows, and as GGUF
+// blocks.
 #pragma once
 
 #include <sys/mman.h>

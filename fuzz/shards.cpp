@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!index.is_ok()) return 0;
   for (const ShardRecord& shard : index->shards)
     for (const TensorRecord& tensor : shard.tensors)
-      internal_check(tensor.offset >= 0 && tensor.size >= 0 && tensor.offset <= shard.size - tensor.size, "tensors lie in their shard");
+      internal_check(tensor.offset >= 0 && tensor.size >= 0 && tensor.offset <= shard.size - tensor.size,
+                     "tensors lie in their shard");
   bool needed = false;
   bf16_twin(*index, needed);
   auto again = parse_shard_index(shard_index_text(*index), fuzz::kFile);

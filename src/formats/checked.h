@@ -1,5 +1,5 @@
-// What every reader of untrusted bytes shares: arithmetic that cannot overflow, a cursor that cannot leave its file,
-// and names made safe to print.
+// What every reader of untrusted bytes shares: arithmetic that cannot overflow, a cursor that cannot leave
+// its file, and names made safe to print.
 #pragma once
 
 #include <bit>
@@ -14,7 +14,8 @@
 
 namespace mlc {
 
-static_assert(std::endian::native == std::endian::little, "the file formats are little-endian and read in place");
+static_assert(std::endian::native == std::endian::little,
+              "the file formats are little-endian and read in place");
 
 inline std::optional<uint64_t> checked_multiply(uint64_t a, uint64_t b) {
   uint64_t result;
@@ -34,8 +35,10 @@ inline std::optional<uint64_t> element_count(std::span<const int64_t> shape) {
   bool empty = false;
   for (int64_t dim : shape) {
     if (dim < 0) return std::nullopt;
-    if (dim == 0) empty = true;
-    else if (__builtin_mul_overflow(count, static_cast<uint64_t>(dim), &count) || count > INT64_MAX) return std::nullopt;
+    if (dim == 0)
+      empty = true;
+    else if (__builtin_mul_overflow(count, static_cast<uint64_t>(dim), &count) || count > INT64_MAX)
+      return std::nullopt;
   }
   return empty ? 0 : count;
 }
@@ -53,7 +56,8 @@ std::string shown_name(std::string_view name);
 // Reads little-endian values front to back. A read past the end fails and moves nothing.
 class ByteCursor {
  public:
-  explicit ByteCursor(std::span<const std::byte> bytes, size_t position = 0) : bytes_(bytes), position_(position) {
+  explicit ByteCursor(std::span<const std::byte> bytes, size_t position = 0)
+      : bytes_(bytes), position_(position) {
     if (position_ > bytes_.size()) position_ = bytes_.size();
   }
 

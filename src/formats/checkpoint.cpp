@@ -69,7 +69,8 @@ Result<std::string> find_in_folder(const std::string& folder, SourceFormat forma
 int64_t product(std::span<const int64_t> shape) { return static_cast<int64_t>(*element_count(shape)); }
 
 // Copies the elements of a strided view to C order. `source` is element 0.
-void copy_strided(const std::byte* source, std::span<const int64_t> shape, std::span<const int64_t> strides, size_t item, std::byte* out) {
+void copy_strided(const std::byte* source, std::span<const int64_t> shape, std::span<const int64_t> strides,
+                  size_t item, std::byte* out) {
   std::vector<int64_t> at(shape.size(), 0);
   int64_t position = 0;  // of the current element, in elements
   int64_t inner = shape.back(), inner_stride = strides.back();
@@ -85,7 +86,8 @@ void copy_strided(const std::byte* source, std::span<const int64_t> shape, std::
   }
 }
 
-// bf16 at the front of a buffer sized for f32 becomes f32, back to front so that no value is overwritten before its turn.
+// bf16 at the front of a buffer sized for f32 becomes f32, back to front so that no value is overwritten
+// before its turn.
 void widen_bf16(std::vector<std::byte>& buffer, int64_t count) {
   for (int64_t i = count; i-- > 0;) {
     uint16_t half;
@@ -103,8 +105,8 @@ Result<SourceFormat> parse_source_format(std::string_view flag_value) {
   if (flag_value == "huggingface-safetensor") return SourceFormat::kSafetensors;
   if (flag_value == "gguf") return SourceFormat::kGguf;
   std::vector<std::string> known{"auto", "huggingface-torch", "huggingface-safetensor", "awq", "gguf"};
-  return Status::error(str("--source-format: ", shown_name(flag_value), " is unknown; expected one of ", join(known, ", "),
-                           did_you_mean(flag_value, known)));
+  return Status::error(str("--source-format: ", shown_name(flag_value), " is unknown; expected one of ",
+                           join(known, ", "), did_you_mean(flag_value, known)));
 }
 
 Result<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& path, SourceFormat format) {
@@ -121,16 +123,26 @@ Result<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& path, So
   if (kind == FileKind::kUnknown && format == SourceFormat::kSafetensors) kind = FileKind::kSafetensors;
   Status status;
   switch (kind) {
-    case FileKind::kIndex: status = checkpoint->open_index(file); break;
-    case FileKind::kSafetensors: status = checkpoint->open_safetensors(file, nullptr); break;
-    case FileKind::kTorch: status = checkpoint->open_torch(file, nullptr); break;
-    case FileKind::kGguf: status = checkpoint->open_gguf(file); break;
+    case FileKind::kIndex:
+      status = checkpoint->open_index(file);
+      break;
+    case FileKind::kSafetensors:
+      status = checkpoint->open_safetensors(file, nullptr);
+      break;
+    case FileKind::kTorch:
+      status = checkpoint->open_torch(file, nullptr);
+      break;
+    case FileKind::kGguf:
+      status = checkpoint->open_gguf(file);
+      break;
     case FileKind::kUnknown:
-      return Status::error(str(file, ": unknown kind of checkpoint; expected *.safetensors, *.bin, *.pt, *.index.json or *.gguf"));
+      return Status::error(str(
+          file, ": unknown kind of checkpoint; expected *.safetensors, *.bin, *.pt, *.index.json or *.gguf"));
   }
   RETURN_IF_ERROR(status);
   if (format != SourceFormat::kAuto && format != checkpoint->format_)
-    return Status::error(str(file, ": not of the format that --source-format asks for; leave the flag out or name another file"));
+    return Status::error(str(
+        file, ": not of the format that --source-format asks for; leave the flag out or name another file"));
   return checkpoint;
 }
 
@@ -145,7 +157,8 @@ Status Checkpoint::add_tensor(SourceTensor tensor, Place place) {
   tensor.file = static_cast<int>(paths_.size()) - 1;
   tensor.byte_size = product(tensor.shape) * size_of(tensor.dtype);
   if (!index_.emplace(tensor.name, static_cast<int>(tensors_.size())).second)
-    return Status::error(str(paths_.back(), ": tensor ", shown_name(tensor.name), " stands twice in the checkpoint"));
+    return Status::error(
+        str(paths_.back(), ": tensor ", shown_name(tensor.name), " stands twice in the checkpoint"));
   tensors_.push_back(std::move(tensor));
   places_.push_back(std::move(place));
   return Status::ok();
@@ -160,11 +173,16 @@ Status Checkpoint::open_index(const std::string& path) {
   for (size_t i = 0; i < index.files.size(); ++i) {
     std::string file = path_join(folder, index.files[i]);
     if (!file_exists(file))
-      return Status::error(str(file, ": missing, but ", path, " lists ", names[i].size(), " tensors in it; download it"));
+      return Status::error(
+          str(file, ": missing, but ", path, " lists ", names[i].size(), " tensors in it; download it"));
     FileKind kind = file_kind(file);
-    if (kind == FileKind::kSafetensors) RETURN_IF_ERROR(open_safetensors(file, &names[i]));
-    else if (kind == FileKind::kTorch) RETURN_IF_ERROR(open_torch(file, &names[i]));
-    else return Status::error(str(path, ": lists the file ", shown_name(index.files[i]), "; expected *.safetensors or *.bin"));
+    if (kind == FileKind::kSafetensors)
+      RETURN_IF_ERROR(open_safetensors(file, &names[i]));
+    else if (kind == FileKind::kTorch)
+      RETURN_IF_ERROR(open_torch(file, &names[i]));
+    else
+      return Status::error(
+          str(path, ": lists the file ", shown_name(index.files[i]), "; expected *.safetensors or *.bin"));
   }
   return Status::ok();
 }
@@ -173,7 +191,8 @@ namespace {
 
 // The entries named by `wanted` in its order, or all; an error names the first that is missing.
 template <typename Entry>
-Result<std::vector<const Entry*>> select(const std::vector<Entry>& entries, const std::vector<std::string>* wanted, const std::string& path) {
+Result<std::vector<const Entry*>> select(const std::vector<Entry>& entries,
+                                         const std::vector<std::string>* wanted, const std::string& path) {
   std::vector<const Entry*> selected;
   if (!wanted) {
     for (const Entry& entry : entries) selected.push_back(&entry);
@@ -187,7 +206,8 @@ Result<std::vector<const Entry*>> select(const std::vector<Entry>& entries, cons
       std::vector<std::string> candidates;
       for (const Entry& entry : entries)
         if (candidates.size() < 4096) candidates.push_back(entry.name);
-      return Status::error(str(path, ": lacks tensor ", shown_name(name), ", which the index places here", did_you_mean(name, candidates)));
+      return Status::error(str(path, ": lacks tensor ", shown_name(name), ", which the index places here",
+                               did_you_mean(name, candidates)));
     }
     selected.push_back(it->second);
   }
@@ -202,9 +222,13 @@ Status Checkpoint::open_safetensors(const std::string& path, const std::vector<s
   ASSIGN_OR_RETURN(SafetensorsHeader header, parse_safetensors(maps_.back()->bytes(), path));
   ASSIGN_OR_RETURN(auto selected, select(header.entries, wanted, path));
   for (const SafetensorsEntry* e : selected) {
-    SourceTensor tensor{.name = e->name, .dtype = e->dtype, .shape = e->shape, .stored_name = e->name,
+    SourceTensor tensor{.name = e->name,
+                        .dtype = e->dtype,
+                        .shape = e->shape,
+                        .stored_name = e->name,
                         .stored_type = std::string(long_name(e->dtype))};
-    RETURN_IF_ERROR(add_tensor(std::move(tensor), {.offset = e->offset, .size = e->size, .stored_dtype = e->dtype}));
+    RETURN_IF_ERROR(
+        add_tensor(std::move(tensor), {.offset = e->offset, .size = e->size, .stored_dtype = e->dtype}));
   }
   return Status::ok();
 }
@@ -215,10 +239,14 @@ Status Checkpoint::open_torch(const std::string& path, const std::vector<std::st
   ASSIGN_OR_RETURN(std::vector<TorchTensor> all, parse_torch_zip(maps_.back()->bytes(), path));
   ASSIGN_OR_RETURN(auto selected, select(all, wanted, path));
   for (const TorchTensor* t : selected) {
-    SourceTensor tensor{.name = t->name, .dtype = t->dtype == DType::kBF16 ? DType::kF32 : t->dtype, .shape = t->shape,
-                        .stored_name = t->name, .stored_type = std::string(long_name(t->dtype))};
-    RETURN_IF_ERROR(add_tensor(std::move(tensor),
-                               {.offset = t->offset, .size = t->size, .stored_dtype = t->dtype, .strides = t->strides}));
+    SourceTensor tensor{.name = t->name,
+                        .dtype = t->dtype == DType::kBF16 ? DType::kF32 : t->dtype,
+                        .shape = t->shape,
+                        .stored_name = t->name,
+                        .stored_type = std::string(long_name(t->dtype))};
+    RETURN_IF_ERROR(
+        add_tensor(std::move(tensor),
+                   {.offset = t->offset, .size = t->size, .stored_dtype = t->dtype, .strides = t->strides}));
   }
   return Status::ok();
 }
@@ -229,15 +257,21 @@ Status Checkpoint::open_gguf(const std::string& path) {
   ASSIGN_OR_RETURN(gguf_, parse_gguf(maps_.back()->bytes(), path));
   const GgufValue* parts = gguf_.find("split.count");
   if (parts && parts->is_integer() && parts->integer > 1)
-    return Status::error(str(path, ": one of ", parts->integer, " parts of a split GGUF; expected one file, join them with llama-gguf-split --merge"));
+    return Status::error(
+        str(path, ": one of ", parts->integer,
+            " parts of a split GGUF; expected one file, join them with llama-gguf-split --merge"));
   RETURN_IF_ERROR(check_gguf_architecture(gguf_, path));
   for (const GgufTensor& t : gguf_.tensors) {
     ASSIGN_OR_RETURN(std::optional<GgufName> name, translate_gguf_tensor(gguf_, t, path));
     if (!name) continue;
     const GgufTypeInfo& info = gguf_type_info(t.type);
-    SourceTensor tensor{.name = name->name, .dtype = info.plain.value_or(DType::kF32), .shape = t.shape,
-                        .stored_name = std::string(t.name), .stored_type = std::string(info.name)};
-    RETURN_IF_ERROR(add_tensor(std::move(tensor), {.offset = t.offset, .size = t.size, .gguf_type = t.type, .order = name->order}));
+    SourceTensor tensor{.name = name->name,
+                        .dtype = info.plain.value_or(DType::kF32),
+                        .shape = t.shape,
+                        .stored_name = std::string(t.name),
+                        .stored_type = std::string(info.name)};
+    RETURN_IF_ERROR(add_tensor(
+        std::move(tensor), {.offset = t.offset, .size = t.size, .gguf_type = t.type, .order = name->order}));
   }
   return Status::ok();
 }
@@ -256,11 +290,12 @@ std::optional<GgufBlocks> Checkpoint::blocks(int index) const {
   bool elements = tensor.shape.size() == 1 && place.order.kind != RowOrder::Kind::kSame;
   int64_t columns = elements || tensor.shape.empty() ? 1 : tensor.shape.back();
   int64_t rows = columns == 0 ? 0 : product(tensor.shape) / columns;
-  return GgufBlocks{.type = *place.gguf_type,
-                    .bytes = maps_[static_cast<size_t>(tensor.file)]->bytes().subspan(place.offset, place.size),
-                    .rows = rows,
-                    .row_bytes = columns / info.block_elements * info.block_bytes,
-                    .order = place.order};
+  return GgufBlocks{
+      .type = *place.gguf_type,
+      .bytes = maps_[static_cast<size_t>(tensor.file)]->bytes().subspan(place.offset, place.size),
+      .rows = rows,
+      .row_bytes = columns / info.block_elements * info.block_bytes,
+      .order = place.order};
 }
 
 std::span<const std::byte> Checkpoint::read(int index, std::vector<std::byte>& buffer) const {
@@ -268,10 +303,12 @@ std::span<const std::byte> Checkpoint::read(int index, std::vector<std::byte>& b
   return read_rows(index, 0, tensor.shape.empty() ? 1 : tensor.shape[0], buffer);
 }
 
-std::span<const std::byte> Checkpoint::read_rows(int index, int64_t row_begin, int64_t row_end, std::vector<std::byte>& buffer) const {
+std::span<const std::byte> Checkpoint::read_rows(int index, int64_t row_begin, int64_t row_end,
+                                                 std::vector<std::byte>& buffer) const {
   const SourceTensor& tensor = tensors_.at(static_cast<size_t>(index));
   int64_t rows = tensor.shape.empty() ? 1 : tensor.shape[0];
-  internal_check(0 <= row_begin && row_begin <= row_end && row_end <= rows, "read_rows: rows outside the tensor");
+  internal_check(0 <= row_begin && row_begin <= row_end && row_end <= rows,
+                 "read_rows: rows outside the tensor");
   if (tensor.byte_size == 0 || row_begin == row_end) return {};
   const Place& place = places_[static_cast<size_t>(index)];
   if (place.gguf_type) return read_gguf(index, row_begin, row_end, buffer);
@@ -286,13 +323,16 @@ std::span<const std::byte> Checkpoint::read_rows(int index, int64_t row_begin, i
   auto bytes = static_cast<size_t>(count) * item;
   if (place.strides.empty() && !widen) return {source, bytes};
   buffer.resize(static_cast<size_t>(count) * static_cast<size_t>(size_of(tensor.dtype)));
-  if (place.strides.empty()) std::memcpy(buffer.data(), source, bytes);
-  else copy_strided(source, shape, place.strides, item, buffer.data());
+  if (place.strides.empty())
+    std::memcpy(buffer.data(), source, bytes);
+  else
+    copy_strided(source, shape, place.strides, item, buffer.data());
   if (widen) widen_bf16(buffer, count);
   return buffer;
 }
 
-std::span<const std::byte> Checkpoint::read_gguf(int index, int64_t row_begin, int64_t row_end, std::vector<std::byte>& buffer) const {
+std::span<const std::byte> Checkpoint::read_gguf(int index, int64_t row_begin, int64_t row_end,
+                                                 std::vector<std::byte>& buffer) const {
   const SourceTensor& tensor = tensors_[static_cast<size_t>(index)];
   GgufBlocks stored = *blocks(index);
   const GgufTypeInfo& info = gguf_type_info(stored.type);
@@ -308,13 +348,17 @@ std::span<const std::byte> Checkpoint::read_gguf(int index, int64_t row_begin, i
     dequantize_gguf(stored.type, stored.bytes, {reinterpret_cast<float*>(buffer.data()), buffer.size() / 4});
     return slice(buffer);
   }
-  auto out_row = static_cast<size_t>(tensor.byte_size / rows), stored_row = stored.bytes.size() / static_cast<size_t>(rows);
+  auto out_row = static_cast<size_t>(tensor.byte_size / rows),
+       stored_row = stored.bytes.size() / static_cast<size_t>(rows);
   buffer.resize(out_row * static_cast<size_t>(row_end - row_begin));
   for (int64_t row = row_begin; row < row_end; ++row) {
-    auto from = stored.bytes.subspan(static_cast<size_t>(moved ? stored.stored_row(row) : row) * stored_row, stored_row);
+    auto from = stored.bytes.subspan(static_cast<size_t>(moved ? stored.stored_row(row) : row) * stored_row,
+                                     stored_row);
     std::byte* to = buffer.data() + static_cast<size_t>(row - row_begin) * out_row;
-    if (info.plain) std::memcpy(to, from.data(), from.size());
-    else dequantize_gguf(stored.type, from, {reinterpret_cast<float*>(to), out_row / 4});
+    if (info.plain)
+      std::memcpy(to, from.data(), from.size());
+    else
+      dequantize_gguf(stored.type, from, {reinterpret_cast<float*>(to), out_row / 4});
   }
   return buffer;
 }

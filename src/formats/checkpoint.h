@@ -1,7 +1,8 @@
 // One view over every kind of source checkpoint: safetensors, PyTorch .bin and GGUF, in one file or several.
 //
-// open() maps the files and checks all their headers; read() gives one tensor's bytes, straight from the mapping where it
-// can; release() then lets the pages go, so that streaming through a checkpoint takes the memory of one tensor.
+// open() maps the files and checks all their headers; read() gives one tensor's bytes, straight from the
+// mapping where it can; release() then lets the pages go, so that streaming through a checkpoint takes the
+// memory of one tensor.
 #pragma once
 
 #include <cstddef>
@@ -50,26 +51,31 @@ struct GgufBlocks {
 
 class Checkpoint {
  public:
-  // `path`: a folder, or one file: *.safetensors, *.bin / *.pt / *.pth, *.index.json, *.gguf. In a folder the first that
-  // exists wins: pytorch_model.bin.index.json, pytorch_model.bin, model.safetensors.index.json, model.safetensors, the
-  // only *.gguf. A format other than kAuto leaves out the other kinds. Errors name the file and what was expected.
-  static Result<std::unique_ptr<Checkpoint>> open(const std::string& path, SourceFormat format = SourceFormat::kAuto);
+  // `path`: a folder, or one file: *.safetensors, *.bin / *.pt / *.pth, *.index.json, *.gguf. In a folder the
+  // first that exists wins: pytorch_model.bin.index.json, pytorch_model.bin, model.safetensors.index.json,
+  // model.safetensors, the only *.gguf. A format other than kAuto leaves out the other kinds. Errors name the
+  // file and what was expected.
+  static Result<std::unique_ptr<Checkpoint>> open(const std::string& path,
+                                                  SourceFormat format = SourceFormat::kAuto);
 
   SourceFormat format() const { return format_; }
   const std::vector<std::string>& files() const { return paths_; }
-  // In arrival order (mlc-facts 2.4): files in order of first appearance in weight_map, in each the weight_map's order;
-  // one safetensors or GGUF file: by offset; one .bin: order of its dictionary. Names are unique.
+  // In arrival order (mlc-facts 2.4): files in order of first appearance in weight_map, in each the
+  // weight_map's order; one safetensors or GGUF file: by offset; one .bin: order of its dictionary. Names are
+  // unique.
   const std::vector<SourceTensor>& tensors() const { return tensors_; }
   // Index into tensors(), or -1.
   int find(std::string_view name) const;
 
-  // The tensor's bytes: little-endian, C order, of tensors()[index].dtype. A view into the mapping where the file stores
-  // just that; else `buffer` is resized and filled: GGUF blocks as f32, .bin bfloat16 as f32 (as the original loads it),
-  // strided views made contiguous, moved rows moved back. The view is aligned to one byte only. Valid until `buffer`
-  // changes or the checkpoint dies. Threads may read at once, each with its own buffer.
+  // The tensor's bytes: little-endian, C order, of tensors()[index].dtype. A view into the mapping where the
+  // file stores just that; else `buffer` is resized and filled: GGUF blocks as f32, .bin bfloat16 as f32 (as
+  // the original loads it), strided views made contiguous, moved rows moved back. The view is aligned to one
+  // byte only. Valid until `buffer` changes or the checkpoint dies. Threads may read at once, each with its
+  // own buffer.
   std::span<const std::byte> read(int index, std::vector<std::byte>& buffer) const;
   // Rows [row_begin, row_end) of the first dimension only; as read().
-  std::span<const std::byte> read_rows(int index, int64_t row_begin, int64_t row_end, std::vector<std::byte>& buffer) const;
+  std::span<const std::byte> read_rows(int index, int64_t row_begin, int64_t row_end,
+                                       std::vector<std::byte>& buffer) const;
   // The tensor's pages will not be needed again soon.
   void release(int index) const;
 
@@ -84,11 +90,11 @@ class Checkpoint {
  private:
   // Where the bytes of a tensor lie and how they become what read() gives.
   struct Place {
-    uint64_t offset = 0, size = 0;                  // in the file, as stored
+    uint64_t offset = 0, size = 0;  // in the file, as stored
     std::optional<GgufType> gguf_type;
-    RowOrder order;                                 // GGUF
-    DType stored_dtype = DType::kF32;               // not GGUF
-    std::vector<int64_t> strides;                   // .bin, in elements from offset; empty = contiguous
+    RowOrder order;                    // GGUF
+    DType stored_dtype = DType::kF32;  // not GGUF
+    std::vector<int64_t> strides;      // .bin, in elements from offset; empty = contiguous
   };
 
   Status add_file(const std::string& path);
@@ -97,7 +103,8 @@ class Checkpoint {
   Status open_safetensors(const std::string& path, const std::vector<std::string>* wanted);
   Status open_torch(const std::string& path, const std::vector<std::string>* wanted);
   Status open_gguf(const std::string& path);
-  std::span<const std::byte> read_gguf(int index, int64_t row_begin, int64_t row_end, std::vector<std::byte>& buffer) const;
+  std::span<const std::byte> read_gguf(int index, int64_t row_begin, int64_t row_end,
+                                       std::vector<std::byte>& buffer) const;
 
   SourceFormat format_ = SourceFormat::kAuto;
   std::vector<std::string> paths_;

@@ -1,4 +1,5 @@
-// One interface over all formats: detection, arrival order, values, GGUF names and moved rows, and mutated files.
+// One interface over all formats: detection, arrival order, values, GGUF names and moved rows, and mutated
+// files.
 #include "formats/checkpoint.h"
 
 #include <gtest/gtest.h>
@@ -16,19 +17,30 @@ using test::TorchFile;
 using test::unpacked;
 
 std::string small_safetensors(const std::string& name) {
-  return test::safetensors(R"({")" + name + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", packed<float>({1, 2}));
+  return test::safetensors(R"({")" + name + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+                           packed<float>({1, 2}));
 }
 std::string small_torch(const std::string& name) {
-  return TorchFile().tensor(name, "FloatStorage", "0", 2, 0, {2}, {1}).storage("0", packed<float>({3, 4})).build();
+  return TorchFile()
+      .tensor(name, "FloatStorage", "0", 2, 0, {2}, {1})
+      .storage("0", packed<float>({3, 4}))
+      .build();
 }
 
 // A llama of 1 layer, hidden 8, 2 heads of 4, 1 KV head; row r of q and k holds r in the file's order.
 GgufFile small_llama() {
   GgufFile f;
-  f.text("general.architecture", "llama").count("llama.block_count", 1).count("llama.context_length", 64).count("llama.embedding_length", 8);
-  f.count("llama.feed_forward_length", 16).count("llama.attention.head_count", 2).count("llama.attention.head_count_kv", 1);
+  f.text("general.architecture", "llama")
+      .count("llama.block_count", 1)
+      .count("llama.context_length", 64)
+      .count("llama.embedding_length", 8);
+  f.count("llama.feed_forward_length", 16)
+      .count("llama.attention.head_count", 2)
+      .count("llama.attention.head_count_kv", 1);
   f.real("llama.attention.layer_norm_rms_epsilon", 1e-5f).real("llama.rope.freq_base", 100000.f);
-  f.text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", "smollm").texts("tokenizer.ggml.tokens", {"<s>", "a", "b", "ab"});
+  f.text("tokenizer.ggml.model", "gpt2")
+      .text("tokenizer.ggml.pre", "smollm")
+      .texts("tokenizer.ggml.tokens", {"<s>", "a", "b", "ab"});
   f.texts("tokenizer.ggml.merges", {"a b"}).array<int32_t>("tokenizer.ggml.token_type", 5, {3, 1, 1, 1});
   f.count("tokenizer.ggml.bos_token_id", 0).count("tokenizer.ggml.padding_token_id", 0xFFFFFFFF);
   std::vector<float> q, k;
@@ -54,7 +66,8 @@ std::vector<float> floats(const Checkpoint& c, std::string_view name) {
 
 TEST(Checkpoint, TorchWinsThenSafetensorsThenGguf) {
   TempFolder folder;
-  EXPECT_NE(open_problem(folder.path()).find("no weights; expected one of pytorch_model.bin.index.json"), std::string::npos);
+  EXPECT_NE(open_problem(folder.path()).find("no weights; expected one of pytorch_model.bin.index.json"),
+            std::string::npos);
   folder.write("x.gguf", small_llama().build());
   EXPECT_EQ(Checkpoint::open(folder.path()).value()->format(), SourceFormat::kGguf);
   folder.write("model.safetensors", small_safetensors("s"));
@@ -64,25 +77,34 @@ TEST(Checkpoint, TorchWinsThenSafetensorsThenGguf) {
   EXPECT_EQ(Checkpoint::open(folder.path(), SourceFormat::kSafetensors).value()->tensors()[0].name, "s");
   EXPECT_EQ(Checkpoint::open(folder.path(), SourceFormat::kGguf).value()->format(), SourceFormat::kGguf);
   folder.write("y.gguf", small_llama().build());
-  EXPECT_NE(open_problem(folder.path(), SourceFormat::kGguf).find("2 GGUF files (x.gguf, y.gguf"), std::string::npos);
-  EXPECT_NE(open_problem(folder.file("model.safetensors"), SourceFormat::kTorch).find("--source-format"), std::string::npos);
+  EXPECT_NE(open_problem(folder.path(), SourceFormat::kGguf).find("2 GGUF files (x.gguf, y.gguf"),
+            std::string::npos);
+  EXPECT_NE(open_problem(folder.file("model.safetensors"), SourceFormat::kTorch).find("--source-format"),
+            std::string::npos);
   EXPECT_NE(open_problem(folder.file("absent.bin")).find("no such file"), std::string::npos);
-  EXPECT_NE(open_problem(folder.write("model.onnx", "x")).find("unknown kind of checkpoint"), std::string::npos);
+  EXPECT_NE(open_problem(folder.write("model.onnx", "x")).find("unknown kind of checkpoint"),
+            std::string::npos);
 }
 
 TEST(Checkpoint, FormatFlag) {
   EXPECT_EQ(parse_source_format("huggingface-torch").value(), SourceFormat::kTorch);
   EXPECT_EQ(parse_source_format("awq").value(), SourceFormat::kAuto);
-  EXPECT_NE(parse_source_format("huggingface-safetensors").status().message().find("did you mean 'huggingface-safetensor'"), std::string::npos);
+  EXPECT_NE(parse_source_format("huggingface-safetensors")
+                .status()
+                .message()
+                .find("did you mean 'huggingface-safetensor'"),
+            std::string::npos);
 }
 
 TEST(Checkpoint, IndexGivesTheOrder) {
   TempFolder folder;
-  std::string header = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})";
+  std::string header =
+      R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})";
   folder.write("m-1.safetensors", test::safetensors(header, "ab"));
   folder.write("m-2.safetensors", small_safetensors("c"));
-  std::string index = folder.write("model.safetensors.index.json",
-                                   R"({"weight_map":{"b":"m-1.safetensors","c":"m-2.safetensors","a":"m-1.safetensors"}})");
+  std::string index =
+      folder.write("model.safetensors.index.json",
+                   R"({"weight_map":{"b":"m-1.safetensors","c":"m-2.safetensors","a":"m-1.safetensors"}})");
   auto c = Checkpoint::open(folder.path()).value();
   std::vector<std::string> names;
   for (const SourceTensor& t : c->tensors()) names.push_back(t.name);
@@ -92,7 +114,8 @@ TEST(Checkpoint, IndexGivesTheOrder) {
   EXPECT_EQ(c->find("d"), -1);
 
   folder.write("model.safetensors.index.json", R"({"weight_map":{"bb":"m-1.safetensors"}})");
-  EXPECT_NE(open_problem(index).find("lacks tensor 'bb', which the index places here"), std::string::npos) << open_problem(index);
+  EXPECT_NE(open_problem(index).find("lacks tensor 'bb', which the index places here"), std::string::npos)
+      << open_problem(index);
   folder.write("model.safetensors.index.json", R"({"weight_map":{"b":"m-3.safetensors"}})");
   EXPECT_NE(open_problem(index).find("m-3.safetensors: missing"), std::string::npos);
   folder.write("m.txt", "");
@@ -103,7 +126,8 @@ TEST(Checkpoint, IndexGivesTheOrder) {
 TEST(Checkpoint, TorchViewsAndBfloat16) {
   TempFolder folder;
   TorchFile f;
-  f.tensor("t", "FloatStorage", "0", 6, 0, {3, 2}, {1, 3}).tensor("bf", "BFloat16Storage", "1", 4, 1, {3}, {1});
+  f.tensor("t", "FloatStorage", "0", 6, 0, {3, 2}, {1, 3})
+      .tensor("bf", "BFloat16Storage", "1", 4, 1, {3}, {1});
   f.tensor("bft", "BFloat16Storage", "1", 4, 0, {2, 2}, {1, 2});
   f.storage("0", packed<float>({0, 1, 2, 3, 4, 5}));
   f.storage("1", packed<uint16_t>({f32_to_bf16(1), f32_to_bf16(2), f32_to_bf16(-3), f32_to_bf16(0.5f)}));
@@ -125,7 +149,8 @@ TEST(Checkpoint, TorchViewsAndBfloat16) {
 TEST(Checkpoint, GgufNamesRowsAndConfig) {
   TempFolder folder;
   auto c = Checkpoint::open(folder.write("m.gguf", small_llama().build())).value();
-  std::vector<float> q = floats(*c, "model.layers.0.self_attn.q_proj.weight"), k = floats(*c, "model.layers.0.self_attn.k_proj.weight");
+  std::vector<float> q = floats(*c, "model.layers.0.self_attn.q_proj.weight"),
+                     k = floats(*c, "model.layers.0.self_attn.k_proj.weight");
   // Row h*4 + j*2 + i of Hugging Face lies at h*4 + 2*i + j.
   std::vector<float> q_rows, k_rows;
   for (size_t row = 0; row < 8; ++row) q_rows.push_back(q[row * 8]);
@@ -163,7 +188,8 @@ TEST(Checkpoint, GgufNamesRowsAndConfig) {
 TEST(Checkpoint, GgufBlocksBecomeFloats) {
   TempFolder folder;
   GgufFile f = small_llama();
-  std::string block = test::Bytes().put(f32_to_f16(0.5f)).raw(std::string(16, '\x19')).data;  // low nibble 9, high 1
+  std::string block =
+      test::Bytes().put(f32_to_f16(0.5f)).raw(std::string(16, '\x19')).data;  // low nibble 9, high 1
   f.tensor("blk.0.ffn_up.weight", {32, 2}, 2, block + block);
   auto c = Checkpoint::open(folder.write("m.gguf", f.build())).value();
   int index = c->find("model.layers.0.mlp.up_proj.weight");
@@ -179,7 +205,8 @@ TEST(Checkpoint, GgufBlocksBecomeFloats) {
 TEST(Checkpoint, NeoxRowsComeBack) {
   RowOrder order{RowOrder::Kind::kNeoxQkv, 2};
   std::vector<int64_t> stored;
-  for (int64_t row = 0; row < 12; ++row) stored.push_back(order.stored_row(row, 12));  // 2 heads x (q, k, v) x 2
+  for (int64_t row = 0; row < 12; ++row)
+    stored.push_back(order.stored_row(row, 12));  // 2 heads x (q, k, v) x 2
   EXPECT_EQ(stored, (std::vector<int64_t>{0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11}));
 }
 
@@ -190,7 +217,9 @@ TEST(Checkpoint, Llama3ScalingIsRecognised) {
   std::vector<float> factors;  // head_dim 8, theta 100000, factor 32
   for (int i = 0; i < 4; ++i) {
     double wavelength = 2 * M_PI * std::pow(100000.0, i / 4.0), smooth = (8192 / wavelength - 1) / 3;
-    factors.push_back(static_cast<float>(smooth >= 1 ? 1 : smooth <= 0 ? 32 : 1 / ((1 - smooth) / 32 + smooth)));
+    factors.push_back(static_cast<float>(smooth >= 1   ? 1
+                                         : smooth <= 0 ? 32
+                                                       : 1 / ((1 - smooth) / 32 + smooth)));
   }
   GgufFile wrong = f;
   f.tensor("rope_freqs.weight", {4}, 0, packed(factors));
@@ -202,17 +231,26 @@ TEST(Checkpoint, Llama3ScalingIsRecognised) {
   factors[0] = 3;
   wrong.tensor("rope_freqs.weight", {4}, 0, packed(factors));
   c = Checkpoint::open(folder.write("w.gguf", wrong.build())).value();
-  EXPECT_NE(c->gguf_config().status().message().find("expected the rope factors of Llama 3"), std::string::npos);
+  EXPECT_NE(c->gguf_config().status().message().find("expected the rope factors of Llama 3"),
+            std::string::npos);
 }
 
 TEST(Checkpoint, BadGgufModels) {
   TempFolder folder;
   auto problem = [&](const GgufFile& f) { return open_problem(folder.write("m.gguf", f.build())); };
-  EXPECT_NE(problem(GgufFile().text("general.architecture", "mamba")).find("expected one of llama, qwen2, qwen3, gptneox"), std::string::npos);
-  EXPECT_NE(problem(small_llama().tensor("blk.0.attn_qq.weight", {1}, 0, "xxxx")).find("did you mean 'blk.0.attn_q.weight'"), std::string::npos);
-  EXPECT_NE(problem(small_llama().tensor("blk.00.attn_v.weight", {1}, 0, "xxxx")).find("is unknown"), std::string::npos);
-  EXPECT_NE(problem(small_llama().tensor("blk.1.attn_q.weight", {2, 3}, 0, std::string(24, 'x'))).find("expected rows in 2 heads"), std::string::npos);
-  EXPECT_NE(problem(small_llama().number<uint16_t>("split.count", 2, 3)).find("one of 3 parts"), std::string::npos);
+  EXPECT_NE(problem(GgufFile().text("general.architecture", "mamba"))
+                .find("expected one of llama, qwen2, qwen3, gptneox"),
+            std::string::npos);
+  EXPECT_NE(problem(small_llama().tensor("blk.0.attn_qq.weight", {1}, 0, "xxxx"))
+                .find("did you mean 'blk.0.attn_q.weight'"),
+            std::string::npos);
+  EXPECT_NE(problem(small_llama().tensor("blk.00.attn_v.weight", {1}, 0, "xxxx")).find("is unknown"),
+            std::string::npos);
+  EXPECT_NE(problem(small_llama().tensor("blk.1.attn_q.weight", {2, 3}, 0, std::string(24, 'x')))
+                .find("expected rows in 2 heads"),
+            std::string::npos);
+  EXPECT_NE(problem(small_llama().number<uint16_t>("split.count", 2, 3)).find("one of 3 parts"),
+            std::string::npos);
   auto config_problem = [&](const GgufFile& f) {
     auto c = Checkpoint::open(folder.write("m.gguf", f.build()));
     return c.is_ok() ? c.value()->gguf_config().status().message() : c.status().message();
@@ -224,12 +262,16 @@ TEST(Checkpoint, BadGgufModels) {
   EXPECT_NE(config_problem(bare).find("head_count is 0; expected an integer from 1"), std::string::npos);
 }
 
-// Every truncation and many single-byte changes of each format open or fail with a sentence, and what opens can be read.
+// Every truncation and many single-byte changes of each format open or fail with a sentence, and what opens
+// can be read.
 TEST(Checkpoint, MutatedFilesNeverMisbehave) {
   TempFolder folder;
   TorchFile torch;
   torch.tensor("t", "FloatStorage", "0", 6, 0, {3, 2}, {1, 3}).storage("0", std::string(24, 'x'));
-  struct { const char* name; std::string bytes; } const files[] = {
+  struct {
+    const char* name;
+    std::string bytes;
+  } const files[] = {
       {"m.safetensors", small_safetensors("a")}, {"m.bin", torch.build()}, {"m.gguf", small_llama().build()}};
   std::vector<std::byte> buffer;
   for (const auto& [name, sound] : files) {
@@ -255,7 +297,9 @@ TEST(Checkpoint, MutatedFilesNeverMisbehave) {
       std::string bytes = sound;
       for (int flips = 0; flips < 1 + i % 2; ++flips) {
         random = random * 1664525 + 1013904223;
-        bytes[(random >> 8) % bytes.size()] = static_cast<char>(i % 3 == 0 ? 0xFF : i % 3 == 1 ? 0 : random >> 4);
+        bytes[(random >> 8) % bytes.size()] = static_cast<char>(i % 3 == 0   ? 0xFF
+                                                                : i % 3 == 1 ? 0
+                                                                             : random >> 4);
       }
       try_open(bytes);
     }

@@ -1,4 +1,5 @@
-// Reads the metadata and the tensor table of a GGUF file. Every count is compared with the bytes left before it is used.
+// Reads the metadata and the tensor table of a GGUF file. Every count is compared with the bytes left before
+// it is used.
 #include "formats/gguf.h"
 
 #include <algorithm>
@@ -17,16 +18,29 @@ constexpr uint64_t kMaxTensors = 1 << 18;
 constexpr uint64_t kMaxKeys = 1 << 16;
 constexpr uint64_t kMaxKeyBytes = 65'535;  // the format's own limit
 constexpr uint64_t kMaxNameBytes = 1'024;
-constexpr uint32_t kMaxRank = 4;           // the format's own limit
+constexpr uint32_t kMaxRank = 4;  // the format's own limit
 
 // Bytes of a number, 0 for text and arrays.
 uint64_t number_size(Type type) {
   switch (type) {
-    case Type::kU8: case Type::kI8: case Type::kBool: return 1;
-    case Type::kU16: case Type::kI16: return 2;
-    case Type::kU32: case Type::kI32: case Type::kF32: return 4;
-    case Type::kU64: case Type::kI64: case Type::kF64: return 8;
-    case Type::kText: case Type::kArray: return 0;
+    case Type::kU8:
+    case Type::kI8:
+    case Type::kBool:
+      return 1;
+    case Type::kU16:
+    case Type::kI16:
+      return 2;
+    case Type::kU32:
+    case Type::kI32:
+    case Type::kF32:
+      return 4;
+    case Type::kU64:
+    case Type::kI64:
+    case Type::kF64:
+      return 8;
+    case Type::kText:
+    case Type::kArray:
+      return 0;
   }
   return 0;
 }
@@ -40,24 +54,38 @@ double load(const std::byte* bytes) {
 
 double number_at(Type type, const std::byte* p) {
   switch (type) {
-    case Type::kU8: case Type::kBool: return load<uint8_t>(p);
-    case Type::kI8: return load<int8_t>(p);
-    case Type::kU16: return load<uint16_t>(p);
-    case Type::kI16: return load<int16_t>(p);
-    case Type::kU32: return load<uint32_t>(p);
-    case Type::kI32: return load<int32_t>(p);
-    case Type::kF32: return load<float>(p);
-    case Type::kU64: return load<uint64_t>(p);
-    case Type::kI64: return load<int64_t>(p);
-    case Type::kF64: return load<double>(p);
-    case Type::kText: case Type::kArray: break;
+    case Type::kU8:
+    case Type::kBool:
+      return load<uint8_t>(p);
+    case Type::kI8:
+      return load<int8_t>(p);
+    case Type::kU16:
+      return load<uint16_t>(p);
+    case Type::kI16:
+      return load<int16_t>(p);
+    case Type::kU32:
+      return load<uint32_t>(p);
+    case Type::kI32:
+      return load<int32_t>(p);
+    case Type::kF32:
+      return load<float>(p);
+    case Type::kU64:
+      return load<uint64_t>(p);
+    case Type::kI64:
+      return load<int64_t>(p);
+    case Type::kF64:
+      return load<double>(p);
+    case Type::kText:
+    case Type::kArray:
+      break;
   }
   return 0;
 }
 
 class GgufParser {
  public:
-  GgufParser(std::span<const std::byte> bytes, const std::string& what) : bytes_(bytes), cursor_(bytes), what_(what) {}
+  GgufParser(std::span<const std::byte> bytes, const std::string& what)
+      : bytes_(bytes), cursor_(bytes), what_(what) {}
 
   Result<Gguf> parse() {
     RETURN_IF_ERROR(read_head());
@@ -81,28 +109,32 @@ class GgufParser {
  private:
   Status bad(const std::string& sentence) const { return Status::error(str(what_, ": ", sentence)); }
   Status truncated(const std::string& where) const {
-    return bad(str("ends inside ", where, " (", bytes_.size(), " bytes); it is truncated or damaged, download it again"));
+    return bad(str("ends inside ", where, " (", bytes_.size(),
+                   " bytes); it is truncated or damaged, download it again"));
   }
 
   Status read_head() {
     std::string_view magic;
-    if (!cursor_.take_text(4, magic) || magic != "GGUF") return bad("does not start with \"GGUF\"; expected a GGUF file");
+    if (!cursor_.take_text(4, magic) || magic != "GGUF")
+      return bad("does not start with \"GGUF\"; expected a GGUF file");
     if (!cursor_.read(file_.version)) return truncated("the header");
     if (file_.version == 1)
       return bad("GGUF version 1; expected 2 or 3, convert the model again with a current converter");
     if (file_.version != 2 && file_.version != 3) {
       bool swapped = __builtin_bswap32(file_.version) == 3 || __builtin_bswap32(file_.version) == 2;
-      return bad(swapped ? std::string("big-endian GGUF; expected little-endian, convert it with gguf-convert-endian")
+      return bad(swapped ? std::string(
+                               "big-endian GGUF; expected little-endian, convert it with gguf-convert-endian")
                          : str("GGUF version ", file_.version, "; expected 2 or 3"));
     }
     if (!cursor_.read(tensor_count_) || !cursor_.read(key_count_)) return truncated("the header");
-    // The smallest tensor entry: name length 8, rank 4, type 4, offset 8; the smallest pair: key length 8, type 4, value 1.
+    // The smallest tensor entry: name length 8, rank 4, type 4, offset 8; the smallest pair: key length 8,
+    // type 4, value 1.
     if (tensor_count_ > kMaxTensors || tensor_count_ > cursor_.remaining() / 24)
-      return bad(str(tensor_count_, " tensors in a file of ", bytes_.size(), " bytes; expected at most ", kMaxTensors,
-                     " and 24 bytes for each"));
+      return bad(str(tensor_count_, " tensors in a file of ", bytes_.size(), " bytes; expected at most ",
+                     kMaxTensors, " and 24 bytes for each"));
     if (key_count_ > kMaxKeys || key_count_ > cursor_.remaining() / 13)
-      return bad(str(key_count_, " metadata keys in a file of ", bytes_.size(), " bytes; expected at most ", kMaxKeys,
-                     " and 13 bytes for each"));
+      return bad(str(key_count_, " metadata keys in a file of ", bytes_.size(), " bytes; expected at most ",
+                     kMaxKeys, " and 13 bytes for each"));
     return Status::ok();
   }
 
@@ -112,10 +144,12 @@ class GgufParser {
     uint32_t type = 0;
     std::string where = str("metadata key ", index);
     if (!cursor_.read(length)) return truncated(where);
-    if (length > kMaxKeyBytes) return bad(str(where, " is ", length, " bytes long; expected at most ", kMaxKeyBytes));
+    if (length > kMaxKeyBytes)
+      return bad(str(where, " is ", length, " bytes long; expected at most ", kMaxKeyBytes));
     if (!cursor_.take_text(length, key) || !cursor_.read(type)) return truncated(where);
     where = "metadata key " + shown_name(key);
-    if (type > static_cast<uint32_t>(Type::kF64)) return bad(str(where, " has value type ", type, "; expected 0 to 12"));
+    if (type > static_cast<uint32_t>(Type::kF64))
+      return bad(str(where, " has value type ", type, "; expected 0 to 12"));
     GgufValue value;
     value.type = static_cast<Type>(type);
     RETURN_IF_ERROR(read_value(value, where));
@@ -129,7 +163,8 @@ class GgufParser {
     std::span<const std::byte> raw;
     if (!cursor_.take(number_size(value.type), raw)) return truncated(where);
     value.number = number_at(value.type, raw.data());
-    if (value.type == Type::kBool && value.number > 1) return bad(str(where, " is a bool of value ", value.number, "; expected 0 or 1"));
+    if (value.type == Type::kBool && value.number > 1)
+      return bad(str(where, " is a bool of value ", value.number, "; expected 0 or 1"));
     if (value.type == Type::kU64 || value.type == Type::kI64) {
       std::memcpy(&value.integer, raw.data(), 8);
       if (value.type == Type::kU64 && value.integer < 0)
@@ -144,7 +179,8 @@ class GgufParser {
     uint64_t length = 0;
     if (!cursor_.read(length)) return truncated(where);
     if (!cursor_.take_text(length, text))
-      return bad(str(where, " holds a text of ", length, " bytes, but ", cursor_.remaining(), " are left in the file"));
+      return bad(str(where, " holds a text of ", length, " bytes, but ", cursor_.remaining(),
+                     " are left in the file"));
     return Status::ok();
   }
 
@@ -154,9 +190,11 @@ class GgufParser {
     if (type > static_cast<uint32_t>(Type::kF64) || type == static_cast<uint32_t>(Type::kArray))
       return bad(str(where, " is an array of value type ", type, "; expected numbers or texts"));
     value.element_type = static_cast<Type>(type);
-    uint64_t size = value.element_type == Type::kText ? 8 : number_size(value.element_type);  // a text has its length
+    uint64_t size =
+        value.element_type == Type::kText ? 8 : number_size(value.element_type);  // a text has its length
     if (value.count > cursor_.remaining() / size)
-      return bad(str(where, " is an array of ", value.count, " elements, but ", cursor_.remaining(), " bytes are left in the file"));
+      return bad(str(where, " is an array of ", value.count, " elements, but ", cursor_.remaining(),
+                     " bytes are left in the file"));
     if (value.element_type != Type::kText) {
       bool inside = cursor_.take(value.count * size, value.elements);
       internal_check(inside, "the count was checked above");
@@ -188,19 +226,22 @@ class GgufParser {
     GgufTensor tensor;
     std::string where = str("tensor ", index);
     if (!cursor_.read(length)) return truncated(where);
-    if (length > kMaxNameBytes) return bad(str(where, " has a name of ", length, " bytes; expected at most ", kMaxNameBytes));
+    if (length > kMaxNameBytes)
+      return bad(str(where, " has a name of ", length, " bytes; expected at most ", kMaxNameBytes));
     if (!cursor_.take_text(length, tensor.name) || !cursor_.read(rank)) return truncated(where);
     where = "tensor " + shown_name(tensor.name);
     if (rank > kMaxRank) return bad(str(where, " has ", rank, " dimensions; expected at most ", kMaxRank));
     for (uint32_t i = 0; i < rank; ++i) {
       uint64_t dim = 0;
       if (!cursor_.read(dim)) return truncated(where);
-      if (dim > static_cast<uint64_t>(INT64_MAX)) return bad(str(where, " has dimension ", dim, "; expected less than 2^63"));
+      if (dim > static_cast<uint64_t>(INT64_MAX))
+        return bad(str(where, " has dimension ", dim, "; expected less than 2^63"));
       tensor.shape.insert(tensor.shape.begin(), static_cast<int64_t>(dim));
     }
     if (!cursor_.read(type) || !cursor_.read(tensor.offset)) return truncated(where);
     const GgufTypeInfo* info = find_gguf_type(type);
-    if (!info) return bad(str(where, " has type ", gguf_type_name(type), "; expected one of ", gguf_known_types()));
+    if (!info)
+      return bad(str(where, " has type ", gguf_type_name(type), "; expected one of ", gguf_known_types()));
     tensor.type = info->type;
     return size_tensor(tensor, *info, where);
   }
@@ -213,9 +254,11 @@ class GgufParser {
       return bad(str(where, " has the impossible shape ", shown_shape(tensor.shape)));
     int64_t row = tensor.shape.empty() ? 1 : tensor.shape.back();
     if (row % info.block_elements != 0)
-      return bad(str(where, " of type ", info.name, " has rows of ", row, " elements; expected a multiple of ", info.block_elements));
+      return bad(str(where, " of type ", info.name, " has rows of ", row,
+                     " elements; expected a multiple of ", info.block_elements));
     if (tensor.offset % file_.alignment != 0)
-      return bad(str(where, " begins at data byte ", tensor.offset, "; expected a multiple of the alignment ", file_.alignment));
+      return bad(str(where, " begins at data byte ", tensor.offset, "; expected a multiple of the alignment ",
+                     file_.alignment));
     tensor.size = *size;
     file_.tensors.push_back(std::move(tensor));
     return Status::ok();
@@ -224,16 +267,19 @@ class GgufParser {
   // Sorts by offset, makes offsets absolute, refuses what lies outside the file or on another tensor.
   Status place_tensors() {
     // A file without data may end before the padding does.
-    uint64_t begin = std::min<uint64_t>((cursor_.position() + file_.alignment - 1) / file_.alignment * file_.alignment, bytes_.size());
-    std::stable_sort(file_.tensors.begin(), file_.tensors.end(), [](const GgufTensor& a, const GgufTensor& b) {
-      return a.offset != b.offset ? a.offset < b.offset : a.size < b.size;
-    });
+    uint64_t begin = std::min<uint64_t>(
+        (cursor_.position() + file_.alignment - 1) / file_.alignment * file_.alignment, bytes_.size());
+    std::stable_sort(file_.tensors.begin(), file_.tensors.end(),
+                     [](const GgufTensor& a, const GgufTensor& b) {
+                       return a.offset != b.offset ? a.offset < b.offset : a.size < b.size;
+                     });
     uint64_t end = 0;
     uint64_t data_size = bytes_.size() - begin;
     for (GgufTensor& tensor : file_.tensors) {
       if (!range_inside(tensor.offset, tensor.size, data_size))
-        return bad(str("tensor ", shown_name(tensor.name), " of ", tensor.size, " bytes begins at data byte ", tensor.offset,
-                       " but the file holds ", data_size, "; it is truncated, download it again"));
+        return bad(str("tensor ", shown_name(tensor.name), " of ", tensor.size, " bytes begins at data byte ",
+                       tensor.offset, " but the file holds ", data_size,
+                       "; it is truncated, download it again"));
       if (tensor.offset < end)
         return bad(str("tensor ", shown_name(tensor.name), " begins at data byte ", tensor.offset,
                        "; expected ", end, " or more, where the tensor before it ends (overlap)"));

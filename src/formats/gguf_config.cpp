@@ -14,7 +14,8 @@ constexpr int64_t kMaxCount = int64_t{1} << 31;  // no size in a config is large
 // The metadata of one architecture; the first problem met is kept and ends the work at finish().
 class Metadata {
  public:
-  Metadata(const Gguf& gguf, std::string_view arch, const std::string& what) : gguf_(gguf), arch_(arch), what_(what) {}
+  Metadata(const Gguf& gguf, std::string_view arch, const std::string& what)
+      : gguf_(gguf), arch_(arch), what_(what) {}
 
   std::string key(std::string_view name) const { return str(arch_, ".", name); }
 
@@ -59,7 +60,8 @@ class Metadata {
   int64_t uniform(const GgufValue& list, std::string_view name) {
     bool numbers = list.element_type != GgufValue::Type::kText && list.count > 0;
     double first = numbers ? list.element(0) : 0;
-    bool same = numbers && first >= 1 && first <= static_cast<double>(kMaxCount) && first == std::floor(first);
+    bool same =
+        numbers && first >= 1 && first <= static_cast<double>(kMaxCount) && first == std::floor(first);
     for (uint64_t i = 1; same && i < list.count; ++i) same = list.element(i) == first;
     if (same) return static_cast<int64_t>(first);
     problem(name, &list, "the same count in every layer");
@@ -67,7 +69,10 @@ class Metadata {
   }
   void problem(std::string_view name, const GgufValue* value, std::string_view expected) {
     if (!status_.is_ok()) return;
-    std::string found = !value ? "missing" : value->is_number() ? str(value->number) : value->type == GgufValue::Type::kText ? "a text" : "an array";
+    std::string found = !value                                  ? "missing"
+                        : value->is_number()                    ? str(value->number)
+                        : value->type == GgufValue::Type::kText ? "a text"
+                                                                : "an array";
     status_ = Status::error(str(what_, ": metadata ", key(name), " is ", found, "; expected ", expected));
   }
 
@@ -83,13 +88,15 @@ const GgufTensor* find_tensor(const Gguf& gguf, std::string_view name) {
   return nullptr;
 }
 
-// Llama 3 stretches its wavelengths by `factor` except the short ones; converters store the result per pair of dimensions
-// as rope_freqs.weight. Its constants other than the factor are the same in all of its models: 1, 4 and 8192.
-Result<Json> llama3_scaling(const GgufTensor& tensor, std::span<const std::byte> file, double theta, int64_t head_dim,
-                            const std::string& what) {
+// Llama 3 stretches its wavelengths by `factor` except the short ones; converters store the result per pair
+// of dimensions as rope_freqs.weight. Its constants other than the factor are the same in all of its models:
+// 1, 4 and 8192.
+Result<Json> llama3_scaling(const GgufTensor& tensor, std::span<const std::byte> file, double theta,
+                            int64_t head_dim, const std::string& what) {
   constexpr double kLow = 1, kHigh = 4, kOriginal = 8192;
   auto bad = [&](const std::string& found) {
-    return Status::error(str(what, ": tensor 'rope_freqs.weight' ", found, "; expected the rope factors of Llama 3"));
+    return Status::error(
+        str(what, ": tensor 'rope_freqs.weight' ", found, "; expected the rope factors of Llama 3"));
   };
   int64_t pairs = head_dim / 2;
   if (tensor.type != GgufType::kF32 || tensor.shape != std::vector<int64_t>{pairs})
@@ -99,26 +106,32 @@ Result<Json> llama3_scaling(const GgufTensor& tensor, std::span<const std::byte>
   float factor = *std::max_element(factors.begin(), factors.end());
   if (!(factor >= 1 && factor <= 1024)) return bad(str("has the largest factor ", factor));
   for (int64_t i = 0; i < pairs; ++i) {
-    double wavelength = 2 * M_PI * std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+    double wavelength =
+        2 * M_PI * std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
     double smooth = (kOriginal / wavelength - kLow) / (kHigh - kLow);
     double expected = smooth >= 1 ? 1 : smooth <= 0 ? factor : 1 / ((1 - smooth) / factor + smooth);
     float found = factors[static_cast<size_t>(i)];
     if (!(std::fabs(found - expected) <= 1e-3 * expected)) return bad(str("has factor ", found, " at ", i));
   }
-  return Json{{"factor", factor}, {"high_freq_factor", kHigh}, {"low_freq_factor", kLow},
-              {"original_max_position_embeddings", static_cast<int64_t>(kOriginal)}, {"rope_type", "llama3"}};
+  return Json{{"factor", factor},
+              {"high_freq_factor", kHigh},
+              {"low_freq_factor", kLow},
+              {"original_max_position_embeddings", static_cast<int64_t>(kOriginal)},
+              {"rope_type", "llama3"}};
 }
 
 // null when positions are not scaled.
-Result<Json> rope_scaling(const Gguf& gguf, std::span<const std::byte> file, Metadata& meta, double theta, int64_t head_dim,
-                          const std::string& what) {
-  if (const GgufTensor* freqs = find_tensor(gguf, "rope_freqs.weight")) return llama3_scaling(*freqs, file, theta, head_dim, what);
+Result<Json> rope_scaling(const Gguf& gguf, std::span<const std::byte> file, Metadata& meta, double theta,
+                          int64_t head_dim, const std::string& what) {
+  if (const GgufTensor* freqs = find_tensor(gguf, "rope_freqs.weight"))
+    return llama3_scaling(*freqs, file, theta, head_dim, what);
   std::string_view type = meta.text("rope.scaling.type");
   if (type.empty() && meta.has("rope.scale_linear"))
     return Json{{"factor", meta.number("rope.scale_linear")}, {"rope_type", "linear"}};
   if (type.empty() || type == "none") return Json();
   if (type != "linear" && type != "yarn")
-    return Status::error(str(what, ": metadata ", meta.key("rope.scaling.type"), " is ", shown_name(type), "; expected none, linear or yarn"));
+    return Status::error(str(what, ": metadata ", meta.key("rope.scaling.type"), " is ", shown_name(type),
+                             "; expected none, linear or yarn"));
   Json scaling{{"factor", meta.number("rope.scaling.factor")}, {"rope_type", type}};
   if (meta.has("rope.scaling.original_context_length"))
     scaling["original_max_position_embeddings"] = meta.count("rope.scaling.original_context_length");
@@ -137,11 +150,13 @@ void add_neox_keys(Metadata& meta, int64_t head_dim, double theta, Json& config)
   config["hidden_act"] = "gelu";
   config["layer_norm_eps"] = meta.number("attention.layer_norm_epsilon", 1e-5);
   config["rotary_emb_base"] = theta;
-  config["rotary_pct"] = static_cast<double>(meta.count("rope.dimension_count", head_dim)) / static_cast<double>(std::max<int64_t>(head_dim, 1));
+  config["rotary_pct"] = static_cast<double>(meta.count("rope.dimension_count", head_dim)) /
+                         static_cast<double>(std::max<int64_t>(head_dim, 1));
   config["use_parallel_residual"] = meta.flag("use_parallel_residual", true);
 }
 
-void add_llama_keys(const Gguf& gguf, Metadata& meta, int64_t kv_heads, int64_t head_dim, double theta, Json& config) {
+void add_llama_keys(const Gguf& gguf, Metadata& meta, int64_t kv_heads, int64_t head_dim, double theta,
+                    Json& config) {
   config["attention_bias"] = find_tensor(gguf, "blk.0.attn_q.bias") != nullptr;
   config["head_dim"] = head_dim;
   config["hidden_act"] = "silu";
@@ -152,21 +167,26 @@ void add_llama_keys(const Gguf& gguf, Metadata& meta, int64_t kv_heads, int64_t 
 }
 
 template <typename T>
-Status copy_numbers(const Gguf& gguf, std::string_view key, size_t tokens, std::vector<T>& out, const std::string& what) {
+Status copy_numbers(const Gguf& gguf, std::string_view key, size_t tokens, std::vector<T>& out,
+                    const std::string& what) {
   const GgufValue* value = gguf.find(key);
   if (!value) return Status::ok();
-  if (value->type != GgufValue::Type::kArray || value->element_type == GgufValue::Type::kText || value->count != tokens)
-    return Status::error(str(what, ": metadata ", key, " is not an array of ", tokens, " numbers, one for each token"));
+  if (value->type != GgufValue::Type::kArray || value->element_type == GgufValue::Type::kText ||
+      value->count != tokens)
+    return Status::error(
+        str(what, ": metadata ", key, " is not an array of ", tokens, " numbers, one for each token"));
   out.reserve(tokens);
   for (uint64_t i = 0; i < value->count; ++i) {
     double number = value->element(i);
-    if (!(std::fabs(number) <= 2e9)) return Status::error(str(what, ": metadata ", key, " holds ", number, " at ", i));
+    if (!(std::fabs(number) <= 2e9))
+      return Status::error(str(what, ": metadata ", key, " holds ", number, " at ", i));
     out.push_back(static_cast<T>(number));
   }
   return Status::ok();
 }
 
-Status copy_texts(const Gguf& gguf, std::string_view key, std::vector<std::string>& out, const std::string& what) {
+Status copy_texts(const Gguf& gguf, std::string_view key, std::vector<std::string>& out,
+                  const std::string& what) {
   const GgufValue* value = gguf.find(key);
   if (!value) return Status::ok();
   if (value->type != GgufValue::Type::kArray || value->element_type != GgufValue::Type::kText)
@@ -175,13 +195,15 @@ Status copy_texts(const Gguf& gguf, std::string_view key, std::vector<std::strin
   return Status::ok();
 }
 
-Status copy_id(const Gguf& gguf, std::string_view key, size_t tokens, std::optional<int64_t>& out, const std::string& what) {
+Status copy_id(const Gguf& gguf, std::string_view key, size_t tokens, std::optional<int64_t>& out,
+               const std::string& what) {
   const GgufValue* value = gguf.find(key);
   if (!value) return Status::ok();
   if (!value->is_integer()) return Status::error(str(what, ": metadata ", key, " is not an integer"));
   if (value->integer < 0 || value->integer == 0xFFFFFFFF) return Status::ok();  // how converters write "none"
   if (static_cast<uint64_t>(value->integer) >= tokens)
-    return Status::error(str(what, ": metadata ", key, " is ", value->integer, "; expected less than the ", tokens, " tokens"));
+    return Status::error(str(what, ": metadata ", key, " is ", value->integer, "; expected less than the ",
+                             tokens, " tokens"));
   out = value->integer;
   return Status::ok();
 }
@@ -193,12 +215,15 @@ std::optional<bool> find_flag(const Gguf& gguf, std::string_view key) {
 
 }  // namespace
 
-Result<int64_t> gguf_head_count(const Gguf& gguf, const GgufArchitecture& arch, bool kv, const std::string& what) {
+Result<int64_t> gguf_head_count(const Gguf& gguf, const GgufArchitecture& arch, bool kv,
+                                const std::string& what) {
   Metadata meta(gguf, arch.name, what);
   int64_t heads = meta.count("attention.head_count");
   if (kv) heads = meta.count("attention.head_count_kv", heads);
   RETURN_IF_ERROR(meta.finish());
-  if (heads > 65'536) return Status::error(str(what, ": metadata ", meta.key("attention.head_count"), " is ", heads, "; expected at most 65536"));
+  if (heads > 65'536)
+    return Status::error(str(what, ": metadata ", meta.key("attention.head_count"), " is ", heads,
+                             "; expected at most 65536"));
   return heads;
 }
 
@@ -213,7 +238,8 @@ Result<Json> gguf_config(const Gguf& gguf, std::span<const std::byte> file, cons
   double theta = meta.number("rope.freq_base", 10000.0);
   const GgufTensor* embedding = find_tensor(gguf, "token_embd.weight");
   if (!embedding || embedding->shape.size() != 2)
-    return Status::error(str(what, ": no matrix 'token_embd.weight'; expected the token embeddings of a language model"));
+    return Status::error(
+        str(what, ": no matrix 'token_embd.weight'; expected the token embeddings of a language model"));
   ASSIGN_OR_RETURN(Json scaling, rope_scaling(gguf, file, meta, theta, head_dim, what));
 
   Json config{{"architectures", Json::array({arch->class_name})}, {"model_type", arch->model_type}};
@@ -223,8 +249,10 @@ Result<Json> gguf_config(const Gguf& gguf, std::span<const std::byte> file, cons
   config["max_position_embeddings"] = meta.count("context_length");
   config["num_attention_heads"] = heads;
   config["num_hidden_layers"] = meta.count("block_count");
-  if (neox) add_neox_keys(meta, head_dim, theta, config);
-  else add_llama_keys(gguf, meta, kv_heads, head_dim, theta, config);
+  if (neox)
+    add_neox_keys(meta, head_dim, theta, config);
+  else
+    add_llama_keys(gguf, meta, kv_heads, head_dim, theta, config);
   if (!scaling.is_null()) config["rope_scaling"] = std::move(scaling);
   config["tie_word_embeddings"] = find_tensor(gguf, "output.weight") == nullptr;
   config["torch_dtype"] = "float16";
@@ -240,14 +268,20 @@ Result<GgufTokenizer> gguf_tokenizer(const Gguf& gguf, const std::string& what) 
   t.chat_template = gguf.find_text("tokenizer.chat_template");
   RETURN_IF_ERROR(copy_texts(gguf, "tokenizer.ggml.tokens", t.tokens, what));
   if (t.model.empty() || t.tokens.empty())
-    return Status::error(str(what, ": no tokenizer.ggml.model or no tokenizer.ggml.tokens; expected a model with its tokenizer"));
+    return Status::error(str(
+        what, ": no tokenizer.ggml.model or no tokenizer.ggml.tokens; expected a model with its tokenizer"));
   RETURN_IF_ERROR(copy_texts(gguf, "tokenizer.ggml.merges", t.merges, what));
   RETURN_IF_ERROR(copy_numbers(gguf, "tokenizer.ggml.scores", t.tokens.size(), t.scores, what));
   RETURN_IF_ERROR(copy_numbers(gguf, "tokenizer.ggml.token_type", t.tokens.size(), t.token_types, what));
-  struct { std::string_view key; std::optional<int64_t>* id; } const ids[] = {
-      {"tokenizer.ggml.bos_token_id", &t.bos_id}, {"tokenizer.ggml.eos_token_id", &t.eos_id},
-      {"tokenizer.ggml.eot_token_id", &t.eot_id}, {"tokenizer.ggml.unknown_token_id", &t.unknown_id},
-      {"tokenizer.ggml.padding_token_id", &t.padding_id}, {"tokenizer.ggml.seperator_token_id", &t.separator_id}};
+  struct {
+    std::string_view key;
+    std::optional<int64_t>* id;
+  } const ids[] = {{"tokenizer.ggml.bos_token_id", &t.bos_id},
+                   {"tokenizer.ggml.eos_token_id", &t.eos_id},
+                   {"tokenizer.ggml.eot_token_id", &t.eot_id},
+                   {"tokenizer.ggml.unknown_token_id", &t.unknown_id},
+                   {"tokenizer.ggml.padding_token_id", &t.padding_id},
+                   {"tokenizer.ggml.seperator_token_id", &t.separator_id}};
   for (const auto& [key, id] : ids) RETURN_IF_ERROR(copy_id(gguf, key, t.tokens.size(), *id, what));
   t.add_bos = find_flag(gguf, "tokenizer.ggml.add_bos_token");
   t.add_eos = find_flag(gguf, "tokenizer.ggml.add_eos_token");

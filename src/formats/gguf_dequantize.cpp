@@ -11,24 +11,20 @@ namespace mlc {
 namespace {
 
 constexpr GgufTypeInfo kTypes[] = {
-    {GgufType::kF32, "F32", 1, 4, DType::kF32},
-    {GgufType::kF16, "F16", 1, 2, DType::kF16},
-    {GgufType::kBF16, "BF16", 1, 2, DType::kBF16},
-    {GgufType::kQ4_0, "Q4_0", 32, 18, {}},        // 2 + 16
-    {GgufType::kQ4_1, "Q4_1", 32, 20, {}},        // 2 + 2 + 16
-    {GgufType::kQ5_0, "Q5_0", 32, 22, {}},        // 2 + 4 + 16
-    {GgufType::kQ5_1, "Q5_1", 32, 24, {}},        // 2 + 2 + 4 + 16
-    {GgufType::kQ8_0, "Q8_0", 32, 34, {}},        // 2 + 32
-    {GgufType::kQ2_K, "Q2_K", 256, 84, {}},       // 16 + 64 + 2 + 2
-    {GgufType::kQ3_K, "Q3_K", 256, 110, {}},      // 32 + 64 + 12 + 2
-    {GgufType::kQ4_K, "Q4_K", 256, 144, {}},      // 2 + 2 + 12 + 128
-    {GgufType::kQ5_K, "Q5_K", 256, 176, {}},      // 2 + 2 + 12 + 32 + 128
-    {GgufType::kQ6_K, "Q6_K", 256, 210, {}},      // 128 + 64 + 16 + 2
-    {GgufType::kIQ4_NL, "IQ4_NL", 32, 18, {}},    // 2 + 16
-    {GgufType::kI8, "I8", 1, 1, DType::kI8},
-    {GgufType::kI16, "I16", 1, 2, DType::kI16},
-    {GgufType::kI32, "I32", 1, 4, DType::kI32},
-    {GgufType::kI64, "I64", 1, 8, DType::kI64},
+    {GgufType::kF32, "F32", 1, 4, DType::kF32},    {GgufType::kF16, "F16", 1, 2, DType::kF16},
+    {GgufType::kBF16, "BF16", 1, 2, DType::kBF16}, {GgufType::kQ4_0, "Q4_0", 32, 18, {}},  // 2 + 16
+    {GgufType::kQ4_1, "Q4_1", 32, 20, {}},                                                 // 2 + 2 + 16
+    {GgufType::kQ5_0, "Q5_0", 32, 22, {}},                                                 // 2 + 4 + 16
+    {GgufType::kQ5_1, "Q5_1", 32, 24, {}},                                                 // 2 + 2 + 4 + 16
+    {GgufType::kQ8_0, "Q8_0", 32, 34, {}},                                                 // 2 + 32
+    {GgufType::kQ2_K, "Q2_K", 256, 84, {}},                                                // 16 + 64 + 2 + 2
+    {GgufType::kQ3_K, "Q3_K", 256, 110, {}},                                               // 32 + 64 + 12 + 2
+    {GgufType::kQ4_K, "Q4_K", 256, 144, {}},                                               // 2 + 2 + 12 + 128
+    {GgufType::kQ5_K, "Q5_K", 256, 176, {}},    // 2 + 2 + 12 + 32 + 128
+    {GgufType::kQ6_K, "Q6_K", 256, 210, {}},    // 128 + 64 + 16 + 2
+    {GgufType::kIQ4_NL, "IQ4_NL", 32, 18, {}},  // 2 + 16
+    {GgufType::kI8, "I8", 1, 1, DType::kI8},       {GgufType::kI16, "I16", 1, 2, DType::kI16},
+    {GgufType::kI32, "I32", 1, 4, DType::kI32},    {GgufType::kI64, "I64", 1, 8, DType::kI64},
     {GgufType::kF64, "F64", 1, 8, DType::kF64},
 };
 
@@ -38,8 +34,9 @@ struct OtherType {
   std::string_view name;
 };
 constexpr OtherType kOtherTypes[] = {
-    {9, "Q8_1"},  {15, "Q8_K"}, {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {21, "IQ3_S"},
-    {22, "IQ2_S"}, {23, "IQ4_XS"}, {29, "IQ1_M"}, {34, "TQ1_0"}, {35, "TQ2_0"}, {39, "MXFP4"},
+    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
+    {19, "IQ1_S"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {29, "IQ1_M"},
+    {34, "TQ1_0"}, {35, "TQ2_0"}, {39, "MXFP4"},
 };
 
 constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
@@ -104,7 +101,8 @@ void q2_k(const uint8_t* b, float* y) {
   const uint8_t *scales = b, *codes = b + 16;
   float d = half_at(b + 80), m = half_at(b + 82);
   for (int i = 0; i < 256; ++i) {
-    float scale = d * static_cast<float>(scales[i / 16] & 15), offset = m * static_cast<float>(scales[i / 16] >> 4);
+    float scale = d * static_cast<float>(scales[i / 16] & 15),
+          offset = m * static_cast<float>(scales[i / 16] >> 4);
     y[i] = scale * static_cast<float>(two_bits(codes, i)) - offset;
   }
 }
@@ -113,7 +111,9 @@ void q3_k(const uint8_t* b, float* y) {
   const uint8_t *high = b, *codes = b + 32, *packed = b + 96;
   float d = half_at(b + 108);
   for (int i = 0; i < 256; ++i) {
-    int g = i / 16;  // 16 six-bit scales: low nibbles in bytes 0..7, then their high nibbles; top bits in bytes 8..11
+    int g =
+        i /
+        16;  // 16 six-bit scales: low nibbles in bytes 0..7, then their high nibbles; top bits in bytes 8..11
     int scale = (g < 8 ? packed[g] & 15 : packed[g - 8] >> 4) | (packed[8 + g % 4] >> (g / 4 * 2) & 3) << 4;
     int q = two_bits(codes, i) - ((high[i % 32] >> (i / 32) & 1) ? 0 : 4);
     y[i] = d * static_cast<float>(scale - 32) * static_cast<float>(q);
@@ -135,7 +135,8 @@ void q4_k(const uint8_t* b, float* y) {
     ScaleOffset so = scale_offset(b + 4, g);
     float scale = d * static_cast<float>(so.scale), offset = m * static_cast<float>(so.offset);
     const uint8_t* codes = b + 16 + g / 2 * 32;
-    for (int i = 0; i < 32; ++i) y[g * 32 + i] = scale * static_cast<float>(codes[i] >> (g % 2 * 4) & 15) - offset;
+    for (int i = 0; i < 32; ++i)
+      y[g * 32 + i] = scale * static_cast<float>(codes[i] >> (g % 2 * 4) & 15) - offset;
   }
 }
 
@@ -180,22 +181,41 @@ using BlockFunction = void (*)(const uint8_t* block, float* values);
 
 BlockFunction block_function(GgufType type) {
   switch (type) {
-    case GgufType::kF32: return plain_f32;
-    case GgufType::kF16: return plain_f16;
-    case GgufType::kBF16: return plain_bf16;
-    case GgufType::kF64: return plain_f64;
-    case GgufType::kQ4_0: return q4_0;
-    case GgufType::kQ4_1: return q4_1;
-    case GgufType::kQ5_0: return q5_0;
-    case GgufType::kQ5_1: return q5_1;
-    case GgufType::kQ8_0: return q8_0;
-    case GgufType::kQ2_K: return q2_k;
-    case GgufType::kQ3_K: return q3_k;
-    case GgufType::kQ4_K: return q4_k;
-    case GgufType::kQ5_K: return q5_k;
-    case GgufType::kQ6_K: return q6_k;
-    case GgufType::kIQ4_NL: return iq4_nl;
-    case GgufType::kI8: case GgufType::kI16: case GgufType::kI32: case GgufType::kI64: break;
+    case GgufType::kF32:
+      return plain_f32;
+    case GgufType::kF16:
+      return plain_f16;
+    case GgufType::kBF16:
+      return plain_bf16;
+    case GgufType::kF64:
+      return plain_f64;
+    case GgufType::kQ4_0:
+      return q4_0;
+    case GgufType::kQ4_1:
+      return q4_1;
+    case GgufType::kQ5_0:
+      return q5_0;
+    case GgufType::kQ5_1:
+      return q5_1;
+    case GgufType::kQ8_0:
+      return q8_0;
+    case GgufType::kQ2_K:
+      return q2_k;
+    case GgufType::kQ3_K:
+      return q3_k;
+    case GgufType::kQ4_K:
+      return q4_k;
+    case GgufType::kQ5_K:
+      return q5_k;
+    case GgufType::kQ6_K:
+      return q6_k;
+    case GgufType::kIQ4_NL:
+      return iq4_nl;
+    case GgufType::kI8:
+    case GgufType::kI16:
+    case GgufType::kI32:
+    case GgufType::kI64:
+      break;
   }
   return nullptr;
 }
@@ -235,7 +255,8 @@ void dequantize_gguf(GgufType type, std::span<const std::byte> blocks, std::span
                      values.size() / info.block_elements * info.block_bytes == blocks.size(),
                  "dequantize_gguf needs whole blocks");
   const auto* in = reinterpret_cast<const uint8_t*>(blocks.data());
-  for (size_t i = 0; i < values.size(); i += info.block_elements, in += info.block_bytes) function(in, values.data() + i);
+  for (size_t i = 0; i < values.size(); i += info.block_elements, in += info.block_bytes)
+    function(in, values.data() + i);
 }
 
 }  // namespace mlc

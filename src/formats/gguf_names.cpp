@@ -1,4 +1,5 @@
-// Tables from GGUF's tensor names to Hugging Face's, one per architecture, and where the rows of moved weights lie.
+// Tables from GGUF's tensor names to Hugging Face's, one per architecture, and where the rows of moved
+// weights lie.
 #include "formats/gguf_names.h"
 
 #include <algorithm>
@@ -25,30 +26,23 @@ constexpr GgufNameRow kLlamaLayer[] = {
 };
 // Qwen's rows stay where Hugging Face has them.
 constexpr GgufNameRow kQwenLayer[] = {
-    {"attn_norm", "input_layernorm"},
-    {"attn_q", "self_attn.q_proj"},
-    {"attn_k", "self_attn.k_proj"},
-    {"attn_v", "self_attn.v_proj"},
-    {"attn_q_norm", "self_attn.q_norm"},
-    {"attn_k_norm", "self_attn.k_norm"},
-    {"attn_output", "self_attn.o_proj"},
-    {"ffn_norm", "post_attention_layernorm"},
-    {"ffn_gate", "mlp.gate_proj"},
-    {"ffn_up", "mlp.up_proj"},
+    {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
+    {"attn_q_norm", "self_attn.q_norm"}, {"attn_k_norm", "self_attn.k_norm"},
+    {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
     {"ffn_down", "mlp.down_proj"},
 };
 constexpr GgufNameRow kNeoxLayer[] = {
-    {"attn_norm", "input_layernorm"},
-    {"attn_qkv", "attention.query_key_value", Kind::kNeoxQkv, false},
-    {"attn_output", "attention.dense"},
-    {"ffn_norm", "post_attention_layernorm"},
-    {"ffn_up", "mlp.dense_h_to_4h"},
-    {"ffn_down", "mlp.dense_4h_to_h"},
+    {"attn_norm", "input_layernorm"},   {"attn_qkv", "attention.query_key_value", Kind::kNeoxQkv, false},
+    {"attn_output", "attention.dense"}, {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_up", "mlp.dense_h_to_4h"},    {"ffn_down", "mlp.dense_4h_to_h"},
 };
 constexpr GgufNameRow kLlamaTop[] = {
     {"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}};
-constexpr GgufNameRow kNeoxTop[] = {
-    {"token_embd", "gpt_neox.embed_in"}, {"output_norm", "gpt_neox.final_layer_norm"}, {"output", "embed_out"}};
+constexpr GgufNameRow kNeoxTop[] = {{"token_embd", "gpt_neox.embed_in"},
+                                    {"output_norm", "gpt_neox.final_layer_norm"},
+                                    {"output", "embed_out"}};
 
 constexpr GgufArchitecture kArchitectures[] = {
     {"llama", "llama", "LlamaForCausalLM", "model.layers.", kLlamaTop, kLlamaLayer},
@@ -69,25 +63,28 @@ std::optional<std::pair<int64_t, std::string_view>> split_layer(std::string_view
   name.remove_prefix(4);
   size_t digits = 0;
   int64_t layer = 0;
-  while (digits < name.size() && digits < 6 && name[digits] >= '0' && name[digits] <= '9') layer = layer * 10 + (name[digits++] - '0');
+  while (digits < name.size() && digits < 6 && name[digits] >= '0' && name[digits] <= '9')
+    layer = layer * 10 + (name[digits++] - '0');
   bool leading_zero = digits > 1 && name[0] == '0';
   if (digits == 0 || leading_zero || digits >= name.size() || name[digits] != '.') return std::nullopt;
   return std::pair(layer, name.substr(digits + 1));
 }
 
 // The order of a moved tensor's rows, after checking that they can have been moved so.
-Result<RowOrder> row_order(const Gguf& gguf, const GgufArchitecture& arch, const GgufNameRow& row, const GgufTensor& tensor,
-                           const std::string& what) {
+Result<RowOrder> row_order(const Gguf& gguf, const GgufArchitecture& arch, const GgufNameRow& row,
+                           const GgufTensor& tensor, const std::string& what) {
   if (row.kind == Kind::kSame) return RowOrder{};
   ASSIGN_OR_RETURN(int64_t heads, gguf_head_count(gguf, arch, row.kv_heads, what));
   int64_t parts = row.kind == Kind::kLlamaPairs ? 2 : 3;
   int64_t rows = tensor.shape.empty() ? 0 : tensor.shape[0];
   if (rows == 0 || rows % (heads * parts) != 0)
-    return Status::error(str(what, ": tensor ", shown_name(tensor.name), " has shape ", shown_shape(tensor.shape),
-                             "; expected rows in ", heads, " heads of ", parts, " equal parts"));
+    return Status::error(str(what, ": tensor ", shown_name(tensor.name), " has shape ",
+                             shown_shape(tensor.shape), "; expected rows in ", heads, " heads of ", parts,
+                             " equal parts"));
   if (tensor.shape.size() != 2 && !(tensor.shape.size() == 1 && gguf_type_info(tensor.type).plain))
-    return Status::error(str(what, ": tensor ", shown_name(tensor.name), " has shape ", shown_shape(tensor.shape), " and type ",
-                             gguf_type_info(tensor.type).name, "; expected a matrix, or a vector of a plain type"));
+    return Status::error(str(what, ": tensor ", shown_name(tensor.name), " has shape ",
+                             shown_shape(tensor.shape), " and type ", gguf_type_info(tensor.type).name,
+                             "; expected a matrix, or a vector of a plain type"));
   return RowOrder{row.kind, heads};
 }
 
@@ -110,15 +107,16 @@ Result<const GgufArchitecture*> find_gguf_architecture(const Gguf& gguf, const s
     if (arch.name == name) return &arch;
     known.emplace_back(arch.name);
   }
-  return Status::error(str(what, ": general.architecture is ", shown_name(name), "; expected one of ", join(known, ", "),
-                           " (convert from the Hugging Face checkpoint instead)"));
+  return Status::error(str(what, ": general.architecture is ", shown_name(name), "; expected one of ",
+                           join(known, ", "), " (convert from the Hugging Face checkpoint instead)"));
 }
 
 Status check_gguf_architecture(const Gguf& gguf, const std::string& what) {
   return find_gguf_architecture(gguf, what).status();
 }
 
-Result<std::optional<GgufName>> translate_gguf_tensor(const Gguf& gguf, const GgufTensor& tensor, const std::string& what) {
+Result<std::optional<GgufName>> translate_gguf_tensor(const Gguf& gguf, const GgufTensor& tensor,
+                                                      const std::string& what) {
   ASSIGN_OR_RETURN(const GgufArchitecture* arch, find_gguf_architecture(gguf, what));
   std::string_view name = tensor.name, suffix;
   if (name == "rope_freqs.weight") return std::optional<GgufName>();
@@ -130,12 +128,14 @@ Result<std::optional<GgufName>> translate_gguf_tensor(const Gguf& gguf, const Gg
   if (!row || suffix.empty()) {
     std::vector<std::string> candidates;
     for (const GgufNameRow& r : layer ? arch->layer : arch->top)
-      candidates.push_back((layer ? str("blk.", layer->first, ".") : "") + str(r.gguf, suffix.empty() ? ".weight" : suffix));
-    return Status::error(str(what, ": tensor ", shown_name(name), " is unknown in a model of architecture ", arch->name,
-                             did_you_mean(name, candidates)));
+      candidates.push_back((layer ? str("blk.", layer->first, ".") : "") +
+                           str(r.gguf, suffix.empty() ? ".weight" : suffix));
+    return Status::error(str(what, ": tensor ", shown_name(name), " is unknown in a model of architecture ",
+                             arch->name, did_you_mean(name, candidates)));
   }
   ASSIGN_OR_RETURN(RowOrder order, row_order(gguf, *arch, *row, tensor, what));
-  std::string translated = layer ? str(arch->layer_prefix, layer->first, ".", row->hugging_face, suffix) : str(row->hugging_face, suffix);
+  std::string translated = layer ? str(arch->layer_prefix, layer->first, ".", row->hugging_face, suffix)
+                                 : str(row->hugging_face, suffix);
   return std::optional(GgufName{std::move(translated), order});
 }
 

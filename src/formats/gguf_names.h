@@ -1,5 +1,5 @@
-// What a GGUF file calls things, in Hugging Face's words: tensor names, moved rows, config.json, the tokenizer's data.
-// Known architectures: llama (also Mistral and SmolLM), qwen2, qwen3, gptneox.
+// What a GGUF file calls things, in Hugging Face's words: tensor names, moved rows, config.json, the
+// tokenizer's data. Known architectures: llama (also Mistral and SmolLM), qwen2, qwen3, gptneox.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ struct RowOrder {
 
   // Where row `row` of Hugging Face's tensor with `rows` rows lies in the file. d = rows / heads:
   //   kLlamaPairs (q, k of llama): halves of a head became pairs: row h*d + j*(d/2) + i lies at h*d + 2*i + j
-  //   kNeoxQkv: [head][q, k, v] became [q, k, v][head]; d = rows / (3*heads): row (h*3 + c)*d + i lies at (c*heads + h)*d + i
+  //   kNeoxQkv: [head][q, k, v] became [q, k, v][head]; d = rows / (3*heads): row (h*3 + c)*d + i lies at
+  //   (c*heads + h)*d + i
   int64_t stored_row(int64_t row, int64_t rows) const;
 };
 
@@ -34,24 +35,28 @@ struct GgufName {
 // Whether we translate `architecture` (metadata general.architecture); the error lists those we do.
 Status check_gguf_architecture(const Gguf& gguf, const std::string& what);
 
-// Translates a tensor's name; nullopt for tensors that Hugging Face's checkpoint does not have (rope_freqs.weight).
-// Unknown names, and rows that the head count of the metadata does not divide, are errors.
-Result<std::optional<GgufName>> translate_gguf_tensor(const Gguf& gguf, const GgufTensor& tensor, const std::string& what);
+// Translates a tensor's name; nullopt for tensors that Hugging Face's checkpoint does not have
+// (rope_freqs.weight). Unknown names, and rows that the head count of the metadata does not divide, are
+// errors.
+Result<std::optional<GgufName>> translate_gguf_tensor(const Gguf& gguf, const GgufTensor& tensor,
+                                                      const std::string& what);
 
 // config.json as Hugging Face would write it: architectures, model_type, sizes, rope_theta, rope_scaling,
-// tie_word_embeddings (true when there is no output.weight), vocab_size, token ids. `file` is the whole file: llama 3's
-// rope_scaling is recognised by the factors in its rope_freqs.weight.
+// tie_word_embeddings (true when there is no output.weight), vocab_size, token ids. `file` is the whole file:
+// llama 3's rope_scaling is recognised by the factors in its rope_freqs.weight.
 Result<Json> gguf_config(const Gguf& gguf, std::span<const std::byte> file, const std::string& what);
 
-// The tokenizer's data as plain values, for the tokenizer room to convert. Text is raw bytes (UTF-8 in sound files).
+// The tokenizer's data as plain values, for the tokenizer room to convert. Text is raw bytes (UTF-8 in sound
+// files).
 struct GgufTokenizer {
-  std::string model;                 // tokenizer.ggml.model: "gpt2" (byte-level BPE), "llama" (SentencePiece), ...
-  std::string pre;                   // tokenizer.ggml.pre: "smollm", "llama-bpe", "qwen2", ... or ""
-  std::vector<std::string> tokens;   // by id
-  std::vector<float> scores;         // empty or one a token
-  std::vector<int32_t> token_types;  // empty or one a token: 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte
-  std::vector<std::string> merges;   // "left right" by rank; empty when the model has none
-  std::string chat_template;         // "" when absent
+  std::string model;  // tokenizer.ggml.model: "gpt2" (byte-level BPE), "llama" (SentencePiece), ...
+  std::string pre;    // tokenizer.ggml.pre: "smollm", "llama-bpe", "qwen2", ... or ""
+  std::vector<std::string> tokens;  // by id
+  std::vector<float> scores;        // empty or one a token
+  std::vector<int32_t>
+      token_types;  // empty or one a token: 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte
+  std::vector<std::string> merges;  // "left right" by rank; empty when the model has none
+  std::string chat_template;        // "" when absent
   std::optional<int64_t> bos_id, eos_id, eot_id, unknown_id, padding_id, separator_id;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
 };

@@ -31,7 +31,8 @@ TEST(Gguf, EveryBlockTypeEqualsThePythonPackage) {
       std::vector<float> values(static_cast<size_t>(tensor.shape[0] * tensor.shape[1]));
       dequantize_gguf(tensor.type, bytes_of(*file).subspan(tensor.offset, tensor.size), values);
       auto want = test::unpacked<float>(bytes_of(*file).subspan(expected.offset, expected.size));
-      for (size_t i = 0; i < values.size(); ++i) ASSERT_EQ(values[i], want[i]) << tensor.name << " element " << i;
+      for (size_t i = 0; i < values.size(); ++i)
+        ASSERT_EQ(values[i], want[i]) << tensor.name << " element " << i;
       ++compared;
     }
   }
@@ -40,15 +41,28 @@ TEST(Gguf, EveryBlockTypeEqualsThePythonPackage) {
 
 TEST(Gguf, ReadsMetadataOfEveryType) {
   GgufFile f;
-  f.number<uint8_t>("u8", 0, 200).number<int8_t>("i8", 1, -3).number<uint16_t>("u16", 2, 60000).number<int16_t>("i16", 3, -300);
-  f.number<uint32_t>("u32", 4, 4000000000u).number<int32_t>("i32", 5, -70000).real("f32", 0.5f).number<uint8_t>("bool", 7, 1);
-  f.text("text", "hello").number<uint64_t>("u64", 10, 1ull << 40).number<int64_t>("i64", 11, -(1ll << 40)).number<double>("f64", 12, 0.1);
+  f.number<uint8_t>("u8", 0, 200)
+      .number<int8_t>("i8", 1, -3)
+      .number<uint16_t>("u16", 2, 60000)
+      .number<int16_t>("i16", 3, -300);
+  f.number<uint32_t>("u32", 4, 4000000000u)
+      .number<int32_t>("i32", 5, -70000)
+      .real("f32", 0.5f)
+      .number<uint8_t>("bool", 7, 1);
+  f.text("text", "hello")
+      .number<uint64_t>("u64", 10, 1ull << 40)
+      .number<int64_t>("i64", 11, -(1ll << 40))
+      .number<double>("f64", 12, 0.1);
   f.array<int16_t>("numbers", 3, {-1, 2}).texts("texts", {"a", "", "ccc"});
   std::string file = f.build();
   auto gguf = parse_gguf(bytes_of(file), "m.gguf");
   ASSERT_TRUE(gguf.is_ok()) << gguf.status().message();
-  struct { const char* key; int64_t value; } const integers[] = {{"u8", 200}, {"i8", -3}, {"u16", 60000}, {"i16", -300},
-      {"u32", 4000000000}, {"i32", -70000}, {"bool", 1}, {"u64", 1ll << 40}, {"i64", -(1ll << 40)}};
+  struct {
+    const char* key;
+    int64_t value;
+  } const integers[] = {{"u8", 200},   {"i8", -3},          {"u16", 60000},
+                        {"i16", -300}, {"u32", 4000000000}, {"i32", -70000},
+                        {"bool", 1},   {"u64", 1ll << 40},  {"i64", -(1ll << 40)}};
   for (const auto& [key, value] : integers) {
     EXPECT_TRUE(gguf->find(key)->is_integer()) << key;
     EXPECT_EQ(gguf->find(key)->integer, value) << key;
@@ -64,7 +78,9 @@ TEST(Gguf, ReadsMetadataOfEveryType) {
 
 TEST(Gguf, ReadsVersion2AndOtherAlignments) {
   GgufFile f{.version = 2, .alignment = 64};
-  f.count("general.alignment", 64).tensor("a", {3}, 0, std::string(12, 'x')).tensor("b", {2, 5}, 1, std::string(20, 'y'));
+  f.count("general.alignment", 64)
+      .tensor("a", {3}, 0, std::string(12, 'x'))
+      .tensor("b", {2, 5}, 1, std::string(20, 'y'));
   std::string file = f.build();
   auto gguf = parse_gguf(bytes_of(file), "m.gguf");
   ASSERT_TRUE(gguf.is_ok()) << gguf.status().message();
@@ -112,32 +128,46 @@ constexpr uint64_t kHuge = uint64_t{1} << 62;
 INSTANTIATE_TEST_SUITE_P(
     Cases, BadGguf,
     testing::Values(
-        Bad{"magic", "GGML????????????????????", "does not start with \"GGUF\""}, Bad{"empty", "", "does not start with \"GGUF\""},
-        Bad{"version1", head(1, 0, 0), "GGUF version 1; expected 2 or 3"}, Bad{"version9", head(9, 0, 0), "GGUF version 9"},
-        Bad{"big_endian", head(0x03000000, 0, 0), "big-endian"}, Bad{"short_head", "GGUF\3", "ends inside the header"},
+        Bad{"magic", "GGML????????????????????", "does not start with \"GGUF\""},
+        Bad{"empty", "", "does not start with \"GGUF\""},
+        Bad{"version1", head(1, 0, 0), "GGUF version 1; expected 2 or 3"},
+        Bad{"version9", head(9, 0, 0), "GGUF version 9"},
+        Bad{"big_endian", head(0x03000000, 0, 0), "big-endian"},
+        Bad{"short_head", "GGUF\3", "ends inside the header"},
         Bad{"tensor_count", head(3, kHuge, 0), "tensors in a file of 24 bytes"},
         Bad{"key_count", head(3, 0, kHuge), "metadata keys in a file of 24 bytes"},
-        Bad{"key_length", head(3, 0, 1, test::Bytes().put(kHuge).raw("xxxxxxxx").data), "expected at most 65535"},
-        Bad{"value_type", pair(13, "x"), "has value type 13"}, Bad{"bool", pair(7, "\x02"), "is a bool of value 2"},
-        Bad{"text_length", pair(8, test::Bytes().put(kHuge).data), "holds a text of 4611686018427387904 bytes, but 0 are left"},
-        Bad{"array_count", pair(9, test::Bytes().put<uint32_t>(4).put(kHuge).data), "an array of 4611686018427387904 elements"},
-        Bad{"text_array_count", pair(9, test::Bytes().put<uint32_t>(8).put(kHuge).data), "an array of 4611686018427387904 elements"},
-        Bad{"nested_array", pair(9, test::Bytes().put<uint32_t>(9).put<uint64_t>(0).data), "array of value type 9"},
+        Bad{"key_length", head(3, 0, 1, test::Bytes().put(kHuge).raw("xxxxxxxx").data),
+            "expected at most 65535"},
+        Bad{"value_type", pair(13, "x"), "has value type 13"},
+        Bad{"bool", pair(7, "\x02"), "is a bool of value 2"},
+        Bad{"text_length", pair(8, test::Bytes().put(kHuge).data),
+            "holds a text of 4611686018427387904 bytes, but 0 are left"},
+        Bad{"array_count", pair(9, test::Bytes().put<uint32_t>(4).put(kHuge).data),
+            "an array of 4611686018427387904 elements"},
+        Bad{"text_array_count", pair(9, test::Bytes().put<uint32_t>(8).put(kHuge).data),
+            "an array of 4611686018427387904 elements"},
+        Bad{"nested_array", pair(9, test::Bytes().put<uint32_t>(9).put<uint64_t>(0).data),
+            "array of value type 9"},
         Bad{"u64", pair(10, test::Bytes().put(~0ull).data), "expected less than 2^63"},
         Bad{"number_cut", pair(4, "x"), "ends inside metadata key 'k'"},
         Bad{"key_twice", GgufFile().count("a", 1).count("a", 2).build(), "metadata key 'a' stands twice"},
-        Bad{"tensor_twice", GgufFile().tensor("a", {1}, 0, "xxxx").tensor("a", {1}, 0, "xxxx").build(), "tensor 'a' stands twice"},
+        Bad{"tensor_twice", GgufFile().tensor("a", {1}, 0, "xxxx").tensor("a", {1}, 0, "xxxx").build(),
+            "tensor 'a' stands twice"},
         Bad{"alignment", GgufFile().count("general.alignment", 33).build(), "expected a power of two"},
         Bad{"alignment_zero", GgufFile().count("general.alignment", 0).build(), "expected a power of two"},
         Bad{"alignment_text", GgufFile().text("general.alignment", "32").build(), "not a number"},
-        Bad{"type", one({32}, 15, 0, 64), "has type Q8_K; expected one of F32"}, Bad{"type_unknown", one({32}, 99, 0, 64), "has type type 99"},
-        Bad{"rank", one({1, 1, 1, 1, 1}, 0, 0, 4), "has 5 dimensions"}, Bad{"negative", one({~0ull}, 0, 0, 4), "expected less than 2^63"},
-        Bad{"product", one({kHuge, 4}, 0, 0, 4), "impossible shape"}, Bad{"product_small_blocks", one({1ull << 32, 1ull << 30}, 2, 0, 4), "impossible shape"},
+        Bad{"type", one({32}, 15, 0, 64), "has type Q8_K; expected one of F32"},
+        Bad{"type_unknown", one({32}, 99, 0, 64), "has type type 99"},
+        Bad{"rank", one({1, 1, 1, 1, 1}, 0, 0, 4), "has 5 dimensions"},
+        Bad{"negative", one({~0ull}, 0, 0, 4), "expected less than 2^63"},
+        Bad{"product", one({kHuge, 4}, 0, 0, 4), "impossible shape"},
+        Bad{"product_small_blocks", one({1ull << 32, 1ull << 30}, 2, 0, 4), "impossible shape"},
         Bad{"half_block", one({33}, 2, 0, 64), "rows of 33 elements; expected a multiple of 32"},
         Bad{"misaligned", one({1}, 0, 16, 64), "expected a multiple of the alignment 32"},
         Bad{"past_end", one({32}, 0, 0, 127), "but the file holds 127; it is truncated"},
         Bad{"offset_past_end", one({1}, 0, kHuge, 64), "but the file holds 64"},
-        Bad{"overlap", GgufFile().info("a", {16}, 0, 0).info("b", {16}, 0, 32).build() + std::string(96, 'x'), "(overlap)"}),
+        Bad{"overlap", GgufFile().info("a", {16}, 0, 0).info("b", {16}, 0, 32).build() + std::string(96, 'x'),
+            "(overlap)"}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Reads a safetensors header in one streaming pass over its JSON, so that memory follows the tensors, not the text.
+// Reads a safetensors header in one streaming pass over its JSON, so that memory follows the tensors, not the
+// text.
 #include "formats/safetensors.h"
 
 #include <algorithm>
@@ -22,13 +23,14 @@ struct NamedDType {
   DType dtype;
 };
 constexpr NamedDType kDTypes[] = {
-    {"BOOL", DType::kBool}, {"U8", DType::kU8},   {"I8", DType::kI8},   {"U16", DType::kU16},
-    {"I16", DType::kI16},   {"U32", DType::kU32}, {"I32", DType::kI32}, {"U64", DType::kU64},
-    {"I64", DType::kI64},   {"F16", DType::kF16}, {"BF16", DType::kBF16}, {"F32", DType::kF32},
+    {"BOOL", DType::kBool}, {"U8", DType::kU8},          {"I8", DType::kI8},          {"U16", DType::kU16},
+    {"I16", DType::kI16},   {"U32", DType::kU32},        {"I32", DType::kI32},        {"U64", DType::kU64},
+    {"I64", DType::kI64},   {"F16", DType::kF16},        {"BF16", DType::kBF16},      {"F32", DType::kF32},
     {"F64", DType::kF64},   {"F8_E4M3", DType::kF8E4M3}, {"F8_E5M2", DType::kF8E5M2},
 };
 
-// Receives the JSON events of the header. Any method that returns false has set `problem` and stops the parse.
+// Receives the JSON events of the header. Any method that returns false has set `problem` and stops the
+// parse.
 class HeaderEvents {
  public:
   HeaderEvents(SafetensorsHeader& header, const std::string& what) : header_(header), what_(what) {}
@@ -37,7 +39,9 @@ class HeaderEvents {
   bool null() { return unexpected("null"); }
   bool boolean(bool) { return unexpected("a boolean"); }
   bool number_integer(int64_t value) { return unexpected(str("the number ", value)); }
-  bool number_float(double, const std::string& text) { return unexpected(str("the number ", text.substr(0, 40))); }
+  bool number_float(double, const std::string& text) {
+    return unexpected(str("the number ", text.substr(0, 40)));
+  }
   bool binary(std::vector<uint8_t>&) { return unexpected("binary data"); }
 
   bool number_unsigned(uint64_t value) {
@@ -66,9 +70,11 @@ class HeaderEvents {
     if (in_array_ || depth_ == 2) return unexpected("an object");
     if (++depth_ == 1) return true;
     in_metadata_ = key_ == "__metadata__";
-    if (in_metadata_ && metadata_seen_) return stop(str(what_, ": '__metadata__' stands twice in the header"));
+    if (in_metadata_ && metadata_seen_)
+      return stop(str(what_, ": '__metadata__' stands twice in the header"));
     if (in_metadata_) return metadata_seen_ = true;
-    if (header_.entries.size() == kMaxTensors) return stop(str(what_, ": more than ", kMaxTensors, " tensors"));
+    if (header_.entries.size() == kMaxTensors)
+      return stop(str(what_, ": more than ", kMaxTensors, " tensors"));
     entry_ = {};
     entry_.name = std::move(key_);
     seen_ = 0;
@@ -109,7 +115,8 @@ class HeaderEvents {
   }
 
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception&) {
-    return stop(str(what_, ": the header is not valid JSON at its byte ", position, "; the file is damaged or not safetensors"));
+    return stop(str(what_, ": the header is not valid JSON at its byte ", position,
+                    "; the file is damaged or not safetensors"));
   }
 
  private:
@@ -119,12 +126,17 @@ class HeaderEvents {
     problem = std::move(message);
     return false;
   }
-  bool fail(const std::string& found) { return stop(str(what_, ": tensor ", shown_name(entry_.name), " ", found)); }
+  bool fail(const std::string& found) {
+    return stop(str(what_, ": tensor ", shown_name(entry_.name), " ", found));
+  }
   bool unexpected(const std::string& found) {
-    if (depth_ == 0) return stop(str(what_, ": the header is ", found, "; expected a JSON object of tensors"));
-    if (depth_ == 1) return stop(str(what_, ": header key ", shown_name(key_), " holds ", found, "; expected an object"));
+    if (depth_ == 0)
+      return stop(str(what_, ": the header is ", found, "; expected a JSON object of tensors"));
+    if (depth_ == 1)
+      return stop(str(what_, ": header key ", shown_name(key_), " holds ", found, "; expected an object"));
     if (in_metadata_) return stop(str(what_, ": '__metadata__' holds ", found, "; expected only strings"));
-    return fail(str("holds ", found, " in its header entry; expected {\"dtype\": text, \"shape\": [integers], "
+    return fail(str("holds ", found,
+                    " in its header entry; expected {\"dtype\": text, \"shape\": [integers], "
                     "\"data_offsets\": [begin, end]}"));
   }
 
@@ -139,11 +151,13 @@ class HeaderEvents {
     }
     entry_.dtype = dtype->dtype;
     auto count = element_count(entry_.shape);
-    auto bytes = count ? checked_multiply(*count, static_cast<uint64_t>(size_of(dtype->dtype))) : std::nullopt;
+    auto bytes =
+        count ? checked_multiply(*count, static_cast<uint64_t>(size_of(dtype->dtype))) : std::nullopt;
     if (!bytes) return fail(str("has the impossible shape ", shown_shape(entry_.shape)));
     if (offsets_[1] < offsets_[0] || offsets_[1] - offsets_[0] != *bytes)
-      return fail(str("of shape ", shown_shape(entry_.shape), " and dtype ", dtype_name_, " has data_offsets [", offsets_[0],
-                      ", ", offsets_[1], "]; expected ", *bytes, " bytes between them"));
+      return fail(str("of shape ", shown_shape(entry_.shape), " and dtype ", dtype_name_,
+                      " has data_offsets [", offsets_[0], ", ", offsets_[1], "]; expected ", *bytes,
+                      " bytes between them"));
     entry_.offset = offsets_[0];
     entry_.size = *bytes;
     header_.entries.push_back(std::move(entry_));
@@ -163,25 +177,30 @@ class HeaderEvents {
 };
 
 // Sorts by offset and requires that the tensors tile the data exactly; makes offsets absolute.
-Status check_tiling(SafetensorsHeader& header, uint64_t data_begin, uint64_t file_size, const std::string& what) {
+Status check_tiling(SafetensorsHeader& header, uint64_t data_begin, uint64_t file_size,
+                    const std::string& what) {
   std::stable_sort(header.entries.begin(), header.entries.end(), [](const auto& a, const auto& b) {
     return a.offset != b.offset ? a.offset < b.offset : a.size < b.size;
   });
   uint64_t expected = 0, data_size = file_size - data_begin;
   std::unordered_set<std::string_view> names;
   for (SafetensorsEntry& e : header.entries) {
-    if (!names.insert(e.name).second) return Status::error(str(what, ": tensor ", shown_name(e.name), " stands twice in the header"));
+    if (!names.insert(e.name).second)
+      return Status::error(str(what, ": tensor ", shown_name(e.name), " stands twice in the header"));
     if (e.offset != expected)
-      return Status::error(str(what, ": tensor ", shown_name(e.name), " begins at data byte ", e.offset, "; expected ", expected,
-                               ", where the tensor before it ends (", e.offset < expected ? "overlap" : "gap", ")"));
+      return Status::error(str(what, ": tensor ", shown_name(e.name), " begins at data byte ", e.offset,
+                               "; expected ", expected, ", where the tensor before it ends (",
+                               e.offset < expected ? "overlap" : "gap", ")"));
     if (!range_inside(e.offset, e.size, data_size))
-      return Status::error(str(what, ": tensor ", shown_name(e.name), " ends at data byte ", e.offset + e.size,
-                               " but the file holds ", data_size, "; it is truncated, download it again"));
+      return Status::error(str(what, ": tensor ", shown_name(e.name), " ends at data byte ",
+                               e.offset + e.size, " but the file holds ", data_size,
+                               "; it is truncated, download it again"));
     expected = e.offset + e.size;
     e.offset += data_begin;
   }
   if (expected != data_size)
-    return Status::error(str(what, ": ", data_size - expected, " bytes follow the last tensor; expected none (the file is damaged)"));
+    return Status::error(str(what, ": ", data_size - expected,
+                             " bytes follow the last tensor; expected none (the file is damaged)"));
   return Status::ok();
 }
 
@@ -191,9 +210,11 @@ Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> bytes, co
   ByteCursor cursor(bytes);
   uint64_t length = 0;
   if (!cursor.read(length))
-    return Status::error(str(what, ": ", bytes.size(), " bytes long; expected a safetensors file of at least 10"));
+    return Status::error(
+        str(what, ": ", bytes.size(), " bytes long; expected a safetensors file of at least 10"));
   if (length > kMaxHeader)
-    return Status::error(str(what, ": header of ", length, " bytes; expected at most ", kMaxHeader, " (not a safetensors file?)"));
+    return Status::error(str(what, ": header of ", length, " bytes; expected at most ", kMaxHeader,
+                             " (not a safetensors file?)"));
   std::string_view text;
   if (!cursor.take_text(length, text))
     return Status::error(str(what, ": header of ", length, " bytes but the file has ", bytes.size(),

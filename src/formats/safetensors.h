@@ -3,13 +3,15 @@
 // Layout (little-endian):
 //   1. u64  N, the bytes of the header; N <= 100,000,000
 //   2. N bytes of JSON, padded with spaces:
-//        {"__metadata__": {text: text}?, NAME: {"dtype": TEXT, "shape": [int...], "data_offsets": [begin, end]}, ...}
+//        {"__metadata__": {text: text}?, NAME: {"dtype": TEXT, "shape": [int...], "data_offsets": [begin,
+//        end]}, ...}
 //   3. the data; begin and end count from byte 8 + N
 //
-// What is refused, each in one sentence with file, tensor, found and expected: a header longer than the limit or the
-// file; JSON of any other form; duplicate names; unknown dtypes; shapes whose product overflows; end - begin other than
-// product(shape) * size of the dtype; offsets outside the file; gaps, overlaps, and bytes after the last tensor; more
-// than 2^18 tensors (the largest published models have under 2^17); more than 16 dimensions.
+// What is refused, each in one sentence with file, tensor, found and expected: a header longer than the limit
+// or the file; JSON of any other form; duplicate names; unknown dtypes; shapes whose product overflows; end -
+// begin other than product(shape) * size of the dtype; offsets outside the file; gaps, overlaps, and bytes
+// after the last tensor; more than 2^18 tensors (the largest published models have under 2^17); more than 16
+// dimensions.
 #pragma once
 
 #include <cstddef>
@@ -33,8 +35,8 @@ struct SafetensorsEntry {
 };
 
 struct SafetensorsHeader {
-  std::vector<SafetensorsEntry> entries;                        // by offset
-  std::vector<std::pair<std::string, std::string>> metadata;    // "__metadata__", in file order
+  std::vector<SafetensorsEntry> entries;                      // by offset
+  std::vector<std::pair<std::string, std::string>> metadata;  // "__metadata__", in file order
 };
 
 // `bytes` is the whole file, `what` its name for messages.

@@ -52,7 +52,8 @@ TEST_P(BadSafetensors, IsRefusedInOneSentence) {
 }
 
 std::string one(std::string_view dtype, std::string_view shape, std::string_view offsets) {
-  return R"({"w":{"dtype":")" + std::string(dtype) + R"(","shape":)" + std::string(shape) + R"(,"data_offsets":)" + std::string(offsets) + "}}";
+  return R"({"w":{"dtype":")" + std::string(dtype) + R"(","shape":)" + std::string(shape) +
+         R"(,"data_offsets":)" + std::string(offsets) + "}}";
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -64,19 +65,27 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"past_end", one("F32", "[2]", "[0,8]"), 4, "but the file holds 4; it is truncated"},
         Bad{"left_over", one("F32", "[2]", "[0,8]"), 9, "1 bytes follow the last tensor"},
         Bad{"gap", one("F32", "[2]", "[4,12]"), 12, "expected 0, where the tensor before it ends (gap)"},
-        Bad{"overlap", R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})", 6, "(overlap)"},
-        Bad{"twice", R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})", 8, "'a' stands twice"},
-        Bad{"product", one("F32", "[4294967296,4294967296]", "[0,0]"), 0, "impossible shape [4294967296, 4294967296]"},
+        Bad{"overlap",
+            R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
+            6, "(overlap)"},
+        Bad{"twice",
+            R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+            8, "'a' stands twice"},
+        Bad{"product", one("F32", "[4294967296,4294967296]", "[0,0]"), 0,
+            "impossible shape [4294967296, 4294967296]"},
         Bad{"product_times_size", one("F64", "[2305843009213693952]", "[0,0]"), 0, "impossible shape"},
-        Bad{"huge_offset", one("U8", "[0]", "[18446744073709551615,18446744073709551615]"), 0, "holds the number"},
+        Bad{"huge_offset", one("U8", "[0]", "[18446744073709551615,18446744073709551615]"), 0,
+            "holds the number"},
         Bad{"negative", one("U8", "[-1]", "[0,1]"), 1, "holds the number -1"},
         Bad{"fraction", one("U8", "[1.5]", "[0,1]"), 1, "holds the number 1.5"},
         Bad{"rank", one("U8", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "[0,1]"), 1, "more than 16 dimensions"},
         Bad{"three_offsets", one("U8", "[1]", "[0,1,2]"), 1, "more than two data_offsets"},
         Bad{"one_offset", one("U8", "[1]", "[0]"), 1, "lacks dtype, shape or data_offsets"},
         Bad{"missing", R"({"w":{"dtype":"U8","shape":[1]}})", 1, "lacks dtype, shape or data_offsets"},
-        Bad{"extra", R"({"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"kind":1}})", 1, "has the key 'kind'"},
-        Bad{"repeated", R"({"w":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1, "has the key 'dtype' twice"},
+        Bad{"extra", R"({"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"kind":1}})", 1,
+            "has the key 'kind'"},
+        Bad{"repeated", R"({"w":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1,
+            "has the key 'dtype' twice"},
         Bad{"nested", one("U8", "[[1]]", "[0,1]"), 1, "holds an array"},
         Bad{"array", "[1,2]", 0, "the header is an array"},
         Bad{"number_entry", R"({"w":3})", 0, "header key 'w' holds the number 3"},
@@ -88,12 +97,16 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Safetensors, RefusesLyingHeaderLengths) {
   EXPECT_NE(problem("").find("0 bytes long"), std::string::npos);
   EXPECT_NE(problem(test::Bytes().put<uint64_t>(100).raw("{}").data).find("truncated"), std::string::npos);
-  EXPECT_NE(problem(test::Bytes().put<uint64_t>(100'000'001).raw("{}").data).find("expected at most 100000000"), std::string::npos);
-  EXPECT_NE(problem(test::Bytes().put<uint64_t>(~0ull).raw("{}").data).find("expected at most"), std::string::npos);
+  EXPECT_NE(
+      problem(test::Bytes().put<uint64_t>(100'000'001).raw("{}").data).find("expected at most 100000000"),
+      std::string::npos);
+  EXPECT_NE(problem(test::Bytes().put<uint64_t>(~0ull).raw("{}").data).find("expected at most"),
+            std::string::npos);
 }
 
 TEST(Safetensors, NamesInMessagesAreHarmless) {
-  std::string message = problem(safetensors("{\"\\u001b[2J\\n\":{\"dtype\":\"x\",\"shape\":[],\"data_offsets\":[0,0]}}", ""));
+  std::string message =
+      problem(safetensors("{\"\\u001b[2J\\n\":{\"dtype\":\"x\",\"shape\":[],\"data_offsets\":[0,0]}}", ""));
   EXPECT_NE(message.find("'\\x1b[2J\\x0a'"), std::string::npos) << message;
 }
 

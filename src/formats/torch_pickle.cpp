@@ -39,8 +39,9 @@ constexpr KnownGlobal kGlobals[] = {
     {"torch", "BoolStorage", Global::kStorageClass, DType::kBool},
 };
 
-// What a value holds, by kind: kInteger: number; kText: text; kTuple: `count` ids from `number` on in the tuple pool;
-// kDict, kList: `number` = index into the containers; kGlobal: index into kGlobals; kStorage, kTensor: index into those.
+// What a value holds, by kind: kInteger: number; kText: text; kTuple: `count` ids from `number` on in the
+// tuple pool; kDict, kList: `number` = index into the containers; kGlobal: index into kGlobals; kStorage,
+// kTensor: index into those.
 struct Value {
   Kind kind = Kind::kNone;
   uint32_t count = 0;
@@ -56,7 +57,8 @@ struct Storage {
 };
 
 const char* kind_name(Kind kind) {
-  constexpr const char* names[] = {"None", "a number", "a text", "a tuple", "a dictionary", "a list", "a class", "a storage", "a tensor"};
+  constexpr const char* names[] = {"None",   "a number", "a text",    "a tuple", "a dictionary",
+                                   "a list", "a class",  "a storage", "a tensor"};
   return names[static_cast<int>(kind)];
 }
 
@@ -67,7 +69,9 @@ class Machine {
   Result<std::vector<PickledTensor>> run() {
     uint8_t op = 0, protocol = 0;
     if (!cursor_.read(op) || op != 0x80 || !cursor_.read(protocol) || protocol < 2 || protocol > 5)
-      return bad("data.pkl does not start with pickle protocol 2 to 5; expected a state dictionary saved by torch.save");
+      return bad(
+          "data.pkl does not start with pickle protocol 2 to 5; expected a state dictionary saved by "
+          "torch.save");
     while (true) {
       if (!cursor_.read(op)) return truncated();
       if (op == '.') break;
@@ -78,7 +82,9 @@ class Machine {
 
  private:
   Status bad(const std::string& sentence) const { return Status::error(str(what_, ": ", sentence)); }
-  Status truncated() const { return bad("data.pkl ends in the middle; the file is truncated, download it again"); }
+  Status truncated() const {
+    return bad("data.pkl ends in the middle; the file is truncated, download it again");
+  }
   Status wrong(std::string_view operation) const {
     return bad(str("data.pkl byte ", cursor_.position(), ": ", operation,
                    "; expected only a dictionary of tensors (save the state_dict alone, or as safetensors)"));
@@ -103,7 +109,9 @@ class Machine {
   // Makes a tuple of the stack from `begin` on.
   Status push_tuple(size_t begin) {
     if (begin > stack_.size() || begin < floor()) return wrong("a tuple of more values than there are");
-    Value tuple{.kind = Kind::kTuple, .count = static_cast<uint32_t>(stack_.size() - begin), .number = static_cast<int64_t>(pool_.size())};
+    Value tuple{.kind = Kind::kTuple,
+                .count = static_cast<uint32_t>(stack_.size() - begin),
+                .number = static_cast<int64_t>(pool_.size())};
     pool_.insert(pool_.end(), stack_.begin() + static_cast<ptrdiff_t>(begin), stack_.end());
     stack_.resize(begin);
     return push(tuple);
@@ -117,44 +125,91 @@ class Machine {
     stack_.pop_back();
     return id;
   }
-  const Value& item(const Value& tuple, size_t i) const { return values_[pool_[static_cast<size_t>(tuple.number) + i]]; }
+  const Value& item(const Value& tuple, size_t i) const {
+    return values_[pool_[static_cast<size_t>(tuple.number) + i]];
+  }
   static std::string_view text_of(const Value& value) { return {value.text, value.count}; }
 
   // --- opcodes
   Status step(uint8_t op) {
     switch (op) {
-      case '}': return push_container(Kind::kDict);
-      case ']': return push_container(Kind::kList);
-      case ')': return push_tuple(stack_.size());
-      case '(': marks_.push_back(stack_.size()); return Status::ok();
-      case 'N': return push({});
-      case 0x88: return push_integer(1);
-      case 0x89: return push_integer(0);
-      case 'J': return integer<int32_t>();
-      case 'K': return integer<uint8_t>();
-      case 'M': return integer<uint16_t>();
-      case 0x8A: return long_integer();
-      case 'G': return real();
-      case 'X': case 'T': return text<uint32_t>();
-      case 0x8C: case 'U': return text<uint8_t>();
-      case 0x8D: return text<uint64_t>();
-      case 't': return tuple_to_mark();
-      case 0x85: case 0x86: case 0x87: return short_tuple(op - 0x84u);
-      case 'q': return put<uint8_t>();
-      case 'r': return put<uint32_t>();
-      case 0x94: return remember(memo_.size());
-      case 'h': return get<uint8_t>();
-      case 'j': return get<uint32_t>();
-      case 'c': return global_lines();
-      case 0x93: return global_stack();
-      case 'R': return reduce();
-      case 'b': return build();
-      case 'Q': return persistent();
-      case 's': return set_items(stack_.size() < 2 ? 0 : stack_.size() - 2, false);
-      case 'u': return set_items(0, true);
-      case 'a': return append_items(stack_.empty() ? 0 : stack_.size() - 1, false);
-      case 'e': return append_items(0, true);
-      case 0x95: return frame();
+      case '}':
+        return push_container(Kind::kDict);
+      case ']':
+        return push_container(Kind::kList);
+      case ')':
+        return push_tuple(stack_.size());
+      case '(':
+        marks_.push_back(stack_.size());
+        return Status::ok();
+      case 't':
+        return tuple_to_mark();
+      case 0x85:
+      case 0x86:
+      case 0x87:
+        return short_tuple(op - 0x84u);
+      case 'q':
+        return put<uint8_t>();
+      case 'r':
+        return put<uint32_t>();
+      case 0x94:
+        return remember(memo_.size());
+      case 'h':
+        return get<uint8_t>();
+      case 'j':
+        return get<uint32_t>();
+      case 'c':
+        return global_lines();
+      case 0x93:
+        return global_stack();
+      case 'R':
+        return reduce();
+      case 'b':
+        return build();
+      case 'Q':
+        return persistent();
+      case 's':
+        return set_items(stack_.size() < 2 ? 0 : stack_.size() - 2, false);
+      case 'u':
+        return set_items(0, true);
+      case 'a':
+        return append_items(stack_.empty() ? 0 : stack_.size() - 1, false);
+      case 'e':
+        return append_items(0, true);
+      default:
+        return literal(op);
+    }
+  }
+
+  // Opcodes that push one value, and the frame marker.
+  Status literal(uint8_t op) {
+    switch (op) {
+      case 'N':
+        return push({});
+      case 0x88:
+        return push_integer(1);
+      case 0x89:
+        return push_integer(0);
+      case 'J':
+        return integer<int32_t>();
+      case 'K':
+        return integer<uint8_t>();
+      case 'M':
+        return integer<uint16_t>();
+      case 0x8A:
+        return long_integer();
+      case 'G':
+        return real();
+      case 'X':
+      case 'T':
+        return text<uint32_t>();
+      case 0x8C:
+      case 'U':
+        return text<uint8_t>();
+      case 0x8D:
+        return text<uint64_t>();
+      case 0x95:
+        return frame();
     }
     constexpr char digits[] = "0123456789abcdef";
     return wrong(str("opcode 0x", digits[op >> 4], digits[op & 15]));
@@ -207,7 +262,8 @@ class Machine {
   }
   Status remember(uint64_t index) {
     if (!has(1)) return wrong("a memo of nothing");
-    if (index > memo_.size() + 256) return wrong(str("memo ", index, " after ", memo_.size()));  // picklers count up
+    if (index > memo_.size() + 256)
+      return wrong(str("memo ", index, " after ", memo_.size()));  // picklers count up
     if (index >= memo_.size()) memo_.resize(index + 1, kNoId);
     memo_[index] = stack_.back();
     return Status::ok();
@@ -216,7 +272,8 @@ class Machine {
   Status get() {
     T index;
     if (!cursor_.read(index)) return truncated();
-    if (index >= memo_.size() || memo_[index] == kNoId) return wrong(str("memo ", uint64_t{index}, " that was never set"));
+    if (index >= memo_.size() || memo_[index] == kNoId)
+      return wrong(str("memo ", uint64_t{index}, " that was never set"));
     stack_.push_back(memo_[index]);
     return Status::ok();
   }
@@ -238,7 +295,8 @@ class Machine {
     return push_global(module, name);
   }
   Status global_stack() {
-    if (!has(2) || top().kind != Kind::kText || top(1).kind != Kind::kText) return wrong("a class without a name");
+    if (!has(2) || top().kind != Kind::kText || top(1).kind != Kind::kText)
+      return wrong("a class without a name");
     std::string_view name = text_of(values_[pop()]), module = text_of(values_[pop()]);
     return push_global(module, name);
   }
@@ -249,11 +307,13 @@ class Machine {
       ++index;
     }
     return bad(str("data.pkl asks for ", shown_name(module), ".", shown_name(name),
-                   "; only tensors and dictionaries of tensors are read and nothing is ever run (save the model as safetensors)"));
+                   "; only tensors and dictionaries of tensors are read and nothing is ever run (save the "
+                   "model as safetensors)"));
   }
 
   Status reduce() {
-    if (!has(2) || top().kind != Kind::kTuple || top(1).kind != Kind::kGlobal) return wrong("a call of something unknown");
+    if (!has(2) || top().kind != Kind::kTuple || top(1).kind != Kind::kGlobal)
+      return wrong("a call of something unknown");
     Value arguments = values_[pop()];
     const KnownGlobal& known = kGlobals[values_[pop()].number];
     switch (known.global) {
@@ -261,29 +321,36 @@ class Machine {
         if (arguments.count != 0) return wrong("an OrderedDict with arguments");
         return push_container(Kind::kDict);
       case Global::kSize:
-        if (arguments.count != 1 || item(arguments, 0).kind != Kind::kTuple) return wrong("a torch.Size without a tuple");
+        if (arguments.count != 1 || item(arguments, 0).kind != Kind::kTuple)
+          return wrong("a torch.Size without a tuple");
         return push(item(arguments, 0));
       case Global::kRebuildParameter:
-        if (arguments.count != 3 || item(arguments, 0).kind != Kind::kTensor) return wrong("a parameter without a tensor");
+        if (arguments.count != 3 || item(arguments, 0).kind != Kind::kTensor)
+          return wrong("a parameter without a tensor");
         return push(item(arguments, 0));
-      case Global::kRebuildTensor: return rebuild_tensor(arguments);
-      case Global::kStorageClass: break;
+      case Global::kRebuildTensor:
+        return rebuild_tensor(arguments);
+      case Global::kStorageClass:
+        break;
     }
     return wrong(str("a call of ", known.name));
   }
 
   Status rebuild_tensor(const Value& arguments) {
     if (arguments.count < 6 || arguments.count > 7 || item(arguments, 0).kind != Kind::kStorage ||
-        item(arguments, 1).kind != Kind::kInteger || item(arguments, 2).kind != Kind::kTuple || item(arguments, 3).kind != Kind::kTuple)
+        item(arguments, 1).kind != Kind::kInteger || item(arguments, 2).kind != Kind::kTuple ||
+        item(arguments, 3).kind != Kind::kTuple)
       return wrong("a tensor not made of (storage, offset, size, stride, requires_grad, hooks)");
     if (tensors_.size() == kMaxTensors) return wrong(str("more than ", kMaxTensors, " tensors"));
     const Storage& storage = storages_[static_cast<size_t>(item(arguments, 0).number)];
-    PickledTensor tensor{.storage_key = storage.key, .dtype = storage.dtype, .storage_elements = storage.elements};
+    PickledTensor tensor{
+        .storage_key = storage.key, .dtype = storage.dtype, .storage_elements = storage.elements};
     if (item(arguments, 1).number < 0) return wrong("a tensor with a negative offset");
     tensor.offset = static_cast<uint64_t>(item(arguments, 1).number);
     RETURN_IF_ERROR(read_dims(item(arguments, 2), tensor.shape));
     RETURN_IF_ERROR(read_dims(item(arguments, 3), tensor.strides));
-    if (tensor.shape.size() != tensor.strides.size()) return wrong("a tensor with other numbers of sizes and strides");
+    if (tensor.shape.size() != tensor.strides.size())
+      return wrong("a tensor with other numbers of sizes and strides");
     tensors_.push_back(std::move(tensor));
     return push({.kind = Kind::kTensor, .number = static_cast<int64_t>(tensors_.size() - 1)});
   }
@@ -308,8 +375,8 @@ class Machine {
     if (!has(1) || top().kind != Kind::kTuple) return wrong("a persistent id that is no tuple");
     Value id = values_[pop()];
     bool sound = id.count == 5 && item(id, 0).kind == Kind::kText && text_of(item(id, 0)) == "storage" &&
-                 item(id, 1).kind == Kind::kGlobal && item(id, 2).kind == Kind::kText && item(id, 4).kind == Kind::kInteger &&
-                 item(id, 4).number >= 0;
+                 item(id, 1).kind == Kind::kGlobal && item(id, 2).kind == Kind::kText &&
+                 item(id, 4).kind == Kind::kInteger && item(id, 4).number >= 0;
     const KnownGlobal* known = sound ? &kGlobals[item(id, 1).number] : nullptr;
     if (!known || known->global != Global::kStorageClass)
       return wrong("a persistent id other than ('storage', class, key, device, elements)");
@@ -337,17 +404,20 @@ class Machine {
 
   Result<std::vector<PickledTensor>> collect() {
     if (stack_.size() != 1 || top().kind != Kind::kDict)
-      return bad(str("holds ", stack_.empty() ? "nothing" : kind_name(top().kind), "; expected a dictionary of tensors (a state_dict)"));
+      return bad(str("holds ", stack_.empty() ? "nothing" : kind_name(top().kind),
+                     "; expected a dictionary of tensors (a state_dict)"));
     const auto& items = containers_[static_cast<size_t>(top().number)];
     std::vector<PickledTensor> result;
     std::unordered_set<std::string_view> names;
     for (size_t i = 0; i + 1 < items.size(); i += 2) {
       const Value &key = values_[items[i]], &value = values_[items[i + 1]];
       if (value.kind == Kind::kNone || value.kind == Kind::kInteger || value.kind == Kind::kText) continue;
-      if (key.kind != Kind::kText) return bad(str("a key of the dictionary is ", kind_name(key.kind), "; expected a name"));
+      if (key.kind != Kind::kText)
+        return bad(str("a key of the dictionary is ", kind_name(key.kind), "; expected a name"));
       std::string name = shown_name(text_of(key));
       if (value.kind != Kind::kTensor)
-        return bad(str("entry ", name, " is ", kind_name(value.kind), "; expected a tensor (save that state_dict alone)"));
+        return bad(str("entry ", name, " is ", kind_name(value.kind),
+                       "; expected a tensor (save that state_dict alone)"));
       if (!names.insert(text_of(key)).second) return bad(str("tensor ", name, " stands twice"));
       result.push_back(tensors_[static_cast<size_t>(value.number)]);
       result.back().name = text_of(key);
@@ -369,7 +439,8 @@ class Machine {
 
 }  // namespace
 
-Result<std::vector<PickledTensor>> parse_torch_pickle(std::span<const std::byte> pickle, const std::string& what) {
+Result<std::vector<PickledTensor>> parse_torch_pickle(std::span<const std::byte> pickle,
+                                                      const std::string& what) {
   if (pickle.size() > kMaxPickle)
     return Status::error(str(what, ": data.pkl of ", pickle.size(), " bytes; expected at most ", kMaxPickle));
   return Machine(pickle, what).run();

@@ -1,6 +1,8 @@
-// The pickle inside a PyTorch .bin: a stack machine for the opcodes and globals that tensors need, and no others.
+// The pickle inside a PyTorch .bin: a stack machine for the opcodes and globals that tensors need, and no
+// others.
 //
-// The machine's values are plain data; no opcode calls anything. Work and memory are in proportion to the bytes read.
+// The machine's values are plain data; no opcode calls anything. Work and memory are in proportion to the
+// bytes read.
 #pragma once
 
 #include <cstddef>
@@ -17,15 +19,16 @@ namespace mlc {
 
 // A tensor as the pickle describes it; nothing here has been compared with the storages.
 struct PickledTensor {
-  std::string_view name;         // views into the pickle's bytes
+  std::string_view name;  // views into the pickle's bytes
   std::string_view storage_key;
   DType dtype;
   uint64_t storage_elements;
-  uint64_t offset;               // of element 0 in the storage, in elements
+  uint64_t offset;                      // of element 0 in the storage, in elements
   std::vector<int64_t> shape, strides;  // same length, all >= 0
 };
 
 // The tensors of the outermost dictionary, in its order; numbers, texts and None beside them are skipped.
-Result<std::vector<PickledTensor>> parse_torch_pickle(std::span<const std::byte> pickle, const std::string& what);
+Result<std::vector<PickledTensor>> parse_torch_pickle(std::span<const std::byte> pickle,
+                                                      const std::string& what);
 
 }  // namespace mlc

@@ -1,8 +1,10 @@
-// PyTorch .bin files (torch.save since 1.6): a zip of one pickle and the raw storages. Nothing is ever executed.
+// PyTorch .bin files (torch.save since 1.6): a zip of one pickle and the raw storages. Nothing is ever
+// executed.
 //
 // Layout (zip numbers little-endian, sizes may be in zip64 records):
 //   1. entries, each: local header, name, extra, then the bytes, STORED (method 0)
-//        PREFIX/data.pkl    pickle of {name: tensor}; a tensor = _rebuild_tensor_v2(storage, offset, size, stride, ...)
+//        PREFIX/data.pkl    pickle of {name: tensor}; a tensor = _rebuild_tensor_v2(storage, offset, size,
+//        stride, ...)
 //                           and a storage = persistent id ("storage", torch.XStorage, KEY, device, elements)
 //        PREFIX/byteorder   "little" (may be absent)
 //        PREFIX/data/KEY    the bytes of storage KEY
@@ -10,11 +12,12 @@
 //   3. the end record, in the last 65,557 bytes (22 + a comment of at most 65,535)
 //
 // The pickle is read by a small machine that knows the opcodes which tensors need, and only these globals:
-// collections.OrderedDict, torch.XStorage, torch.Size, torch._utils._rebuild_tensor_v2 and _rebuild_parameter.
-// Refused, each in one sentence with file, tensor, found and expected: files of PyTorch before 1.6 and others that are no
-// zip; compressed or encrypted entries; entries outside the file or overlapping; any other opcode or global; tensors that
-// reach outside their storage or repeat elements of it (stride 0); storages of a length other than declared; big-endian;
-// duplicate names; a pickle above 64 MiB; more than 2^18 tensors.
+// collections.OrderedDict, torch.XStorage, torch.Size, torch._utils._rebuild_tensor_v2 and
+// _rebuild_parameter. Refused, each in one sentence with file, tensor, found and expected: files of PyTorch
+// before 1.6 and others that are no zip; compressed or encrypted entries; entries outside the file or
+// overlapping; any other opcode or global; tensors that reach outside their storage or repeat elements of it
+// (stride 0); storages of a length other than declared; big-endian; duplicate names; a pickle above 64 MiB;
+// more than 2^18 tensors.
 #pragma once
 
 #include <cstddef>

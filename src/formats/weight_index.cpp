@@ -61,7 +61,8 @@ class IndexEvents {
     if (depth_ == 0) return stop(str(what_, ": holds ", found, "; expected an object with 'weight_map'"));
     if (depth_ == 1 && key_ == "weight_map")
       return stop(str(what_, ": 'weight_map' is ", found, "; expected an object of tensor to file name"));
-    if (in_map_) return stop(str(what_, ": tensor ", shown_name(key_), " maps to ", found, "; expected a file name"));
+    if (in_map_)
+      return stop(str(what_, ": tensor ", shown_name(key_), " maps to ", found, "; expected a file name"));
     return true;
   }
   bool open(std::string_view found) {
@@ -81,13 +82,15 @@ class IndexEvents {
     if (!is_plain_name(file))
       return stop(str(what_, ": tensor ", shown_name(key_), " maps to ", shown_name(file),
                       "; expected the plain name of a file beside the index"));
-    if (index_.tensors.size() == kMaxTensors) return stop(str(what_, ": more than ", kMaxTensors, " tensors"));
+    if (index_.tensors.size() == kMaxTensors)
+      return stop(str(what_, ": more than ", kMaxTensors, " tensors"));
     auto [it, is_new] = file_ids_.try_emplace(file, static_cast<int>(index_.files.size()));
     if (is_new) {
       if (index_.files.size() == kMaxFiles) return stop(str(what_, ": more than ", kMaxFiles, " files"));
       index_.files.push_back(file);
     }
-    if (!names_.insert(key_).second) return stop(str(what_, ": tensor ", shown_name(key_), " stands twice in 'weight_map'"));
+    if (!names_.insert(key_).second)
+      return stop(str(what_, ": tensor ", shown_name(key_), " stands twice in 'weight_map'"));
     index_.tensors.emplace_back(std::move(key_), it->second);
     return true;
   }
@@ -109,7 +112,8 @@ Result<WeightIndex> parse_weight_index(std::string_view text, const std::string&
   bool parsed = Json::sax_parse(text.begin(), text.end(), &events);
   if (!events.problem.empty()) return Status::error(events.problem);
   if (!parsed || !events.map_seen || index.tensors.empty())
-    return Status::error(str(what, ": no tensors in 'weight_map'; expected an object of tensor to file name"));
+    return Status::error(
+        str(what, ": no tensors in 'weight_map'; expected an object of tensor to file name"));
   std::stable_sort(index.tensors.begin(), index.tensors.end(),
                    [](const auto& a, const auto& b) { return a.second < b.second; });
   return index;

@@ -8,10 +8,12 @@ namespace {
 
 TEST(WeightIndex, GroupsByFileInOrderOfAppearance) {
   auto index = parse_weight_index(
-      R"({"metadata":{"total_size":[1,{"weight_map":2}]},"weight_map":{"z":"2.bin","a":"1.bin","b":"2.bin","c":"1.bin"}})", "i.json");
+      R"({"metadata":{"total_size":[1,{"weight_map":2}]},"weight_map":{"z":"2.bin","a":"1.bin","b":"2.bin","c":"1.bin"}})",
+      "i.json");
   ASSERT_TRUE(index.is_ok()) << index.status().message();
   EXPECT_EQ(index->files, (std::vector<std::string>{"2.bin", "1.bin"}));
-  EXPECT_EQ(index->tensors, (std::vector<std::pair<std::string, int>>{{"z", 0}, {"b", 0}, {"a", 1}, {"c", 1}}));
+  EXPECT_EQ(index->tensors,
+            (std::vector<std::pair<std::string, int>>{{"z", 0}, {"b", 0}, {"a", 1}, {"c", 1}}));
 }
 
 TEST(WeightIndex, RefusesWhatItCannotTrust) {

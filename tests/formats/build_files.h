@@ -13,7 +13,9 @@
 
 namespace mlc::test {
 
-inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 // A folder that disappears with its contents.
 class TempFolder {
@@ -27,7 +29,8 @@ class TempFolder {
   TempFolder& operator=(const TempFolder&) = delete;
   std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
   std::string write(std::string_view name, std::string_view bytes) const {
-    std::ofstream(file(name), std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(file(name), std::ios::binary)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     return file(name);
   }
   const std::string& path() const { return path_; }
@@ -102,12 +105,18 @@ struct GgufFile {
     for (const std::string& value : values) pairs.text64(value);
     return *this;
   }
-  GgufFile& info(std::string_view name, const std::vector<uint64_t>& inner_first, uint32_t type, uint64_t offset) {
+  GgufFile& info(std::string_view name, const std::vector<uint64_t>& inner_first, uint32_t type,
+                 uint64_t offset) {
     ++tensor_count;
-    infos.text64(name).put<uint32_t>(static_cast<uint32_t>(inner_first.size())).raw(packed(inner_first)).put(type).put(offset);
+    infos.text64(name)
+        .put<uint32_t>(static_cast<uint32_t>(inner_first.size()))
+        .raw(packed(inner_first))
+        .put(type)
+        .put(offset);
     return *this;
   }
-  GgufFile& tensor(std::string_view name, const std::vector<uint64_t>& inner_first, uint32_t type, std::string_view data) {
+  GgufFile& tensor(std::string_view name, const std::vector<uint64_t>& inner_first, uint32_t type,
+                   std::string_view data) {
     body.pad(alignment);
     info(name, inner_first, type, body.data.size());
     body.raw(data);
@@ -130,7 +139,9 @@ struct TorchFile {
   std::vector<Entry> entries;
 
   TorchFile() { pickle.raw("\x80\x02}("); }
-  static void text(Bytes& out, std::string_view value) { out.raw("X").put<uint32_t>(static_cast<uint32_t>(value.size())).raw(value); }
+  static void text(Bytes& out, std::string_view value) {
+    out.raw("X").put<uint32_t>(static_cast<uint32_t>(value.size())).raw(value);
+  }
   static void tuple(Bytes& out, const std::vector<int64_t>& values) {
     out.raw("(");
     for (int64_t v : values) {
@@ -138,8 +149,9 @@ struct TorchFile {
     }
     out.raw("t");
   }
-  TorchFile& tensor(std::string_view name, std::string_view storage_class, std::string_view key, int64_t elements, int64_t offset,
-                    const std::vector<int64_t>& shape, const std::vector<int64_t>& strides) {
+  TorchFile& tensor(std::string_view name, std::string_view storage_class, std::string_view key,
+                    int64_t elements, int64_t offset, const std::vector<int64_t>& shape,
+                    const std::vector<int64_t>& strides) {
     text(pickle, name);
     pickle.raw("ctorch._utils\n_rebuild_tensor_v2\n((");
     text(pickle, "storage");
@@ -150,7 +162,9 @@ struct TorchFile {
     pickle.raw("\x8a").put<uint8_t>(8).put(offset);
     tuple(pickle, shape);
     tuple(pickle, strides);
-    pickle.raw("\x89" "ccollections\nOrderedDict\n)RtR");
+    pickle.raw(
+        "\x89"
+        "ccollections\nOrderedDict\n)RtR");
     return *this;
   }
   TorchFile& storage(std::string_view key, std::string_view data) {
@@ -163,14 +177,32 @@ struct TorchFile {
       auto size = static_cast<uint32_t>(e.data.size());
       auto at = static_cast<uint32_t>(file.data.size());
       auto name = static_cast<uint16_t>(e.name.size());
-      file.put<uint32_t>(0x04034b50).put<uint16_t>(0).put(e.flags).put(e.method).put<uint32_t>(0).put<uint32_t>(0);
+      file.put<uint32_t>(0x04034b50)
+          .put<uint16_t>(0)
+          .put(e.flags)
+          .put(e.method)
+          .put<uint32_t>(0)
+          .put<uint32_t>(0);
       file.put(size).put(size).put(name).put<uint16_t>(0).raw(e.name).raw(e.data);
-      directory.put<uint32_t>(0x02014b50).put<uint32_t>(0).put(e.flags).put(e.method).put<uint32_t>(0).put<uint32_t>(0);
-      directory.put(size).put(size).put(name).put<uint32_t>(0).put<uint32_t>(0).put<uint32_t>(0).put(at).raw(e.name);
+      directory.put<uint32_t>(0x02014b50)
+          .put<uint32_t>(0)
+          .put(e.flags)
+          .put(e.method)
+          .put<uint32_t>(0)
+          .put<uint32_t>(0);
+      directory.put(size).put(size).put(name).put<uint32_t>(0).put<uint32_t>(0).put<uint32_t>(0).put(at).raw(
+          e.name);
     }
     auto at = static_cast<uint32_t>(file.data.size()), size = static_cast<uint32_t>(directory.data.size());
     auto count = static_cast<uint16_t>(entries.size());
-    file.raw(directory.data).put<uint32_t>(0x06054b50).put<uint32_t>(0).put(count).put(count).put(size).put(at).put<uint16_t>(0);
+    file.raw(directory.data)
+        .put<uint32_t>(0x06054b50)
+        .put<uint32_t>(0)
+        .put(count)
+        .put(count)
+        .put(size)
+        .put(at)
+        .put<uint16_t>(0);
     return file.data;
   }
   std::string build() const {
