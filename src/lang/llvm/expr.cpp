@@ -18,8 +18,8 @@ Value* FunctionEmitter::value(const ExprRef& e) {
   internal_check(e != nullptr, "kernel IR: an expression is missing");
   if (auto found = memo_.find(e.get()); found != memo_.end()) return found->second;
   Value* v = emit(*e);
-  internal_check(v->getType() == value_type(context_, e->type),
-                 str("emitter: a node of kind ", static_cast<int>(e->kind), " is not ", e->type.text()));
+  if (v->getType() != value_type(context_, e->type))
+    internal_error(str("emitter: a node of kind ", static_cast<int>(e->kind), " is not ", e->type.text()));
   memo_[e.get()] = v;
   return v;
 }
@@ -30,12 +30,12 @@ Value* FunctionEmitter::emit(const Expr& e) {
     case ExprKind::kFloatConst: return emit_constant(e);
     case ExprKind::kVar: {
       auto found = variables_.find(e.name);
-      internal_check(found != variables_.end(), str("kernel ", kernel_.name, ": unknown variable ", e.name));
+      if (found == variables_.end()) internal_error(str("kernel ", kernel_.name, ": unknown variable ", e.name));
       return found->second;
     }
     case ExprKind::kDim: {
       auto found = dims_.find(e.name);
-      internal_check(found != dims_.end(), str("kernel ", kernel_.name, ": unknown dimension ", e.name));
+      if (found == dims_.end()) internal_error(str("kernel ", kernel_.name, ": unknown dimension ", e.name));
       return found->second;
     }
     case ExprKind::kLoad: return emit_load(e);
@@ -82,7 +82,7 @@ namespace {
 
 // The small floats are for memory: kernels cast them to f32 to compute.
 void check_arithmetic(const Type& type) {
-  internal_check(!is_small_float(type.dtype), str("kernel IR: arithmetic on ", type.text(), ", which has none"));
+  if (is_small_float(type.dtype)) internal_error(str("kernel IR: arithmetic on ", type.text(), ", which has none"));
 }
 
 }  // namespace
@@ -108,8 +108,8 @@ Value* FunctionEmitter::emit_binary(const Expr& e) {
   Value* a = value(e.operands[0]);
   Value* b = value(e.operands[1]);
   const Type& type = e.operands[0]->type;
-  internal_check(a->getType() == b->getType(), str("kernel IR: operands of ", type.text(), " and ",
-                                                   e.operands[1]->type.text(), " in one operator"));
+  if (a->getType() != b->getType())
+    internal_error(str("kernel IR: operands of ", type.text(), " and ", e.operands[1]->type.text(), " in one operator"));
   return e.binary >= BinaryOp::kEq ? compare(e.binary, a, b, type) : arithmetic(e.binary, a, b, type);
 }
 
@@ -205,8 +205,8 @@ Value* FunctionEmitter::compare(BinaryOp op, Value* a, Value* b, const Type& typ
 }
 
 Value* FunctionEmitter::emit_fma(const Expr& e) {
-  internal_check(target_.fma && !is_small_float(e.type.dtype),
-                 str("kernel IR: ", target_.name, " has no fma of ", e.type.text(), "; legalize should have expanded it"));
+  if (!target_.fma || is_small_float(e.type.dtype))
+    internal_error(str("kernel IR: ", target_.name, " has no fma of ", e.type.text(), "; legalize should have expanded it"));
   return b_.CreateIntrinsic(llvm::Intrinsic::fma, {value_type(context_, e.type)},
                             {value(e.operands[0]), value(e.operands[1]), value(e.operands[2])});
 }

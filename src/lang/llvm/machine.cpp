@@ -1,7 +1,8 @@
 // Target machines and pipelines. What is left out matters as much as what runs: `reassociate` and the machine combiner
 // turn a chain of adds round, LICM moves accumulators from memory into registers, the pre-RA scheduler adds spills to a
 // full register tile, loop-idiom and the vectorizers insert calls or other shapes. Each costs up to half the speed of
-// the int8 kernels (docs: cpu kernels). The code generator's passes are switched off per pipeline, not by LLVM's global
+// the int8 kernels (on the 16-register tile of tests/emit: 0 vector spills as it is, 5 with the scheduler, 26 with the
+// combiner, 41 with both). The code generator's passes are switched off per pipeline, not by LLVM's global
 // command-line options: the linker resets those while other threads compile.
 #include "lang/llvm/machine.h"
 

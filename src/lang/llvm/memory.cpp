@@ -18,7 +18,8 @@ using llvm::Value;
 
 const FunctionEmitter::Place& FunctionEmitter::place(const BufferRef& buffer) const {
   auto found = places_.find(buffer.get());
-  internal_check(found != places_.end(), str("kernel ", kernel_.name, ": buffer ", buffer->name, " is not in scope"));
+  if (found == places_.end())
+    internal_error(str("kernel ", kernel_.name, ": buffer ", buffer->name, " is not in scope"));
   return found->second;
 }
 
