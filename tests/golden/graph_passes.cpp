@@ -51,7 +51,7 @@ Pass rewrite(std::function<void(Module&)> pass) {
 const std::map<std::string, Pass>& passes() {
   static const Target target = cpu();
   static const std::map<std::string, Pass> table = {
-      {"choose_layouts", rewrite([](Module& m) { choose_layouts(m, target, 2); })},
+      {"choose_layouts", rewrite([](Module& m) { choose_layouts(m, target); })},
       {"eliminate_dead_values", rewrite(eliminate_dead_values)},
       {"fuse_epilogues", rewrite(fuse_epilogues)},
       {"fuse_rope_append", rewrite(fuse_rope_append)},

@@ -5,15 +5,17 @@
 
 namespace mlc::graph {
 
-void choose_layouts(Module& module, const Target& target, int opt_level) {
+void choose_layouts(Module& module, const Target& target) {
   std::unordered_set<const Value*> multiplied;
   for (const auto& f : module.functions)
     for (const auto& node : f->nodes)
       if (node->op == "matmul") multiplied.insert(node->inputs[1]);
+  // One vector lane per weight row: a tile is as high as the widest vector has f32 lanes.
+  const char* tiles = target.f32_lanes() >= 16 ? "tile16" : "tile8";
   for (const auto& p : module.parameters) {
-    bool tiled = opt_level >= 2 && target.kind == "cpu" && multiplied.count(p.get()) &&
-                 p->type.kind == TensorType::Kind::kGroup && p->type.format.bits == 4;
-    p->type.layout = tiled ? "tile8" : "packed";
+    bool tiled =
+        target.kind == "cpu" && multiplied.count(p.get()) && p->type.kind == TensorType::Kind::kGroup;
+    p->type.layout = tiled ? tiles : "packed";
   }
 }
 

@@ -1,6 +1,6 @@
-// Chooses the physical layout of every parameter. A 4-bit weight that some matmul reads becomes "tile8" on a
-// CPU at O2 (with its zero padding of the last tile; `take` reads the same tiles); everything else stays
-// "packed".
+// Chooses the physical layout of every parameter. A group-quantized weight that some matmul reads becomes
+// "tile8" on a CPU, or "tile16" where vectors hold 16 floats (with its zero padding of the last tile; `take`
+// reads the same tiles); everything else stays "packed".
 //
 //   before:  param @w : q4g32.f16@packed[576, 1536]      %1 = matmul(%0, @w)
 //   after:   param @w : q4g32.f16@tile8[576, 1536]       %1 = matmul(%0, @w)
@@ -13,6 +13,6 @@
 
 namespace mlc::graph {
 
-void choose_layouts(Module& module, const Target& target, int opt_level);
+void choose_layouts(Module& module, const Target& target);
 
 }  // namespace mlc::graph

@@ -71,7 +71,7 @@ std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
   if (options.opt_level >= 2)
     run("quantize_activations",
         [&] { quantize_activations(m); });  // after the epilogues: gated outputs are final here
-  run("choose_layouts", [&] { choose_layouts(m, *options.target, options.opt_level); });
+  run("choose_layouts", [&] { choose_layouts(m, *options.target); });
   run("specialize_rows",
       [&] { specialize_rows(m); });  // last: all passes above are the same for any number of rows
   return std::move(run.times);

@@ -10,7 +10,7 @@ namespace {
 
 bool wants_q8(const Node& node) {
   return node.op == "matmul" && node.inputs[1]->type.kind == TensorType::Kind::kGroup &&
-         node.inputs[0]->type.kind == TensorType::Kind::kPlain;
+         node.inputs[1]->type.format.bits == 4 && node.inputs[0]->type.kind == TensorType::Kind::kPlain;
 }
 
 // Whether v is nothing but the left side of matmuls that want codes.
