@@ -1,4 +1,4 @@
-// Requests.
+// The life of a request: rates, finish reasons, and its state inside the engine.
 #include "serve/request.h"
 
 namespace mlc::serve {
