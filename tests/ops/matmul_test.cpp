@@ -114,6 +114,14 @@ TEST(Matmul, Epilogues) {
       for (Shape s : {Shape{1, 32, 64}, {3, 44, 40}}) check_matmul(w, s, steps);
 }
 
+TEST(Matmul, Int8Activations) {
+  for (std::string layout : {"tile8", "tile16"})
+    for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true)})
+      for (Shape s : {Shape{1, 1, 1}, {1, 48, 96}, {1, 33, 100}, {3, 7, 96}, {17, 24, 40}})
+        for (std::string steps : {"", "bs", "Gma"})
+          if (s.n % 2 == 0 || steps != "Gma") check_matmul({f, layout}, s, steps, true);
+}
+
 TEST(Take, ReadsEveryLayout) {
   for (Weight w : {Weight{WeightFormat::plain(DType::kF32)}, Weight{WeightFormat::plain(DType::kBF16)}, Weight{group(4, DType::kF16)},
                    Weight{group(4, DType::kF16), "tile8"}, Weight{group(4, DType::kF32), "tile16"}, Weight{group(3, DType::kF16)},

@@ -47,7 +47,7 @@ Matrix Lowering::result(size_t i, const std::string& name) {
   const graph::TensorType& t = node.outputs[i]->type;
   int64_t columns = t.shape[1].constant();
   if (t.kind == graph::TensorType::Kind::kQ8Activation)
-    return {k.output(name, DType::kU8, activation_bytes(t)), t.shape[0], columns, columns, 0};
+    return {k.output(name, DType::kU8, activation_bytes(t)), t.shape[0], columns, columns, 0, true};
   return {k.output(name, t.dtype(), t.shape[0] * columns), t.shape[0], columns, columns, 0};
 }
 

@@ -14,6 +14,7 @@ struct Matrix {
   Dim rows;
   int64_t columns = 0;
   int64_t row_stride = 0, column_offset = 0;
+  bool quantized = false;  // q8g32: lower/quantize.h knows its bytes
   ExprRef at(ExprRef row, ExprRef column) const {  // index of an element
     return row * static_cast<double>(row_stride) + column + static_cast<double>(column_offset);
   }

@@ -50,6 +50,8 @@ struct WeightReader {
 
   // Words of group `group`: u32 lanes, one row each.
   ExprRef words(ExprRef row, ExprRef group, ExprRef word, int lanes) const;
+  // Byte offset of the group's first word of a row; in a tile layout its tile's words follow.
+  ExprRef group_offset(ExprRef row, ExprRef group) const { return word_offset(row, group, int_const(0)); }
   // Scales as f32, one row each.
   ExprRef scales(ExprRef row, ExprRef group, int lanes) const;
   // (code - zero point) of the code at bits [position * bits, ...) of the words, as f32.

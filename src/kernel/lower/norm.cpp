@@ -1,5 +1,6 @@
-// rms_norm and layer_norm: one tile per row, sums in vector lanes, the second pass over a row that is still in cache.
-#include "kernel/lower/context.h"
+// rms_norm and layer_norm: one tile per row, sums in vector lanes, the second pass over a row that is still in cache. A q8g32 result is quantized as it
+// is made.
+#include "kernel/lower/quantize.h"
 
 namespace mlc::kernel {
 
@@ -15,9 +16,8 @@ Function lower_rms_norm(Lowering& low) {
     });
     ExprRef mean = squares / double(x.columns);
     ExprRef factor = k.let("factor", call(MathFn::kRsqrt, mean + low.node.get_double("eps")));
-    k.vector_loop("i", int_const(x.columns), low.lanes(), [&](ExprRef i, int lanes) {
-      ExprRef v = low.load_f32(x.buffer, x.at(r, i), lanes) * factor;
-      low.store_f32(out.buffer, out.at(r, i), v * low.load_f32(weight, i, lanes));
+    store_row(low, out, r, [&](ExprRef i, int lanes, ExprRef mask) {
+      return low.load_f32(x.buffer, x.at(r, i), lanes, mask) * factor * low.load_f32(weight, i, lanes, mask);
     });
   });
   return k.finish();
@@ -30,18 +30,19 @@ Function lower_layer_norm(Lowering& low) {
   BufferRef bias = low.node.inputs.size() > 2 ? low.vector(2, "bias") : nullptr;
   Matrix out = low.result();
   low.for_each_row(x.rows, [&](ExprRef r) {
-    auto value = [&](ExprRef i, int lanes) { return low.load_f32(x.buffer, x.at(r, i), lanes); };
-    ExprRef mean = k.let("mean", low.sum_over("sum", x.columns, value) / double(x.columns));
+    auto value = [&](ExprRef i, int lanes, ExprRef mask = nullptr) {
+      return low.load_f32(x.buffer, x.at(r, i), lanes, mask);
+    };
+    ExprRef mean = k.let("mean", low.sum_over("sum", x.columns, [&](ExprRef i, int lanes) { return value(i, lanes); }) / double(x.columns));
     ExprRef squares = low.sum_over("squares", x.columns, [&](ExprRef i, int lanes) {
       ExprRef d = k.let("d", value(i, lanes) - mean);
       return d * d;
     });
     ExprRef variance = squares / double(x.columns);
     ExprRef factor = k.let("factor", call(MathFn::kRsqrt, variance + low.node.get_double("eps")));
-    k.vector_loop("i", int_const(x.columns), low.lanes(), [&](ExprRef i, int lanes) {
-      ExprRef v = (value(i, lanes) - mean) * factor * low.load_f32(weight, i, lanes);
-      if (bias) v = v + low.load_f32(bias, i, lanes);
-      low.store_f32(out.buffer, out.at(r, i), v);
+    store_row(low, out, r, [&](ExprRef i, int lanes, ExprRef mask) {
+      ExprRef v = (value(i, lanes, mask) - mean) * factor * low.load_f32(weight, i, lanes, mask);
+      return bias ? v + low.load_f32(bias, i, lanes, mask) : v;
     });
   });
   return k.finish();

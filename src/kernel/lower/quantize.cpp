@@ -1,6 +1,8 @@
 // quantize_q8: f32 rows to int8 codes with one scale and one sum of codes per group of 32.
 #include "kernel/lower/quantize.h"
 
+#include <algorithm>
+
 namespace mlc::kernel {
 
 QuantizedRow::QuantizedRow(const Matrix& m, const ExprRef& row) : groups((m.columns + 31) / 32) {
@@ -35,26 +37,39 @@ void quantize_group(Lowering& low, const BufferRef& out, const QuantizedRow& row
   k.store(out, row.sum(group), reduce(BinaryOp::kAdd, sum));
 }
 
-Function lower_quantize_q8(Lowering& low) {
+void store_row(Lowering& low, const Matrix& out, const ExprRef& row, const RowValue& value) {
   KernelBuilder& k = low.k;
+  if (!out.quantized) {
+    k.vector_loop("i", int_const(out.columns), low.lanes(), [&](ExprRef i, int lanes) {
+      low.store_f32(out.buffer, out.at(row, i), value(i, lanes, nullptr));
+    });
+    return;
+  }
+  int lanes = std::min(low.lanes(), 32);
+  QuantizedRow to(out, row);
+  auto group = [&](ExprRef g, int64_t count) {
+    std::vector<ExprRef> values;
+    for (int i = 0; i < 32; i += lanes) {
+      ExprRef at = k.let("i", g * 32.0 + double(i));
+      ExprRef mask = count >= i + lanes ? nullptr : k.let("inside", less(ramp(int_const(i), 1, lanes), int_const(count)));
+      ExprRef v = value(at, lanes, mask);
+      values.push_back(k.let("v", mask ? select(mask, v, float_const(0)) : v));
+    }
+    quantize_group(low, out.buffer, to, g, values);
+  };
+  k.loop("group", 0, out.columns / 32, LoopKind::kSerial, [&](ExprRef g) { group(g, 32); });
+  if (out.columns % 32) group(int_const(out.columns / 32), out.columns % 32);
+}
+
+Function lower_quantize_q8(Lowering& low) {
   Matrix x = low.matrix(0, "x");
   Matrix out = low.result();
-  int lanes = std::min(low.lanes(), 32);
   low.for_each_row(x.rows, [&](ExprRef r) {
-    QuantizedRow row(out, r);
-    auto group = [&](ExprRef g, int64_t count) {
-      std::vector<ExprRef> values;
-      for (int i = 0; i < 32; i += lanes) {
-        ExprRef at = x.at(r, g * 32.0 + double(i));
-        ExprRef mask = count == 32 ? nullptr : less(ramp(int_const(i), 1, lanes), int_const(count));
-        values.push_back(k.let("v", low.load_f32(x.buffer, at, lanes, mask)));
-      }
-      quantize_group(low, out.buffer, row, g, values);
-    };
-    k.loop("group", 0, x.columns / 32, LoopKind::kSerial, [&](ExprRef g) { group(g, 32); });
-    if (x.columns % 32) group(int_const(x.columns / 32), x.columns % 32);
+    store_row(low, out, r, [&](ExprRef i, int lanes, ExprRef mask) {
+      return low.load_f32(x.buffer, x.at(r, i), lanes, mask);
+    });
   });
-  return k.finish();
+  return low.k.finish();
 }
 
 }  // namespace mlc::kernel

@@ -23,10 +23,26 @@ ExprRef sum_of_products(const ExprRef& a, const ExprRef& b, int width, DType as,
   return sum;
 }
 
+std::vector<int> range(int begin, int count) {
+  std::vector<int> lanes;
+  for (int i = 0; i < count; ++i) lanes.push_back(begin + i);
+  return lanes;
+}
+
+// dot2_i16 in pieces of one register each.
+ExprRef pairs_in_registers(const ExprRef& a, const ExprRef& b, const Target& target) {
+  int fit = target.vector_bytes / 2;
+  if (a->type.lanes <= fit) return dot2_i16(a, b);
+  std::vector<ExprRef> pieces;
+  for (int i = 0; i < a->type.lanes; i += fit)
+    pieces.push_back(dot2_i16(shuffle({a}, range(i, fit)), shuffle({b}, range(i, fit))));
+  return shuffle(pieces, range(0, a->type.lanes / 2));
+}
+
 // Four products of bytes as two pairs of i16 products. Exact: 2 x 255 x 128 < 2^31 in each i32 lane.
-ExprRef dot4_by_pairs(const Expr& e, const NameValue& name) {
+ExprRef dot4_by_pairs(const Expr& e, const NameValue& name, const Target& target) {
   ExprRef a = name("wide_a", cast(e.operands[0], DType::kI16)), b = name("wide_b", cast(e.operands[1], DType::kI16));
-  ExprRef pairs = name("pairs", dot2_i16(a, b));
+  ExprRef pairs = name("pairs", pairs_in_registers(a, b, target));
   std::vector<int> even, odd;
   for (int i = 0; i < pairs->type.lanes; i += 2) {
     even.push_back(i);
@@ -45,7 +61,7 @@ Function legalize(Function function, const Target& target) {
       case ExprKind::kDot4: {
         bool unsigned_a = e->operands[0]->type.dtype == DType::kU8;
         if (unsigned_a ? target.dot4_u8s8 : target.dot4_s8s8) return e;
-        if (target.dot2_i16) return dot4_by_pairs(*e, name);
+        if (target.dot2_i16) return dot4_by_pairs(*e, name, target);
         return sum_of_products(name("a", e->operands[0]), name("b", e->operands[1]), 4, DType::kI32, e->operands[2]);
       }
       case ExprKind::kDot2U8S8:
