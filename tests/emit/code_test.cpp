@@ -105,6 +105,26 @@ TEST(GeneratedCode, AccumulatorsInMemoryStayThere) {
   EXPECT_EQ(count(assembly.substr(loop), "vmovups\t%ymm[0-9]+, [0-9]*\\(%r"), 12) << assembly;
 }
 
+TEST(GeneratedCode, IndexArithmeticLeavesLoops) {
+  kernel::KernelBuilder k("strided");
+  Dim rows = Dim::symbol("rows"), stride = Dim::symbol("stride");
+  kernel::BufferRef x = k.input("x", DType::kF32, rows * stride), y = k.output("y", DType::kF32, rows * stride);
+  k.grid("row", rows, [&](kernel::ExprRef row) {
+    k.loop("i", kernel::int_const(0), kernel::dim_expr(stride), kernel::LoopKind::kSerial, [&](kernel::ExprRef i) {
+      kernel::ExprRef at = kernel::binary(kernel::BinaryOp::kMul, row, kernel::dim_expr(stride)) + i;
+      k.store(y, at, k.load(x, at) * 2.0);
+    });
+  });
+  Function f = k.finish();
+  for (const char* target : {"x86_64-avx2", "aarch64-generic"}) {
+    std::string assembly = compile(f, target).assembly;
+    size_t inner = assembly.find("This Inner Loop Header");
+    ASSERT_NE(inner, std::string::npos);
+    std::string loop = assembly.substr(inner, assembly.find(" %i_1.end", inner) - inner);
+    EXPECT_EQ(count(loop, "imul|\tmul|madd"), 0) << assembly;
+  }
+}
+
 TEST(GeneratedCode, EqualInputsGiveEqualBytes) {
   for (const char* target : {"x86_64-avx512vnni", "aarch64-i8mm"})
     EXPECT_EQ(compile(kernel::dot4_rows(4, false), target).object, compile(kernel::dot4_rows(4, false), target).object);

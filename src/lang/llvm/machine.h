@@ -2,6 +2,7 @@
 #pragma once
 
 #include <llvm/IR/Module.h>
+#include <llvm/IR/PassManager.h>
 #include <llvm/Target/TargetMachine.h>
 
 #include <map>
@@ -17,6 +18,11 @@ std::unique_ptr<llvm::TargetMachine> make_machine(const Target& target);
 
 // Promotes register buffers and removes redundant arithmetic; keeps the order of everything else.
 void optimize(llvm::Module& module, llvm::TargetMachine& machine);
+
+// hoist.cpp: moves scalar index arithmetic out of loops, nothing else. Wants loops with preheaders.
+struct HoistIndicesPass : llvm::PassInfoMixin<HoistIndicesPass> {
+  llvm::PreservedAnalyses run(llvm::Function& function, llvm::FunctionAnalysisManager& analyses);
+};
 
 // Generates code; changes the module. `frames` receives the stack bytes of each function that has a frame.
 std::string generate(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeGenFileType type,
