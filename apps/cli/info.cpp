@@ -1,8 +1,72 @@
 // mlc_llm info: what a folder of converted weights holds.
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <map>
+#include <memory>
 
 #include "apps/cli/commands.h"
+#include "base/json.h"
+#include "base/strings.h"
+#include "formats/shards.h"
+#include "weights/verify_report.h"
 
 namespace mlc::cli {
-void add_info(CLI::App&) {}
+namespace {
+
+void print(const std::string& label, const std::string& value) { std::printf("%-16s %s\n", label.c_str(), value.c_str()); }
+
+void print_config(const std::string& folder) {
+  std::string path = path_join(folder, "mlc-chat-config.json");
+  if (!file_exists(path)) return print("config", "no mlc-chat-config.json (see gen_config)");
+  Json config = value_or_throw(read_json_file(path));
+  print("model", find_string(config, "model_type").value_or("?"));
+  print("quantization", find_string(config, "quantization").value_or("?"));
+  if (auto context = find_int(config, "context_window_size")) print("context", str(*context, " tokens"));
+  const Json* talk = find(config, "conv_template");
+  if (talk) print("chat template", talk->is_string() ? talk->get<std::string>() : find_string(*talk, "name").value_or("?"));
+}
+
+void print_weights(const std::string& folder, bool tensors) {
+  auto shards = value_or_throw(Shards::open(folder));
+  const ShardIndex& index = shards->index();
+  int64_t bytes = 0;
+  std::map<std::string, std::pair<int64_t, int64_t>> by_dtype;  // count, bytes
+  for (const ShardRecord& shard : index.shards) {
+    bytes += shard.size;
+    for (const TensorRecord& t : shard.tensors) {
+      auto& [count, size] = by_dtype[std::string(long_name(t.stored_dtype()))];
+      ++count, size += t.size;
+    }
+  }
+  print("index", shards->path());
+  print("weights", str(index.param_count, " tensors in ", index.shards.size(), " shards, ", human_bytes(static_cast<double>(bytes))));
+  if (index.bits_per_param >= 0) print("bits", str(index.bits_per_param, " per parameter"));
+  for (const auto& [dtype, sum] : by_dtype)
+    print("  " + dtype, str(sum.first, " tensors, ", human_bytes(static_cast<double>(sum.second))));
+  if (!tensors) return;
+  for (const ShardRecord& shard : index.shards)
+    for (const TensorRecord& t : shard.tensors) {
+      std::vector<std::string> dims;
+      for (int64_t dim : t.shape) dims.push_back(std::to_string(dim));
+      std::printf("%s  [%s]  %s  %s + %lld\n", t.name.c_str(), join(dims, ", ").c_str(), std::string(long_name(t.dtype)).c_str(),
+                  shard.file.c_str(), static_cast<long long>(t.offset));
+    }
+}
+
+}  // namespace
+
+void add_info(CLI::App& app) {
+  auto folder = std::make_shared<std::string>();
+  auto tensors = std::make_shared<bool>(false);
+  CLI::App* command = app.add_subcommand("info", "Show what a folder of converted weights holds");
+  command->add_option("folder", *folder, "Folder with tensor-cache.json or ndarray-cache.json")->required();
+  command->add_flag("--tensors", *tensors, "List every tensor");
+  command->callback([folder, tensors] {
+    print_config(*folder);
+    print_weights(*folder, *tensors);
+    auto report = value_or_throw(weights::read_verify_report(*folder));
+    std::fputs(report ? weights::verify_text(*report).c_str() : "verified         no (see convert_weight --verify)\n", stdout);
+  });
+}
+
 }  // namespace mlc::cli

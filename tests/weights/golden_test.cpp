@@ -1,0 +1,142 @@
+// Conversions and configs byte for byte as the original writes them: our index, md5 sums included, equals its index.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "formats/shards.h"
+#include "weights/convert.h"
+#include "weights/gen_config.h"
+#include "weights/source.h"
+
+namespace mlc::weights {
+namespace {
+
+const std::string kData = std::string(MLC_SOURCE_DIR) + "/tests/data/";
+
+std::string text_of(const std::string& path) {
+  auto text = read_file(path);
+  return text.is_ok() ? *text : text.status().message();
+}
+
+class TempFolder {
+ public:
+  TempFolder() : path_((std::filesystem::temp_directory_path() / str("mlc_weights_", ::getpid(), "_", ++count)).string()) {
+    std::filesystem::create_directories(path_);
+  }
+  ~TempFolder() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_join(path_, name); }
+
+ private:
+  static inline int count = 0;
+  std::string path_;
+};
+
+// The golden folders that hold `file`, "llama-q4f16_1" and so on.
+std::vector<std::string> golden_folders(const std::string& file) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kData + "weights/golden"))
+    if (std::filesystem::exists(entry.path() / file)) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// The checkpoint of a toy model in one folder, of links to its files.
+void gather_source(const std::string& model, const std::string& folder) {
+  bool byte_level = model == "gpt_neox" || model == "llama3_tied";
+  std::vector<std::string> places = {kData + "models/" + model, kData + "weights/source/" + model,
+                                     kData + "weights/tokenizers/" + (byte_level ? "gpt_neox" : "llama")};
+  for (const std::string& place : places)
+    for (const auto& entry : std::filesystem::directory_iterator(place))
+      if (std::string link = path_join(folder, entry.path().filename().string()); !std::filesystem::exists(link))
+        std::filesystem::create_symlink(entry.path(), link);
+}
+
+class Golden : public testing::TestWithParam<std::string> {};
+class GoldenConfig : public testing::TestWithParam<std::string> {};
+
+TEST_P(Golden, ConvertsToTheSameBytes) {
+  std::string model = split(GetParam(), '-')[0], quantization = split(GetParam(), '-')[1];
+  TempFolder input, output;
+  gather_source(model, input.path());
+  auto source = open_source({.config = input.path()});
+  ASSERT_TRUE(source.is_ok()) << source.status().message();
+  QuantScheme scheme = *find_quant_scheme(quantization);
+  frontend::BuiltModel built = frontend::build_model(source->config, scheme);
+  auto plan = make_plan(built.parameters, built.unused_sources, scheme, source->checkpoint.get(), input.path());
+  ASSERT_TRUE(plan.is_ok()) << plan.status().message();
+  auto result = convert(*plan, *source->checkpoint, output.path(), {.threads = 3});
+  ASSERT_TRUE(result.is_ok()) << result.status().message();
+  std::string golden = kData + "weights/golden/" + GetParam() + "/";
+  EXPECT_EQ(text_of(output / "tensor-cache.json"), text_of(golden + "tensor-cache.json"));
+  EXPECT_EQ(text_of(output / "ndarray-cache.json"), text_of(golden + "tensor-cache.json"));
+  ASSERT_EQ(file_exists(output / "tensor-cache-b16.json"), file_exists(golden + "tensor-cache-b16.json"));
+  if (file_exists(golden + "tensor-cache-b16.json")) {
+    EXPECT_EQ(text_of(output / "tensor-cache-b16.json"), text_of(golden + "tensor-cache-b16.json"));
+  }
+  EXPECT_FALSE(file_exists(output / kJournalFile));
+}
+
+TEST_P(GoldenConfig, GeneratesTheSameConfig) {
+  std::string golden = kData + "weights/golden/" + GetParam() + "/mlc-chat-config.json";
+  std::string model = split(GetParam(), '-')[0];
+  TempFolder input, output;
+  gather_source(model, input.path());
+  auto source = open_source({.config = input.path(), .with_checkpoint = false});
+  ASSERT_TRUE(source.is_ok()) << source.status().message();
+  GenConfigOptions options{.quantization = split(GetParam(), '-')[1]};
+  options.conv_template = model == "gpt_neox" ? "redpajama_chat" : model == "llama3_tied" ? "llama-3" : "llama-2";
+  options.overrides.max_batch_size = 128;
+  if (GetParam() == "llama-q4f32_1") {
+    options.conv_template = "chatml";
+    options.overrides.context_window_size = 128, options.overrides.prefill_chunk_size = 64, options.overrides.max_batch_size = 4;
+  }
+  auto result = generate_config(*source, options, output.path());
+  ASSERT_TRUE(result.is_ok()) << result.status().message();
+  EXPECT_EQ(text_of(output / "mlc-chat-config.json"), text_of(golden));
+  EXPECT_EQ(text_of(output / "tokenizer.json"), text_of(input / "tokenizer.json"));
+}
+
+std::string test_name(const testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  for (char& c : name)
+    if (c == '-') c = '_';
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(Folders, Golden, testing::ValuesIn(golden_folders("tensor-cache.json")), test_name);
+INSTANTIATE_TEST_SUITE_P(Folders, GoldenConfig, testing::ValuesIn(golden_folders("mlc-chat-config.json")), test_name);
+
+TEST(GenConfig, WithoutATemplateTheCheckpointsOwnIsKept) {
+  TempFolder input, output;
+  gather_source("llama", input.path());
+  auto source = open_source({.config = input.path(), .with_checkpoint = false});
+  ASSERT_TRUE(source.is_ok());
+  auto refused = generate_config(*source, {.quantization = "q4f16_1"}, output.path());
+  ASSERT_FALSE(refused.is_ok());
+  EXPECT_EQ(refused.status().message().find("--conv-template: missing"), 0u) << refused.status().message();
+  ASSERT_TRUE(write_file(input / "chat_template.jinja", "{{ messages[0].content }}").is_ok());
+  auto kept = generate_config(*source, {.quantization = "q4f16_1"}, output.path());
+  ASSERT_TRUE(kept.is_ok()) << kept.status().message();
+  EXPECT_EQ(kept->config["conv_template"]["jinja_template"], "{{ messages[0].content }}");
+  EXPECT_EQ(kept->config["conv_template"]["stop_token_ids"], Json::array({2}));
+  auto wrong = generate_config(*source, {.quantization = "q4f16_1", .conv_template = "lama-2"}, output.path());
+  ASSERT_FALSE(wrong.is_ok());
+  EXPECT_NE(wrong.status().message().find("llama-2"), std::string::npos) << wrong.status().message();
+}
+
+TEST(Shards2023, IndexOfThatTimeIsRead) {
+  std::string text = text_of(kData + "weights/redpajama-2023.json");
+  auto index = parse_shard_index(text, "index");
+  ASSERT_TRUE(index.is_ok()) << index.status().message();
+  EXPECT_EQ(index->param_count, 710);
+  EXPECT_EQ(index->shards[0].tensors[0].name, "param_0");
+  EXPECT_EQ(index->shards[0].tensors[0].format, RecordFormat::kRaw);
+  EXPECT_EQ(shard_index_text(*index), text);
+}
+
+}  // namespace
+}  // namespace mlc::weights
