@@ -98,7 +98,7 @@ pub fn str_of(value: &Value) -> String {
         ValueKind::Bool => if value.is_true() { "True" } else { "False" }.into(),
         ValueKind::Number => number_text(value),
         ValueKind::String => value.as_str().unwrap_or_default().into(),
-        ValueKind::Map | ValueKind::Seq => repr_of(value),
+        ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => repr_of(value),
         _ => value.to_string(),
     }
 }

@@ -56,6 +56,14 @@ impl ChatTemplate {
         env.add_function("strftime_now", move |format: String| python::strftime(&format, clock));
         env.add_filter("tojson", tojson);
         env.add_filter("string", |value: &Value| python::str_of(value));
+        env.add_filter("upper", |value: &Value| python::str_of(value).to_uppercase());
+        env.add_filter("lower", |value: &Value| python::str_of(value).to_lowercase());
+        env.add_filter("replace", replace);
+        env.add_filter("int", |value: &Value, default: Option<i64>| {
+            number(value).map_or(default.unwrap_or(0), |n| n as i64)
+        });
+        env.add_filter("float", |value: &Value, default: Option<f64>| number(value).or(default).unwrap_or(0.0));
+        env.add_filter("wordcount", |value: &Value| python::str_of(value).split_whitespace().count());
         env.add_filter("join", join);
         env.add_filter("indent", indent);
         env.add_filter("e", escape);
@@ -94,8 +102,8 @@ fn describe(error: &Error) -> String {
     }
     let kind = deepest.kind().to_string();
     match (deepest.detail(), std::error::Error::source(deepest)) {
-        (Some(detail), _) => format!("{line}{kind}: {detail}"),
-        (None, Some(cause)) => format!("{line}{kind}: {cause}"),
+        (_, Some(cause)) => format!("{line}{kind}: {cause}"),
+        (Some(detail), None) => format!("{line}{kind}: {detail}"),
         (None, None) => format!("{line}{kind}"),
     }
 }
@@ -260,6 +268,24 @@ fn indent(value: &Value, positional: Rest<Value>, kwargs: Kwargs) -> Result<Stri
     Ok(out)
 }
 
+/// The number that a value or its text is.
+fn number(value: &Value) -> Option<f64> {
+    match value.kind() {
+        ValueKind::Bool => Some(if value.is_true() { 1.0 } else { 0.0 }),
+        ValueKind::Number => f64::try_from(value.clone()).ok(),
+        _ => value.as_str().and_then(|text| text.trim().parse().ok()),
+    }
+}
+
+/// str(value).replace(old, new[, count]).
+fn replace(value: &Value, old: &Value, new: &Value, count: Option<i64>) -> String {
+    let (text, old, new) = (python::str_of(value), python::str_of(old), python::str_of(new));
+    match count {
+        Some(count) if count >= 0 => text.replacen(&old, &new, count as usize),
+        _ => text.replace(&old, &new),
+    }
+}
+
 fn escape(value: &Value) -> String {
     let text = python::str_of(value);
     text.replace('&', "&amp;").replace('>', "&gt;").replace('<', "&lt;").replace('\'', "&#39;").replace('"', "&#34;")
@@ -292,6 +318,11 @@ fn find(text: &str, what: &str, last: bool) -> i64 {
 
 /// Python methods on strings and mappings; what is not here is minijinja's pycompat.
 fn method(state: &State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
+    if name == "index" && value.kind() == ValueKind::Seq {
+        let (what,): (Value,) = from_args(args)?;
+        let missing = || Error::new(ErrorKind::InvalidOperation, "the list has no such item");
+        return value.try_iter()?.position(|item| item == what).map(Value::from).ok_or_else(missing);
+    }
     let Some(text) = value.as_str() else {
         return unknown_method_callback(state, value, name, args);
     };
@@ -323,6 +354,13 @@ fn method(state: &State, value: &Value, name: &str, args: &[Value]) -> Result<Va
             let (head, tail) = text.split_once(separator).unwrap_or((text, ""));
             let middle = if head.len() == text.len() { "" } else { separator };
             [head, middle, tail].into_iter().map(Value::from).collect()
+        }
+        "zfill" => {
+            let (width,): (usize,) = from_args(args)?;
+            let digits = text.trim_start_matches(['-', '+']);
+            let sign = &text[..text.len() - digits.len()];
+            let zeros = width.min(1024).saturating_sub(text.chars().count());
+            Value::from(format!("{sign}{}{digits}", "0".repeat(zeros)))
         }
         "join" => Value::from(join(&from_args::<(Value,)>(args)?.0, Some(value.clone()), Kwargs::from_iter(std::iter::empty::<(&str, Value)>()))?),
         _ => return unknown_method_callback(state, value, name, args),

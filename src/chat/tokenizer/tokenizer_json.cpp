@@ -165,7 +165,7 @@ Json sentencepiece_normalizer(bool prefix_space, bool collapse_spaces, const std
   Json list = Json::array();
   if (!charsmap_base64.empty()) list.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", charsmap_base64}});
   if (collapse_spaces) {
-    list.push_back({{"type", "Replace"}, {"pattern", {{"Regex", "^ +| +$"}}}, {"content", ""}});
+    list.push_back({{"type", "Replace"}, {"pattern", {{"Regex", "\\A +| +\\z"}}}, {"content", ""}});
     list.push_back({{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}});
   }
   if (prefix_space) list.push_back({{"type", "Prepend"}, {"prepend", kUnderline}});
