@@ -27,8 +27,8 @@ void print_config(const std::string& folder) {
 }
 
 void print_weights(const std::string& folder, bool tensors) {
-  auto shards = value_or_throw(Shards::open(folder));
-  const ShardIndex& index = shards->index();
+  std::string path = value_or_throw(find_shard_index(folder));
+  ShardIndex index = value_or_throw(parse_shard_index(value_or_throw(read_file(path)), path));
   int64_t bytes = 0;
   std::map<std::string, std::pair<int64_t, int64_t>> by_dtype;  // count, bytes
   for (const ShardRecord& shard : index.shards) {
@@ -38,11 +38,13 @@ void print_weights(const std::string& folder, bool tensors) {
       ++count, size += t.size;
     }
   }
-  print("index", shards->path());
+  print("index", path);
   print("weights", str(index.param_count, " tensors in ", index.shards.size(), " shards, ", human_bytes(static_cast<double>(bytes))));
   if (index.bits_per_param >= 0) print("bits", str(index.bits_per_param, " per parameter"));
   for (const auto& [dtype, sum] : by_dtype)
     print("  " + dtype, str(sum.first, " tensors, ", human_bytes(static_cast<double>(sum.second))));
+  auto complete = Shards::open(folder);
+  if (!complete.is_ok()) print("incomplete", complete.status().message());
   if (!tensors) return;
   for (const ShardRecord& shard : index.shards)
     for (const TensorRecord& t : shard.tensors) {

@@ -33,6 +33,7 @@ Result<std::string> find_config(const std::string& config) {
     if (files.size() == 1) return files[0];
     if (files.size() > 1)
       return Status::error(str("CONFIG: ", config, " holds ", files.size(), " GGUF files, name one of them: ", join(files, ", ")));
+    if (std::string path = path_join(config, "mlc-chat-config.json"); file_exists(path)) return path;
     return Status::error(str("CONFIG: ", config, " holds no config.json and no GGUF file; give a model folder"));
   }
   if (file_exists(config)) return config;

@@ -47,11 +47,11 @@ std::vector<std::string> golden_folders(const std::string& file) {
 
 // The checkpoint of a toy model in one folder, of links to its files.
 void gather_source(const std::string& model, const std::string& folder) {
-  bool byte_level = model == "gpt_neox" || model == "llama3_tied";
+  bool byte_level = model == "gpt_neox" || model == "llama3_tied" || model == "qwen2";
   std::vector<std::string> places = {kData + "models/" + model, kData + "weights/source/" + model,
                                      kData + "weights/tokenizers/" + (byte_level ? "gpt_neox" : "llama")};
   for (const std::string& place : places)
-    for (const auto& entry : std::filesystem::directory_iterator(place))
+    if (is_directory(place)) for (const auto& entry : std::filesystem::directory_iterator(place))
       if (std::string link = path_join(folder, entry.path().filename().string()); !std::filesystem::exists(link))
         std::filesystem::create_symlink(entry.path(), link);
 }
@@ -89,7 +89,7 @@ TEST_P(GoldenConfig, GeneratesTheSameConfig) {
   auto source = open_source({.config = input.path(), .with_checkpoint = false});
   ASSERT_TRUE(source.is_ok()) << source.status().message();
   GenConfigOptions options{.quantization = split(GetParam(), '-')[1]};
-  options.conv_template = model == "gpt_neox" ? "redpajama_chat" : model == "llama3_tied" ? "llama-3" : "llama-2";
+  options.conv_template = model == "gpt_neox" ? "redpajama_chat" : model == "llama3_tied" ? "llama-3" : model == "qwen2" ? "chatml" : "llama-2";
   options.overrides.max_batch_size = 128;
   if (GetParam() == "llama-q4f32_1") {
     options.conv_template = "chatml";
@@ -126,6 +126,21 @@ TEST(GenConfig, WithoutATemplateTheCheckpointsOwnIsKept) {
   auto wrong = generate_config(*source, {.quantization = "q4f16_1", .conv_template = "lama-2"}, output.path());
   ASSERT_FALSE(wrong.is_ok());
   EXPECT_NE(wrong.status().message().find("llama-2"), std::string::npos) << wrong.status().message();
+}
+
+// A published conversion of Qwen2 1.5B: all shards, records and offsets from its config alone.
+TEST(Plan, LayoutOfAPublishedModelFromItsConfigAlone) {
+  auto source = open_source({.config = kData + "weights/qwen2-1.5b", .with_checkpoint = false});
+  ASSERT_TRUE(source.is_ok()) << source.status().message();
+  QuantScheme scheme = *find_quant_scheme("q4f16_1");
+  frontend::BuiltModel built = frontend::build_model(source->config, scheme);
+  auto plan = make_plan(built.parameters, built.unused_sources, scheme, nullptr, "config");
+  ASSERT_TRUE(plan.is_ok()) << plan.status().message();
+  std::string expected = text_of(kData + "weights/qwen2-1.5b/layout.txt");
+  EXPECT_EQ(plan_text(*plan).substr(0, expected.size()), expected);
+  EXPECT_EQ(plan->index.param_count, 311);
+  EXPECT_EQ(plan->index.param_bytes, 868547584);
+  EXPECT_EQ(plan->index.bits_per_param, 4.501079412165634);
 }
 
 TEST(Shards2023, IndexOfThatTimeIsRead) {

@@ -7,11 +7,13 @@ namespace mlc::frontend {
 
 const ModelDefinition& gpt_neox();
 const ModelDefinition& llama();
+const ModelDefinition& qwen2();
 
 const std::vector<const ModelDefinition*>& model_definitions() {
   static const std::vector<const ModelDefinition*> definitions = {
       &gpt_neox(),
       &llama(),
+      &qwen2(),
   };
   return definitions;
 }
