@@ -174,6 +174,7 @@ TEST(Checkpoint, GgufNamesRowsAndConfig) {
   EXPECT_EQ(config["rms_norm_eps"].dump(), "1e-05");
   EXPECT_EQ(config["rope_theta"].dump(), "100000.0");
   EXPECT_EQ(config["tie_word_embeddings"], true);
+  EXPECT_EQ(config["temperature"], 0.0);
   EXPECT_EQ(config["vocab_size"], 4);
   EXPECT_FALSE(config.contains("rope_scaling"));
   GgufTokenizer tokenizer = c->gguf_tokenizer().value();

@@ -138,6 +138,19 @@ Result<Json> rope_scaling(const Gguf& gguf, std::span<const std::byte> file, Met
   return scaling;
 }
 
+// What the file says of sampling. A file that says nothing asks for none: temperature 0, greedy, which is also what
+// transformers does with a checkpoint that has no generation_config.json.
+void add_sampling(const Gguf& gguf, Json& config) {
+  auto number = [&](std::string_view key) -> std::optional<double> {
+    const GgufValue* v = gguf.find(key);
+    bool numeric = v && (v->type == GgufValue::Type::kF32 || v->type == GgufValue::Type::kF64);
+    return numeric ? std::optional(v->number) : std::nullopt;
+  };
+  std::optional<double> temperature = number("general.sampling.temp"), top_p = number("general.sampling.top_p");
+  config["temperature"] = temperature && *temperature >= 0 ? *temperature : 0.0;
+  if (top_p && *top_p > 0 && *top_p <= 1) config["top_p"] = *top_p;
+}
+
 void add_token_ids(const Gguf& gguf, Json& config) {
   for (std::string_view name : {"bos", "eos"}) {
     const GgufValue* id = gguf.find(str("tokenizer.ggml.", name, "_token_id"));
@@ -244,6 +257,7 @@ Result<Json> gguf_config(const Gguf& gguf, std::span<const std::byte> file, cons
 
   Json config{{"architectures", Json::array({arch->class_name})}, {"model_type", arch->model_type}};
   add_token_ids(gguf, config);
+  add_sampling(gguf, config);
   config["hidden_size"] = hidden;
   config["intermediate_size"] = meta.count("feed_forward_length");
   config["max_position_embeddings"] = meta.count("context_length");
