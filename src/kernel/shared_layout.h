@@ -1,4 +1,5 @@
-// Where kShared buffers lie in a call's scratch memory: the one rule that place_shared, emitters and interpreters follow.
+// Where kShared buffers lie in a call's scratch memory: the one rule that place_shared, emitters and
+// interpreters follow.
 #pragma once
 
 #include <vector>

@@ -60,9 +60,27 @@ Status run_linker(const std::vector<std::string>& arguments) {
 
 std::vector<std::string> arguments_for(const LinkInput& input, const std::string& output) {
   bool arm = input.triple.rfind("aarch64", 0) == 0;
-  return {"ld.lld", "-m", arm ? "aarch64linux" : "elf_x86_64", "-shared", "-soname", input.soname,
-          "-z", "now", "-z", "relro", "-z", "noexecstack", "-z", "defs", "-Bsymbolic", "--gc-sections",
-          "--hash-style=gnu", "--build-id=none", "--threads=1", "-o", output};
+  return {"ld.lld",
+          "-m",
+          arm ? "aarch64linux" : "elf_x86_64",
+          "-shared",
+          "-soname",
+          input.soname,
+          "-z",
+          "now",
+          "-z",
+          "relro",
+          "-z",
+          "noexecstack",
+          "-z",
+          "defs",
+          "-Bsymbolic",
+          "--gc-sections",
+          "--hash-style=gnu",
+          "--build-id=none",
+          "--threads=1",
+          "-o",
+          output};
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Writes the structs of formats/library.h as constant data and lets LLVM make an object of them: it knows each platform's
-// sections and relocations.
+// Writes the structs of formats/library.h as constant data and lets LLVM make an object of them: it knows
+// each platform's sections and relocations.
 #include "link/image.h"
 
 #include <llvm/IR/Constants.h>
@@ -53,7 +53,8 @@ class ImageWriter {
   }
 
   Constant* bytes(std::string_view data) {
-    return llvm::ConstantDataArray::getString(context_, llvm::StringRef(data.data(), data.size()), /*AddNull=*/false);
+    return llvm::ConstantDataArray::getString(context_, llvm::StringRef(data.data(), data.size()),
+                                              /*AddNull=*/false);
   }
 
   Constant* local(const char* name, Constant* value) {
@@ -70,7 +71,8 @@ class ImageWriter {
 
   Constant* table(const char* name, const std::vector<Constant*>& items) {
     if (items.empty()) return llvm::ConstantPointerNull::get(pointer_);
-    return local(name, llvm::ConstantArray::get(llvm::ArrayType::get(items[0]->getType(), items.size()), items));
+    return local(name,
+                 llvm::ConstantArray::get(llvm::ArrayType::get(items[0]->getType(), items.size()), items));
   }
 
   Constant* kernel(const std::string& symbol) {
@@ -103,7 +105,9 @@ Result<std::string> make_image(const LinkInput& input) {
   initialize_llvm();
   std::string error;
   const llvm::Target* target = llvm::TargetRegistry::lookupTarget(input.triple, error);
-  if (!target) return Status::error(str("--host: this build has no code generator for '", input.triple, "' (", error, ")"));
+  if (!target)
+    return Status::error(
+        str("--host: this build has no code generator for '", input.triple, "' (", error, ")"));
   std::unique_ptr<llvm::TargetMachine> machine(
       target->createTargetMachine(input.triple, "", "", llvm::TargetOptions{}, llvm::Reloc::PIC_));
   llvm::LLVMContext context;

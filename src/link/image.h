@@ -1,4 +1,5 @@
-// The library image: an object file that defines `mlc_model_library` (formats/library.h) and all that it points to.
+// The library image: an object file that defines `mlc_model_library` (formats/library.h) and all that it
+// points to.
 #pragma once
 
 #include <string>
@@ -8,8 +9,8 @@
 
 namespace mlc::link {
 
-// A relocatable object for the input's triple with one visible symbol, kLibrarySymbol; it refers to the variants' kernel
-// symbols as hidden ones. Errors: LLVM has no such target.
+// A relocatable object for the input's triple with one visible symbol, kLibrarySymbol; it refers to the
+// variants' kernel symbols as hidden ones. Errors: LLVM has no such target.
 Result<std::string> make_image(const LinkInput& input);
 
 }  // namespace mlc::link

@@ -10,9 +10,9 @@ namespace mlc::link {
 
 // One variant of a library: what MlcLibraryVariant (formats/library.h) will point to, and its machine code.
 struct VariantCode {
-  std::string header;                       // JSON: {"name", "kind", "requires"}
-  std::string plan;                         // encode_plan
-  std::string object;                       // relocatable object of this variant's kernels; empty: no machine code
+  std::string header;  // JSON: {"name", "kind", "requires"}
+  std::string plan;    // encode_plan
+  std::string object;  // relocatable object of this variant's kernels; empty: no machine code
   std::vector<std::string> kernel_symbols;  // in plan order; unique over all variants of a library
 };
 
@@ -23,9 +23,9 @@ struct LinkInput {
   std::vector<VariantCode> variants;  // best first; the loader takes the first that the machine can run
 };
 
-// The model library for the triple's platform: its container with one exported symbol, manifest and trailer, as the bytes
-// of the file. Deterministic: equal inputs give equal bytes. Errors: a platform without a container, the linker's first
-// line. Thread-safe (links wait for each other).
+// The model library for the triple's platform: its container with one exported symbol, manifest and trailer,
+// as the bytes of the file. Deterministic: equal inputs give equal bytes. Errors: a platform without a
+// container, the linker's first line. Thread-safe (links wait for each other).
 Result<std::string> link_library(const LinkInput& input);
 
 // The ELF container of link_library.

@@ -1,4 +1,5 @@
-// Facts of the generated code: the instruction a node must become, spills, frames, order; for x86-64 and aarch64.
+// Facts of the generated code: the instruction a node must become, spills, frames, order; for x86-64 and
+// aarch64.
 #include <gtest/gtest.h>
 
 #include <regex>
@@ -24,11 +25,14 @@ ObjectCode compile(const Function& f, const std::string& target) {
 
 int count(const std::string& text, const std::string& pattern) {
   std::regex regex(pattern);
-  return static_cast<int>(std::distance(std::sregex_iterator(text.begin(), text.end(), regex), std::sregex_iterator()));
+  return static_cast<int>(
+      std::distance(std::sregex_iterator(text.begin(), text.end(), regex), std::sregex_iterator()));
 }
 
 // Moves of vector registers to or from the stack.
-int vector_spills(const std::string& assembly) { return count(assembly, "(16|32|64)-byte (Folded )?(Spill|Reload)"); }
+int vector_spills(const std::string& assembly) {
+  return count(assembly, "(16|32|64)-byte (Folded )?(Spill|Reload)");
+}
 
 TEST(GeneratedCode, Int16TileKeepsItsRegisters) {
   ObjectCode code = compile(kernel::int16_tile(6), "x86_64-avx2");
@@ -89,8 +93,10 @@ TEST(GeneratedCodeDeathTest, LargeFrameIsOurError) {
     kernel::BufferRef r = k.registers("r", {DType::kF32, 1}, 2048);
     for (int pass = 0; pass < 2; ++pass)
       k.loop("i", 0, 2048, kernel::LoopKind::kSerial, [&](kernel::ExprRef i) {
-        if (pass == 0) k.store(r, i, k.load(y, i));
-        else k.store(y, kernel::int_const(2047) - i, k.load(r, i));
+        if (pass == 0)
+          k.store(r, i, k.load(y, i));
+        else
+          k.store(y, kernel::int_const(2047) - i, k.load(r, i));
       });
   });
   Function f = k.finish();
@@ -98,7 +104,8 @@ TEST(GeneratedCodeDeathTest, LargeFrameIsOurError) {
 }
 
 TEST(GeneratedCode, AccumulatorsInMemoryStayThere) {
-  // 12 accumulators are loaded (as fma operands) and stored in each group: none is kept in a register over the loop.
+  // 12 accumulators are loaded (as fma operands) and stored in each group: none is kept in a register over
+  // the loop.
   std::string assembly = compile(kernel::int16_tile(6), "x86_64-avx2").assembly;
   size_t loop = assembly.find("Loop Header");
   ASSERT_NE(loop, std::string::npos);
@@ -134,13 +141,15 @@ TEST(GeneratedCode, IndexArithmeticLeavesLoops) {
 
 TEST(GeneratedCode, EqualInputsGiveEqualBytes) {
   for (const char* target : {"x86_64-avx512vnni", "aarch64-i8mm"})
-    EXPECT_EQ(compile(kernel::dot4_rows(4, false), target).object, compile(kernel::dot4_rows(4, false), target).object);
+    EXPECT_EQ(compile(kernel::dot4_rows(4, false), target).object,
+              compile(kernel::dot4_rows(4, false), target).object);
 }
 
 TEST(GeneratedCode, VariantsCompileTogether) {
   std::vector<Function> kernels = {kernel::dot2_rows(4, false)};
   std::vector<EmitJob> jobs;
-  for (const Target& target : x86_64_targets()) jobs.push_back({&kernels, target, {.symbol_prefix = target.name + "."}});
+  for (const Target& target : x86_64_targets())
+    jobs.push_back({&kernels, target, {.symbol_prefix = target.name + "."}});
   std::vector<ObjectCode> codes = emit_objects(jobs, 4);
   ASSERT_EQ(codes.size(), jobs.size());
   for (size_t i = 0; i < jobs.size(); ++i) {

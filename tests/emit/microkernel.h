@@ -1,12 +1,13 @@
-// The int8 matmul tile of our CPU schedules, as a kernel that fills its registers: tests of order and spills use it.
+// The int8 matmul tile of our CPU schedules, as a kernel that fills its registers: tests of order and spills
+// use it.
 #pragma once
 
 #include "kernel/builder.h"
 
 namespace mlc::kernel {
 
-// 16 weight rows x `columns` activation rows over `groups` of 32 k, int16 accumulation: 12 accumulators + 2 weights + a
-// broadcast + a temporary fill 16 registers at columns = 6. The f32 accumulators lie in memory.
+// 16 weight rows x `columns` activation rows over `groups` of 32 k, int16 accumulation: 12 accumulators + 2
+// weights + a broadcast + a temporary fill 16 registers at columns = 6. The f32 accumulators lie in memory.
 //   w: u8 [group][step 8][tile 2][32], x: words of 4 s8 [group][step 8][column], scale: f32 [group][2][8],
 //   y: f32 [column][2][8]
 inline Function int16_tile(int columns) {
@@ -20,7 +21,8 @@ inline Function int16_tile(int columns) {
       BufferRef acc = k.registers("acc", i16x16, 2 * columns);
       k.loop("step", 0, 8, LoopKind::kUnrolled, [&](ExprRef step) {
         ExprRef line = (g * int_const(8) + step) * int_const(64);
-        ExprRef weights[2] = {k.let("w0", k.load(w, line, 32)), k.let("w1", k.load(w, line + int_const(32), 32))};
+        ExprRef weights[2] = {k.let("w0", k.load(w, line, 32)),
+                              k.let("w1", k.load(w, line + int_const(32), 32))};
         k.loop("m", 0, columns, LoopKind::kUnrolled, [&](ExprRef m) {
           ExprRef word = ((g * int_const(8) + step) * int_const(columns) + m) * int_const(4);
           ExprRef four = bitcast(k.load(x, word, 4), {DType::kI32, 1});
@@ -28,8 +30,9 @@ inline Function int16_tile(int columns) {
           for (int t = 0; t < 2; ++t) {
             ExprRef slot = m * int_const(2) + int_const(t);
             ExprRef product = dot2_u8s8(weights[t], all);
-            k.branch(binary(BinaryOp::kEq, step, int_const(0)), [&] { k.store(acc, slot, product); },
-                     [&] { k.store(acc, slot, k.load(acc, slot) + product); });
+            k.branch(
+                binary(BinaryOp::kEq, step, int_const(0)), [&] { k.store(acc, slot, product); },
+                [&] { k.store(acc, slot, k.load(acc, slot) + product); });
           }
         });
       });
@@ -54,7 +57,8 @@ inline Function dot4_rows(int lanes, bool signed_a) {
   BufferRef b = k.input("b", DType::kI8, rows * (4 * lanes)), y = k.output("y", DType::kI32, rows * lanes);
   k.grid("row", rows, [&](ExprRef row) {
     ExprRef at = row * int_const(4 * lanes);
-    k.store(y, row * int_const(lanes), dot4(k.load(a, at, 4 * lanes), k.load(b, at, 4 * lanes), int_const(5, {DType::kI32, lanes})));
+    k.store(y, row * int_const(lanes),
+            dot4(k.load(a, at, 4 * lanes), k.load(b, at, 4 * lanes), int_const(5, {DType::kI32, lanes})));
   });
   return k.finish();
 }

@@ -1,4 +1,5 @@
-// Every construct of kernel IR, compiled for each CPU variant this machine runs, against the interpreter: equal bits.
+// Every construct of kernel IR, compiled for each CPU variant this machine runs, against the interpreter:
+// equal bits.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -67,8 +68,10 @@ void check_on(const std::vector<Case>& cases, bool floats, const std::vector<Tar
       SCOPED_TRACE(target.name + " " + functions[n].name);
       for (size_t i = 0; i < expected[n].size(); ++i) {
         const auto& actual = calls[n].buffers[cases[n].inputs.size() + i];
-        if (floats) EXPECT_TRUE(equal_floats(actual, expected[n][i]));
-        else EXPECT_EQ(actual, expected[n][i]);
+        if (floats)
+          EXPECT_TRUE(equal_floats(actual, expected[n][i]));
+        else
+          EXPECT_EQ(actual, expected[n][i]);
       }
     }
   }
@@ -92,9 +95,10 @@ std::vector<uint8_t> random_bytes(size_t n, unsigned seed) {
 
 // Ordinary, tiny, halfway, huge and special floats, 64 of them.
 std::vector<float> floats() {
-  std::vector<float> v = {0.0f,   -0.0f,  0.5f,    -0.5f,    1.5f,   -1.5f,    2.5f,  0.49999997f, -0.3f, 8388607.5f,
-                          8388609.0f, -8388608.5f, 65504.0f, 65519.9f, 65520.0f, 1e-8f, 5.9604645e-8f, 2.9802322e-8f,
-                          6.1e-5f, 3.4e38f, INFINITY, -INFINITY, NAN, 1e-40f, 2049.0f, 2051.0f};
+  std::vector<float> v = {0.0f,        -0.0f, 0.5f,          -0.5f,         1.5f,        -1.5f,    2.5f,
+                          0.49999997f, -0.3f, 8388607.5f,    8388609.0f,    -8388608.5f, 65504.0f, 65519.9f,
+                          65520.0f,    1e-8f, 5.9604645e-8f, 2.9802322e-8f, 6.1e-5f,     3.4e38f,  INFINITY,
+                          -INFINITY,   NAN,   1e-40f,        2049.0f,       2051.0f};
   std::mt19937 random(7);
   std::normal_distribution<float> normal(0, 10);
   while (v.size() < 64) v.push_back(normal(random));
@@ -102,7 +106,8 @@ std::vector<float> floats() {
 }
 
 // out[row, i] = f(x[row, i .. i+lanes)) over a row of 64 f32.
-Case float_case(const char* name, int lanes, const std::function<ExprRef(ExprRef)>& f, DType out = DType::kF32) {
+Case float_case(const char* name, int lanes, const std::function<ExprRef(ExprRef)>& f,
+                DType out = DType::kF32) {
   KernelBuilder k(str(name, lanes));
   BufferRef x = k.input("x", DType::kF32, kRows * 64), y = k.output("y", out, kRows * 64);
   k.grid("row", kRows, [&](ExprRef row) {
@@ -119,7 +124,9 @@ Case float_case(const char* name, int lanes, const std::function<ExprRef(ExprRef
 TEST(RunKernels, ComputesFloatsLikeTheInterpreter) {
   std::vector<Case> cases;
   for (int lanes : {1, 4, 16}) {
-    auto add = [&](const char* name, const std::function<ExprRef(ExprRef)>& f) { cases.push_back(float_case(name, lanes, f)); };
+    auto add = [&](const char* name, const std::function<ExprRef(ExprRef)>& f) {
+      cases.push_back(float_case(name, lanes, f));
+    };
     add("floor", [](ExprRef x) { return unary(UnaryOp::kFloor, x); });
     add("even", [](ExprRef x) { return unary(UnaryOp::kRoundEven, x); });
     add("neg", [](ExprRef x) { return unary(UnaryOp::kNeg, x); });
@@ -130,8 +137,11 @@ TEST(RunKernels, ComputesFloatsLikeTheInterpreter) {
     add("f16", [](ExprRef x) { return cast(cast(x, DType::kF16), DType::kF32); });
     add("bf16", [](ExprRef x) { return cast(cast(x, DType::kBF16), DType::kF32); });
     add("is_less", [](ExprRef x) { return select(less(x, float_const(0.5)), x, x * 2.0); });
-    add("from_int", [](ExprRef x) { return cast(cast(binary(BinaryOp::kMax, binary(BinaryOp::kMin, x, float_const(99)),
-                                                            float_const(-99)), DType::kI8), DType::kF32); });
+    add("from_int", [](ExprRef x) {
+      return cast(cast(binary(BinaryOp::kMax, binary(BinaryOp::kMin, x, float_const(99)), float_const(-99)),
+                       DType::kI8),
+                  DType::kF32);
+    });
     if (lanes == 1) continue;
     add("sum", [&](ExprRef x) { return broadcast(reduce(BinaryOp::kAdd, x), lanes); });
     add("greatest", [&](ExprRef x) { return broadcast(reduce(BinaryOp::kMax, x), lanes); });
@@ -140,7 +150,8 @@ TEST(RunKernels, ComputesFloatsLikeTheInterpreter) {
 }
 
 // Integers: y = f(a, b) on i32 vectors of any bits.
-Case int_case(const char* name, const std::function<ExprRef(ExprRef, ExprRef)>& f, DType dtype = DType::kI32) {
+Case int_case(const char* name, const std::function<ExprRef(ExprRef, ExprRef)>& f,
+              DType dtype = DType::kI32) {
   KernelBuilder k(str(name, "_", short_name(dtype)));
   int lanes = 16 / size_of(dtype);
   BufferRef a = k.input("a", dtype, kRows * lanes), b = k.input("b", dtype, kRows * lanes);
@@ -154,16 +165,24 @@ Case int_case(const char* name, const std::function<ExprRef(ExprRef, ExprRef)>& 
 
 TEST(RunKernels, IntegersWrapAndDivideDown) {
   std::vector<Case> cases;
-  for (DType t : {DType::kI8, DType::kU8, DType::kI16, DType::kU16, DType::kI32, DType::kU32, DType::kI64, DType::kU64}) {
+  for (DType t : {DType::kI8, DType::kU8, DType::kI16, DType::kU16, DType::kI32, DType::kU32, DType::kI64,
+                  DType::kU64}) {
     auto constant = [&](int64_t v, ExprRef like) { return int_const(v, like->type); };
     cases.push_back(int_case("add", [](ExprRef a, ExprRef b) { return a + b; }, t));
     cases.push_back(int_case("mul", [](ExprRef a, ExprRef b) { return a * b - a; }, t));
-    cases.push_back(int_case("div7", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kFloorDiv, a, constant(7, a)); }, t));
-    cases.push_back(int_case("mod8", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kMod, a, constant(8, a)); }, t));
-    cases.push_back(int_case("mod", [&](ExprRef a, ExprRef b) {
-      return binary(BinaryOp::kMod, a, binary(BinaryOp::kOr, binary(BinaryOp::kAnd, b, constant(63, b)), constant(1, b)));
-    }, t));
-    cases.push_back(int_case("shr", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kShr, a, constant(3, a)); }, t));
+    cases.push_back(int_case(
+        "div7", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kFloorDiv, a, constant(7, a)); }, t));
+    cases.push_back(
+        int_case("mod8", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kMod, a, constant(8, a)); }, t));
+    cases.push_back(int_case(
+        "mod",
+        [&](ExprRef a, ExprRef b) {
+          return binary(BinaryOp::kMod, a,
+                        binary(BinaryOp::kOr, binary(BinaryOp::kAnd, b, constant(63, b)), constant(1, b)));
+        },
+        t));
+    cases.push_back(
+        int_case("shr", [&](ExprRef a, ExprRef) { return binary(BinaryOp::kShr, a, constant(3, a)); }, t));
     cases.push_back(int_case("select", [](ExprRef a, ExprRef b) { return select(less(a, b), a, b); }, t));
     cases.push_back(int_case("max", [](ExprRef a, ExprRef b) { return binary(BinaryOp::kMax, a, b); }, t));
   }
@@ -176,12 +195,14 @@ TEST(RunKernels, MovesLanes) {
   cases.push_back(int_case("four", [](ExprRef a, ExprRef b) {
     return shuffle({extract(a, 3), extract(b, 2), extract(a, 1), extract(b, 0)}, {2, 0, 3, 1});
   }));
-  cases.push_back(int_case("mixed", [](ExprRef a, ExprRef b) { return shuffle({a, extract(b, 1), b}, {4, 0, 8, 5}); }));
+  cases.push_back(
+      int_case("mixed", [](ExprRef a, ExprRef b) { return shuffle({a, extract(b, 1), b}, {4, 0, 8, 5}); }));
   cases.push_back(int_case("bits", [](ExprRef a, ExprRef b) {
     ExprRef bytes = bitcast(a, {DType::kU8, 16});
     return bitcast(binary(BinaryOp::kAnd, bytes, int_const(0x0F, {DType::kU8, 16})), {DType::kI32, 4}) + b;
   }));
-  cases.push_back(int_case("ramp", [](ExprRef a, ExprRef) { return a + ramp(int_const(5, {DType::kI32, 1}), -3, 4); }));
+  cases.push_back(
+      int_case("ramp", [](ExprRef a, ExprRef) { return a + ramp(int_const(5, {DType::kI32, 1}), -3, 4); }));
   check(cases, false);
 }
 
@@ -199,8 +220,10 @@ TEST(RunKernels, StoresToSharedAndRegisterBuffersInOrder) {
       k.store(line, i, k.load(sum, int_const(0)));
     });
     k.loop("v", 0, 4, LoopKind::kUnrolled, [&](ExprRef i) {
-      k.branch(less(row, int_const(2)), [&] { k.store(y, row * int_const(16) + i * int_const(4), k.load(line, i * int_const(4), 4)); },
-               [&] { k.store(y, row * int_const(16) + i * int_const(4), k.load(line, int_const(0), 4)); });
+      k.branch(
+          less(row, int_const(2)),
+          [&] { k.store(y, row * int_const(16) + i * int_const(4), k.load(line, i * int_const(4), 4)); },
+          [&] { k.store(y, row * int_const(16) + i * int_const(4), k.load(line, int_const(0), 4)); });
     });
   });
   check({{k.finish(), {random_bytes(4 * 16 * 5, 3)}, {4 * 16 * 5}, {5}, 5}}, false);
@@ -256,8 +279,12 @@ TEST(RunKernels, DotsEqualTheInterpreter) {
     std::erase_if(targets, [&](const Target& t) {
       return (t.triple.rfind("aarch64", 0) == 0) != arm || !((t.*features) && ...);
     });
-    check_on({{f, {random_bytes(in_bytes * kRowCount, 5), random_bytes(in_bytes * kRowCount, 6)},
-               {out_bytes * kRowCount}, {kRowCount}, kRowCount}}, false, targets);
+    check_on({{f,
+               {random_bytes(in_bytes * kRowCount, 5), random_bytes(in_bytes * kRowCount, 6)},
+               {out_bytes * kRowCount},
+               {kRowCount},
+               kRowCount}},
+             false, targets);
   };
   for (bool is_signed : {false, true})
     run(dot4_rows(4, is_signed), true, 16, 16, is_signed ? &Target::dot4_s8s8 : &Target::dot4_u8s8);

@@ -23,7 +23,8 @@ T read_at(const std::string& bytes, size_t offset) {
   return value;
 }
 
-inline void read_dynamic(const std::string& bytes, const Elf64_Shdr& section, const char* strings, ElfFacts& facts) {
+inline void read_dynamic(const std::string& bytes, const Elf64_Shdr& section, const char* strings,
+                         ElfFacts& facts) {
   for (size_t i = 0; i < section.sh_size; i += sizeof(Elf64_Dyn)) {
     auto entry = read_at<Elf64_Dyn>(bytes, section.sh_offset + i);
     if (entry.d_tag == DT_NEEDED) facts.needed.push_back(strings + entry.d_un.d_val);

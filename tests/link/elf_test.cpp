@@ -39,7 +39,8 @@ VariantCode make_variant(const Target& target, double factor) {
 
 LinkInput make_input(const std::vector<Target>& targets) {
   LinkInput input{.triple = targets[0].triple, .soname = "model.so", .manifest = "{\"model_type\": \"toy\"}"};
-  for (size_t i = 0; i < targets.size(); ++i) input.variants.push_back(make_variant(targets[i], 2.0 + static_cast<double>(i)));
+  for (size_t i = 0; i < targets.size(); ++i)
+    input.variants.push_back(make_variant(targets[i], 2.0 + static_cast<double>(i)));
   return input;
 }
 
@@ -88,7 +89,9 @@ TEST(LinkElf, LoadedStructHoldsEveryVariant) {
     float x = 10, y = 0;
     void* buffers[] = {&x, &y};
     int64_t n = 1;
-    auto call = [&](int k) { reinterpret_cast<CpuKernel>(const_cast<void*>(variant.kernels[k]))(buffers, &n, 0, 1, nullptr); };
+    auto call = [&](int k) {
+      reinterpret_cast<CpuKernel>(const_cast<void*>(variant.kernels[k]))(buffers, &n, 0, 1, nullptr);
+    };
     float factor = 2.0f + static_cast<float>(i);
     call(0);
     EXPECT_EQ(y, 10 - factor);
@@ -101,7 +104,8 @@ TEST(LinkElf, AarchLibraryRunsInTheEmulator) {
   if (!can_emulate_aarch64()) GTEST_SKIP() << "no aarch64 emulator or cross compiler";
   std::vector<KernelCall> calls;
   for (uint64_t kernel : {0, 1})
-    calls.push_back({.kernel = kernel, .tiles = 1, .dims = {1}, .buffers = {{0, 0, 0x20, 0x41}, {0, 0, 0, 0}}});  // 10.0f
+    calls.push_back(
+        {.kernel = kernel, .tiles = 1, .dims = {1}, .buffers = {{0, 0, 0x20, 0x41}, {0, 0, 0, 0}}});  // 10.0f
   run_emulated(link_or_fail(make_input(aarch64_targets())), calls);
   float y[2];
   for (int i : {0, 1}) std::memcpy(&y[i], calls[i].buffers[1].data(), 4);
@@ -147,7 +151,8 @@ TEST(LinkElf, MissingKernelIsReportedOnce) {
 }
 
 TEST(LinkElf, UnknownPlatformSaysWhatIsPossible) {
-  Result<std::string> library = link_library({.triple = "x86_64-pc-plan9", .soname = "a.so", .manifest = "{}"});
+  Result<std::string> library =
+      link_library({.triple = "x86_64-pc-plan9", .soname = "a.so", .manifest = "{}"});
   ASSERT_FALSE(library.is_ok());
   EXPECT_EQ(library.status().message().rfind("--host: ", 0), 0u) << library.status().message();
 }

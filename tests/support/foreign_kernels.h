@@ -1,5 +1,5 @@
-// Runs calls of a library for another architecture in an emulator. MLC_AARCH64_RUNNER (CMake) is the command up to the
-// runner's arguments; where there is none, such targets are not tested.
+// Runs calls of a library for another architecture in an emulator. MLC_AARCH64_RUNNER (CMake) is the command
+// up to the runner's arguments; where there is none, such targets are not tested.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -30,7 +30,8 @@ inline std::string encode_calls(const std::vector<KernelCall>& calls) {
   auto number = [&](int64_t value) { bytes.append(reinterpret_cast<const char*>(&value), 8); };
   number(static_cast<int64_t>(calls.size()));
   for (const KernelCall& call : calls) {
-    for (int64_t value : {static_cast<int64_t>(call.kernel), call.tiles, call.piece, call.scratch_bytes}) number(value);
+    for (int64_t value : {static_cast<int64_t>(call.kernel), call.tiles, call.piece, call.scratch_bytes})
+      number(value);
     number(static_cast<int64_t>(call.dims.size()));
     for (int64_t dim : call.dims) number(dim);
     number(static_cast<int64_t>(call.buffers.size()));
@@ -47,7 +48,8 @@ inline void run_emulated(const std::string& library, std::vector<KernelCall>& ca
 #ifdef MLC_AARCH64_RUNNER
   std::string directory = path_join(env::temp_dir(), "mlc_emulated_XXXXXX");
   ASSERT_NE(mkdtemp(directory.data()), nullptr) << directory;
-  std::string library_path = directory + "/library.so", in = directory + "/calls", out = directory + "/result";
+  std::string library_path = directory + "/library.so", in = directory + "/calls",
+              out = directory + "/result";
   EXPECT_TRUE(write_file(library_path, library).is_ok());
   EXPECT_TRUE(write_file(in, encode_calls(calls)).is_ok());
   int exit = std::system(str(MLC_AARCH64_RUNNER, " ", library_path, " ", in, " ", out).c_str());

@@ -1,5 +1,6 @@
-// Runs kernel calls of a model library inside an emulator: foreign_runner LIBRARY CALLS RESULT. Built for the foreign
-// architecture. CALLS is a list of KernelCall in the format of foreign_kernels.h; RESULT receives all buffers in order.
+// Runs kernel calls of a model library inside an emulator: foreign_runner LIBRARY CALLS RESULT. Built for the
+// foreign architecture. CALLS is a list of KernelCall in the format of foreign_kernels.h; RESULT receives all
+// buffers in order.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -45,7 +46,9 @@ int main(int argc, char** argv) {
   for (int64_t calls = read_number(in); calls > 0; --calls) {
     mlc::KernelCall call = read_call(in);
     if (call.kernel >= library->variants[0].kernel_count) return 6;
-    mlc::run_call(reinterpret_cast<mlc::KernelEntry>(const_cast<void*>(library->variants[0].kernels[call.kernel])), call);
+    mlc::run_call(
+        reinterpret_cast<mlc::KernelEntry>(const_cast<void*>(library->variants[0].kernels[call.kernel])),
+        call);
     for (const auto& buffer : call.buffers) std::fwrite(buffer.data(), 1, buffer.size(), out);
   }
   return std::fclose(out) == 0 ? 0 : 7;

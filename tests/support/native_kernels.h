@@ -1,5 +1,5 @@
-// Kernels compiled for a CPU variant, linked and loaded: how tests run what the emitter makes. Variants of this machine's
-// architecture run in this process, aarch64 ones elsewhere in an emulator (run_calls only).
+// Kernels compiled for a CPU variant, linked and loaded: how tests run what the emitter makes. Variants of
+// this machine's architecture run in this process, aarch64 ones elsewhere in an emulator (run_calls only).
 //
 //   NativeKernels native({scale}, target);        // needs missing_cpu_feature(target.required) == ""
 //   native.run("scale", {x.data(), y.data()}, {rows}, tiles);
@@ -79,8 +79,8 @@ class NativeKernels {
     link::VariantCode variant;
     variant.object = lang::emit_object(kernels, target, {}).object;
     for (const kernel::Function& kernel : kernels) variant.kernel_symbols.push_back(kernel.name);
-    Result<std::string> library =
-        link::link_library({.triple = target.triple, .soname = "kernels.so", .manifest = "{}", .variants = {variant}});
+    Result<std::string> library = link::link_library(
+        {.triple = target.triple, .soname = "kernels.so", .manifest = "{}", .variants = {variant}});
     EXPECT_TRUE(library.is_ok()) << library.status().message();
     bytes_ = *library;
     if (target.triple.rfind(host_architecture(), 0) == 0) library_ = std::make_unique<LoadedLibrary>(bytes_);
@@ -91,14 +91,16 @@ class NativeKernels {
     return reinterpret_cast<CpuKernel>(const_cast<void*>((*library_)->variants[0].kernels[index(name)]));
   }
 
-  // Runs tiles [0, tiles) in pieces of `piece` tiles, last first (kernel_call.h). Of this machine's architecture only.
-  void run(const std::string& name, const std::vector<void*>& buffers, const std::vector<int64_t>& dims, int64_t tiles,
-           int64_t piece = 3) const {
+  // Runs tiles [0, tiles) in pieces of `piece` tiles, last first (kernel_call.h). Of this machine's
+  // architecture only.
+  void run(const std::string& name, const std::vector<void*>& buffers, const std::vector<int64_t>& dims,
+           int64_t tiles, int64_t piece = 3) const {
     run_call(kernel(name), buffers.data(), dims.data(), tiles, piece,
              kernel::shared_layout(kernels_[index(name)]).bytes);
   }
 
-  // Runs calls (KernelCall::kernel = position in the list of kernels) here or in the emulator; sets their scratch size.
+  // Runs calls (KernelCall::kernel = position in the list of kernels) here or in the emulator; sets their
+  // scratch size.
   void run_calls(std::vector<KernelCall>& calls) const {
     for (KernelCall& call : calls) call.scratch_bytes = kernel::shared_layout(kernels_[call.kernel]).bytes;
     if (!library_) return run_emulated(bytes_, calls);

@@ -23,9 +23,11 @@ Value* as_i32(Builder& b, Value* f) { return b.CreateBitCast(f, like(f, b.getInt
 Value* as_f32(Builder& b, Value* i) { return b.CreateBitCast(i, like(i, b.getFloatTy())); }
 Value* float_like(Value* v, double x) { return llvm::ConstantFP::get(v->getType(), x); }
 
-// binary16 bits (i16) -> f32. The 15 low bits moved into place are the value times 2^-112, exactly, also for subnormals.
+// binary16 bits (i16) -> f32. The 15 low bits moved into place are the value times 2^-112, exactly, also for
+// subnormals.
 Value* f16_to_f32(Builder& b, Value* half, bool native) {
-  if (native) return b.CreateFPExt(b.CreateBitCast(half, like(half, b.getHalfTy())), like(half, b.getFloatTy()));
+  if (native)
+    return b.CreateFPExt(b.CreateBitCast(half, like(half, b.getHalfTy())), like(half, b.getFloatTy()));
   Value* wide = b.CreateZExt(half, like(half, b.getInt32Ty()));
   Value* magnitude = b.CreateShl(b.CreateAnd(wide, 0x7FFF), 13);
   Value* scaled = as_i32(b, b.CreateFMul(as_f32(b, magnitude), float_like(as_f32(b, magnitude), 0x1p112)));
@@ -34,8 +36,8 @@ Value* f16_to_f32(Builder& b, Value* half, bool native) {
   return as_f32(b, b.CreateOr(bits, b.CreateShl(b.CreateAnd(wide, 0x8000), 16)));
 }
 
-// f32 -> binary16 bits, ties to even (base/half.h: f32_to_f16). Below 2^-14 the addition of 0.5, whose unit in the last
-// place is 2^-24, rounds to the subnormal grid.
+// f32 -> binary16 bits, ties to even (base/half.h: f32_to_f16). Below 2^-14 the addition of 0.5, whose unit
+// in the last place is 2^-24, rounds to the subnormal grid.
 Value* f32_to_f16(Builder& b, Value* f, bool native) {
   llvm::Type* i16 = like(f, b.getInt16Ty());
   if (native) return b.CreateBitCast(b.CreateFPTrunc(f, like(f, b.getHalfTy())), i16);
@@ -43,29 +45,34 @@ Value* f32_to_f16(Builder& b, Value* f, bool native) {
   Value* bits = b.CreateAnd(all, 0x7FFFFFFF);
   Value* sign = b.CreateAnd(b.CreateLShr(all, 16), 0x8000);
   Value* odd = b.CreateAnd(b.CreateLShr(bits, 13), 1);
-  Value* normal = b.CreateLShr(b.CreateSub(b.CreateAdd(b.CreateAdd(bits, int_like(bits, 0xFFF)), odd),
-                                           int_like(bits, 0x38000000)), 13);
+  Value* normal = b.CreateLShr(
+      b.CreateSub(b.CreateAdd(b.CreateAdd(bits, int_like(bits, 0xFFF)), odd), int_like(bits, 0x38000000)),
+      13);
   Value* magnitude = as_f32(b, bits);
-  Value* subnormal = b.CreateSub(as_i32(b, b.CreateFAdd(magnitude, float_like(magnitude, 0.5))),
-                                 int_like(bits, 0x3F000000));
+  Value* subnormal =
+      b.CreateSub(as_i32(b, b.CreateFAdd(magnitude, float_like(magnitude, 0.5))), int_like(bits, 0x3F000000));
   Value* half = b.CreateSelect(b.CreateICmpULT(bits, int_like(bits, 0x38800000)), subnormal, normal);
   half = b.CreateSelect(b.CreateICmpUGE(bits, int_like(bits, 0x477FF000)), int_like(bits, 0x7C00), half);
   half = b.CreateSelect(b.CreateICmpUGT(bits, int_like(bits, 0x7F800000)), int_like(bits, 0x7E00), half);
   return b.CreateTrunc(b.CreateOr(half, sign), i16);
 }
 
-Value* bf16_to_f32(Builder& b, Value* v) { return as_f32(b, b.CreateShl(b.CreateZExt(v, like(v, b.getInt32Ty())), 16)); }
+Value* bf16_to_f32(Builder& b, Value* v) {
+  return as_f32(b, b.CreateShl(b.CreateZExt(v, like(v, b.getInt32Ty())), 16));
+}
 
 // f32 -> bfloat16 bits, ties to even; past the largest finite value truncated (base/half.h: f32_to_bf16).
 Value* f32_to_bf16(Builder& b, Value* f) {
   Value* bits = as_i32(b, f);
   Value* high = b.CreateLShr(bits, 16);
-  Value* rounded = b.CreateLShr(b.CreateAdd(b.CreateAdd(bits, int_like(bits, 0x7FFF)), b.CreateAnd(high, 1)), 16);
+  Value* rounded =
+      b.CreateLShr(b.CreateAdd(b.CreateAdd(bits, int_like(bits, 0x7FFF)), b.CreateAnd(high, 1)), 16);
   Value* large = b.CreateICmpUGE(b.CreateAnd(bits, 0x7FFFFFFF), int_like(bits, 0x7F7F0000));
   return b.CreateTrunc(b.CreateSelect(large, high, rounded), like(f, b.getInt16Ty()));
 }
 
-// e4m3fn bits -> f32: no infinities, 0x7F is NaN; the exponent bias is 7, so the shifted bits are the value times 2^-120.
+// e4m3fn bits -> f32: no infinities, 0x7F is NaN; the exponent bias is 7, so the shifted bits are the value
+// times 2^-120.
 Value* e4m3_to_f32(Builder& b, Value* v) {
   Value* wide = b.CreateZExt(v, like(v, b.getInt32Ty()));
   Value* magnitude = b.CreateAnd(wide, 0x7F);
@@ -77,12 +84,16 @@ Value* e4m3_to_f32(Builder& b, Value* v) {
 
 Value* widen(Builder& b, Value* v, DType from, const ConversionTarget& target) {
   switch (from) {
-    case DType::kF16: return f16_to_f32(b, v, target.f16_convert);
-    case DType::kBF16: return bf16_to_f32(b, v);
-    case DType::kF8E4M3: return e4m3_to_f32(b, v);
+    case DType::kF16:
+      return f16_to_f32(b, v, target.f16_convert);
+    case DType::kBF16:
+      return bf16_to_f32(b, v);
+    case DType::kF8E4M3:
+      return e4m3_to_f32(b, v);
     case DType::kF8E5M2:  // the high byte of a binary16
       return f16_to_f32(b, b.CreateShl(b.CreateZExt(v, like(v, b.getInt16Ty())), 8), target.f16_convert);
-    default: internal_error("widen: not a small float");
+    default:
+      internal_error("widen: not a small float");
   }
 }
 

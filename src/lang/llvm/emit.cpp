@@ -49,12 +49,14 @@ ObjectCode emit_object(const std::vector<kernel::Function>& kernels, const Targe
   if (options.keep_text) code.llvm_ir = text_of(module);
   optimize(module, *machine);
   if (options.keep_text)
-    code.assembly = generate(*llvm::CloneModule(module), *machine, llvm::CodeGenFileType::AssemblyFile, code.frame_bytes);
+    code.assembly =
+        generate(*llvm::CloneModule(module), *machine, llvm::CodeGenFileType::AssemblyFile, code.frame_bytes);
   code.object = generate(module, *machine, llvm::CodeGenFileType::ObjectFile, code.frame_bytes);
   check_self_contained(code.object);
   for (const auto& [symbol, bytes] : code.frame_bytes)
-    internal_check(bytes <= kMaxFrameBytes, str("kernel ", symbol, " has a stack frame of ", bytes, " bytes, at most ",
-                                                kMaxFrameBytes, " are allowed: use shared buffers for its tile"));
+    internal_check(bytes <= kMaxFrameBytes,
+                   str("kernel ", symbol, " has a stack frame of ", bytes, " bytes, at most ", kMaxFrameBytes,
+                       " are allowed: use shared buffers for its tile"));
   return code;
 }
 

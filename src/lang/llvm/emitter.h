@@ -1,4 +1,5 @@
-// The emission of one kernel into an LLVM function: the state that types, expressions, statements and dots share.
+// The emission of one kernel into an LLVM function: the state that types, expressions, statements and dots
+// share.
 #pragma once
 
 #include <llvm/IR/IRBuilder.h>
@@ -13,11 +14,12 @@
 
 namespace mlc::lang {
 
-// Folds constants only: a folder that looks through operands would see loop variables before their back edge exists.
+// Folds constants only: a folder that looks through operands would see loop variables before their back edge
+// exists.
 using Builder = llvm::IRBuilder<>;
 
-// The LLVM type of values. f16, bf16 and f8 are held as their bits (i16, i8): LLVM would call a library for arithmetic on
-// them; bool lanes are i1.
+// The LLVM type of values. f16, bf16 and f8 are held as their bits (i16, i8): LLVM would call a library for
+// arithmetic on them; bool lanes are i1.
 llvm::Type* value_type(llvm::LLVMContext& context, const kernel::Type& type);
 // The same in memory: bool is a byte.
 llvm::Type* memory_type(llvm::LLVMContext& context, const kernel::Type& type);
@@ -26,7 +28,7 @@ bool is_arm(const Target& target);
 
 // convert.cpp: value conversions (kCast) and rounding, without library calls on any target.
 struct ConversionTarget {
-  bool f16_convert = false;  // fpext and fptrunc of half are instructions
+  bool f16_convert = false;      // fpext and fptrunc of half are instructions
   bool native_rounding = false;  // so are floor and round to even
 };
 ConversionTarget conversion_target(const Target& target);
@@ -35,7 +37,8 @@ llvm::Value* convert(Builder& b, llvm::Value* value, const kernel::Type& from, c
 llvm::Value* round_even(Builder& b, llvm::Value* value, const ConversionTarget& target);
 llvm::Value* round_down(Builder& b, llvm::Value* value, const ConversionTarget& target);
 
-// dots.cpp: the table (node, operand types, lanes, target) -> intrinsic. Internal error when the target has none.
+// dots.cpp: the table (node, operand types, lanes, target) -> intrinsic. Internal error when the target has
+// none.
 llvm::Value* emit_dot(Builder& b, const kernel::Expr& node, const std::vector<llvm::Value*>& operands,
                       const Target& target);
 

@@ -27,10 +27,12 @@ Value* FunctionEmitter::value(const ExprRef& e) {
 Value* FunctionEmitter::emit(const Expr& e) {
   switch (e.kind) {
     case ExprKind::kIntConst:
-    case ExprKind::kFloatConst: return emit_constant(e);
+    case ExprKind::kFloatConst:
+      return emit_constant(e);
     case ExprKind::kVar: {
       auto found = variables_.find(e.name);
-      if (found == variables_.end()) internal_error(str("kernel ", kernel_.name, ": unknown variable ", e.name));
+      if (found == variables_.end())
+        internal_error(str("kernel ", kernel_.name, ": unknown variable ", e.name));
       return found->second;
     }
     case ExprKind::kDim: {
@@ -38,18 +40,29 @@ Value* FunctionEmitter::emit(const Expr& e) {
       if (found == dims_.end()) internal_error(str("kernel ", kernel_.name, ": unknown dimension ", e.name));
       return found->second;
     }
-    case ExprKind::kLoad: return emit_load(e);
-    case ExprKind::kGather: return emit_gather(e);
-    case ExprKind::kUnary: return emit_unary(e);
-    case ExprKind::kBinary: return emit_binary(e);
-    case ExprKind::kSelect: return b_.CreateSelect(value(e.operands[0]), value(e.operands[1]), value(e.operands[2]));
-    case ExprKind::kCast: return convert(b_, value(e.operands[0]), e.operands[0]->type, e.type, conversions_);
-    case ExprKind::kBitcast: return b_.CreateBitCast(value(e.operands[0]), value_type(context_, e.type));
+    case ExprKind::kLoad:
+      return emit_load(e);
+    case ExprKind::kGather:
+      return emit_gather(e);
+    case ExprKind::kUnary:
+      return emit_unary(e);
+    case ExprKind::kBinary:
+      return emit_binary(e);
+    case ExprKind::kSelect:
+      return b_.CreateSelect(value(e.operands[0]), value(e.operands[1]), value(e.operands[2]));
+    case ExprKind::kCast:
+      return convert(b_, value(e.operands[0]), e.operands[0]->type, e.type, conversions_);
+    case ExprKind::kBitcast:
+      return b_.CreateBitCast(value(e.operands[0]), value_type(context_, e.type));
     case ExprKind::kBroadcast:
-      return e.type.lanes == 1 ? value(e.operands[0]) : b_.CreateVectorSplat(e.type.lanes, value(e.operands[0]));
-    case ExprKind::kRamp: return emit_ramp(e);
-    case ExprKind::kShuffle: return emit_shuffle(e);
-    case ExprKind::kFma: return emit_fma(e);
+      return e.type.lanes == 1 ? value(e.operands[0])
+                               : b_.CreateVectorSplat(e.type.lanes, value(e.operands[0]));
+    case ExprKind::kRamp:
+      return emit_ramp(e);
+    case ExprKind::kShuffle:
+      return emit_shuffle(e);
+    case ExprKind::kFma:
+      return emit_fma(e);
     case ExprKind::kDot4:
     case ExprKind::kDot2U8S8:
     case ExprKind::kDot2I16: {
@@ -57,8 +70,10 @@ Value* FunctionEmitter::emit(const Expr& e) {
       for (const ExprRef& operand : e.operands) operands.push_back(value(operand));
       return emit_dot(b_, e, operands, target_);
     }
-    case ExprKind::kReduce: return emit_reduce(e);
-    case ExprKind::kCall: internal_error(str("kernel ", kernel_.name, ": expand_math left a math call"));
+    case ExprKind::kReduce:
+      return emit_reduce(e);
+    case ExprKind::kCall:
+      internal_error(str("kernel ", kernel_.name, ": expand_math left a math call"));
   }
   internal_error("kernel IR: unknown expression kind");
 }
@@ -67,11 +82,16 @@ Value* FunctionEmitter::emit_constant(const Expr& e) {
   llvm::Type* type = value_type(context_, e.type);
   double x = e.kind == ExprKind::kFloatConst ? e.float_value : static_cast<double>(e.int_value);
   switch (e.type.dtype) {
-    case DType::kF16: return llvm::ConstantInt::get(type, f32_to_f16(static_cast<float>(x)));
-    case DType::kBF16: return llvm::ConstantInt::get(type, f32_to_bf16(static_cast<float>(x)));
-    case DType::kF32: return llvm::ConstantFP::get(type, static_cast<float>(x));
-    case DType::kF64: return llvm::ConstantFP::get(type, x);
-    default: break;
+    case DType::kF16:
+      return llvm::ConstantInt::get(type, f32_to_f16(static_cast<float>(x)));
+    case DType::kBF16:
+      return llvm::ConstantInt::get(type, f32_to_bf16(static_cast<float>(x)));
+    case DType::kF32:
+      return llvm::ConstantFP::get(type, static_cast<float>(x));
+    case DType::kF64:
+      return llvm::ConstantFP::get(type, x);
+    default:
+      break;
   }
   internal_check(e.kind == ExprKind::kIntConst && (is_int(e.type.dtype) || e.type.dtype == DType::kBool),
                  "kernel IR: a constant does not fit its type");
@@ -82,7 +102,8 @@ namespace {
 
 // The small floats are for memory: kernels cast them to f32 to compute.
 void check_arithmetic(const Type& type) {
-  if (is_small_float(type.dtype)) internal_error(str("kernel IR: arithmetic on ", type.text(), ", which has none"));
+  if (is_small_float(type.dtype))
+    internal_error(str("kernel IR: arithmetic on ", type.text(), ", which has none"));
 }
 
 }  // namespace
@@ -92,14 +113,19 @@ Value* FunctionEmitter::emit_unary(const Expr& e) {
   check_arithmetic(e.type);
   Value* a = value(e.operands[0]);
   switch (e.unary) {
-    case UnaryOp::kNeg: return is_float(dtype) ? b_.CreateFNeg(a) : b_.CreateNeg(a);
+    case UnaryOp::kNeg:
+      return is_float(dtype) ? b_.CreateFNeg(a) : b_.CreateNeg(a);
     case UnaryOp::kAbs:
       if (is_float(dtype)) return b_.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, a);
       return is_signed_int(dtype) ? b_.CreateBinaryIntrinsic(llvm::Intrinsic::abs, a, b_.getFalse()) : a;
-    case UnaryOp::kSqrt: return b_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, a);
-    case UnaryOp::kFloor: return is_float(dtype) ? round_down(b_, a, conversions_) : a;
-    case UnaryOp::kRoundEven: return is_float(dtype) ? round_even(b_, a, conversions_) : a;
-    case UnaryOp::kNot: return b_.CreateNot(a);
+    case UnaryOp::kSqrt:
+      return b_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, a);
+    case UnaryOp::kFloor:
+      return is_float(dtype) ? round_down(b_, a, conversions_) : a;
+    case UnaryOp::kRoundEven:
+      return is_float(dtype) ? round_even(b_, a, conversions_) : a;
+    case UnaryOp::kNot:
+      return b_.CreateNot(a);
   }
   internal_error("kernel IR: unknown unary operator");
 }
@@ -109,7 +135,8 @@ Value* FunctionEmitter::emit_binary(const Expr& e) {
   Value* b = value(e.operands[1]);
   const Type& type = e.operands[0]->type;
   if (a->getType() != b->getType())
-    internal_error(str("kernel IR: operands of ", type.text(), " and ", e.operands[1]->type.text(), " in one operator"));
+    internal_error(
+        str("kernel IR: operands of ", type.text(), " and ", e.operands[1]->type.text(), " in one operator"));
   return e.binary >= BinaryOp::kEq ? compare(e.binary, a, b, type) : arithmetic(e.binary, a, b, type);
 }
 
@@ -120,13 +147,20 @@ Value* FunctionEmitter::arithmetic(BinaryOp op, Value* a, Value* b, const Type& 
 
 Value* FunctionEmitter::float_arithmetic(BinaryOp op, Value* a, Value* b) {
   switch (op) {
-    case BinaryOp::kAdd: return b_.CreateFAdd(a, b);
-    case BinaryOp::kSub: return b_.CreateFSub(a, b);
-    case BinaryOp::kMul: return b_.CreateFMul(a, b);
-    case BinaryOp::kDiv: return b_.CreateFDiv(a, b);
-    case BinaryOp::kMin: return float_min_max(true, a, b);
-    case BinaryOp::kMax: return float_min_max(false, a, b);
-    default: internal_error("kernel IR: this operator is not defined for floats");
+    case BinaryOp::kAdd:
+      return b_.CreateFAdd(a, b);
+    case BinaryOp::kSub:
+      return b_.CreateFSub(a, b);
+    case BinaryOp::kMul:
+      return b_.CreateFMul(a, b);
+    case BinaryOp::kDiv:
+      return b_.CreateFDiv(a, b);
+    case BinaryOp::kMin:
+      return float_min_max(true, a, b);
+    case BinaryOp::kMax:
+      return float_min_max(false, a, b);
+    default:
+      internal_error("kernel IR: this operator is not defined for floats");
   }
 }
 
@@ -142,9 +176,11 @@ bool never_nan(Value* v) {
 
 }  // namespace
 
-// x86's minps and maxps return the second operand when one is NaN: one instruction when that operand cannot be NaN.
+// x86's minps and maxps return the second operand when one is NaN: one instruction when that operand cannot
+// be NaN.
 Value* FunctionEmitter::float_min_max(bool is_min, Value* a, Value* b) {
-  if (is_arm(target_)) return b_.CreateBinaryIntrinsic(is_min ? llvm::Intrinsic::minnum : llvm::Intrinsic::maxnum, a, b);
+  if (is_arm(target_))
+    return b_.CreateBinaryIntrinsic(is_min ? llvm::Intrinsic::minnum : llvm::Intrinsic::maxnum, a, b);
   if (never_nan(a)) std::swap(a, b);
   Value* first = is_min ? b_.CreateFCmpOLT(a, b) : b_.CreateFCmpOGT(a, b);
   Value* ordered = b_.CreateSelect(first, a, b);
@@ -156,7 +192,8 @@ Value* FunctionEmitter::floor_divide(Value* a, Value* b, bool want_remainder) {
   const llvm::APInt* power = nullptr;
   auto* constant = llvm::dyn_cast<llvm::Constant>(b);
   if (constant && constant->getType()->isVectorTy()) constant = constant->getSplatValue();
-  if (auto* number = llvm::dyn_cast_or_null<llvm::ConstantInt>(constant); number && number->getValue().isPowerOf2())
+  if (auto* number = llvm::dyn_cast_or_null<llvm::ConstantInt>(constant);
+      number && number->getValue().isPowerOf2())
     power = &number->getValue();
   if (power) {
     if (want_remainder) return b_.CreateAnd(a, llvm::ConstantInt::get(a->getType(), *power - 1));
@@ -174,27 +211,42 @@ Value* FunctionEmitter::int_arithmetic(BinaryOp op, Value* a, Value* b, const Ty
   bool is_signed = is_signed_int(type.dtype);
   namespace I = llvm::Intrinsic;
   switch (op) {
-    case BinaryOp::kAdd: return b_.CreateAdd(a, b);
-    case BinaryOp::kSub: return b_.CreateSub(a, b);
-    case BinaryOp::kMul: return b_.CreateMul(a, b);
-    case BinaryOp::kDiv: return is_signed ? b_.CreateSDiv(a, b) : b_.CreateUDiv(a, b);
-    case BinaryOp::kFloorDiv: return is_signed ? floor_divide(a, b, false) : b_.CreateUDiv(a, b);
-    case BinaryOp::kMod: return is_signed ? floor_divide(a, b, true) : b_.CreateURem(a, b);
-    case BinaryOp::kMin: return b_.CreateBinaryIntrinsic(is_signed ? I::smin : I::umin, a, b);
-    case BinaryOp::kMax: return b_.CreateBinaryIntrinsic(is_signed ? I::smax : I::umax, a, b);
-    case BinaryOp::kAnd: return b_.CreateAnd(a, b);
-    case BinaryOp::kOr: return b_.CreateOr(a, b);
-    case BinaryOp::kXor: return b_.CreateXor(a, b);
-    case BinaryOp::kShl: return b_.CreateShl(a, b);
-    case BinaryOp::kShr: return is_signed ? b_.CreateAShr(a, b) : b_.CreateLShr(a, b);
-    default: internal_error("kernel IR: this operator is not defined for integers");
+    case BinaryOp::kAdd:
+      return b_.CreateAdd(a, b);
+    case BinaryOp::kSub:
+      return b_.CreateSub(a, b);
+    case BinaryOp::kMul:
+      return b_.CreateMul(a, b);
+    case BinaryOp::kDiv:
+      return is_signed ? b_.CreateSDiv(a, b) : b_.CreateUDiv(a, b);
+    case BinaryOp::kFloorDiv:
+      return is_signed ? floor_divide(a, b, false) : b_.CreateUDiv(a, b);
+    case BinaryOp::kMod:
+      return is_signed ? floor_divide(a, b, true) : b_.CreateURem(a, b);
+    case BinaryOp::kMin:
+      return b_.CreateBinaryIntrinsic(is_signed ? I::smin : I::umin, a, b);
+    case BinaryOp::kMax:
+      return b_.CreateBinaryIntrinsic(is_signed ? I::smax : I::umax, a, b);
+    case BinaryOp::kAnd:
+      return b_.CreateAnd(a, b);
+    case BinaryOp::kOr:
+      return b_.CreateOr(a, b);
+    case BinaryOp::kXor:
+      return b_.CreateXor(a, b);
+    case BinaryOp::kShl:
+      return b_.CreateShl(a, b);
+    case BinaryOp::kShr:
+      return is_signed ? b_.CreateAShr(a, b) : b_.CreateLShr(a, b);
+    default:
+      internal_error("kernel IR: this operator is not defined for integers");
   }
 }
 
 Value* FunctionEmitter::compare(BinaryOp op, Value* a, Value* b, const Type& type) {
   using P = llvm::CmpInst;
   int which = static_cast<int>(op) - static_cast<int>(BinaryOp::kEq);  // order of BinaryOp: eq ne lt le gt ge
-  static constexpr P::Predicate kFloat[] = {P::FCMP_OEQ, P::FCMP_UNE, P::FCMP_OLT, P::FCMP_OLE, P::FCMP_OGT, P::FCMP_OGE};
+  static constexpr P::Predicate kFloat[] = {P::FCMP_OEQ, P::FCMP_UNE, P::FCMP_OLT,
+                                            P::FCMP_OLE, P::FCMP_OGT, P::FCMP_OGE};
   static constexpr P::Predicate kSigned[] = {P::ICMP_EQ,  P::ICMP_NE,  P::ICMP_SLT,
                                              P::ICMP_SLE, P::ICMP_SGT, P::ICMP_SGE};
   static constexpr P::Predicate kUnsigned[] = {P::ICMP_EQ,  P::ICMP_NE,  P::ICMP_ULT,
@@ -206,7 +258,8 @@ Value* FunctionEmitter::compare(BinaryOp op, Value* a, Value* b, const Type& typ
 
 Value* FunctionEmitter::emit_fma(const Expr& e) {
   if (!target_.fma || is_small_float(e.type.dtype))
-    internal_error(str("kernel IR: ", target_.name, " has no fma of ", e.type.text(), "; legalize should have expanded it"));
+    internal_error(str("kernel IR: ", target_.name, " has no fma of ", e.type.text(),
+                       "; legalize should have expanded it"));
   return b_.CreateIntrinsic(llvm::Intrinsic::fma, {value_type(context_, e.type)},
                             {value(e.operands[0]), value(e.operands[1]), value(e.operands[2])});
 }
@@ -233,7 +286,8 @@ Value* concatenate(Builder& b, std::vector<Value*> parts) {
   };
   Value* all = parts[0];
   if (lanes(all) == 1 && !all->getType()->isVectorTy())
-    all = b.CreateInsertElement(llvm::PoisonValue::get(llvm::FixedVectorType::get(all->getType(), 1)), all, uint64_t{0});
+    all = b.CreateInsertElement(llvm::PoisonValue::get(llvm::FixedVectorType::get(all->getType(), 1)), all,
+                                uint64_t{0});
   for (size_t i = 1; i < parts.size(); ++i) {
     int have = lanes(all), more = lanes(parts[i]);
     std::vector<int> grow;
@@ -247,7 +301,8 @@ Value* concatenate(Builder& b, std::vector<Value*> parts) {
       std::vector<int> place(have + more, -1), both;
       for (int k = 0; k < more; ++k) place[have + k] = k;
       for (int k = 0; k < have + more; ++k) both.push_back(k < have ? k : have + more + k);
-      all = b.CreateShuffleVector(b.CreateShuffleVector(all, grow), b.CreateShuffleVector(parts[i], place), both);
+      all = b.CreateShuffleVector(b.CreateShuffleVector(all, grow), b.CreateShuffleVector(parts[i], place),
+                                  both);
     }
   }
   return all;
@@ -290,12 +345,13 @@ Value* FunctionEmitter::emit_reduce(const Expr& e) {
   while (type.lanes > 1) {
     int half = type.lanes / 2;
     if (half == 1) {
-      v = arithmetic(e.binary, b_.CreateExtractElement(v, uint64_t{0}), b_.CreateExtractElement(v, uint64_t{1}),
-                     type.with_lanes(1));
+      v = arithmetic(e.binary, b_.CreateExtractElement(v, uint64_t{0}),
+                     b_.CreateExtractElement(v, uint64_t{1}), type.with_lanes(1));
     } else {
       std::vector<int> low(half), high(half);
       for (int i = 0; i < half; ++i) low[i] = i, high[i] = i + half;
-      v = arithmetic(e.binary, b_.CreateShuffleVector(v, low), b_.CreateShuffleVector(v, high), type.with_lanes(half));
+      v = arithmetic(e.binary, b_.CreateShuffleVector(v, low), b_.CreateShuffleVector(v, high),
+                     type.with_lanes(half));
     }
     type = type.with_lanes(half);
   }

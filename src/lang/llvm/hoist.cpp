@@ -1,5 +1,6 @@
-// Moves index arithmetic out of loops. LLVM's LICM would also move accumulators from memory into registers and vector
-// constants into long-lived ones; this moves scalar integers and addresses, which the schedule does not order.
+// Moves index arithmetic out of loops. LLVM's LICM would also move accumulators from memory into registers
+// and vector constants into long-lived ones; this moves scalar integers and addresses, which the schedule
+// does not order.
 #include <llvm/Analysis/LoopInfo.h>
 
 #include "lang/llvm/machine.h"
@@ -15,7 +16,8 @@ bool is_index_arithmetic(const llvm::Instruction& i) {
 
 bool hoist_from(llvm::Loop& loop) {
   bool changed = false;
-  for (llvm::Loop* inner : loop) changed |= hoist_from(*inner);  // innermost first: what leaves it may leave this one too
+  for (llvm::Loop* inner : loop)
+    changed |= hoist_from(*inner);  // innermost first: what leaves it may leave this one too
   for (llvm::BasicBlock* block : loop.blocks())
     for (llvm::Instruction& i : llvm::make_early_inc_range(*block))
       if (is_index_arithmetic(i)) loop.makeLoopInvariant(&i, changed);
@@ -24,7 +26,8 @@ bool hoist_from(llvm::Loop& loop) {
 
 }  // namespace
 
-llvm::PreservedAnalyses HoistIndicesPass::run(llvm::Function& function, llvm::FunctionAnalysisManager& analyses) {
+llvm::PreservedAnalyses HoistIndicesPass::run(llvm::Function& function,
+                                              llvm::FunctionAnalysisManager& analyses) {
   bool changed = false;
   for (llvm::Loop* loop : analyses.getResult<llvm::LoopAnalysis>(function)) changed |= hoist_from(*loop);
   if (!changed) return llvm::PreservedAnalyses::all();

@@ -1,9 +1,10 @@
-// Target machines and pipelines. What is left out matters as much as what runs: `reassociate` and the machine combiner
-// turn a chain of adds round, LICM moves accumulators from memory into registers, the pre-RA scheduler adds spills to a
-// full register tile, loop-idiom and the vectorizers insert calls or other shapes. Each costs up to half the speed of
-// the int8 kernels (on the 16-register tile of tests/emit: 0 vector spills as it is, 5 with the scheduler, 26 with the
-// combiner, 41 with both). The code generator's passes are switched off per pipeline, not by LLVM's global
-// command-line options: the linker resets those while other threads compile.
+// Target machines and pipelines. What is left out matters as much as what runs: `reassociate` and the machine
+// combiner turn a chain of adds round, LICM moves accumulators from memory into registers, the pre-RA
+// scheduler adds spills to a full register tile, loop-idiom and the vectorizers insert calls or other shapes.
+// Each costs up to half the speed of the int8 kernels (on the 16-register tile of tests/emit: 0 vector spills
+// as it is, 5 with the scheduler, 26 with the combiner, 41 with both). The code generator's passes are
+// switched off per pipeline, not by LLVM's global command-line options: the linker resets those while other
+// threads compile.
 #include "lang/llvm/machine.h"
 
 #include <llvm/CodeGen/MachineModuleInfo.h>
@@ -123,8 +124,9 @@ std::string generate(llvm::Module& module, llvm::TargetMachine& machine, llvm::C
   internal_check(!config->addISelPasses(), "code generator: no instruction selector");
   config->addMachinePasses();
   config->setInitialized();
-  internal_check(!machine_with_mir.addAsmPrinter(passes, stream, nullptr, type, information->getMMI().getContext()),
-                 "code generator: no printer for this file type");
+  internal_check(
+      !machine_with_mir.addAsmPrinter(passes, stream, nullptr, type, information->getMMI().getContext()),
+      "code generator: no printer for this file type");
   passes.add(llvm::createFreeMachineFunctionPass());
   passes.run(module);
   return std::string(bytes.data(), bytes.size());
@@ -138,7 +140,8 @@ void check_self_contained(const std::string& object) {
     auto name = symbol.getName();
     internal_check(flags && name, "code generator: a symbol of the object cannot be read back");
     if (!name->empty() && (*flags & llvm::object::SymbolRef::SF_Undefined))
-      internal_error(str("a kernel calls '", name->str(), "': legalize or the emitter must expand that operation"));
+      internal_error(
+          str("a kernel calls '", name->str(), "': legalize or the emitter must expand that operation"));
   }
 }
 

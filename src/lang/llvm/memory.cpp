@@ -52,7 +52,8 @@ void FunctionEmitter::make_alias_scopes() {
   llvm::MDNode* in_place = kernel_.in_place ? metadata.createAnonymousAliasScope(domain) : nullptr;
   std::vector<std::pair<Place*, llvm::Metadata*>> all;
   auto add = [&](const BufferRef& buffer, bool shares) {
-    all.push_back({&places_.at(buffer.get()), shares ? in_place : metadata.createAnonymousAliasScope(domain)});
+    all.push_back(
+        {&places_.at(buffer.get()), shares ? in_place : metadata.createAnonymousAliasScope(domain)});
   };
   for (size_t i = 0; i < kernel_.buffers.size(); ++i)
     add(kernel_.buffers[i], kernel_.in_place && (i == 0 || kernel_.buffers[i]->writable));

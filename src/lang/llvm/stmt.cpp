@@ -18,7 +18,8 @@ llvm::Function* declare(llvm::Module& module, const std::string& symbol) {
   llvm::LLVMContext& context = module.getContext();
   llvm::Type* pointer = llvm::PointerType::getUnqual(context);
   llvm::Type* i64 = llvm::Type::getInt64Ty(context);
-  auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer, pointer, i64, i64, pointer}, false);
+  auto* type =
+      llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer, pointer, i64, i64, pointer}, false);
   auto* function = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, symbol, module);
   function->setVisibility(llvm::GlobalValue::HiddenVisibility);
   function->setDSOLocal(true);
@@ -85,16 +86,24 @@ void FunctionEmitter::emit_statement(const Stmt& s) {
       variables_[s.name] = v;
       return;
     }
-    case StmtKind::kStore: return emit_store(s);
-    case StmtKind::kScatter: return emit_scatter(s);
-    case StmtKind::kFor: return emit_for(s);
-    case StmtKind::kIf: return emit_if(s);
-    case StmtKind::kBlock: return emit_block(s.body);
-    case StmtKind::kAlloc: return emit_alloc(s);
+    case StmtKind::kStore:
+      return emit_store(s);
+    case StmtKind::kScatter:
+      return emit_scatter(s);
+    case StmtKind::kFor:
+      return emit_for(s);
+    case StmtKind::kIf:
+      return emit_if(s);
+    case StmtKind::kBlock:
+      return emit_block(s.body);
+    case StmtKind::kAlloc:
+      return emit_alloc(s);
     case StmtKind::kBarrier:  // threads of a tile run one after another here
-      internal_check(thread_depth_ == 0, str("kernel ", kernel_.name, ": a barrier inside a thread loop on a CPU"));
+      internal_check(thread_depth_ == 0,
+                     str("kernel ", kernel_.name, ": a barrier inside a thread loop on a CPU"));
       return;
-    case StmtKind::kPrefetch: return emit_prefetch(s);
+    case StmtKind::kPrefetch:
+      return emit_prefetch(s);
   }
   internal_error("kernel IR: unknown statement kind");
 }
@@ -108,7 +117,8 @@ void FunctionEmitter::emit_for(const Stmt& s) {
   Value* extent = value(s.extent);
   auto* count = llvm::dyn_cast<llvm::ConstantInt>(extent);
   if (s.loop == LoopKind::kUnrolled || (count && count->isOne())) {
-    internal_check(count != nullptr, str("kernel ", kernel_.name, ": unrolled loop ", s.name, " has no constant extent"));
+    internal_check(count != nullptr,
+                   str("kernel ", kernel_.name, ": unrolled loop ", s.name, " has no constant extent"));
     for (int64_t i = 0; i < count->getSExtValue(); ++i) {
       variables_[s.name] = b_.CreateAdd(begin, llvm::ConstantInt::get(begin->getType(), i));
       emit_block(s.body);
