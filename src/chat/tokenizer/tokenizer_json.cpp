@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/strings.h"
 #include "chat/tokenizer/byte_level.h"
@@ -66,6 +67,14 @@ void append_unigram(const TokenizerParts& parts, std::string& out) {
     out += "," + Json(score).dump() + "]";
   }
   out += str("],\"byte_fallback\":", parts.byte_fallback ? "true" : "false", "}");
+}
+
+// Added tokens outside the vocabulary would get the next free ids instead of their own, so they join it.
+void add_to_vocab(TokenizerParts& parts) {
+  std::unordered_set<std::string> known;
+  for (const auto& entry : parts.vocab) known.insert(entry.first);
+  for (const AddedToken& token : parts.added)
+    if (known.insert(token.text).second) parts.vocab.emplace_back(token.text, token.id);
 }
 
 // Calls `visit(line)` for every line, without its line end.
@@ -197,6 +206,7 @@ Result<std::string> tokenizer_json_from_vocab_and_merges(std::string_view vocab_
   if (!added_json.empty()) {
     ASSIGN_OR_RETURN(auto added, read_vocab(added_json, what + ": added_tokens.json"));
     for (auto& [text, id] : added) parts.added.push_back({id, std::move(text), /*special=*/true});
+    add_to_vocab(parts);
   }
   parts.pre_tokenizer = byte_level(/*add_prefix_space=*/false, /*use_regex=*/true);
   parts.decoder = byte_level(/*add_prefix_space=*/true, /*use_regex=*/true);
@@ -242,6 +252,7 @@ Result<std::string> tokenizer_json_from_tiktoken(std::string_view text, const st
       parts.merges.emplace_back(bytes_to_printable(bytes.substr(0, cuts[i])), bytes_to_printable(bytes.substr(cuts[i])));
   }
   parts.added = special;
+  add_to_vocab(parts);
   parts.decoder = byte_level(/*add_prefix_space=*/true, /*use_regex=*/true);
   parts.pre_tokenizer = byte_level(/*add_prefix_space=*/false, /*use_regex=*/split_regex.empty());
   parts.ignore_merges = true;  // tiktoken looks a whole word up before it merges
