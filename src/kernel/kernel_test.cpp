@@ -1,0 +1,156 @@
+// The kernel room on its own: text, verifier, interpreter, math expansions.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/user_error.h"
+#include "kernel/builder.h"
+#include "kernel/interpret.h"
+#include "kernel/parse.h"
+#include "kernel/passes/expand_math.h"
+#include "kernel/passes/legalize.h"
+#include "kernel/pipeline.h"
+#include "kernel/print.h"
+#include "kernel/verify.h"
+
+namespace mlc::kernel {
+namespace {
+
+const char kEverything[] =
+    R"(kernel @all(%x: f32[(rows * 64)], %w: u8[1024], %i: i32[rows], %y: out f32[(rows * 64)]) dims(rows) tiles(rows) scratch(64) in_place {
+  grid %row = 0, $rows {
+    registers %acc: f32x8[2]
+    shared %s: f32[16]
+    let %at = ((%row * 64) + (%row // 2))
+    let %v = %x[%at]:f32x8
+    let %m = (ramp(%row, 1):i64x8 < broadcast($rows):i64x8)
+    let %u = %w[0]:u32x8
+    let %b = bitcast((%u & 252645135:u32x8)):u8x32
+    let %d = dot4(%b, bitcast(%b):i8x32, 0:i32x8)
+    let %h = shuffle(%v, %v)[0, 9, 2, 11]
+    unrolled %k = 0, 2 {
+      %acc[%k] = fma(%v, inf:f32x8, -1.5:f32x8)
+    }
+    if (reduce_max(%v) >= 0:f32) {
+      %y[%at, %m] = select(%m, exp(%acc[0]), neg(cast(%d):f32x8))
+    } else {
+      prefetch %x[(%at + 64)] 1
+      barrier
+    }
+    serial %t = 0, min(%at, 3) {
+      {
+        scatter %y[ramp(0, 2):i64x4] = %h
+        let %g = gather(%x, cast(%i[%row]:i32x4):i64x4)
+      }
+    }
+  }
+}
+)";
+
+TEST(Text, RoundTrips) {
+  Function f = parse(kEverything);
+  EXPECT_EQ(print(f), kEverything);
+  EXPECT_EQ(verify(f), "");
+}
+
+TEST(Text, MistakesNameTheirLine) {
+  auto message = [](std::string text) {
+    try {
+      parse(text);
+    } catch (const UserError& e) {
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(message("kernel @f(%x: f32[4])\ndims() tiles(1) scratch(0) {\n  let %a = %b\n}"),
+            "kernel text line 3: found '%b', expected a name that is defined");
+  EXPECT_EQ(message("kernel @f(%x: f33[4])"), "kernel text line 1: found 'f33[4])', expected a type");
+  EXPECT_EQ(message("kernel @f() dims() tiles(1) scratch(0) {} x"), "kernel text line 1: found 'x', expected the end");
+}
+
+std::string problem(const std::string& body) {
+  return verify(parse("kernel @f(%x: f32[64], %y: out f32[64]) dims(rows) tiles(rows) scratch(0) {\n" + body + "\n}"));
+}
+
+TEST(Verify, SaysWhatIsWrong) {
+  EXPECT_EQ(problem("grid %r = 0, 1 {\n let %a = %x[0]\n %y[0] = %a }"), "");
+  EXPECT_EQ(problem("let %a = 1"), "there are 0 grid loops at the top, expected one");
+  EXPECT_EQ(problem("grid %r = 0, 1 { %x[0] = 1:f32 }"), "a store to the input %x; in an access of %x[0]");
+  EXPECT_EQ(problem("grid %r = 0, 1 { let %a = 1\n let %a = 2 }"), "name %a is defined twice; in the loop %r");
+  EXPECT_EQ(problem("grid %r = 0, 1 { { let %a = 1 }\n let %b = %a }"),
+            "%a is used where it is not defined; in let %b = %a");
+  EXPECT_EQ(problem("grid %r = 0, 1 { let %a = (1 + 1:i32) }"),
+            "operand types do not fit (1 + 1:i32): i64; in let %a = (1 + 1:i32)");
+  EXPECT_EQ(problem("grid %r = 0, 1 { registers %a: f32[2]\n serial %i = 0, 2 { %a[%i] = 1:f32 } }"),
+            "an index of the registers %a is not constant; in an access of %a[%i]");
+  EXPECT_EQ(problem("grid %r = 0, $pages { }"), "dimension pages is not in dims(...); in the loop %r");
+  EXPECT_EQ(problem("grid %r = 0, 1 { let %a = cast(%x[0]:f32x3):i32x3 }").substr(0, 22), "3 lanes are no power o");
+}
+
+TEST(Interpret, RunsTilesAndGuardsBounds) {
+  Function f = parse("kernel @f(%x: f32[(rows * 4)], %y: out f32[(rows * 4)]) dims(rows) tiles(rows) scratch(0) {\n"
+                     "grid %r = 0, $rows { %y[(%r * 4)] = (%x[(%r * 4)]:f32x4 * 2:f32x4) } }");
+  std::vector<float> x = {1, 2, 3, 4, 5, 6, 7, 8}, y(8);
+  std::vector<HostBuffer> buffers = {{x.data(), 32}, {y.data(), 32}};
+  std::vector<int64_t> dims = {2};
+  Program program(f);
+  EXPECT_EQ(program.tiles(dims), 2);
+  program.run(buffers, dims, 1, 2);
+  EXPECT_EQ(y, (std::vector<float>{0, 0, 0, 0, 10, 12, 14, 16}));
+  Function past = parse("kernel @past(%x: f32[8], %y: out f32[8]) dims() tiles(1) scratch(0) {\n"
+                        "grid %r = 0, 1 { %y[5] = %x[0]:f32x4 } }");
+  EXPECT_DEATH(interpret(past, buffers, {}), "store of y at byte 20 of 32");
+}
+
+// Bits as an integer that counts floats in order.
+int64_t ordinal(float x) {
+  int32_t bits;
+  std::memcpy(&bits, &x, 4);
+  return bits < 0 ? int64_t{INT32_MIN} - bits : bits;
+}
+
+struct MathCase {
+  const char* name;
+  MathFn fn;
+  double (*exact)(double);
+  int64_t ulp;
+};
+
+class Math : public ::testing::TestWithParam<MathCase> {};
+
+double exact_rsqrt(double x) { return 1 / std::sqrt(x); }
+double exact_reciprocal(double x) { return 1 / x; }
+
+TEST_P(Math, StaysWithinItsBound) {
+  constexpr int kCount = 1 << 16;
+  KernelBuilder k("math");
+  BufferRef x = k.input("x", DType::kF32, kCount), y = k.output("y", DType::kF32, kCount);
+  k.grid("i", kCount / 16, [&](ExprRef i) { k.store(y, i * 16.0, call(GetParam().fn, k.load(x, i * 16.0, 16))); });
+  Function f = expand_math(k.finish());
+  ASSERT_EQ(verify(f), "");
+  std::vector<float> in(kCount), out(kCount);
+  for (int i = 0; i < kCount; ++i) {  // every exponent and sign, mantissas spread by a multiplicative hash
+    uint32_t bits = static_cast<uint32_t>(i) << 16 | (static_cast<uint32_t>(i) * 40503u & 0xFFFFu);
+    std::memcpy(&in[static_cast<size_t>(i)], &bits, 4);
+  }
+  for (int i = 0; i < 2048; ++i) in[static_cast<size_t>(i)] = static_cast<float>(i - 1024) / 97.0f;  // where it matters
+  std::vector<HostBuffer> buffers = {{in.data(), kCount * 4}, {out.data(), kCount * 4}};
+  interpret(f, buffers, {});
+  for (size_t i = 0; i < in.size(); ++i) {
+    auto expected = static_cast<float>(GetParam().exact(static_cast<double>(in[i])));
+    if (std::isnan(expected)) ASSERT_TRUE(std::isnan(out[i])) << in[i] << " gave " << out[i];
+    else ASSERT_LE(std::abs(ordinal(expected) - ordinal(out[i])), GetParam().ulp) << in[i] << " gave " << out[i] << ", exact " << expected;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Functions, Math,
+                         ::testing::Values(MathCase{"exp", MathFn::kExp, std::exp, 2}, MathCase{"tanh", MathFn::kTanh, std::tanh, 3},
+                                           MathCase{"erf", MathFn::kErf, std::erf, 3}, MathCase{"log", MathFn::kLog, std::log, 2},
+                                           MathCase{"rsqrt", MathFn::kRsqrt, exact_rsqrt, 2},
+                                           MathCase{"reciprocal", MathFn::kReciprocal, exact_reciprocal, 0}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace mlc::kernel
