@@ -1,6 +1,9 @@
 // Runs functions of a plan.
 #include "runtime/executor.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "base/strings.h"
 
 namespace mlc::runtime {
@@ -8,6 +11,26 @@ namespace mlc::runtime {
 Executor::Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> weights)
     : module_(std::move(module)), weights_(std::move(weights)) {
   internal_check(weights_.size() == module_->plan().weights.size(), "executor: one address per weight of the plan");
+  for (const Dim& e : module_->plan().expressions) {
+    flatten(e);
+    tokens_.back().last = true;
+  }
+}
+
+void Executor::flatten(const Dim& e) {
+  constexpr const char* kSymbols[] = {"rows", "batch", "pages", "copies", kPoolPages};  // in the order of evaluate()
+  if (e.is_const()) {
+    tokens_.push_back({DimOp::kConst, e.constant(), false});
+  } else if (e.op() == DimOp::kSymbol) {
+    auto it = std::find(std::begin(kSymbols), std::end(kSymbols), e.name());
+    // A dimension of a newer plan: constant 0, no function of ours has it.
+    if (it == std::end(kSymbols)) tokens_.push_back({DimOp::kConst, 0, false});
+    else tokens_.push_back({DimOp::kSymbol, it - std::begin(kSymbols), false});
+  } else {
+    flatten(e.lhs());
+    flatten(e.rhs());
+    tokens_.push_back({e.op(), 0, false});
+  }
 }
 
 void Executor::set_states(std::vector<DeviceAddress> states, int64_t pool_pages) {
@@ -30,16 +53,26 @@ Result<const PlanBody*> Executor::choose_body(const std::string& function, const
 
 // The value of every expression of the plan; those that use dimensions a function lacks stay 0.
 Result<std::vector<int64_t>> Executor::evaluate(const Dims& dims) const {
-  const std::map<std::string, int64_t> values = {
-      {"rows", dims.rows}, {"batch", dims.batch}, {"pages", dims.pages}, {"copies", dims.copies}, {kPoolPages, pool_pages_}};
-  std::vector<int64_t> out;
+  const int64_t symbols[] = {dims.rows, dims.batch, dims.pages, dims.copies, pool_pages_};
+  std::vector<int64_t> out, stack;
   out.reserve(module_->plan().expressions.size());
-  for (const Dim& e : module_->plan().expressions) {
-    auto value = e.evaluate(values);
-    if (!value)
-      return Status::error(str(module_->path(), ": the plan's expression ", e.text(), " has no value for ", dims.rows,
-                               " rows; the library is damaged, compile the model again"));
-    out.push_back(*value);
+  for (const Token& t : tokens_) {
+    if (t.op == DimOp::kConst) {
+      stack.push_back(t.operand);
+    } else if (t.op == DimOp::kSymbol) {
+      stack.push_back(symbols[t.operand]);
+    } else {
+      std::optional<int64_t> value = apply(t.op, stack[stack.size() - 2], stack.back());
+      if (!value)
+        return Status::error(str(module_->path(), ": the plan's expression ", module_->plan().expressions[out.size()].text(),
+                                 " has no value for ", dims.rows, " rows; the library is damaged, compile the model again"));
+      stack.pop_back();
+      stack.back() = *value;
+    }
+    if (t.last) {
+      out.push_back(stack.back());
+      stack.clear();
+    }
   }
   return out;
 }

@@ -48,8 +48,17 @@ class Executor {
   Result<const PlanBody*> choose_body(const std::string& function, const Dims& dims) const;
   void resolve(const PlanBody& body, const FunctionCall& call, const std::vector<int64_t>& values);
   Result<std::vector<int64_t>> evaluate(const Dims& dims) const;
+  void flatten(const Dim& e);
+
+  // The plan's expressions in postfix order, one after the other.
+  struct Token {
+    DimOp op;
+    int64_t operand;  // the constant, or the symbol's position
+    bool last;        // ends an expression
+  };
 
   std::shared_ptr<Module> module_;
+  std::vector<Token> tokens_;
   std::vector<DeviceAddress> weights_, states_;
   int64_t pool_pages_ = 0;
   OwnedBuffer arena_;
