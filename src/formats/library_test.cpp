@@ -34,6 +34,14 @@ TEST(Plans, RoundTrip) {
   EXPECT_NE(plan_text(plan).find("matmul(x+0, w+0)"), std::string::npos);
 }
 
+TEST(Plans, AnUnknownDimensionIsASentence) {
+  Plan plan = small_plan();
+  plan.add_expression(Dim::symbol("columns"));
+  EXPECT_EQ(decode_plan(encode_plan(plan), "x.so").status().message(),
+            "x.so: the plan inside the library uses the dimension 'columns', which this mlc_llm does not know; use a newer "
+            "mlc_llm or compile the model again");
+}
+
 TEST(Plans, EveryTruncationAndEveryFlippedBitIsRefusedOrDecodes) {
   std::string bytes = encode_plan(small_plan());
   for (size_t n = 0; n < bytes.size(); ++n) EXPECT_FALSE(decode_plan(bytes.substr(0, n), "x.so").is_ok()) << n;

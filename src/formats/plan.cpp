@@ -1,7 +1,9 @@
 // Encodes and decodes plans.
 #include "formats/plan.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "base/strings.h"
 
@@ -316,6 +318,10 @@ Result<Plan> decode_plan(std::string_view bytes, const std::string& what) {
     plan.states = r.list<PlanState>([&] { return read_state(r); });
     plan.functions = r.list<PlanFunction>([&] { return read_function(r, plan); });
   }
+  for (const std::string& symbol : plan.symbols)
+    if (std::find(std::begin(kPlanSymbols), std::end(kPlanSymbols), symbol) == std::end(kPlanSymbols))
+      return Status::error(str(what, ": the plan inside the library uses the dimension '", symbol.substr(0, 40),
+                               "', which this mlc_llm does not know; use a newer mlc_llm or compile the model again"));
   if (!r.done())
     return Status::error(what + ": the plan inside the library is damaged; compile the model again");
   return plan;

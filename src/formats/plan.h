@@ -94,8 +94,10 @@ struct Plan {
   ExprId add_expression(const Dim& dim);  // its index, added when new
 };
 
-// The dimension that stands for the number of pages of a state's pool: set by the runtime, used in state offsets.
+// Every dimension that a plan may use: new tokens, sequences, entries of page_ids and page copies of a call
+// (frontend/functions.h), and the number of pages of a state's pool, which the runtime sets and state offsets use.
 inline constexpr const char* kPoolPages = "pool_pages";
+inline constexpr const char* kPlanSymbols[] = {"rows", "batch", "pages", "copies", kPoolPages};
 
 std::string encode_plan(const Plan& plan);
 // Checks every count, index and kind; `what` names the file. A plan that decodes is safe to walk.

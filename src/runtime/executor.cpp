@@ -18,14 +18,12 @@ Executor::Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> we
 }
 
 void Executor::flatten(const Dim& e) {
-  constexpr const char* kSymbols[] = {"rows", "batch", "pages", "copies", kPoolPages};  // in the order of evaluate()
   if (e.is_const()) {
     tokens_.push_back({DimOp::kConst, e.constant(), false});
   } else if (e.op() == DimOp::kSymbol) {
-    auto it = std::find(std::begin(kSymbols), std::end(kSymbols), e.name());
-    // A dimension of a newer plan: constant 0, no function of ours has it.
-    if (it == std::end(kSymbols)) tokens_.push_back({DimOp::kConst, 0, false});
-    else tokens_.push_back({DimOp::kSymbol, it - std::begin(kSymbols), false});
+    auto it = std::find(std::begin(kPlanSymbols), std::end(kPlanSymbols), e.name());
+    internal_check(it != std::end(kPlanSymbols), "decode_plan refuses unknown dimensions");
+    tokens_.push_back({DimOp::kSymbol, it - std::begin(kPlanSymbols), false});
   } else {
     flatten(e.lhs());
     flatten(e.rhs());
@@ -53,7 +51,7 @@ Result<const PlanBody*> Executor::choose_body(const std::string& function, const
 
 // The value of every expression of the plan; those that use dimensions a function lacks stay 0.
 Result<std::vector<int64_t>> Executor::evaluate(const Dims& dims) const {
-  const int64_t symbols[] = {dims.rows, dims.batch, dims.pages, dims.copies, pool_pages_};
+  const int64_t symbols[] = {dims.rows, dims.batch, dims.pages, dims.copies, pool_pages_};  // as kPlanSymbols
   std::vector<int64_t> out, stack;
   out.reserve(module_->plan().expressions.size());
   for (const Token& t : tokens_) {
