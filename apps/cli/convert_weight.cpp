@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "apps/cli/commands.h"
+#include "apps/cli/verify.h"
 #include "base/env.h"
 #include "base/progress.h"
 #include "base/strings.h"
@@ -19,7 +20,7 @@ namespace {
 struct Options {
   weights::SourceOptions source;
   std::string quantization, device = "auto", output, lora_adapter;
-  bool plan = false, ignore_extra = false;
+  bool plan = false, ignore_extra = false, verify = false;
   int threads = 0;
 };
 
@@ -65,7 +66,7 @@ void convert_weight(const Options& options) {
   QuantScheme scheme = value_or_throw(find_quant_scheme(options.quantization));
   int threads = options.threads > 0 ? options.threads : usable_threads();
   weights::ModelSource source = open(options);
-  for (const std::string& note : source.config.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
+  for (const std::string& note : source.config.notes) print_note(note);
   weights::Plan plan = plan_of(source, scheme, options, threads);
   if (options.plan) {
     std::fputs(weights::plan_text(plan).c_str(), stdout);
@@ -83,6 +84,9 @@ void convert_weight(const Options& options) {
                                              {.threads = threads, .progress = [&](int64_t bytes) { progress.add(bytes); }}));
   }
   print_result(plan, result, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  if (!options.verify) return;
+  weights::VerifyReport report = value_or_throw(verify(source, scheme, options.output, threads));
+  std::fputs(weights::verify_text(report).c_str(), stdout);
 }
 
 }  // namespace
@@ -100,6 +104,7 @@ void add_convert_weight(CLI::App& app) {
   command->add_option("-o,--output", options->output, "Folder to write; created");
   command->add_option("--lora-adapter", options->lora_adapter, "Adapter to merge first (not built yet)");
   command->add_flag("--plan", options->plan, "Print tensors, shards, sizes and peak memory; read and write no weights");
+  command->add_flag("--verify", options->verify, "Then compare predictions with the source's on a text; stored beside the weights");
   command->add_flag("--ignore-extra", options->ignore_extra, "Leave out tensors that the model does not need");
   command->add_option("--threads", options->threads, "Threads; default: all cores")->check(CLI::Range(1, 1024));
   command->callback([options] { convert_weight(*options); });

@@ -103,7 +103,7 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block, BlockBuffers& buffers) {
   int64_t rows = block.row_end - block.row_begin;
   if (!plan.format.is_quantized()) {
-    DType stored = plan.dtype == DType::kF32 ? DType::kBF16 : plan.dtype;
+    DType stored = plan.dtype == DType::kF32 && !plan.raw_f32 ? DType::kBF16 : plan.dtype;
     read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values);
     buffers.weight.resize(buffers.values.size() * bytes_of(size_of(stored)));
     encode_floats(stored, buffers.values, buffers.weight.data());

@@ -126,8 +126,9 @@ std::string quantized_name(const std::string& name, const char* what) {
   return str(base, "q_", what);
 }
 
-TensorRecord make_record(std::string name, std::vector<int64_t> shape, DType dtype) {
+TensorRecord make_record(std::string name, std::vector<int64_t> shape, DType dtype, bool raw = false) {
   TensorRecord record;
+  if (raw) record.format = RecordFormat::kRaw;
   record.name = std::move(name), record.shape = std::move(shape), record.dtype = dtype;
   record.size = product(record.shape) * size_of(record.stored_dtype());
   return record;
@@ -136,7 +137,7 @@ TensorRecord make_record(std::string name, std::vector<int64_t> shape, DType dty
 void add_records(const ParameterPlan& p, std::vector<TensorRecord>& records) {
   const std::string& name = p.parameter.name;
   if (!p.format.is_quantized()) {
-    records.push_back(make_record(name, p.parameter.shape, p.dtype));
+    records.push_back(make_record(name, p.parameter.shape, p.dtype, p.raw_f32));
     return;
   }
   std::vector<int64_t> words = p.parameter.shape, scales = p.parameter.shape;
@@ -224,6 +225,7 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
   std::vector<TensorRecord> records;
   for (size_t index : arrival_order(parameters, names)) {
     ParameterPlan p = plan_parameter(parameters[index], scheme);
+    p.raw_f32 = options.raw_f32 && p.dtype == DType::kF32;
     if (checkpoint) RETURN_IF_ERROR(find_sources(*checkpoint, what, p));
     add_records(p, records);
     plan.parameters.push_back(std::move(p));

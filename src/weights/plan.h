@@ -30,6 +30,7 @@ struct ParameterPlan {
   std::vector<int64_t> source_rows; // of each source
   RecordPlace weight;               // the plain tensor, or the words of a group format
   RecordPlace scale;                // group formats only
+  bool raw_f32 = false;             // plain float32 stays float32 in the file
 };
 
 struct Plan {
@@ -46,6 +47,7 @@ struct Plan {
 
 struct PlanOptions {
   int threads = 1;
+  bool raw_f32 = false;       // store plain float32 as it is (format raw, 4 bytes), not as the original's bfloat16
   bool ignore_extra = false;  // tensors that are neither needed nor known to be harmless: list them, else an error
 };
 
