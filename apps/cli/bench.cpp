@@ -1,10 +1,12 @@
 // mlc_llm bench: how fast a model runs here, beside what this machine's memory can deliver in the same run.
-#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <numeric>
 #include <thread>
 
@@ -24,6 +26,37 @@ struct Flags {
 };
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+std::string proc_text(const char* path) {  // files of /proc say that they are empty, so no mapping
+  std::string text;
+  if (FILE* f = std::fopen(path, "r")) {
+    char buffer[4096];
+    for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, f)) > 0;) text.append(buffer, n);
+    std::fclose(f);
+  }
+  return text;
+}
+
+// Seconds since the kernel made this process, in steps of a clock tick (10 ms): field 22 of /proc/self/stat, which counts
+// from boot. The program's name in parentheses is field 2 and may hold spaces.
+double seconds_since_process_start() {
+  std::string stat = proc_text("/proc/self/stat");
+  size_t end = stat.rfind(')');
+  if (end == std::string::npos) return 0;
+  std::vector<std::string> fields = split(std::string_view(stat).substr(end + 2), ' ');  // from field 3
+  if (fields.size() < 20) return 0;
+  double started = std::strtod(fields[22 - 3].c_str(), nullptr) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  struct timespec now {};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9 - started;
+}
+
+// The most memory this process has held at once (VmHWM; ru_maxrss would count its parent's too).
+int64_t peak_memory_bytes() {
+  std::string status = proc_text("/proc/self/status");
+  size_t at = status.find("VmHWM:");
+  return at == std::string::npos ? 0 : std::strtoll(status.c_str() + at + 6, nullptr, 10) * 1024;  // in kB
+}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -57,53 +90,87 @@ double read_bandwidth(int threads) {
 }
 
 struct Measurement {
-  double prefill_tok_s = 0, decode_tok_s = 0, first_token_s = 0;
+  double prefill_tok_s = 0, decode_tok_s = 0;
 };
 
-Result<Measurement> measure(Session& session, const Flags& flags, const std::vector<int32_t>& prompt) {
-  runtime::Model& model = *session.model;
-  constexpr runtime::SequenceId kSequence = 1 << 30;
+constexpr runtime::SequenceId kSequence = 1 << 30;
+
+int32_t most_likely(std::span<const float> logits) {
+  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+// Runs the prompt on a fresh sequence; returns the token after it.
+Result<int32_t> prefill(runtime::Model& model, std::span<const int32_t> prompt) {
   RETURN_IF_ERROR(model.cache().add_sequence(kSequence));
-  Measurement m;
-  auto start = Clock::now();
   int32_t token = 0;
   for (size_t done = 0; done < prompt.size();) {
     size_t n = std::min(prompt.size() - done, static_cast<size_t>(model.prefill_chunk()));
-    runtime::StepSequence step{kSequence, std::span(prompt).subspan(done, n)};
+    runtime::StepSequence step{kSequence, prompt.subspan(done, n)};
     bool last = done + n == prompt.size();
     ASSIGN_OR_RETURN(auto logits, model.step({&step, 1}, last ? runtime::WantLogits::kLast : runtime::WantLogits::kNone));
-    if (last) token = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    if (last) token = most_likely(logits);
     done += n;
   }
-  m.first_token_s = seconds_since(start);
-  m.prefill_tok_s = static_cast<double>(prompt.size()) / m.first_token_s;
+  return token;
+}
+
+Result<Measurement> measure(runtime::Model& model, const Flags& flags, const std::vector<int32_t>& prompt) {
+  Measurement m;
+  auto start = Clock::now();
+  ASSIGN_OR_RETURN(int32_t token, prefill(model, prompt));
+  m.prefill_tok_s = static_cast<double>(prompt.size()) / seconds_since(start);
   start = Clock::now();
   for (int64_t i = 0; i < flags.decode; ++i) {
     runtime::StepSequence step{kSequence, {&token, 1}};
     ASSIGN_OR_RETURN(auto logits, model.step({&step, 1}, runtime::WantLogits::kLast));
-    token = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    token = most_likely(logits);
   }
   m.decode_tok_s = static_cast<double>(flags.decode) / seconds_since(start);
   RETURN_IF_ERROR(model.cache().remove_sequence(kSequence));
   return m;
 }
 
-Json report(const Session& session, const Flags& flags, const std::vector<Measurement>& runs, double bandwidth) {
+// Any tokens do: the work does not depend on them.
+std::vector<int32_t> some_tokens(int64_t count, int64_t vocab) {
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>((i * 7919 + 17) % vocab));
+  return tokens;
+}
+
+// Seconds from the start of the process to the first token after a prompt of 16, on a model that has computed nothing yet.
+Result<double> first_token_seconds(runtime::Model& model) {
+  std::vector<int32_t> prompt = some_tokens(std::min<int64_t>(16, model.context_tokens()), model.vocab_size());
+  RETURN_IF_ERROR(prefill(model, prompt).status());
+  double seconds = seconds_since_process_start();
+  RETURN_IF_ERROR(model.cache().remove_sequence(kSequence));
+  return seconds;
+}
+
+// Memory that every decoded token reads: all weights but the embedding table, of which it reads one row (a tied table is
+// read whole as the output layer).
+int64_t bytes_per_token(const std::vector<PlanWeight>& weights) {
+  int64_t bytes = 0;
+  bool tied = true;
+  for (const PlanWeight& w : weights) tied &= !w.name.starts_with("lm_head.") && !w.name.starts_with("embed_out.");
+  for (const PlanWeight& w : weights)
+    if (tied || (w.name.find("embed_tokens") == std::string::npos && w.name.find("embed_in.") == std::string::npos))
+      bytes += w.bytes;
+  return bytes;
+}
+
+// What a run yields beside tokens per second.
+struct Totals {
+  double first_token_s = 0, bandwidth = 0;
+  int64_t peak_bytes = 0;
+};
+
+Json report(const Session& session, const Flags& flags, const std::vector<Measurement>& runs, const Totals& totals) {
   auto pick = [&](double Measurement::*field) {
     std::vector<double> values;
     for (const Measurement& m : runs) values.push_back(m.*field);
     return median(values);
   };
-  // Memory that every decoded token reads: all weights but the embedding table, of which it reads one row (a tied table is
-  // read whole as the output layer).
-  int64_t token_bytes = 0;
-  bool tied = true;
-  for (const PlanWeight& w : session.module->plan().weights) tied &= w.name != "lm_head.weight" && w.name != "embed_out.weight";
-  for (const PlanWeight& w : session.module->plan().weights)
-    if (tied || (w.name.find("embed_tokens") == std::string::npos && w.name.find("embed_in.") == std::string::npos))
-      token_bytes += w.bytes;
-  struct rusage usage {};
-  getrusage(RUSAGE_SELF, &usage);
+  int64_t token_bytes = bytes_per_token(session.module->plan().weights);
   double decode = pick(&Measurement::decode_tok_s);
   return {{"model", session.folder},
           {"variant", session.module->variant()},
@@ -113,11 +180,11 @@ Json report(const Session& session, const Flags& flags, const std::vector<Measur
           {"prefill_tok_s", pick(&Measurement::prefill_tok_s)},
           {"decode_tok_s", decode},
           {"load_s", session.load_seconds},
-          {"ttft_s", session.load_seconds + pick(&Measurement::first_token_s)},
-          {"peak_rss_bytes", static_cast<int64_t>(usage.ru_maxrss) * 1024},
+          {"ttft_s", totals.first_token_s},
+          {"peak_rss_bytes", totals.peak_bytes},
           {"token_bytes", token_bytes},
-          {"read_bandwidth_bytes_s", bandwidth},
-          {"bandwidth_share", decode * static_cast<double>(token_bytes) / bandwidth}};
+          {"read_bandwidth_bytes_s", totals.bandwidth},
+          {"bandwidth_share", decode * static_cast<double>(token_bytes) / totals.bandwidth}};
 }
 
 void print_table(const Json& r) {
@@ -128,7 +195,7 @@ void print_table(const Json& r) {
   std::printf("  decode  %5lld tokens   %10.1f tok/s   %.0f %% of the read bandwidth (%s/s)\n",
               static_cast<long long>(r["decode_tokens"].get<int64_t>()), number("decode_tok_s"), 100 * number("bandwidth_share"),
               human_bytes(number("read_bandwidth_bytes_s")).c_str());
-  std::printf("  load %.2f s, start to first token %.2f s, peak memory %s\n", number("load_s"), number("ttft_s"),
+  std::printf("  load %.2f s, process start to first token %.2f s, peak memory %s\n", number("load_s"), number("ttft_s"),
               human_bytes(number("peak_rss_bytes")).c_str());
 }
 
@@ -138,18 +205,17 @@ Status bench(const Flags& flags) {
   if (flags.prefill + flags.decode > context)
     return Status::error(str("--prefill: ", flags.prefill, " + --decode ", flags.decode, " tokens are more than the context of ",
                              context, "; lower them or raise context_window_size in --overrides"));
-  std::vector<int32_t> prompt;  // any tokens do: the work does not depend on them
-  for (int64_t i = 0; i < flags.prefill; ++i) prompt.push_back(static_cast<int32_t>((i * 7919 + 17) % session->model->vocab_size()));
+  Totals totals;
+  ASSIGN_OR_RETURN(totals.first_token_s, first_token_seconds(*session->model));
+  std::vector<int32_t> prompt = some_tokens(flags.prefill, session->model->vocab_size());
   std::vector<Measurement> runs;
   for (int64_t i = 0; i <= flags.repeat; ++i) {
-    ASSIGN_OR_RETURN(Measurement m, measure(*session, flags, prompt));
+    ASSIGN_OR_RETURN(Measurement m, measure(*session->model, flags, prompt));
     if (i > 0) runs.push_back(m);  // the first warms up
   }
-  struct rusage usage {};
-  getrusage(RUSAGE_SELF, &usage);
-  int64_t peak = static_cast<int64_t>(usage.ru_maxrss) * 1024;  // before the bandwidth buffer
-  Json r = report(*session, flags, runs, read_bandwidth(session->device->properties.threads));
-  r["peak_rss_bytes"] = peak;
+  totals.peak_bytes = peak_memory_bytes();  // before the buffer of the bandwidth
+  totals.bandwidth = read_bandwidth(session->device->properties.threads);
+  Json r = report(*session, flags, runs, totals);
   if (flags.json) std::printf("%s\n", r.dump(2).c_str());
   else print_table(r);
   return Status::ok();
@@ -160,16 +226,10 @@ Status bench(const Flags& flags) {
 void add_bench(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* sub = app.add_subcommand("bench", "Measure a model: tokens per second, memory, share of the machine's bandwidth");
-  SessionFlags& s = flags->session;
-  sub->add_option("MODEL", s.model, "as for chat")->required();
-  sub->add_option("--device", s.device, "auto or cpu");
-  sub->add_option("--model-lib", s.model_lib, "a compiled library");
-  sub->add_option("--overrides", s.overrides, "as for chat");
-  sub->add_option("--quantization", s.quantization, "when MODEL must be converted first");
-  sub->add_option("--threads", s.threads, "CPU threads")->check(CLI::PositiveNumber);
-  sub->add_option("--prefill", flags->prefill, "prompt tokens")->check(CLI::Range(1, 1 << 20));
-  sub->add_option("--decode", flags->decode, "generated tokens")->check(CLI::Range(1, 1 << 20));
-  sub->add_option("--repeat", flags->repeat, "runs of which the median is taken")->check(CLI::Range(1, 1000));
+  add_session_flags(*sub, flags->session);
+  sub->add_option("--prefill", flags->prefill, "prompt tokens")->check(whole_number(1, 1 << 20))->capture_default_str();
+  sub->add_option("--decode", flags->decode, "generated tokens")->check(whole_number(1, 1 << 20))->capture_default_str();
+  sub->add_option("--repeat", flags->repeat, "runs of which the median is taken")->check(whole_number(1, 1000))->capture_default_str();
   sub->add_flag("--json", flags->json, "print JSON");
   sub->callback([flags] { throw_if_error(bench(*flags)); });
 }

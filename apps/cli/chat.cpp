@@ -1,10 +1,9 @@
 // mlc_llm chat: a conversation at the terminal (mlc-facts 1.10).
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <optional>
 
 #include "apps/cli/commands.h"
 #include "apps/cli/knobs.h"
@@ -15,6 +14,7 @@
 namespace mlc::cli {
 namespace {
 
+constexpr const char* kPrompt = ">>> ";
 constexpr const char* kHelp =
     "You can use the following special commands:\n"
     "  /help               print this\n"
@@ -36,7 +36,7 @@ class InterruptsAnswer {
   InterruptsAnswer() {
     stop_answer = false;
     struct sigaction action {};
-    action.sa_handler = on_interrupt;  // without SA_RESTART, so that a read at the prompt returns
+    action.sa_handler = on_interrupt;
     sigaction(SIGINT, &action, &before_);
   }
   ~InterruptsAnswer() { sigaction(SIGINT, &before_, nullptr); }
@@ -52,29 +52,33 @@ struct Flags {
 
 class Chat {
  public:
-  explicit Chat(Session& session) : session_(session), config_(session.generation_defaults()) { forget(); }
+  // `interactive`: Ctrl-C stops an answer and not the program.
+  Chat(Session& session, bool interactive)
+      : session_(session), interactive_(interactive), config_(session.generation_defaults()) {
+    forget();
+  }
 
-  // False when the conversation is over.
+  // False when the conversation is over; an error says what is wrong with the line, and nothing has changed.
   Result<bool> handle(const std::string& line) {
     if (line.empty()) return true;
-    if (line[0] != '/') {
-      RETURN_IF_ERROR(answer(line));
-      return true;
-    }
+    Status status;
     std::string command = split(line, ' ')[0];
-    if (command == "/exit") return false;
-    if (command == "/help") std::fputs(kHelp, stdout);
+    if (line[0] != '/') status = answer(line);
+    else if (command == "/exit") return false;
+    else if (command == "/help") std::fputs(kHelp, stdout);
     else if (command == "/stats") print_stats();
     else if (command == "/metrics") print_metrics();
     else if (command == "/reset") forget();
-    else if (command == "/set") report(set(std::string(trim(line.substr(4)))));
-    else report(Status::error(str(command, ": unknown command", did_you_mean(command, {"/help", "/exit", "/stats", "/metrics", "/reset", "/set"}), "; /help lists them")));
+    else if (command == "/set") status = set(std::string(trim(line.substr(4))));
+    else status = unknown(command);
+    if (!status.is_ok()) return status;
     return true;
   }
 
  private:
-  static void report(const Status& status) {
-    if (!status.is_ok()) std::printf("%s\n", status.message().c_str());
+  static Status unknown(const std::string& command) {
+    const std::vector<std::string> known = {"/exit", "/help", "/metrics", "/reset", "/set", "/stats"};
+    return Status::error(str(command, ": unknown command, expected one of ", join(known, ", "), did_you_mean(command, known)));
   }
 
   void forget() {
@@ -111,18 +115,13 @@ class Chat {
   }
 
   Status answer(const std::string& line) {
-    if (!is_valid_utf8(line)) {
-      report(Status::error("prompt: it is not valid UTF-8; check the terminal's encoding"));
-      return Status::ok();
-    }
+    if (!is_valid_utf8(line))
+      return Status::error("prompt: it is not valid UTF-8; check the terminal's encoding or convert the text first");
     messages_.push_back({{"role", "user"}, {"content", line}});
     auto prompt = session_.chat_template->encode(messages_, *session_.tokenizer);
     Status status = prompt.is_ok() ? generate(std::move(prompt).value()) : prompt.status();
-    if (!status.is_ok()) {
-      messages_.erase(messages_.size() - 1);
-      report(status);
-    }
-    return Status::ok();
+    if (!status.is_ok()) messages_.erase(messages_.size() - 1);
+    return status;
   }
 
   Status generate(std::vector<int32_t> prompt) {
@@ -130,16 +129,18 @@ class Chat {
     serve::StreamUpdate last;
     serve::Request request{next_id_++, std::move(prompt), config_, [&](const serve::StreamUpdate& u) {
                              text += u.text;
-                             std::fputs(u.text.c_str(), stdout);
+                             std::fwrite(u.text.data(), 1, u.text.size(), stdout);
                              std::fflush(stdout);
                              last = u;
                            }};
     serve::RequestId id = request.id;
     RETURN_IF_ERROR(session_.engine->add_request(std::move(request)));
-    InterruptsAnswer guard;
+    std::optional<InterruptsAnswer> guard;
+    if (interactive_) guard.emplace();
     while (last.finish == serve::FinishReason::kNone && session_.engine->step())
-      if (stop_answer) session_.engine->abort(id);
+      if (guard && stop_answer) session_.engine->abort(id);
     std::fputc('\n', stdout);
+    std::fflush(stdout);
     if (last.finish == serve::FinishReason::kError) return Status::error(last.error);
     metrics_ = last.metrics;
     messages_.push_back({{"role", "assistant"}, {"content", text}});
@@ -161,36 +162,41 @@ class Chat {
   void print_metrics() const {
     const serve::EngineMetrics& m = session_.engine->metrics();
     std::printf("engine_prefill_time_sum\t%g\nengine_decode_time_sum\t%g\nprefill_tokens_sum\t%lld\ndecode_tokens_sum\t%lld\n"
-                "finished_requests\t%lld\n",
+                "finished_requests\t%lld\nlast_prompt_tokens\t%lld\nlast_prefilled_tokens\t%lld\n",
                 m.prefill_seconds, m.decode_seconds, static_cast<long long>(m.prefill_tokens),
-                static_cast<long long>(m.decode_tokens), static_cast<long long>(m.finished_requests));
+                static_cast<long long>(m.decode_tokens), static_cast<long long>(m.finished_requests),
+                static_cast<long long>(metrics_.prompt_tokens), static_cast<long long>(metrics_.prefilled_tokens));
   }
 
   Session& session_;
+  bool interactive_;
   serve::GenerationConfig config_;
   Json messages_;
   serve::RequestMetrics metrics_;
   serve::RequestId next_id_ = 0;
 };
 
+// Runs one line. A mistake is told and forgiven at a terminal; elsewhere nobody would see it, so it ends the program.
+Result<bool> run_line(Chat& conversation, const std::string& line, bool forgive) {
+  auto more = conversation.handle(line);
+  std::fflush(stdout);
+  if (more.is_ok() || !forgive) return more;
+  std::fprintf(stderr, "%s\n", more.status().message().c_str());
+  return true;
+}
+
 Status chat(const Flags& flags) {
   ASSIGN_OR_RETURN(auto session, open_session(flags.session));
-  Chat conversation(*session);
-  LineEditor editor(">>> ");
+  LineEditor editor(kPrompt);
+  Chat conversation(*session, editor.interactive());
   if (editor.interactive()) std::fputs(kHelp, stdout);
   if (!flags.prompt.empty()) {
-    std::printf(">>> %s\n", flags.prompt.c_str());
-    ASSIGN_OR_RETURN(bool more, conversation.handle(flags.prompt));
+    if (editor.interactive()) std::printf("%s%s\n", kPrompt, flags.prompt.c_str());
+    ASSIGN_OR_RETURN(bool more, run_line(conversation, flags.prompt, editor.interactive()));
     if (!more || !editor.interactive()) return Status::ok();
   }
-  for (;;) {
-    std::optional<std::string> line;
-    {
-      InterruptsAnswer guard;
-      line = editor.read();
-    }
-    if (!line) break;
-    ASSIGN_OR_RETURN(bool more, conversation.handle(*line));
+  while (std::optional<std::string> line = editor.read()) {
+    ASSIGN_OR_RETURN(bool more, run_line(conversation, *line, editor.interactive()));
     if (!more) break;
   }
   return Status::ok();
@@ -201,14 +207,8 @@ Status chat(const Flags& flags) {
 void add_chat(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* sub = app.add_subcommand("chat", "Chat with a model; converts and compiles it first if need be");
-  SessionFlags& s = flags->session;
-  sub->add_option("MODEL", s.model, "a converted folder, a Hugging Face folder or a GGUF file")->required();
-  sub->add_option("--device", s.device, "auto or cpu");
-  sub->add_option("--model-lib", s.model_lib, "a compiled library; absent: compiled and cached");
-  sub->add_option("--overrides", s.overrides, "context_window_size=2048;prefill_chunk_size=512;opt=O2");
-  sub->add_option("--quantization", s.quantization, "when MODEL must be converted first");
-  sub->add_option("--threads", s.threads, "CPU threads; absent: all usable cores")->check(CLI::PositiveNumber);
-  sub->add_option("--prompt", flags->prompt, "a first message");
+  add_session_flags(*sub, flags->session);
+  sub->add_option("--prompt", flags->prompt, "a first message; the only one where input is no terminal");
   sub->callback([flags] { throw_if_error(chat(*flags)); });
 }
 

@@ -35,6 +35,17 @@ std::string unknown_argument(const CLI::App& app) {
              app.get_parent() ? app.get_name() + " " : "", "--help");
 }
 
+// CLI11's complaint as our kind of sentence: what it concerns first, then what was found.
+std::string sentence(const CLI::ParseError& error) {
+  std::string text = error.what();
+  const std::string prefix = "Could not convert: ";  // "Could not convert: --threads = abc"
+  size_t equals = text.find(" = ");
+  if (text.starts_with(prefix) && equals != std::string::npos)
+    return str(text.substr(prefix.size(), equals - prefix.size()), ": found '", text.substr(equals + 3), "', expected a number");
+  if (text.ends_with(" is required")) return text.substr(0, text.size() - 12) + ": missing; see --help";
+  return text;
+}
+
 }  // namespace
 
 int run_command_line(const std::vector<std::string>& arguments) {
@@ -61,7 +72,8 @@ int run_command_line(const std::vector<std::string>& arguments) {
   } catch (const CLI::CallForAllHelp& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    throw UserError(error.what());
+    std::string unknown = unknown_argument(app);  // a mistyped flag is why the right one is missing
+    throw UserError(unknown.empty() ? sentence(error) : unknown);
   }
   return 0;
 }

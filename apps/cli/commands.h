@@ -2,13 +2,15 @@
 // user's mistake by throwing UserError, which main prints as `error: <sentence>` and turns into exit code 1.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/status.h"
 
 namespace CLI {
 class App;
-}
+class Validator;
+}  // namespace CLI
 
 namespace mlc::cli {
 
@@ -30,7 +32,18 @@ T value_or_throw(Result<T> result) {
   return std::move(result).value();
 }
 
+// Prints `note: <text>` on standard error, each text once a process: chat runs commands that note the same.
+void print_note(const std::string& text);
+
+// A flag's check: a whole number in [low, high], its error says what was found.
+CLI::Validator whole_number(int64_t low, int64_t high);
+
 // From now on Ctrl-C and a kill remove unfinished files, print one line and exit with 130.
 void clean_up_on_interrupt(const char* message);
+// The opposite: they end the program as usual.
+void end_clean_up_on_interrupt();
+
+// Flushes standard output; throws UserError where it could not be written in full (a full disk).
+void finish_output();
 
 }  // namespace mlc::cli

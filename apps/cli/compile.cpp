@@ -51,7 +51,6 @@ Status compile(const Flags& flags) {
   RETURN_IF_ERROR(check_output(flags.output));
   std::string path;
   ASSIGN_OR_RETURN(Json config, read_mlc_config(flags.model, path));
-  if (!config.is_object()) return Status::error(path + ": expected a JSON object");
   if (!flags.quantization.empty()) {
     RETURN_IF_ERROR(find_quant_scheme(flags.quantization).status());
     config["quantization"] = flags.quantization;
@@ -68,6 +67,7 @@ Status compile(const Flags& flags) {
   options.skip_passes = flags.skip_passes;
   ASSIGN_OR_RETURN(CompiledModel compiled, compile_model(config, path, options));
   if (compiled.library.empty()) return Status::ok();
+  clean_up_on_interrupt("\ninterrupted\n");
   RETURN_IF_ERROR(write_file(flags.output, compiled.library));
   double seconds = 0;
   for (const auto& phase : compiled.phases) seconds += phase.seconds;

@@ -23,7 +23,7 @@ void gen_config(Options& options) {
   weights::ModelSource source = value_or_throw(weights::open_source(options.source));
   clean_up_on_interrupt("\ninterrupted\n");
   weights::GeneratedConfig result = value_or_throw(weights::generate_config(source, options.config, options.output));
-  for (const std::string& note : result.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
+  for (const std::string& note : result.notes) print_note(note);
   std::printf("Wrote %s/mlc-chat-config.json: %s, %s, context %lld, chat template %s\n", options.output.c_str(),
               source.config.model_type.c_str(), options.config.quantization.c_str(),
               static_cast<long long>(result.config["context_window_size"].get<int64_t>()),

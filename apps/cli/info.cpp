@@ -1,10 +1,11 @@
-// mlc_llm info: what a folder of converted weights holds.
+// mlc_llm info: what a folder of converted weights or a model library holds.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <map>
 #include <memory>
 
 #include "apps/cli/commands.h"
+#include "apps/cli/library_info.h"
 #include "base/json.h"
 #include "base/strings.h"
 #include "formats/shards.h"
@@ -60,10 +61,12 @@ void print_weights(const std::string& folder, bool tensors) {
 void add_info(CLI::App& app) {
   auto folder = std::make_shared<std::string>();
   auto tensors = std::make_shared<bool>(false);
-  CLI::App* command = app.add_subcommand("info", "Show what a folder of converted weights holds");
-  command->add_option("folder", *folder, "Folder with tensor-cache.json or ndarray-cache.json")->required();
+  CLI::App* command = app.add_subcommand("info", "Show what converted weights or a model library hold");
+  command->add_option("folder", *folder, "Folder with tensor-cache.json or ndarray-cache.json, or a model library")->required();
   command->add_flag("--tensors", *tensors, "List every tensor");
   command->callback([folder, tensors] {
+    if (file_exists(*folder)) return print_library(*folder, *tensors);
+    value_or_throw(find_shard_index(*folder));  // no half an answer before an error
     print_config(*folder);
     print_weights(*folder, *tensors);
     auto report = value_or_throw(weights::read_verify_report(*folder));

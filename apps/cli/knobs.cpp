@@ -70,7 +70,9 @@ Result<Json> read_mlc_config(const std::string& model, std::string& path) {
   if (!file_exists(path))
     return Status::error(str(model, ": no mlc-chat-config.json found, expected a folder written by `mlc_llm gen_config`; "
                                     "run `mlc_llm gen_config` first"));
-  return read_json_file(path);
+  ASSIGN_OR_RETURN(Json config, read_json_file(path));
+  if (!config.is_object()) return Status::error(path + ": expected a JSON object written by `mlc_llm gen_config`");
+  return config;
 }
 
 }  // namespace mlc::cli

@@ -2,19 +2,76 @@
 #include "apps/cli/line_editor.h"
 
 #include <histedit.h>
+#include <langinfo.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <clocale>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <iostream>
 #include <utility>
 
 namespace mlc::cli {
 namespace {
 
+volatile std::sig_atomic_t interrupted = 0;
+
+void on_interrupt(int) { interrupted = 1; }
+
+// While it lives, Ctrl-C makes a read at the prompt return instead of ending the program.
+class InterruptsRead {
+ public:
+  InterruptsRead() {
+    interrupted = 0;
+    struct sigaction action {};
+    action.sa_handler = on_interrupt;  // without SA_RESTART
+    sigaction(SIGINT, &action, &before_);
+  }
+  ~InterruptsRead() { sigaction(SIGINT, &before_, nullptr); }
+
+ private:
+  struct sigaction before_ {};
+};
+
+// One byte of the terminal: 1, 0 at its end, -1 when interrupted or broken. libedit's own reader tries again after the
+// first Ctrl-C, so we read ourselves.
+int read_byte(EditLine* line, unsigned char* byte) {
+  for (;;) {
+    ssize_t n = ::read(STDIN_FILENO, byte, 1);
+    if (n >= 0) return static_cast<int>(n);
+    if (errno != EINTR || interrupted) return -1;
+    el_set(line, EL_REFRESH);  // the window's size changed, or we were suspended
+  }
+}
+
+// One UTF-8 character of the terminal, as EL_GETCFN wants it; U+FFFD for what is none.
+int read_character(EditLine* line, wchar_t* out) {
+  unsigned char byte = 0;
+  if (int n = read_byte(line, &byte); n != 1) return n;
+  int more = byte < 0x80 ? 0 : byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : byte >= 0xC0 ? 1 : -1;
+  if (more < 0) {
+    *out = 0xFFFD;
+    return 1;
+  }
+  uint32_t value = more == 0 ? byte : byte & (0x3Fu >> more);
+  for (int i = 0; i < more; ++i) {
+    if (int n = read_byte(line, &byte); n != 1) return n;
+    value = value << 6 | (byte & 0x3Fu);
+  }
+  *out = value <= 0x10FFFF ? static_cast<wchar_t>(value) : wchar_t{0xFFFD};
+  return 1;
+}
+
 unsigned char insert_newline(EditLine* editor, int) {
   return el_insertstr(editor, "\n") == 0 ? CC_REFRESH : CC_ERROR;
+}
+
+// libedit turns characters into bytes by the locale. Where none is set (containers), UTF-8 is still what terminals send.
+void use_utf8() {
+  std::setlocale(LC_CTYPE, "");
+  if (std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0) std::setlocale(LC_CTYPE, "C.UTF-8");
 }
 
 }  // namespace
@@ -31,7 +88,7 @@ struct LineEditor::Editor {
   }
 
   explicit Editor(std::string text) : prompt(std::move(text)) {
-    std::setlocale(LC_CTYPE, "");
+    use_utf8();
     line = el_init("mlc_llm", stdin, stdout, stderr);
     history = history_init();
     HistEvent event;
@@ -39,7 +96,8 @@ struct LineEditor::Editor {
     el_set(line, EL_CLIENTDATA, this);
     el_set(line, EL_PROMPT, show_prompt);
     el_set(line, EL_EDITOR, "emacs");
-    el_set(line, EL_SIGNAL, 0);
+    el_set(line, EL_SIGNAL, 1);  // the terminal is put in order before a signal takes effect
+    el_set(line, EL_GETCFN, read_character);
     el_set(line, EL_HIST, ::history, history);
     el_set(line, EL_ADDFN, "insert-newline", "start a new line in the entry", insert_newline);
     el_set(line, EL_BIND, "\033\r", "insert-newline", nullptr);
@@ -65,11 +123,10 @@ std::optional<std::string> LineEditor::read() {
     return line;
   }
   for (;;) {
+    InterruptsRead guard;
     int count = 0;
-    errno = 0;
     const char* text = el_gets(editor_->line, &count);
-    if (!text && errno == EINTR) {  // Ctrl-C: a fresh prompt
-      el_set(editor_->line, EL_UNBUFFERED, 0);
+    if (!text && interrupted) {  // a fresh prompt
       std::fputc('\n', stdout);
       continue;
     }

@@ -1,14 +1,19 @@
 // mlc_llm: the command line. Prints what goes wrong in one sentence, exit code 1.
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
 
 #include "apps/cli/command_line.h"
+#include "apps/cli/commands.h"
 #include "base/user_error.h"
 
 int main(int argc, char** argv) {
   try {
-    return mlc::cli::run_command_line({argv + 1, argv + argc});
+    std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of the write, not our death
+    int code = mlc::cli::run_command_line({argv + 1, argv + argc});
+    mlc::cli::finish_output();
+    return code;
   } catch (const mlc::UserError& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
   } catch (const std::bad_alloc&) {

@@ -11,8 +11,17 @@ namespace mlc::cli {
 // The quantization of checkpoints that chat converts by itself; see docs/quality.md for why it is this one.
 inline constexpr const char* kDefaultQuantization = "q4f16_1";
 
+// How a checkpoint is converted; a converted folder ignores it.
+struct Conversion {
+  std::string quantization;   // "" = kDefaultQuantization
+  std::string conv_template;  // "" = the checkpoint's own
+};
+
 // A folder with mlc-chat-config.json: `model` itself, or a cached conversion of the checkpoint it names.
-Result<std::string> prepare_folder(const std::string& model, const std::string& quantization);
+Result<std::string> prepare_folder(const std::string& model, const Conversion& conversion);
+
+// MLC_JIT_POLICY. Errors: an unknown value; OFF, which forbids prepare_library.
+Status check_jit_policy();
 
 // The path of a library for the config on this machine, compiled if MLC_JIT_POLICY allows and it is not cached.
 // `opt`: as --opt.

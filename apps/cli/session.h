@@ -10,12 +10,19 @@
 #include "runtime/model.h"
 #include "serve/engine.h"
 
+namespace CLI {
+class App;
+}
+
 namespace mlc::cli {
 
 struct SessionFlags {
-  std::string model, device = "auto", model_lib, overrides, quantization;
+  std::string model, device = "auto", model_lib, overrides, quantization, conv_template;
   int threads = 0;
 };
+
+// MODEL and the flags of `command` that say what to open.
+void add_session_flags(CLI::App& command, SessionFlags& flags);
 
 struct Session {
   std::string folder;   // of the converted weights and config
@@ -26,7 +33,7 @@ struct Session {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<ChatTemplate> chat_template;
   std::unique_ptr<serve::Engine> engine;
-  double load_seconds = 0;
+  double load_seconds = 0;  // of library, tokenizer and weights; not of converting or compiling
 
   // Defaults of the config with the template's stop strings and tokens.
   serve::GenerationConfig generation_defaults() const;

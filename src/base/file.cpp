@@ -131,6 +131,11 @@ void MappedFile::release(size_t offset, size_t length) const {
 }
 
 Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string& path) {
+  // A rename would replace a device or a pipe by a file.
+  struct stat info;
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
+    return Status::error(str(path, S_ISDIR(info.st_mode) ? ": is a directory" : ": is not a regular file",
+                             ", expected the name of a file to write"));
   std::string temporary = str(path, ".tmp-", ::getpid());
   int fd = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return failure(path, "create");

@@ -135,13 +135,14 @@ Status Model::allocate() {
 }
 
 Result<std::unique_ptr<Model>> Model::load(Device& device, std::shared_ptr<Module> module,
-                                           const std::string& weights_folder, const ModelLimits& limits) {
+                                           const std::string& weights_folder, const ModelLimits& limits,
+                                           const LoadProgress& progress) {
   std::unique_ptr<Model> model(new Model);
   model->device_ = &device;
   // Limits are checked before the weights are read: a wrong flag costs no time.
   model->executor_ = std::make_unique<Executor>(module, std::vector<DeviceAddress>(module->plan().weights.size()));
   RETURN_IF_ERROR(model->resolve_limits(limits));
-  ASSIGN_OR_RETURN(model->weights_, WeightBuffers::load(*module, weights_folder));
+  ASSIGN_OR_RETURN(model->weights_, WeightBuffers::load(*module, weights_folder, progress));
   model->executor_ = std::make_unique<Executor>(module, model->weights_->addresses());
   RETURN_IF_ERROR(model->allocate());
   return model;

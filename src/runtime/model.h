@@ -49,7 +49,8 @@ class Model {
   // Errors: weights that do not fit the library (names the tensor), not enough memory (needed, available, which flag
   // lowers it), limits beyond the library's.
   static Result<std::unique_ptr<Model>> load(Device& device, std::shared_ptr<Module> module,
-                                             const std::string& weights_folder, const ModelLimits& limits);
+                                             const std::string& weights_folder, const ModelLimits& limits,
+                                             const LoadProgress& progress = {});
   static Result<MemoryPlan> plan_memory(const Module& module, const ModelLimits& limits);
 
   const Json& manifest() const { return executor_->module().manifest(); }

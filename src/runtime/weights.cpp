@@ -93,7 +93,8 @@ Status load_weight(const Module& module, const Shards& shards, const PlanWeight&
 
 }  // namespace
 
-Result<std::unique_ptr<WeightBuffers>> WeightBuffers::load(const Module& module, const std::string& folder) {
+Result<std::unique_ptr<WeightBuffers>> WeightBuffers::load(const Module& module, const std::string& folder,
+                                                           const LoadProgress& progress) {
   ASSIGN_OR_RETURN(auto shards, Shards::open(folder));
   std::unique_ptr<WeightBuffers> weights(new WeightBuffers);
   std::vector<int64_t> offsets;
@@ -110,6 +111,7 @@ Result<std::unique_ptr<WeightBuffers>> WeightBuffers::load(const Module& module,
   for (size_t i = 0; i < offsets.size(); ++i) {
     weights->addresses_.push_back(weights->buffer_.address(offsets[i]));
     RETURN_IF_ERROR(load_weight(module, *shards, module.plan().weights[i], weights->addresses_.back()));
+    if (progress) progress(module.plan().weights[i].bytes);
   }
   return weights;
 }
