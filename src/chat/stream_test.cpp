@@ -57,8 +57,8 @@ TEST(StreamDecoder, HoldsNoMoreThanThreeTokens) {
   EXPECT_GE(text.size(), 5 * 3u);
 }
 
-// Ids of Llama-2's vocabulary with the outcomes that upstream's own tests accept.
-TEST(StreamDecoder, PublishedLlama2Stream) {
+// A text in the ids of Llama-2's vocabulary, and cut emoji with the outcomes that MLC LLM accepts.
+TEST(StreamDecoder, Llama2Stream) {
   Json data = read_json_file(kData + "llama2_stream.json").value();
   TokenizerParts parts;
   for (const auto& piece : data["pieces"]) parts.vocab.emplace_back(piece[1].get<std::string>(), piece[0].get<int32_t>());
@@ -82,7 +82,7 @@ TEST(StreamDecoder, PublishedLlama2Stream) {
   const std::string thinking = " \xF0\x9F\xA4\x94";
   EXPECT_EQ(until(thinking, ids.size()), text.substr(0, text.find(thinking)));
   EXPECT_EQ(until("^^", ids.size()), text);
-  EXPECT_EQ(until("\n\n\n", 26), text.substr(0, text.find("\n\n") + 2));
+  EXPECT_EQ(until("\n\n\n", 4), text.substr(0, text.find("\n\n") + 2));
 }
 
 TEST(StreamDecoder, StreamEqualsDecodingAtOnce) {
