@@ -15,15 +15,15 @@ struct PlainMatmul {
   int chains = 1;  // independent sums per result
   int columns() const { return kOutputs * epilogue.halves(); }
 
-  // Adds x[row][i..] * weight[n][i..] to sums [columns][rows][chains], `lanes` elements per chain.
+  // Adds x[row][i..] * weight[n][i..], `lanes` elements to each of the first used_chains of sums [columns][rows][stride].
   void step(const BufferRef& sums, const std::vector<ExprRef>& x_at, const std::vector<ExprRef>& w_at, ExprRef i,
-            int lanes, int used_chains);
+            int lanes, int used_chains, int stride);
   void block(const ExprRef& column, const ExprRef& first_row);
   void store(const BufferRef& sums, const BufferRef& rest, const ExprRef& row, const ExprRef& column, int m);
 };
 
 void PlainMatmul::step(const BufferRef& sums, const std::vector<ExprRef>& x_at, const std::vector<ExprRef>& w_at,
-                       ExprRef i, int lanes, int used_chains) {
+                       ExprRef i, int lanes, int used_chains, int stride) {
   KernelBuilder& k = low.k;
   for (int c = 0; c < used_chains; ++c) {
     std::vector<ExprRef> factors;
@@ -32,7 +32,7 @@ void PlainMatmul::step(const BufferRef& sums, const std::vector<ExprRef>& x_at, 
     for (size_t n = 0; n < w_at.size(); ++n) {
       ExprRef w = k.let("w", low.load_f32(weight.buffer, w_at[n] + i + double(c * lanes), lanes));
       for (size_t m = 0; m < x_at.size(); ++m) {
-        ExprRef at = int_const(static_cast<int64_t>((n * x_at.size() + m) * size_t(chains)) + c);
+        ExprRef at = int_const(static_cast<int64_t>((n * x_at.size() + m) * size_t(stride)) + c);
         k.store(sums, at, fma(w, factors[m], k.load(sums, at)));
       }
     }
@@ -76,12 +76,9 @@ void PlainMatmul::block(const ExprRef& column, const ExprRef& first_row) {
   for (int i = 0; i < results; ++i) k.store(rest, int_const(i), float_const(0));
   int64_t size = weight.columns, unit = wide * chains, blocks = size / unit, done = blocks * unit;
   k.loop("i", 0, blocks, LoopKind::kSerial,
-         [&](ExprRef i) { step(sums, x_at, w_at, k.let("k", i * double(unit)), wide, chains); });
-  for (; done + wide <= size; done += wide) step(sums, x_at, w_at, int_const(done), wide, 1);
-  int all = chains;
-  chains = 1;  // the rest has one chain
-  k.loop("i", done, size - done, LoopKind::kSerial, [&](ExprRef i) { step(rest, x_at, w_at, i, 1, 1); });
-  chains = all;
+         [&](ExprRef i) { step(sums, x_at, w_at, k.let("k", i * double(unit)), wide, chains, chains); });
+  for (; done + wide <= size; done += wide) step(sums, x_at, w_at, int_const(done), wide, 1, chains);
+  k.loop("i", done, size - done, LoopKind::kSerial, [&](ExprRef i) { step(rest, x_at, w_at, i, 1, 1, 1); });
   for (int m = 0; m < rows; ++m) {
     auto finish = [&] { store(sums, rest, row[size_t(m)], column, m); };
     if (rows == 1) finish();

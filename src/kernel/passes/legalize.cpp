@@ -14,8 +14,10 @@ ExprRef every(const ExprRef& a, int first, int step, DType as) {
   return cast(shuffle({a}, pattern), as);
 }
 
-// Sum of `width` neighbouring products, computed in `as`.
-ExprRef sum_of_products(const ExprRef& a, const ExprRef& b, int width, DType as, ExprRef sum) {
+// Sum of `width` neighbouring products of a dot's operands, computed in `as`, added to `sum` if there is one.
+ExprRef sum_of_products(const Expr& dot, const NameValue& name, int width, DType as, ExprRef sum) {
+  ExprRef a = name("a", dot.operands[0]);
+  ExprRef b = name("b", dot.operands[1]);
   for (int i = 0; i < width; ++i) {
     ExprRef product = every(a, i, width, as) * every(b, i, width, as);
     sum = sum ? sum + product : product;
@@ -41,7 +43,8 @@ ExprRef pairs_in_registers(const ExprRef& a, const ExprRef& b, const Target& tar
 
 // Four products of bytes as two pairs of i16 products. Exact: 2 x 255 x 128 < 2^31 in each i32 lane.
 ExprRef dot4_by_pairs(const Expr& e, const NameValue& name, const Target& target) {
-  ExprRef a = name("wide_a", cast(e.operands[0], DType::kI16)), b = name("wide_b", cast(e.operands[1], DType::kI16));
+  ExprRef a = name("wide_a", cast(e.operands[0], DType::kI16));
+  ExprRef b = name("wide_b", cast(e.operands[1], DType::kI16));
   ExprRef pairs = name("pairs", pairs_in_registers(a, b, target));
   std::vector<int> even, odd;
   for (int i = 0; i < pairs->type.lanes; i += 2) {
@@ -62,14 +65,14 @@ Function legalize(Function function, const Target& target) {
         bool unsigned_a = e->operands[0]->type.dtype == DType::kU8;
         if (unsigned_a ? target.dot4_u8s8 : target.dot4_s8s8) return e;
         if (target.dot2_i16) return dot4_by_pairs(*e, name, target);
-        return sum_of_products(name("a", e->operands[0]), name("b", e->operands[1]), 4, DType::kI32, e->operands[2]);
+        return sum_of_products(*e, name, 4, DType::kI32, e->operands[2]);
       }
       case ExprKind::kDot2U8S8:
         if (target.dot2_u8s8) return e;
-        return sum_of_products(name("a", e->operands[0]), name("b", e->operands[1]), 2, DType::kI16, nullptr);
+        return sum_of_products(*e, name, 2, DType::kI16, nullptr);
       case ExprKind::kDot2I16:
         if (target.dot2_i16) return e;
-        return sum_of_products(name("a", e->operands[0]), name("b", e->operands[1]), 2, DType::kI32, nullptr);
+        return sum_of_products(*e, name, 2, DType::kI32, nullptr);
       default: return e;
     }
   });
