@@ -25,8 +25,12 @@ struct Options {
 };
 
 void check_flags(const Options& options) {
-  if (!options.lora_adapter.empty()) throw UserError("--lora-adapter: merging LoRA adapters is not built yet; merge the adapter with its own tools first");
-  if (!env::preshard_num().empty()) throw UserError("MLC_INTERNAL_PRESHARD_NUM: weights pre-sharded for tensor parallel are not built yet; unset it");
+  if (!options.lora_adapter.empty())
+    throw UserError(
+        "--lora-adapter: merging LoRA adapters is not built yet; merge the adapter with its own tools first");
+  if (!env::preshard_num().empty())
+    throw UserError(
+        "MLC_INTERNAL_PRESHARD_NUM: weights pre-sharded for tensor parallel are not built yet; unset it");
   if (options.output.empty() && !options.plan) throw UserError("--output: missing; give the folder to write");
   if (options.device != "auto" && options.device.substr(0, 3) != "cpu")
     std::fprintf(stderr, "note: --device %s: weights are converted on the CPU\n", options.device.c_str());
@@ -35,7 +39,8 @@ void check_flags(const Options& options) {
 // The plan of CONFIG alone needs no weights where there are none.
 weights::ModelSource open(const Options& options) {
   auto source = weights::open_source(options.source);
-  if (source.is_ok() || !options.plan || options.source.source != "auto") return value_or_throw(std::move(source));
+  if (source.is_ok() || !options.plan || options.source.source != "auto")
+    return value_or_throw(std::move(source));
   weights::SourceOptions without = options.source;
   without.with_checkpoint = false;
   auto config_only = weights::open_source(without);
@@ -44,11 +49,14 @@ weights::ModelSource open(const Options& options) {
   return value_or_throw(std::move(config_only));
 }
 
-weights::Plan plan_of(const weights::ModelSource& source, const QuantScheme& scheme, const Options& options, int threads) {
+weights::Plan plan_of(const weights::ModelSource& source, const QuantScheme& scheme, const Options& options,
+                      int threads) {
   frontend::BuiltModel model = frontend::build_model(source.config, scheme);
   std::string what = source.checkpoint ? source.checkpoint->files()[0] : source.config_path;
-  if (source.checkpoint && source.checkpoint->files().size() > 1) what = str(source.folder, " (", source.checkpoint->files().size(), " files)");
-  return value_or_throw(weights::make_plan(model.parameters, model.unused_sources, scheme, source.checkpoint.get(), what,
+  if (source.checkpoint && source.checkpoint->files().size() > 1)
+    what = str(source.folder, " (", source.checkpoint->files().size(), " files)");
+  return value_or_throw(weights::make_plan(model.parameters, model.unused_sources, scheme,
+                                           source.checkpoint.get(), what,
                                            {.threads = threads, .ignore_extra = options.ignore_extra}));
 }
 
@@ -73,15 +81,16 @@ void convert_weight(const Options& options) {
     return;
   }
   if (!plan.ignored.empty())
-    std::fprintf(stderr, "note: %zu tensors of the checkpoint carry nothing this model needs: %s%s\n", plan.ignored.size(),
-                 plan.ignored[0].c_str(), plan.ignored.size() > 1 ? ", ..." : "");
+    std::fprintf(stderr, "note: %zu tensors of the checkpoint carry nothing this model needs: %s%s\n",
+                 plan.ignored.size(), plan.ignored[0].c_str(), plan.ignored.size() > 1 ? ", ..." : "");
   clean_up_on_interrupt("\ninterrupted; finished shards are kept, run the same command again to go on\n");
   auto start = std::chrono::steady_clock::now();
   weights::ConvertResult result;
   {
     Progress progress("converting", plan.output_bytes());
-    result = value_or_throw(weights::convert(plan, *source.checkpoint, options.output,
-                                             {.threads = threads, .progress = [&](int64_t bytes) { progress.add(bytes); }}));
+    result = value_or_throw(
+        weights::convert(plan, *source.checkpoint, options.output,
+                         {.threads = threads, .progress = [&](int64_t bytes) { progress.add(bytes); }}));
   }
   print_result(plan, result, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (!options.verify) return;
@@ -94,19 +103,27 @@ void convert_weight(const Options& options) {
 void add_convert_weight(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("convert_weight", "Quantize a checkpoint into MLC's weight files");
-  command->add_option("config", options->source.config, "Model folder, its config.json, or a GGUF file")->required();
-  command->add_option("--quantization", options->quantization, "Quantization, for example q4f16_1")->required();
+  command->add_option("config", options->source.config, "Model folder, its config.json, or a GGUF file")
+      ->required();
+  command->add_option("--quantization", options->quantization, "Quantization, for example q4f16_1")
+      ->required();
   command->add_option("--model-type", options->source.model_type, "Model type; auto: by config.json");
-  command->add_option("--device", options->device, "Accepted for compatibility; weights are converted on the CPU");
-  command->add_option("--source", options->source.source, "Weights: a file, an index, or a folder; auto: beside CONFIG");
+  command->add_option("--device", options->device,
+                      "Accepted for compatibility; weights are converted on the CPU");
+  command->add_option("--source", options->source.source,
+                      "Weights: a file, an index, or a folder; auto: beside CONFIG");
   command->add_option("--source-format", options->source.source_format,
                       "auto, huggingface-torch, huggingface-safetensor, awq or gguf");
   command->add_option("-o,--output", options->output, "Folder to write; created");
   command->add_option("--lora-adapter", options->lora_adapter, "Adapter to merge first (not built yet)");
-  command->add_flag("--plan", options->plan, "Print tensors, shards, sizes and peak memory; read and write no weights");
-  command->add_flag("--verify", options->verify, "Then compare predictions with the source's on a text; stored beside the weights");
-  command->add_flag("--ignore-extra", options->ignore_extra, "Leave out tensors that the model does not need");
-  command->add_option("--threads", options->threads, "Threads; default: all cores")->check(CLI::Range(1, 1024));
+  command->add_flag("--plan", options->plan,
+                    "Print tensors, shards, sizes and peak memory; read and write no weights");
+  command->add_flag("--verify", options->verify,
+                    "Then compare predictions with the source's on a text; stored beside the weights");
+  command->add_flag("--ignore-extra", options->ignore_extra,
+                    "Leave out tensors that the model does not need");
+  command->add_option("--threads", options->threads, "Threads; default: all cores")
+      ->check(CLI::Range(1, 1024));
   command->callback([options] { convert_weight(*options); });
 }
 

@@ -41,28 +41,41 @@ class TempFolder {
 // The unquantized scheme that keeps every value of the checkpoint.
 QuantScheme exact_scheme(const Checkpoint& checkpoint) {
   auto all = [&](DType dtype) {
-    return std::all_of(checkpoint.tensors().begin(), checkpoint.tensors().end(), [&](const SourceTensor& t) { return t.dtype == dtype; });
+    return std::all_of(checkpoint.tensors().begin(), checkpoint.tensors().end(),
+                       [&](const SourceTensor& t) { return t.dtype == dtype; });
   };
   return *find_quant_scheme(all(DType::kF16) ? "q0f16" : all(DType::kBF16) ? "q0bf16" : "q0f32");
 }
 
-Status convert_exactly(const weights::ModelSource& source, const QuantScheme& scheme, const std::string& folder, int threads) {
+Status convert_exactly(const weights::ModelSource& source, const QuantScheme& scheme,
+                       const std::string& folder, int threads) {
   frontend::BuiltModel model = frontend::build_model(source.config, scheme);
-  ASSIGN_OR_RETURN(weights::Plan plan,
-                   weights::make_plan(model.parameters, model.unused_sources, scheme, source.checkpoint.get(), source.config_path,
-                                      {.threads = threads, .raw_f32 = true, .ignore_extra = true}));
+  ASSIGN_OR_RETURN(
+      weights::Plan plan,
+      weights::make_plan(model.parameters, model.unused_sources, scheme, source.checkpoint.get(),
+                         source.config_path, {.threads = threads, .raw_f32 = true, .ignore_extra = true}));
   Progress progress("writing the source's weights", plan.output_bytes());
-  return weights::convert(plan, *source.checkpoint, folder, {.threads = threads, .progress = [&](int64_t n) { progress.add(n); }}).status();
+  return weights::convert(plan, *source.checkpoint, folder,
+                          {.threads = threads, .progress = [&](int64_t n) { progress.add(n); }})
+      .status();
 }
 
 // A library for `scheme` at O0, and the model of `folder` on it.
-Result<std::unique_ptr<runtime::Model>> load_model(const weights::ModelSource& source, const QuantScheme& scheme,
-                                                   const std::string& folder, const std::string& library, runtime::Device& device) {
+Result<std::unique_ptr<runtime::Model>> load_model(const weights::ModelSource& source,
+                                                   const QuantScheme& scheme, const std::string& folder,
+                                                   const std::string& library, runtime::Device& device) {
   frontend::ModelConfig config = source.config;
-  int64_t context = std::min(kContext, config.get_int("context_window_size") > 0 ? config.get_int("context_window_size") : kContext);
-  RETURN_IF_ERROR(frontend::apply_overrides(config, {.context_window_size = context, .prefill_chunk_size = std::min(kChunk, context), .max_batch_size = 1}));
-  Json mlc = {{"version", "0.1.0"}, {"model_type", config.model_type}, {"quantization", scheme.name}, {"model_config", config.fields},
-              {"vocab_size", config.get_int("vocab_size")}, {"context_window_size", context},
+  int64_t context = std::min(
+      kContext, config.get_int("context_window_size") > 0 ? config.get_int("context_window_size") : kContext);
+  RETURN_IF_ERROR(frontend::apply_overrides(config, {.context_window_size = context,
+                                                     .prefill_chunk_size = std::min(kChunk, context),
+                                                     .max_batch_size = 1}));
+  Json mlc = {{"version", "0.1.0"},
+              {"model_type", config.model_type},
+              {"quantization", scheme.name},
+              {"model_config", config.fields},
+              {"vocab_size", config.get_int("vocab_size")},
+              {"context_window_size", context},
               {"prefill_chunk_size", config.get_int("prefill_chunk_size")}};
   CompileOptions options;
   options.opt_level = 0;
@@ -77,22 +90,26 @@ Result<std::unique_ptr<runtime::Model>> load_model(const weights::ModelSource& s
 
 }  // namespace
 
-Result<weights::VerifyReport> verify(const weights::ModelSource& source, const QuantScheme& scheme, const std::string& folder,
-                                     int threads) {
+Result<weights::VerifyReport> verify(const weights::ModelSource& source, const QuantScheme& scheme,
+                                     const std::string& folder, int threads) {
   TempFolder temp;
   RETURN_IF_ERROR(make_directories(temp.path()));
   ASSIGN_OR_RETURN(weights::TokenizerFiles files, weights::write_tokenizer_files(source, temp.path()));
   auto tokenizer = Tokenizer::load(temp.path());
-  if (!tokenizer.is_ok()) return Status::error("--verify: needs the model's tokenizer: " + tokenizer.status().message());
+  if (!tokenizer.is_ok())
+    return Status::error("--verify: needs the model's tokenizer: " + tokenizer.status().message());
   ASSIGN_OR_RETURN(std::vector<int32_t> tokens, (*tokenizer)->encode(weights::verify_sample()));
   QuantScheme exact = exact_scheme(*source.checkpoint);
   RETURN_IF_ERROR(convert_exactly(source, exact, temp.path(), threads));
   ASSIGN_OR_RETURN(auto device, runtime::open_device("cpu", {.threads = threads}));
-  ASSIGN_OR_RETURN(auto reference, load_model(source, exact, temp.path(), path_join(temp.path(), "source.so"), *device));
-  ASSIGN_OR_RETURN(auto converted, load_model(source, scheme, folder, path_join(temp.path(), "converted.so"), *device));
+  ASSIGN_OR_RETURN(auto reference,
+                   load_model(source, exact, temp.path(), path_join(temp.path(), "source.so"), *device));
+  ASSIGN_OR_RETURN(auto converted,
+                   load_model(source, scheme, folder, path_join(temp.path(), "converted.so"), *device));
   Progress progress("verifying", static_cast<int64_t>(tokens.size()));
-  ASSIGN_OR_RETURN(weights::VerifyReport report,
-                   weights::compare_models(*reference, *converted, tokens, [&](int64_t n) { progress.add(n); }));
+  ASSIGN_OR_RETURN(
+      weights::VerifyReport report,
+      weights::compare_models(*reference, *converted, tokens, [&](int64_t n) { progress.add(n); }));
   RETURN_IF_ERROR(weights::write_verify_report(folder, report));
   return report;
 }

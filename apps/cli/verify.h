@@ -10,9 +10,10 @@
 
 namespace mlc::cli {
 
-// The report of the weights in `folder`, converted from `source` in `scheme`; also written there. The source runs in its
-// own precision from a temporary folder under MLC_TEMP_DIR (4 bytes a parameter at most), removed at the end.
-Result<weights::VerifyReport> verify(const weights::ModelSource& source, const QuantScheme& scheme, const std::string& folder,
-                                     int threads);
+// The report of the weights in `folder`, converted from `source` in `scheme`; also written there. The source
+// runs in its own precision from a temporary folder under MLC_TEMP_DIR (4 bytes a parameter at most), removed
+// at the end.
+Result<weights::VerifyReport> verify(const weights::ModelSource& source, const QuantScheme& scheme,
+                                     const std::string& folder, int threads);
 
 }  // namespace mlc::cli

@@ -28,13 +28,15 @@ Progress::~Progress() {
 }
 
 std::string Progress::line(const std::string& label, int64_t done, int64_t total, double seconds) {
-  double part = total > 0 ? std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0) : 1.0;
+  double part =
+      total > 0 ? std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0) : 1.0;
   size_t filled = static_cast<size_t>(part * kBarCells);
   std::string percent = std::to_string(static_cast<int>(part * 100));
   std::string speed = seconds > 0 ? human_bytes(static_cast<double>(done) / seconds) + "/s" : "";
   return str(label, "  [", std::string(filled, '#'), std::string(kBarCells - filled, ' '), "] ",
              std::string(3 - std::min<size_t>(3, percent.size()), ' '), percent, "%  ",
-             human_bytes(static_cast<double>(done)), " of ", human_bytes(static_cast<double>(total)), "  ", speed);
+             human_bytes(static_cast<double>(done)), " of ", human_bytes(static_cast<double>(total)), "  ",
+             speed);
 }
 
 void Progress::add(int64_t bytes) {
@@ -45,7 +47,8 @@ void Progress::add(int64_t bytes) {
   auto now = std::chrono::steady_clock::now();
   if (now - drawn_ < kBetweenDrawings) return;
   drawn_ = now;
-  std::fputs(str("\r\033[K", line(label_, done, total_, std::chrono::duration<double>(now - start_).count())).c_str(),
+  std::fputs(str("\r\033[K", line(label_, done, total_, std::chrono::duration<double>(now - start_).count()))
+                 .c_str(),
              stderr);
   std::fflush(stderr);
 }

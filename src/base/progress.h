@@ -21,7 +21,8 @@ class Progress {
   // `bytes` more are done. Any thread; draws at most ten times a second.
   void add(int64_t bytes);
 
-  // The line for `done` of `total` after `seconds`: "converting  [#####     ]  50%  1.2 GB of 2.4 GB  300.0 MB/s".
+  // The line for `done` of `total` after `seconds`: "converting  [#####     ]  50%  1.2 GB of 2.4 GB  300.0
+  // MB/s".
   static std::string line(const std::string& label, int64_t done, int64_t total, double seconds);
 
  private:

@@ -14,8 +14,8 @@
 namespace mlc {
 namespace {
 
-constexpr size_t kBlock = 64;                // bytes of one step of MD5
-constexpr size_t kPiece = 1024 * kBlock;     // bytes read from a file at once
+constexpr size_t kBlock = 64;             // bytes of one step of MD5
+constexpr size_t kPiece = 1024 * kBlock;  // bytes read from a file at once
 
 typedef uint32_t Lanes __attribute__((vector_size(4 * kMd5Lanes)));
 
@@ -38,10 +38,14 @@ constexpr int kTurns[4][4] = {{7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, 
 [[gnu::always_inline]] inline void step(int i, State& s, const Lanes* words) {
   Lanes f;
   int word;
-  if (i < 16) f = s.d ^ (s.b & (s.c ^ s.d)), word = i;
-  else if (i < 32) f = s.c ^ (s.d & (s.b ^ s.c)), word = (5 * i + 1) & 15;
-  else if (i < 48) f = s.b ^ s.c ^ s.d, word = (3 * i + 5) & 15;
-  else f = s.c ^ (s.b | ~s.d), word = (7 * i) & 15;
+  if (i < 16)
+    f = s.d ^ (s.b & (s.c ^ s.d)), word = i;
+  else if (i < 32)
+    f = s.c ^ (s.d & (s.b ^ s.c)), word = (5 * i + 1) & 15;
+  else if (i < 48)
+    f = s.b ^ s.c ^ s.d, word = (3 * i + 5) & 15;
+  else
+    f = s.c ^ (s.b | ~s.d), word = (7 * i) & 15;
   f += s.a + kSines[static_cast<size_t>(i)] + words[word];
   int turn = kTurns[i / 16][i % 4];
   s.a = s.d, s.d = s.c, s.c = s.b;
@@ -71,7 +75,9 @@ constexpr int kTurns[4][4] = {{7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, 
   digest_blocks(state, data, blocks);
 }
 #endif
-void digest_generic(State& state, const std::byte* const* data, size_t blocks) { digest_blocks(state, data, blocks); }
+void digest_generic(State& state, const std::byte* const* data, size_t blocks) {
+  digest_blocks(state, data, blocks);
+}
 
 void digest(State& state, const std::byte* const* data, size_t blocks) {
 #ifdef __x86_64__
@@ -107,12 +113,12 @@ size_t pad(const std::byte* rest, uint64_t total, std::array<std::byte, 2 * kBlo
 // One file being read, or memory that is there as a whole: hands out runs of whole blocks, the padding last.
 struct Stream {
   int fd = -1;
-  size_t index = 0;          // of the result
+  size_t index = 0;  // of the result
   uint64_t total = 0;
   std::unique_ptr<std::byte[]> buffer;
   const std::byte* data = nullptr;
-  size_t blocks = 0;         // whole blocks ready at `data`
-  size_t rest = 0;           // bytes after them
+  size_t blocks = 0;  // whole blocks ready at `data`
+  size_t rest = 0;    // bytes after them
   bool at_end = false, padded = false;
   std::array<std::byte, 2 * kBlock> end;
 
@@ -181,7 +187,8 @@ Result<std::vector<std::string>> md5_files(const std::vector<std::string>& paths
       if (!s.active() && next < paths.size()) {
         auto buffer = s.buffer ? std::move(s.buffer) : std::make_unique<std::byte[]>(kPiece);
         s = Stream{};
-        s.fd = ::open(paths[next].c_str(), O_RDONLY | O_CLOEXEC), s.index = next, s.buffer = std::move(buffer);
+        s.fd = ::open(paths[next].c_str(), O_RDONLY | O_CLOEXEC), s.index = next,
+        s.buffer = std::move(buffer);
         reset_lane(state, lane);
         if (!s.active()) status = Status::error(str(paths[next], ": cannot open: ", std::strerror(errno)));
         ++next;

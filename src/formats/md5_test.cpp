@@ -2,7 +2,6 @@
 #include "formats/md5.h"
 
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <filesystem>
@@ -29,7 +28,8 @@ TEST(Md5, FilesOfAllLengthsTogetherEqualEachAlone) {
   std::filesystem::create_directories(folder);
   std::vector<std::string> paths, expected;
   int i = 0;
-  for (size_t size : {0u, 1u, 55u, 56u, 63u, 64u, 65u, 119u, 120u, 128u, 1000u, 65535u, 65536u, 65537u, 200000u, 300001u}) {
+  for (size_t size :
+       {0u, 1u, 55u, 56u, 63u, 64u, 65u, 119u, 120u, 128u, 1000u, 65535u, 65536u, 65537u, 200000u, 300001u}) {
     std::string bytes(size, '\0');
     for (size_t j = 0; j < size; ++j) bytes[j] = static_cast<char>(j * 131 + size);
     paths.push_back((folder / std::to_string(i++)).string());

@@ -13,12 +13,15 @@ namespace {
 
 constexpr int64_t kShardCap = 32 << 20;  // 33,554,432 bytes
 
-std::string_view format_name(RecordFormat format) { return format == RecordFormat::kRaw ? "raw" : "f32-to-bf16"; }
+std::string_view format_name(RecordFormat format) {
+  return format == RecordFormat::kRaw ? "raw" : "f32-to-bf16";
+}
 
 // As Python prints a float: shortest digits that read back the same, and ".0" after a whole number.
 std::string float_text(double value) { return Json(value).dump(); }
 
-void append_field(std::string& text, int indent, std::string_view key, const std::string& value, bool last = false) {
+void append_field(std::string& text, int indent, std::string_view key, const std::string& value,
+                  bool last = false) {
   text.append(static_cast<size_t>(indent), ' ');
   text += str("\"", key, "\": ", value, last ? "\n" : ",\n");
 }
@@ -46,9 +49,11 @@ void append_tensor(std::string& text, const TensorRecord& t, bool last) {
 
 Result<int64_t> stored_size(const TensorRecord& tensor, const std::string& what) {
   auto count = element_count(tensor.shape);
-  auto size = count ? checked_multiply(*count, static_cast<uint64_t>(size_of(tensor.stored_dtype()))) : std::nullopt;
+  auto size =
+      count ? checked_multiply(*count, static_cast<uint64_t>(size_of(tensor.stored_dtype()))) : std::nullopt;
   if (!size || *size > INT64_MAX)
-    return Status::error(str(what, ": tensor ", shown_name(tensor.name), " has the impossible shape ", shown_shape(tensor.shape)));
+    return Status::error(str(what, ": tensor ", shown_name(tensor.name), " has the impossible shape ",
+                             shown_shape(tensor.shape)));
   return static_cast<int64_t>(*size);
 }
 
@@ -123,7 +128,8 @@ Status write_shard_index(const std::string& folder, const ShardIndex& index) {
   bool needed = false;
   std::string text = shard_index_text(index), twin_text = shard_index_text(bf16_twin(index, needed));
   for (std::string name : {kTensorCacheFile, kNdarrayCacheFile}) {
-    std::string path = path_join(folder, name), twin = path_join(folder, name.substr(0, name.size() - 5) + "-b16.json");
+    std::string path = path_join(folder, name),
+                twin = path_join(folder, name.substr(0, name.size() - 5) + "-b16.json");
     if (needed) {
       RETURN_IF_ERROR(write_file(twin, twin_text));
     } else if (file_exists(twin)) {
@@ -153,11 +159,12 @@ Result<std::unique_ptr<Shards>> Shards::open(const std::string& folder) {
     const ShardRecord& shard = shards->index_.shards[s];
     std::string shard_path = path_join(place, shard.file);
     if (!file_exists(shard_path))
-      return Status::error(str(path, ": shard ", shard.file, " is not beside the index; was the download interrupted?"));
+      return Status::error(
+          str(path, ": shard ", shard.file, " is not beside the index; was the download interrupted?"));
     ASSIGN_OR_RETURN(auto file, MappedFile::open(shard_path));
     if (file->bytes().size() != static_cast<size_t>(shard.size))
-      return Status::error(str(shard_path, ": has ", file->bytes().size(), " bytes, the index says ", shard.size,
-                               "; was the download or conversion interrupted?"));
+      return Status::error(str(shard_path, ": has ", file->bytes().size(), " bytes, the index says ",
+                               shard.size, "; was the download or conversion interrupted?"));
     shards->files_.push_back(std::move(file));
     for (size_t t = 0; t < shard.tensors.size(); ++t) shards->places_[shard.tensors[t].name] = {s, t};
   }
@@ -172,7 +179,8 @@ const TensorRecord* Shards::find(std::string_view name) const {
 std::span<const std::byte> Shards::bytes(const TensorRecord& tensor) const {
   auto it = places_.find(tensor.name);
   internal_check(it != places_.end(), "a tensor of another index");
-  return files_[it->second.shard]->bytes().subspan(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.size));
+  return files_[it->second.shard]->bytes().subspan(static_cast<size_t>(tensor.offset),
+                                                   static_cast<size_t>(tensor.size));
 }
 
 void Shards::release(const TensorRecord& tensor) const {

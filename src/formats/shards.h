@@ -1,16 +1,19 @@
-// A folder of converted weights: the index (tensor-cache.json, before 2025-09 ndarray-cache.json) and the shards it lists.
+// A folder of converted weights: the index (tensor-cache.json, before 2025-09 ndarray-cache.json) and the
+// shards it lists.
 //
 // Layout of the index (JSON, indent 4, no newline at the end; mlc-facts 2.2):
 //   1. {"metadata": {"ParamSize": count, "ParamBytes": float, "BitsPerParam": float},   2023: ParamSize only
 //   2.  "records": [{"dataPath": FILE, "format": "raw-shard", "nbytes": bytes of FILE,
 //   3.               "records": [{"name", "shape", "dtype", "format", "nbytes", "byteOffset"}...],
 //   4.               "md5sum": 32 hex digits (may be absent)}...]}
-// Record formats: "raw" = shape * dtype, little-endian; "f32-to-bf16" = the same, but float32 is stored as bfloat16.
-// If any record is so stored, TWIN-b16.json lists those as dtype bfloat16, format raw, over the same shards.
+// Record formats: "raw" = shape * dtype, little-endian; "f32-to-bf16" = the same, but float32 is stored as
+// bfloat16. If any record is so stored, TWIN-b16.json lists those as dtype bfloat16, format raw, over the
+// same shards.
 //
-// Refused by the reader, each in one sentence with file, shard or tensor, found and expected: any other form; a dataPath
-// that is not a plain file name; names, or files, listed twice; unknown dtypes and formats; sizes that are not shape * dtype;
-// records outside their shard or overlapping; shards whose file has another size; more than 2^20 records.
+// Refused by the reader, each in one sentence with file, shard or tensor, found and expected: any other form;
+// a dataPath that is not a plain file name; names, or files, listed twice; unknown dtypes and formats; sizes
+// that are not shape * dtype; records outside their shard or overlapping; shards whose file has another size;
+// more than 2^20 records.
 #pragma once
 
 #include <cstddef>
@@ -39,8 +42,8 @@ struct TensorRecord {
   std::vector<int64_t> shape;  // outermost first
   DType dtype = DType::kF32;   // of the decoded tensor
   RecordFormat format = RecordFormat::kF32ToBF16;
-  int64_t size = 0;            // bytes in the shard
-  int64_t offset = 0;          // from the start of the shard
+  int64_t size = 0;    // bytes in the shard
+  int64_t offset = 0;  // from the start of the shard
 
   // The dtype of the bytes in the shard.
   DType stored_dtype() const {
@@ -56,7 +59,8 @@ struct ShardRecord {
 };
 
 struct ShardIndex {
-  // The `metadata` object. param_bytes counts decoded dtypes; the last two are absent (negative) in 2023 files.
+  // The `metadata` object. param_bytes counts decoded dtypes; the last two are absent (negative) in 2023
+  // files.
   int64_t param_count = 0;
   double param_bytes = -1, bits_per_param = -1;
   std::vector<ShardRecord> shards;
@@ -65,9 +69,9 @@ struct ShardIndex {
 // Bytes that a tensor takes in a shard; an error when its shape is absurd.
 Result<int64_t> stored_size(const TensorRecord& tensor, const std::string& what);
 
-// Cuts tensors (size set, in arrival order) into params_shard_{i}.bin files by the original's rule with its cap of
-// 32 MiB (mlc-facts 2.4): a tensor that would reach the cap and is at least half of it goes alone into the next file at
-// once, ahead of what is pending; else the pending file is closed first. Sets offsets.
+// Cuts tensors (size set, in arrival order) into params_shard_{i}.bin files by the original's rule with its
+// cap of 32 MiB (mlc-facts 2.4): a tensor that would reach the cap and is at least half of it goes alone into
+// the next file at once, ahead of what is pending; else the pending file is closed first. Sets offsets.
 std::vector<ShardRecord> lay_out_shards(std::vector<TensorRecord> tensors);
 
 // The text of the index, byte for byte as the original writes it.
@@ -79,8 +83,8 @@ Status write_shard_index(const std::string& folder, const ShardIndex& index);
 
 Result<ShardIndex> parse_shard_index(std::string_view text, const std::string& what);
 
-// The path of the index in a folder: tensor-cache.json, else ndarray-cache.json, also in FOLDER/params (2023); an error
-// says what was looked for.
+// The path of the index in a folder: tensor-cache.json, else ndarray-cache.json, also in FOLDER/params
+// (2023); an error says what was looked for.
 Result<std::string> find_shard_index(const std::string& folder);
 
 // The weights of a folder, mapped. Tensors are found by name.

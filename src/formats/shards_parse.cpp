@@ -24,8 +24,10 @@ Result<std::vector<int64_t>> parse_shape(const Json& record, const std::string& 
   ASSIGN_OR_RETURN(const Json* list, get_array(record, "shape", what));
   std::vector<int64_t> shape;
   for (const Json& dim : *list) {
-    if (!dim.is_number_integer() || (dim.is_number_unsigned() && dim.get<uint64_t>() > INT64_MAX) || dim.get<int64_t>() < 0)
-      return Status::error(str(what, ": shape holds ", dim.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40),
+    if (!dim.is_number_integer() || (dim.is_number_unsigned() && dim.get<uint64_t>() > INT64_MAX) ||
+        dim.get<int64_t>() < 0)
+      return Status::error(str(what, ": shape holds ",
+                               dim.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40),
                                ", expected integers of 0 or more"));
     shape.push_back(dim.get<int64_t>());
   }
@@ -42,12 +44,16 @@ Result<TensorRecord> parse_tensor(const Json& json, const ShardRecord& shard, co
   ASSIGN_OR_RETURN(std::string dtype, get_string(json, "dtype", what));
   auto parsed = parse_dtype(dtype);
   if (!parsed || long_name(*parsed) != dtype)
-    return Status::error(str(what, ": unknown dtype ", shown_name(dtype), ", expected one like float16, uint32 or float32"));
+    return Status::error(
+        str(what, ": unknown dtype ", shown_name(dtype), ", expected one like float16, uint32 or float32"));
   tensor.dtype = *parsed;
   ASSIGN_OR_RETURN(std::string format, get_string(json, "format", what));
-  if (format == "raw") tensor.format = RecordFormat::kRaw;
-  else if (format == "f32-to-bf16") tensor.format = RecordFormat::kF32ToBF16;
-  else return Status::error(str(what, ": unknown format ", shown_name(format), ", expected raw or f32-to-bf16"));
+  if (format == "raw")
+    tensor.format = RecordFormat::kRaw;
+  else if (format == "f32-to-bf16")
+    tensor.format = RecordFormat::kF32ToBF16;
+  else
+    return Status::error(str(what, ": unknown format ", shown_name(format), ", expected raw or f32-to-bf16"));
   ASSIGN_OR_RETURN(tensor.size, get_int(json, "nbytes", what));
   ASSIGN_OR_RETURN(tensor.offset, get_int(json, "byteOffset", what));
   ASSIGN_OR_RETURN(int64_t expected, stored_size(tensor, where));
@@ -55,8 +61,10 @@ Result<TensorRecord> parse_tensor(const Json& json, const ShardRecord& shard, co
     return Status::error(str(what, ": nbytes is ", tensor.size, ", expected ", expected, " for ", dtype, " ",
                              shown_shape(tensor.shape), " stored as ", format));
   if (tensor.offset < 0 ||
-      !range_inside(static_cast<uint64_t>(tensor.offset), static_cast<uint64_t>(tensor.size), static_cast<uint64_t>(shard.size)))
-    return Status::error(str(what, ": bytes ", tensor.offset, " + ", tensor.size, " lie outside ", shard.file, " of ", shard.size));
+      !range_inside(static_cast<uint64_t>(tensor.offset), static_cast<uint64_t>(tensor.size),
+                    static_cast<uint64_t>(shard.size)))
+    return Status::error(str(what, ": bytes ", tensor.offset, " + ", tensor.size, " lie outside ", shard.file,
+                             " of ", shard.size));
   return tensor;
 }
 
@@ -67,8 +75,8 @@ Status check_overlaps(const ShardRecord& shard, const std::string& what) {
   std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->offset < b->offset; });
   for (size_t i = 1; i < order.size(); ++i)
     if (order[i]->offset < order[i - 1]->offset + order[i - 1]->size)
-      return Status::error(str(what, ": tensors ", shown_name(order[i - 1]->name), " and ", shown_name(order[i]->name),
-                               " overlap in ", shard.file));
+      return Status::error(str(what, ": tensors ", shown_name(order[i - 1]->name), " and ",
+                               shown_name(order[i]->name), " overlap in ", shard.file));
   return Status::ok();
 }
 
@@ -76,10 +84,12 @@ Result<ShardRecord> parse_shard(const Json& json, const std::string& what, std::
   ShardRecord shard;
   ASSIGN_OR_RETURN(shard.file, get_string(json, "dataPath", what));
   if (!is_plain_file_name(shard.file))
-    return Status::error(str(what, ": dataPath ", shown_name(shard.file), " is not a plain file name; a shard must lie beside its index"));
+    return Status::error(str(what, ": dataPath ", shown_name(shard.file),
+                             " is not a plain file name; a shard must lie beside its index"));
   std::string where = str(what, ": shard ", shown_name(shard.file));
   ASSIGN_OR_RETURN(std::string format, get_string(json, "format", where));
-  if (format != "raw-shard") return Status::error(str(where, ": unknown format ", shown_name(format), ", expected raw-shard"));
+  if (format != "raw-shard")
+    return Status::error(str(where, ": unknown format ", shown_name(format), ", expected raw-shard"));
   ASSIGN_OR_RETURN(shard.size, get_int(json, "nbytes", where));
   if (shard.size < 0) return Status::error(str(where, ": nbytes is ", shard.size, ", expected 0 or more"));
   if (const Json* md5 = find(json, "md5sum")) {
@@ -92,7 +102,8 @@ Result<ShardRecord> parse_shard(const Json& json, const std::string& what, std::
     ASSIGN_OR_RETURN(TensorRecord tensor, parse_tensor(record, shard, what));
     if (!names.insert(tensor.name).second)
       return Status::error(str(what, ": tensor ", shown_name(tensor.name), " is listed twice"));
-    if (names.size() > kMaxTensors) return Status::error(str(what, ": lists more than ", kMaxTensors, " tensors"));
+    if (names.size() > kMaxTensors)
+      return Status::error(str(what, ": lists more than ", kMaxTensors, " tensors"));
     shard.tensors.push_back(std::move(tensor));
   }
   RETURN_IF_ERROR(check_overlaps(shard, what));

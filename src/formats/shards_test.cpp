@@ -48,7 +48,8 @@ ShardIndex small_index() {
   TensorRecord b;
   b.name = "b", b.shape = {7}, b.dtype = DType::kF32, b.size = 14, b.offset = 6;
   ShardRecord shard;
-  shard.file = "params_shard_0.bin", shard.size = 20, shard.md5 = std::string(32, 'a'), shard.tensors = {a, b};
+  shard.file = "params_shard_0.bin", shard.size = 20, shard.md5 = std::string(32, 'a'),
+  shard.tensors = {a, b};
   index.shards = {shard};
   return index;
 }
@@ -104,13 +105,15 @@ TEST(Shards, BadIndicesGetOneSentence) {
 }
 
 TEST(Shards, OpensEitherNameAndChecksSizes) {
-  std::string folder = (std::filesystem::temp_directory_path() / str("mlc_shards_test_", ::getpid())).string();
+  std::string folder =
+      (std::filesystem::temp_directory_path() / str("mlc_shards_test_", ::getpid())).string();
   ASSERT_TRUE(make_directories(folder).is_ok());
   EXPECT_FALSE(Shards::open(folder).is_ok());
   std::string bytes = "0123456789abcdefghij";
   ASSERT_TRUE(write_file(path_join(folder, "params_shard_0.bin"), bytes).is_ok());
   ASSERT_TRUE(write_shard_index(folder, small_index()).is_ok());
-  for (const char* name : {"tensor-cache.json", "ndarray-cache.json", "tensor-cache-b16.json", "ndarray-cache-b16.json"})
+  for (const char* name :
+       {"tensor-cache.json", "ndarray-cache.json", "tensor-cache-b16.json", "ndarray-cache-b16.json"})
     EXPECT_TRUE(file_exists(path_join(folder, name))) << name;
   std::filesystem::remove(path_join(folder, "tensor-cache.json"));
   auto shards = Shards::open(folder);

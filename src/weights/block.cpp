@@ -14,7 +14,8 @@ using Transform = frontend::Parameter::Transform;
 
 size_t bytes_of(int64_t n) { return static_cast<size_t>(n); }
 
-// The source row of row `row` of a fused QKV in [3, heads, head_dim] order; the source has [heads, 3, head_dim].
+// The source row of row `row` of a fused QKV in [3, heads, head_dim] order; the source has [heads, 3,
+// head_dim].
 int64_t split_head_row(int64_t row, int64_t rows, int64_t heads) {
   int64_t size = rows / (3 * heads), d = row % size, head = row / size % heads, part = row / size / heads;
   return (head * 3 + part) * size + d;
@@ -29,13 +30,15 @@ bool is_exact_q4_0(const ParameterPlan& plan, const Checkpoint& checkpoint) {
   });
 }
 
-void repack_rows(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block, BlockBuffers& buffers) {
+void repack_rows(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
+                 BlockBuffers& buffers) {
   uint32_t* words = reinterpret_cast<uint32_t*>(buffers.weight.data());
   std::byte* scales = buffers.scale.data();
   for (const RowRun& run : source_rows(plan, block.row_begin, block.row_end)) {
     GgufBlocks source = *checkpoint.blocks(plan.sources[static_cast<size_t>(run.source)]);
     for (int64_t row = run.row_begin; row < run.row_begin + run.count; ++row) {
-      repack_q4_0_row(source.bytes.subspan(bytes_of(source.stored_row(row) * source.row_bytes), bytes_of(source.row_bytes)),
+      repack_q4_0_row(source.bytes.subspan(bytes_of(source.stored_row(row) * source.row_bytes),
+                                           bytes_of(source.row_bytes)),
                       words, scales);
       words += plan.format.words(plan.row_size);
       scales += 2 * plan.format.groups(plan.row_size);
@@ -56,7 +59,8 @@ void pack_rows(const ParameterPlan& plan, int64_t rows, BlockBuffers& buffers) {
     scales += scale_bytes;
   }
   if (wide)
-    encode_floats(DType::kBF16, {reinterpret_cast<const float*>(buffers.scale_bits.data()), buffers.scale_bits.size() / 4},
+    encode_floats(DType::kBF16,
+                  {reinterpret_cast<const float*>(buffers.scale_bits.data()), buffers.scale_bits.size() / 4},
                   buffers.scale.data());
 }
 
@@ -91,7 +95,8 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
   for (const RowRun& run : source_rows(plan, row_begin, row_end)) {
     int index = plan.sources[static_cast<size_t>(run.source)];
     DType dtype = checkpoint.tensors()[static_cast<size_t>(index)].dtype;
-    std::span<const std::byte> bytes = checkpoint.read_rows(index, run.row_begin, run.row_begin + run.count, scratch);
+    std::span<const std::byte> bytes =
+        checkpoint.read_rows(index, run.row_begin, run.row_begin + run.count, scratch);
     size_t count = bytes_of(run.count * plan.row_size);
     decode_floats(dtype, bytes.data(), rest.first(count));
     rest = rest.subspan(count);
@@ -100,7 +105,8 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
   if (round) round_floats(plan.dtype, values);
 }
 
-void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block, BlockBuffers& buffers) {
+void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
+                   BlockBuffers& buffers) {
   int64_t rows = block.row_end - block.row_begin;
   if (!plan.format.is_quantized()) {
     DType stored = plan.dtype == DType::kF32 && !plan.raw_f32 ? DType::kBF16 : plan.dtype;

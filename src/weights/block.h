@@ -35,7 +35,8 @@ struct RowRun {
 std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, int64_t row_end);
 
 // Fills buffers.weight and buffers.scale (NK form even when the format is KN).
-void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block, BlockBuffers& buffers);
+void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
+                   BlockBuffers& buffers);
 
 // Reads rows [row_begin, row_end) as f32 rounded to plan.dtype, into `values`.
 void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_t row_begin, int64_t row_end,

@@ -36,8 +36,12 @@ struct OpenParameter {
 class Conversion {
  public:
   Conversion(Plan& plan, const Checkpoint& checkpoint, std::string folder, const ConvertOptions& options)
-      : plan_(plan), checkpoint_(checkpoint), folder_(std::move(folder)), options_(options),
-        shards_(plan.index.shards.size()), parameters_(plan.parameters.size()) {}
+      : plan_(plan),
+        checkpoint_(checkpoint),
+        folder_(std::move(folder)),
+        options_(options),
+        shards_(plan.index.shards.size()),
+        parameters_(plan.parameters.size()) {}
 
   Result<ConvertResult> run() {
     ASSIGN_OR_RETURN(journal_, Journal::open(folder_, conversion_fingerprint(plan_, checkpoint_), plan_));
@@ -117,20 +121,24 @@ class Conversion {
   }
 
   // Puts rows [block rows, columns] of `item` bytes into the columns of to[columns, all rows].
-  static void transpose(const std::vector<std::byte>& from, const ParameterPlan& p, const Block& block, int item,
-                        std::vector<std::byte>& to) {
+  static void transpose(const std::vector<std::byte>& from, const ParameterPlan& p, const Block& block,
+                        int item, std::vector<std::byte>& to) {
     auto move = [&]<typename T>(T) {
       const T* source = reinterpret_cast<const T*>(from.data());
       T* target = reinterpret_cast<T*>(to.data());
-      int64_t rows = block.row_end - block.row_begin, columns = static_cast<int64_t>(from.size() / sizeof(T)) / rows;
+      int64_t rows = block.row_end - block.row_begin,
+              columns = static_cast<int64_t>(from.size() / sizeof(T)) / rows;
       for (int64_t c = 0; c < columns; ++c)
         for (int64_t r = 0; r < rows; ++r) target[c * p.rows + block.row_begin + r] = source[r * columns + c];
     };
-    if (item == 4) move(uint32_t{});
-    else move(uint16_t{});
+    if (item == 4)
+      move(uint32_t{});
+    else
+      move(uint16_t{});
   }
 
-  Status write_rows(const ParameterPlan& p, RecordPlace place, const Block& block, const std::vector<std::byte>& bytes) {
+  Status write_rows(const ParameterPlan& p, RecordPlace place, const Block& block,
+                    const std::vector<std::byte>& bytes) {
     return write(place, plan_.record(place).size / std::max<int64_t>(1, p.rows) * block.row_begin, bytes);
   }
 
@@ -151,7 +159,8 @@ class Conversion {
   Result<AtomicFile*> open_file(size_t shard) {
     std::lock_guard lock(mutex_);
     if (!shards_[shard].file) {
-      ASSIGN_OR_RETURN(shards_[shard].file, AtomicFile::create(path_join(folder_, plan_.index.shards[shard].file)));
+      ASSIGN_OR_RETURN(shards_[shard].file,
+                       AtomicFile::create(path_join(folder_, plan_.index.shards[shard].file)));
     }
     return shards_[shard].file.get();
   }
@@ -164,8 +173,8 @@ class Conversion {
     return Status::ok();
   }
 
-  // Digests finished shards, a full set of lanes at a time, once `enough` wait: soon after they were written, while the
-  // system still has their pages.
+  // Digests finished shards, a full set of lanes at a time, once `enough` wait: soon after they were written,
+  // while the system still has their pages.
   Status hash_finished(size_t enough) {
     std::vector<size_t> batch;
     {
@@ -180,8 +189,10 @@ class Conversion {
   // The shards that are left, longest first, dealt to the threads.
   Status hash_rest() {
     std::vector<size_t>& rest = finished_;
-    std::sort(rest.begin(), rest.end(), [&](size_t a, size_t b) { return plan_.index.shards[a].size > plan_.index.shards[b].size; });
-    size_t lots = std::max<size_t>(static_cast<size_t>(options_.threads), (rest.size() + kMd5Lanes - 1) / kMd5Lanes);
+    std::sort(rest.begin(), rest.end(),
+              [&](size_t a, size_t b) { return plan_.index.shards[a].size > plan_.index.shards[b].size; });
+    size_t lots =
+        std::max<size_t>(static_cast<size_t>(options_.threads), (rest.size() + kMd5Lanes - 1) / kMd5Lanes);
     parallel_for(options_.threads, static_cast<int64_t>(lots), [&](int64_t lot) {
       std::vector<size_t> batch;
       for (size_t i = static_cast<size_t>(lot); i < rest.size(); i += lots) batch.push_back(rest[i]);
@@ -204,8 +215,8 @@ class Conversion {
   std::unique_ptr<Journal> journal_;
   std::vector<OpenShard> shards_;
   std::vector<OpenParameter> parameters_;
-  std::mutex mutex_;                // of files, finished_, failure_
-  std::vector<size_t> finished_;    // shards that wait for their digest
+  std::mutex mutex_;              // of files, finished_, failure_
+  std::vector<size_t> finished_;  // shards that wait for their digest
   std::atomic<bool> failed_{false};
   Status failure_;
 };

@@ -1,8 +1,9 @@
-// Streams a checkpoint into a folder of shards: blocks of rows are read, rounded, packed and written by any thread, each to
-// its place in its shard, so the files are the same for any number of threads.
+// Streams a checkpoint into a folder of shards: blocks of rows are read, rounded, packed and written by any
+// thread, each to its place in its shard, so the files are the same for any number of threads.
 //
-// Memory: the mapped source of the tensors in work, and some megabytes a thread. Shards appear under their names only when
-// complete, the index last; a journal (kJournalFile) lets a later run of the same conversion keep finished shards.
+// Memory: the mapped source of the tensors in work, and some megabytes a thread. Shards appear under their
+// names only when complete, the index last; a journal (kJournalFile) lets a later run of the same conversion
+// keep finished shards.
 #pragma once
 
 #include <functional>

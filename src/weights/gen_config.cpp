@@ -19,8 +19,11 @@ struct FilledKey {
 };
 
 const std::vector<FilledKey>& sampling_keys() {
-  static const std::vector<FilledKey> keys = {{"temperature", 1.0}, {"presence_penalty", 0.0}, {"frequency_penalty", 0.0},
-                                              {"repetition_penalty", 1.0}, {"top_p", 1.0}};
+  static const std::vector<FilledKey> keys = {{"temperature", 1.0},
+                                              {"presence_penalty", 0.0},
+                                              {"frequency_penalty", 0.0},
+                                              {"repetition_penalty", 1.0},
+                                              {"top_p", 1.0}};
   return keys;
 }
 const std::vector<FilledKey>& token_keys() {
@@ -34,12 +37,16 @@ Result<Json> filled(const FilledKey& key, const std::vector<std::pair<std::strin
     const Json* value = find(*json, key.name);
     if (value == nullptr) continue;
     if (key.fallback.is_number_float()) {
-      if (!value->is_number()) return Status::error(str(path, ": ", key.name, " is ", value->type_name(), ", expected a number"));
+      if (!value->is_number())
+        return Status::error(str(path, ": ", key.name, " is ", value->type_name(), ", expected a number"));
       return Json(value->get<double>());
     }
     bool ids = value->is_number_integer() ||
-               (value->is_array() && std::all_of(value->begin(), value->end(), [](const Json& id) { return id.is_number_integer(); }));
-    if (!ids) return Status::error(str(path, ": ", key.name, " is ", value->type_name(), ", expected a token id or a list of them"));
+               (value->is_array() && std::all_of(value->begin(), value->end(),
+                                                 [](const Json& id) { return id.is_number_integer(); }));
+    if (!ids)
+      return Status::error(
+          str(path, ": ", key.name, " is ", value->type_name(), ", expected a token id or a list of them"));
     return *value;
   }
   return key.fallback;
@@ -54,18 +61,20 @@ Conversation own_template(const TokenizerFiles& files, const Json& eos) {
   Conversation c;
   c.name = "jinja";
   c.roles = {{"user", "user"}, {"assistant", "assistant"}, {"tool", "tool"}};
-  c.role_templates = {{"user", "{user_message}"}, {"assistant", "{assistant_message}"}, {"tool", "{tool_message}"}};
+  c.role_templates = {
+      {"user", "{user_message}"}, {"assistant", "{assistant_message}"}, {"tool", "{tool_message}"}};
   c.seps = {"\n"};
   c.jinja_template = files.jinja_template, c.bos_token = files.bos_token, c.eos_token = files.eos_token;
   c.stop_token_ids = files.stop_token_ids;
   for (const Json& id : eos.is_array() ? eos : Json::array({eos}))
-    if (std::find(c.stop_token_ids.begin(), c.stop_token_ids.end(), id.get<int32_t>()) == c.stop_token_ids.end())
+    if (std::find(c.stop_token_ids.begin(), c.stop_token_ids.end(), id.get<int32_t>()) ==
+        c.stop_token_ids.end())
       c.stop_token_ids.push_back(id.get<int32_t>());
   return c;
 }
 
-Result<Conversation> conversation(const GenConfigOptions& options, const TokenizerFiles& files, const Json& config,
-                                  const ModelSource& source) {
+Result<Conversation> conversation(const GenConfigOptions& options, const TokenizerFiles& files,
+                                  const Json& config, const ModelSource& source) {
   if (!options.conv_template.empty()) {
     const Json& bos = config["bos_token_id"];
     auto preset = find_preset(options.conv_template, bos.is_number_integer() ? bos.get<int32_t>() : 1);
@@ -73,7 +82,8 @@ Result<Conversation> conversation(const GenConfigOptions& options, const Tokeniz
     return preset;
   }
   if (files.jinja_template.empty())
-    return Status::error(str("--conv-template: missing, and ", source.config_path.ends_with(".gguf") ? source.config_path : source.folder,
+    return Status::error(str("--conv-template: missing, and ",
+                             source.config_path.ends_with(".gguf") ? source.config_path : source.folder,
                              " has no chat template of its own; give one of ", join(preset_names(), ", ")));
   return own_template(files, config["eos_token_id"]);
 }
@@ -86,12 +96,14 @@ Result<Json> read_generation_config(const ModelSource& source) {
 
 }  // namespace
 
-Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOptions& options, const std::string& folder) {
+Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOptions& options,
+                                        const std::string& folder) {
   RETURN_IF_ERROR(find_quant_scheme(options.quantization).status());
   RETURN_IF_ERROR(frontend::apply_overrides(source.config, options.overrides));
   ASSIGN_OR_RETURN(Json generation, read_generation_config(source));
   const std::vector<std::pair<std::string, const Json*>> fill = {
-      {path_join(source.folder, "generation_config.json"), &generation}, {source.config_path, &source.hf_config}};
+      {path_join(source.folder, "generation_config.json"), &generation},
+      {source.config_path, &source.hf_config}};
   const frontend::ModelConfig& model = source.config;
   Json ids = Json::object();
   for (const FilledKey& key : token_keys()) {
@@ -101,12 +113,15 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
     RETURN_IF_ERROR(conversation(options, {}, ids, source).status());
   }
   ASSIGN_OR_RETURN(TokenizerFiles files, write_tokenizer_files(source, folder));
-  Json config = {{"version", "0.1.0"}, {"model_type", model.model_type}, {"quantization", options.quantization}};
+  Json config = {
+      {"version", "0.1.0"}, {"model_type", model.model_type}, {"quantization", options.quantization}};
   config["model_config"] = model.fields;
   config["vocab_size"] = field_or(model, "vocab_size", 0);
-  for (const char* key : {"context_window_size", "sliding_window_size", "prefill_chunk_size", "attention_sink_size"})
+  for (const char* key :
+       {"context_window_size", "sliding_window_size", "prefill_chunk_size", "attention_sink_size"})
     config[key] = field_or(model, key, -1);
-  for (const char* key : {"tensor_parallel_shards", "pipeline_parallel_stages"}) config[key] = field_or(model, key, 1);
+  for (const char* key : {"tensor_parallel_shards", "pipeline_parallel_stages"})
+    config[key] = field_or(model, key, 1);
   config["active_vocab_size"] = files.token_count ? Json(*files.token_count) : config["vocab_size"];
   for (const FilledKey& key : sampling_keys()) {
     ASSIGN_OR_RETURN(config[key.name], filled(key, fill));

@@ -22,8 +22,10 @@ struct GeneratedConfig {
   std::vector<std::string> notes;  // for the user, one sentence each
 };
 
-// Writes the tokenizer files and mlc-chat-config.json (indent 2, no newline at the end) into `folder`, created.
-// A checkpoint's own template is kept as conv_template.jinja_template with its bos_token and eos_token.
-Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOptions& options, const std::string& folder);
+// Writes the tokenizer files and mlc-chat-config.json (indent 2, no newline at the end) into `folder`,
+// created. A checkpoint's own template is kept as conv_template.jinja_template with its bos_token and
+// eos_token.
+Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOptions& options,
+                                        const std::string& folder);
 
 }  // namespace mlc::weights

@@ -18,14 +18,15 @@ namespace mlc::weights {
 std::string conversion_fingerprint(const Plan& plan, const Checkpoint& checkpoint) {
   std::string text = str("1 ", plan.scheme.name, "\n", shard_index_text(plan.index));
   for (const std::string& file : checkpoint.files()) {
-    struct stat info {};
+    struct stat info{};
     ::stat(file.c_str(), &info);
     text += str(file, " ", info.st_size, " ", info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec, "\n");
   }
   return md5(std::as_bytes(std::span(text)));
 }
 
-Result<std::unique_ptr<Journal>> Journal::open(const std::string& folder, const std::string& fingerprint, const Plan& plan) {
+Result<std::unique_ptr<Journal>> Journal::open(const std::string& folder, const std::string& fingerprint,
+                                               const Plan& plan) {
   std::string path = path_join(folder, kJournalFile);
   std::vector<std::string> lines;
   if (file_exists(path)) {

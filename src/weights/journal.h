@@ -1,4 +1,5 @@
-// The note an interrupted conversion leaves beside its shards: which of them are finished, and of what conversion.
+// The note an interrupted conversion leaves beside its shards: which of them are finished, and of what
+// conversion.
 //
 // Layout: line 1 the fingerprint of the conversion, then one line per finished shard: its file name.
 #pragma once
@@ -13,14 +14,16 @@
 
 namespace mlc::weights {
 
-// Changes whenever any byte of the result may: the index (without md5) and the name, size and time of each source file.
+// Changes whenever any byte of the result may: the index (without md5) and the name, size and time of each
+// source file.
 std::string conversion_fingerprint(const Plan& plan, const Checkpoint& checkpoint);
 
 class Journal {
  public:
-  // Opens the journal in `folder`. finished() lists its shards if it is of this conversion and they still have their
-  // sizes; a journal of another conversion is replaced.
-  static Result<std::unique_ptr<Journal>> open(const std::string& folder, const std::string& fingerprint, const Plan& plan);
+  // Opens the journal in `folder`. finished() lists its shards if it is of this conversion and they still
+  // have their sizes; a journal of another conversion is replaced.
+  static Result<std::unique_ptr<Journal>> open(const std::string& folder, const std::string& fingerprint,
+                                               const Plan& plan);
   ~Journal();
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;

@@ -26,7 +26,8 @@ std::vector<std::string> names_of(const Checkpoint& checkpoint) {
 }
 
 // Parameters by their first source in the order of `names` (mlc-facts 2.4).
-std::vector<size_t> arrival_order(const std::vector<Parameter>& parameters, const std::vector<std::string>& names) {
+std::vector<size_t> arrival_order(const std::vector<Parameter>& parameters,
+                                  const std::vector<std::string>& names) {
   std::multimap<std::string, size_t> users;
   for (size_t p = 0; p < parameters.size(); ++p)
     for (const std::string& source : parameters[p].sources) users.emplace(source, p);
@@ -42,12 +43,14 @@ std::vector<size_t> arrival_order(const std::vector<Parameter>& parameters, cons
 }
 
 bool is_unused(const std::string& name, const std::vector<std::string>& unused) {
-  return std::any_of(unused.begin(), unused.end(), [&](const std::string& suffix) { return name.ends_with(suffix); });
+  return std::any_of(unused.begin(), unused.end(),
+                     [&](const std::string& suffix) { return name.ends_with(suffix); });
 }
 
 Status check_source(const Checkpoint& checkpoint, const SourceTensor& tensor, const ParameterPlan& plan) {
   const Parameter& p = plan.parameter;
-  std::string where = str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(tensor.name));
+  std::string where =
+      str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(tensor.name));
   if (!is_float(tensor.dtype) || tensor.dtype > DType::kF64)
     return Status::error(str(where, " is ", tensor.stored_type, ", expected floats (F16, BF16 or F32)"));
   std::vector<int64_t> expected = p.shape;
@@ -55,8 +58,8 @@ Status check_source(const Checkpoint& checkpoint, const SourceTensor& tensor, co
   if (tensor.shape != expected) {
     std::string wanted = shown_shape(p.shape);
     if (p.sources.size() > 1) wanted = str("its rows of ", wanted, " (", join(p.sources, " + "), ")");
-    return Status::error(str(where, " has shape ", shown_shape(tensor.shape), ", expected ", wanted, " for ", p.name,
-                             "; does config.json belong to this checkpoint?"));
+    return Status::error(str(where, " has shape ", shown_shape(tensor.shape), ", expected ", wanted, " for ",
+                             p.name, "; does config.json belong to this checkpoint?"));
   }
   return Status::ok();
 }
@@ -66,8 +69,8 @@ Status find_sources(const Checkpoint& checkpoint, const std::string& what, Param
   for (const std::string& name : plan.parameter.sources) {
     int index = checkpoint.find(name);
     if (index < 0)
-      return Status::error(str(what, ": tensor ", shown_name(name), " is missing, needed for ", plan.parameter.name,
-                               did_you_mean(name, names_of(checkpoint))));
+      return Status::error(str(what, ": tensor ", shown_name(name), " is missing, needed for ",
+                               plan.parameter.name, did_you_mean(name, names_of(checkpoint))));
     const SourceTensor& tensor = checkpoint.tensors()[static_cast<size_t>(index)];
     RETURN_IF_ERROR(check_source(checkpoint, tensor, plan));
     plan.sources.push_back(index);
@@ -76,20 +79,23 @@ Status find_sources(const Checkpoint& checkpoint, const std::string& what, Param
   }
   if (rows != plan.rows) {
     std::vector<std::string> shapes;
-    for (int index : plan.sources) shapes.push_back(shown_shape(checkpoint.tensors()[static_cast<size_t>(index)].shape));
-    return Status::error(str(what, ": tensors ", join(plan.parameter.sources, " + "), " have shapes ", join(shapes, " + "),
-                             ", expected ", shown_shape(plan.parameter.shape), " together for ", plan.parameter.name));
+    for (int index : plan.sources)
+      shapes.push_back(shown_shape(checkpoint.tensors()[static_cast<size_t>(index)].shape));
+    return Status::error(str(what, ": tensors ", join(plan.parameter.sources, " + "), " have shapes ",
+                             join(shapes, " + "), ", expected ", shown_shape(plan.parameter.shape),
+                             " together for ", plan.parameter.name));
   }
   return Status::ok();
 }
 
-// What the original counts: all elements of a file each time it opens it, but for tensors declared unused; a file stays
-// open until another one is needed.
-int64_t count_source_elements(const Plan& plan, const Checkpoint& checkpoint, const std::vector<std::string>& unused,
-                              const std::set<std::string>& used) {
+// What the original counts: all elements of a file each time it opens it, but for tensors declared unused; a
+// file stays open until another one is needed.
+int64_t count_source_elements(const Plan& plan, const Checkpoint& checkpoint,
+                              const std::vector<std::string>& unused, const std::set<std::string>& used) {
   std::vector<int64_t> elements(checkpoint.files().size(), 0);
   for (const SourceTensor& t : checkpoint.tensors())
-    if (used.contains(t.name) || !is_unused(t.name, unused)) elements[static_cast<size_t>(t.file)] += product(t.shape);
+    if (used.contains(t.name) || !is_unused(t.name, unused))
+      elements[static_cast<size_t>(t.file)] += product(t.shape);
   int64_t total = 0;
   std::set<int> open;
   for (const ParameterPlan& p : plan.parameters) {
@@ -106,16 +112,17 @@ int64_t count_source_elements(const Plan& plan, const Checkpoint& checkpoint, co
   return total;
 }
 
-Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& used, const std::vector<std::string>& unused,
-                   const PlanOptions& options, Plan& plan) {
+Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& used,
+                   const std::vector<std::string>& unused, const PlanOptions& options, Plan& plan) {
   for (const SourceTensor& t : checkpoint.tensors()) {
     if (used.contains(t.name)) continue;
     plan.ignored.push_back(t.name);
     if (is_unused(t.name, unused) || options.ignore_extra) continue;
-    return Status::error(str(checkpoint.files()[static_cast<size_t>(t.file)], ": tensor ", shown_name(t.name), " ",
-                             shown_shape(t.shape), " is extra: no parameter of this model type needs it",
-                             did_you_mean(t.name, std::vector<std::string>(used.begin(), used.end())),
-                             "; check --model-type and config.json, or pass --ignore-extra to leave such tensors out"));
+    return Status::error(
+        str(checkpoint.files()[static_cast<size_t>(t.file)], ": tensor ", shown_name(t.name), " ",
+            shown_shape(t.shape), " is extra: no parameter of this model type needs it",
+            did_you_mean(t.name, std::vector<std::string>(used.begin(), used.end())),
+            "; check --model-type and config.json, or pass --ignore-extra to leave such tensors out"));
   }
   return Status::ok();
 }
@@ -142,7 +149,8 @@ void add_records(const ParameterPlan& p, std::vector<TensorRecord>& records) {
   }
   std::vector<int64_t> words = p.parameter.shape, scales = p.parameter.shape;
   words.back() = p.format.words(p.row_size), scales.back() = p.format.groups(p.row_size);
-  if (p.format.transposed) std::reverse(words.begin(), words.end()), std::reverse(scales.begin(), scales.end());
+  if (p.format.transposed)
+    std::reverse(words.begin(), words.end()), std::reverse(scales.begin(), scales.end());
   records.push_back(make_record(quantized_name(name, "weight"), words, DType::kU32));
   records.push_back(make_record(quantized_name(name, "scale"), scales, p.format.dtype));
 }
@@ -185,7 +193,8 @@ ParameterPlan plan_parameter(const Parameter& parameter, const QuantScheme& sche
 }
 
 void place_records(Plan& plan, std::vector<TensorRecord> records) {
-  for (const TensorRecord& r : records) plan.index.param_bytes += static_cast<double>(product(r.shape) * size_of(r.dtype));
+  for (const TensorRecord& r : records)
+    plan.index.param_bytes += static_cast<double>(product(r.shape) * size_of(r.dtype));
   plan.index.param_count = static_cast<int64_t>(records.size());
   plan.index.shards = lay_out_shards(std::move(records));
   std::map<std::string, RecordPlace> places;
@@ -207,7 +216,9 @@ int64_t Plan::output_bytes() const {
   return bytes;
 }
 
-int64_t rows_per_block(int64_t row_size) { return std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, row_size)); }
+int64_t rows_per_block(int64_t row_size) {
+  return std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, row_size));
+}
 
 Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vector<std::string>& unused,
                        const QuantScheme& scheme, const Checkpoint* checkpoint, const std::string& what,
@@ -216,7 +227,8 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
   plan.scheme = scheme;
   std::set<std::string> used;
   for (const Parameter& p : parameters) used.insert(p.sources.begin(), p.sources.end());
-  std::vector<std::string> names = checkpoint ? names_of(*checkpoint) : std::vector<std::string>(used.begin(), used.end());
+  std::vector<std::string> names =
+      checkpoint ? names_of(*checkpoint) : std::vector<std::string>(used.begin(), used.end());
   if (checkpoint)
     for (const Parameter& p : parameters) {
       ParameterPlan found = plan_parameter(p, scheme);
@@ -238,7 +250,8 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
   } else {
     for (const ParameterPlan& p : plan.parameters) plan.source_elements += p.rows * p.row_size;
   }
-  plan.index.bits_per_param = plan.source_elements > 0 ? plan.index.param_bytes * 8 / static_cast<double>(plan.source_elements) : 0;
+  plan.index.bits_per_param =
+      plan.source_elements > 0 ? plan.index.param_bytes * 8 / static_cast<double>(plan.source_elements) : 0;
   plan.peak_memory = estimate_peak(plan, checkpoint, options.threads);
   return plan;
 }
@@ -248,10 +261,12 @@ std::string plan_text(const Plan& plan) {
   for (const ShardRecord& shard : plan.index.shards) {
     text += str(shard.file, "  ", shard.size, " bytes\n");
     for (const TensorRecord& t : shard.tensors)
-      text += str("  ", t.name, "  ", shown_shape(t.shape), "  ", long_name(t.dtype), "  at ", t.offset, "  ", t.size, " bytes\n");
+      text += str("  ", t.name, "  ", shown_shape(t.shape), "  ", long_name(t.dtype), "  at ", t.offset, "  ",
+                  t.size, " bytes\n");
   }
-  text += str(plan.index.param_count, " tensors in ", plan.index.shards.size(), " shards, ", plan.output_bytes(), " bytes (",
-              human_bytes(static_cast<double>(plan.output_bytes())), "), ", plan.index.bits_per_param, " bits per parameter\n");
+  text += str(plan.index.param_count, " tensors in ", plan.index.shards.size(), " shards, ",
+              plan.output_bytes(), " bytes (", human_bytes(static_cast<double>(plan.output_bytes())), "), ",
+              plan.index.bits_per_param, " bits per parameter\n");
   return text + str("peak memory: at most ", human_bytes(static_cast<double>(plan.peak_memory)), "\n");
 }
 

@@ -1,7 +1,8 @@
 // What a conversion will do, known in full before any weight is read: every tensor, shard, size and offset.
 //
-// parameters (frontend) + the checkpoint's tensors  ->  records in arrival order  ->  shards (formats/shards.h)
-// The order, and the counts of the index's metadata, are those of the original (mlc-facts 2.2, 2.4).
+// parameters (frontend) + the checkpoint's tensors  ->  records in arrival order  ->  shards
+// (formats/shards.h) The order, and the counts of the index's metadata, are those of the original
+// (mlc-facts 2.2, 2.4).
 #pragma once
 
 #include <cstdint>
@@ -24,13 +25,13 @@ struct RecordPlace {
 struct ParameterPlan {
   frontend::Parameter parameter;
   WeightFormat format;
-  DType dtype = DType::kF32;        // values are rounded to this before they are stored or packed
-  int64_t rows = 0, row_size = 0;   // shape[0] and the product of the others
-  std::vector<int> sources;         // indices into the checkpoint's tensors; empty without a checkpoint
-  std::vector<int64_t> source_rows; // of each source
-  RecordPlace weight;               // the plain tensor, or the words of a group format
-  RecordPlace scale;                // group formats only
-  bool raw_f32 = false;             // plain float32 stays float32 in the file
+  DType dtype = DType::kF32;         // values are rounded to this before they are stored or packed
+  int64_t rows = 0, row_size = 0;    // shape[0] and the product of the others
+  std::vector<int> sources;          // indices into the checkpoint's tensors; empty without a checkpoint
+  std::vector<int64_t> source_rows;  // of each source
+  RecordPlace weight;                // the plain tensor, or the words of a group format
+  RecordPlace scale;                 // group formats only
+  bool raw_f32 = false;              // plain float32 stays float32 in the file
 };
 
 struct Plan {
@@ -41,20 +42,24 @@ struct Plan {
   int64_t peak_memory = 0;                // bytes, upper estimate for `threads` of make_plan
   std::vector<std::string> ignored;       // tensors of the checkpoint that no parameter needs
 
-  const TensorRecord& record(RecordPlace place) const { return index.shards[place.shard].tensors[place.tensor]; }
+  const TensorRecord& record(RecordPlace place) const {
+    return index.shards[place.shard].tensors[place.tensor];
+  }
   int64_t output_bytes() const;
 };
 
 struct PlanOptions {
   int threads = 1;
-  bool raw_f32 = false;       // store plain float32 as it is (format raw, 4 bytes), not as the original's bfloat16
-  bool ignore_extra = false;  // tensors that are neither needed nor known to be harmless: list them, else an error
+  bool raw_f32 = false;  // store plain float32 as it is (format raw, 4 bytes), not as the original's bfloat16
+  bool ignore_extra =
+      false;  // tensors that are neither needed nor known to be harmless: list them, else an error
 };
 
-// `checkpoint` may be nullptr: then tensors arrive in the order of one safetensors file, by name. `what` names the
-// checkpoint in errors: missing, extra or wrongly shaped tensors, dtypes that are not floats.
-Result<Plan> make_plan(const std::vector<frontend::Parameter>& parameters, const std::vector<std::string>& unused,
-                       const QuantScheme& scheme, const Checkpoint* checkpoint, const std::string& what,
+// `checkpoint` may be nullptr: then tensors arrive in the order of one safetensors file, by name. `what`
+// names the checkpoint in errors: missing, extra or wrongly shaped tensors, dtypes that are not floats.
+Result<Plan> make_plan(const std::vector<frontend::Parameter>& parameters,
+                       const std::vector<std::string>& unused, const QuantScheme& scheme,
+                       const Checkpoint* checkpoint, const std::string& what,
                        const PlanOptions& options = {});
 
 // For --plan: one line per tensor grouped by shard, then totals.

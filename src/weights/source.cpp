@@ -32,17 +32,21 @@ Result<std::string> find_config(const std::string& config) {
     std::vector<std::string> files = gguf_files(config);
     if (files.size() == 1) return files[0];
     if (files.size() > 1)
-      return Status::error(str("CONFIG: ", config, " holds ", files.size(), " GGUF files, name one of them: ", join(files, ", ")));
+      return Status::error(str("CONFIG: ", config, " holds ", files.size(),
+                               " GGUF files, name one of them: ", join(files, ", ")));
     if (std::string path = path_join(config, "mlc-chat-config.json"); file_exists(path)) return path;
-    return Status::error(str("CONFIG: ", config, " holds no config.json and no GGUF file; give a model folder"));
+    return Status::error(
+        str("CONFIG: ", config, " holds no config.json and no GGUF file; give a model folder"));
   }
   if (file_exists(config)) return config;
-  return Status::error(str("CONFIG: ", config, " does not exist; expected a model folder, its config.json, or a GGUF file"));
+  return Status::error(
+      str("CONFIG: ", config, " does not exist; expected a model folder, its config.json, or a GGUF file"));
 }
 
 Result<std::string> find_weights(const ModelSource& source, const std::string& flag) {
   if (flag != "auto") {
-    if (!file_exists(flag) && !is_directory(flag)) return Status::error(str("--source: ", flag, " does not exist"));
+    if (!file_exists(flag) && !is_directory(flag))
+      return Status::error(str("--source: ", flag, " does not exist"));
     return flag;
   }
   if (auto path = find_string(source.hf_config, "weight_path")) return path_join(source.folder, *path);
@@ -72,10 +76,13 @@ Result<ModelSource> open_source(const SourceOptions& options) {
       ASSIGN_OR_RETURN(source.checkpoint, Checkpoint::open(weights, format));
     }
   }
-  if (source.hf_config.is_object() && source.hf_config.contains("model_config") && source.hf_config.contains("quantization")) {
-    ASSIGN_OR_RETURN(source.config, frontend::parse_mlc_config(source.hf_config, options.model_type, source.config_path));
+  if (source.hf_config.is_object() && source.hf_config.contains("model_config") &&
+      source.hf_config.contains("quantization")) {
+    ASSIGN_OR_RETURN(source.config,
+                     frontend::parse_mlc_config(source.hf_config, options.model_type, source.config_path));
   } else {
-    ASSIGN_OR_RETURN(source.config, frontend::parse_hf_config(source.hf_config, options.model_type, source.config_path));
+    ASSIGN_OR_RETURN(source.config,
+                     frontend::parse_hf_config(source.hf_config, options.model_type, source.config_path));
   }
   return source;
 }

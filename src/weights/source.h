@@ -20,9 +20,10 @@ struct ModelSource {
 };
 
 struct SourceOptions {
-  std::string config;                  // CONFIG: a folder, a config.json, or a GGUF file
-  std::string model_type = "auto";     // --model-type
-  std::string source = "auto";         // --source: weights file, index or folder; auto: by config.json's weight_path, else its folder
+  std::string config;               // CONFIG: a folder, a config.json, or a GGUF file
+  std::string model_type = "auto";  // --model-type
+  std::string source =
+      "auto";  // --source: weights file, index or folder; auto: by config.json's weight_path, else its folder
   std::string source_format = "auto";  // --source-format
   bool with_checkpoint = true;
 };

@@ -17,10 +17,11 @@
 namespace mlc::weights {
 namespace {
 
-constexpr const char* kCopied[] = {"tokenizer.model", "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json",
-                                   "tokenizer_config.json"};
+constexpr const char* kCopied[] = {"tokenizer.model", "tokenizer.json",    "vocab.json",
+                                   "merges.txt",      "added_tokens.json", "tokenizer_config.json"};
 
-Status put(const std::string& folder, const std::string& name, const std::string& text, TokenizerFiles& files) {
+Status put(const std::string& folder, const std::string& name, const std::string& text,
+           TokenizerFiles& files) {
   files.names.push_back(name);
   return write_file(path_join(folder, name), text);
 }
@@ -50,7 +51,8 @@ std::vector<AddedToken> added_tokens(const Json& config) {
   const Json* list = find(config, "added_tokens_decoder");
   if (list == nullptr || !list->is_object()) return tokens;
   for (const auto& [id, token] : list->items())
-    if (auto text = find_string(token, "content"); text && !id.empty() && id.find_first_not_of("0123456789") == std::string::npos && id.size() < 9)
+    if (auto text = find_string(token, "content");
+        text && !id.empty() && id.find_first_not_of("0123456789") == std::string::npos && id.size() < 9)
       tokens.push_back({std::stoi(id), *text, find_bool(token, "special").value_or(true)});
   return tokens;
 }
@@ -61,14 +63,17 @@ Status convert_rwkv(const std::string& from, const std::string& folder, bool& do
     if (name.empty()) continue;
     std::string path = path_join(from, name);
     ASSIGN_OR_RETURN(std::string text, read_file(path));
-    ASSIGN_OR_RETURN(RwkvVocabulary vocabulary, name.ends_with(".txt") ? read_rwkv_text(text, path) : read_rwkv_json(text, path));
+    ASSIGN_OR_RETURN(RwkvVocabulary vocabulary,
+                     name.ends_with(".txt") ? read_rwkv_text(text, path) : read_rwkv_json(text, path));
     done = true;
-    return write_file(path_join(folder, "tokenizer_model"), write_rwkv_model(vocabulary));  // not listed, as in MLC
+    return write_file(path_join(folder, "tokenizer_model"),
+                      write_rwkv_model(vocabulary));  // not listed, as in MLC
   }
   return Status::ok();
 }
 
-Status convert_others(const std::string& from, const Json& config, const std::string& folder, TokenizerFiles& files) {
+Status convert_others(const std::string& from, const Json& config, const std::string& folder,
+                      TokenizerFiles& files) {
   bool done = false;
   RETURN_IF_ERROR(convert_rwkv(from, folder, done));
   if (done) return Status::ok();
@@ -98,7 +103,8 @@ Status copy_files(const std::string& from, const std::string& folder, TokenizerF
     ASSIGN_OR_RETURN(config, read_json_file(path));
     files.bos_token = token_text(config, "bos_token"), files.eos_token = token_text(config, "eos_token");
   }
-  if (!file_exists(path_join(from, "tokenizer.json"))) RETURN_IF_ERROR(convert_others(from, config, folder, files));
+  if (!file_exists(path_join(from, "tokenizer.json")))
+    RETURN_IF_ERROR(convert_others(from, config, folder, files));
   ASSIGN_OR_RETURN(std::optional<std::string> jinja, find_jinja_template(from));
   files.jinja_template = jinja.value_or("");
   return Status::ok();
@@ -113,17 +119,21 @@ Status from_gguf(const ModelSource& source, const std::string& folder, Tokenizer
   }
   ASSIGN_OR_RETURN(GgufTokenizer data, file->gguf_tokenizer());
   GgufVocabulary vocabulary;
-  vocabulary.model = data.model, vocabulary.pre = data.pre, vocabulary.tokens = data.tokens, vocabulary.merges = data.merges;
+  vocabulary.model = data.model, vocabulary.pre = data.pre, vocabulary.tokens = data.tokens,
+  vocabulary.merges = data.merges;
   vocabulary.scores = data.scores, vocabulary.types = data.token_types;
   vocabulary.unknown_token_id = static_cast<int32_t>(data.unknown_id.value_or(0));
   vocabulary.add_space_prefix = data.add_space_prefix.value_or(true);
   ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_gguf(vocabulary, source.config_path));
   RETURN_IF_ERROR(put(folder, "tokenizer.json", json, files));
   files.jinja_template = data.chat_template;
-  auto text_of = [&](std::optional<int64_t> id) { return id ? data.tokens[static_cast<size_t>(*id)] : std::string(); };
+  auto text_of = [&](std::optional<int64_t> id) {
+    return id ? data.tokens[static_cast<size_t>(*id)] : std::string();
+  };
   files.bos_token = text_of(data.bos_id), files.eos_token = text_of(data.eos_id);
   for (std::optional<int64_t> id : {data.eos_id, data.eot_id})
-    if (id && std::find(files.stop_token_ids.begin(), files.stop_token_ids.end(), *id) == files.stop_token_ids.end())
+    if (id && std::find(files.stop_token_ids.begin(), files.stop_token_ids.end(), *id) ==
+                  files.stop_token_ids.end())
       files.stop_token_ids.push_back(static_cast<int32_t>(*id));
   return Status::ok();
 }
@@ -131,7 +141,8 @@ Status from_gguf(const ModelSource& source, const std::string& folder, Tokenizer
 // What tokenizer.json tells: info, count, and the id of the end token.
 Status inspect(const std::string& folder, TokenizerFiles& files) {
   std::string path = path_join(folder, "tokenizer.json");
-  if (std::find(files.names.begin(), files.names.end(), "tokenizer.json") == files.names.end()) return Status::ok();
+  if (std::find(files.names.begin(), files.names.end(), "tokenizer.json") == files.names.end())
+    return Status::ok();
   ASSIGN_OR_RETURN(std::string json, read_file(path));
   ASSIGN_OR_RETURN(files.info, detect_tokenizer_info(json, path));
   ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::from_json(json, path));
@@ -146,8 +157,10 @@ Status inspect(const std::string& folder, TokenizerFiles& files) {
 Result<TokenizerFiles> write_tokenizer_files(const ModelSource& source, const std::string& folder) {
   TokenizerFiles files;
   RETURN_IF_ERROR(make_directories(folder));
-  if (source.config_path.ends_with(".gguf")) RETURN_IF_ERROR(from_gguf(source, folder, files));
-  else RETURN_IF_ERROR(copy_files(source.folder, folder, files));
+  if (source.config_path.ends_with(".gguf"))
+    RETURN_IF_ERROR(from_gguf(source, folder, files));
+  else
+    RETURN_IF_ERROR(copy_files(source.folder, folder, files));
   RETURN_IF_ERROR(inspect(folder, files));
   return files;
 }

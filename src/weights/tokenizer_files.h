@@ -12,17 +12,17 @@
 namespace mlc::weights {
 
 struct TokenizerFiles {
-  std::vector<std::string> names;         // of the files, in MLC's order: `tokenizer_files`
+  std::vector<std::string> names;  // of the files, in MLC's order: `tokenizer_files`
   TokenizerInfo info;
-  std::optional<int64_t> token_count;     // where tokenizer.json exists: tokens that exist
-  std::string jinja_template;             // the checkpoint's own chat template, "" for none
-  std::string bos_token, eos_token;       // their texts, "" where unknown
-  std::vector<int32_t> stop_token_ids;    // the end tokens that the tokenizer's own files name
+  std::optional<int64_t> token_count;   // where tokenizer.json exists: tokens that exist
+  std::string jinja_template;           // the checkpoint's own chat template, "" for none
+  std::string bos_token, eos_token;     // their texts, "" where unknown
+  std::vector<int32_t> stop_token_ids;  // the end tokens that the tokenizer's own files name
 };
 
-// Copies tokenizer.model, tokenizer.json, vocab.json, merges.txt, added_tokens.json and tokenizer_config.json where they
-// exist, and makes a tokenizer.json from a tokenizer.model, *.tiktoken or GGUF metadata, or a tokenizer_model from an
-// RWKV vocabulary, where there is none. Errors name the file.
+// Copies tokenizer.model, tokenizer.json, vocab.json, merges.txt, added_tokens.json and tokenizer_config.json
+// where they exist, and makes a tokenizer.json from a tokenizer.model, *.tiktoken or GGUF metadata, or a
+// tokenizer_model from an RWKV vocabulary, where there is none. Errors name the file.
 Result<TokenizerFiles> write_tokenizer_files(const ModelSource& source, const std::string& folder);
 
 }  // namespace mlc::weights

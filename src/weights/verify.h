@@ -1,7 +1,7 @@
 // --verify: how far the predictions of a converted model are from those of its source, on a text of ours.
 //
-// Both run at the exact optimization level over the same tokens; at each position the distributions of the next token
-// are compared. `report` fields are defined in verify_report.h.
+// Both run at the exact optimization level over the same tokens; at each position the distributions of the
+// next token are compared. `report` fields are defined in verify_report.h.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ std::string_view verify_sample();
 // Adds up comparisons of one position each.
 class Comparison {
  public:
-  // Logits of both models for the same position, and the token that follows in the text. Not finite: an error.
+  // Logits of both models for the same position, and the token that follows in the text. Not finite: an
+  // error.
   Status add(std::span<const float> source, std::span<const float> converted, int32_t next);
   VerifyReport report() const;
 
@@ -31,8 +32,10 @@ class Comparison {
   double divergence_ = 0, worst_ = 0, source_loss_ = 0, converted_loss_ = 0;
 };
 
-// Feeds `tokens` to both models in windows of their context. `progress` is called with tokens done since the last call.
-Result<VerifyReport> compare_models(runtime::Model& source, runtime::Model& converted, std::span<const int32_t> tokens,
+// Feeds `tokens` to both models in windows of their context. `progress` is called with tokens done since the
+// last call.
+Result<VerifyReport> compare_models(runtime::Model& source, runtime::Model& converted,
+                                    std::span<const int32_t> tokens,
                                     const std::function<void(int64_t)>& progress);
 
 }  // namespace mlc::weights

@@ -10,9 +10,13 @@
 namespace mlc::weights {
 
 Status write_verify_report(const std::string& folder, const VerifyReport& r) {
-  Json json = {{"text", r.text}, {"positions", r.positions}, {"kl_divergence", r.kl_divergence},
-               {"kl_divergence_max", r.kl_divergence_max}, {"top1_agreement", r.top1_agreement},
-               {"perplexity_source", r.perplexity_source}, {"perplexity_converted", r.perplexity_converted},
+  Json json = {{"text", r.text},
+               {"positions", r.positions},
+               {"kl_divergence", r.kl_divergence},
+               {"kl_divergence_max", r.kl_divergence_max},
+               {"top1_agreement", r.top1_agreement},
+               {"perplexity_source", r.perplexity_source},
+               {"perplexity_converted", r.perplexity_converted},
                {"activations", r.activations}};
   return write_file(path_join(folder, kVerifyFile), json.dump(2) + "\n");
 }
@@ -40,8 +44,8 @@ std::string verify_text(const VerifyReport& r) {
                 "  KL divergence  %.5f nats on average, %.4f at most\n"
                 "  top-1          %.2f%% the same\n"
                 "  perplexity     %.4f, source %.4f\n",
-                static_cast<long long>(r.positions), r.text.c_str(), r.activations.c_str(), r.kl_divergence, r.kl_divergence_max,
-                100 * r.top1_agreement, r.perplexity_converted, r.perplexity_source);
+                static_cast<long long>(r.positions), r.text.c_str(), r.activations.c_str(), r.kl_divergence,
+                r.kl_divergence_max, 100 * r.top1_agreement, r.perplexity_converted, r.perplexity_source);
   return line;
 }
 

@@ -34,8 +34,14 @@ TEST(VerifyReport, RoundTripsThroughItsFile) {
   std::string folder = (std::filesystem::temp_directory_path() / str("mlc_verify_", ::getpid())).string();
   std::filesystem::create_directories(folder);
   EXPECT_FALSE(read_verify_report(folder)->has_value());
-  VerifyReport r{.text = "t", .positions = 7, .kl_divergence = 0.25, .kl_divergence_max = 1, .top1_agreement = 0.5,
-                 .perplexity_source = 8, .perplexity_converted = 9.5, .activations = "float32"};
+  VerifyReport r{.text = "t",
+                 .positions = 7,
+                 .kl_divergence = 0.25,
+                 .kl_divergence_max = 1,
+                 .top1_agreement = 0.5,
+                 .perplexity_source = 8,
+                 .perplexity_converted = 9.5,
+                 .activations = "float32"};
   ASSERT_TRUE(write_verify_report(folder, r).is_ok());
   auto back = read_verify_report(folder);
   ASSERT_TRUE(back.is_ok() && back->has_value());

@@ -74,7 +74,8 @@ class Convert : public testing::Test {
 };
 
 TEST_F(Convert, SameBytesForAnyNumberOfThreads) {
-  auto source = checkpoint({{"a.weight", {1500, 500}}, {"b.weight", {700, 500}}, {"qkv.weight", {240, 80}}, {"n.weight", {7}}});
+  auto source = checkpoint(
+      {{"a.weight", {1500, 500}}, {"b.weight", {700, 500}}, {"qkv.weight", {240, 80}}, {"n.weight", {7}}});
   Parameter qkv = linear("qkv.weight", {240, 80});
   qkv.transform = Parameter::Transform::kSplitHeadQkv, qkv.heads = 4;
   Parameter norm = linear("n.weight", {7});
@@ -107,7 +108,8 @@ TEST_F(Convert, LayoutsHoldTheSameNumbers) {
   }
   auto nk = Shards::open(out("q4f16_1")), kn = Shards::open(out("q4f16_0"));
   ASSERT_TRUE(nk.is_ok() && kn.is_ok());
-  auto words_nk = (*nk)->bytes(*(*nk)->find("qkv.q_weight")), words_kn = (*kn)->bytes(*(*kn)->find("qkv.q_weight"));
+  auto words_nk = (*nk)->bytes(*(*nk)->find("qkv.q_weight")),
+       words_kn = (*kn)->bytes(*(*kn)->find("qkv.q_weight"));
   EXPECT_EQ((*kn)->find("qkv.q_weight")->shape, (std::vector<int64_t>{12, 24}));
   std::vector<std::byte> scratch;
   std::vector<float> original(24 * 80);
@@ -115,9 +117,11 @@ TEST_F(Convert, LayoutsHoldTheSameNumbers) {
   WeightFormat format = find_quant_scheme("q4f16_1")->linear;
   for (size_t row = 0; row < 24; ++row) {
     for (size_t w = 0; w < 12; ++w)
-      EXPECT_EQ(0, std::memcmp(words_nk.data() + 4 * (row * 12 + w), words_kn.data() + 4 * (w * 24 + row), 4));
+      EXPECT_EQ(0,
+                std::memcmp(words_nk.data() + 4 * (row * 12 + w), words_kn.data() + 4 * (w * 24 + row), 4));
     size_t part = row / 8, head = row / 4 % 2, d = row % 4, from = (head * 3 + part) * 4 + d;
-    std::vector<float> expected(original.begin() + static_cast<long>(from * 80), original.begin() + static_cast<long>(from * 80 + 80));
+    std::vector<float> expected(original.begin() + static_cast<long>(from * 80),
+                                original.begin() + static_cast<long>(from * 80 + 80));
     for (float& v : expected) v = f16_to_f32(f32_to_f16(v));
     std::vector<uint32_t> words(12);
     std::vector<std::byte> scales(6);
@@ -127,9 +131,11 @@ TEST_F(Convert, LayoutsHoldTheSameNumbers) {
 }
 
 TEST_F(Convert, ARerunKeepsFinishedShards) {
-  auto source = checkpoint({{"big.weight", {8600, 1000}}, {"small.weight", {10, 1000}}});  // 17.2 MB of float16: a shard alone
+  auto source = checkpoint(
+      {{"big.weight", {8600, 1000}}, {"small.weight", {10, 1000}}});  // 17.2 MB of float16: a shard alone
   QuantScheme scheme = *find_quant_scheme("q0f16");
-  std::vector<Parameter> parameters = {linear("big.weight", {8600, 1000}), linear("small.weight", {10, 1000})};
+  std::vector<Parameter> parameters = {linear("big.weight", {8600, 1000}),
+                                       linear("small.weight", {10, 1000})};
   parameters.push_back(linear("big2.weight", {8600, 1000}, {"big.weight"}));
   auto make = [&] { return make_plan(parameters, {}, scheme, source.get(), "the checkpoint"); };
   auto plan = make();
@@ -147,7 +153,7 @@ TEST_F(Convert, ARerunKeepsFinishedShards) {
   }
   std::filesystem::remove(path_join(to, kTensorCacheFile));
   std::filesystem::remove(path_join(to, "params_shard_1.bin"));
-  struct stat before {}, after {};
+  struct stat before{}, after{};
   ::stat(path_join(to, "params_shard_0.bin").c_str(), &before);
   auto result = convert(*plan, *source, to, {.threads = 2});
   ASSERT_TRUE(result.is_ok()) << result.status().message();
@@ -168,18 +174,23 @@ TEST_F(Convert, ARerunKeepsFinishedShards) {
 TEST_F(Convert, WrongCheckpointsGetOneSentence) {
   auto source = checkpoint({{"a.weight", {64, 32}}, {"b.weight", {64, 16}}});
   QuantScheme scheme = *find_quant_scheme("q4f16_1");
-  auto error = [&](std::vector<Parameter> parameters, PlanOptions options = {}, std::vector<std::string> unused = {}) {
+  auto error = [&](std::vector<Parameter> parameters, PlanOptions options = {},
+                   std::vector<std::string> unused = {}) {
     auto plan = make_plan(parameters, unused, scheme, source.get(), "FILE", options);
     return plan.is_ok() ? "ok" : plan.status().message();
   };
   Parameter a = linear("a.weight", {64, 32}), b = linear("b.weight", {64, 16});
   EXPECT_EQ(error({a, b}), "ok");
   std::string missing = error({a, b, linear("x", {1, 1}, {"a.wieght"})});
-  EXPECT_EQ(missing.find("FILE: tensor 'a.wieght' is missing, needed for x; did you mean 'a.weight'?"), 0u) << missing;
+  EXPECT_EQ(missing.find("FILE: tensor 'a.wieght' is missing, needed for x; did you mean 'a.weight'?"), 0u)
+      << missing;
   std::string shape = error({a, linear("b.weight", {64, 32})});
-  EXPECT_NE(shape.find("tensor 'b.weight' has shape [64, 16], expected [64, 32] for b.weight"), std::string::npos) << shape;
+  EXPECT_NE(shape.find("tensor 'b.weight' has shape [64, 16], expected [64, 32] for b.weight"),
+            std::string::npos)
+      << shape;
   std::string together = error({b, linear("aa.weight", {200, 32}, {"a.weight", "a.weight"})});
-  EXPECT_NE(together.find("have shapes [64, 32] + [64, 32], expected [200, 32] together"), std::string::npos) << together;
+  EXPECT_NE(together.find("have shapes [64, 32] + [64, 32], expected [200, 32] together"), std::string::npos)
+      << together;
   std::string extra = error({a});
   EXPECT_NE(extra.find("tensor 'b.weight' [64, 16] is extra"), std::string::npos) << extra;
   EXPECT_NE(extra.find("--ignore-extra"), std::string::npos) << extra;
@@ -189,10 +200,12 @@ TEST_F(Convert, WrongCheckpointsGetOneSentence) {
 
 TEST_F(Convert, NothingHalfWrittenWhereTheDiskRefuses) {
   auto source = checkpoint({{"a.weight", {64, 32}}});
-  auto plan = make_plan({linear("a.weight", {64, 32})}, {}, *find_quant_scheme("q4f16_1"), source.get(), "FILE");
+  auto plan =
+      make_plan({linear("a.weight", {64, 32})}, {}, *find_quant_scheme("q4f16_1"), source.get(), "FILE");
   ASSERT_TRUE(plan.is_ok());
   std::string to = out("blocked");
-  std::filesystem::create_directories(path_join(to, "params_shard_0.bin"));  // a directory where the shard should go
+  std::filesystem::create_directories(
+      path_join(to, "params_shard_0.bin"));  // a directory where the shard should go
   auto result = convert(*plan, *source, to, {});
   ASSERT_FALSE(result.is_ok());
   EXPECT_FALSE(file_exists(path_join(to, kTensorCacheFile)));

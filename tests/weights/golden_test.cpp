@@ -1,4 +1,5 @@
-// Conversions and configs byte for byte as the original writes them: our index, md5 sums included, equals its index.
+// Conversions and configs byte for byte as the original writes them: our index, md5 sums included, equals its
+// index.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -24,7 +25,9 @@ std::string text_of(const std::string& path) {
 
 class TempFolder {
  public:
-  TempFolder() : path_((std::filesystem::temp_directory_path() / str("mlc_weights_", ::getpid(), "_", ++count)).string()) {
+  TempFolder()
+      : path_((std::filesystem::temp_directory_path() / str("mlc_weights_", ::getpid(), "_", ++count))
+                  .string()) {
     std::filesystem::create_directories(path_);
   }
   ~TempFolder() { std::filesystem::remove_all(path_); }
@@ -51,9 +54,11 @@ void gather_source(const std::string& model, const std::string& folder) {
   std::vector<std::string> places = {kData + "models/" + model, kData + "weights/source/" + model,
                                      kData + "weights/tokenizers/" + (byte_level ? "gpt_neox" : "llama")};
   for (const std::string& place : places)
-    if (is_directory(place)) for (const auto& entry : std::filesystem::directory_iterator(place))
-      if (std::string link = path_join(folder, entry.path().filename().string()); !std::filesystem::exists(link))
-        std::filesystem::create_symlink(entry.path(), link);
+    if (is_directory(place))
+      for (const auto& entry : std::filesystem::directory_iterator(place))
+        if (std::string link = path_join(folder, entry.path().filename().string());
+            !std::filesystem::exists(link))
+          std::filesystem::create_symlink(entry.path(), link);
 }
 
 class Golden : public testing::TestWithParam<std::string> {};
@@ -67,7 +72,8 @@ TEST_P(Golden, ConvertsToTheSameBytes) {
   ASSERT_TRUE(source.is_ok()) << source.status().message();
   QuantScheme scheme = *find_quant_scheme(quantization);
   frontend::BuiltModel built = frontend::build_model(source->config, scheme);
-  auto plan = make_plan(built.parameters, built.unused_sources, scheme, source->checkpoint.get(), input.path());
+  auto plan =
+      make_plan(built.parameters, built.unused_sources, scheme, source->checkpoint.get(), input.path());
   ASSERT_TRUE(plan.is_ok()) << plan.status().message();
   auto result = convert(*plan, *source->checkpoint, output.path(), {.threads = 3});
   ASSERT_TRUE(result.is_ok()) << result.status().message();
@@ -89,11 +95,15 @@ TEST_P(GoldenConfig, GeneratesTheSameConfig) {
   auto source = open_source({.config = input.path(), .with_checkpoint = false});
   ASSERT_TRUE(source.is_ok()) << source.status().message();
   GenConfigOptions options{.quantization = split(GetParam(), '-')[1]};
-  options.conv_template = model == "gpt_neox" ? "redpajama_chat" : model == "llama3_tied" ? "llama-3" : model == "qwen2" ? "chatml" : "llama-2";
+  options.conv_template = model == "gpt_neox"      ? "redpajama_chat"
+                          : model == "llama3_tied" ? "llama-3"
+                          : model == "qwen2"       ? "chatml"
+                                                   : "llama-2";
   options.overrides.max_batch_size = 128;
   if (GetParam() == "llama-q4f32_1") {
     options.conv_template = "chatml";
-    options.overrides.context_window_size = 128, options.overrides.prefill_chunk_size = 64, options.overrides.max_batch_size = 4;
+    options.overrides.context_window_size = 128, options.overrides.prefill_chunk_size = 64,
+    options.overrides.max_batch_size = 4;
   }
   auto result = generate_config(*source, options, output.path());
   ASSERT_TRUE(result.is_ok()) << result.status().message();
@@ -108,7 +118,8 @@ std::string test_name(const testing::TestParamInfo<std::string>& info) {
   return name;
 }
 INSTANTIATE_TEST_SUITE_P(Folders, Golden, testing::ValuesIn(golden_folders("tensor-cache.json")), test_name);
-INSTANTIATE_TEST_SUITE_P(Folders, GoldenConfig, testing::ValuesIn(golden_folders("mlc-chat-config.json")), test_name);
+INSTANTIATE_TEST_SUITE_P(Folders, GoldenConfig, testing::ValuesIn(golden_folders("mlc-chat-config.json")),
+                         test_name);
 
 TEST(GenConfig, WithoutATemplateTheCheckpointsOwnIsKept) {
   TempFolder input, output;
@@ -123,7 +134,8 @@ TEST(GenConfig, WithoutATemplateTheCheckpointsOwnIsKept) {
   ASSERT_TRUE(kept.is_ok()) << kept.status().message();
   EXPECT_EQ(kept->config["conv_template"]["jinja_template"], "{{ messages[0].content }}");
   EXPECT_EQ(kept->config["conv_template"]["stop_token_ids"], Json::array({2}));
-  auto wrong = generate_config(*source, {.quantization = "q4f16_1", .conv_template = "lama-2"}, output.path());
+  auto wrong =
+      generate_config(*source, {.quantization = "q4f16_1", .conv_template = "lama-2"}, output.path());
   ASSERT_FALSE(wrong.is_ok());
   EXPECT_NE(wrong.status().message().find("llama-2"), std::string::npos) << wrong.status().message();
 }

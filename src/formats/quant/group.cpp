@@ -1,4 +1,5 @@
-// Group quantization: eight lanes at a time by compiler vectors, and the same by plain formulas as the reference.
+// Group quantization: eight lanes at a time by compiler vectors, and the same by plain formulas as the
+// reference.
 #include "formats/quant/group.h"
 
 #include <algorithm>
@@ -43,7 +44,8 @@ uint32_t reference_code(const WeightFormat& format, float w, float scale) {
 
 }  // namespace
 
-void quantize_row(const WeightFormat& format, std::span<const float> row, uint32_t* words, std::byte* scales) {
+void quantize_row(const WeightFormat& format, std::span<const float> row, uint32_t* words,
+                  std::byte* scales) {
   internal_check(format.is_quantized(), "quantize_row needs a group format");
   int64_t k = static_cast<int64_t>(row.size()), whole = k / format.group;
   quant_kernels().quantize(format, row.data(), whole, words, scales, 0);
@@ -56,7 +58,8 @@ void quantize_row(const WeightFormat& format, std::span<const float> row, uint32
   clear_lanes(format, rest, last);
 }
 
-void quantize_row_reference(const WeightFormat& format, std::span<const float> row, uint32_t* words, std::byte* scales) {
+void quantize_row_reference(const WeightFormat& format, std::span<const float> row, uint32_t* words,
+                            std::byte* scales) {
   int64_t k = static_cast<int64_t>(row.size());
   std::fill_n(words, format.words(k), 0u);
   for (int64_t g = 0; g < format.groups(k); ++g) {
@@ -75,7 +78,8 @@ void quantize_row_reference(const WeightFormat& format, std::span<const float> r
   }
 }
 
-void dequantize_row(const WeightFormat& format, const uint32_t* words, const std::byte* scales, std::span<float> row) {
+void dequantize_row(const WeightFormat& format, const uint32_t* words, const std::byte* scales,
+                    std::span<float> row) {
   const uint32_t mask = (1u << format.bits) - 1;
   const int per_word = format.codes_per_word();
   float scale = 0;
@@ -93,7 +97,8 @@ void dequantize_row(const WeightFormat& format, const uint32_t* words, const std
 void repack_q4_0_row(std::span<const std::byte> blocks, uint32_t* words, std::byte* scales) {
   constexpr size_t kBlockBytes = 18;
   constexpr uint64_t kLowNibbles = 0x0F0F0F0F0F0F0F0F;
-  // Two bytes' low nibbles joined into one, four times in parallel: bytes b0 b1 .. b7 -> the u32 with b1b0 b3b2 ...
+  // Two bytes' low nibbles joined into one, four times in parallel: bytes b0 b1 .. b7 -> the u32 with b1b0
+  // b3b2 ...
   auto join = [](uint64_t x) {
     x = (x | (x >> 4)) & 0x00FF00FF00FF00FF;
     x = (x | (x >> 8)) & 0x0000FFFF0000FFFF;

@@ -1,4 +1,5 @@
-// The fast packing against the plain formulas, bit for bit, over every half value and over scales of every size.
+// The fast packing against the plain formulas, bit for bit, over every half value and over scales of every
+// size.
 #include "formats/quant/group.h"
 
 #include <gtest/gtest.h>
@@ -70,8 +71,8 @@ TEST(GroupQuant, ZeroGroupsAndLanesPastTheRowAreZero) {
 // Every half as a weight beside group maxima from the smallest subnormal to the largest finite half.
 TEST(GroupQuant, EveryHalfEqualsTheReference) {
   for (const WeightFormat& f : all_formats())
-    for (uint16_t top : {0x0001, 0x0003, 0x0004, 0x000B, 0x0210, 0x03FF, 0x0400, 0x0777, 0x1234, 0x2E66, 0x3555, 0x3C00,
-                         0x46DB, 0x5A5A, 0x7800, 0x7BFF}) {
+    for (uint16_t top : {0x0001, 0x0003, 0x0004, 0x000B, 0x0210, 0x03FF, 0x0400, 0x0777, 0x1234, 0x2E66,
+                         0x3555, 0x3C00, 0x46DB, 0x5A5A, 0x7800, 0x7BFF}) {
       std::vector<float> row;
       for (uint32_t half = 0; half < 0x10000; ++half) {
         if (row.size() % static_cast<size_t>(f.group) == 0) row.push_back(f16_to_f32(top));
@@ -90,7 +91,9 @@ TEST(GroupQuant, RandomRowsOfAllSizesAndSpecialsEqualTheReference) {
       std::vector<float> row(1 + random() % 200);
       float size = std::ldexp(1.0f, static_cast<int>(random() % 40) - 28);
       for (float& v : row) v = normal(random) * size;
-      if (trial % 10 == 0) row[random() % row.size()] = std::bit_cast<float>(static_cast<uint32_t>(random()));  // NaN and infinity among them
+      if (trial % 10 == 0)
+        row[random() % row.size()] =
+            std::bit_cast<float>(static_cast<uint32_t>(random()));  // NaN and infinity among them
       round_floats(f.dtype, row);
       ASSERT_EQ(pack(f, row, false), pack(f, row, true)) << f.text() << " trial " << trial;
     }
@@ -111,7 +114,8 @@ TEST(GroupQuant, UnpackedValuesAreWithinHalfAScale) {
       for (size_t j = begin; j < std::min(row.size(), begin + static_cast<size_t>(f.group)); ++j)
         most = std::max(most, std::fabs(row[j]));
       float scale = most / static_cast<float>(f.zero_point());
-      // Half a step, plus max_code steps of the stored scale's rounding (2^-8 relative for bfloat16) on either side.
+      // Half a step, plus max_code steps of the stored scale's rounding (2^-8 relative for bfloat16) on
+      // either side.
       EXPECT_LE(std::fabs(back[i] - row[i]), 0.5f * scale + 2 * most * 0x1p-8f) << f.text();
     }
   }
@@ -126,7 +130,8 @@ TEST(GroupQuant, GenericKernelsEqualTheChosenOnes) {
   for (const WeightFormat& f : all_formats()) {
     round_floats(f.dtype, row);
     Packed p = pack(f, row, true), q = p;
-    generic_quant_kernels().quantize(f, row.data(), static_cast<int64_t>(row.size()) / f.group, q.words.data(), q.scales.data(), 0);
+    generic_quant_kernels().quantize(f, row.data(), static_cast<int64_t>(row.size()) / f.group,
+                                     q.words.data(), q.scales.data(), 0);
     EXPECT_EQ(p, q) << f.text();
   }
   for (DType dtype : {DType::kF16, DType::kBF16}) {
@@ -163,17 +168,20 @@ TEST(GroupQuant, Q4_0BlocksKeepTheirValues) {
     uint16_t scale;
     std::memcpy(&scale, scales.data() + i / 32 * 2, 2);
     int code = static_cast<int>(words[i / 8] >> (i % 8 * 4) & 15);
-    ASSERT_EQ(static_cast<float>(code - 7) * f16_to_f32(scale), static_cast<float>(nibble - 8) * f16_to_f32(d));
+    ASSERT_EQ(static_cast<float>(code - 7) * f16_to_f32(scale),
+              static_cast<float>(nibble - 8) * f16_to_f32(d));
   }
 }
 
 // 2^17 + 3 patterns spread over all f32 bit patterns, and every f16 and bf16, against base/half.h.
 TEST(PlainFloats, CastsEqualTheScalarOnes) {
   std::vector<float> values;
-  for (uint64_t bits = 0; bits < 0x100000000; bits += 32749) values.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
+  for (uint64_t bits = 0; bits < 0x100000000; bits += 32749)
+    values.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
   for (uint32_t half = 0; half < 0x10000; ++half)
     for (int nudge : {-1, 0, 1})  // exact halves, and just off the ties between them
-      values.push_back(std::bit_cast<float>(std::bit_cast<uint32_t>(f16_to_f32(static_cast<uint16_t>(half))) + 0x1000 + static_cast<uint32_t>(nudge)));
+      values.push_back(std::bit_cast<float>(std::bit_cast<uint32_t>(f16_to_f32(static_cast<uint16_t>(half))) +
+                                            0x1000 + static_cast<uint32_t>(nudge)));
   for (DType dtype : {DType::kF16, DType::kBF16}) {
     std::vector<std::byte> bytes(2 * values.size());
     encode_floats(dtype, values, bytes.data());

@@ -37,8 +37,8 @@ struct QuantKernels {
   void (*encode)(DType dtype, const float* values, std::byte* bytes, size_t eights);
   void (*round)(DType dtype, float* values, size_t eights);
   // Packs `groups` whole groups (group.h); their scales are scales[first] and on.
-  void (*quantize)(const WeightFormat& format, const float* weights, int64_t groups, uint32_t* words, std::byte* scales,
-                   int64_t first);
+  void (*quantize)(const WeightFormat& format, const float* weights, int64_t groups, uint32_t* words,
+                   std::byte* scales, int64_t first);
 };
 
 // The best table this machine can run.

@@ -1,5 +1,5 @@
-// Plain (unquantized) elements: casts between the float dtypes, exact to the bit (ties to even; f32 -> bf16 as
-// base/half.h says). Bytes are little-endian and need no alignment.
+// Plain (unquantized) elements: casts between the float dtypes, exact to the bit (ties to even; f32 -> bf16
+// as base/half.h says). Bytes are little-endian and need no alignment.
 #pragma once
 
 #include <cstddef>

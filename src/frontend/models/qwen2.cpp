@@ -1,5 +1,6 @@
-// Qwen2 and Qwen2.5: the llama decoder with biases on the query, key and value projections; tied embeddings by config.
-// Paper: Qwen2 Technical Report arXiv:2407.10671. Reference: huggingface.co/docs/transformers/model_doc/qwen2
+// Qwen2 and Qwen2.5: the llama decoder with biases on the query, key and value projections; tied embeddings
+// by config. Paper: Qwen2 Technical Report arXiv:2407.10671. Reference:
+// huggingface.co/docs/transformers/model_doc/qwen2
 #include <optional>
 
 #include "frontend/layers/attention.h"
@@ -34,7 +35,8 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
   return {
       Attention(shape, layer,
                 Linear(parameters, attention + "c_attn", hidden, shape.qkv_size(),
-                       {.bias = true, .sources = {attention + "q_proj", attention + "k_proj", attention + "v_proj"}}),
+                       {.bias = true,
+                        .sources = {attention + "q_proj", attention + "k_proj", attention + "v_proj"}}),
                 Linear(parameters, attention + "o_proj", shape.q_size(), hidden)),
       GatedMlp("silu",
                Linear(parameters, mlp + "gate_up_proj", hidden, 2 * inner,
@@ -48,7 +50,8 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
 class Qwen2 : public Model {
  public:
   Qwen2(ParameterList& parameters, const ModelConfig& config)
-      : embedding_(parameters, "model.embed_tokens", config.get_int("vocab_size"), config.get_int("hidden_size")),
+      : embedding_(parameters, "model.embed_tokens", config.get_int("vocab_size"),
+                   config.get_int("hidden_size")),
         blocks_(make_blocks(parameters, config)),
         norm_(parameters, "model.norm", config.get_int("hidden_size"), config.get_double("rms_norm_eps")) {
     if (!config.get_bool("tie_word_embeddings"))
@@ -86,7 +89,8 @@ Status check_source(const Json& hf, const std::string& what) {
 }
 
 RopeSpec rope(const ModelConfig& config) {
-  return {.kind = "default", .rotary_dim = config.get_int("head_dim"), .theta = config.get_double("rope_theta")};
+  return {
+      .kind = "default", .rotary_dim = config.get_int("head_dim"), .theta = config.get_double("rope_theta")};
 }
 
 }  // namespace
@@ -95,13 +99,22 @@ const ModelDefinition& qwen2() {
   using Kind = ConfigField::Kind;
   static const ModelDefinition definition{
       .model_type = "qwen2",
-      .fields = {{"hidden_act", Kind::kText, 0, 0, "\"silu\""}, field::size("hidden_size"),
-                 field::size("intermediate_size"), field::heads("num_attention_heads"),
-                 field::layers("num_hidden_layers"), field::heads("num_key_value_heads", /*inferred=*/true),
-                 field::norm_eps("rms_norm_eps"), {"rope_theta", Kind::kReal, 1, 1e15, "10000"},
-                 field::vocab_size(), field::flag("tie_word_embeddings", false), field::context_window_size(),
-                 field::prefill_chunk_size(), field::count("tensor_parallel_shards"), field::head_dim(),
-                 {"dtype", Kind::kText, 0, 0, "\"float32\""}, field::count("max_batch_size")},
+      .fields = {{"hidden_act", Kind::kText, 0, 0, "\"silu\""},
+                 field::size("hidden_size"),
+                 field::size("intermediate_size"),
+                 field::heads("num_attention_heads"),
+                 field::layers("num_hidden_layers"),
+                 field::heads("num_key_value_heads", /*inferred=*/true),
+                 field::norm_eps("rms_norm_eps"),
+                 {"rope_theta", Kind::kReal, 1, 1e15, "10000"},
+                 field::vocab_size(),
+                 field::flag("tie_word_embeddings", false),
+                 field::context_window_size(),
+                 field::prefill_chunk_size(),
+                 field::count("tensor_parallel_shards"),
+                 field::head_dim(),
+                 {"dtype", Kind::kText, 0, 0, "\"float32\""},
+                 field::count("max_batch_size")},
       .check_source = check_source,
       .rope = rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
