@@ -161,12 +161,16 @@ void run_phases(Compilation& c, const Json& mlc_config) {
   more = more && c.phase("kernel", [&] {
     for (Variant& v : c.variants) run_kernel_passes(v, c.dump);
   });
-  if (!more) return;
+  if (c.result.phases.size() < 3) return;  // stopped before the kernels were final
   c.result.kernels = static_cast<int64_t>(c.variants[0].built.kernels.size());
   std::vector<std::string> names;
   for (const Variant& v : c.variants) names.push_back(v.target.name);
   c.result.manifest = make_manifest(mlc_config, c.config, c.scheme, c.variants[0].built.plan, names,
                                     split(c.variants[0].target.triple, '-')[0], c.options.opt_level);
+  if (!more) {
+    if (c.options.stop_after == "kernel") c.result.first_variant = std::move(c.variants[0].built);
+    return;
+  }
   more = c.phase("lang", [&] { for_each_variant(c, [&](Variant& v) { emit_variant(v, c.dump.wanted()); }); });
   if (c.dump.wanted())
     for (const Variant& v : c.variants) dump_variant(c, v);

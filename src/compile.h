@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "base/target/target.h"
+#include "plan_builder.h"
 
 namespace mlc {
 
@@ -32,6 +33,7 @@ struct CompiledModel {
   };
   std::vector<Phase> phases;
   int64_t kernels = 0;              // of the first variant
+  BuiltPlan first_variant;          // its plan and kernel IR, only when stopped after `kernel`
 };
 
 // --opt: "O0".."O3", or knobs "flashinfer=1;cudagraph=0" (mlc-facts 1.4; they change nothing on a CPU). Returns the level.

@@ -12,10 +12,13 @@
 
 namespace mlc::testing {
 
-// What happens to the parameters that a scheme does not quantize; the others are quantized and dequantized.
+// What weights the reference has.
 enum class Storage : uint8_t {
-  kExact,     // as the checkpoint has them
-  kAsStored,  // as convert_weight's files hold them: in the model's dtype, float32 as bfloat16
+  // Parameters that the scheme does not quantize as the checkpoint has them; the others dequantized into the scheme's dtype.
+  kExact,
+  // As compiled kernels see the files of convert_weight: parameters that are not quantized in the model's dtype, float32 as
+  // bfloat16; the others are code times scale, not rounded again.
+  kAsStored,
 };
 
 // One parameter from the checkpoint: sources read, transformed, and rounded or quantized and dequantized.

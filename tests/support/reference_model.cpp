@@ -52,20 +52,23 @@ std::vector<float> split_heads(const std::vector<float>& in, int64_t heads) {
   return out;
 }
 
-// The logical values after quantization by rows. Files hold the scales of float32 schemes as bfloat16.
-void quantize_and_back(const WeightFormat& format, int64_t k, std::vector<float>& values) {
+// The logical values after quantization by rows. Files hold the scales of float32 schemes as bfloat16. `round_products`: code
+// times scale is rounded to the scheme's dtype, as when weights are dequantized into it.
+void quantize_and_back(const WeightFormat& format, int64_t k, bool round_products, std::vector<float>& values) {
+  WeightFormat wide = format;
+  wide.dtype = DType::kF32;
   std::vector<uint32_t> words(static_cast<size_t>(format.words(k)));
   std::vector<std::byte> scales(static_cast<size_t>(format.groups(k) * size_of(format.dtype)));
   for (size_t at = 0; at < values.size(); at += static_cast<size_t>(k)) {
     std::span<float> row(values.data() + at, static_cast<size_t>(k));
     quantize_row(format, row, words.data(), scales.data());
-    if (format.dtype == DType::kF32) {
-      std::vector<float> s(static_cast<size_t>(format.groups(k)));
-      decode_floats(DType::kF32, scales.data(), s);
-      round_floats(DType::kBF16, s);
-      encode_floats(DType::kF32, s, scales.data());
-    }
-    dequantize_row(format, words.data(), scales.data(), row);
+    std::vector<float> s(static_cast<size_t>(format.groups(k)));
+    decode_floats(format.dtype, scales.data(), s);
+    if (format.dtype == DType::kF32) round_floats(DType::kBF16, s);
+    std::vector<std::byte> wide_scales(4 * s.size());
+    encode_floats(DType::kF32, s, wide_scales.data());
+    dequantize_row(wide, words.data(), wide_scales.data(), row);
+    if (round_products) round_floats(format.dtype, {values.data() + at, row.size()});
   }
 }
 
@@ -86,7 +89,7 @@ HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& paramet
   const WeightFormat format = frontend::format_of(parameter, scheme);
   if (format.is_quantized()) {
     round_floats(scheme.model_dtype, t.floats);
-    quantize_and_back(format, parameter.shape.back(), t.floats);
+    quantize_and_back(format, parameter.shape.back(), storage == Storage::kExact, t.floats);
   } else if (storage == Storage::kAsStored) {
     round_floats(format.dtype == DType::kF32 ? DType::kBF16 : format.dtype, t.floats);
   }

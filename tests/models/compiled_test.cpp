@@ -1,0 +1,188 @@
+// Every architecture at toy size, compiled at O0 for every CPU variant that runs here and stepped by the runtime, in every
+// quantization: its logits against transformers' (q0f32) and against the graph interpreter on the dequantized weights.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "base/target/target.h"
+#include "formats/quant/scheme.h"
+#include "support/compiled_model.h"
+#include "support/native_kernels.h"
+#include "support/npy.h"
+#include "support/poisoned_device.h"
+#include "support/reference_model.h"
+
+namespace mlc::testing {
+namespace {
+
+using runtime::ModelLimits;
+using runtime::StepSequence;
+using runtime::WantLogits;
+
+// The bound of logits_test.cpp: two float32 computations of toys with 2 layers and sums of at most 256 terms.
+const double kFloatBound = 2 * std::ldexp(std::sqrt(256.0) * std::sqrt(8.0 * 2 + 2), -24);
+
+struct Case {
+  std::string toy, scheme;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.toy << " " << c.scheme; }
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const std::string& toy : toys_with_logits())
+    for (const QuantScheme& scheme : quant_schemes()) all.push_back({toy, scheme.name});
+  return all;
+}
+
+class Compiled : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    tokens = read_npy(toy_file(GetParam().toy, "tokens.npy")).ints;
+    convert_checkpoint(toy_file(GetParam().toy, ""), GetParam().scheme, folder.path());
+    ReferenceModel reference(toy_file(GetParam().toy, ""), GetParam().scheme, Storage::kAsStored);
+    expected = reference.step("batch_verify", {{.tokens = tokens, .pages = {5}}}).floats;
+    vocab = expected.size() / tokens.size();
+  }
+
+  std::string library(const Target& target) {
+    const std::string path = folder.file(target.name + ".so");
+    if (!file_exists(path)) compile_to(path, toy_config(GetParam().toy, GetParam().scheme), 0, {target});
+    return path;
+  }
+
+  LoadedModel load(const Target& target, int threads = 2) {
+    LoadedModel m = LoadedModel::load(must(PoisonedDevice::open(threads)), library(target), folder.path(),
+                                      ModelLimits{.max_sequences = 4,
+                                                  .context_tokens = 64,
+                                                  .total_tokens = 160,
+                                                  .prefill_chunk = 48,
+                                                  .shuffle_pages = 5});
+    PoisonedDevice::arena_is_allocated(*m.device);
+    return m;
+  }
+
+  std::span<const int32_t> slice(size_t begin, size_t end) const {
+    return std::span(tokens).subspan(begin, end - begin);
+  }
+
+  // Row `row` of `got` has the logits of position `position` within the bound, and their argmax where the margin is clear.
+  void expect_row(const std::vector<float>& got, size_t row, size_t position, const std::string& what) {
+    ASSERT_GE(got.size(), (row + 1) * vocab) << what;
+    const float* a = got.data() + row * vocab;
+    const float* b = expected.data() + position * vocab;
+    EXPECT_LT(relative_rms(a, b, vocab), kFloatBound) << what << ", position " << position;
+    largest = std::max(largest, relative_rms(a, b, vocab));
+    const float* best = std::max_element(b, b + vocab);
+    float second = -INFINITY;
+    for (size_t i = 0; i < vocab; ++i)
+      if (b + i != best) second = std::max(second, b[i]);
+    const double rms = std::sqrt(std::inner_product(b, b + vocab, b, 0.0) / static_cast<double>(vocab));
+    if (*best - second > 2 * kFloatBound * rms) {
+      EXPECT_EQ(std::max_element(a, a + vocab) - a, best - b) << what << ", position " << position;
+    }
+  }
+
+  TempFolder folder;
+  std::vector<int32_t> tokens;
+  std::vector<float> expected;
+  size_t vocab = 0;
+  double largest = 0;
+};
+
+// Every scheme on the best variant; one of each kind of format on every variant.
+std::vector<Target> targets_for(const Case& c) {
+  std::vector<Target> targets = runnable_targets();
+  const bool all = c.scheme == "q0f32" || c.scheme == "q4f16_1" || c.scheme == "q3f16_1";
+  if (c.toy != "llama" || !all) targets.resize(1);
+  return targets;
+}
+
+// All ways of running the same tokens.
+TEST_P(Compiled, LogitsAreTheInterpreters) {
+  for (const Target& target : targets_for(GetParam())) {
+    LoadedModel m = load(target);
+    must(m->cache().add_sequence(1));
+    const std::vector<float> verified = m.step({{1, tokens}}, WantLogits::kAll);
+    for (size_t i = 0; i < tokens.size(); ++i) expect_row(verified, i, i, target.name + " verify");
+
+    must(m->cache().add_sequence(2));
+    for (size_t i = 0; i < tokens.size(); ++i)
+      expect_row(m.step({{2, slice(i, i + 1)}}, WantLogits::kLast), 0, i, target.name + " decode");
+
+    must(m->cache().add_sequence(3));
+    m.step({{3, slice(0, 7)}}, WantLogits::kNone);
+    m.step({{3, slice(7, 9)}}, WantLogits::kNone);
+    expect_row(m.step({{3, slice(9, 16)}}, WantLogits::kLast), 0, 15, target.name + " chunked prefill");
+  }
+  RecordProperty("largest_relative_rms", str(largest));
+}
+
+class CompiledToy : public Compiled {};
+class CompiledUnquantized : public Compiled {};
+
+TEST_P(CompiledToy, SequencesShareNothing) {
+  const std::vector<int32_t> other(37, 3);  // crosses two pages
+  for (const Target& target : {runnable_targets().front()}) {
+    LoadedModel m = load(target);
+    for (int64_t id : {1, 2, 3}) must(m->cache().add_sequence(id));
+    const std::vector<float> first =
+        m.step({{1, std::span(other)}, {2, slice(0, 1)}, {3, slice(0, 9)}}, WantLogits::kLast);
+    expect_row(first, 1, 0, target.name + " ragged");
+    expect_row(first, 2, 8, target.name + " ragged");
+    const std::vector<float> second =
+        m.step({{3, slice(9, 10)}, {1, std::span(other).first(1)}, {2, slice(1, 2)}}, WantLogits::kLast);
+    expect_row(second, 0, 9, target.name + " batch decode");
+    expect_row(second, 2, 1, target.name + " batch decode");
+
+    must(m->fork_sequence(3, 4, 6));  // in the middle of a page
+    m.step({{3, std::span(other).first(1)}}, WantLogits::kLast);  // must not show in the fork
+    expect_row(m.step({{4, slice(6, 16)}}, WantLogits::kLast), 0, 15, target.name + " fork");
+    must(m->cache().popn(4, 8));
+    expect_row(m.step({{4, slice(8, 12)}}, WantLogits::kLast), 0, 11, target.name + " popn");
+    must(m->cache().popn(3, 2));  // its own tokens, not those of its fork
+    expect_row(m.step({{3, slice(9, 16)}}, WantLogits::kLast), 0, 15, target.name + " parent of a fork");
+  }
+}
+
+TEST_P(CompiledToy, ThreadsDoNotChangeTheResult) {
+  const Target target = runnable_targets().front();
+  std::vector<float> first;
+  for (int threads : {1, 2, 3, 8}) {
+    LoadedModel m = load(target, threads);
+    must(m->cache().add_sequence(1));
+    std::vector<float> logits = m.step({{1, tokens}}, WantLogits::kAll);
+    const std::vector<float> next = m.step({{1, slice(2, 3)}}, WantLogits::kLast);
+    logits.insert(logits.end(), next.begin(), next.end());
+    if (first.empty()) first = logits;
+    EXPECT_EQ(std::memcmp(first.data(), logits.data(), 4 * first.size()), 0) << threads << " threads";
+  }
+}
+
+// The reference is held to transformers in logits_test.cpp; this closes the chain without it. The stored logits are of the
+// checkpoint's float32 weights, q0f32 files hold bfloat16: each weight moves by up to 2^-9 of itself, 2^-9 / sqrt(3) RMS,
+// and each of the 8 weights a layer and the 2 outside adds that by squares: sqrt(8 * 2 + 2) * 2^-9 / sqrt(3) = 4.8e-3.
+TEST_P(CompiledUnquantized, LogitsAreTransformers) {
+  const NpyArray stored = read_npy(toy_file(GetParam().toy, "logits_fp32.npy"));
+  LoadedModel m = load(runnable_targets().front());
+  must(m->cache().add_sequence(1));
+  const std::vector<float> logits = m.step({{1, tokens}}, WantLogits::kAll);
+  EXPECT_LT(relative_rms(logits.data(), stored.floats.data(), logits.size()),
+            std::ldexp(std::sqrt((8.0 * 2 + 2) / 3), -9));
+}
+
+std::vector<Case> toys_with(const std::string& scheme) {
+  std::vector<Case> all;
+  for (const std::string& toy : toys_with_logits()) all.push_back({toy, scheme});
+  return all;
+}
+
+std::string name_of(const ::testing::TestParamInfo<Case>& info) { return info.param.toy + "_" + info.param.scheme; }
+
+INSTANTIATE_TEST_SUITE_P(Toys, Compiled, ::testing::ValuesIn(cases()), name_of);
+INSTANTIATE_TEST_SUITE_P(Toys, CompiledToy, ::testing::ValuesIn(toys_with("q4f16_1")), name_of);
+INSTANTIATE_TEST_SUITE_P(Toys, CompiledUnquantized, ::testing::ValuesIn(toys_with("q0f32")), name_of);
+
+}  // namespace
+}  // namespace mlc::testing

@@ -1,0 +1,63 @@
+// Runs the real mlc_llm as a user would, and toy checkpoints for it to work on.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace mlc::testing {
+
+struct Outcome {
+  int exit_code = 0;  // -signal when one ended it
+  std::string out, err;
+  int64_t peak_bytes = 0;
+};
+
+struct CommandOptions {
+  std::string input;                               // of standard input
+  std::map<std::string, std::string> environment;  // over our own; MLC_LLM_HOME is set by the caller where it matters
+  std::string output;                              // standard output goes to this file ("/dev/full"), not into `out`
+  int64_t file_limit = -1;                         // bytes that any file may grow to; a full disk in small
+  std::string directory;                           // where it starts; "" = here
+};
+
+// Waits at most two minutes, then kills it.
+Outcome run_mlc_llm(const std::vector<std::string>& arguments, const CommandOptions& options = {});
+// The program's path.
+std::string mlc_llm_path();
+
+// A directory of its own, removed with all in it.
+class Workplace {
+ public:
+  Workplace();
+  ~Workplace();
+  Workplace(const Workplace&) = delete;
+  Workplace& operator=(const Workplace&) = delete;
+
+  std::string path(const std::string& name) const { return root_ + "/" + name; }
+  // Creates the file; returns its path.
+  std::string write(const std::string& name, const std::string& bytes) const;
+  std::string make_folder(const std::string& name) const;
+  // All files and folders below, relative, sorted.
+  std::vector<std::string> list(const std::string& folder) const;
+
+ private:
+  std::string root_;
+};
+
+// A Hugging Face folder named `name`: the toy llama (or gpt_neox) with tokenizer and a chat template. `config` is laid over
+// its config.json ("{}" for none). Returns its path.
+std::string toy_checkpoint(const Workplace& place, const std::string& name = "llama", const std::string& toy = "llama",
+                           const std::string& config = "{}");
+// The toy converted into a folder; returns its path. Fails the test when the commands do.
+std::string converted(const Workplace& place, const std::string& checkpoint, const std::string& quantization,
+                      const std::string& name);
+// A library compiled from the folder's config; returns its path.
+std::string compiled(const Workplace& place, const std::string& folder, const std::string& name,
+                     const std::vector<std::string>& flags = {});
+
+// Expects what every user mistake gets: exit code 1, and on standard error one line that starts with "error: " and
+// contains all of `words`. `notes` lines may precede it.
+void expect_error(const Outcome& outcome, const std::vector<std::string>& words);
+
+}  // namespace mlc::testing

@@ -1,0 +1,100 @@
+// Models converted and compiled in this process, into a folder that is gone after the test.
+#pragma once
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "base/env.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "compile.h"
+#include "frontend/model.h"
+#include "runtime/devices/registry.h"
+#include "runtime/model.h"
+#include "support/toys.h"
+#include "weights/convert.h"
+#include "weights/source.h"
+
+namespace mlc::testing {
+
+template <typename T>
+T must(Result<T> result) {
+  if (!result.is_ok()) throw std::runtime_error(result.status().message());
+  return std::move(result).value();
+}
+
+inline void must(const Status& status) {
+  if (!status.is_ok()) throw std::runtime_error(status.message());
+}
+
+class TempFolder {
+ public:
+  TempFolder() : path_(path_join(env::temp_dir(), "mlc_test_XXXXXX")) {
+    if (!mkdtemp(path_.data())) throw std::runtime_error("no temporary folder " + path_);
+  }
+  ~TempFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  std::string file(const std::string& name) const { return path_join(path_, name); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// What convert_weight writes for a folder or GGUF file.
+inline void convert_checkpoint(const std::string& source_path, const std::string& scheme_name, const std::string& folder) {
+  const weights::ModelSource source = must(weights::open_source({.config = source_path}));
+  const QuantScheme scheme = must(find_quant_scheme(scheme_name));
+  const frontend::BuiltModel model = frontend::build_model(source.config, scheme);
+  weights::Plan plan = must(
+      weights::make_plan(model.parameters, model.unused_sources, scheme, source.checkpoint.get(), source_path));
+  must(weights::convert(plan, *source.checkpoint, folder, {.threads = 2}));
+}
+
+// The mlc-chat-config.json of a toy, with this scheme.
+inline Json toy_config(const std::string& toy, const std::string& scheme) {
+  Json config = must(read_json_file(toy_file(toy, "mlc-configs.json"))).at("q4f16_1");
+  config["quantization"] = scheme;
+  return config;
+}
+
+// Compiles for the targets and writes the library.
+inline void compile_to(const std::string& path, const Json& config, int opt_level, const std::vector<Target>& targets) {
+  CompileOptions options;
+  options.opt_level = opt_level;
+  options.targets = targets;
+  must(write_file(path, must(compile_model(config, "mlc-chat-config.json", options)).library));
+}
+
+// A device, a library and a model that runs on them.
+struct LoadedModel {
+  runtime::DevicePtr device;
+  std::shared_ptr<runtime::Module> module;
+  std::unique_ptr<runtime::Model> model;
+  runtime::Model* operator->() const { return model.get(); }
+
+  static LoadedModel load(runtime::DevicePtr device, const std::string& library, const std::string& weights,
+                          const runtime::ModelLimits& limits) {
+    LoadedModel loaded;
+    loaded.device = std::move(device);
+    loaded.module = must(runtime::Module::load(*loaded.device, library));
+    loaded.model = must(runtime::Model::load(*loaded.device, loaded.module, weights, limits));
+    return loaded;
+  }
+  // Logits of a step as a vector of its own.
+  std::vector<float> step(const std::vector<runtime::StepSequence>& sequences, runtime::WantLogits want) const {
+    std::span<const float> logits = must(model->step(sequences, want));
+    return {logits.begin(), logits.end()};
+  }
+};
+
+}  // namespace mlc::testing

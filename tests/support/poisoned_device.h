@@ -1,0 +1,58 @@
+// A CPU device whose memory is full of NaN wherever nothing was stored: unused pages, unwritten buffers and, before every
+// submission, the arena. 0xFF bytes are a NaN in every float type and -1 in every integer.
+#pragma once
+
+#include <cstring>
+
+#include "runtime/devices/registry.h"
+
+namespace mlc::testing {
+
+class PoisonedDevice {
+ public:
+  static Result<runtime::DevicePtr> open(int threads) {
+    ASSIGN_OR_RETURN(runtime::DevicePtr inner, runtime::open_device("cpu", {.threads = threads}));
+    auto* poisoned = new PoisonedDevice(std::move(inner));
+    auto* device = new runtime::Device(*poisoned->inner_);
+    device->self = poisoned;
+    device->allocate = allocate;
+    device->release = [](void* self, runtime::DeviceBuffer b) { in(self).release(in(self).self, b); };
+    device->copy_in = [](void* self, runtime::DeviceAddress to, std::span<const std::byte> from) {
+      return in(self).copy_in(in(self).self, to, from);
+    };
+    device->copy_out = [](void* self, std::span<std::byte> to, runtime::DeviceAddress from) {
+      return in(self).copy_out(in(self).self, to, from);
+    };
+    device->submit = submit;
+    device->destroy = [](void* self) { delete static_cast<PoisonedDevice*>(self); };
+    return runtime::DevicePtr(device);
+  }
+
+  // Call when a model is loaded: its last allocation is the arena.
+  static void arena_is_allocated(const runtime::Device& device) {
+    auto* self = static_cast<PoisonedDevice*>(device.self);
+    self->arena_ = self->last_;
+  }
+
+ private:
+  explicit PoisonedDevice(runtime::DevicePtr inner) : inner_(std::move(inner)) {}
+  static const runtime::Device& in(void* self) { return *static_cast<PoisonedDevice*>(self)->inner_; }
+
+  static Result<runtime::DeviceBuffer> allocate(void* self, int64_t bytes) {
+    ASSIGN_OR_RETURN(runtime::DeviceBuffer buffer, in(self).allocate(in(self).self, bytes));
+    std::memset(buffer.handle, 0xFF, static_cast<size_t>(bytes));
+    static_cast<PoisonedDevice*>(self)->last_ = buffer;
+    return buffer;
+  }
+
+  static Status submit(void* self, runtime::KernelSet kernels, std::span<const runtime::Launch> launches) {
+    const runtime::DeviceBuffer& arena = static_cast<PoisonedDevice*>(self)->arena_;
+    if (arena.handle) std::memset(arena.handle, 0xFF, static_cast<size_t>(arena.bytes));
+    return in(self).submit(in(self).self, kernels, launches);
+  }
+
+  runtime::DevicePtr inner_;
+  runtime::DeviceBuffer last_, arena_;
+};
+
+}  // namespace mlc::testing
