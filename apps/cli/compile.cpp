@@ -49,6 +49,8 @@ Status check_output(const std::string& output) {
 Status compile(const Flags& flags) {
   RETURN_IF_ERROR(check_device(flags.device));
   RETURN_IF_ERROR(check_output(flags.output));
+  if (!flags.debug_dump.empty())
+    if (Status made = make_directories(flags.debug_dump); !made.is_ok()) return Status::error("--debug-dump: " + made.message());
   std::string path;
   ASSIGN_OR_RETURN(Json config, read_mlc_config(flags.model, path));
   if (!flags.quantization.empty()) {

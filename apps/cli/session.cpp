@@ -111,7 +111,6 @@ Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags) {
   ASSIGN_OR_RETURN(s->config, read_mlc_config(s->folder, config_path));
   RETURN_IF_ERROR(apply_config_knobs(knobs, s->config));
   ASSIGN_OR_RETURN(frontend::ModelConfig model_config, frontend::parse_mlc_config(s->config, "auto", config_path));
-  for (const std::string& note : model_config.notes) print_note(note);
   if (library.empty()) {
     ASSIGN_OR_RETURN(library, prepare_library(s->folder, s->config, s->device->properties.name, opt.empty() ? "O2" : opt));
   }
@@ -119,6 +118,7 @@ Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags) {
   ASSIGN_OR_RETURN(s->module, runtime::Module::load(*s->device, library));
   if (!flags.model_lib.empty()) RETURN_IF_ERROR(check_baked(knobs, opt, *s->module));
   RETURN_IF_ERROR(load(*s, config_path, limits_of(s->config, knobs)));
+  for (const std::string& note : model_config.notes) print_note(note);
   s->load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return s;
 }

@@ -56,8 +56,8 @@ std::string converted(const Workplace& place, const std::string& checkpoint, con
 std::string compiled(const Workplace& place, const std::string& folder, const std::string& name,
                      const std::vector<std::string>& flags = {});
 
-// Expects what every user mistake gets: exit code 1, and on standard error one line that starts with "error: " and
-// contains all of `words`. `notes` lines may precede it.
+// Expects what every user mistake gets: exit code 1, and as the last of standard error one line that starts with "error: "
+// and contains all of `words`; no other error precedes it.
 void expect_error(const Outcome& outcome, const std::vector<std::string>& words);
 
 }  // namespace mlc::testing

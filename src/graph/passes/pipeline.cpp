@@ -48,7 +48,7 @@ void check_skips(const PassOptions& options) {
   std::vector<std::string> names = pass_names();
   for (const std::string& skip : options.skip)
     if (std::find(names.begin(), names.end(), skip) == names.end())
-      throw UserError(str("skipped pass: unknown graph pass '", skip, "', expected one of ",
+      throw UserError(str("--skip-passes: unknown graph pass '", skip, "', expected one of ",
                           join(names, ", "), did_you_mean(skip, names)));
 }
 
