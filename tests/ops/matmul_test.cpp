@@ -1,6 +1,6 @@
 // matmul and take over every weight format and layout, against the graph's meaning.
 #include "ops/tolerance.h"
-#include "support/op_case.h"
+#include "support/op_batch.h"
 #include "support/toy_graph.h"
 
 namespace mlc::testing {
@@ -41,98 +41,169 @@ double absolute_sum(const graph::HostTensor& x, const graph::HostTensor& w) {
   return most;
 }
 
-// Steps of the epilogue by letter: b bias, s silu, g gelu, t gelu_tanh, r relu, m multiply, a add, G gated silu.
-void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, const Shape& s, std::mt19937& random) {
+// Steps of the epilogue by letter: b bias, s silu, g gelu, t gelu_tanh, r relu, m multiply, a add, G gated
+// silu.
+void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, const Shape& s,
+                  std::mt19937& random) {
   int64_t columns = s.n;
   for (char step : steps) {
     if (step == 'G') columns /= 2;
-    auto operand = [&] { return c.matrix(Dim::symbol("rows"), columns, random_floats(s.rows * columns, 1, random)); };
+    auto operand = [&] {
+      return c.matrix(Dim::symbol("rows"), columns, random_floats(s.rows * columns, 1, random));
+    };
     switch (step) {
-      case 'b': node.epilogue.push_back({Kind::kBias, c.parameter(DType::kF16, {columns}, random_floats(columns, 1, random)), ""}); break;
-      case 's': node.epilogue.push_back({Kind::kActivation, nullptr, "silu"}); break;
-      case 'g': node.epilogue.push_back({Kind::kActivation, nullptr, "gelu"}); break;
-      case 't': node.epilogue.push_back({Kind::kActivation, nullptr, "gelu_tanh"}); break;
-      case 'r': node.epilogue.push_back({Kind::kActivation, nullptr, "relu"}); break;
-      case 'm': node.epilogue.push_back({Kind::kMul, operand(), ""}); break;
-      case 'a': node.epilogue.push_back({Kind::kAdd, operand(), ""}); break;
-      default: node.epilogue.push_back({Kind::kGated, nullptr, "silu"}); break;
+      case 'b':
+        node.epilogue.push_back(
+            {Kind::kBias, c.parameter(DType::kF16, {columns}, random_floats(columns, 1, random)), ""});
+        break;
+      case 's':
+        node.epilogue.push_back({Kind::kActivation, nullptr, "silu"});
+        break;
+      case 'g':
+        node.epilogue.push_back({Kind::kActivation, nullptr, "gelu"});
+        break;
+      case 't':
+        node.epilogue.push_back({Kind::kActivation, nullptr, "gelu_tanh"});
+        break;
+      case 'r':
+        node.epilogue.push_back({Kind::kActivation, nullptr, "relu"});
+        break;
+      case 'm':
+        node.epilogue.push_back({Kind::kMul, operand(), ""});
+        break;
+      case 'a':
+        node.epilogue.push_back({Kind::kAdd, operand(), ""});
+        break;
+      default:
+        node.epilogue.push_back({Kind::kGated, nullptr, "silu"});
+        break;
     }
   }
   node.outputs[0]->type.shape[1] = columns;
 }
 
-void check_matmul(const Weight& w, const Shape& s, const std::string& epilogue = "", bool q8 = false) {
-  SCOPED_TRACE(w.format.text() + "@" + w.layout + " rows " + std::to_string(s.rows) + " n " + std::to_string(s.n) + " k " +
-               std::to_string(s.k) + " " + epilogue);
+// codes * scales of q8g32 activations.
+graph::HostTensor dense(const graph::HostTensor& x) {
+  if (x.ints.empty()) return x;
+  graph::HostTensor out{DType::kF32, x.shape, {}, {}};
+  int64_t groups = (x.shape[1] + 31) / 32;
+  for (int64_t r = 0; r < x.shape[0]; ++r)
+    for (int64_t c = 0; c < x.shape[1]; ++c)
+      out.floats.push_back(static_cast<float>(x.ints[r * x.shape[1] + c]) * x.floats[r * groups + c / 32]);
+  return out;
+}
+
+enum class Input { kFloat, kInt8, kInt8Extreme };  // extreme: codes of +-127 against the largest weights
+
+OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::string& epilogue = "",
+                   Input input = Input::kFloat) {
+  OpCase& c = batch.add(str(input == Input::kFloat ? "f32" : "q8g32", " x ", w.format.text(), "@", w.layout,
+                            " rows ", s.rows, " n ", s.n, " k ", s.k, " ", epilogue),
+                        {{"rows", s.rows}});
   std::mt19937 random(static_cast<unsigned>(s.rows * 31 + s.n * 7 + s.k));
-  OpCase c({{"rows", s.rows}});
+  bool extreme = input == Input::kInt8Extreme;
   std::vector<float> values = random_floats(s.rows * s.k, 2.0f, random);
+  if (extreme)
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = i / static_cast<size_t>(s.k) % 2 ? -127.0f : 127.0f;
+  if (input == Input::kInt8 && s.k > 64) std::fill_n(values.begin(), 32, 0.0f);  // a group of zeros
+  bool q8 = input != Input::kFloat;
   graph::Value* x = c.matrix(Dim::symbol("rows"), s.k, values, q8 ? 0 : s.k + 5, q8 ? 0 : 3);
   if (q8) {
-    if (s.k > 64) std::fill_n(c.module.functions[0]->arguments.size() ? values.begin() : values.begin(), 32, 0.0f);
     x = c.g->op("quantize_q8", {x})[0];
     c.evaluate_last();
   }
-  graph::Value* weight = add_weight(c, w, s.n, s.k, random);
+  std::vector<float> ones(static_cast<size_t>(s.n * s.k), 1.0f);
+  for (size_t i = 0; extreme && i < ones.size(); ++i)
+    ones[i] = i / static_cast<size_t>(s.k) % 3 ? 1.0f : -1.0f;
+  graph::Value* weight =
+      extreme ? c.quantized(w.format, w.layout, s.n, s.k, ones) : add_weight(c, w, s.n, s.k, random);
   c.g->matmul(x, weight);
-  graph::Node& node = *c.module.functions[0]->nodes.back();
-  add_epilogue(c, node, epilogue, s, random);
+  add_epilogue(c, *c.module.functions[0]->nodes.back(), epilogue, s, random);
   if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
-  graph::HostTensor dense = c.logical(x);
-  if (q8)
-    for (size_t i = 0, groups = dense.floats.size() / static_cast<size_t>(s.rows); i < dense.ints.size(); ++i) {
-      if (i == 0) dense.floats.insert(dense.floats.begin(), dense.ints.size(), 0.0f);
-      size_t row = i / static_cast<size_t>(s.k), group_index = i % static_cast<size_t>(s.k) / 32;
-      dense.floats[i] = static_cast<float>(dense.ints[i]) * dense.floats[dense.ints.size() + row * groups + group_index];
-    }
-  double sum = absolute_sum(dense, c.logical(weight)), tolerance = dot_error(s.k, sum) + elementwise_error(sum + 1);
-  for (char step : epilogue) tolerance *= step == 'm' || step == 'G' ? sum + 2 : 1.2;  // |f'| <= 1.13 of every activation
-  c.run([&](float e, float a, int64_t i, const std::string&) { ASSERT_NEAR(e, a, tolerance) << "element " << i; });
+  double sum = absolute_sum(dense(c.logical(x)), c.logical(weight));
+  c.rule.tolerance = dot_error(s.k, sum) + elementwise_error(sum + 1);
+  for (char step : epilogue)
+    c.rule.tolerance *= step == 'm' || step == 'G' ? sum + 2 : 1.2;  // |f'| <= 1.13 of every activation
+  return c;
 }
 
-TEST(Matmul, PlainWeights) {
+using PlainMatmul = OpTest;
+using GroupMatmul = OpTest;
+using Int8Matmul = OpTest;
+using Epilogue = OpTest;
+using Take = OpTest;
+
+// Around a tile of `tile` weight rows and a group of 32 columns, with ragged batches.
+std::vector<Shape> shapes_around(int64_t tile) {
+  return {{1, 1, 1}, {1, tile - 1, 33}, {1, 3 * tile, 96}, {3, 2 * tile + 1, 100}, {17, tile, 40}};
+}
+
+TEST_F(PlainMatmul, EveryType) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
     for (Shape s : {Shape{1, 1, 1}, {1, 17, 33}, {1, 16, 64}, {3, 15, 67}, {17, 5, 40}})
-      check_matmul({WeightFormat::plain(dtype)}, s);
+      add_matmul(batch, {WeightFormat::plain(dtype)}, s);
 }
 
-TEST(Matmul, PackedGroups) {
-  for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true), group(3, DType::kF16), group(3, DType::kF16, true),
-                         group(4, DType::kF32)})
-    for (Shape s : {Shape{1, 17, 33}, {3, 8, 80}}) check_matmul({f}, s);
+TEST_F(GroupMatmul, Packed) {
+  for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true), group(3, DType::kF16),
+                         group(3, DType::kF16, true), group(4, DType::kF32)})
+    for (Shape s : {Shape{1, 17, 33}, {3, 8, 80}}) add_matmul(batch, {f}, s);
 }
 
-TEST(Matmul, TiledGroups) {
-  for (std::string layout : {"tile8", "tile16"})
-    for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true), group(3, DType::kF16, true)})
-      for (Shape s : {Shape{1, 1, 1}, {1, 32, 64}, {1, 33, 100}, {3, 7, 96}, {17, 24, 40}}) check_matmul({f, layout}, s);
+TEST_F(GroupMatmul, TilesOf8) {
+  for (WeightFormat f : {group(4, DType::kF16), group(3, DType::kF16, true)})
+    for (const Shape& s : shapes_around(8)) add_matmul(batch, {f, "tile8"}, s);
+  add_matmul(batch, {group(4, DType::kBF16, true), "tile8"}, {3, 17, 100});
 }
 
-TEST(Matmul, Epilogues) {
+TEST_F(GroupMatmul, TilesOf16) {
+  for (WeightFormat f : {group(4, DType::kF16), group(3, DType::kF16, true)})
+    for (const Shape& s : shapes_around(16)) add_matmul(batch, {f, "tile16"}, s);
+  add_matmul(batch, {group(4, DType::kBF16, true), "tile16"}, {3, 17, 100});
+}
+
+TEST_F(Epilogue, OfPlainWeights) {
   for (std::string steps : {"b", "bs", "g", "t", "r", "m", "a", "bG", "Gma", "G"})
-    for (Weight w : {Weight{WeightFormat::plain(DType::kF16)}, Weight{group(4, DType::kF16), "tile8"}})
-      for (Shape s : {Shape{1, 32, 64}, {3, 44, 40}}) check_matmul(w, s, steps);
+    add_matmul(batch, {WeightFormat::plain(DType::kF16)}, {3, 44, 40}, steps);
+  for (std::string steps : {"bs", "Gma"})
+    add_matmul(batch, {WeightFormat::plain(DType::kF16)}, {1, 32, 64}, steps);
 }
 
-TEST(Matmul, Int8Activations) {
+TEST_F(Epilogue, OfTiledWeights) {
+  for (std::string steps : {"b", "bs", "g", "t", "r", "m", "a", "bG", "Gma", "G"})
+    add_matmul(batch, {group(4, DType::kF16), "tile8"}, {1, 32, 64}, steps);
+  for (std::string steps : {"bs", "Gma"})
+    add_matmul(batch, {group(4, DType::kF16), "tile8"}, {3, 44, 40}, steps);
+}
+
+void add_int8(OpBatch& batch, const std::string& layout, int64_t tile) {
+  Weight plain{group(4, DType::kF16), layout}, transposed{group(4, DType::kBF16, true), layout};
+  for (const Shape& s : shapes_around(tile)) add_matmul(batch, plain, s, "", Input::kInt8);
+  add_matmul(batch, transposed, {3, 2 * tile + 1, 100}, "", Input::kInt8);
+  add_matmul(batch, transposed, {1, tile, 64}, "bs", Input::kInt8);
+  add_matmul(batch, plain, {3, 3 * tile, 96}, "Gma", Input::kInt8);
+}
+
+TEST_F(Int8Matmul, TilesOf8) { add_int8(batch, "tile8", 8); }
+TEST_F(Int8Matmul, TilesOf16) { add_int8(batch, "tile16", 16); }
+
+TEST_F(Int8Matmul, ExtremeCodes) {
   for (std::string layout : {"tile8", "tile16"})
-    for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true)})
-      for (Shape s : {Shape{1, 1, 1}, {1, 48, 96}, {1, 33, 100}, {3, 7, 96}, {17, 24, 40}})
-        for (std::string steps : {"", "bs", "Gma"})
-          if (s.n % 2 == 0 || steps != "Gma") check_matmul({f, layout}, s, steps, true);
+    for (Shape s : {Shape{1, 16, 320}, {3, 16, 320}})
+      add_matmul(batch, {group(4, DType::kF16), layout}, s, "", Input::kInt8Extreme);
 }
 
-TEST(Take, ReadsEveryLayout) {
-  for (Weight w : {Weight{WeightFormat::plain(DType::kF32)}, Weight{WeightFormat::plain(DType::kBF16)}, Weight{group(4, DType::kF16)},
-                   Weight{group(4, DType::kF16), "tile8"}, Weight{group(4, DType::kF32), "tile16"}, Weight{group(3, DType::kF16)},
+TEST_F(Take, ReadsEveryLayout) {
+  for (Weight w : {Weight{WeightFormat::plain(DType::kF32)}, Weight{WeightFormat::plain(DType::kBF16)},
+                   Weight{group(4, DType::kF16)}, Weight{group(4, DType::kF16), "tile8"},
+                   Weight{group(4, DType::kF32), "tile16"}, Weight{group(3, DType::kF16)},
                    Weight{group(3, DType::kBF16), "tile8"}})
-    for (int64_t k : {1, 40, 67, 128}) {
-      SCOPED_TRACE(w.format.text() + "@" + w.layout + " k " + std::to_string(k));
+    for (int64_t k : {1, 67, 128}) {
       std::mt19937 random(3);
-      OpCase c({{"rows", 5}});
+      OpCase& c = batch.add(str("take from ", w.format.text(), "@", w.layout, " k ", k), {{"rows", 5}});
       graph::Value* table = add_weight(c, w, 19, k, random);
       c.g->take(table, c.indices(Dim::symbol("rows"), {18, 0, 7, 7, 8}));
-      c.run([](float e, float a, int64_t i, const std::string&) { ASSERT_EQ(e, a) << i; });
     }
 }
 

@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "ops/tolerance.h"
-#include "support/op_case.h"
+#include "support/op_batch.h"
 #include "support/toy_graph.h"
 
 namespace mlc::testing {
@@ -10,121 +10,112 @@ namespace {
 
 const Dim kRows = Dim::symbol("rows");
 
-void near(OpCase& c, double tolerance) {
-  c.run([&](float e, float a, int64_t i, const std::string&) {
-    if (std::isnan(e)) ASSERT_TRUE(std::isnan(a)) << "element " << i << ": " << a;
-    else if (std::isinf(e)) ASSERT_EQ(e, a) << "element " << i;
-    else ASSERT_NEAR(e, a, tolerance * std::max(1.0f, std::fabs(e))) << "element " << i;
-  });
-}
+// Near relative to the magnitude; NaN and infinities where the meaning has them.
+Rule near(double tolerance) { return {.tolerance = tolerance, .relative = true, .hard = true}; }
 
-TEST(Norm, Rms) {
+using Norm = OpTest;
+using Elementwise = OpTest;
+using Rope = OpTest;
+using QuantizeQ8 = OpTest;
+
+TEST_F(Norm, Rms) {
   for (int64_t n : {1, 15, 64, 200})
     for (int64_t rows : {1, 3}) {
       std::mt19937 random(1);
-      OpCase c({{"rows", rows}});
+      OpCase& c = batch.add(str("rms_norm of ", rows, " x ", n), {{"rows", rows}});
       graph::Value* x = c.matrix(kRows, n, random_floats(rows * n, 3, random), n + 2, 1);
       c.g->rms_norm(x, c.parameter(DType::kF16, {n}, random_floats(n, 1, random)), 1e-5);
-      near(c, norm_error(n, 2 * std::sqrt(double(n))));
+      c.rule = near(norm_error(n, 2 * std::sqrt(double(n))));
     }
 }
 
 // The codes may differ by one where the f32 results, a rounding apart, lie on both sides of a tie.
-TEST(Norm, Quantized) {
+TEST_F(Norm, Quantized) {
   for (std::string op : {"rms_norm", "layer_norm"})
     for (int64_t n : {7, 32, 100}) {
       std::mt19937 random(9);
-      OpCase c({{"rows", 3}});
+      OpCase& c = batch.add(str(op, " to q8g32 of ", n), {{"rows", 3}});
       graph::Value* x = c.matrix(kRows, n, random_floats(3 * n, 3, random));
-      c.g->op(op, {x, c.parameter(DType::kF32, {n}, random_floats(n, 1, random))}, {{"eps", 1e-5}, {"output", std::string("q8g32")}});
-      c.codes_may_differ = 1;
-      near(c, norm_error(n, 2 * std::sqrt(double(n))));
+      c.g->op(op, {x, c.parameter(DType::kF32, {n}, random_floats(n, 1, random))},
+              {{"eps", 1e-5}, {"output", std::string("q8g32")}});
+      c.rule = near(norm_error(n, 2 * std::sqrt(double(n))));
+      c.rule.codes = 1;
     }
 }
 
-TEST(Norm, Layer) {
+TEST_F(Norm, Layer) {
   for (int64_t n : {2, 17, 64}) {
     std::mt19937 random(2);
-    OpCase c({{"rows", 3}});
+    OpCase& c = batch.add(str("layer_norm of ", n), {{"rows", 3}});
     graph::Value* x = c.matrix(kRows, n, random_floats(3 * n, 3, random));
     graph::Value* weight = c.parameter(DType::kF32, {n}, random_floats(n, 1, random));
     c.g->layer_norm(x, weight, c.parameter(DType::kBF16, {n}, random_floats(n, 1, random)), 1e-5);
-    near(c, 4 * norm_error(n, 2 * std::sqrt(double(n))));  // the mean cancels: twice the roundings, twice the magnitude
+    // The mean cancels: twice the roundings, twice the magnitude.
+    c.rule = near(4 * norm_error(n, 2 * std::sqrt(double(n))));
   }
 }
 
-const std::vector<float> kHard = {0.0f, -0.0f, 1e-30f, -1e-30f, 88.0f, -88.0f, 1e4f, -1e4f, 3e38f, -3e38f, 0.5f, -0.5f,
-                                  6.0f, -6.0f, NAN, std::numeric_limits<float>::infinity(), 2.5f};
+const std::vector<float> kHard = {
+    0.0f,  -0.0f,  1e-30f, -1e-30f, 88.0f, -88.0f, 1e4f, -1e4f,
+    3e38f, -3e38f, 0.5f,   -0.5f,   6.0f,  -6.0f,  NAN,  std::numeric_limits<float>::infinity(),
+    2.5f};
 
-TEST(Elementwise, Binary) {
+TEST_F(Elementwise, Binary) {
   for (std::string op : {"add", "mul"})
     for (int64_t n : {1, 17, 64}) {
       std::mt19937 random(4);
-      OpCase c({{"rows", 2}});
+      OpCase& c = batch.add(str(op, " of ", n), {{"rows", 2}});
       graph::Value* x = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 7, 2);
       c.g->op(op, {x, c.matrix(kRows, n, random_floats(2 * n, 3, random))});
-      c.run([](float e, float a, int64_t, const std::string&) { ASSERT_EQ(e, a); });
     }
 }
 
-TEST(Elementwise, ActivationsAtHardValues) {
+TEST_F(Elementwise, ActivationsAtHardValues) {
   for (std::string f : {"silu", "gelu", "gelu_tanh", "relu"}) {
-    SCOPED_TRACE(f);
-    OpCase c({{"rows", 1}});
+    OpCase& c = batch.add(f, {{"rows", 1}});
     c.g->activation(c.matrix(kRows, static_cast<int64_t>(kHard.size()), kHard), f);
-    near(c, elementwise_error(1));
+    c.rule = near(elementwise_error(1));
   }
 }
 
-TEST(Elementwise, GatedSliceBiasCast) {
+TEST_F(Elementwise, GatedSliceBiasCast) {
   std::mt19937 random(5);
-  {
-    OpCase c({{"rows", 3}});
-    c.g->gated(c.matrix(kRows, 38, random_floats(3 * 38, 3, random)), "silu");
-    near(c, elementwise_error(3));
-  }
-  {
-    OpCase c({{"rows", 3}});
-    c.g->slice(c.matrix(kRows, 38, random_floats(3 * 38, 3, random)), 5, 30);
-    near(c, 0);
-  }
-  {
-    OpCase c({{"rows", 3}});
-    graph::Value* x = c.matrix(kRows, 19, random_floats(3 * 19, 3, random));
-    c.g->bias(x, c.parameter(DType::kF16, {19}, random_floats(19, 1, random)));
-    near(c, 0);
-  }
+  auto wide = [&](OpCase& c, int64_t n) { return c.matrix(kRows, n, random_floats(3 * n, 3, random)); };
+  OpCase& gated = batch.add("gated", {{"rows", 3}});
+  gated.g->gated(wide(gated, 38), "silu");
+  gated.rule = near(elementwise_error(3));
+  OpCase& slice = batch.add("slice", {{"rows", 3}});
+  slice.g->slice(wide(slice, 38), 5, 30);
+  OpCase& bias = batch.add("bias", {{"rows", 3}});
+  graph::Value* x = wide(bias, 19);
+  bias.g->bias(x, bias.parameter(DType::kF16, {19}, random_floats(19, 1, random)));
   for (std::string dtype : {"f16", "bf16", "f32"}) {
-    OpCase c({{"rows", 3}});
-    c.g->op("cast", {c.matrix(kRows, 19, random_floats(3 * 19, 3, random))}, {{"dtype", dtype}});
-    near(c, 0);
+    OpCase& cast = batch.add(str("cast to ", dtype), {{"rows", 3}});
+    cast.g->op("cast", {wide(cast, 19)}, {{"dtype", dtype}});
   }
 }
 
-TEST(Rope, Rotates) {
+TEST_F(Rope, Rotates) {
   for (bool interleaved : {false, true})
     for (int64_t rotary : {6, 16, 20}) {
       std::mt19937 random(6);
-      OpCase c({{"rows", 3}});
+      OpCase& c = batch.add(str("rope of ", rotary, interleaved ? " interleaved" : ""), {{"rows", 3}});
       graph::Value* x = c.matrix(kRows, 60, random_floats(3 * 60, 2, random), 64, 4);
       c.g->rope(x, c.matrix(kRows, rotary, random_floats(3 * rotary, 1, random)), 20, rotary, interleaved);
-      near(c, elementwise_error(4));
+      c.rule = near(elementwise_error(4));
     }
 }
 
-TEST(QuantizeQ8, EqualsTheRule) {
+TEST_F(QuantizeQ8, EqualsTheRule) {
   for (int64_t n : {1, 31, 32, 64, 100}) {
     std::mt19937 random(8);
-    OpCase c({{"rows", 4}});
+    OpCase& c = batch.add(str("quantize_q8 of ", n), {{"rows", 4}});
     std::vector<float> x = random_floats(4 * n, 5, random);
-    for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(n + i)] = 0;                       // a row of zeros
+    for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(n + i)] = 0;  // a row of zeros
     for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(2 * n + i)] = i % 2 ? 127.0f : -127.0f;
     x[static_cast<size_t>(3 * n)] = n == 64 ? NAN : std::numeric_limits<float>::infinity();
     c.g->op("quantize_q8", {c.matrix(kRows, n, x)});
-    c.run([](float e, float a, int64_t i, const std::string&) {
-      if (std::isnan(e)) ASSERT_TRUE(std::isnan(a)) << i;
-      else ASSERT_EQ(e, a) << i;
-    });
+    c.rule.hard = true;
   }
 }
 

@@ -1,18 +1,18 @@
-// One graph node under test: its operands as host tensors and as bytes in memory, lowered for a target, run by the kernel
-// interpreter and as machine code, and compared with the graph's reference meaning.
+// One graph node under test: its operands as host tensors and as bytes in memory, its kernel for a target,
+// and the comparison of what a call left in memory with the graph's reference meaning. op_batch.h runs the
+// calls.
 #pragma once
-
-#include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "base/strings.h"
 #include "formats/plan.h"
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
@@ -21,11 +21,25 @@
 #include "kernel/interpret.h"
 #include "kernel/lower/lower.h"
 #include "kernel/pipeline.h"
-#include "support/native_kernels.h"
 
 namespace mlc::testing {
 
 using Bytes = std::vector<uint8_t>;
+
+// How far a result may be from the meaning of its op.
+struct Rule {
+  double tolerance = 0;
+  bool relative = false;  // the tolerance is for magnitudes up to 1 and grows with them
+  bool hard = false;      // NaN and infinities are expected where the meaning has them
+  int codes = 0;          // by how much q8g32 codes may differ
+
+  bool agrees(float expected, float actual) const {
+    if (hard && std::isnan(expected)) return std::isnan(actual);
+    if (hard && std::isinf(expected)) return expected == actual;
+    double scale = relative ? std::max(1.0, std::fabs(double{expected})) : 1.0;
+    return std::fabs(double{expected} - double{actual}) <= tolerance * scale;  // false for any NaN
+  }
+};
 
 class OpCase {
  public:
@@ -39,7 +53,7 @@ class OpCase {
   std::unique_ptr<graph::GraphBuilder> g;
   kernel::LowerOptions options;
   std::map<std::string, graph::HostState> states;
-  int codes_may_differ = 0;  // by how much q8g32 codes may
+  Rule rule;
 
   // f32 [rows symbol, columns]; inside a wider value when stride > columns: its other columns hold NaN.
   graph::Value* matrix(const Dim& rows, int64_t columns, const std::vector<float>& values, int64_t stride = 0,
@@ -66,7 +80,8 @@ class OpCase {
   // A plain parameter: values are rounded to dtype.
   graph::Value* parameter(DType dtype, std::vector<int64_t> shape, std::vector<float> values) {
     graph::Shape dims(shape.begin(), shape.end());
-    graph::Value* v = g->parameter("p" + std::to_string(module.parameters.size()), graph::TensorType::plain(dtype, dims));
+    graph::Value* v =
+        g->parameter("p" + std::to_string(module.parameters.size()), graph::TensorType::plain(dtype, dims));
     round_floats(dtype, values);
     Bytes bytes(values.size() * static_cast<size_t>(size_of(dtype)));
     encode_floats(dtype, values, reinterpret_cast<std::byte*>(bytes.data()));
@@ -97,39 +112,76 @@ class OpCase {
 
   const graph::HostTensor& logical(const graph::Value* v) const { return logical_.at(v); }
 
-  // expected, actual, element; called for each output and each state element.
-  using Compare = std::function<void(float expected, float actual, int64_t index, const std::string& what)>;
+  // The last node lowered for a target, legal for it; named "k".
+  kernel::Function lower(const Target& target) const {
+    kernel::LowerOptions o = options;
+    o.target = &target;
+    for (const graph::Value* v : node().inputs)
+      o.input_views.push_back(views_.count(v) ? views_.at(v) : kernel::View{});
+    kernel::Function f =
+        kernel::run_passes(kernel::lower_node(node(), module, o).function, {.target = &target, .dump = {}});
+    f.name = "k";
+    return f;
+  }
 
-  // Runs the last node of the function for every target and both executors.
-  void run(const Compare& compare, const std::vector<Target>& targets = runnable_targets()) {
-    const graph::Node& node = *module.functions[0]->nodes.back();
-    auto expected_states = states;
-    std::vector<graph::HostTensor> expected = reference(node, expected_states);
-    for (const Target& target : targets)
-      for (bool native : {false, true}) {
-        SCOPED_TRACE(target.name + (native ? " native" : " interpreted"));
-        auto actual_states = states;
-        std::vector<graph::HostTensor> actual = execute(node, target, native, actual_states);
-        for (size_t o = 0; o < actual.size(); ++o) check(expected[o], actual[o], compare);
-        for (auto& [name, s] : actual_states) {
-          const std::vector<float>& e = expected_states.at(name).values;
-          for (size_t i = 0; i < e.size(); ++i)
-            if (!(std::isnan(e[i]) && std::isnan(s.values[i]))) compare(e[i], s.values[i], static_cast<int64_t>(i), name);
-        }
-      }
+  std::vector<int64_t> dims(const kernel::Function& f) const {
+    std::vector<int64_t> values;
+    for (const std::string& d : f.dims) values.push_back(dims_.at(d));
+    return values;
+  }
+  int64_t tiles(const kernel::Function& f) const { return *f.tiles.evaluate(dims_); }
+
+  // The buffers of a call before it; outputs hold 0xFF.
+  std::vector<Bytes> memory() const {
+    std::vector<Bytes> out;
+    for (const graph::Value* v : node().inputs) out.push_back(physical_.at(v));
+    for (const graph::EpilogueStep& s : node().epilogue)
+      if (s.operand) out.push_back(physical_.at(s.operand));
+    if (!node().state.empty()) out.push_back(state_bytes(states.at(node().state)));
+    for (const graph::Value* v : node().outputs)
+      out.emplace_back(static_cast<size_t>(*kernel::activation_bytes(v->type).evaluate(dims_)), 0xFF);
+    return out;
+  }
+
+  // The first element where the buffers after a call differ from the node's meaning by more than the rule
+  // allows, or "".
+  std::string difference(const std::vector<Bytes>& after) {
+    if (!expected_) {
+      expected_.emplace(Expected{{}, states});
+      expected_->outputs = reference(node(), expected_->states);
+    }
+    size_t outputs = node().outputs.size();
+    std::string found;
+    for (size_t i = 0; i < outputs && found.empty(); ++i)
+      found = tensor_difference(expected_->outputs[i], after[after.size() - outputs + i],
+                                node().outputs[i]->type);
+    if (!found.empty() || node().state.empty()) return found;
+    graph::HostState s = states.at(node().state);
+    read_state(after[after.size() - outputs - 1], s);
+    const std::vector<float>& e = expected_->states.at(node().state).values;
+    for (size_t i = 0; i < e.size(); ++i)
+      if (!(std::isnan(e[i]) && std::isnan(s.values[i])) && !rule.agrees(e[i], s.values[i]))
+        return str("state element ", i, ": expected ", e[i], ", got ", s.values[i]);
+    return "";
   }
 
   // Runs the graph's meaning of a node and keeps its outputs as operands of later nodes (q8g32 activations).
   void evaluate_last() {
-    const graph::Node& node = *module.functions[0]->nodes.back();
-    std::vector<graph::HostTensor> out = reference(node, states);
+    std::vector<graph::HostTensor> out = reference(node(), states);
     for (size_t i = 0; i < out.size(); ++i) {
-      logical_[node.outputs[i]] = out[i];
-      physical_[node.outputs[i]] = q8_bytes(out[i]);
+      logical_[node().outputs[i]] = out[i];
+      physical_[node().outputs[i]] = q8_bytes(out[i]);
     }
   }
 
  private:
+  struct Expected {
+    std::vector<graph::HostTensor> outputs;
+    std::map<std::string, graph::HostState> states;
+  };
+
+  const graph::Node& node() const { return *module.functions[0]->nodes.back(); }
+
   graph::Value* argument(graph::TensorType type) {
     graph::Function& f = *module.functions[0];
     return f.add_argument("a" + std::to_string(f.arguments.size()), std::move(type));
@@ -143,13 +195,16 @@ class OpCase {
   }
 
   static std::pair<std::vector<uint32_t>, Bytes> pack(const WeightFormat& format, int64_t n, int64_t k,
-                                                      const std::vector<float>& values, std::vector<float>& real) {
+                                                      const std::vector<float>& values,
+                                                      std::vector<float>& real) {
     auto words = static_cast<size_t>(format.words(k)), groups = static_cast<size_t>(format.groups(k));
-    auto rows = static_cast<size_t>(n), size = static_cast<size_t>(size_of(format.dtype)), columns = static_cast<size_t>(k);
+    auto rows = static_cast<size_t>(n), size = static_cast<size_t>(size_of(format.dtype)),
+         columns = static_cast<size_t>(k);
     std::vector<uint32_t> codes(rows * words), transposed_codes(rows * words);
     Bytes scales(rows * groups * size), transposed_scales(scales.size());
     for (size_t r = 0; r < rows; ++r) {
-      std::vector<float> row(values.begin() + static_cast<int64_t>(r * columns), values.begin() + static_cast<int64_t>((r + 1) * columns));
+      std::vector<float> row(values.begin() + static_cast<int64_t>(r * columns),
+                             values.begin() + static_cast<int64_t>((r + 1) * columns));
       round_floats(format.dtype, row);
       auto* scale = reinterpret_cast<std::byte*>(&scales[r * groups * size]);
       quantize_row(format, row, &codes[r * words], scale);
@@ -163,18 +218,23 @@ class OpCase {
   }
 
   // (code - zero point) * scale, not rounded to the model's dtype: kernels keep f32.
-  static void dequantize(const WeightFormat& format, const uint32_t* words, const std::byte* scales, std::span<float> row) {
+  static void dequantize(const WeightFormat& format, const uint32_t* words, const std::byte* scales,
+                         std::span<float> row) {
     for (size_t i = 0; i < row.size(); ++i) {
       size_t per_word = static_cast<size_t>(format.codes_per_word());
       float scale = 0;
-      decode_floats(format.dtype, scales + i / static_cast<size_t>(format.group) * static_cast<size_t>(size_of(format.dtype)),
-                    std::span<float>(&scale, 1));
-      int code = static_cast<int>(words[i / per_word] >> (i % per_word * static_cast<size_t>(format.bits))) & ((1 << format.bits) - 1);
+      decode_floats(
+          format.dtype,
+          scales + i / static_cast<size_t>(format.group) * static_cast<size_t>(size_of(format.dtype)),
+          std::span<float>(&scale, 1));
+      int code = static_cast<int>(words[i / per_word] >> (i % per_word * static_cast<size_t>(format.bits))) &
+                 ((1 << format.bits) - 1);
       row[i] = static_cast<float>(code - format.zero_point()) * scale;
     }
   }
 
-  static Bytes repack(const graph::TensorType& type, const std::vector<uint32_t>& words, const Bytes& scales) {
+  static Bytes repack(const graph::TensorType& type, const std::vector<uint32_t>& words,
+                      const Bytes& scales) {
     kernel::Function f = *kernel::lower_preproc(type, x86_64_targets().back());
     Bytes out(static_cast<size_t>(kernel::layout_bytes(type)), 0xEE), codes = bytes_of(words), scale = scales;
     std::vector<kernel::HostBuffer> buffers = {{codes.data(), int64_t(codes.size())},
@@ -195,13 +255,16 @@ class OpCase {
         row[c] = static_cast<uint8_t>(code);
         sums[static_cast<size_t>(c / 32)] += code;
       }
-      std::memcpy(row + groups * 32, &t.floats[static_cast<size_t>(r * groups)], static_cast<size_t>(groups * 4));
+      std::memcpy(row + groups * 32, &t.floats[static_cast<size_t>(r * groups)],
+                  static_cast<size_t>(groups * 4));
       std::memcpy(row + groups * 36, sums.data(), static_cast<size_t>(groups * 4));
     }
     return out;
   }
 
-  static graph::HostTensor q8_tensor(const Bytes& bytes, int64_t rows, int64_t columns) {
+  // Reads a q8g32 activation; `problem` tells of padding that is not zero or a sum that is not its group's.
+  static graph::HostTensor q8_tensor(const Bytes& bytes, int64_t rows, int64_t columns,
+                                     std::string& problem) {
     graph::HostTensor t{DType::kI8, {rows, columns}, {}, {}};
     int64_t groups = (columns + 31) / 32;
     for (int64_t r = 0; r < rows; ++r) {
@@ -213,68 +276,49 @@ class OpCase {
         std::memcpy(&scale, row + groups * 32 + gr * 4, 4);
         std::memcpy(&sum, row + groups * 36 + gr * 4, 4);
         t.floats.push_back(scale);
-        for (int64_t c = gr * 32; c < std::min(columns, gr * 32 + 32); ++c) expected += static_cast<int8_t>(row[c]);
-        for (int64_t c = columns; c < gr * 32 + 32; ++c) EXPECT_EQ(row[c], 0) << "padding of row " << r;
-        EXPECT_EQ(sum, expected) << "sum of row " << r << " group " << gr;
+        for (int64_t c = gr * 32; c < std::min(columns, gr * 32 + 32); ++c)
+          expected += static_cast<int8_t>(row[c]);
+        for (int64_t c = columns; c < gr * 32 + 32; ++c)
+          if (row[c] != 0) problem = str("padding of row ", r, " is ", int{row[c]});
+        if (sum != expected)
+          problem = str("sum of row ", r, " group ", gr, " is ", sum, ", its codes give ", expected);
       }
     }
     return t;
   }
 
-  std::vector<graph::HostTensor> reference(const graph::Node& node, std::map<std::string, graph::HostState>& to) {
+  std::vector<graph::HostTensor> reference(const graph::Node& n,
+                                           std::map<std::string, graph::HostState>& to) const {
     std::vector<const graph::HostTensor*> inputs, operands;
-    for (const graph::Value* v : node.inputs) inputs.push_back(&logical_.at(v));
-    for (const graph::EpilogueStep& s : node.epilogue) operands.push_back(s.operand ? &logical_.at(s.operand) : nullptr);
+    for (const graph::Value* v : n.inputs) inputs.push_back(&logical_.at(v));
+    for (const graph::EpilogueStep& s : n.epilogue)
+      operands.push_back(s.operand ? &logical_.at(s.operand) : nullptr);
     graph::InterpretContext context{to};
-    return graph::find_op(node.op)->interpret(node, inputs, operands, context);
+    return graph::find_op(n.op)->interpret(n, inputs, operands, context);
   }
 
-  void check(const graph::HostTensor& e, const graph::HostTensor& a, const Compare& compare) const {
-    ASSERT_EQ(e.floats.size(), a.floats.size());
-    ASSERT_EQ(e.ints.size(), a.ints.size());
-    for (size_t i = 0; i < e.ints.size(); ++i) ASSERT_NEAR(e.ints[i], a.ints[i], codes_may_differ) << "code " << i;
-    for (size_t i = 0; i < e.floats.size(); ++i) compare(e.floats[i], a.floats[i], static_cast<int64_t>(i), "output");
+  std::string tensor_difference(const graph::HostTensor& e, const Bytes& bytes,
+                                const graph::TensorType& type) const {
+    std::string problem;
+    graph::HostTensor a = tensor(bytes, type, problem);
+    if (e.floats.size() != a.floats.size() || e.ints.size() != a.ints.size())
+      return str(a.floats.size(), " floats and ", a.ints.size(), " codes, expected ", e.floats.size(),
+                 " and ", e.ints.size());
+    for (size_t i = 0; i < e.ints.size(); ++i)
+      if (std::abs(e.ints[i] - a.ints[i]) > rule.codes)
+        return str("code ", i, ": expected ", e.ints[i], ", got ", a.ints[i]);
+    for (size_t i = 0; i < e.floats.size(); ++i)
+      if (!rule.agrees(e.floats[i], a.floats[i]))
+        return str("element ", i, ": expected ", e.floats[i], ", got ", a.floats[i], ", tolerance ",
+                   rule.tolerance);
+    return problem;
   }
 
-  std::vector<graph::HostTensor> execute(const graph::Node& node, const Target& target, bool native,
-                                         std::map<std::string, graph::HostState>& to) {
-    kernel::LowerOptions o = options;
-    o.target = &target;
-    for (const graph::Value* v : node.inputs) o.input_views.push_back(views_[v]);
-    kernel::Function f = kernel::run_passes(kernel::lower_node(node, module, o).function, {.target = &target, .dump = {}});
-    std::vector<Bytes> memory;
-    for (const graph::Value* v : node.inputs) memory.push_back(physical_.at(v));
-    for (const graph::EpilogueStep& s : node.epilogue)
-      if (s.operand) memory.push_back(physical_.at(s.operand));
-    if (!node.state.empty()) memory.push_back(state_bytes(to.at(node.state), node));
-    size_t state_index = memory.size() - 1;
-    for (const graph::Value* v : node.outputs)
-      memory.emplace_back(static_cast<size_t>(*kernel::activation_bytes(v->type).evaluate(dims_)), 0xFF);
-    run_kernel(f, target, native, memory);
-    if (!node.state.empty()) read_state(memory[state_index], to.at(node.state), node);
-    std::vector<graph::HostTensor> out;
-    for (size_t i = 0; i < node.outputs.size(); ++i)
-      out.push_back(tensor(memory[memory.size() - node.outputs.size() + i], node.outputs[i]->type));
-    return out;
-  }
-
-  void run_kernel(const kernel::Function& f, const Target& target, bool native, std::vector<Bytes>& memory) {
-    std::vector<int64_t> values;
-    for (const std::string& d : f.dims) values.push_back(dims_.at(d));
-    if (!native) {
-      std::vector<kernel::HostBuffer> buffers;
-      for (Bytes& b : memory) buffers.push_back({b.data(), static_cast<int64_t>(b.size())});
-      return kernel::interpret(f, buffers, values);
-    }
-    std::vector<void*> pointers;
-    for (Bytes& b : memory) pointers.push_back(b.data());
-    NativeKernels({f}, target).run(f.name, pointers, values, *f.tiles.evaluate(dims_));
-  }
-
-  graph::HostTensor tensor(const Bytes& bytes, const graph::TensorType& type) {
+  graph::HostTensor tensor(const Bytes& bytes, const graph::TensorType& type, std::string& problem) const {
     std::vector<int64_t> shape;
     for (const Dim& d : type.shape) shape.push_back(*d.evaluate(dims_));
-    if (type.kind == graph::TensorType::Kind::kQ8Activation) return q8_tensor(bytes, shape[0], shape[1]);
+    if (type.kind == graph::TensorType::Kind::kQ8Activation)
+      return q8_tensor(bytes, shape[0], shape[1], problem);
     graph::HostTensor t{type.dtype(), shape, {}, {}};
     t.floats.resize(static_cast<size_t>(t.elements()));
     decode_floats(type.dtype(), reinterpret_cast<const std::byte*>(bytes.data()), t.floats);
@@ -282,26 +326,29 @@ class OpCase {
   }
 
   // Ops with a layer see that layer's slab.
-  static std::pair<size_t, size_t> slab(const graph::HostState& s, const graph::Node& node) {
+  std::pair<size_t, size_t> slab(const graph::HostState& s) const {
     auto size = static_cast<size_t>(s.pages * s.cache.page_elements());
-    if (!node.attributes.count("layer")) return {0, s.values.size()};
-    return {static_cast<size_t>(node.get_int("layer")) * size, size};
+    if (!node().attributes.count("layer")) return {0, s.values.size()};
+    return {static_cast<size_t>(node().get_int("layer")) * size, size};
   }
-  static Bytes state_bytes(const graph::HostState& s, const graph::Node& node) {
-    auto [begin, count] = slab(s, node);
+  Bytes state_bytes(const graph::HostState& s) const {
+    auto [begin, count] = slab(s);
     Bytes out(count * static_cast<size_t>(size_of(s.cache.dtype)));
-    encode_floats(s.cache.dtype, std::span<const float>(&s.values[begin], count), reinterpret_cast<std::byte*>(out.data()));
+    encode_floats(s.cache.dtype, std::span<const float>(&s.values[begin], count),
+                  reinterpret_cast<std::byte*>(out.data()));
     return out;
   }
-  static void read_state(const Bytes& bytes, graph::HostState& s, const graph::Node& node) {
-    auto [begin, count] = slab(s, node);
-    decode_floats(s.cache.dtype, reinterpret_cast<const std::byte*>(bytes.data()), std::span<float>(&s.values[begin], count));
+  void read_state(const Bytes& bytes, graph::HostState& s) const {
+    auto [begin, count] = slab(s);
+    decode_floats(s.cache.dtype, reinterpret_cast<const std::byte*>(bytes.data()),
+                  std::span<float>(&s.values[begin], count));
   }
 
   std::map<std::string, int64_t> dims_;
   std::map<const graph::Value*, graph::HostTensor> logical_;
   std::map<const graph::Value*, Bytes> physical_;
   std::map<const graph::Value*, kernel::View> views_;
+  std::optional<Expected> expected_;
 };
 
 }  // namespace mlc::testing
