@@ -6,7 +6,8 @@
 namespace mlc {
 namespace {
 
-int64_t limit(const Json& mlc_config, const frontend::ModelConfig& config, const std::string& key, int64_t fallback) {
+int64_t limit(const Json& mlc_config, const frontend::ModelConfig& config, const std::string& key,
+              int64_t fallback) {
   if (auto value = find_int(mlc_config, key)) return *value;
   return config.has(key) ? config.get_int(key) : fallback;
 }
@@ -53,9 +54,10 @@ Json memory_usage(const Plan& plan, int64_t rows, int64_t batch) {
   for (const PlanFunction& f : plan.functions) {
     int64_t most = 0;
     for (const PlanBody& b : f.bodies)
-      most = std::max(most, plan.expressions[b.arena_bytes]
-                                .evaluate({{"rows", rows}, {"batch", batch}, {"pages", batch}, {"copies", batch}})
-                                .value_or(0));
+      most = std::max(most,
+                      plan.expressions[b.arena_bytes]
+                          .evaluate({{"rows", rows}, {"batch", batch}, {"pages", batch}, {"copies", batch}})
+                          .value_or(0));
     object[f.name] = most;
   }
   return object;
@@ -63,14 +65,20 @@ Json memory_usage(const Plan& plan, int64_t rows, int64_t batch) {
 
 }  // namespace
 
-Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, const QuantScheme& scheme, const Plan& plan,
-                   const std::vector<std::string>& variants, const std::string& architecture, int opt_level) {
+Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, const QuantScheme& scheme,
+                   const Plan& plan, const std::vector<std::string>& variants,
+                   const std::string& architecture, int opt_level) {
   Json m = {{"model_type", config.model_type}, {"quantization", scheme.name}};
   int64_t context = limit(mlc_config, config, "context_window_size", -1);
-  int64_t chunk = limit(mlc_config, config, "prefill_chunk_size", 2048), batch = limit(mlc_config, config, "max_batch_size", 1);
+  int64_t chunk = limit(mlc_config, config, "prefill_chunk_size", 2048),
+          batch = limit(mlc_config, config, "max_batch_size", 1);
+  bool window = config.sliding_window_size > 0;
+  if (window)
+    context = -1, chunk = config.get_int("prefill_chunk_size");  // texts have no end; chunks fit the window
   m["context_window_size"] = context;
-  m["sliding_window_size"] = limit(mlc_config, config, "sliding_window_size", -1);
-  m["attention_sink_size"] = limit(mlc_config, config, "attention_sink_size", -1);
+  m["sliding_window_size"] = window ? config.sliding_window_size : -1;
+  m["attention_sink_size"] =
+      window ? config.attention_sink_size : limit(mlc_config, config, "attention_sink_size", -1);
   m["prefill_chunk_size"] = chunk;
   m["max_batch_size"] = batch;
   m["active_vocab_size"] = limit(mlc_config, config, "active_vocab_size", config.get_int("vocab_size"));
@@ -81,21 +89,21 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   m["model_task"] = "chat";
   m["params"] = parameters(plan);
   for (const PlanState& s : plan.states)
-    m["kv_cache"] = {{"num_hidden_layers", s.layers},
-                     {"num_attention_heads", config.get_int("num_attention_heads")},
-                     {"num_key_value_heads", s.kv_heads},
-                     {"head_dim", s.head_dim},
-                     {"dtype", long_name(s.dtype)},
-                     {"page_size", s.page_size},
-                     {"page_bytes", s.page_bytes()}};
+    m["kv_cache"] = {
+        {"num_hidden_layers", s.layers},     {"num_attention_heads", config.get_int("num_attention_heads")},
+        {"num_key_value_heads", s.kv_heads}, {"head_dim", s.head_dim},
+        {"dtype", long_name(s.dtype)},       {"page_size", s.page_size},
+        {"page_bytes", s.page_bytes()}};
   m["memory_usage"] = memory_usage(plan, chunk, batch);
   m["vocab_size"] = config.get_int("vocab_size");
   m["hidden_size"] = config.get_int("hidden_size");
   frontend::RopeSpec rope = frontend::rope_spec(config);
-  m["rope"] = {{"kind", rope.kind}, {"rotary_dim", rope.rotary_dim}, {"theta", rope.theta}, {"scaling", rope.scaling}};
+  m["rope"] = {
+      {"kind", rope.kind}, {"rotary_dim", rope.rotary_dim}, {"theta", rope.theta}, {"scaling", rope.scaling}};
   m["functions"] = functions(plan);
   m["architecture"] = architecture;
-  m["library"] = {{"abi_version", kLibraryAbiVersion}, {"opt", "O" + std::to_string(opt_level)}, {"variants", variants}};
+  m["library"] = {
+      {"abi_version", kLibraryAbiVersion}, {"opt", "O" + std::to_string(opt_level)}, {"variants", variants}};
   return m;
 }
 

@@ -156,7 +156,9 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
       if (item.key() != "model_config") merged[item.key()] = item.value();
   }
   ASSIGN_OR_RETURN(const ModelDefinition* definition, find_definition(model_type, model_type_flag, what));
-  return read_fields(*definition, merged, what);
+  ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, what));
+  RETURN_IF_ERROR(resolve_window(config, merged, what));
+  return config;
 }
 
 Status apply_overrides(ModelConfig& config, const ConfigOverrides& overrides) {

@@ -12,13 +12,18 @@ namespace mlc::frontend {
 
 struct ModelConfig {
   std::string model_type;  // "llama", "gpt_neox": a name of models/
-  // The `model_config` object of mlc-chat-config.json: all fields of the family's config class, in its order, resolved.
+  // The `model_config` object of mlc-chat-config.json: all fields of the family's config class, in its order,
+  // resolved.
   Json fields;
+  // Tokens of the sliding window and, of them, sinks that are never dropped (frontend/functions.h); 0 = no
+  // window.
+  int64_t sliding_window_size = 0, attention_sink_size = 0;
   // What was changed or ignored on the way, one sentence each, for the user to read.
   std::vector<std::string> notes;
 
   bool has(const std::string& key) const { return fields.contains(key); }
-  int64_t get_int(const std::string& key) const;   // internal error when absent: parse_config filled every field
+  int64_t get_int(
+      const std::string& key) const;  // internal error when absent: parse_config filled every field
   double get_double(const std::string& key) const;
   bool get_bool(const std::string& key) const;
 };
@@ -30,17 +35,23 @@ struct ConfigOverrides {
   std::optional<bool> disaggregation;
 };
 
-// From a Hugging Face config.json. `model_type_flag` is --model-type ("auto" = by the file). `what` names the file.
-// Null counts as absent. Old-style rope_scaling ({"type": ...}) is dropped with a note, as MLC does.
-// Errors: unknown model_type (nearest named), missing or absurd numbers (zero, negative, > 2^31, heads not dividing, ...),
-// and what the model's file cannot compute (another activation, biases it lacks).
-Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag, const std::string& what);
+// From a Hugging Face config.json. `model_type_flag` is --model-type ("auto" = by the file). `what` names the
+// file. Null counts as absent. Old-style rope_scaling ({"type": ...}) is dropped with a note, as MLC does.
+// Errors: unknown model_type (nearest named), missing or absurd numbers (zero, negative, > 2^31, heads not
+// dividing, ...), and what the model's file cannot compute (another activation, biases it lacks).
+Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag,
+                                    const std::string& what);
 
 // From mlc-chat-config.json: the nested `model_config` with the top-level keys laid over it (mlc-facts 1.3).
-Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_type_flag, const std::string& what);
+// A sliding_window_size above 0 (-1 = none) turns the window on for models of every type, also where MLC
+// warns and ignores it; attention_sink_size absent or -1 = 4, or less in a smaller window. A prefill chunk
+// longer than the window is cut.
+Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_type_flag,
+                                     const std::string& what);
 
-// Sets the given fields and infers the others again: a prefill chunk longer than the new context is reset. A value whose
-// field the model type lacks is ignored with a note, as MLC does. Errors name the flag ("--context-window-size").
+// Sets the given fields and infers the others again: a prefill chunk longer than the new context is reset. A
+// value whose field the model type lacks is ignored with a note, as MLC does. Errors name the flag
+// ("--context-window-size").
 Status apply_overrides(ModelConfig& config, const ConfigOverrides& overrides);
 
 // The model types we can build, sorted.

@@ -9,6 +9,17 @@ namespace mlc::frontend {
 namespace {
 
 constexpr int64_t kDefaultPrefillChunk = 8192;
+constexpr int64_t kDefaultSinks = 4;  // MLC's default for mistral; enough by arXiv:2309.17453, table 2
+constexpr int64_t kMaxWindow = int64_t{1} << 30;  // window + step stay below 2^31: positions are int32
+
+// An integer of the file, -1 (none) where it is absent.
+Result<int64_t> optional_size(const Json& source, const std::string& key, const std::string& what) {
+  const Json* value = find(source, key);
+  if (!value) return int64_t{-1};
+  if (value->is_number_integer()) return value->get<int64_t>();
+  return Status::error(
+      str(what, ": key '", key, "' is ", value->dump().substr(0, 60), ", expected an integer, -1 for none"));
+}
 
 // Shortest decimal for ranges: "16777216", "1e-30".
 std::string number(double value) {
@@ -112,6 +123,25 @@ Status resolve(ModelConfig& config, const std::string& what) {
   return Status::error(
       str(what, ": ", rope.rotary_dim, " elements of each head of ", head_dim,
           " would be rotated, expected an even number from 2 to head_dim; the config is damaged"));
+}
+
+Status resolve_window(ModelConfig& config, const Json& source, const std::string& what) {
+  ASSIGN_OR_RETURN(int64_t window, optional_size(source, "sliding_window_size", what));
+  ASSIGN_OR_RETURN(int64_t sinks, optional_size(source, "attention_sink_size", what));
+  if (window == -1) return Status::ok();
+  if (window < 1 || window > kMaxWindow)
+    return Status::error(
+        str(what, ": sliding_window_size is ", window, ", expected 1 to ", kMaxWindow, ", or -1 for none"));
+  if (sinks < -1 || sinks >= window)
+    return Status::error(str(what, ": attention_sink_size is ", sinks, ", expected 0 to ", window - 1,
+                             ", less than the sliding_window_size ", window));
+  config.sliding_window_size = window;
+  config.attention_sink_size = sinks == -1 ? std::min(kDefaultSinks, window - 1) : sinks;
+  if (config.get_int("prefill_chunk_size") <= window) return Status::ok();
+  config.notes.push_back(str("prefill_chunk_size ", config.get_int("prefill_chunk_size"),
+                             " is longer than sliding_window_size ", window, "; using ", window));
+  config.fields["prefill_chunk_size"] = window;
+  return Status::ok();
 }
 
 Status normalize_rope_scaling(ModelConfig& config, const std::string& what) {

@@ -53,7 +53,7 @@ Value* add_activations(Function& function, const std::string& name, int64_t colu
   return function.add_argument(name, TensorType::plain(DType::kF32, {kRows, Dim(columns)}));
 }
 
-StepInputs add_step_inputs(Function& function, int64_t rotary_dim) {
+StepInputs add_step_inputs(Function& function, int64_t rotary_dim, int64_t window_keys) {
   StepInputs inputs;
   inputs.positions = add_indices(function, "positions", kRows);
   inputs.row_sequence = add_indices(function, "row_sequence", kRows);
@@ -61,17 +61,24 @@ StepInputs add_step_inputs(Function& function, int64_t rotary_dim) {
   inputs.page_indptr = add_indices(function, "page_indptr", kBatch + Dim(1));
   inputs.page_ids = add_indices(function, "page_ids", kPages);
   if (rotary_dim > 0) inputs.rope_factors = add_activations(function, "rope_factors", rotary_dim);
+  if (window_keys > 0) {
+    inputs.window.skip_begin = add_indices(function, "skip_begin", kBatch);
+    inputs.window.skip_count = add_indices(function, "skip_count", kBatch);
+    if (rotary_dim > 0)
+      inputs.window.key_factors =
+          function.add_argument("key_factors", TensorType::plain(DType::kF32, {window_keys, rotary_dim}));
+  }
   return inputs;
 }
 
 void add_step(Module& module, const Model& model, const StepFunction& step, int64_t hidden,
-              int64_t rotary_dim) {
+              int64_t rotary_dim, int64_t window_keys) {
   Function& function = add_function(module, step.name);
   GraphBuilder g(module, function);
   Value* x = add_activations(function, "input_embeds", hidden);
   Value* wanted =
       step.result == StepResult::kSelectedLogits ? add_indices(function, "logit_positions", kBatch) : nullptr;
-  const StepInputs inputs = add_step_inputs(function, rotary_dim);
+  const StepInputs inputs = add_step_inputs(function, rotary_dim, window_keys);
   x = model.transformer(g, x, inputs);
   if (wanted) x = g.take(x, wanted);
   if (step.result != StepResult::kHiddenStates) x = model.logits(g, x);
@@ -80,13 +87,15 @@ void add_step(Module& module, const Model& model, const StepFunction& step, int6
 
 }  // namespace
 
-void add_functions(Module& module, const Model& model, int64_t hidden, int64_t rotary_dim) {
+void add_functions(Module& module, const Model& model, int64_t hidden, int64_t rotary_dim,
+                   int64_t window_keys) {
   {
     Function& function = add_function(module, "embed");
     GraphBuilder g(module, function);
     function.results = {model.embed(g, add_indices(function, "input_ids", kRows))};
   }
-  for (const StepFunction& step : kStepFunctions) add_step(module, model, step, hidden, rotary_dim);
+  for (const StepFunction& step : kStepFunctions)
+    add_step(module, model, step, hidden, rotary_dim, window_keys);
   {
     Function& function = add_function(module, "get_logits");
     GraphBuilder g(module, function);

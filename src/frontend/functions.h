@@ -6,28 +6,38 @@
 //   input_embeds  f32[rows, hidden]
 //   hidden_states f32[rows, hidden]  get_logits, batch_select_last_hidden_states
 //   logit_positions i32[batch]       rows whose logits are wanted
-//   positions     i32[rows]          index of the row's token in its sequence's cache; it attends to 0..positions[r]
+//   positions     i32[rows]          index of the row's token in its sequence's cache: it attends to 0..this
 //   row_sequence  i32[rows]          sequence of the row, 0..batch-1
 //   row_slots     i32[rows]          where its K and V go: page id * 16 + offset
 //   page_indptr   i32[batch + 1]     first entry of each sequence in page_ids
 //   page_ids      i32[pages]
 //   rope_factors  f32[rows, rotary_dim]  cosines then sines, made by the runtime
-//   source_pages, target_pages  i32[copies]  page ids
+//   skip_begin    i32[batch]         token i of a sequence is stored as its token i, or as i + skip_count
+//   skip_count    i32[batch]         from skip_begin on: tokens dropped inside pages that are kept
+//   key_factors   f32[keys, rotary_dim]  row i: the factors of position i; keys = window + a step's most rows
+//   source_pages  i32[copies]        page ids
+//   target_pages  i32[copies]
 // Results: f32[rows or batch, hidden] hidden states, or f32[rows or batch, vocab] logits.
 //
 // The functions (set B of mlc-facts 5.2, for every model) and what each lists:
-//   embed                                 input_ids                        -> f32[rows, hidden]
-//   prefill, batch_prefill                input_embeds, logit_positions, S -> f32[batch, vocab], of the wanted rows only
-//   decode, batch_decode, batch_verify    input_embeds, S                  -> f32[rows, vocab]
+//   embed                            input_ids                        -> f32[rows, hidden]
+//   prefill, batch_prefill           input_embeds, logit_positions, S -> f32[batch, vocab], the wanted rows
+//   decode, batch_decode, batch_verify  input_embeds, S               -> f32[rows, vocab]
 //   {prefill, decode, batch_prefill, batch_decode, batch_verify}_to_last_hidden_states
-//                                         input_embeds, S                  -> f32[rows, hidden], after the final norm
-//   get_logits                            hidden_states                    -> f32[rows, vocab]
-//   batch_select_last_hidden_states       hidden_states, logit_positions   -> f32[batch, hidden]
-//   copy_pages                            source_pages, target_pages       -> nothing; in every layer, for forks
-// S = positions, row_sequence, row_slots, page_indptr, page_ids, and rope_factors unless the model has no rotation.
-// Functions of one line of the table have the same body: a compiler may build it once. Rows are ragged: decode is the
-// case of one row a sequence, so all of S has the same meaning everywhere. create_paged_kv_cache is the runtime's: the
-// module's state "kv" describes the cache.
+//                                    input_embeds, S                  -> f32[rows, hidden], normed
+//   get_logits                       hidden_states                    -> f32[rows, vocab]
+//   batch_select_last_hidden_states  hidden_states, logit_positions   -> f32[batch, hidden]
+//   copy_pages                       source_pages, target_pages       -> nothing; in every layer, for forks
+// S = positions, row_sequence, row_slots, page_indptr, page_ids; rope_factors unless the model has no
+// rotation; with a sliding window also skip_begin, skip_count, and key_factors unless the model has no
+// rotation. Functions of one line of the table have the same body: a compiler may build it once. Rows are
+// ragged: decode is the case of one row a sequence, so all of S has the same meaning everywhere.
+// create_paged_kv_cache is the runtime's: the module's state "kv" describes the cache.
+//
+// Sliding window of W tokens, S of them sinks (arXiv:2309.17453): after each step the runtime drops from a
+// longer sequence all but its first S and last W - S tokens. Positions are indices in the cache, so a token's
+// position falls as others are dropped: keys are cached unrotated, and attention rotates them. A step's rows
+// all enter before any are dropped: they may see more than W tokens.
 #pragma once
 
 #include <memory>
@@ -41,7 +51,8 @@ namespace mlc::frontend {
 // The module's paged cache.
 inline constexpr char kKvState[] = "kv";
 
-// The arguments of a function that runs the transformer, as graph values (nullptr where the function has none).
+// The arguments of a function that runs the transformer, as graph values (nullptr where the function has
+// none).
 struct StepInputs {
   graph::Value* positions = nullptr;
   graph::Value* row_sequence = nullptr;
@@ -49,6 +60,7 @@ struct StepInputs {
   graph::Value* page_indptr = nullptr;
   graph::Value* page_ids = nullptr;
   graph::Value* rope_factors = nullptr;
+  graph::AttentionWindow window;
 };
 
 // What a model file defines; every function above is built from these three.
@@ -58,12 +70,14 @@ class Model {
   // ids i32[rows] -> f32[rows, hidden]
   virtual graph::Value* embed(graph::GraphBuilder& g, graph::Value* ids) const = 0;
   // x f32[rows, hidden] -> f32[rows, hidden], all layers and the final norm
-  virtual graph::Value* transformer(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const = 0;
+  virtual graph::Value* transformer(graph::GraphBuilder& g, graph::Value* x,
+                                    const StepInputs& inputs) const = 0;
   // hidden f32[n, hidden] -> f32[n, vocab]
   virtual graph::Value* logits(graph::GraphBuilder& g, graph::Value* hidden) const = 0;
 };
 
-// Appends every function of the table to `module`.
-void add_functions(graph::Module& module, const Model& model, int64_t hidden, int64_t rotary_dim);
+// Appends every function of the table to `module`. `window_keys`: rows of key_factors; 0 = no sliding window.
+void add_functions(graph::Module& module, const Model& model, int64_t hidden, int64_t rotary_dim,
+                   int64_t window_keys);
 
 }  // namespace mlc::frontend

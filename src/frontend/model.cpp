@@ -32,7 +32,11 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
                                   .dtype = options.kv_dtype});
   ParameterList parameters(*built.module, scheme);
   std::unique_ptr<Model> model = definition.create(parameters, config);
-  add_functions(*built.module, *model, shape.hidden, shape.rotary_dim);
+  int64_t window_keys = 0;
+  if (config.sliding_window_size > 0)
+    window_keys = config.sliding_window_size +
+                  std::max(config.get_int("prefill_chunk_size"), config.get_int("max_batch_size"));
+  add_functions(*built.module, *model, shape.hidden, shape.rotary_dim, window_keys);
   built.parameters = parameters.take();
   for (const std::string& suffix : definition.unused_sources) {
     const bool used = std::ranges::any_of(built.parameters, [&](const Parameter& parameter) {

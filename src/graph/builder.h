@@ -10,6 +10,14 @@
 
 namespace mlc::graph {
 
+// What attention needs where a sliding window drops tokens (ops/attention.cpp); nullptr = no window.
+struct AttentionWindow {
+  Value *skip_begin = nullptr, *skip_count = nullptr;  // i32[batch]
+  Value* key_factors =
+      nullptr;  // f32[keys, rotary_dim], row i rotates the key of token i; nullptr = no rotation
+  bool interleaved = false;
+};
+
 class GraphBuilder {
  public:
   GraphBuilder(Module& module, Function& function) : module_(module), function_(function) {}
@@ -43,9 +51,10 @@ class GraphBuilder {
   void kv_append(const std::string& state, int64_t layer, Value* k, Value* v, Value* row_slots);
   // q [rows, heads*head_dim] against the cached keys 0..positions[r] of sequence row_sequence[r], whose pages
   // are page_ids[page_indptr[s] .. page_indptr[s+1]); softmax(scale * q.k) v; heads share K/V in groups of
-  // heads/kv_heads.
+  // heads/kv_heads. With a window the keys are stored unrotated.
   Value* attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence, Value* positions,
-                   Value* page_indptr, Value* page_ids, int64_t heads, double scale);
+                   Value* page_indptr, Value* page_ids, int64_t heads, double scale,
+                   const AttentionWindow& window = {});
 
  private:
   Module& module_;

@@ -14,35 +14,64 @@ constexpr int64_t kDefaultPrefillChunk = 512;  // rows of a step when neither fl
 std::vector<std::pair<std::string, Dims>> largest_uses(const ModelLimits& limits, int64_t pages) {
   Dims rows{limits.prefill_chunk, limits.max_sequences, pages, limits.max_sequences};
   Dims decode{limits.max_sequences, limits.max_sequences, pages, limits.max_sequences};
-  return {{"embed", rows},
-          {"batch_prefill", rows},
-          {"batch_prefill_to_last_hidden_states", rows},
-          {"batch_verify", rows},
-          {"batch_decode", decode},
-          {"copy_pages", rows}};
+  return {{"embed", rows},        {"batch_prefill", rows},  {"batch_prefill_to_last_hidden_states", rows},
+          {"batch_verify", rows}, {"batch_decode", decode}, {"copy_pages", rows}};
 }
 
-int64_t pages_for(const ModelLimits& limits, int64_t page_size) {
-  // Each sequence may leave a part of its last page empty.
-  return (limits.total_tokens + page_size - 1) / page_size + limits.max_sequences - 1;
+// The library's window; manifests say -1 where there is none.
+SlidingWindow window_of(const Json& manifest) {
+  int64_t tokens = find_int(manifest, "sliding_window_size").value_or(-1);
+  if (tokens <= 0) return {};
+  return {tokens, std::max<int64_t>(find_int(manifest, "attention_sink_size").value_or(0), 0)};
 }
 
-Result<ModelLimits> resolve(const Json& manifest, const std::string& what, ModelLimits limits) {
+int64_t pages_for(const ModelLimits& limits, const SlidingWindow& window, int64_t page_size) {
+  // Each sequence may leave a part of its last page empty. With a window two more may be used in part: one
+  // that ends with dropped tokens, after the sinks, and one that begins with them.
+  int64_t partly_dropped = window.tokens > 0 ? 2 * limits.max_sequences : 0;
+  return (limits.total_tokens + page_size - 1) / page_size + limits.max_sequences - 1 + partly_dropped;
+}
+
+// Rows of key_factors; 0 where the functions do not have it.
+int64_t key_rows(const Plan& plan) {
+  const PlanFunction* f = plan.find_function("batch_decode");
+  if (!f) return 0;
+  for (const PlanTensor& a : f->arguments)
+    if (a.name == "key_factors" && !a.shape.empty())
+      return plan.expressions[a.shape[0]].evaluate({}).value_or(0);
+  return 0;
+}
+
+Result<ModelLimits> resolve_context(const Json& manifest, const std::string& what, ModelLimits limits) {
+  if (window_of(manifest).tokens > 0) {
+    limits.context_tokens = INT64_MAX;
+    return limits;
+  }
   ASSIGN_OR_RETURN(int64_t context, get_int(manifest, "context_window_size", what));
-  ASSIGN_OR_RETURN(int64_t chunk, get_int(manifest, "prefill_chunk_size", what));
-  ASSIGN_OR_RETURN(int64_t batch, get_int(manifest, "max_batch_size", what));
   if (limits.context_tokens == 0) limits.context_tokens = context;
   if (context > 0 && limits.context_tokens > context)
-    return Status::error(str("--overrides: context_window_size ", limits.context_tokens, " is more than the ", context,
-                             " that ", what, " was compiled for; lower it or compile the model again"));
+    return Status::error(str("--overrides: context_window_size ", limits.context_tokens, " is more than the ",
+                             context, " that ", what,
+                             " was compiled for; lower it or compile the model again"));
   if (limits.context_tokens <= 0)
-    return Status::error(str("--overrides: context_window_size is unlimited (-1) in ", what, "; set a positive one"));
+    return Status::error(
+        str("--overrides: context_window_size is unlimited (-1) in ", what, "; set a positive one"));
+  return limits;
+}
+
+Result<ModelLimits> resolve(const Json& manifest, const std::string& what, const ModelLimits& wanted) {
+  ASSIGN_OR_RETURN(ModelLimits limits, resolve_context(manifest, what, wanted));
+  ASSIGN_OR_RETURN(int64_t chunk, get_int(manifest, "prefill_chunk_size", what));
+  ASSIGN_OR_RETURN(int64_t batch, get_int(manifest, "max_batch_size", what));
   if (limits.max_sequences > batch)
-    return Status::error(str("max_num_sequence ", limits.max_sequences, " is more than the ", batch, " that ", what,
-                             " was compiled for"));
-  if (limits.total_tokens == 0) limits.total_tokens = limits.context_tokens;
+    return Status::error(str("max_num_sequence ", limits.max_sequences, " is more than the ", batch, " that ",
+                             what, " was compiled for"));
   if (limits.prefill_chunk == 0) limits.prefill_chunk = std::min<int64_t>(chunk, kDefaultPrefillChunk);
-  limits.prefill_chunk = std::clamp<int64_t>(limits.prefill_chunk, limits.max_sequences, std::max(chunk, limits.max_sequences));
+  limits.prefill_chunk =
+      std::clamp<int64_t>(limits.prefill_chunk, limits.max_sequences, std::max(chunk, limits.max_sequences));
+  int64_t window = window_of(manifest).tokens;
+  if (limits.total_tokens == 0)
+    limits.total_tokens = window > 0 ? window + limits.prefill_chunk : limits.context_tokens;
   limits.prefill_chunk = std::min(limits.prefill_chunk, std::max(limits.total_tokens, limits.max_sequences));
   return limits;
 }
@@ -56,8 +85,8 @@ std::span<const std::byte> bytes_of(const std::vector<T>& v) {
 
 std::string MemoryPlan::text() const {
   auto h = [](int64_t bytes) { return human_bytes(static_cast<double>(bytes)); };
-  return str("weights ", h(weights), " + kv cache ", h(kv_cache), " (", kv_tokens, " tokens) + working memory ",
-             h(arena + inputs), " = ", h(total()));
+  return str("weights ", h(weights), " + kv cache ", h(kv_cache), " (", kv_tokens,
+             " tokens) + working memory ", h(arena + inputs), " = ", h(total()));
 }
 
 Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& wanted) {
@@ -66,15 +95,20 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
   for (const PlanWeight& w : module.plan().weights) plan.weights += w.bytes;
   int64_t pages = 0;
   for (const PlanState& s : module.plan().states) {
-    pages = pages_for(limits, s.page_size);
+    pages = pages_for(limits, window_of(module.manifest()), s.page_size);
     plan.kv_cache += pages * s.layers * s.page_bytes();
     plan.kv_tokens = pages * s.page_size;
   }
   for (const auto& [name, dims] : largest_uses(limits, pages)) {
     const PlanFunction* f = module.plan().find_function(name);
-    if (!f) return Status::error(str(module.path(), ": the library has no function '", name, "'; compile the model again"));
-    std::map<std::string, int64_t> values = {
-        {"rows", dims.rows}, {"batch", dims.batch}, {"pages", dims.pages}, {"copies", dims.copies}, {kPoolPages, pages}};
+    if (!f)
+      return Status::error(
+          str(module.path(), ": the library has no function '", name, "'; compile the model again"));
+    std::map<std::string, int64_t> values = {{"rows", dims.rows},
+                                             {"batch", dims.batch},
+                                             {"pages", dims.pages},
+                                             {"copies", dims.copies},
+                                             {kPoolPages, pages}};
     auto bytes = [&](ExprId e) { return module.plan().expressions[e].evaluate(values).value_or(0); };
     for (const PlanBody& b : f->bodies)  // a shorter step takes another body, which may need more
       plan.arena = std::max(plan.arena, bytes(b.arena_bytes));
@@ -83,19 +117,24 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
   ASSIGN_OR_RETURN(int64_t hidden, get_int(module.manifest(), "hidden_size", module.path()));
   ASSIGN_OR_RETURN(RopeTable rope, RopeTable::create(module.manifest()["rope"], module.path()));
   int64_t rows = limits.prefill_chunk, batch = limits.max_sequences;
-  plan.inputs = 4 * (rows * (4 + rope.rotary_dim() + hidden) + 2 * batch + 1 + pages + 2 * batch + batch * vocab);
+  plan.inputs =
+      4 * (rows * (4 + rope.rotary_dim() + hidden) + 2 * batch + 1 + pages + 2 * batch + batch * vocab);
+  if (window_of(module.manifest()).tokens > 0)
+    plan.inputs += 4 * (2 * batch + key_rows(module.plan()) * rope.rotary_dim());
   return plan;
 }
 
 Status Model::resolve_limits(const ModelLimits& limits) {
   const Module& module = executor_->module();
   ASSIGN_OR_RETURN(limits_, resolve(module.manifest(), module.path(), limits));
+  window_ = window_of(module.manifest());
   ASSIGN_OR_RETURN(memory_, plan_memory(module, limits));
   ASSIGN_OR_RETURN(vocab_size_, get_int(module.manifest(), "vocab_size", module.path()));
   ASSIGN_OR_RETURN(hidden_size_, get_int(module.manifest(), "hidden_size", module.path()));
   ASSIGN_OR_RETURN(rope_, RopeTable::create(module.manifest()["rope"], module.path()));
   if (memory_.total() > device_->properties.memory_bytes)
-    return Status::error(str(module.path(), ": needs ", memory_.text(), ", the ", device_->properties.name, " device has ",
+    return Status::error(str(module.path(), ": needs ", memory_.text(), ", the ", device_->properties.name,
+                             " device has ",
                              human_bytes(static_cast<double>(device_->properties.memory_bytes)),
                              "; lower context_window_size in --overrides"));
   return Status::ok();
@@ -104,27 +143,21 @@ Status Model::resolve_limits(const ModelLimits& limits) {
 Status Model::allocate() {
   const Plan& plan = executor_->module().plan();
   if (plan.states.size() != 1)
-    return Status::error(executor_->module().path() + ": expected a library with one KV cache; compile the model again");
+    return Status::error(executor_->module().path() +
+                         ": expected a library with one KV cache; compile the model again");
   const PlanState& kv = plan.states[0];
-  int64_t pages = pages_for(limits_, kv.page_size), rows = limits_.prefill_chunk, batch = limits_.max_sequences;
+  int64_t pages = pages_for(limits_, window_, kv.page_size);
   if (pages * kv.page_size >= INT32_MAX)
     return Status::error("--overrides: context_window_size is more than a KV cache can index; lower it");
   cache_ = std::make_unique<PagedCache>(pages, kv.page_size, limits_.shuffle_pages);
+  if (window_.tokens > 0) RETURN_IF_ERROR(cache_->enable_sliding_windows(window_.tokens, window_.sinks));
   auto pool = OwnedBuffer::allocate(*device_, memory_.kv_cache);
   if (!pool.is_ok())
     return Status::error(str(pool.status().message(), " for the KV cache of ", memory_.kv_tokens,
                              " tokens; lower context_window_size in --overrides"));
   kv_pool_ = std::move(pool).value();
   executor_->set_states({kv_pool_.address()}, pages);
-  const std::pair<const char*, int64_t> arrays[] = {
-      {"input_ids", rows},         {"positions", rows},         {"row_sequence", rows}, {"row_slots", rows},
-      {"logit_positions", batch},  {"page_indptr", batch + 1},  {"page_ids", pages},    {"rope_factors", rows * rope_.rotary_dim()},
-      {"source_pages", batch},     {"target_pages", batch}};
-  for (const auto& [name, count] : arrays) {
-    ASSIGN_OR_RETURN(inputs_[name], OwnedBuffer::allocate(*device_, 4 * count));
-  }
-  ASSIGN_OR_RETURN(embeds_, OwnedBuffer::allocate(*device_, 4 * rows * hidden_size_));
-  ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, 4 * batch * vocab_size_));
+  RETURN_IF_ERROR(allocate_inputs(pages));
   auto uses = largest_uses(limits_, pages);
   for (size_t i = 0, n = uses.size(); i < n; ++i)
     for (int64_t fewer : {int64_t{1}, int64_t{16}}) {
@@ -134,13 +167,45 @@ Status Model::allocate() {
   return executor_->reserve_arena(uses);
 }
 
+Status Model::allocate_inputs(int64_t pages) {
+  int64_t rows = limits_.prefill_chunk, batch = limits_.max_sequences;
+  const std::pair<const char*, int64_t> arrays[] = {
+      {"input_ids", rows},        {"positions", rows},
+      {"row_sequence", rows},     {"row_slots", rows},
+      {"logit_positions", batch}, {"page_indptr", batch + 1},
+      {"page_ids", pages},        {"rope_factors", rows * rope_.rotary_dim()},
+      {"source_pages", batch},    {"target_pages", batch},
+      {"skip_begin", batch},      {"skip_count", batch}};
+  for (const auto& [name, count] : arrays) {
+    ASSIGN_OR_RETURN(inputs_[name], OwnedBuffer::allocate(*device_, 4 * count));
+  }
+  ASSIGN_OR_RETURN(embeds_, OwnedBuffer::allocate(*device_, 4 * rows * hidden_size_));
+  ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, 4 * batch * vocab_size_));
+  return upload_key_factors();
+}
+
+// Once: the factors of a position never change.
+Status Model::upload_key_factors() {
+  int64_t keys = key_rows(executor_->module().plan()), width = rope_.rotary_dim();
+  if (keys == 0) return Status::ok();
+  if (keys < window_.tokens + limits_.prefill_chunk)
+    return Status::error(str(executor_->module().path(), ": it has rotations for ", keys, " keys, expected ",
+                             window_.tokens, " of the window and ", limits_.prefill_chunk,
+                             " of a step; compile the model again"));
+  std::vector<float> factors(static_cast<size_t>(keys * width));
+  for (int64_t i = 0; i < keys; ++i) rope_.factors(i, factors.data() + i * width);
+  ASSIGN_OR_RETURN(inputs_["key_factors"], OwnedBuffer::allocate(*device_, 4 * keys * width));
+  return upload("key_factors", bytes_of(factors));
+}
+
 Result<std::unique_ptr<Model>> Model::load(Device& device, std::shared_ptr<Module> module,
                                            const std::string& weights_folder, const ModelLimits& limits,
                                            const LoadProgress& progress) {
   std::unique_ptr<Model> model(new Model);
   model->device_ = &device;
   // Limits are checked before the weights are read: a wrong flag costs no time.
-  model->executor_ = std::make_unique<Executor>(module, std::vector<DeviceAddress>(module->plan().weights.size()));
+  model->executor_ =
+      std::make_unique<Executor>(module, std::vector<DeviceAddress>(module->plan().weights.size()));
   RETURN_IF_ERROR(model->resolve_limits(limits));
   ASSIGN_OR_RETURN(model->weights_, WeightBuffers::load(*module, weights_folder, progress));
   model->executor_ = std::make_unique<Executor>(module, model->weights_->addresses());
@@ -158,7 +223,8 @@ Status Model::upload(const std::string& name, std::span<const std::byte> bytes) 
 // The arguments of a function, by name. `input_embeds` is the result of embed.
 Result<std::vector<DeviceAddress>> Model::bind(const std::string& function) {
   const PlanFunction* f = executor_->module().plan().find_function(function);
-  if (!f) return Status::error(str(executor_->module().path(), ": the library has no function '", function, "'"));
+  if (!f)
+    return Status::error(str(executor_->module().path(), ": the library has no function '", function, "'"));
   std::vector<DeviceAddress> addresses;
   for (const PlanTensor& a : f->arguments) {
     if (a.name == "input_embeds") {
@@ -167,8 +233,8 @@ Result<std::vector<DeviceAddress>> Model::bind(const std::string& function) {
     }
     auto it = inputs_.find(a.name);
     if (it == inputs_.end())
-      return Status::error(str(executor_->module().path(), ": function '", function, "' wants the input '", a.name,
-                               "', which this mlc_llm does not know; use a newer mlc_llm"));
+      return Status::error(str(executor_->module().path(), ": function '", function, "' wants the input '",
+                               a.name, "', which this mlc_llm does not know; use a newer mlc_llm"));
     addresses.push_back(it->second.address());
   }
   return addresses;
@@ -178,7 +244,8 @@ Status Model::copy_pages(const std::vector<PageCopy>& copies) {
   for (size_t done = 0; done < copies.size();) {
     size_t n = std::min(copies.size() - done, static_cast<size_t>(limits_.max_sequences));
     std::vector<int32_t> sources, targets;
-    for (size_t i = done; i < done + n; ++i) sources.push_back(copies[i].source), targets.push_back(copies[i].target);
+    for (size_t i = done; i < done + n; ++i)
+      sources.push_back(copies[i].source), targets.push_back(copies[i].target);
     RETURN_IF_ERROR(upload("source_pages", bytes_of(sources)));
     RETURN_IF_ERROR(upload("target_pages", bytes_of(targets)));
     ASSIGN_OR_RETURN(auto arguments, bind("copy_pages"));
@@ -229,6 +296,8 @@ void Model::fill_arrays(std::span<const StepSequence> sequences) {
       rope_.factors(position, arrays_.rope_factors.data() + arrays_.rope_factors.size() - width);
     }
     arrays_.logit_positions.push_back(static_cast<int32_t>(arrays_.input_ids.size()) - 1);
+    arrays_.skip_begin.push_back(static_cast<int32_t>(cache_->skip_begin(id)));
+    arrays_.skip_count.push_back(static_cast<int32_t>(cache_->skip_count(id)));
     std::span<const int32_t> pages = cache_->pages(id);
     arrays_.page_ids.insert(arrays_.page_ids.end(), pages.begin(), pages.end());
     arrays_.page_indptr.push_back(static_cast<int32_t>(arrays_.page_ids.size()));
@@ -243,7 +312,8 @@ Result<std::span<const float>> Model::step(std::span<const StepSequence> sequenc
       internal_check(token >= 0 && token < vocab_size_, "a token outside of the vocabulary");
     rows += static_cast<int64_t>(s.tokens.size());
   }
-  internal_check(rows <= limits_.prefill_chunk && batch <= limits_.max_sequences, "a step larger than the model's limits");
+  internal_check(rows <= limits_.prefill_chunk && batch <= limits_.max_sequences,
+                 "a step larger than the model's limits");
   RETURN_IF_ERROR(make_room(sequences));
   fill_arrays(sequences);
   RETURN_IF_ERROR(upload("input_ids", bytes_of(arrays_.input_ids)));
@@ -254,6 +324,10 @@ Result<std::span<const float>> Model::step(std::span<const StepSequence> sequenc
   RETURN_IF_ERROR(upload("page_indptr", bytes_of(arrays_.page_indptr)));
   RETURN_IF_ERROR(upload("page_ids", bytes_of(arrays_.page_ids)));
   RETURN_IF_ERROR(upload("rope_factors", bytes_of(arrays_.rope_factors)));
+  if (window_.tokens > 0) {
+    RETURN_IF_ERROR(upload("skip_begin", bytes_of(arrays_.skip_begin)));
+    RETURN_IF_ERROR(upload("skip_count", bytes_of(arrays_.skip_count)));
+  }
 
   bool one_each = rows == batch;
   std::string function = want == WantLogits::kNone  ? "batch_prefill_to_last_hidden_states"
@@ -261,18 +335,23 @@ Result<std::span<const float>> Model::step(std::span<const StepSequence> sequenc
                          : one_each                 ? "batch_decode"
                                                     : "batch_prefill";
   int64_t results = want == WantLogits::kNone ? 0 : want == WantLogits::kAll ? rows : batch;
-  if (int64_t bytes = 4 * results * vocab_size_; bytes > logits_.bytes()) {  // kAll is asked for by measurements only
+  if (int64_t bytes = 4 * results * vocab_size_;
+      bytes > logits_.bytes()) {  // kAll is asked for by measurements only
     ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, bytes));
   }
   Dims dims{rows, batch, static_cast<int64_t>(arrays_.page_ids.size()), 0};
   ASSIGN_OR_RETURN(auto embed_arguments, bind("embed"));
   ASSIGN_OR_RETURN(auto arguments, bind(function));
   FunctionCall calls[] = {{"embed", dims, std::move(embed_arguments), {embeds_.address()}},
-                          {function, dims, std::move(arguments), {want == WantLogits::kNone ? embeds_.address() : logits_.address()}}};
+                          {function,
+                           dims,
+                           std::move(arguments),
+                           {want == WantLogits::kNone ? embeds_.address() : logits_.address()}}};
   RETURN_IF_ERROR(executor_->run(calls));
   host_logits_.resize(static_cast<size_t>(results * vocab_size_));
   RETURN_IF_ERROR(device_->sync(device_->self));
-  RETURN_IF_ERROR(device_->copy_out(device_->self, std::as_writable_bytes(std::span(host_logits_)), logits_.address()));
+  RETURN_IF_ERROR(
+      device_->copy_out(device_->self, std::as_writable_bytes(std::span(host_logits_)), logits_.address()));
   for (const StepSequence& s : sequences) cache_->slide(s.id);
   return std::span<const float>(host_logits_);
 }

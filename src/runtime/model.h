@@ -1,7 +1,8 @@
-// A model ready to run: library, weights, KV cache and rope table on one device, stepped by ragged batches of tokens.
+// A model ready to run: library, weights, KV cache and rope table on one device, stepped by ragged batches of
+// tokens.
 //
-// Memory is a plan: memory_plan() says what load() will take before it takes it, and nothing grows afterwards.
-// Threads: one thread at a time.
+// Memory is a plan: memory_plan() says what load() will take before it takes it, and nothing grows
+// afterwards. Threads: one thread at a time.
 #pragma once
 
 #include <memory>
@@ -19,10 +20,17 @@ namespace mlc::runtime {
 // 0 = from the library's manifest (which took it from mlc-chat-config.json).
 struct ModelLimits {
   int64_t max_sequences = 1;
-  int64_t context_tokens = 0;   // of one sequence
-  int64_t total_tokens = 0;     // of all sequences together; 0 = one sequence's context
-  int64_t prefill_chunk = 0;    // rows of one step
+  int64_t context_tokens = 0;  // of one sequence; not used with a sliding window
+  int64_t total_tokens =
+      0;  // of all sequences together; 0 = one sequence's context, or its window and one chunk
+  int64_t prefill_chunk = 0;              // rows of one step
   std::optional<uint64_t> shuffle_pages;  // tests: hand out KV pages in random order
+};
+
+// Of the library: a sequence keeps its first `sinks` tokens and the last `tokens - sinks`
+// (frontend/functions.h), texts have no end. tokens 0 = no window.
+struct SlidingWindow {
+  int64_t tokens = 0, sinks = 0;
 };
 
 struct MemoryPlan {
@@ -46,8 +54,8 @@ enum class WantLogits : uint8_t {
 
 class Model {
  public:
-  // Errors: weights that do not fit the library (names the tensor), not enough memory (needed, available, which flag
-  // lowers it), limits beyond the library's.
+  // Errors: weights that do not fit the library (names the tensor), not enough memory (needed, available,
+  // which flag lowers it), limits beyond the library's.
   static Result<std::unique_ptr<Model>> load(Device& device, std::shared_ptr<Module> module,
                                              const std::string& weights_folder, const ModelLimits& limits,
                                              const LoadProgress& progress = {});
@@ -56,27 +64,32 @@ class Model {
   const Json& manifest() const { return executor_->module().manifest(); }
   const MemoryPlan& memory() const { return memory_; }
   int64_t vocab_size() const { return vocab_size_; }
-  int64_t context_tokens() const { return limits_.context_tokens; }
+  int64_t context_tokens() const { return limits_.context_tokens; }  // INT64_MAX with a sliding window
+  const SlidingWindow& window() const { return window_; }
   int64_t prefill_chunk() const { return limits_.prefill_chunk; }
   PagedCache& cache() { return *cache_; }
 
   // Forks a sequence in the cache and copies the page it shares in part.
   Status fork_sequence(SequenceId parent, SequenceId child, int64_t position);
 
-  // Runs the new tokens of the sequences (each known to the cache, each with at least one token, at most prefill_chunk
-  // rows in all). The span lives until the next step. Errors: KV cache full; then nothing has changed.
+  // Runs the new tokens of the sequences (each known to the cache, each with at least one token, at most
+  // prefill_chunk rows in all). The span lives until the next step. Errors: KV cache full; then nothing has
+  // changed.
   Result<std::span<const float>> step(std::span<const StepSequence> sequences, WantLogits want);
 
  private:
   // Host copies of the named int32 inputs of one step (frontend/functions.h) and the rope factors.
   struct StepArrays {
-    std::vector<int32_t> input_ids, logit_positions, positions, row_sequence, row_slots, page_indptr, page_ids;
+    std::vector<int32_t> input_ids, logit_positions, positions, row_sequence, row_slots, page_indptr,
+        page_ids, skip_begin, skip_count;
     std::vector<float> rope_factors;
   };
 
   Model() = default;
   Status resolve_limits(const ModelLimits& limits);
   Status allocate();
+  Status allocate_inputs(int64_t pages);
+  Status upload_key_factors();
   Status copy_pages(const std::vector<PageCopy>& copies);
   Status make_room(std::span<const StepSequence> sequences);
   void fill_arrays(std::span<const StepSequence> sequences);
@@ -88,6 +101,7 @@ class Model {
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<PagedCache> cache_;
   ModelLimits limits_;
+  SlidingWindow window_;
   MemoryPlan memory_;
   int64_t vocab_size_ = 0, hidden_size_ = 0;
   RopeTable rope_;

@@ -25,12 +25,12 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
   graph::Value* v = g.slice(qkv, k_end, shape_.qkv_size());
   if (shape_.rotary_dim > 0) {
     q = g.rope(q, inputs.rope_factors, shape_.head_dim, shape_.rotary_dim);
-    k = g.rope(k, inputs.rope_factors, shape_.head_dim, shape_.rotary_dim);
+    if (!inputs.window.skip_begin) k = g.rope(k, inputs.rope_factors, shape_.head_dim, shape_.rotary_dim);
   }
   g.kv_append(kKvState, layer_, k, v, inputs.row_slots);
-  graph::Value* mixed =
-      g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.positions, inputs.page_indptr,
-                  inputs.page_ids, shape_.heads, 1.0 / std::sqrt(static_cast<double>(shape_.head_dim)));
+  graph::Value* mixed = g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.positions,
+                                    inputs.page_indptr, inputs.page_ids, shape_.heads,
+                                    1.0 / std::sqrt(static_cast<double>(shape_.head_dim)), inputs.window);
   return output_(g, mixed);
 }
 

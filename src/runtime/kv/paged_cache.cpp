@@ -7,9 +7,20 @@
 #include "base/strings.h"
 
 namespace mlc::runtime {
+namespace {
 
-PagedCache::PagedCache(int64_t pages, int64_t page_size, std::optional<uint64_t> shuffle_seed) : page_size_(page_size) {
-  internal_check(pages >= 0 && pages * page_size < INT32_MAX && page_size > 0, "kv cache: slots must fit 31 bits");
+Status check_window(int64_t window, int64_t sinks) {
+  if (sinks >= 0 && sinks < window) return Status::ok();
+  return Status::error(
+      str("kv cache: window ", window, " with ", sinks, " sinks; expected 0 <= sinks < window"));
+}
+
+}  // namespace
+
+PagedCache::PagedCache(int64_t pages, int64_t page_size, std::optional<uint64_t> shuffle_seed)
+    : page_size_(page_size) {
+  internal_check(pages >= 0 && pages * page_size < INT32_MAX && page_size > 0,
+                 "kv cache: slots must fit 31 bits");
   references_.assign(static_cast<size_t>(pages), 0);
   for (int64_t p = pages; p-- > 0;) free_.push_back(static_cast<int32_t>(p));
   if (shuffle_seed) {
@@ -41,7 +52,10 @@ const PagedCache::Sequence& PagedCache::at(SequenceId id) const {
 }
 
 Status PagedCache::add_sequence(SequenceId id) {
-  if (!sequences_.try_emplace(id).second) return Status::error(str("kv cache: sequence ", id, " exists already"));
+  auto [it, added] = sequences_.try_emplace(id);
+  if (!added) return Status::error(str("kv cache: sequence ", id, " exists already"));
+  it->second.window = window_;
+  it->second.sinks = sinks_;
   return Status::ok();
 }
 
@@ -53,16 +67,19 @@ Status PagedCache::remove_sequence(SequenceId id) {
   return Status::ok();
 }
 
-Result<std::vector<PageCopy>> PagedCache::fork_sequence(SequenceId parent, SequenceId child, int64_t position) {
+Result<std::vector<PageCopy>> PagedCache::fork_sequence(SequenceId parent, SequenceId child,
+                                                        int64_t position) {
   Sequence* p = find(parent);
   if (!p) return Status::error(str("kv cache: there is no sequence ", parent, " to fork"));
   if (position < 0 || position > p->length)
-    return Status::error(str("kv cache: fork of sequence ", parent, " at ", position, ", it has ", p->length, " tokens"));
-  if (p->skip > 0 && position < p->length)
+    return Status::error(
+        str("kv cache: fork of sequence ", parent, " at ", position, ", it has ", p->length, " tokens"));
+  if (p->slid && position < p->length)
     return Status::error(str("kv cache: sequence ", parent, " has slid; it can be forked at its end only"));
   if (contains(child)) return Status::error(str("kv cache: sequence ", child, " exists already"));
   int64_t stored = position + p->skip;
-  size_t whole = static_cast<size_t>(stored / page_size_), kept = static_cast<size_t>((stored + page_size_ - 1) / page_size_);
+  size_t whole = static_cast<size_t>(stored / page_size_),
+         kept = static_cast<size_t>((stored + page_size_ - 1) / page_size_);
   if (kept > whole && free_.empty()) return Status::error("kv cache: no free page for the fork");
   Sequence c = *p;
   c.pages.assign(p->pages.begin(), p->pages.begin() + static_cast<std::ptrdiff_t>(whole));
@@ -80,8 +97,9 @@ Result<std::vector<PageCopy>> PagedCache::fork_sequence(SequenceId parent, Seque
 Status PagedCache::popn(SequenceId id, int64_t n) {
   Sequence* s = find(id);
   if (!s) return Status::error(str("kv cache: there is no sequence ", id));
-  if (n < 0 || n > s->length || (s->skip > 0 && n > s->length - s->sinks))
-    return Status::error(str("kv cache: cannot take ", n, " tokens from sequence ", id, " of ", s->length));
+  if (n < 0 || n > s->length || (s->slid && n > s->length - s->window))
+    return Status::error(str("kv cache: cannot take ", n, " tokens from sequence ", id, " of ", s->length,
+                             s->slid ? ", whose window has dropped those before" : ""));
   s->length -= n;
   size_t kept = static_cast<size_t>((s->length + s->skip + page_size_ - 1) / page_size_);
   while (s->pages.size() > kept) {
@@ -94,10 +112,16 @@ Status PagedCache::popn(SequenceId id, int64_t n) {
 Status PagedCache::enable_sliding_window(SequenceId id, int64_t window, int64_t sinks) {
   Sequence* s = find(id);
   if (!s) return Status::error(str("kv cache: there is no sequence ", id));
-  if (window <= 0 || sinks < 0 || sinks >= window)
-    return Status::error(str("kv cache: window ", window, " with ", sinks, " sinks; expected 0 <= sinks < window"));
+  RETURN_IF_ERROR(check_window(window, sinks));
   s->window = window;
   s->sinks = sinks;
+  return Status::ok();
+}
+
+Status PagedCache::enable_sliding_windows(int64_t window, int64_t sinks) {
+  RETURN_IF_ERROR(check_window(window, sinks));
+  window_ = window;
+  sinks_ = sinks;
   return Status::ok();
 }
 
@@ -110,8 +134,8 @@ Result<std::vector<PageCopy>> PagedCache::append(SequenceId id, int64_t n) {
   bool shared = n > 0 && part_used && references_[static_cast<size_t>(s->pages.back())] > 1;
   size_t wanted = (needed > s->pages.size() ? needed - s->pages.size() : 0) + (shared ? 1 : 0);
   if (wanted > free_.size())
-    return Status::error(str("kv cache: ", wanted, " pages of ", page_size_, " tokens are needed, ", free_.size(), " of ",
-                             total_pages(), " are free"));
+    return Status::error(str("kv cache: ", wanted, " pages of ", page_size_, " tokens are needed, ",
+                             free_.size(), " of ", total_pages(), " are free"));
   std::vector<PageCopy> copies;
   if (shared) {
     copies.push_back({s->pages.back(), take_page()});
@@ -128,6 +152,7 @@ void PagedCache::slide(SequenceId id) {
   if (!s || s->window == 0 || s->length <= s->window) return;
   s->skip += s->length - s->window;
   s->length = s->window;
+  s->slid = true;
   // Pages that hold only dropped tokens: those from the end of the sinks' page up to the first kept one.
   size_t first = static_cast<size_t>((s->sinks + page_size_ - 1) / page_size_);
   while (s->sinks + s->skip >= static_cast<int64_t>(first + 1) * page_size_) {
@@ -138,6 +163,10 @@ void PagedCache::slide(SequenceId id) {
 }
 
 int64_t PagedCache::length(SequenceId id) const { return at(id).length; }
+int64_t PagedCache::room(SequenceId id) const {
+  const Sequence& s = at(id);
+  return static_cast<int64_t>(s.pages.size()) * page_size_ - s.length - s.skip;
+}
 int64_t PagedCache::skip_begin(SequenceId id) const { return at(id).sinks; }
 int64_t PagedCache::skip_count(SequenceId id) const { return at(id).skip; }
 std::span<const int32_t> PagedCache::pages(SequenceId id) const { return at(id).pages; }
@@ -145,7 +174,8 @@ std::span<const int32_t> PagedCache::pages(SequenceId id) const { return at(id).
 int32_t PagedCache::slot(SequenceId id, int64_t i) const {
   const Sequence& s = at(id);
   int64_t stored = s.window > 0 && i >= s.sinks ? i + s.skip : i;
-  return static_cast<int32_t>(s.pages[static_cast<size_t>(stored / page_size_)] * page_size_ + stored % page_size_);
+  return static_cast<int32_t>(s.pages[static_cast<size_t>(stored / page_size_)] * page_size_ +
+                              stored % page_size_);
 }
 
 }  // namespace mlc::runtime

@@ -1,5 +1,6 @@
-// Which page of the KV pool holds which tokens of which sequence: block tables, fork, popn, sliding window with sinks.
-// Pages are opaque here; contents live in the device buffer of the state, copies are made by the library's kernels.
+// Which page of the KV pool holds which tokens of which sequence: block tables, fork, popn, sliding window
+// with sinks. Pages are opaque here; contents live in the device buffer of the state, copies are made by the
+// library's kernels.
 #pragma once
 
 #include <cstdint>
@@ -31,22 +32,29 @@ class PagedCache {
   // Errors name the sequence: exists already / unknown / out of pages ("kv cache: ...").
   Status add_sequence(SequenceId id);
   Status remove_sequence(SequenceId id);
-  // The child starts with the parent's first `position` tokens: whole pages are shared, a part of a page is copied.
+  // The child starts with the parent's first `position` tokens: whole pages are shared, a part of a page is
+  // copied.
   Result<std::vector<PageCopy>> fork_sequence(SequenceId parent, SequenceId child, int64_t position);
-  // Forgets the last n tokens. A shared last page is replaced before it is written again, see append().
+  // Forgets the last n tokens; of a sequence that has slid only those appended since. A shared last page is
+  // replaced before it is written again, see append().
   Status popn(SequenceId id, int64_t n);
-  // Keeps the first `sinks` tokens and the last `window - sinks`: slide() drops those between, whole pages are freed.
+  // Keeps the first `sinks` tokens and the last `window - sinks`: slide() drops those between, whole pages
+  // are freed.
   Status enable_sliding_window(SequenceId id, int64_t window, int64_t sinks);
+  // The same for every sequence added from now on.
+  Status enable_sliding_windows(int64_t window, int64_t sinks);
 
-  // Makes room for n more tokens. A last page shared with another sequence is replaced by a copy, listed in the result.
-  // On an error (not enough pages) nothing has changed.
+  // Makes room for n more tokens. A last page shared with another sequence is replaced by a copy, listed in
+  // the result. On an error (not enough pages) nothing has changed.
   Result<std::vector<PageCopy>> append(SequenceId id, int64_t n);
   // Drops what left the window; call after the step that used the tokens. No effect without a window.
   void slide(SequenceId id);
 
   bool contains(SequenceId id) const { return sequences_.count(id) != 0; }
-  int64_t length(SequenceId id) const;      // tokens it can attend to
-  // Storage index of the sequence's i-th token is i, or i + skip_count from skip_begin on (dropped tokens of a window).
+  int64_t length(SequenceId id) const;  // tokens it can attend to
+  int64_t room(SequenceId id) const;    // tokens that fit in the pages it has
+  // Storage index of the sequence's i-th token is i, or i + skip_count from skip_begin on (dropped tokens of
+  // a window).
   int64_t skip_begin(SequenceId id) const;
   int64_t skip_count(SequenceId id) const;
   std::span<const int32_t> pages(SequenceId id) const;
@@ -59,6 +67,7 @@ class PagedCache {
     int64_t length = 0;
     int64_t window = 0, sinks = 0;  // window 0: none
     int64_t skip = 0;               // dropped tokens still inside kept pages
+    bool slid = false;              // tokens were dropped; length >= window from then on
   };
 
   int32_t take_page();
@@ -70,6 +79,7 @@ class PagedCache {
   std::vector<int32_t> free_;        // taken from the back
   std::vector<int32_t> references_;  // sequences that hold each page
   std::map<SequenceId, Sequence> sequences_;
+  int64_t window_ = 0, sinks_ = 0;  // of new sequences
 };
 
 }  // namespace mlc::runtime

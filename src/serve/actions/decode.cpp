@@ -10,7 +10,7 @@ bool decode(EngineState& state) {
   int64_t pages_needed = 0;
   for (auto& r : state.running) {
     if (r->generated() == 0) continue;
-    bool new_page = cache.length(r->sequence) % cache.page_size() == 0;
+    bool new_page = cache.room(r->sequence) == 0;
     while (new_page && cache.free_pages() <= pages_needed && state.recent.evict_one(cache)) {
     }
     if (new_page && cache.free_pages() <= pages_needed) {

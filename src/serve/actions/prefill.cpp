@@ -8,7 +8,8 @@
 namespace mlc::serve {
 namespace {
 
-// Moves waiting requests to running, each with a sequence: a kept one that its prompt continues, or a new one.
+// Moves waiting requests to running, each with a sequence: a kept one that its prompt continues, or a new
+// one.
 void admit(EngineState& state) {
   while (!state.waiting.empty() && state.running.size() < state.max_running) {
     std::unique_ptr<RequestState> r = std::move(state.waiting.front());
@@ -26,15 +27,14 @@ void admit(EngineState& state) {
   }
 }
 
-// How many tokens of the request's prompt can run now: bounded by `room` rows and by the free pages, for which kept
-// sequences make way.
+// How many tokens of the request's prompt can run now: bounded by `room` rows and by the free pages, for
+// which kept sequences make way.
 int64_t affordable(EngineState& state, const RequestState& r, int64_t room) {
   runtime::PagedCache& cache = state.model.cache();
   int64_t wanted = std::min(room, static_cast<int64_t>(r.tokens.size()) - r.computed);
   int64_t page = cache.page_size();
   for (;;) {
-    int64_t slack = (page - cache.length(r.sequence) % page) % page;
-    int64_t fits = cache.free_pages() * page + slack;
+    int64_t fits = cache.free_pages() * page + cache.room(r.sequence);
     if (fits >= wanted || !state.recent.evict_one(cache)) return std::min(wanted, fits);
   }
 }
@@ -52,13 +52,15 @@ bool prefill(EngineState& state) {
     int64_t n = affordable(state, *r, room);
     if (n == 0) {
       if (chosen.empty())
-        state.end(*r, FinishReason::kError, "the KV cache is full; run fewer requests or raise context_window_size");
+        state.end(*r, FinishReason::kError,
+                  "the KV cache is full; run fewer requests or raise context_window_size");
       continue;
     }
     bool complete = r->computed + n == static_cast<int64_t>(r->tokens.size());
     any_complete |= complete;
     chosen.push_back(r.get());
-    steps.push_back({r->sequence, std::span(r->tokens).subspan(static_cast<size_t>(r->computed), static_cast<size_t>(n))});
+    steps.push_back({r->sequence,
+                     std::span(r->tokens).subspan(static_cast<size_t>(r->computed), static_cast<size_t>(n))});
     room -= n;
     if (!complete) break;  // the chunk is full
   }
@@ -68,7 +70,8 @@ bool prefill(EngineState& state) {
     return state.running.size() != before;
   }
   auto start = Clock::now();
-  auto logits = state.model.step(steps, any_complete ? runtime::WantLogits::kLast : runtime::WantLogits::kNone);
+  auto logits =
+      state.model.step(steps, any_complete ? runtime::WantLogits::kLast : runtime::WantLogits::kNone);
   double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   size_t vocab = static_cast<size_t>(state.model.vocab_size());
   for (size_t i = 0; i < chosen.size(); ++i) {
@@ -80,7 +83,8 @@ bool prefill(EngineState& state) {
     r.computed += static_cast<int64_t>(steps[i].tokens.size());
     r.metrics.prefill_seconds += seconds;
     state.metrics.prefill_tokens += static_cast<int64_t>(steps[i].tokens.size());
-    if (r.computed == static_cast<int64_t>(r.tokens.size())) state.accept_logits(r, logits->subspan(i * vocab, vocab));
+    if (r.computed == static_cast<int64_t>(r.tokens.size()))
+      state.accept_logits(r, logits->subspan(i * vocab, vocab));
   }
   state.metrics.prefill_seconds += seconds;
   state.retire();
