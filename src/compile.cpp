@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <exception>
 #include <functional>
-#include <thread>
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "base/threads.h"
 #include "base/user_error.h"
 #include "formats/library.h"
 #include "frontend/model.h"
@@ -78,12 +78,27 @@ void build_variant(Compilation& c, Variant& variant, Dump& dump) {
   variant.built = build_plan(*model.module, variant.target);
 }
 
-void run_kernel_passes(Variant& variant, Dump& dump) {
+// work(0) .. work(count - 1) on all cores, in order on one when dumping; the first error is thrown again.
+void in_parallel(const Compilation& c, size_t count, const std::function<void(size_t)>& work) {
+  std::vector<std::exception_ptr> errors(count);
+  parallel_for(c.dump.wanted() ? 1 : usable_threads(), static_cast<int64_t>(count), [&](int64_t i) {
+    try {
+      work(static_cast<size_t>(i));
+    } catch (...) {
+      errors[static_cast<size_t>(i)] = std::current_exception();
+    }
+  });
+  for (const std::exception_ptr& e : errors)
+    if (e) std::rethrow_exception(e);
+}
+
+void run_kernel_passes(Compilation& c, Variant& variant) {
   kernel::PassOptions passes{.target = &variant.target, .dump = nullptr};
-  if (dump.wanted())
-    passes.dump = [&](const std::string& name, const std::string& text) { dump.write(variant.target.name + "-" + name, text); };
+  if (c.dump.wanted())
+    passes.dump = [&](const std::string& name, const std::string& text) { c.dump.write(variant.target.name + "-" + name, text); };
   Plan& plan = variant.built.plan;
-  for (kernel::Function& k : variant.built.kernels) k = kernel::run_passes(std::move(k), passes);
+  std::vector<kernel::Function>& kernels = variant.built.kernels;
+  in_parallel(c, kernels.size(), [&](size_t i) { kernels[i] = kernel::run_passes(std::move(kernels[i]), passes); });
   for (PlanFunction& f : plan.functions)
     for (PlanBody& b : f.bodies)
       for (PlanCall& call : b.calls) call.scratch_bytes = variant.built.kernels[call.kernel].scratch_bytes;
@@ -94,23 +109,6 @@ std::string symbol_prefix(const Target& target) {
   for (char& ch : prefix)
     if (ch == '-') ch = '_';
   return prefix;
-}
-
-// One thread a variant; the first error of any is thrown again.
-void for_each_variant(Compilation& c, const std::function<void(Variant&)>& work) {
-  std::vector<std::exception_ptr> errors(c.variants.size());
-  std::vector<std::thread> threads;
-  for (size_t i = 0; i < c.variants.size(); ++i)
-    threads.emplace_back([&, i] {
-      try {
-        work(c.variants[i]);
-      } catch (...) {
-        errors[i] = std::current_exception();
-      }
-    });
-  for (std::thread& t : threads) t.join();
-  for (const std::exception_ptr& e : errors)
-    if (e) std::rethrow_exception(e);
 }
 
 void emit_variant(Variant& variant, bool keep_text) {
@@ -156,10 +154,10 @@ void run_phases(Compilation& c, const Json& mlc_config) {
   });
   // Variants differ in their tables only, so the first one's dump tells the story.
   more = more && c.phase("graph", [&] {
-    for (Variant& v : c.variants) build_variant(c, v, &v == &c.variants[0] ? c.dump : quiet);
+    in_parallel(c, c.variants.size(), [&](size_t i) { build_variant(c, c.variants[i], i == 0 ? c.dump : quiet); });
   });
   more = more && c.phase("kernel", [&] {
-    for (Variant& v : c.variants) run_kernel_passes(v, c.dump);
+    for (Variant& v : c.variants) run_kernel_passes(c, v);
   });
   if (c.result.phases.size() < 3) return;  // stopped before the kernels were final
   c.result.kernels = static_cast<int64_t>(c.variants[0].built.kernels.size());
@@ -171,7 +169,7 @@ void run_phases(Compilation& c, const Json& mlc_config) {
     if (c.options.stop_after == "kernel") c.result.first_variant = std::move(c.variants[0].built);
     return;
   }
-  more = c.phase("lang", [&] { for_each_variant(c, [&](Variant& v) { emit_variant(v, c.dump.wanted()); }); });
+  more = c.phase("lang", [&] { in_parallel(c, c.variants.size(), [&](size_t i) { emit_variant(c.variants[i], c.dump.wanted()); }); });
   if (c.dump.wanted())
     for (const Variant& v : c.variants) dump_variant(c, v);
   if (more) c.phase("link", [&] { link_variants(c); });

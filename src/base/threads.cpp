@@ -1,8 +1,11 @@
 // parallel_for over std::thread: one atomic counter hands out the pieces.
 #include "base/threads.h"
 
+#include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <cmath>
+#include <cstdio>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,6 +17,19 @@
 #include "base/env.h"
 
 namespace mlc {
+namespace {
+
+// The CPU quota of this process's cgroup in cores, 0 when there is none.
+double cgroup_quota() {
+  double quota = 0, period = 0;
+  if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    if (std::fscanf(f, "%lf %lf", &quota, &period) != 2) quota = 0;
+    std::fclose(f);
+  }
+  return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+}  // namespace
 
 int usable_threads() {
   std::string wanted = env::num_threads();
@@ -22,7 +38,10 @@ int usable_threads() {
   if (threads > 0) return threads < 1024 ? threads : 1024;
 #ifdef __linux__
   cpu_set_t cores;
-  if (::sched_getaffinity(0, sizeof(cores), &cores) == 0) return CPU_COUNT(&cores);
+  if (::sched_getaffinity(0, sizeof(cores), &cores) == 0) {
+    double quota = cgroup_quota();
+    return quota > 0 ? std::clamp(static_cast<int>(std::ceil(quota)), 1, CPU_COUNT(&cores)) : CPU_COUNT(&cores);
+  }
 #endif
   unsigned cores_here = std::thread::hardware_concurrency();
   return cores_here > 0 ? static_cast<int>(cores_here) : 1;

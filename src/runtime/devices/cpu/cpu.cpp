@@ -1,17 +1,15 @@
 // The CPU device.
 #include "runtime/devices/cpu/cpu.h"
 
-#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstdio>
 #include <cstring>
 
 #include "base/strings.h"
 #include "base/target/target.h"
+#include "base/threads.h"
 #include "runtime/devices/cpu/pool.h"
 
 namespace mlc::runtime {
@@ -27,16 +25,6 @@ struct CpuDevice {
 struct CpuKernels {
   std::vector<CpuKernel> functions;
 };
-
-// The CPU quota of this process's cgroup in cores, 0 when there is none.
-double cgroup_quota() {
-  double quota = 0, period = 0;
-  if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-    if (std::fscanf(f, "%lf %lf", &quota, &period) != 2) quota = 0;
-    std::fclose(f);
-  }
-  return quota > 0 && period > 0 ? quota / period : 0;
-}
 
 Result<DeviceBuffer> allocate(void*, int64_t bytes) {
   if (bytes < 0) return Status::error("cpu device: negative allocation");
@@ -96,15 +84,8 @@ void destroy(void* self) { delete static_cast<CpuDevice*>(self); }
 
 }  // namespace
 
-int usable_cores() {
-  cpu_set_t set;
-  int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  if (double quota = cgroup_quota(); quota > 0) cores = std::min(cores, static_cast<int>(std::ceil(quota)));
-  return std::max(cores, 1);
-}
-
 Result<DevicePtr> open_cpu_device(const DeviceOptions& options) {
-  int cores = usable_cores(), threads = options.threads == 0 ? cores : options.threads;
+  int cores = usable_threads(), threads = options.threads == 0 ? cores : options.threads;
   constexpr int kMaxThreads = 512;
   if (threads < 1 || threads > kMaxThreads)
     return Status::error(str("--threads: ", options.threads, " is not in 1..", kMaxThreads, "; this machine has ", cores,

@@ -8,7 +8,4 @@ namespace mlc::runtime {
 // Errors: --threads of zero or fewer, or more than the cores this process may use.
 Result<DevicePtr> open_cpu_device(const DeviceOptions& options);
 
-// Cores this process may use: affinity and the cgroup's CPU quota, at least 1.
-int usable_cores();
-
 }  // namespace mlc::runtime
