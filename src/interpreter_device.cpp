@@ -20,7 +20,8 @@ using runtime::KernelSet;
 using runtime::Launch;
 
 constexpr const char* kKind = "interpreter";
-constexpr int64_t kMemoryBytes = int64_t{4} << 30;  // toys need some megabytes; a real model would take minutes a token
+constexpr int64_t kMemoryBytes = int64_t{4}
+                                 << 30;  // toys need some megabytes; a real model would take minutes a token
 
 struct Memory {
   std::map<void*, int64_t> live;  // handle -> bytes
@@ -45,15 +46,16 @@ Result<DeviceBuffer> allocate(void* self, int64_t bytes) {
   size_t size = static_cast<size_t>(std::max<int64_t>((bytes + 63) / 64 * 64, 64));
   void* memory = bytes > kMemoryBytes ? nullptr : std::aligned_alloc(64, size);
   if (!memory)
-    return Status::error(str("interpreter device: cannot allocate ", human_bytes(static_cast<double>(bytes)), " of ",
-                             human_bytes(static_cast<double>(kMemoryBytes))));
+    return Status::error(str("interpreter device: cannot allocate ", human_bytes(static_cast<double>(bytes)),
+                             " of ", human_bytes(static_cast<double>(kMemoryBytes))));
   std::memset(memory, 0, size);
   of(self).live[memory] = bytes;
   return DeviceBuffer{memory, bytes};
 }
 
 void release(void* self, DeviceBuffer buffer) {
-  internal_check(of(self).live.erase(buffer.handle) == 1, "interpreter device: release of memory that is not live");
+  internal_check(of(self).live.erase(buffer.handle) == 1,
+                 "interpreter device: release of memory that is not live");
   std::free(buffer.handle);
 }
 
@@ -92,7 +94,8 @@ Status run(const Memory& memory, const kernel::Program& program, const Launch& l
     if (left < 0) return Status::error("interpreter device: launch with a buffer that is not live");
     buffers.push_back({pointer(a), left});
   }
-  // In four pieces, the last first: grid iterations may run in any order, so a kernel that relies on one shows.
+  // In four pieces, the last first: grid iterations may run in any order, so a kernel that relies on one
+  // shows.
   const int64_t piece = std::max<int64_t>(1, (launch.tiles + 3) / 4);
   for (int64_t end = launch.tiles; end > 0; end -= piece)
     program.run(buffers, launch.dims, std::max<int64_t>(0, end - piece), end);
@@ -133,7 +136,8 @@ Result<runtime::DevicePtr> open(const runtime::DeviceOptions&) {
 
 }  // namespace
 
-Result<std::unique_ptr<InterpretedLibrary>> InterpretedLibrary::compile(const Json& mlc_config, const std::string& what,
+Result<std::unique_ptr<InterpretedLibrary>> InterpretedLibrary::compile(const Json& mlc_config,
+                                                                        const std::string& what,
                                                                         CompileOptions options) {
   options.targets.resize(std::min<size_t>(options.targets.size(), 1));
   options.stop_after = "kernel";

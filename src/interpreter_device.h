@@ -1,7 +1,8 @@
-// The interpreter device: kernels are kernel IR, run by kernel/interpret.h, every access checked. It tells a wrong kernel
-// from wrong code generation: what differs between it and the CPU device is the emitter's.
+// The interpreter device: kernels are kernel IR, run by kernel/interpret.h, every access checked. It tells a
+// wrong kernel from wrong code generation: what differs between it and the CPU device is the emitter's.
 //
-// Its libraries live in memory: variant kind "interpreter", the kernel table points to kernel::Function objects.
+// Its libraries live in memory: variant kind "interpreter", the kernel table points to kernel::Function
+// objects.
 #pragma once
 
 #include <memory>
@@ -13,11 +14,12 @@
 
 namespace mlc {
 
-// A model compiled for the interpreter device. Modules made from it (runtime::Module::wrap) must not outlive it.
+// A model compiled for the interpreter device. Modules made from it (runtime::Module::wrap) must not outlive
+// it.
 class InterpretedLibrary {
  public:
-  // As compile_model up to its phase `kernel`, for options.targets[0]: the kernels are those that target's code is made
-  // from.
+  // As compile_model up to its phase `kernel`, for options.targets[0]: the kernels are those that target's
+  // code is made from.
   static Result<std::unique_ptr<InterpretedLibrary>> compile(const Json& mlc_config, const std::string& what,
                                                              CompileOptions options);
   // One variant of these kernels, which the plan names in this order.
@@ -35,7 +37,8 @@ class InterpretedLibrary {
   MlcModelLibrary library_{};
 };
 
-// Makes open_device("interpreter") known; further calls do nothing. Not safe to call from several threads at once.
+// Makes open_device("interpreter") known; further calls do nothing. Not safe to call from several threads at
+// once.
 void register_interpreter_device();
 
 }  // namespace mlc

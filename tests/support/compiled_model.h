@@ -50,13 +50,15 @@ class TempFolder {
   std::string path_;
 };
 
-// What convert_weight writes for a folder or GGUF file.
-inline void convert_checkpoint(const std::string& source_path, const std::string& scheme_name, const std::string& folder) {
+// What convert_weight writes for a folder or GGUF file; `raw_f32`: float32 is stored as it is, not as
+// bfloat16.
+inline void convert_checkpoint(const std::string& source_path, const std::string& scheme_name,
+                               const std::string& folder, bool raw_f32 = false) {
   const weights::ModelSource source = must(weights::open_source({.config = source_path}));
   const QuantScheme scheme = must(find_quant_scheme(scheme_name));
   const frontend::BuiltModel model = frontend::build_model(source.config, scheme);
-  weights::Plan plan = must(
-      weights::make_plan(model.parameters, model.unused_sources, scheme, source.checkpoint.get(), source_path));
+  weights::Plan plan = must(weights::make_plan(model.parameters, model.unused_sources, scheme,
+                                               source.checkpoint.get(), source_path, {.raw_f32 = raw_f32}));
   must(weights::convert(plan, *source.checkpoint, folder, {.threads = 2}));
 }
 
@@ -68,7 +70,8 @@ inline Json toy_config(const std::string& toy, const std::string& scheme) {
 }
 
 // Compiles for the targets and writes the library.
-inline void compile_to(const std::string& path, const Json& config, int opt_level, const std::vector<Target>& targets) {
+inline void compile_to(const std::string& path, const Json& config, int opt_level,
+                       const std::vector<Target>& targets) {
   CompileOptions options;
   options.opt_level = opt_level;
   options.targets = targets;
@@ -91,7 +94,8 @@ struct LoadedModel {
     return loaded;
   }
   // Logits of a step as a vector of its own.
-  std::vector<float> step(const std::vector<runtime::StepSequence>& sequences, runtime::WantLogits want) const {
+  std::vector<float> step(const std::vector<runtime::StepSequence>& sequences,
+                          runtime::WantLogits want) const {
     std::span<const float> logits = must(model->step(sequences, want));
     return {logits.begin(), logits.end()};
   }

@@ -1,5 +1,5 @@
-// A CPU device whose memory is full of NaN wherever nothing was stored: unused pages, unwritten buffers and, before every
-// submission, the arena. 0xFF bytes are a NaN in every float type and -1 in every integer.
+// A CPU device whose memory is full of NaN wherever nothing was stored: unused pages, unwritten buffers and,
+// before every submission, the arena. 0xFF bytes are a NaN in every float type and -1 in every integer.
 #pragma once
 
 #include <cstring>

@@ -52,9 +52,11 @@ std::vector<float> split_heads(const std::vector<float>& in, int64_t heads) {
   return out;
 }
 
-// The logical values after quantization by rows. Files hold the scales of float32 schemes as bfloat16. `round_products`: code
-// times scale is rounded to the scheme's dtype, as when weights are dequantized into it.
-void quantize_and_back(const WeightFormat& format, int64_t k, bool round_products, std::vector<float>& values) {
+// The logical values after quantization by rows. Files hold the scales of float32 schemes as bfloat16.
+// `round_products`: code times scale is rounded to the scheme's dtype, as when weights are dequantized into
+// it.
+void quantize_and_back(const WeightFormat& format, int64_t k, bool round_products,
+                       std::vector<float>& values) {
   WeightFormat wide = format;
   wide.dtype = DType::kF32;
   std::vector<uint32_t> words(static_cast<size_t>(format.words(k)));

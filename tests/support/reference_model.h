@@ -1,4 +1,5 @@
-// A model run by the graph interpreter on a checkpoint's own weights: the reference that compiled models are held to.
+// A model run by the graph interpreter on a checkpoint's own weights: the reference that compiled models are
+// held to.
 #pragma once
 
 #include <map>
@@ -14,9 +15,11 @@ namespace mlc::testing {
 
 // What weights the reference has.
 enum class Storage : uint8_t {
-  // Parameters that the scheme does not quantize as the checkpoint has them; the others dequantized into the scheme's dtype.
+  // Parameters that the scheme does not quantize as the checkpoint has them; the others dequantized into the
+  // scheme's dtype.
   kExact,
-  // As compiled kernels see the files of convert_weight: parameters that are not quantized in the model's dtype, float32 as
+  // As compiled kernels see the files of convert_weight: parameters that are not quantized in the model's
+  // dtype, float32 as
   // bfloat16; the others are code times scale, not rounded again.
   kAsStored,
 };
@@ -25,7 +28,8 @@ enum class Storage : uint8_t {
 graph::HostTensor load_parameter(const Checkpoint& checkpoint, const frontend::Parameter& parameter,
                                  const QuantScheme& scheme, Storage storage);
 
-// rope_factors of functions.h for these positions, by the formulas of mlc-facts 5.6 (none, default, llama3), in f64.
+// rope_factors of functions.h for these positions, by the formulas of mlc-facts 5.6 (none, default, llama3),
+// in f64.
 graph::HostTensor reference_rope(const frontend::RopeSpec& spec, const std::vector<int32_t>& positions);
 
 // New tokens of one sequence and where they go.

@@ -1,0 +1,306 @@
+// The engine on a toy model, compiled at O0: batches, chunks, reuse, limits, stops, seeds, penalties.
+#include "serve/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "support/compiled_model.h"
+#include "support/native_kernels.h"
+
+namespace mlc::serve {
+namespace {
+
+using testing::LoadedModel;
+using testing::must;
+
+// Compiled once for all tests of a process.
+struct Files {
+  testing::TempFolder folder;
+  Files() {
+    testing::convert_checkpoint(testing::toy_file("llama", ""), "q4f16_1", folder.path());
+    testing::compile_to(folder.file("model.so"), testing::toy_config("llama", "q4f16_1"), 0,
+                        {runnable_targets().front()});
+  }
+};
+
+struct Answer {
+  std::vector<int32_t> tokens;
+  std::string text, error;
+  FinishReason finish = FinishReason::kNone;
+  RequestMetrics metrics;
+  int finishes = 0;
+};
+
+class EngineTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { files = new Files; }
+  static void TearDownTestSuite() { delete files; }
+
+  EngineTest() {
+    const std::string folder = std::string(MLC_SOURCE_DIR) + "/tests/data/weights/tokenizers/llama";
+    tokenizer = must(Tokenizer::load(folder));
+  }
+
+  void start(const runtime::ModelLimits& limits, size_t max_running = 1) {
+    engine.reset();
+    model = LoadedModel::load(must(runtime::open_device("cpu", {.threads = 2})),
+                              files->folder.file("model.so"), files->folder.path(), limits);
+    engine = std::make_unique<Engine>(*model.model, tokenizer, max_running);
+  }
+
+  Status add(RequestId id, std::vector<int32_t> prompt, GenerationConfig config) {
+    return engine->add_request({id, std::move(prompt), std::move(config), [this](const StreamUpdate& u) {
+                                  Answer& a = answers[u.id];
+                                  a.text += u.text;
+                                  if (u.token >= 0) a.tokens.push_back(u.token);
+                                  if (u.finish == FinishReason::kNone) return;
+                                  a.finish = u.finish;
+                                  a.metrics = u.metrics;
+                                  a.error = u.error;
+                                  a.finishes++;
+                                }});
+  }
+  void run() {
+    for (int steps = 0; engine->step(); ++steps)
+      ASSERT_LT(steps, 10000) << "the engine does not come to an end";
+    for (const auto& [id, answer] : answers) EXPECT_EQ(answer.finishes, 1) << "request " << id;
+  }
+  // One request alone in a new engine.
+  Answer alone(const std::vector<int32_t>& prompt, const GenerationConfig& config, int64_t chunk = 64) {
+    start({.max_sequences = 1, .context_tokens = 200, .prefill_chunk = chunk});
+    answers.clear();
+    must(add(1, prompt, config));
+    run();
+    return answers[1];
+  }
+
+  static GenerationConfig greedy(int64_t max_tokens) {
+    GenerationConfig config;
+    config.temperature = 0;
+    config.max_tokens = max_tokens;
+    return config;
+  }
+  static std::vector<int32_t> prompt(size_t length, int32_t seed) {
+    std::vector<int32_t> tokens;
+    for (size_t i = 0; i < length; ++i)
+      tokens.push_back(static_cast<int32_t>(3 + (seed * 131 + static_cast<int32_t>(i) * 37) % 500));
+    return tokens;
+  }
+
+  static Files* files;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  LoadedModel model;
+  std::unique_ptr<Engine> engine;
+  std::map<RequestId, Answer> answers;
+};
+Files* EngineTest::files = nullptr;
+
+// Prompts of different lengths, more requests than run together, chunks that cut through them: each answer is
+// the one that the request gets alone.
+TEST_F(EngineTest, BatchesDoNotChangeAnswers) {
+  const size_t lengths[] = {1, 17, 40, 5, 33};
+  std::map<RequestId, std::vector<int32_t>> expected;
+  for (int i = 0; i < 5; ++i) expected[i] = alone(prompt(lengths[i], i + 1), greedy(8 + i)).tokens;
+  for (int64_t chunk : {4, 16, 64}) {
+    start({.max_sequences = 3,
+           .context_tokens = 200,
+           .total_tokens = 400,
+           .prefill_chunk = chunk,
+           .shuffle_pages = 11},
+          3);
+    answers.clear();
+    for (int i = 0; i < 5; ++i) must(add(i, prompt(lengths[i], i + 1), greedy(8 + i)));
+    run();
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_EQ(answers[i].tokens, expected[i]) << "request " << i << ", chunk " << chunk;
+      EXPECT_EQ(answers[i].finish, FinishReason::kLength);
+      EXPECT_EQ(static_cast<int>(answers[i].tokens.size()), 8 + i);
+    }
+  }
+  EXPECT_EQ(engine->metrics().finished_requests, 5);
+}
+
+TEST_F(EngineTest, ChunksDoNotChangeAnswers) {
+  const Answer whole = alone(prompt(50, 4), greedy(10));
+  for (int64_t chunk : {1, 7, 16, 49}) {
+    const Answer parts = alone(prompt(50, 4), greedy(10), chunk);
+    EXPECT_EQ(parts.tokens, whole.tokens) << chunk;
+    EXPECT_EQ(parts.text, whole.text) << chunk;
+    EXPECT_EQ(parts.metrics.prefilled_tokens, 50);
+  }
+}
+
+TEST_F(EngineTest, LaterTurnsComputeOnlyWhatIsNew) {
+  std::vector<int32_t> turns = prompt(20, 2);
+  const Answer first = alone(turns, greedy(6));
+  turns.insert(turns.end(), first.tokens.begin(), first.tokens.end());
+  for (int32_t t : prompt(9, 3)) turns.push_back(t);
+  answers.clear();
+  must(add(2, turns, greedy(6)));
+  run();
+  const Answer reused = answers[2];
+  // The last token that was generated has not been run yet: 20 + 5 of 35 are in the cache.
+  EXPECT_EQ(reused.metrics.prompt_tokens, 35);
+  EXPECT_EQ(reused.metrics.prefilled_tokens, 10);
+  // A question edited in the middle keeps what comes before it.
+  std::vector<int32_t> edited(turns.begin(), turns.begin() + 12);
+  edited.push_back(500);
+  must(add(3, edited, greedy(6)));
+  run();
+  EXPECT_EQ(answers[3].metrics.prefilled_tokens, 1);
+  const Answer edited_answer = answers[3];
+  // After reset nothing is kept.
+  engine->reset();
+  must(add(4, turns, greedy(6)));
+  run();
+  EXPECT_EQ(answers[4].metrics.prefilled_tokens, 35);
+  EXPECT_EQ(answers[4].tokens, reused.tokens);
+  EXPECT_EQ(alone(turns, greedy(6)).tokens, reused.tokens);
+  EXPECT_EQ(alone(edited, greedy(6)).tokens, edited_answer.tokens);
+}
+
+TEST_F(EngineTest, AbortEndsOneRequestOnly) {
+  const Answer expected = alone(prompt(12, 7), greedy(20));
+  start({.max_sequences = 2, .context_tokens = 200, .total_tokens = 400, .prefill_chunk = 32}, 2);
+  answers.clear();
+  must(add(1, prompt(12, 7), greedy(20)));
+  must(add(2, prompt(9, 8), greedy(20)));
+  must(add(3, prompt(9, 9), greedy(20)));  // still waiting
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(engine->step());
+  ASSERT_NE(engine->find(2), nullptr);
+  engine->abort(2);
+  engine->abort(3);
+  engine->abort(77);
+  EXPECT_EQ(engine->find(2), nullptr);
+  EXPECT_EQ(answers[2].finish, FinishReason::kAbort);
+  EXPECT_LT(answers[2].tokens.size(), 20u);
+  EXPECT_EQ(answers[3].finish, FinishReason::kAbort);
+  EXPECT_TRUE(answers[3].tokens.empty());
+  run();
+  EXPECT_EQ(answers[1].tokens, expected.tokens);
+}
+
+TEST_F(EngineTest, TheContextEndsAnAnswer) {
+  start({.max_sequences = 1, .context_tokens = 32, .prefill_chunk = 32});
+  must(add(1, prompt(20, 1), greedy(-1)));
+  run();
+  EXPECT_EQ(answers[1].finish, FinishReason::kLength);
+  EXPECT_EQ(answers[1].tokens.size(), 12u);  // 20 + 12 = 32
+}
+
+// 64 tokens of cache for two requests that each want 48: both end, with what they could get, and nothing
+// hangs.
+TEST_F(EngineTest, AFullCacheEndsAnswers) {
+  start({.max_sequences = 2, .context_tokens = 64, .total_tokens = 64, .prefill_chunk = 64}, 2);
+  must(add(1, prompt(30, 1), greedy(18)));
+  must(add(2, prompt(30, 2), greedy(18)));
+  run();
+  size_t generated = 0;
+  for (RequestId id : {1, 2}) {
+    EXPECT_EQ(answers[id].finish, FinishReason::kLength) << answers[id].error;
+    generated += answers[id].tokens.size();
+  }
+  EXPECT_EQ(generated, 3u + 18u);
+  // The cache is usable afterwards.
+  must(add(3, prompt(40, 3), greedy(4)));
+  run();
+  EXPECT_EQ(answers[3].tokens.size(), 4u) << answers[3].error;
+}
+
+TEST_F(EngineTest, KeptSequencesMakeWay) {
+  start({.max_sequences = 1, .context_tokens = 64, .total_tokens = 64, .prefill_chunk = 64});
+  for (int i = 0; i < 4; ++i) must(add(i, prompt(45, i + 1), greedy(10)));
+  run();
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(answers[i].tokens.size(), 10u) << i << answers[i].error;
+}
+
+TEST_F(EngineTest, StopStringsEndAcrossTokens) {
+  const Answer whole = alone(prompt(10, 5), greedy(24));
+  ASSERT_EQ(whole.tokens.size(), 24u);
+  ASSERT_GE(whole.text.size(), 12u);
+  // From inside one token's text into a later one's.
+  size_t from = whole.text.size() / 2;
+  while (static_cast<signed char>(whole.text[from]) < 0) ++from;  // at a character's start
+  size_t to = std::min(whole.text.size(), from + 7);
+  while (to < whole.text.size() && (static_cast<unsigned char>(whole.text[to]) & 0xC0) == 0x80) ++to;
+  const std::string stop = whole.text.substr(from, to - from);
+  GenerationConfig config = greedy(24);
+  config.stop_strings = {"never in the text", stop};
+  const Answer stopped = alone(prompt(10, 5), config);
+  EXPECT_EQ(stopped.finish, FinishReason::kStop);
+  EXPECT_EQ(stopped.text, whole.text.substr(0, whole.text.find(stop)));
+  EXPECT_LT(stopped.tokens.size(), whole.tokens.size());
+}
+
+TEST_F(EngineTest, StopTokensEndBeforeTheirText) {
+  const Answer whole = alone(prompt(10, 5), greedy(12));
+  GenerationConfig config = greedy(12);
+  config.stop_token_ids = {whole.tokens[6]};
+  const size_t first = static_cast<size_t>(
+      std::find(whole.tokens.begin(), whole.tokens.end(), whole.tokens[6]) - whole.tokens.begin());
+  const Answer stopped = alone(prompt(10, 5), config);
+  EXPECT_EQ(stopped.finish, FinishReason::kStop);
+  EXPECT_EQ(stopped.tokens,
+            std::vector<int32_t>(whole.tokens.begin(), whole.tokens.begin() + static_cast<long>(first)));
+  config.ignore_eos = true;
+  EXPECT_EQ(alone(prompt(10, 5), config).tokens, whole.tokens);
+}
+
+TEST_F(EngineTest, SeedsReproduce) {
+  GenerationConfig config = greedy(20);
+  config.temperature = 1.5;
+  config.seed = 42;
+  const Answer first = alone(prompt(8, 6), config);
+  EXPECT_EQ(alone(prompt(8, 6), config).tokens, first.tokens);
+  config.seed = 43;
+  EXPECT_NE(alone(prompt(8, 6), config).tokens, first.tokens);
+  config.seed = 42;
+  config.top_p = 1e-9;  // the most probable token only
+  EXPECT_EQ(alone(prompt(8, 6), config).tokens, alone(prompt(8, 6), greedy(20)).tokens);
+}
+
+TEST_F(EngineTest, PenaltiesAndBiasSteer) {
+  GenerationConfig biased = greedy(10);
+  biased.logit_bias = {{123, 100.0}};
+  EXPECT_EQ(alone(prompt(8, 6), biased).tokens, std::vector<int32_t>(10, 123));
+  const auto count = [](const std::vector<int32_t>& tokens, int32_t token) {
+    return std::count(tokens.begin(), tokens.end(), token);
+  };
+  const auto repeated = alone(prompt(8, 6), greedy(60)).tokens;
+  GenerationConfig repetition = greedy(60);
+  repetition.repetition_penalty = 1e6;  // positive logits vanish once their token has come
+  const auto varied = alone(prompt(8, 6), repetition).tokens;
+  std::map<int32_t, long> most;
+  for (int32_t t : repeated) most[t] = count(repeated, t);
+  long highest = 0;
+  for (const auto& [token, n] : most) highest = std::max(highest, n);
+  ASSERT_GT(highest, 1) << "the toy does not repeat itself, so this test shows nothing";
+  for (int32_t t : varied) EXPECT_EQ(count(varied, t), 1) << t;
+  for (double GenerationConfig::* penalty :
+       {&GenerationConfig::frequency_penalty, &GenerationConfig::presence_penalty}) {
+    GenerationConfig config = greedy(60);
+    config.*penalty = 2;
+    const auto tokens = alone(prompt(8, 6), config).tokens;
+    EXPECT_NE(tokens, repeated);
+    EXPECT_GT(std::set<int32_t>(tokens.begin(), tokens.end()).size(), most.size());
+  }
+}
+
+TEST_F(EngineTest, RefusesImpossibleRequests) {
+  start({.max_sequences = 1, .context_tokens = 32, .prefill_chunk = 32});
+  EXPECT_NE(add(1, {}, greedy(1)).message().find("empty"), std::string::npos);
+  EXPECT_NE(add(1, prompt(32, 1), greedy(1)).message().find("32 tokens"), std::string::npos);
+  EXPECT_NE(add(1, {5, 512}, greedy(1)).message().find("token 512"), std::string::npos);
+  EXPECT_NE(add(1, {-1}, greedy(1)).message().find("token -1"), std::string::npos);
+  GenerationConfig bad = greedy(1);
+  bad.top_p = 2;
+  EXPECT_NE(add(1, {5}, bad).message().find("top_p"), std::string::npos);
+  EXPECT_FALSE(engine->step());
+  EXPECT_TRUE(answers.empty());
+}
+
+}  // namespace
+}  // namespace mlc::serve
