@@ -12,6 +12,7 @@
 #include "base/threads.h"
 #include "base/user_error.h"
 #include "weights/convert.h"
+#include "weights/ranks.h"
 #include "weights/source.h"
 
 namespace mlc::cli {
@@ -28,9 +29,9 @@ void check_flags(const Options& options) {
   if (!options.lora_adapter.empty())
     throw UserError(
         "--lora-adapter: merging LoRA adapters is not built yet; merge the adapter with its own tools first");
-  if (!env::preshard_num().empty())
-    throw UserError(
-        "MLC_INTERNAL_PRESHARD_NUM: weights pre-sharded for tensor parallel are not built yet; unset it");
+  if (options.verify && !env::preshard_num().empty())
+    throw UserError(str("--verify: weights split for ranks (", env::kPreshardNum,
+                        ") cannot be run whole; unset one of the two"));
   if (options.output.empty() && !options.plan) throw UserError("--output: missing; give the folder to write");
   if (options.device != "auto" && options.device.substr(0, 3) != "cpu")
     std::fprintf(stderr, "note: --device %s: weights are converted on the CPU\n", options.device.c_str());
@@ -52,12 +53,14 @@ weights::ModelSource open(const Options& options) {
 weights::Plan plan_of(const weights::ModelSource& source, const QuantScheme& scheme, const Options& options,
                       int threads) {
   frontend::BuiltModel model = frontend::build_model(source.config, scheme);
+  int ranks =
+      env::preshard_num().empty() ? 0 : value_or_throw(weights::parse_rank_count(env::preshard_num()));
   std::string what = source.checkpoint ? source.checkpoint->files()[0] : source.config_path;
   if (source.checkpoint && source.checkpoint->files().size() > 1)
     what = str(source.folder, " (", source.checkpoint->files().size(), " files)");
-  return value_or_throw(weights::make_plan(model.parameters, model.unused_sources, scheme,
-                                           source.checkpoint.get(), what,
-                                           {.threads = threads, .ignore_extra = options.ignore_extra}));
+  return value_or_throw(
+      weights::make_plan(model.parameters, model.unused_sources, scheme, source.checkpoint.get(), what,
+                         {.threads = threads, .ranks = ranks, .ignore_extra = options.ignore_extra}));
 }
 
 void print_result(const weights::Plan& plan, const weights::ConvertResult& result, double seconds) {

@@ -1,4 +1,5 @@
-// Every environment variable that mlc_llm reads, one function each, with its default. Nothing else calls getenv.
+// Every environment variable that mlc_llm reads, one function each, with its default. Nothing else calls
+// getenv.
 #pragma once
 
 #include <string>
@@ -20,10 +21,12 @@ inline std::string log_level() { return get("MLC_LOG", "1"); }
 inline std::string num_threads() { return get("MLC_NUM_THREADS"); }
 // MLC_CPU_FEATURES: comma list that hides the others (for tests of older CPUs), for example "avx2,fma,f16c".
 inline std::string cpu_features() { return get("MLC_CPU_FEATURES"); }
-// MLC_BLESS: 1 makes golden tests write what they got into their files instead of comparing (tests only). Default: off.
+// MLC_BLESS: 1 makes golden tests write what they got into their files instead of comparing (tests only).
+// Default: off.
 inline bool bless() { return get("MLC_BLESS") == "1"; }
 
 // MLC_INTERNAL_PRESHARD_NUM: convert_weight writes weights split for that many tensor-parallel ranks.
+constexpr const char* kPreshardNum = "MLC_INTERNAL_PRESHARD_NUM";
 inline std::string preshard_num() { return get("MLC_INTERNAL_PRESHARD_NUM"); }
 
 }  // namespace mlc::env

@@ -1,7 +1,7 @@
 // The two things a model definition yields: the parameters it needs from a checkpoint, and its graph.
 //
-// Both come from the same code: a model file builds its graph through layers/, each layer declares the parameters it
-// reads together with the checkpoint tensors they come from.
+// Both come from the same code: a model file builds its graph through layers/, each layer declares the
+// parameters it reads together with the checkpoint tensors they come from.
 #pragma once
 
 #include <string>
@@ -13,26 +13,37 @@
 
 namespace mlc::frontend {
 
+// How tensor-parallel ranks divide a parameter: along one axis, each segment of it by itself, rank r taking
+// the r-th of equal parts of every segment.
+struct Sharding {
+  int axis = -1;     // 0: outputs, 1: inputs; -1: every rank holds all
+  int64_t unit = 1;  // parts are multiples of this: a head is never cut
+  std::vector<int64_t>
+      segments;  // lengths along the axis, of fused projections; empty: the axis is one segment
+};
+
 // One MLC parameter before quantization, and how it is made from checkpoint tensors.
 struct Parameter {
   enum class Transform : uint8_t {
-    kConcatRows,   // sources concatenated along axis 0 (one source: as it is)
-    kSplitHeadQkv, // gpt_neox: [heads, 3, head_dim, ...] -> [3, heads, head_dim, ...] (mlc-facts 5.4)
+    kConcatRows,    // sources concatenated along axis 0 (one source: as it is)
+    kSplitHeadQkv,  // gpt_neox: [heads, 3, head_dim, ...] -> [3, heads, head_dim, ...] (mlc-facts 5.4)
   };
-  std::string name;              // "model.layers.0.self_attn.qkv_proj.weight"
-  std::vector<int64_t> shape;    // [out, in] for linears, [vocab, hidden] for embeddings, [n] for vectors
+  std::string name;            // "model.layers.0.self_attn.qkv_proj.weight"
+  std::vector<int64_t> shape;  // [out, in] for linears, [vocab, hidden] for embeddings, [n] for vectors
   WeightRole role = WeightRole::kOther;
   bool quantizable = true;
-  bool force_f32 = false;        // stored float32 under every scheme (mlc-facts 5.4)
+  bool force_f32 = false;            // stored float32 under every scheme (mlc-facts 5.4)
   std::vector<std::string> sources;  // Hugging Face tensor names
   Transform transform = Transform::kConcatRows;
-  int64_t heads = 0;             // kSplitHeadQkv
+  int64_t heads = 0;  // kSplitHeadQkv
+  Sharding sharding;
 };
 
 struct BuiltModel {
   std::unique_ptr<graph::Module> module;
-  std::vector<Parameter> parameters;       // in the order the model declares them
-  std::vector<std::string> unused_sources; // checkpoint tensors known to be unneeded ("rotary_emb.inv_freq"); suffix match
+  std::vector<Parameter> parameters;  // in the order the model declares them
+  std::vector<std::string>
+      unused_sources;  // checkpoint tensors known to be unneeded ("rotary_emb.inv_freq"); suffix match
 };
 
 // How the graph is to be built.
@@ -42,14 +53,15 @@ struct BuildOptions {
 
 // All functions of mlc-facts 5.2 for this model over a paged KV cache named "kv", parameters in `scheme`.
 // Function arguments and their meaning are listed in frontend/functions.h. Throws UserError.
-BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, const BuildOptions& options = {});
+BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme,
+                       const BuildOptions& options = {});
 
 // How positions turn into rotation factors: host code in the runtime computes them in f64 (mlc-facts 5.6).
 struct RopeSpec {
   std::string kind = "none";  // "none" (no rotation), "default", "llama3", ...
   int64_t rotary_dim = 0;
   double theta = 10000;
-  Json scaling;               // the parameters of the kind, or null
+  Json scaling;  // the parameters of the kind, or null
 };
 RopeSpec rope_spec(const ModelConfig& config);
 

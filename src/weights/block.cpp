@@ -37,9 +37,10 @@ void repack_rows(const ParameterPlan& plan, const Checkpoint& checkpoint, const 
   for (const RowRun& run : source_rows(plan, block.row_begin, block.row_end)) {
     GgufBlocks source = *checkpoint.blocks(plan.sources[static_cast<size_t>(run.source)]);
     for (int64_t row = run.row_begin; row < run.row_begin + run.count; ++row) {
-      repack_q4_0_row(source.bytes.subspan(bytes_of(source.stored_row(row) * source.row_bytes),
-                                           bytes_of(source.row_bytes)),
-                      words, scales);
+      int64_t begin = source.stored_row(row) * source.row_bytes +
+                      source.row_bytes * plan.column / plan.whole_row_size,
+              size = source.row_bytes * plan.row_size / plan.whole_row_size;
+      repack_q4_0_row(source.bytes.subspan(bytes_of(begin), bytes_of(size)), words, scales);
       words += plan.format.words(plan.row_size);
       scales += 2 * plan.format.groups(plan.row_size);
     }
@@ -64,25 +65,44 @@ void pack_rows(const ParameterPlan& plan, int64_t rows, BlockBuffers& buffers) {
                   buffers.scale.data());
 }
 
-}  // namespace
-
-std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, int64_t row_end) {
-  std::vector<RowRun> runs;
+// Appends where rows [row_begin, row_end) of the whole parameter come from.
+void add_runs(const ParameterPlan& plan, int64_t row_begin, int64_t row_end, std::vector<RowRun>& runs) {
   if (plan.parameter.transform == Transform::kSplitHeadQkv) {
     internal_check(plan.source_rows.size() == 1, "a fused QKV has one source");
-    int64_t size = plan.rows / (3 * plan.parameter.heads);
+    int64_t rows = plan.source_rows[0], size = rows / (3 * plan.parameter.heads);
     for (int64_t row = row_begin; row < row_end;) {
       int64_t count = std::min(row_end - row, size - row % size);
-      runs.push_back({0, split_head_row(row, plan.rows, plan.parameter.heads), count});
+      runs.push_back({0, split_head_row(row, rows, plan.parameter.heads), count});
       row += count;
     }
-    return runs;
+    return;
   }
   int64_t first = 0;
   for (size_t s = 0; s < plan.source_rows.size(); ++s) {
     int64_t begin = std::max(row_begin, first), end = std::min(row_end, first + plan.source_rows[s]);
     if (begin < end) runs.push_back({static_cast<int>(s), begin - first, end - begin});
     first += plan.source_rows[s];
+  }
+}
+
+// Decodes this part's columns of `count` whole rows.
+void decode_rows(const ParameterPlan& plan, DType dtype, const std::byte* bytes, int64_t count,
+                 std::span<float> values) {
+  if (plan.row_size == plan.whole_row_size) return decode_floats(dtype, bytes, values);
+  for (int64_t row = 0; row < count; ++row)
+    decode_floats(dtype, bytes + (row * plan.whole_row_size + plan.column) * size_of(dtype),
+                  values.subspan(bytes_of(row * plan.row_size), bytes_of(plan.row_size)));
+}
+
+}  // namespace
+
+std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, int64_t row_end) {
+  std::vector<RowRun> runs;
+  int64_t first = 0;
+  for (const RowRange& range : plan.ranges) {
+    int64_t begin = std::max(row_begin, first), end = std::min(row_end, first + range.count);
+    if (begin < end) add_runs(plan, range.begin + begin - first, range.begin + end - first, runs);
+    first += range.count;
   }
   return runs;
 }
@@ -98,7 +118,7 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
     std::span<const std::byte> bytes =
         checkpoint.read_rows(index, run.row_begin, run.row_begin + run.count, scratch);
     size_t count = bytes_of(run.count * plan.row_size);
-    decode_floats(dtype, bytes.data(), rest.first(count));
+    decode_rows(plan, dtype, bytes.data(), run.count, rest.first(count));
     rest = rest.subspan(count);
     round |= dtype != plan.dtype;
   }

@@ -31,7 +31,7 @@ struct RowRun {
   int64_t row_begin = 0, count = 0;
 };
 
-// Where rows [row_begin, row_end) of a parameter come from, in order.
+// Where rows [row_begin, row_end) of a parameter, or of a rank's part of one, come from, in order.
 std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, int64_t row_end);
 
 // Fills buffers.weight and buffers.scale (NK form even when the format is KN).

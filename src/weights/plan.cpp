@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "formats/checked.h"
+#include "weights/ranks.h"
 
 namespace mlc::weights {
 namespace {
@@ -77,7 +78,7 @@ Status find_sources(const Checkpoint& checkpoint, const std::string& what, Param
     plan.source_rows.push_back(tensor.shape.empty() ? 1 : tensor.shape[0]);
     rows += plan.source_rows.back();
   }
-  if (rows != plan.rows) {
+  if (rows != (plan.parameter.shape.empty() ? 1 : plan.parameter.shape[0])) {
     std::vector<std::string> shapes;
     for (int index : plan.sources)
       shapes.push_back(shown_shape(checkpoint.tensors()[static_cast<size_t>(index)].shape));
@@ -127,10 +128,11 @@ Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& us
   return Status::ok();
 }
 
-// "x.weight" -> "x.q_weight"
-std::string quantized_name(const std::string& name, const char* what) {
-  std::string base = name.ends_with("weight") ? name.substr(0, name.size() - 6) : name + ".";
-  return str(base, "q_", what);
+// "x.weight" -> "x.q_weight", of rank 1 "x.q_weight_shard-1"; the plain tensor without `what`.
+std::string record_name(const ParameterPlan& p, const char* what = nullptr) {
+  std::string name = p.parameter.name;
+  if (what) name = str(name.ends_with("weight") ? name.substr(0, name.size() - 6) : name + ".", "q_", what);
+  return p.rank < 0 ? name : str(name, "_shard-", p.rank);
 }
 
 TensorRecord make_record(std::string name, std::vector<int64_t> shape, DType dtype, bool raw = false) {
@@ -141,23 +143,28 @@ TensorRecord make_record(std::string name, std::vector<int64_t> shape, DType dty
   return record;
 }
 
-void add_records(const ParameterPlan& p, std::vector<TensorRecord>& records) {
-  const std::string& name = p.parameter.name;
-  if (!p.format.is_quantized()) {
-    records.push_back(make_record(name, p.parameter.shape, p.dtype, p.raw_f32));
-    return;
-  }
-  std::vector<int64_t> words = p.parameter.shape, scales = p.parameter.shape;
-  words.back() = p.format.words(p.row_size), scales.back() = p.format.groups(p.row_size);
-  if (p.format.transposed)
-    std::reverse(words.begin(), words.end()), std::reverse(scales.begin(), scales.end());
-  records.push_back(make_record(quantized_name(name, "weight"), words, DType::kU32));
-  records.push_back(make_record(quantized_name(name, "scale"), scales, p.format.dtype));
+// Of each part the tensor or its words, then of each part the scales.
+void add_records(const std::vector<ParameterPlan>& parts, std::vector<TensorRecord>& records) {
+  auto stored_shape = [](const ParameterPlan& p, int64_t row) {
+    std::vector<int64_t> shape = p.shape;
+    shape.back() = row;
+    if (p.format.transposed) std::reverse(shape.begin(), shape.end());
+    return shape;
+  };
+  for (const ParameterPlan& p : parts)
+    records.push_back(
+        p.format.is_quantized()
+            ? make_record(record_name(p, "weight"), stored_shape(p, p.format.words(p.row_size)), DType::kU32)
+            : make_record(record_name(p), p.shape, p.dtype, p.raw_f32));
+  for (const ParameterPlan& p : parts)
+    if (p.format.is_quantized())
+      records.push_back(
+          make_record(record_name(p, "scale"), stored_shape(p, p.format.groups(p.row_size)), p.format.dtype));
 }
 
 // Bytes a worker holds for one block: values as f32, the bytes read() unpacks, packed words and scales.
 int64_t block_bytes(const ParameterPlan& p) {
-  return std::min(rows_per_block(p.row_size), p.rows) * p.row_size * (4 + 8 + 2);
+  return std::min(rows_per_block(p.whole_row_size), p.rows) * p.whole_row_size * (4 + 8 + 2);
 }
 
 // The mapped source tensors of as many parameters as there are workers, transposed copies, and the blocks.
@@ -189,6 +196,9 @@ ParameterPlan plan_parameter(const Parameter& parameter, const QuantScheme& sche
   if (!p.format.is_quantized()) p.format = WeightFormat::plain(p.dtype);
   p.rows = parameter.shape.empty() ? 1 : parameter.shape[0];
   p.row_size = parameter.shape.empty() ? 1 : product(std::span(parameter.shape).subspan(1));
+  p.shape = parameter.shape;
+  p.ranges = {{0, p.rows}};
+  p.whole_row_size = p.row_size;
   return p;
 }
 
@@ -203,8 +213,8 @@ void place_records(Plan& plan, std::vector<TensorRecord> records) {
       places[plan.index.shards[s].tensors[t].name] = {s, t};
   for (ParameterPlan& p : plan.parameters) {
     bool group = p.format.is_quantized();
-    p.weight = places.at(group ? quantized_name(p.parameter.name, "weight") : p.parameter.name);
-    if (group) p.scale = places.at(quantized_name(p.parameter.name, "scale"));
+    p.weight = places.at(record_name(p, group ? "weight" : nullptr));
+    if (group) p.scale = places.at(record_name(p, "scale"));
   }
 }
 
@@ -239,8 +249,9 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
     ParameterPlan p = plan_parameter(parameters[index], scheme);
     p.raw_f32 = options.raw_f32 && p.dtype == DType::kF32;
     if (checkpoint) RETURN_IF_ERROR(find_sources(*checkpoint, what, p));
-    add_records(p, records);
-    plan.parameters.push_back(std::move(p));
+    ASSIGN_OR_RETURN(std::vector<ParameterPlan> parts, split_ranks(std::move(p), options.ranks));
+    add_records(parts, records);
+    std::move(parts.begin(), parts.end(), std::back_inserter(plan.parameters));
   }
   plan.index.param_bytes = 0;
   place_records(plan, std::move(records));

@@ -22,11 +22,22 @@ struct RecordPlace {
   size_t shard = 0, tensor = 0;
 };
 
+// Rows [begin, begin + count) of a parameter.
+struct RowRange {
+  int64_t begin = 0, count = 0;
+};
+
+// One parameter, or the part of it that one tensor-parallel rank holds (weights/ranks.h).
 struct ParameterPlan {
   frontend::Parameter parameter;
   WeightFormat format;
   DType dtype = DType::kF32;         // values are rounded to this before they are stored or packed
+  std::vector<int64_t> shape;        // of this part
   int64_t rows = 0, row_size = 0;    // shape[0] and the product of the others
+  int rank = -1;                     // -1: not split
+  std::vector<RowRange> ranges;      // rows of the whole parameter that make up this part, in order
+  int64_t column = 0;                // where this part begins in the whole parameter's rows
+  int64_t whole_row_size = 0;        // row_size of the whole parameter
   std::vector<int> sources;          // indices into the checkpoint's tensors; empty without a checkpoint
   std::vector<int64_t> source_rows;  // of each source
   RecordPlace weight;                // the plain tensor, or the words of a group format
@@ -50,6 +61,7 @@ struct Plan {
 
 struct PlanOptions {
   int threads = 1;
+  int ranks = 0;         // tensor-parallel ranks to split for; 0: not at all
   bool raw_f32 = false;  // store plain float32 as it is (format raw, 4 bytes), not as the original's bfloat16
   bool ignore_extra =
       false;  // tensors that are neither needed nor known to be harmless: list them, else an error

@@ -16,6 +16,7 @@
 #include "formats/quant/group.h"
 #include "weights/block.h"
 #include "weights/journal.h"
+#include "weights/ranks.h"
 
 namespace mlc::weights {
 namespace {
@@ -128,6 +129,98 @@ TEST_F(Convert, LayoutsHoldTheSameNumbers) {
     quantize_row_reference(format, expected, words.data(), scales.data());
     EXPECT_EQ(0, std::memcmp(words.data(), words_nk.data() + 48 * row, 48)) << row;
   }
+}
+
+// Bytes of `name` as a matrix of rows.
+std::vector<std::string> rows_of(const Shards& shards, const std::string& name) {
+  const TensorRecord* record = shards.find(name);
+  if (!record) return {};
+  std::span<const std::byte> bytes = shards.bytes(*record);
+  size_t rows = static_cast<size_t>(record->shape[0]), size = bytes.size() / rows;
+  std::vector<std::string> result;
+  for (size_t r = 0; r < rows; ++r)
+    result.emplace_back(reinterpret_cast<const char*>(bytes.data()) + r * size, size);
+  return result;
+}
+
+std::vector<std::string> join_columns(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  std::vector<std::string> result = a;
+  for (size_t r = 0; r < b.size(); ++r) result[r] += b[r];
+  return result;
+}
+
+std::vector<std::string> pick(const std::vector<std::string>& rows, std::vector<std::pair<int, int>> ranges) {
+  std::vector<std::string> result;
+  for (auto [begin, end] : ranges) result.insert(result.end(), rows.begin() + begin, rows.begin() + end);
+  return result;
+}
+
+// Parts of 2 ranks hold the bytes of the whole: rows of each segment, or halves of all rows.
+TEST_F(Convert, RanksDivideTheBytesOfTheWhole) {
+  auto source = checkpoint(
+      {{"q.weight", {64, 320}}, {"kv.weight", {64, 320}}, {"qkv.weight", {24, 160}}, {"o.weight", {6, 320}}});
+  Parameter fused = linear("fused.weight", {128, 320}, {"q.weight", "kv.weight"}),
+            heads = linear("qkv.weight", {24, 160}), o = linear("o.weight", {6, 320});
+  fused.sharding = {.axis = 0, .unit = 16, .segments = {64, 32, 32}};
+  heads.transform = Parameter::Transform::kSplitHeadQkv, heads.heads = 2;  // head_dim 4
+  heads.sharding = {.axis = 0, .unit = 4, .segments = {8, 8, 8}};
+  o.sharding = {.axis = 1};
+  for (const char* name : {"q4f16_1", "q4f16_0", "q3f16_1", "q4f32_1", "q0f16"}) {
+    QuantScheme scheme = *find_quant_scheme(name);
+    for (int ranks : {0, 2}) {
+      auto plan = make_plan({fused, heads, o}, {}, scheme, source.get(), "FILE", {.ranks = ranks});
+      ASSERT_TRUE(plan.is_ok()) << plan.status().message();
+      ASSERT_TRUE(convert(*plan, *source, out(str(name, ranks)), {.threads = 2}).is_ok());
+    }
+    auto whole = Shards::open(out(str(name, 0))), parts = Shards::open(out(str(name, 2)));
+    ASSERT_TRUE(whole.is_ok() && parts.is_ok());
+    bool transposed = scheme.linear.transposed;
+    for (const char* what : {"q_weight", "q_scale"}) {
+      if (!scheme.quantized) what = "weight";
+      auto all = [&](const char* of) { return rows_of(**whole, str(of, ".", what)); };
+      auto part = [&](const char* of, int rank) {
+        return rows_of(**parts, str(of, ".", what, "_shard-", rank));
+      };
+      ASSERT_FALSE(all("o").empty()) << name;
+      if (transposed) {
+        std::vector<std::string> o_parts = part("o", 0), second = part("o", 1);
+        o_parts.insert(o_parts.end(), second.begin(), second.end());
+        EXPECT_EQ(o_parts, all("o")) << name << what;
+        continue;
+      }
+      EXPECT_EQ(part("fused", 0), pick(all("fused"), {{0, 32}, {64, 80}, {96, 112}})) << name << what;
+      EXPECT_EQ(part("fused", 1), pick(all("fused"), {{32, 64}, {80, 96}, {112, 128}})) << name << what;
+      EXPECT_EQ(part("qkv", 1), pick(all("qkv"), {{4, 8}, {12, 16}, {20, 24}})) << name << what;
+      EXPECT_EQ(join_columns(part("o", 0), part("o", 1)), all("o")) << name << what;
+    }
+  }
+}
+
+TEST_F(Convert, RankCountsThatDoNotFit) {
+  auto source = checkpoint({{"a.weight", {96, 96}}});
+  Parameter outputs = linear("a.weight", {96, 96}), inputs = outputs;
+  outputs.sharding = {.axis = 0, .unit = 16, .segments = {64, 32}};
+  inputs.sharding = {.axis = 1};
+  auto error = [&](const Parameter& p, const char* scheme, int ranks) {
+    auto plan = make_plan({p}, {}, *find_quant_scheme(scheme), source.get(), "FILE", {.ranks = ranks});
+    return plan.is_ok() ? "ok" : plan.status().message();
+  };
+  EXPECT_EQ(error(outputs, "q4f16_1", 2), "ok");
+  EXPECT_EQ(
+      error(outputs, "q4f16_1", 4),
+      "MLC_INTERNAL_PRESHARD_NUM: 4 ranks cannot divide a.weight: its outputs (64 + 32) come in parts of "
+      "16; choose a divisor of 2");
+  EXPECT_EQ(error(inputs, "q0f16", 2), "ok");
+  EXPECT_EQ(error(inputs, "q4f16_1", 3), "ok");  // 3 groups of 32
+  EXPECT_EQ(error(inputs, "q4f16_1", 2),
+            "MLC_INTERNAL_PRESHARD_NUM: 2 ranks cannot divide a.weight: its inputs (96) come in parts of 32; "
+            "choose a divisor of 3");
+  for (const char* text : {"0", "-1", "two", "2x", "", "99999999999"}) {
+    auto count = parse_rank_count(text);
+    ASSERT_FALSE(count.is_ok()) << text;
+    EXPECT_EQ(count.status().message().find("MLC_INTERNAL_PRESHARD_NUM: "), 0u);
+  }
+  EXPECT_EQ(*parse_rank_count("8"), 8);
 }
 
 TEST_F(Convert, ARerunKeepsFinishedShards) {

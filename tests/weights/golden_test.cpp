@@ -11,6 +11,7 @@
 #include "formats/shards.h"
 #include "weights/convert.h"
 #include "weights/gen_config.h"
+#include "weights/ranks.h"
 #include "weights/source.h"
 
 namespace mlc::weights {
@@ -65,15 +66,17 @@ class Golden : public testing::TestWithParam<std::string> {};
 class GoldenConfig : public testing::TestWithParam<std::string> {};
 
 TEST_P(Golden, ConvertsToTheSameBytes) {
-  std::string model = split(GetParam(), '-')[0], quantization = split(GetParam(), '-')[1];
+  std::vector<std::string> parts = split(GetParam(), '-');  // model, quantization, "preshard2" of some
+  std::string model = parts[0], quantization = parts[1];
+  int ranks = parts.size() > 2 ? *parse_rank_count(parts[2].substr(8)) : 0;
   TempFolder input, output;
   gather_source(model, input.path());
   auto source = open_source({.config = input.path()});
   ASSERT_TRUE(source.is_ok()) << source.status().message();
   QuantScheme scheme = *find_quant_scheme(quantization);
   frontend::BuiltModel built = frontend::build_model(source->config, scheme);
-  auto plan =
-      make_plan(built.parameters, built.unused_sources, scheme, source->checkpoint.get(), input.path());
+  auto plan = make_plan(built.parameters, built.unused_sources, scheme, source->checkpoint.get(),
+                        input.path(), {.ranks = ranks});
   ASSERT_TRUE(plan.is_ok()) << plan.status().message();
   auto result = convert(*plan, *source->checkpoint, output.path(), {.threads = 3});
   ASSERT_TRUE(result.is_ok()) << result.status().message();

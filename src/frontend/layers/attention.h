@@ -1,4 +1,5 @@
-// Attention: fused QKV projection, rotary embedding, paged causal attention with grouped heads, output projection.
+// Attention: fused QKV projection, rotary embedding, paged causal attention with grouped heads, output
+// projection.
 #pragma once
 
 #include <string>
@@ -17,13 +18,20 @@ struct AttentionShape {
   int64_t q_size() const { return heads * head_dim; }
   int64_t kv_size() const { return kv_heads * head_dim; }
   int64_t qkv_size() const { return q_size() + 2 * kv_size(); }
+  // Ranks divide the heads: queries, keys and values each by themselves, and the inputs of the output
+  // projection.
+  Sharding qkv_sharding() const {
+    return {.axis = 0, .unit = head_dim, .segments = {q_size(), kv_size(), kv_size()}};
+  }
+  Sharding output_sharding() const { return {.axis = 1, .unit = head_dim, .segments = {}}; }
 };
 
 AttentionShape attention_shape(const ModelConfig& config);
 
 class Attention {
  public:
-  // qkv gives [all queries; all keys; all values]: qkv_size() columns. `layer` is this layer's place in the KV cache.
+  // qkv gives [all queries; all keys; all values]: qkv_size() columns. `layer` is this layer's place in the
+  // KV cache.
   Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output);
 
   // x f32[rows, hidden] -> f32[rows, hidden]; appends the rows' keys and values to the cache first

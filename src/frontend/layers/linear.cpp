@@ -28,7 +28,8 @@ Linear::Linear(ParameterList& parameters, const std::string& name, int64_t in, i
                    .quantizable = !(name.ends_with("gate") && out <= kMaxRouterOutputs),
                    .sources = with_suffix(options.sources, ".weight"),
                    .transform = options.transform,
-                   .heads = options.heads};
+                   .heads = options.heads,
+                   .sharding = options.sharding};
   weight_ = parameters.declare(weight);
   if (!options.bias) return;
   weight.name = name + ".bias";
@@ -36,6 +37,7 @@ Linear::Linear(ParameterList& parameters, const std::string& name, int64_t in, i
   weight.role = WeightRole::kOther;
   weight.force_f32 = options.bias_f32;
   weight.sources = with_suffix(options.sources, ".bias");
+  if (weight.sharding.axis != 0) weight.sharding = {};
   bias_ = parameters.declare(weight);
 }
 

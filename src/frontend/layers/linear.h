@@ -12,17 +12,21 @@ namespace mlc::frontend {
 struct LinearOptions {
   bool bias = false;
   bool bias_f32 = false;  // the bias is stored float32 under every scheme
-  // Checkpoint modules whose ".weight" and ".bias" are concatenated along the output axis; empty = the layer's own name.
+  // Checkpoint modules whose ".weight" and ".bias" are concatenated along the output axis; empty = the
+  // layer's own name.
   std::vector<std::string> sources;
   Parameter::Transform transform = Parameter::Transform::kConcatRows;
   int64_t heads = 0;  // of kSplitHeadQkv
+  Sharding sharding;  // of the weight; the bias follows it along the outputs, and is whole otherwise
 };
 
-// The weight `name`.weight is quantized unless the scheme spares it: final linears (`lm_head`, `embed_out`, ... by full
-// name) under schemes that leave them, and routers (`...gate` with at most 256 outputs) always (mlc-facts 3.5).
+// The weight `name`.weight is quantized unless the scheme spares it: final linears (`lm_head`, `embed_out`,
+// ... by full name) under schemes that leave them, and routers (`...gate` with at most 256 outputs) always
+// (mlc-facts 3.5).
 class Linear {
  public:
-  Linear(ParameterList& parameters, const std::string& name, int64_t in, int64_t out, LinearOptions options = {});
+  Linear(ParameterList& parameters, const std::string& name, int64_t in, int64_t out,
+         LinearOptions options = {});
 
   // x f32[rows, in] -> f32[rows, out]
   graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x) const;

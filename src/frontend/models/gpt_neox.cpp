@@ -38,15 +38,19 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
   return {
       LayerNorm(parameters, block + ".input_layernorm", hidden, eps),
       LayerNorm(parameters, block + ".post_attention_layernorm", hidden, eps),
-      Attention(
-          shape, layer,
-          Linear(parameters, block + ".attention.query_key_value", hidden, shape.qkv_size(),
-                 {.bias = true, .transform = Parameter::Transform::kSplitHeadQkv, .heads = shape.heads}),
-          Linear(parameters, block + ".attention.dense", shape.q_size(), hidden, {.bias = true})),
-      PlainMlp(
-          "gelu",
-          Linear(parameters, block + ".mlp.dense_h_to_4h", hidden, inner, {.bias = true, .bias_f32 = true}),
-          Linear(parameters, block + ".mlp.dense_4h_to_h", inner, hidden, {.bias = true, .bias_f32 = true})),
+      Attention(shape, layer,
+                Linear(parameters, block + ".attention.query_key_value", hidden, shape.qkv_size(),
+                       {.bias = true,
+                        .transform = Parameter::Transform::kSplitHeadQkv,
+                        .heads = shape.heads,
+                        .sharding = shape.qkv_sharding()}),
+                Linear(parameters, block + ".attention.dense", shape.q_size(), hidden,
+                       {.bias = true, .sharding = shape.output_sharding()})),
+      PlainMlp("gelu",
+               Linear(parameters, block + ".mlp.dense_h_to_4h", hidden, inner,
+                      {.bias = true, .bias_f32 = true, .sharding = {.axis = 0}}),
+               Linear(parameters, block + ".mlp.dense_4h_to_h", inner, hidden,
+                      {.bias = true, .bias_f32 = true, .sharding = {.axis = 1}})),
       config.get_bool("use_parallel_residual"),
   };
 }
