@@ -150,6 +150,13 @@ std::string converted(const Workplace& place, const std::string& checkpoint, con
   return place.path(name);
 }
 
+void remove_end_tokens(const std::string& folder) {
+  std::string path = folder + "/mlc-chat-config.json";
+  Json config = read_json_file(path).value();
+  config["conv_template"]["stop_token_ids"] = Json::array();
+  EXPECT_TRUE(write_file(path, config.dump(2)).is_ok());
+}
+
 std::string compiled(const Workplace& place, const std::string& folder, const std::string& name,
                      const std::vector<std::string>& flags) {
   std::vector<std::string> arguments = {"compile", folder, "--device", "cpu", "-o", place.path(name)};

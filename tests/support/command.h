@@ -52,6 +52,8 @@ std::string toy_checkpoint(const Workplace& place, const std::string& name = "ll
 // The toy converted into a folder; returns its path. Fails the test when the commands do.
 std::string converted(const Workplace& place, const std::string& checkpoint, const std::string& quantization,
                       const std::string& name);
+// Takes the end tokens out of the folder's config: answers go on until max_tokens or the context end them.
+void remove_end_tokens(const std::string& folder);
 // A library compiled from the folder's config; returns its path.
 std::string compiled(const Workplace& place, const std::string& folder, const std::string& name,
                      const std::vector<std::string>& flags = {});

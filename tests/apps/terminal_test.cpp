@@ -1,0 +1,195 @@
+// chat at a terminal: a child under a pseudo terminal, keys in, screen out.
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "support/command.h"
+
+namespace mlc {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+class Terminal {
+ public:
+  explicit Terminal(const std::vector<std::string>& arguments) {
+    struct winsize size{24, 200, 0, 0};
+    child_ = ::forkpty(&master_, nullptr, nullptr, &size);
+    if (child_ != 0) return;
+    ::setenv("TERM", "xterm", 1);
+    ::setenv("LC_ALL", "C", 1);  // as in a bare container
+    std::string program = testing::mlc_llm_path();
+    std::vector<char*> argv = {program.data()};
+    for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+    argv.push_back(nullptr);
+    ::execv(program.c_str(), argv.data());
+    ::_exit(127);
+  }
+  ~Terminal() {
+    if (child_ > 0 && !ended_) ::kill(child_, SIGKILL), ::waitpid(child_, nullptr, 0);
+    ::close(master_);
+  }
+
+  void type(const std::string& keys) {
+    EXPECT_EQ(::write(master_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
+  }
+
+  // Waits until the screen shows `text` after what was waited for before; returns what came up to and with
+  // it.
+  std::string wait_for(const std::string& text) {
+    auto deadline = Clock::now() + std::chrono::seconds(60);
+    for (;;) {
+      if (size_t at = screen_.find(text, seen_); at != std::string::npos) {
+        std::string part = screen_.substr(seen_, at + text.size() - seen_);
+        seen_ = at + text.size();
+        return part;
+      }
+      if (Clock::now() > deadline || !read_more()) break;
+    }
+    ADD_FAILURE() << "no '" << text << "' on the screen:\n" << screen_.substr(seen_);
+    return "";
+  }
+
+  // The exit code once the program has ended by itself.
+  int wait_for_end() {
+    auto deadline = Clock::now() + std::chrono::seconds(60);
+    while (Clock::now() < deadline && read_more()) {
+    }
+    int status = 0;
+    if (Clock::now() >= deadline) return -1;
+    ::waitpid(child_, &status, 0);
+    ended_ = true;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+ private:
+  bool read_more() {
+    struct pollfd fd{master_, POLLIN, 0};
+    if (::poll(&fd, 1, 1000) == 0) return true;
+    char buffer[4096];
+    ssize_t n = ::read(master_, buffer, sizeof buffer);
+    if (n > 0) screen_.append(buffer, static_cast<size_t>(n));
+    return n > 0;
+  }
+
+  pid_t child_ = -1;
+  int master_ = -1;
+  bool ended_ = false;
+  std::string screen_;
+  size_t seen_ = 0;
+};
+
+class ChatTerminal : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    place_ = new testing::Workplace;
+    std::string checkpoint = testing::toy_checkpoint(*place_);
+    folder_ = testing::converted(*place_, checkpoint, "q4f16_1", "q4");
+    testing::remove_end_tokens(folder_);
+    // Positions are computed, not looked up: any context does, and this one is never full.
+    library_ = testing::compiled(*place_, folder_, "q4.so",
+                                 {"--overrides", "context_window_size=200000;prefill_chunk_size=64"});
+  }
+  static void TearDownTestSuite() { delete place_; }
+
+  static std::vector<std::string> arguments() {
+    return {"chat", folder_, "--model-lib", library_, "--overrides", "context_window_size=200000"};
+  }
+  static inline testing::Workplace* place_ = nullptr;
+  static inline std::string folder_, library_;
+};
+
+TEST_F(ChatTerminal, PromptsAnswersAndEnds) {
+  Terminal t(arguments());
+  t.wait_for("Ctrl-C stops an answer.");
+  t.wait_for(">>> ");
+  t.type("/set max_tokens=3;temperature=0\r");
+  t.wait_for(">>> ");
+  t.type("hello\r");
+  t.wait_for(">>> ");
+  t.type("/metrics\r");
+  t.wait_for("finished_requests\t1");
+  t.wait_for(">>> ");
+  t.type("/sats\r");
+  t.wait_for("did you mean '/stats'");  // a mistake is told and forgiven
+  t.wait_for(">>> ");
+  t.type("\x04");  // Ctrl-D
+  EXPECT_EQ(t.wait_for_end(), 0);
+}
+
+TEST_F(ChatTerminal, InterruptStopsTheAnswerAndNotTheProgram) {
+  Terminal t(arguments());
+  t.wait_for(">>> ");
+  t.type("/set temperature=1;max_tokens=150000;seed=1\r");
+  t.wait_for(">>> ");
+  t.type("hello\r");
+  t.wait_for("hello");
+  for (int i = 0; i < 20; ++i) ::usleep(10000);
+  t.type("\x03");
+  t.wait_for(">>> ");
+  t.type("/metrics\r");
+  t.wait_for("finished_requests\t1");
+  t.wait_for(">>> ");
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0);
+}
+
+TEST_F(ChatTerminal, InterruptAtThePromptDropsTheLine) {
+  Terminal t(arguments());
+  t.wait_for(">>> ");
+  t.type("/exit");
+  t.wait_for("/exit");
+  t.type("\x03");  // one is enough
+  t.wait_for(">>> ");
+  t.type("/metrics\r");
+  t.wait_for("finished_requests\t0");
+  t.wait_for(">>> ");
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0);
+}
+
+TEST_F(ChatTerminal, EscapeEnterStartsANewLine) {
+  Terminal t(arguments());
+  t.wait_for(">>> ");
+  t.type("/set max_tokens=1\r");
+  t.wait_for(">>> ");
+  t.type("one\x1b\rtwo\r");
+  t.wait_for(">>> ");
+  t.type("/metrics\r");
+  t.wait_for("finished_requests\t1");  // both lines were one message
+  t.wait_for(">>> ");
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0);
+}
+
+TEST_F(ChatTerminal, HistoryBringsLinesBack) {
+  Terminal t(arguments());
+  t.wait_for(">>> ");
+  t.type("/metrics\r");
+  t.wait_for("finished_requests\t0");
+  t.wait_for(">>> ");
+  t.type("\x1b[A\r");  // arrow up
+  t.wait_for("finished_requests\t0");
+  t.wait_for(">>> ");
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0);
+}
+
+TEST_F(ChatTerminal, OtherAlphabetsAndEditing) {
+  Terminal t(arguments());
+  t.wait_for(">>> ");
+  t.type("/ö→🙂x\x7f\r");  // backspace takes the x
+  t.wait_for("/ö→🙂: unknown command");
+  t.wait_for(">>> ");
+  t.type("/exit\r");
+  EXPECT_EQ(t.wait_for_end(), 0);
+}
+
+}  // namespace
+}  // namespace mlc
