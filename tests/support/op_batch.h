@@ -53,6 +53,16 @@ class OpBatch {
     return found;
   }
 
+  // What a kernel of the case leaves in memory, by the interpreter; buffers get `padding` bytes of 0xFF
+  // behind them.
+  static std::vector<Bytes> interpret(const OpCase& op, const kernel::Function& f) {
+    std::vector<Bytes> memory = op.memory();
+    std::vector<kernel::HostBuffer> buffers;
+    for (Bytes& b : memory) buffers.push_back({b.data(), static_cast<int64_t>(b.size())});
+    kernel::interpret(f, buffers, op.dims(f));
+    return memory;
+  }
+
  private:
   struct Entry {
     Entry(std::string text, std::map<std::string, int64_t> dims)
@@ -61,14 +71,6 @@ class OpBatch {
     OpCase op;
     std::set<std::string> interpreted;  // texts of kernels that ran: targets often share one
   };
-
-  static std::vector<Bytes> interpret(const OpCase& op, const kernel::Function& f) {
-    std::vector<Bytes> memory = op.memory();
-    std::vector<kernel::HostBuffer> buffers;
-    for (Bytes& b : memory) buffers.push_back({b.data(), static_cast<int64_t>(b.size())});
-    kernel::interpret(f, buffers, op.dims(f));
-    return memory;
-  }
 
   static void report(std::vector<std::string>& found, Entry& entry, const Target& target, const char* how,
                      const std::vector<Bytes>& memory) {
