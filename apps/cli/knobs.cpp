@@ -54,8 +54,10 @@ Status apply_config_knobs(const Knobs& knobs, Json& config) {
     }
     ASSIGN_OR_RETURN(int64_t number, knob_int("--overrides", key, value));
     constexpr int64_t kMost = int64_t{1} << 31;
-    if (number == 0 || number < -1 || number > kMost)
-      return Status::error(str("--overrides: key '", key, "' has ", number, ", expected 1..", kMost, " (or -1 for none)"));
+    const int64_t least = key == "attention_sink_size" ? 0 : 1;
+    if (number < -1 || (number != -1 && number < least) || number > kMost)
+      return Status::error(str("--overrides: key '", key, "' has ", number, ", expected ", least, "..", kMost,
+                               " (or -1 for none)"));
     if ((key == "tensor_parallel_shards" || key == "pipeline_parallel_stages") && number != 1)
       return Status::error(str("--overrides: ", key, "=", number, " is not built yet, expected 1"));
     if (config.contains(key)) config[key] = number;

@@ -86,6 +86,33 @@ TEST(ConfigRules, OverridesWithoutAFieldAreNoted) {
   EXPECT_FALSE(config.has("sliding_window_size"));
 }
 
+// Models of every type can be compiled with a window: the keys of mlc-chat-config.json turn it on.
+TEST(ConfigRules, SlidingWindow) {
+  const Json plain = read("llama", "mlc-configs.json").at("q4f16_1");
+  auto with = [&](const Json& window, const Json& sinks) {
+    Json mlc = plain;
+    mlc["sliding_window_size"] = window;
+    mlc["attention_sink_size"] = sinks;
+    return parse_mlc_config(mlc, "auto", "c.json");
+  };
+  EXPECT_EQ(parse_mlc_config(plain, "auto", "c.json")->sliding_window_size, 0);
+  EXPECT_EQ(with(-1, 4)->sliding_window_size, 0);  // mistral's files have sinks without a window
+  const auto config = with(64, 0);
+  ASSERT_TRUE(config.is_ok());
+  EXPECT_EQ(config->sliding_window_size, 64);
+  EXPECT_EQ(config->attention_sink_size, 0);
+  EXPECT_EQ(config->get_int("prefill_chunk_size"), 64);
+  EXPECT_EQ(config->notes.size(), 1u);  // of the chunk
+  EXPECT_EQ(with(64, -1)->attention_sink_size, 4);
+  EXPECT_EQ(with(3, -1)->attention_sink_size, 2);
+  EXPECT_EQ(with(64, 64).status().message(),
+            "c.json: attention_sink_size is 64, expected 0 to 63, less than the sliding_window_size 64");
+  EXPECT_EQ(with(0, 0).status().message(),
+            "c.json: sliding_window_size is 0, expected 1 to 1073741824, or -1 for none");
+  EXPECT_FALSE(with("64", 4).is_ok());
+  EXPECT_FALSE(with(64, -2).is_ok());
+}
+
 TEST(ConfigRules, RopeScaling) {
   Json hf = llama();
   hf["rope_scaling"] = {{"type", "linear"}, {"factor", 2.0}};

@@ -110,6 +110,27 @@ TEST(PagedCaches, SlidingWindowKeepsSinksAndTheLastTokens) {
   }
 }
 
+// What has been dropped cannot come back; what was appended since can go.
+TEST(PagedCaches, ASequenceThatHasSlidIsCutNoShorterThanItsWindow) {
+  for (int64_t sinks : {0, 4}) {  // 0: whole pages leave and none is kept in part
+    PagedCache cache(12, 4, 7);
+    ASSERT_TRUE(cache.enable_sliding_windows(16, sinks).is_ok());
+    ASSERT_TRUE(cache.add_sequence(1).is_ok());
+    ASSERT_TRUE(cache.append(1, 20).is_ok());
+    cache.slide(1);
+    ASSERT_EQ(cache.length(1), 16);
+    EXPECT_EQ(cache.room(1), static_cast<int64_t>(cache.pages(1).size()) * 4 - 16 - cache.skip_count(1));
+    EXPECT_EQ(cache.popn(1, 1).message(),
+              "kv cache: cannot take 1 tokens from sequence 1 of 16, whose window has dropped those before");
+    EXPECT_FALSE(cache.fork_sequence(1, 2, 15).is_ok());
+    ASSERT_TRUE(cache.append(1, 3).is_ok());
+    EXPECT_TRUE(cache.popn(1, 3).is_ok());
+    EXPECT_FALSE(cache.popn(1, 1).is_ok());
+    EXPECT_TRUE(cache.popn(1, 0).is_ok());
+    EXPECT_TRUE(cache.fork_sequence(1, 2, 16).is_ok());
+  }
+}
+
 TEST(PagedCaches, MisuseIsASentence) {
   PagedCache cache(2, 16);
   EXPECT_EQ(cache.append(5, 1).status().message(), "kv cache: there is no sequence 5");
