@@ -1,6 +1,8 @@
 // The table of quantization schemes.
 #include "formats/quant/scheme.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 
 namespace mlc {
@@ -14,8 +16,10 @@ QuantScheme unquantized(std::string name, DType dtype) {
   return {std::move(name), dtype, false, WeightFormat::plain(dtype), false, false};
 }
 
-QuantScheme grouped(std::string name, int bits, DType dtype, bool transposed, bool embedding_and_final = true) {
-  return {std::move(name), dtype, true, group_format(bits, dtype, transposed), embedding_and_final, embedding_and_final};
+QuantScheme grouped(std::string name, int bits, DType dtype, bool transposed,
+                    bool embedding_and_final = true) {
+  return {std::move(name),    dtype, true, group_format(bits, dtype, transposed), embedding_and_final,
+          embedding_and_final};
 }
 
 }  // namespace
@@ -45,16 +49,11 @@ WeightFormat QuantScheme::format_of(WeightRole role, bool quantizable) const {
 
 const std::vector<QuantScheme>& quant_schemes() {
   static const std::vector<QuantScheme> schemes = {
-      unquantized("q0bf16", DType::kBF16),
-      unquantized("q0f16", DType::kF16),
-      unquantized("q0f32", DType::kF32),
-      grouped("q3f16_0", 3, DType::kF16, true),
-      grouped("q3f16_1", 3, DType::kF16, false),
-      grouped("q4bf16_0", 4, DType::kBF16, true),
-      grouped("q4bf16_1", 4, DType::kBF16, false),
-      grouped("q4f16_0", 4, DType::kF16, true),
-      grouped("q4f16_1", 4, DType::kF16, false),
-      grouped("q4f16_2", 4, DType::kF16, false, false),
+      unquantized("q0bf16", DType::kBF16),         unquantized("q0f16", DType::kF16),
+      unquantized("q0f32", DType::kF32),           grouped("q3f16_0", 3, DType::kF16, true),
+      grouped("q3f16_1", 3, DType::kF16, false),   grouped("q4bf16_0", 4, DType::kBF16, true),
+      grouped("q4bf16_1", 4, DType::kBF16, false), grouped("q4f16_0", 4, DType::kF16, true),
+      grouped("q4f16_1", 4, DType::kF16, false),   grouped("q4f16_2", 4, DType::kF16, false, false),
       grouped("q4f32_1", 4, DType::kF32, false),
   };
   return schemes;
@@ -66,8 +65,11 @@ Result<QuantScheme> find_quant_scheme(const std::string& name) {
     if (s.name == name) return s;
     names.push_back(s.name);
   }
-  return Status::error(str("--quantization: unknown quantization '", name, "', expected one of ", join(names, ", "),
-                           did_you_mean(name, names)));
+  // "q4f16" means the layout that most models are published in.
+  std::string usual = name + "_1";
+  bool exists = std::find(names.begin(), names.end(), usual) != names.end();
+  return Status::error(str("--quantization: unknown quantization '", name, "', expected one of ",
+                           join(names, ", "), did_you_mean(exists ? usual : name, names)));
 }
 
 }  // namespace mlc
