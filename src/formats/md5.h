@@ -15,7 +15,7 @@
 
 namespace mlc {
 
-constexpr int kMd5Lanes = 8;
+constexpr int kMd5Lanes = 16;
 
 // 32 lower-case hex digits.
 std::string md5(std::span<const std::byte> bytes);

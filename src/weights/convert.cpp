@@ -87,7 +87,31 @@ class Conversion {
         ++parameters_[p].blocks_left;
       }
     }
-    return blocks;
+    return spread_over_shards(std::move(blocks));
+  }
+
+  // Threads take blocks in order, and two that write to one file wait for each other in the kernel: as many shards as
+  // there are threads take turns. Transposed formats hold whole parameters in memory until their last block, so their
+  // order stays.
+  std::vector<Block> spread_over_shards(std::vector<Block> blocks) const {
+    std::vector<std::vector<Block>> by_shard;
+    size_t last = SIZE_MAX;
+    for (const Block& block : blocks) {
+      const ParameterPlan& p = plan_.parameters[block.parameter];
+      if (p.format.transposed) return blocks;
+      if (p.weight.shard != last) by_shard.emplace_back();
+      last = p.weight.shard;
+      by_shard.back().push_back(block);
+    }
+    std::vector<Block> spread;
+    size_t threads = static_cast<size_t>(options_.threads);
+    for (size_t first = 0; first < by_shard.size(); first += threads)
+      for (size_t turn = 0, taken = 1; taken > 0; ++turn) {
+        taken = 0;
+        for (size_t s = first; s < std::min(first + threads, by_shard.size()); ++s)
+          if (turn < by_shard[s].size()) spread.push_back(by_shard[s][turn]), ++taken;
+      }
+    return spread;
   }
 
   bool is_kept(const ParameterPlan& p) const {

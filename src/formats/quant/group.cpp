@@ -95,28 +95,24 @@ void dequantize_row(const WeightFormat& format, const uint32_t* words, const std
 }
 
 void repack_q4_0_row(std::span<const std::byte> blocks, uint32_t* words, std::byte* scales) {
+  // A block: a half scale, then 16 bytes of codes 0..15 (low nibbles), 16..31 (high nibbles). As eight u16 lanes, a lane
+  // holds the codes of one output byte in its two low nibbles, and those of another in its two high ones.
+  typedef uint16_t Lanes __attribute__((vector_size(16)));
+  typedef uint8_t Bytes __attribute__((vector_size(8)));
   constexpr size_t kBlockBytes = 18;
-  constexpr uint64_t kLowNibbles = 0x0F0F0F0F0F0F0F0F;
-  // Two bytes' low nibbles joined into one, four times in parallel: bytes b0 b1 .. b7 -> the u32 with b1b0
-  // b3b2 ...
-  auto join = [](uint64_t x) {
-    x = (x | (x >> 4)) & 0x00FF00FF00FF00FF;
-    x = (x | (x >> 8)) & 0x0000FFFF0000FFFF;
-    return static_cast<uint32_t>(x | (x >> 16));
-  };
   for (size_t block = 0; block < blocks.size() / kBlockBytes; ++block) {
     const std::byte* from = blocks.data() + block * kBlockBytes;
     uint16_t d;
-    uint64_t half[2];
+    Lanes codes;
     std::memcpy(&d, from, 2);
-    std::memcpy(half, from + 2, 16);
+    std::memcpy(&codes, from + 2, 16);
     d ^= 0x8000;
     std::memcpy(scales + 2 * block, &d, 2);
-    uint32_t* to = words + 4 * block;  // 15 - q is ~q in four bits
-    to[0] = join(~half[0] & kLowNibbles);
-    to[1] = join(~half[1] & kLowNibbles);
-    to[2] = join((~half[0] >> 4) & kLowNibbles);
-    to[3] = join((~half[1] >> 4) & kLowNibbles);
+    codes = ~codes;  // 15 - q is ~q in four bits
+    Bytes low = __builtin_convertvector((codes & 0x000F) | ((codes >> 4) & 0x00F0), Bytes);
+    Bytes high = __builtin_convertvector(((codes >> 4) & 0x000F) | ((codes >> 8) & 0x00F0), Bytes);
+    std::memcpy(words + 4 * block, &low, 8);
+    std::memcpy(words + 4 * block + 2, &high, 8);
   }
 }
 
