@@ -14,6 +14,7 @@ inline const std::vector<std::string> kToys = {
     "llama",
     "llama3_tied",
     "llama_odd",
+    "qwen2",
 };
 
 inline std::string toy_file(const std::string& toy, const std::string& name) {
