@@ -104,16 +104,17 @@ void run_kernel_passes(Compilation& c, Variant& variant) {
       for (PlanCall& call : b.calls) call.scratch_bytes = variant.built.kernels[call.kernel].scratch_bytes;
 }
 
-std::string symbol_prefix(const Target& target) {
-  std::string prefix = target.name + "_";
+// Of kernel symbols: unique over a library's variants, and over libraries linked into one program.
+std::string symbol_prefix(const CompileOptions& options, const Target& target) {
+  std::string prefix = options.system_lib_prefix + target.name + "_";
   for (char& ch : prefix)
     if (ch == '-') ch = '_';
   return prefix;
 }
 
-void emit_variant(Variant& variant, bool keep_text) {
+void emit_variant(const CompileOptions& options, Variant& variant, bool keep_text) {
   variant.code = lang::emit_object(variant.built.kernels, variant.target,
-                                   {.keep_text = keep_text, .symbol_prefix = symbol_prefix(variant.target)});
+                                   {.keep_text = keep_text, .symbol_prefix = symbol_prefix(options, variant.target)});
 }
 
 void link_variants(Compilation& c) {
@@ -130,10 +131,11 @@ void link_variants(Compilation& c) {
                               .plan = encode_plan(v.built.plan),
                               .object = std::move(v.code.object),
                               .kernel_symbols = {}};
-    for (const kernel::Function& k : v.built.kernels) variant.kernel_symbols.push_back(symbol_prefix(v.target) + k.name);
+    for (const kernel::Function& k : v.built.kernels) variant.kernel_symbols.push_back(symbol_prefix(c.options, v.target) + k.name);
     input.variants.push_back(std::move(variant));
   }
-  auto library = link::link_library(input);
+  input.symbol_prefix = c.options.system_lib_prefix;
+  auto library = c.options.static_library ? link::link_tar(input) : link::link_library(input);
   if (!library.is_ok()) throw UserError(library.status().message());
   c.result.library = std::move(library).value();
 }
@@ -169,7 +171,7 @@ void run_phases(Compilation& c, const Json& mlc_config) {
     if (c.options.stop_after == "kernel") c.result.first_variant = std::move(c.variants[0].built);
     return;
   }
-  more = c.phase("lang", [&] { in_parallel(c, c.variants.size(), [&](size_t i) { emit_variant(c.variants[i], c.dump.wanted()); }); });
+  more = c.phase("lang", [&] { in_parallel(c, c.variants.size(), [&](size_t i) { emit_variant(c.options, c.variants[i], c.dump.wanted()); }); });
   if (c.dump.wanted())
     for (const Variant& v : c.variants) dump_variant(c, v);
   if (more) c.phase("link", [&] { link_variants(c); });

@@ -19,6 +19,8 @@ struct CompileOptions {
   int opt_level = 2;
   std::vector<Target> targets;      // the variants of the library, best first (targets_for_host)
   std::string soname = "model.so";
+  bool static_library = false;      // a tar of objects (link/link.h) instead of a shared object
+  std::string system_lib_prefix;    // of a static library's symbols
   std::string dump_directory;       // --debug-dump; "" = none
   std::string stop_after;           // a phase name; "" = link
   std::vector<std::string> skip_passes;

@@ -2,6 +2,8 @@
 #include "compile.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
 
@@ -34,16 +36,34 @@ Status check_device(const std::string& device) {
   return Status::error(str("--device: unknown device '", device, "', expected auto, cpu or llvm", did_you_mean(kind, names)));
 }
 
+// By the suffix (mlc-facts 1.5).
+bool is_static(const std::string& output) { return output.ends_with(".tar") || output.ends_with(".lib"); }
+
 Status check_output(const std::string& output) {
   std::filesystem::path path(output);
   if (is_directory(output)) return Status::error(str("--output: ", output, " is a directory, expected a file such as model.so"));
   std::string parent = path.has_parent_path() ? path.parent_path().string() : ".";
   if (!is_directory(parent)) return Status::error(str("--output: the directory ", parent, " does not exist; create it first"));
   std::string suffix = path.extension().string();
-  for (const char* known : {".tar", ".lib", ".dylib", ".dll", ".wasm"})
-    if (suffix == known) return Status::error(str("--output: ", suffix, " libraries are not built yet; use a name ending in .so"));
-  if (suffix != ".so") std::fprintf(stderr, "warning: --output: '%s' does not end in .so; a shared library is written\n", output.c_str());
+  for (const char* known : {".dylib", ".dll", ".wasm"})
+    if (suffix == known)
+      return Status::error(str("--output: ", suffix, " libraries are not built yet; use a name ending in .so (shared) or .tar (static)"));
+  if (suffix != ".so" && !is_static(output))
+    std::fprintf(stderr, "warning: --output: '%s' does not end in .so; a shared library is written\n", output.c_str());
   return Status::ok();
+}
+
+// "auto" names the model, so that several static libraries fit into one program (mlc-facts 1.6).
+Result<std::string> system_lib_prefix(const Flags& flags, const Json& config) {
+  std::string prefix = flags.system_lib_prefix;
+  if (prefix == "auto")
+    prefix = str(find_string(config, "model_type").value_or("model"), "_", find_string(config, "quantization").value_or(""), "_");
+  if (flags.system_lib_prefix == "auto") std::replace(prefix.begin(), prefix.end(), '-', '_');
+  bool valid = prefix.empty() || !std::isdigit(static_cast<unsigned char>(prefix[0]));
+  for (char c : prefix) valid &= std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+  if (!valid)
+    return Status::error(str("--system-lib-prefix: found '", prefix, "', expected letters, digits and _, not starting with a digit"));
+  return prefix;
 }
 
 Status compile(const Flags& flags) {
@@ -64,6 +84,10 @@ Status compile(const Flags& flags) {
   ASSIGN_OR_RETURN(options.opt_level, parse_opt(flags.opt));
   ASSIGN_OR_RETURN(options.targets, targets_for_host(flags.host));
   options.soname = std::filesystem::path(flags.output).filename().string();
+  options.static_library = is_static(flags.output);
+  if (options.static_library) {
+    ASSIGN_OR_RETURN(options.system_lib_prefix, system_lib_prefix(flags, config));
+  }
   options.dump_directory = flags.debug_dump;
   options.stop_after = flags.stop_after;
   options.skip_passes = flags.skip_passes;
@@ -93,7 +117,7 @@ void add_compile(CLI::App& app) {
   sub->add_option("--host", flags->host, "auto (this machine), a triple (all its CPU levels), or one level's name");
   sub->add_flag("--enable-subgroups", flags->enable_subgroups, "WebGPU only");
   sub->add_option("--opt", flags->opt, "O0 (floats everywhere) .. O3, or knobs");
-  sub->add_option("--system-lib-prefix", flags->system_lib_prefix, "for static libraries");
+  sub->add_option("--system-lib-prefix", flags->system_lib_prefix, "of the symbols of a static library (.tar); auto: by model and quantization");
   sub->add_option("--output,-o", flags->output, "the library to write")->required();
   sub->add_option("--overrides", flags->overrides, "context_window_size=2048;prefill_chunk_size=512;...");
   sub->add_option("--debug-dump", flags->debug_dump, "directory for the IR after each pass and the assembly");

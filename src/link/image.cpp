@@ -34,7 +34,8 @@ class ImageWriter {
          number(32, variants.size()), text("manifest", input.manifest), number(64, input.manifest.size()),
          table("variants", variants), number(64, 0)});
     auto* symbol = new llvm::GlobalVariable(module_, library->getType(), /*isConstant=*/true,
-                                            llvm::GlobalValue::ExternalLinkage, library, kLibrarySymbol);
+                                            llvm::GlobalValue::ExternalLinkage, library,
+                                            input.symbol_prefix + kLibrarySymbol);
     symbol->setAlignment(llvm::Align(8));
   }
 

@@ -21,6 +21,9 @@ struct LinkInput {
   std::string soname;                 // "model.so"
   std::string manifest;               // JSON text
   std::vector<VariantCode> variants;  // best first; the loader takes the first that the machine can run
+  // Static libraries: put before the exported symbol, so that several models can be linked into one program
+  // (mlc-facts 1.6). The kernels' symbols are the caller's to make unique.
+  std::string symbol_prefix;
 };
 
 // The model library for the triple's platform: its container with one exported symbol, manifest and trailer,
@@ -30,5 +33,9 @@ Result<std::string> link_library(const LinkInput& input);
 
 // The ELF container of link_library.
 Result<std::string> link_elf(const LinkInput& input);
+
+// A static library: a tar archive (POSIX ustar, no times or owners) of library.o, which defines symbol_prefix +
+// mlc_model_library, variantN.o and manifest.json. Linked into a program, it is loaded as system://PREFIX.
+Result<std::string> link_tar(const LinkInput& input);
 
 }  // namespace mlc::link

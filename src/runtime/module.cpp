@@ -30,6 +30,13 @@ Result<uint32_t> choose_variant(Device& device, const MlcModelLibrary& library, 
 }  // namespace
 
 Result<std::shared_ptr<Module>> Module::load(Device& device, const std::string& path) {
+  constexpr std::string_view kSystem = "system://";
+  if (path.rfind(kSystem, 0) == 0) {
+    std::string symbol = path.substr(kSystem.size()) + kLibrarySymbol;
+    auto* linked = static_cast<const MlcModelLibrary*>(dlsym(RTLD_DEFAULT, symbol.c_str()));
+    if (!linked) return Status::error(str(path, ": this program has no symbol ", symbol, "; link the static library into it"));
+    return wrap(device, *linked, path);
+  }
   ASSIGN_OR_RETURN(LibraryDescription description, describe_library(path));
   if (auto arch = find_string(description.manifest, "architecture"); arch && device.properties.name == "cpu") {
     Json header = {{"kind", "cpu"}, {"architecture", *arch}};

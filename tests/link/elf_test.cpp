@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <thread>
 
 #include "kernel/builder.h"
@@ -155,6 +156,39 @@ TEST(LinkElf, UnknownPlatformSaysWhatIsPossible) {
       link_library({.triple = "x86_64-pc-plan9", .soname = "a.so", .manifest = "{}"});
   ASSERT_FALSE(library.is_ok());
   EXPECT_EQ(library.status().message().rfind("--host: ", 0), 0u) << library.status().message();
+}
+
+// The members of a tar archive, by name.
+std::map<std::string, std::string> members(const std::string& archive) {
+  std::map<std::string, std::string> found;
+  for (size_t at = 0; at + 512 <= archive.size() && archive[at] != 0;) {
+    size_t size = std::stoul(archive.substr(at + 124, 11), nullptr, 8);
+    found[archive.c_str() + at] = archive.substr(at + 512, size);
+    at += 512 + (size + 511) / 512 * 512;
+  }
+  return found;
+}
+
+TEST(LinkTar, ObjectsLinkIntoAProgramUnderTheirPrefix) {
+  LinkInput input = make_input(runnable_targets());
+  input.symbol_prefix = "toy_q4f16_1_";
+  auto parts = members(link_tar(input).value());
+  EXPECT_EQ(parts["manifest.json"], input.manifest);
+  std::string symbol = input.symbol_prefix + kLibrarySymbol, folder = ::testing::TempDir() + "mlc_tar_test";
+  ASSERT_TRUE(make_directories(folder).is_ok());
+  std::string command = "c++ -shared -nostdlib -o " + folder + "/program.so";
+  for (const auto& [name, bytes] : parts) {
+    if (!name.ends_with(".o")) continue;
+    ASSERT_TRUE(write_file(path_join(folder, name), bytes).is_ok());
+    command += " " + path_join(folder, name);
+  }
+  ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  std::string program = read_file(folder + "/program.so").value();
+  std::filesystem::remove_all(folder);
+  EXPECT_EQ(elf_facts(program).exports, Names{symbol});
+  LoadedLibrary library(program, symbol);
+  EXPECT_EQ(library->variant_count, input.variants.size());
+  EXPECT_EQ(std::string_view(library->manifest, library->manifest_bytes), input.manifest);
 }
 
 TEST(LinkElf, NothingIsLeftInTheTemporaryDirectory) {

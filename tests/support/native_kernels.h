@@ -47,7 +47,7 @@ inline std::vector<Target> testable_targets() {
 // A library file on disk, loaded with dlopen; the file is removed at once, the code stays until destruction.
 class LoadedLibrary {
  public:
-  explicit LoadedLibrary(const std::string& bytes) {
+  explicit LoadedLibrary(const std::string& bytes, const std::string& symbol = kLibrarySymbol) {
     std::string path = path_join(env::temp_dir(), "mlc_test_XXXXXX");
     int file = mkstemp(path.data());
     EXPECT_GE(file, 0) << path;
@@ -55,7 +55,7 @@ class LoadedLibrary {
     EXPECT_TRUE(written.is_ok()) << written.message();
     handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     EXPECT_NE(handle_, nullptr) << dlerror();
-    if (handle_) library_ = static_cast<const MlcModelLibrary*>(dlsym(handle_, kLibrarySymbol));
+    if (handle_) library_ = static_cast<const MlcModelLibrary*>(dlsym(handle_, symbol.c_str()));
     EXPECT_NE(library_, nullptr);
     if (file >= 0) ::close(file);
     ::unlink(path.c_str());
