@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -36,10 +37,22 @@ class Terminal {
     ::close(master_);
   }
 
+  // At a prompt: keys typed before the program reads keys one by one would meet the terminal's own line editing, which
+  // swallows a Ctrl-D.
   void type(const std::string& keys) {
+    auto deadline = Clock::now() + std::chrono::seconds(60);
+    struct termios mode {};
+    while (::tcgetattr(master_, &mode) == 0 && (mode.c_lflag & ICANON) && Clock::now() < deadline) ::usleep(1000);
+    interrupt_or_type(keys);
+  }
+  void interrupt() { interrupt_or_type("\x03"); }  // at any time
+
+ private:
+  void interrupt_or_type(const std::string& keys) {
     EXPECT_EQ(::write(master_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
   }
 
+ public:
   // Waits until the screen shows `text` after what was waited for before; returns what came up to and with
   // it.
   std::string wait_for(const std::string& text) {
@@ -131,7 +144,7 @@ TEST_F(ChatTerminal, InterruptStopsTheAnswerAndNotTheProgram) {
   t.type("hello\r");
   t.wait_for("hello");
   for (int i = 0; i < 20; ++i) ::usleep(10000);
-  t.type("\x03");
+  t.interrupt();
   t.wait_for(">>> ");
   t.type("/metrics\r");
   t.wait_for("finished_requests\t1");
@@ -145,7 +158,7 @@ TEST_F(ChatTerminal, InterruptAtThePromptDropsTheLine) {
   t.wait_for(">>> ");
   t.type("/exit");
   t.wait_for("/exit");
-  t.type("\x03");  // one is enough
+  t.interrupt();  // one is enough
   t.wait_for(">>> ");
   t.type("/metrics\r");
   t.wait_for("finished_requests\t0");
