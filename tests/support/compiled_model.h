@@ -85,6 +85,16 @@ struct LoadedModel {
   std::unique_ptr<runtime::Model> model;
   runtime::Model* operator->() const { return model.get(); }
 
+  LoadedModel() = default;
+  LoadedModel(LoadedModel&&) = default;
+  // The old model goes before the device that its memory belongs to.
+  LoadedModel& operator=(LoadedModel&& other) {
+    model = std::move(other.model);
+    module = std::move(other.module);
+    device = std::move(other.device);
+    return *this;
+  }
+
   static LoadedModel load(runtime::DevicePtr device, const std::string& library, const std::string& weights,
                           const runtime::ModelLimits& limits) {
     LoadedModel loaded;

@@ -3,6 +3,7 @@
 
 typedef float Float8 __attribute__((vector_size(32)));
 typedef int32_t Int8x32 __attribute__((vector_size(32)));
+typedef uint32_t UInt8x32 __attribute__((vector_size(32)));
 typedef uint16_t Half8 __attribute__((vector_size(16)));
 
 inline Int8x32 as_int(Float8 x) { return reinterpret_cast<Int8x32>(x); }
@@ -48,7 +49,8 @@ inline Float8 from_f16_bits(Int8x32 half) {
 
 inline Int8x32 to_bf16_bits(Float8 x) {
   Int8x32 bits = as_int(x);
-  Int8x32 rounded = bits + 0x7FFF + ((bits >> 16) & 1);
+  // Added as unsigned: a NaN's bits may pass the largest int; such lanes are not selected.
+  auto rounded = (Int8x32)((UInt8x32)bits + 0x7FFF + (((UInt8x32)bits >> 16) & 1));
   return (select((bits & 0x7FFFFFFF) >= 0x7F7F0000, bits, rounded) >> 16) & 0xFFFF;
 }
 

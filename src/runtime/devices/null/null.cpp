@@ -45,7 +45,7 @@ void release(void* self, DeviceBuffer buffer) {
 Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
   NullDevice& d = of(self);
   internal_check(d.covers(to, static_cast<int64_t>(from.size())), "null device: copy past the end of a buffer");
-  std::memcpy(static_cast<char*>(to.handle) + to.offset, from.data(), from.size());
+  if (!from.empty()) std::memcpy(static_cast<char*>(to.handle) + to.offset, from.data(), from.size());
   d.counters.copied_in_bytes += static_cast<int64_t>(from.size());
   return Status::ok();
 }
@@ -53,7 +53,7 @@ Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
 Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
   NullDevice& d = of(self);
   internal_check(d.covers(from, static_cast<int64_t>(to.size())), "null device: copy past the end of a buffer");
-  std::memcpy(to.data(), static_cast<const char*>(from.handle) + from.offset, to.size());
+  if (!to.empty()) std::memcpy(to.data(), static_cast<const char*>(from.handle) + from.offset, to.size());
   d.counters.copied_out_bytes += static_cast<int64_t>(to.size());
   return Status::ok();
 }
