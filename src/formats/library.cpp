@@ -7,6 +7,30 @@
 
 namespace mlc {
 
+std::string gpu_kernel_blob(MlcGpuKernel header, std::string_view name, std::string_view code) {
+  header.name_bytes = static_cast<uint32_t>(name.size());
+  header.code_bytes = code.size();
+  std::string blob(reinterpret_cast<const char*>(&header), sizeof header);
+  blob.append(name).append(8 - name.size() % 8, '\0');
+  return blob.append(code).append(1, '\0');
+}
+
+Result<GpuKernelView> read_gpu_kernel(const void* blob, GpuLanguage language) {
+  GpuKernelView view;
+  std::memcpy(&view.header, blob, sizeof view.header);
+  const MlcGpuKernel& h = view.header;
+  const char* bytes = static_cast<const char*>(blob) + sizeof h;
+  view.name = {bytes, h.name_bytes};
+  view.code = {bytes + h.name_bytes + (8 - h.name_bytes % 8), h.code_bytes};
+  if (h.language != static_cast<uint32_t>(language))
+    return Status::error(str("kernel ", view.name, ": its code is of language ", h.language, ", expected ",
+                             static_cast<uint32_t>(language), "; compile the model again"));
+  constexpr uint32_t kMaxGroup = 1024, kMaxBuffers = 32;
+  if (h.group_size == 0 || h.group_size > kMaxGroup || h.buffer_count > kMaxBuffers || h.dim_count > kMaxBuffers)
+    return Status::error(str("kernel ", view.name, ": damaged header; compile the model again"));
+  return view;
+}
+
 uint64_t checksum64(std::string_view bytes) {
   constexpr uint64_t kPrime = 0x100000001B3;
   uint64_t hash = 0xCBF29CE484222325;

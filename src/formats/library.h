@@ -40,7 +40,7 @@ struct MlcLibraryVariant {
   uint64_t header_bytes;
   const char* plan;          // formats/plan.h
   uint64_t plan_bytes;
-  const void* const* kernels;  // CPU: CpuKernel pointers in plan order
+  const void* const* kernels;  // in plan order; CPU: CpuKernel pointers, GPU: MlcGpuKernel blobs
   uint64_t kernel_count;
 };
 
@@ -65,8 +65,45 @@ struct LibraryTrailer {
   uint64_t reserved2;          // 0
   char magic[8];               // kTrailerMagic
 };
+
+// A GPU kernel: what each entry of a GPU variant's `kernels` points to, aligned to 8. Behind this header follow the name,
+// name_bytes and one zero byte, padded with zeros to a multiple of 8; then the code, code_bytes and one zero byte.
+//
+// Grid: PlanCall::tiles groups of group_size threads, in one dimension.
+// Arguments by language, i counting the kernel's buffers and dims in the order of Function (kernel/ir.h):
+//   OpenCL C  entry point = name. Argument i = buffer i; then each dim as int; then for each buffer a long, the byte
+//             offset of the buffer in its memory object, a multiple of its element's size. Global size = tiles * group_size.
+//   SPIR-V    entry point = "main". Set 0, binding i = buffer i. Push constants: each dim as int, then the number of groups
+//             as int. Up to 65,535 groups the grid is (tiles, 1, 1); above, (65535, ceil(tiles / 65535), 1): the group's number
+//             is x + 65535 y, and groups past the end do nothing.
+// Dims and tiles are below 2^31.
+struct MlcGpuKernel {
+  uint32_t language;      // GpuLanguage
+  uint32_t group_size;    // threads of a group
+  uint32_t shared_bytes;  // memory that a group's threads share
+  uint32_t buffer_count;  // at most 32
+  uint32_t dim_count;
+  uint32_t written;       // bit i: buffer i is written
+  uint32_t name_bytes;
+  uint32_t reserved;      // 0
+  uint64_t code_bytes;
+};
 }
+enum class GpuLanguage : uint32_t { kOpenClC = 1, kSpirv = 2 };
+static_assert(sizeof(MlcGpuKernel) == 40);
 static_assert(sizeof(MlcLibraryVariant) == 48 && sizeof(MlcModelLibrary) == 48 && sizeof(LibraryTrailer) == 48);
+
+// The bytes of a blob; `header`'s name_bytes and code_bytes are set here.
+std::string gpu_kernel_blob(MlcGpuKernel header, std::string_view name, std::string_view code);
+
+// A blob as views into it.
+struct GpuKernelView {
+  MlcGpuKernel header;
+  std::string_view name, code;  // both followed by a zero byte; code is aligned to 8
+};
+// Error when the kernel is not of `language` or a field is out of bounds. The blob is part of a library whose checksum was
+// verified; its lengths are trusted.
+Result<GpuKernelView> read_gpu_kernel(const void* blob, GpuLanguage language);
 
 // FNV-1a over little-endian 64-bit words, the tail padded with zeros, the length mixed in last. Guards against damage,
 // not against an attacker: a library is code and is trusted like a program.

@@ -67,5 +67,21 @@ TEST(Libraries, DamageIsASentence) {
   EXPECT_FALSE(check_library_bytes("", "x.so").is_ok());
 }
 
+TEST(GpuKernels, BlobsReadBack) {
+  for (const char* name : {"k", "k0_silu", "k12_rms_norm"}) {
+    std::string blob = gpu_kernel_blob({.language = 2, .group_size = 64, .buffer_count = 3, .dim_count = 1, .written = 4},
+                                       name, std::string_view("\3\2\0\7", 4));
+    EXPECT_EQ(blob.size() % 8, 5u);
+    GpuKernelView view = read_gpu_kernel(blob.data(), GpuLanguage::kSpirv).value();
+    EXPECT_EQ(view.name, name);
+    EXPECT_EQ(view.code, std::string_view("\3\2\0\7", 4));
+    EXPECT_EQ((view.code.data() - blob.data()) % 8, 0);
+    EXPECT_EQ(view.header.written, 4u);
+    EXPECT_FALSE(read_gpu_kernel(blob.data(), GpuLanguage::kOpenClC).is_ok());
+  }
+  std::string damaged = gpu_kernel_blob({.language = 1, .group_size = 0}, "k", "text");
+  EXPECT_FALSE(read_gpu_kernel(damaged.data(), GpuLanguage::kOpenClC).is_ok());
+}
+
 }  // namespace
 }  // namespace mlc

@@ -44,6 +44,7 @@ class ImageWriter {
   Constant* variant_struct(const VariantCode& variant) {
     std::vector<Constant*> kernels;
     for (const std::string& symbol : variant.kernel_symbols) kernels.push_back(kernel(symbol));
+    for (const std::string& blob : variant.kernel_blobs) kernels.push_back(text("kernel", blob));
     return llvm::ConstantStruct::getAnon({text("header", variant.header), number(64, variant.header.size()),
                                           text("plan", variant.plan), number(64, variant.plan.size()),
                                           table("kernels", kernels), number(64, kernels.size())});

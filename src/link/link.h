@@ -14,6 +14,7 @@ struct VariantCode {
   std::string plan;    // encode_plan
   std::string object;  // relocatable object of this variant's kernels; empty: no machine code
   std::vector<std::string> kernel_symbols;  // in plan order; unique over all variants of a library
+  std::vector<std::string> kernel_blobs;    // instead of symbols, for a GPU: gpu_kernel_blob of each kernel
 };
 
 struct LinkInput {
