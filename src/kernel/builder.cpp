@@ -52,7 +52,8 @@ ExprRef KernelBuilder::dimension(const std::string& name) {
 }
 
 ExprRef KernelBuilder::load(const BufferRef& buffer, ExprRef index, int lanes, ExprRef mask) {
-  Type type = buffer->scope == Scope::kRegister ? buffer->element : buffer->element.with_lanes(lanes);
+  bool elements = buffer->scope == Scope::kRegister || buffer->element.lanes > 1;
+  Type type = elements ? buffer->element : buffer->element.with_lanes(lanes);
   return make_load(ExprKind::kLoad, type, buffer, std::move(index), std::move(mask));
 }
 
@@ -107,11 +108,26 @@ BufferRef KernelBuilder::registers(const std::string& name, Type element, int64_
 }
 
 BufferRef KernelBuilder::shared(const std::string& name, DType dtype, int64_t size) {
+  return shared(name, Type{dtype, 1}, size);
+}
+
+BufferRef KernelBuilder::shared(const std::string& name, Type element, int64_t size) {
   auto s = make(StmtKind::kAlloc);
-  s->buffer = make_buffer(str(name, "_", next_name_++), {dtype, 1}, Scope::kShared, true, size);
+  s->buffer = make_buffer(str(name, "_", next_name_++), element, Scope::kShared, true, size);
   BufferRef buffer = s->buffer;
-  append(std::move(s));
+  if (group_frame_) frames_[group_frame_].statements.push_back(std::move(s));
+  else append(std::move(s));
   return buffer;
+}
+
+void KernelBuilder::groups(const Dim& tiles, int64_t threads, int subgroup_size,
+                           const std::function<void(ExprRef, ExprRef)>& body) {
+  function_.subgroup_size = subgroup_size;
+  grid("group", tiles, [&](ExprRef group) {
+    group_frame_ = frames_.size() - 1;
+    loop("thread", 0, threads, LoopKind::kThread, [&](ExprRef thread) { body(group, thread); });
+    group_frame_ = 0;
+  });
 }
 
 void KernelBuilder::grid(const std::string& name, const Dim& tiles, const Body& body) {

@@ -35,6 +35,10 @@ ExprRef dot2_u8s8(ExprRef a, ExprRef b);
 ExprRef dot2_i16(ExprRef a, ExprRef b);
 ExprRef reduce(BinaryOp op, ExprRef a);
 ExprRef call(MathFn function, ExprRef a);
+ExprRef unpack_half(ExprRef word);
+ExprRef pack_half(ExprRef pair);
+ExprRef subgroup(BinaryOp op, ExprRef a);  // use as let's value: KernelBuilder::let
+ExprRef subgroup_xor(ExprRef a, int64_t mask);
 
 ExprRef operator+(ExprRef a, ExprRef b);
 ExprRef operator-(ExprRef a, ExprRef b);
@@ -68,11 +72,15 @@ class KernelBuilder {
   void barrier();
   BufferRef registers(const std::string& name, Type element, int64_t size);
   BufferRef shared(const std::string& name, DType dtype, int64_t size);
+  BufferRef shared(const std::string& name, Type element, int64_t size);
 
   using Body = std::function<void(ExprRef)>;
   void grid(const std::string& name, const Dim& tiles, const Body& body);
   void loop(const std::string& name, ExprRef begin, ExprRef extent, LoopKind kind, const Body& body);
   void loop(const std::string& name, int64_t begin, int64_t extent, LoopKind kind, const Body& body);
+  // A thread-bound function: the grid over `tiles` groups of `threads` threads; body(group, thread). shared() inside of it
+  // declares the group's buffers. subgroup_size as in Function.
+  void groups(const Dim& tiles, int64_t threads, int subgroup_size, const std::function<void(ExprRef, ExprRef)>& body);
   void branch(ExprRef condition, const std::function<void()>& then, const std::function<void()>& otherwise = nullptr);
   // Runs body(index, lanes) over [0, extent): whole vectors of `lanes`, then single elements for what is left.
   void vector_loop(const std::string& name, ExprRef extent, int lanes, const std::function<void(ExprRef, int)>& body);
@@ -87,6 +95,7 @@ class KernelBuilder {
   void note_dims(const std::vector<std::string>& names);
   Function function_;
   std::vector<Frame> frames_;
+  size_t group_frame_ = 0;  // of the grid loop of a thread-bound function: where shared buffers are declared
   int next_name_ = 0;
 };
 

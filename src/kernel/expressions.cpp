@@ -239,6 +239,30 @@ ExprRef call(MathFn function, ExprRef a) {
   return e;
 }
 
+ExprRef unpack_half(ExprRef word) {
+  internal_check(word->type == Type{DType::kU32, 1}, "unpack_half takes a u32");
+  return make(ExprKind::kUnpackHalf, {DType::kF32, 2}, {std::move(word)});
+}
+
+ExprRef pack_half(ExprRef pair) {
+  internal_check(pair->type == Type{DType::kF32, 2}, "pack_half takes two f32");
+  return make(ExprKind::kPackHalf, {DType::kU32, 1}, {std::move(pair)});
+}
+
+ExprRef subgroup(BinaryOp op, ExprRef a) {
+  Type type = a->type;
+  auto e = make(ExprKind::kSubgroup, type, {std::move(a)});
+  e->binary = op;
+  return e;
+}
+
+ExprRef subgroup_xor(ExprRef a, int64_t mask) {
+  Type type = a->type;
+  auto e = make(ExprKind::kSubgroupXor, type, {std::move(a)});
+  e->int_value = mask;
+  return e;
+}
+
 ExprRef operator+(ExprRef a, ExprRef b) { return binary(BinaryOp::kAdd, std::move(a), std::move(b)); }
 ExprRef operator-(ExprRef a, ExprRef b) { return binary(BinaryOp::kSub, std::move(a), std::move(b)); }
 ExprRef operator*(ExprRef a, ExprRef b) { return binary(BinaryOp::kMul, std::move(a), std::move(b)); }

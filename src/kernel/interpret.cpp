@@ -2,33 +2,16 @@
 #include "kernel/interpret.h"
 
 #include <cstring>
-#include <deque>
 #include <vector>
 
 #include "base/check.h"
 #include "base/half.h"
 #include "base/strings.h"
-#include "kernel/interpret_nodes.h"
+#include "kernel/interpret_program.h"
+#include "kernel/interpret_threads.h"
 
 namespace mlc::kernel {
 namespace {
-
-struct Step {  // a compiled statement
-  StmtKind kind;
-  const Node* value = nullptr;
-  const Node* index = nullptr;
-  const Node* mask = nullptr;
-  const Node* begin = nullptr;
-  const Node* extent = nullptr;
-  int64_t slot = 0;          // kLet, kFor: offset of the variable; kStore to registers: offset of the array
-  int64_t bytes = 0;         // size of the variable or of one array element
-  int64_t count = 0;         // registers: elements
-  int64_t unit = 1;          // bytes per index unit
-  int region = -1;           // global and shared buffers
-  bool grid = false;
-  std::string name;
-  std::vector<Step> body, otherwise;
-};
 
 [[noreturn]] void out_of_bounds(const char* what, const char* buffer, int64_t index, int64_t limit) {
   internal_error(str("kernel interpreter: ", what, " of ", buffer, " at byte ", index, " of ", limit));
@@ -45,6 +28,7 @@ void run_load(const Node& n, Frame& f) {
   uint8_t* out = f.memory.data() + n.out;
   if (!mask) {
     check_range(r, index, int64_t{n.lanes} * n.element_bytes, "load", n.name);
+    if (f.observer) f.observer->access(&n, f.thread, n.region, index, int64_t{n.lanes} * n.element_bytes, false);
     std::memcpy(out, r.data + index, static_cast<size_t>(n.lanes * n.element_bytes));
     return;
   }
@@ -53,6 +37,7 @@ void run_load(const Node& n, Frame& f) {
     std::memset(out + i * n.element_bytes, 0, size);
     if (!mask[i]) continue;
     check_range(r, index + i * n.element_bytes, n.element_bytes, "load", n.name);
+    if (f.observer) f.observer->access(&n, f.thread, n.region, index + i * n.element_bytes, n.element_bytes, false);
     std::memcpy(out + i * n.element_bytes, r.data + index + i * n.element_bytes, size);
   }
 }
@@ -78,6 +63,7 @@ void run_gather(const Node& n, Frame& f) {
     if (mask && !mask[i]) continue;
     int64_t at = lane_index(indices, i, n.wide_index) * n.immediate;
     check_range(r, at, n.element_bytes, "gather", n.name);
+    if (f.observer) f.observer->access(&n, f.thread, n.region, at, n.element_bytes, false);
     std::memcpy(out, r.data + at, static_cast<size_t>(n.element_bytes));
   }
 }
@@ -109,6 +95,22 @@ void run_shuffle(const Node& n, Frame& f) {
                 static_cast<size_t>(n.element_bytes));
 }
 
+void run_unpack_half(const Node& n, Frame& f) {
+  const uint8_t* a = evaluate(n.operands[0], f);
+  for (int i = 0; i < 2; ++i) {
+    float half = f16_to_f32(read<uint16_t>(a + 2 * i));
+    std::memcpy(f.memory.data() + n.out + 4 * i, &half, 4);
+  }
+}
+
+void run_pack_half(const Node& n, Frame& f) {
+  const uint8_t* a = evaluate(n.operands[0], f);
+  for (int i = 0; i < 2; ++i) {
+    uint16_t half = f32_to_f16(read<float>(a + 4 * i));
+    std::memcpy(f.memory.data() + n.out + 2 * i, &half, 2);
+  }
+}
+
 void put_constant(const Expr& e, uint8_t* out) {
   for (int i = 0; i < e.type.lanes; ++i, out += size_of(e.type.dtype)) {
     if (e.kind == ExprKind::kIntConst) {
@@ -124,36 +126,6 @@ void put_constant(const Expr& e, uint8_t* out) {
 }
 
 }  // namespace
-
-struct Program::Impl {
-  Function function;
-  std::vector<uint8_t> image;                 // initial memory of a frame
-  std::deque<Node> nodes;
-  std::map<std::string, int64_t> variables;   // offsets
-  std::map<std::string, int64_t> dims;
-  std::map<const Buffer*, int> regions;       // index in Frame::regions
-  std::map<const Buffer*, int64_t> arrays;    // register arrays: offsets
-  std::map<const Expr*, const Node*> seen;    // one node serves all references: it is run at each of them
-  std::vector<int64_t> shared_bytes;          // of regions after the global ones
-  std::vector<Step> steps;
-
-  int64_t allocate(int64_t bytes) {
-    auto offset = static_cast<int64_t>((image.size() + 63) / 64 * 64);
-    image.resize(static_cast<size_t>(offset + bytes));
-    return offset;
-  }
-  const Node* compile(const ExprRef& expr);
-  void compile_leaf(const Expr& e, Node& n);
-  void compile_memory(const Expr& e, Node& n);
-  void compile_shuffle(const Expr& e, Node& n);
-  Step compile(const Stmt& s);
-  void compile_alloc(const Stmt& s, Step& step);
-  void compile_access(const Stmt& s, Step& step);
-  std::vector<Step> compile(const std::vector<StmtRef>& list);
-
-  void run(const std::vector<Step>& list, Frame& f, int64_t tile_begin, int64_t tile_end) const;
-  void run_loop(const Step& s, Frame& f, int64_t tile_begin, int64_t tile_end) const;
-};
 
 const Node* Program::Impl::compile(const ExprRef& expr) {
   if (auto it = seen.find(expr.get()); it != seen.end()) return it->second;
@@ -192,6 +164,10 @@ void Program::Impl::compile_leaf(const Expr& e, Node& n) {
       n.run = run_ramp;
       n.immediate = e.int_value;
       break;
+    case ExprKind::kUnpackHalf: n.run = run_unpack_half; break;
+    case ExprKind::kPackHalf: n.run = run_pack_half; break;
+    case ExprKind::kSubgroup:
+    case ExprKind::kSubgroupXor: break;  // run_groups exchanges the operand's values
     case ExprKind::kShuffle: compile_shuffle(e, n); break;
     default: choose_arithmetic(e, n);
   }
@@ -207,7 +183,7 @@ void Program::Impl::compile_memory(const Expr& e, Node& n) {
     return;
   }
   n.region = regions.at(&b);
-  n.immediate = size_of(b.element.dtype);
+  n.immediate = value_bytes(b.element);
   n.wide_index = e.operands[0]->type.dtype == DType::kI64;
   n.run = e.kind == ExprKind::kLoad ? run_load : run_gather;
 }
@@ -235,6 +211,8 @@ void Program::Impl::compile_alloc(const Stmt& s, Step& step) {
   } else {
     step.region = regions[&b] = static_cast<int>(function.buffers.size() + shared_bytes.size());
     shared_bytes.push_back(step.bytes);
+    shared_units.push_back(size_of(b.element.dtype));
+    shared_names.push_back(b.name);
   }
 }
 
@@ -250,7 +228,7 @@ void Program::Impl::compile_access(const Stmt& s, Step& step) {
     step.count = b.size.constant();
   } else {
     step.region = regions.at(&b);
-    step.unit = size_of(b.element.dtype);
+    step.unit = value_bytes(b.element);
   }
 }
 
@@ -259,13 +237,14 @@ Step Program::Impl::compile(const Stmt& s) {
   switch (s.kind) {
     case StmtKind::kLet:
       step.value = compile(s.value);
+      if (s.value->kind == ExprKind::kSubgroup || s.value->kind == ExprKind::kSubgroupXor) step.subgroup = s.value.get();
       step.bytes = value_bytes(s.value->type);
       step.slot = variables[s.name] = allocate(step.bytes);
       break;
     case StmtKind::kFor:
       step.begin = compile(s.begin);
       step.extent = compile(s.extent);
-      step.grid = s.loop == LoopKind::kGrid;
+      step.loop = s.loop;
       step.slot = variables[s.name] = allocate(8);
       break;
     case StmtKind::kIf: step.value = compile(s.value); break;
@@ -280,8 +259,6 @@ Step Program::Impl::compile(const Stmt& s) {
   step.otherwise = compile(s.otherwise);
   return step;
 }
-
-namespace {
 
 void run_store(const Step& s, Frame& f) {
   const uint8_t* value = evaluate(s.value, f);
@@ -298,6 +275,7 @@ void run_store(const Step& s, Frame& f) {
   index *= s.unit;
   if (!mask) {
     check_range(r, index, bytes, "store", s.name.c_str());
+    if (f.observer) f.observer->access(&s, f.thread, s.region, index, bytes, true);
     std::memcpy(r.data + index, value, static_cast<size_t>(bytes));
     return;
   }
@@ -305,6 +283,7 @@ void run_store(const Step& s, Frame& f) {
     if (!mask[i]) continue;
     int64_t at = index + int64_t{i} * s.value->element_bytes;
     check_range(r, at, s.value->element_bytes, "store", s.name.c_str());
+    if (f.observer) f.observer->access(&s, f.thread, s.region, at, s.value->element_bytes, true);
     std::memcpy(r.data + at, value + i * s.value->element_bytes, static_cast<size_t>(s.value->element_bytes));
   }
 }
@@ -319,6 +298,7 @@ void run_scatter(const Step& s, Frame& f) {
     if (mask && !mask[i]) continue;
     int64_t at = lane_index(indices, i, s.index->element_bytes == 8) * s.unit;
     check_range(r, at, s.value->element_bytes, "scatter", s.name.c_str());
+    if (f.observer) f.observer->access(&s, f.thread, s.region, at, s.value->element_bytes, true);
     std::memcpy(r.data + at, value + i * s.value->element_bytes, static_cast<size_t>(s.value->element_bytes));
   }
 }
@@ -328,11 +308,9 @@ void run_alloc(const Step& s, Frame& f) {  // fresh memory holds garbage: all on
   std::memset(data, 0xff, static_cast<size_t>(s.bytes));
 }
 
-}  // namespace
-
 void Program::Impl::run_loop(const Step& s, Frame& f, int64_t tile_begin, int64_t tile_end) const {
   int64_t begin = evaluate_index(s.begin, f), end = begin + evaluate_index(s.extent, f);
-  if (s.grid) {
+  if (s.loop == LoopKind::kGrid) {
     internal_check(tile_begin >= begin && tile_end <= end, str(function.name, ": tiles outside the grid"));
     begin = tile_begin;
     end = tile_end;
@@ -389,7 +367,7 @@ int64_t Program::tiles(std::span<const int64_t> dims) const {
 }
 
 void Program::run(std::span<const HostBuffer> buffers, std::span<const int64_t> dims, int64_t tile_begin,
-                  int64_t tile_end) const {
+                  int64_t tile_end, GroupCounter* counter) const {
   const Function& fn = impl_->function;
   auto values = bind(fn, dims);
   internal_check(buffers.size() == fn.buffers.size(), str(fn.name, ": wrong number of buffers"));
@@ -409,7 +387,8 @@ void Program::run(std::span<const HostBuffer> buffers, std::span<const int64_t> 
   }
   for (size_t i = 0; i < dims.size(); ++i)
     std::memcpy(frame.memory.data() + impl_->dims.at(fn.dims[i]), &dims[i], 8);
-  impl_->run(impl_->steps, frame, tile_begin, tile_end);
+  if (thread_count(fn) > 0) run_groups(*impl_, frame, tile_begin, tile_end, counter);
+  else impl_->run(impl_->steps, frame, tile_begin, tile_end);
 }
 
 void interpret(const Function& function, std::span<const HostBuffer> buffers, std::span<const int64_t> dims) {

@@ -16,9 +16,21 @@ struct Region {  // where a buffer lies while running
   int64_t bytes = 0;
 };
 
+// Sees every access to a global or shared buffer of a thread-bound function, in bytes of the region. `site` is the same for
+// all accesses by one expression or statement.
+class AccessObserver {
+ public:
+  virtual void access(const void* site, int thread, int region, int64_t byte, int64_t bytes, bool store) = 0;
+
+ protected:
+  ~AccessObserver() = default;
+};
+
 struct Frame {
   std::vector<uint8_t> memory;    // values: variables, constants, intermediate results, register arrays
   std::vector<Region> regions;    // global and shared buffers
+  AccessObserver* observer = nullptr;  // thread-bound functions: whom to tell about accesses of thread `thread`
+  int thread = 0;
 };
 
 // One compiled expression. run == nullptr: the value is already there (variables, constants, dims).
@@ -48,7 +60,10 @@ T read(const uint8_t* p) {
   return value;
 }
 
-inline int64_t evaluate_index(const Node* n, Frame& f) { return read<int64_t>(evaluate(n, f)); }
+inline int64_t evaluate_index(const Node* n, Frame& f) {  // i64 or i32
+  const uint8_t* value = evaluate(n, f);
+  return n->element_bytes == 8 ? read<int64_t>(value) : read<int32_t>(value);
+}
 
 // Sets `run` of a unary, binary, select, cast, fma, dot, reduce or math node from its expression. The operands are set.
 void choose_arithmetic(const Expr& expr, Node& node);

@@ -2,7 +2,8 @@
 //
 // Semantics (what every pass, interpreter and emitter must keep):
 //   * Integers are two's complement and wrap; kFloorDiv and kMod round down and need a positive divisor; shifts need
-//     0 <= count < bits; kShr is arithmetic for signed and logical for unsigned types. Indices are i64.
+//     0 <= count < bits; kShr is arithmetic for signed and logical for unsigned types. Indices are i64; narrow_indices
+//     makes them i32 where a device has no i64.
 //   * Floats are IEEE: each operation rounds once to its type, ties to even, no flushing; kFma rounds once in all. NaN
 //     propagates through every operation except kMin/kMax, which return the other operand, and comparisons (false).
 //     Nothing is reassociated, contracted or assumed finite: the order written is the order run.
@@ -15,6 +16,34 @@
 //     grid iterations go to different elements.
 //   * A load or store outside a buffer is a bug of the kernel, except for lanes masked off: they touch nothing, a masked
 //     load gives 0.
+//
+// Thread-bound functions (GPUs) have one kThread loop; verify() holds them to all of this:
+//   * Shape: the body is the grid loop alone. The grid loop's body is kAllocs of kShared buffers, then the kThread loop, last:
+//       grid %group = 0, $tiles { shared %a: f32[256]  shared %b: f32x4[64]  thread %t = 0, 64 { ... } }
+//     begin 0, constant extent 1..256: the threads of a group, one-dimensional. Serial loops, kLet, kIf, register allocations,
+//     stores, barriers and subgroup operations are inside of it.
+//   * A group's threads run at the same time and in any order between barriers; groups do not see each other. kBarrier
+//     makes every store (shared or global) of the group's threads before it visible to all of them after it. Between two
+//     barriers no thread may store an element that another one loads or stores.
+//   * Thread t is lane t % S of subgroup t / S, where S = Function::subgroup_size divides the number of threads (0: the
+//     function has no subgroup operations). kSubgroup and kSubgroupXor stand only as the whole value of a kLet. The order of
+//     a float kSubgroup is the device's; every lane gets the same bits.
+//   * Barriers and subgroup operations stand only in control flow that is uniform over the group: every kIf and kFor
+//     around them has conditions and bounds made of constants, dims, the grid variable, variables of such loops and lets, loads
+//     from inputs and kShared buffers at uniform indices, and kSubgroup where one subgroup is the whole group.
+//   * kShared and kRegister buffers may hold vectors (element.lanes 2 or 4); an access then takes one whole element and
+//     the index counts elements. Other accesses of n lanes have an index that is a multiple of n.
+//   * A shared buffer holds garbage when a group starts.
+// Device functions are thread-bound functions after the passes, what emitters of GPU languages get; verify_device() checks:
+//   * Types are bool, i32, u32 and f32 with 1, 2 or 4 lanes; buffers hold i32, u32 or f32. Dims, loop variables and indices are i32: no buffer has 2^31 elements.
+//   * 16-bit floats lie in u32 words and are read by kUnpackHalf and written by kPackHalf; bf16, u8 and i8 are shifted out
+//     of words. A buffer of an odd number of halves is rounded up to whole words, in size and in memory.
+//   * No masks, kGather, kScatter, kRamp, kReduce, kDot2*, kPrefetch or kUnrolled; no kCall unless the target has native math.
+//     kDot4 is i32 x1 only, where the target has it, of bitcast u32 words.
+//   * kFloorDiv and kMod have operands >= 0 and a divisor > 0, so that plain division of the device will do.
+//   * Global buffers start at multiples of 16 bytes, so that vector loads are aligned.
+//   * Freedoms of devices: kFma may round twice, denormals may be flushed to zero, kDiv and kSqrt may be off by 3 ulp.
+//     kMin, kMax and comparisons keep their rules for NaN; kernels do not rely on infinities.
 //
 // Text form (print.h, parse.h) round-trips; every expression is printed with its type where it is not evident.
 #pragma once
@@ -47,7 +76,7 @@ enum class Scope : uint8_t {
 // A named memory region. kGlobal buffers are the function's parameters, in ABI order.
 struct Buffer {
   std::string name;
-  Type element;              // lanes > 1 only for kRegister: an array of vectors
+  Type element;              // lanes > 1: an array of vectors; kRegister, and kShared of thread-bound functions
   Scope scope = Scope::kGlobal;
   bool writable = false;     // kGlobal only; the others always are
   Dim size;                  // elements; constant unless kGlobal
@@ -57,7 +86,7 @@ using BufferRef = std::shared_ptr<const Buffer>;
 enum class ExprKind : uint8_t {
   kIntConst, kFloatConst,
   kVar,        // a loop variable or a Let
-  kDim,        // a dimension of the call, i64
+  kDim,        // a dimension of the call, i64 (i32 in device functions)
   kLoad,       // buffer[index .. index+lanes), optional mask (bool lanes). From a u8 buffer any type can be loaded; then
                // the index counts bytes. kRegister: the element at index.
   kGather,     // lane i = buffer[indices[i]] (i64 or i32 lanes), optional mask
@@ -74,6 +103,10 @@ enum class ExprKind : uint8_t {
   kDot2I16,    // i32xN = sum of 2 products i16 x i16
   kReduce,     // all lanes to one: kAdd, kMin, kMax. The order is a tree of halves: lanes i and i+n/2 first
   kCall,       // a math function of MathFn, lanewise on f32; expand_math turns it into arithmetic
+  kUnpackHalf, // f32x2 = the two f16 in a u32, low half in lane 0
+  kPackHalf,   // u32 = the two lanes of f32x2 rounded to f16 (even on ties where the device has a choice), lane 0 low
+  kSubgroup,     // combines the operand of all lanes of the subgroup, lanewise, by `binary` (kAdd, kMin, kMax)
+  kSubgroupXor,  // the operand of lane (this lane ^ int_value), 0 < int_value < subgroup_size
 };
 
 enum class UnaryOp : uint8_t { kNeg, kAbs, kSqrt, kFloor, kRoundEven, kNot };
@@ -103,7 +136,7 @@ enum class LoopKind : uint8_t {
   kSerial,
   kUnrolled,  // constant extent; emitted as straight code
   kGrid,      // the tiles of a call: outermost, exactly one per function
-  kThread,    // threads of one tile (GPU); a CPU runs them as a serial loop
+  kThread,    // the threads of one group: thread-bound functions
 };
 
 enum class StmtKind : uint8_t { kLet, kStore, kScatter, kFor, kIf, kBlock, kAlloc, kBarrier, kPrefetch };
@@ -134,7 +167,17 @@ struct Function {
   Dim tiles;                   // number of grid iterations, in `dims`; does not depend on the thread count
   int64_t scratch_bytes = 0;   // memory of kShared buffers, set by place_shared; per running thread
   bool in_place = false;       // buffers[0] may equal the output
+  int subgroup_size = 0;       // lanes of a subgroup that the function is written for; 0: no subgroup operations
   std::vector<StmtRef> body;   // contains one kGrid loop at top level
 };
+
+// Threads of a group: the extent of the kThread loop; 0 when the function is not thread-bound.
+int64_t thread_count(const Function& function);
+
+// GPU ABI. Buffers are bound in order from 0 (inputs read-only); dims follow as i32 constants of the call in order. One
+// group runs one grid iteration: `tiles` groups in rows of kGroupsPerRow, so that the grid variable is
+// x + y * kGroupsPerRow for group (x, y) of a launch of (min(tiles, kGroupsPerRow), ceildiv(tiles, kGroupsPerRow)) groups.
+// Groups whose number is not below the grid loop's extent do nothing. (65535 groups a dimension are legal everywhere.)
+constexpr int64_t kGroupsPerRow = 32768;
 
 }  // namespace mlc::kernel

@@ -44,6 +44,11 @@ class Parser {
     f.scratch_bytes = integer();
     expect(")");
     f.in_place = take("in_place");
+    if (take("subgroups")) {
+      expect("(");
+      f.subgroup_size = static_cast<int>(integer());
+      expect(")");
+    }
     f.body = block();
     skip_space();
     if (at_ < text_.size()) fail("the end");
@@ -203,7 +208,7 @@ class Parser {
     s->begin = expr();
     expect(",");
     s->extent = expr();
-    variables_[s->name] = kIndex;
+    variables_[s->name] = s->begin->type;
     s->body = block();
     return s;
   }
@@ -272,6 +277,7 @@ class Parser {
   ExprRef dim_name() {
     auto e = node(ExprKind::kDim, kIndex);
     e->name = word();
+    if (take(":")) e->type = type();
     return e;
   }
 
@@ -360,6 +366,7 @@ class Parser {
     if (name == "gather") return gather();
     if (name == "ramp") return ramp();
     if (name == "shuffle") return shuffle();
+    if (name == "subgroup_xor") return subgroup_xor();
     std::vector<ExprRef> args = operands(")");
     for (auto [text, kind] : {std::pair{"cast", ExprKind::kCast}, {"bitcast", ExprKind::kBitcast}, {"broadcast", ExprKind::kBroadcast}})
       if (name == text) {
@@ -387,12 +394,16 @@ class Parser {
         e->math = fn;
         return e;
       }
-    for (BinaryOp op : {BinaryOp::kAdd, BinaryOp::kMin, BinaryOp::kMax})
-      if (name == str("reduce_", op == BinaryOp::kAdd ? "add" : function_text(op))) {
-        auto e = node(ExprKind::kReduce, t.with_lanes(1), a);
-        e->binary = op;
-        return e;
-      }
+    for (BinaryOp op : {BinaryOp::kAdd, BinaryOp::kMin, BinaryOp::kMax}) {
+      const char* suffix = op == BinaryOp::kAdd ? "add" : function_text(op);
+      bool subgroup = name == str("subgroup_", suffix);
+      if (!subgroup && name != str("reduce_", suffix)) continue;
+      auto e = node(subgroup ? ExprKind::kSubgroup : ExprKind::kReduce, subgroup ? t : t.with_lanes(1), a);
+      e->binary = op;
+      return e;
+    }
+    if (name == "unpack_half") return node(ExprKind::kUnpackHalf, {DType::kF32, 2}, a);
+    if (name == "pack_half") return node(ExprKind::kPackHalf, {DType::kU32, 1}, a);
     if (name == "min" && a.size() == 2) return binary(BinaryOp::kMin, a[0], a[1]);
     if (name == "max" && a.size() == 2) return binary(BinaryOp::kMax, a[0], a[1]);
     if (name == "select" && a.size() == 3) return node(ExprKind::kSelect, a[1]->type, a);
@@ -421,6 +432,15 @@ class Parser {
     expect(":");
     auto e = node(ExprKind::kRamp, type(), {base});
     e->int_value = stride;
+    return e;
+  }
+
+  ExprRef subgroup_xor() {
+    ExprRef value = expr();
+    expect(",");
+    auto e = node(ExprKind::kSubgroupXor, value->type, {value});
+    e->int_value = integer();
+    expect(")");
     return e;
   }
 

@@ -15,7 +15,8 @@ struct PassOptions {
   std::function<void(const std::string& name, const std::string& text)> dump;
 };
 
-// A lowered function, made legal for the target and ready for an emitter. Verified after every pass.
+// A lowered function, made legal for the target and ready for an emitter. Verified after every pass;
+// for a GPU the result is a device function (ir.h).
 Function run_passes(Function function, const PassOptions& options);
 
 }  // namespace mlc::kernel

@@ -89,6 +89,11 @@ std::string list(const std::vector<ExprRef>& operands) {
   return join(parts, ", ");
 }
 
+const char* reduction_text(BinaryOp op) {
+  const char* name = op == BinaryOp::kAdd ? "add" : function_text(op);
+  return name ? name : "?";
+}
+
 std::string shuffle_text(const Expr& e) {
   std::vector<std::string> lanes;
   for (int lane : e.pattern) lanes.push_back(std::to_string(lane));
@@ -112,7 +117,9 @@ class Printer {
     for (const BufferRef& b : f.buffers)
       buffers.push_back(str("%", b->name, ": ", b->writable ? "out " : "", b->element.text(), "[", b->size.text(), "]"));
     out_ << "kernel @" << f.name << "(" << join(buffers, ", ") << ") dims(" << join(f.dims, ", ") << ") tiles("
-         << f.tiles.text() << ") scratch(" << f.scratch_bytes << ")" << (f.in_place ? " in_place" : "") << " {\n";
+         << f.tiles.text() << ") scratch(" << f.scratch_bytes << ")" << (f.in_place ? " in_place" : "");
+    if (f.subgroup_size) out_ << " subgroups(" << f.subgroup_size << ")";
+    out_ << " {\n";
     body(f.body);
     out_ << "}\n";
     return out_.str();
@@ -180,7 +187,7 @@ std::string print(const Expr& e) {
       return e.type == Type{DType::kI64, 1} ? std::to_string(e.int_value) : str(e.int_value, ":", e.type.text());
     case ExprKind::kFloatConst: return str(number(e.float_value), ":", e.type.text());
     case ExprKind::kVar: return "%" + e.name;
-    case ExprKind::kDim: return "$" + e.name;
+    case ExprKind::kDim: return e.type == Type{DType::kI64, 1} ? "$" + e.name : str("$", e.name, ":", e.type.text());
     case ExprKind::kLoad: return load_text(e);
     case ExprKind::kGather:
       return str("gather(%", e.buffer->name, ", ", list(e.operands), ")");
@@ -196,11 +203,12 @@ std::string print(const Expr& e) {
     case ExprKind::kDot4: return str("dot4(", list(e.operands), ")");
     case ExprKind::kDot2U8S8: return str("dot2_u8s8(", list(e.operands), ")");
     case ExprKind::kDot2I16: return str("dot2_i16(", list(e.operands), ")");
-    case ExprKind::kReduce: {
-      const char* name = e.binary == BinaryOp::kAdd ? "add" : function_text(e.binary);
-      return str("reduce_", name ? name : "?", "(", list(e.operands), ")");
-    }
+    case ExprKind::kReduce: return str("reduce_", reduction_text(e.binary), "(", list(e.operands), ")");
     case ExprKind::kCall: return str(math_text(e.math), "(", list(e.operands), ")");
+    case ExprKind::kUnpackHalf: return str("unpack_half(", list(e.operands), ")");
+    case ExprKind::kPackHalf: return str("pack_half(", list(e.operands), ")");
+    case ExprKind::kSubgroup: return str("subgroup_", reduction_text(e.binary), "(", list(e.operands), ")");
+    case ExprKind::kSubgroupXor: return str("subgroup_xor(", list(e.operands), ", ", e.int_value, ")");
   }
   internal_error("an expression without text");
 }

@@ -22,7 +22,12 @@ void require(bool holds, const Parts&... parts) {
   if (!holds) throw Problem{str(parts...)};
 }
 
-const Type kIndex{DType::kI64, 1};
+bool is_index(const Type& t) { return t == Type{DType::kI64, 1} || t == Type{DType::kI32, 1}; }
+
+// What lanes of a subgroup may exchange.
+bool is_lane_value(const Type& t) {
+  return t.lanes <= 4 && (t.dtype == DType::kF32 || t.dtype == DType::kI32 || t.dtype == DType::kU32);
+}
 
 bool is_small_float(DType t) { return is_float(t) && t != DType::kF32 && t != DType::kF64; }
 
@@ -43,6 +48,8 @@ class Verifier {
     for (const StmtRef& s : function_.body) grids += s->kind == StmtKind::kFor && s->loop == LoopKind::kGrid;
     require(grids == 1, "there are ", grids, " grid loops at the top, expected one");
     block(function_.body, 0);
+    std::string problem = verify_threads(function_);
+    require(problem.empty(), problem);
   }
 
  private:
@@ -103,7 +110,7 @@ class Verifier {
         break;
       case StmtKind::kPrefetch:
         buffer(*s.buffer);
-        require(expr(s.index) == kIndex, "a prefetch needs an i64 index");
+        require(is_index(expr(s.index)), "a prefetch needs an integer index");
         break;
       case StmtKind::kBarrier: break;
     }
@@ -111,13 +118,14 @@ class Verifier {
 
   void loop(const Stmt& s, int depth) {
     require((s.loop == LoopKind::kGrid) == (depth == 0 && s.loop == LoopKind::kGrid), "a grid loop is not outermost");
-    require(expr(s.begin) == kIndex && expr(s.extent) == kIndex, "loop %", s.name, " has bounds that are no i64");
+    Type index = expr(s.begin);
+    require(is_index(index) && expr(s.extent) == index, "loop %", s.name, " has bounds that are no integers of one type");
     if (s.loop == LoopKind::kUnrolled) {
       require(s.begin->kind == ExprKind::kIntConst && s.extent->kind == ExprKind::kIntConst, "unrolled loop %", s.name,
               " has no constant bounds");
       constants_.insert(s.name);
     }
-    define(s.name, kIndex);
+    define(s.name, index);
     block(s.body, depth + 1);
     scope_.erase(s.name);
   }
@@ -133,7 +141,9 @@ class Verifier {
 
   void access(const Buffer& b, const Type& value, const ExprRef& index, const ExprRef& mask) {
     buffer(b);
-    require(expr(index) == kIndex, "an index of %", b.name, " is no i64");
+    require(is_index(expr(index)), "an index of %", b.name, " is no i64 or i32");
+    if (b.element.lanes > 1 && b.scope == Scope::kShared)
+      require(value == b.element && !mask, "an access of ", value.text(), " to vectors of ", b.element.text());
     if (b.scope == Scope::kRegister) {
       require(value == b.element, "an access of ", value.text(), " to registers of ", b.element.text());
       require(constant(*index), "an index of the registers %", b.name, " is not constant");
@@ -192,7 +202,7 @@ class Verifier {
         require(it != scope_.end(), "%", e.name, " is used where it is not defined");
         return typed(it->second == e.type);
       }
-      case ExprKind::kDim: check_dim(e.name); return typed(e.type == kIndex);
+      case ExprKind::kDim: check_dim(e.name); return typed(is_index(e.type));
       case ExprKind::kLoad: return access(*e.buffer, e.type, e.operands.at(0), e.operands.size() > 1 ? e.operands[1] : nullptr);
       case ExprKind::kGather: return gather(e);
       case ExprKind::kUnary: arity(e, 1); return typed(t[0] == e.type && !is_small_float(e.type.dtype));
@@ -223,6 +233,14 @@ class Verifier {
         return typed(known && e.type == t[0].with_lanes(1) && !is_small_float(e.type.dtype));
       }
       case ExprKind::kCall: arity(e, 1); return typed(t[0] == e.type && e.type.dtype == DType::kF32);
+      case ExprKind::kUnpackHalf:
+        arity(e, 1);
+        return typed(t[0] == Type{DType::kU32, 1} && e.type == Type{DType::kF32, 2});
+      case ExprKind::kPackHalf:
+        arity(e, 1);
+        return typed(t[0] == Type{DType::kF32, 2} && e.type == Type{DType::kU32, 1});
+      case ExprKind::kSubgroup:
+      case ExprKind::kSubgroupXor: arity(e, 1); return typed(t[0] == e.type && is_lane_value(e.type));
     }
   }
 

@@ -10,12 +10,13 @@
 namespace mlc {
 
 struct Target {
-  std::string kind;      // "cpu"
-  std::string name;      // the variant: "x86_64-generic", "x86_64-avx2", "x86_64-avx512", "x86_64-avx512vnni", "aarch64-..."
-  std::string triple;    // LLVM triple
+  std::string kind;      // "cpu", "vulkan", "opencl": the device that runs it, and its language
+  std::string name;      // the variant: "x86_64-generic", "x86_64-avx512vnni", "aarch64-...", "vulkan-nvidia", ...
+  std::string triple;    // LLVM triple of a CPU's code
   std::string cpu;       // LLVM CPU name
   std::string features;  // LLVM feature string, "+avx2,+fma"
-  // CPU features a machine must have, in the names of host_cpu_features(); the variant's `requires`.
+  // What a machine must have, the variant's `requires`. CPUs: names of host_cpu_features(). GPUs: "subgroups_32" (exactly that
+  // many lanes, with arithmetic and shuffles), "vendor_nvidia" and its like, "software" (the device is a CPU).
   std::vector<std::string> required;
 
   int vector_bytes = 16;      // bytes of one vector register
@@ -29,8 +30,25 @@ struct Target {
   bool dot2_i16 = false;      // i16 x i16 -> i32, two products a lane
   bool mma_s8 = false;        // 2x8 by 8x2 s8 -> i32 matrix product
 
+  // GPUs only; a limit is what variants of this kind may use, not what one machine has.
+  std::string device_class;           // whose rows of the schedule tables serve it: "nvidia", ..., "software", "generic"
+  int max_threads = 0;                // of a group; 0: no GPU
+  int subgroup_size = 0;              // lanes that exchange values; 0: not offered
+  int64_t shared_bytes = 0;           // memory of a group
+  int64_t max_binding_bytes = 0;      // of one buffer of a call
+  bool f16_arithmetic = false;        // operations on halves beside conversion; no kernel uses them yet
+  bool native_math = false;           // emit exp and its like as calls of the device's language
+  bool discrete = false;              // memory of its own: uploads go through staging
+
+  bool is_gpu() const { return max_threads > 0; }
   int f32_lanes() const { return vector_bytes / 4; }
 };
+
+// The variants of a library for a GPU, best first; the last ones run on every device of the kind. `device`: "vulkan" and
+// "opencl" = what covers most machines; "vulkan-nvidia", ... = one class of device and what every device runs.
+Result<std::vector<Target>> targets_for_device(const std::string& device);
+// Every name that targets_for_device() knows.
+std::vector<std::string> gpu_device_names();
 
 // Every CPU variant we know, best first within an architecture; one file per architecture defines them.
 std::vector<Target> x86_64_targets();

@@ -74,6 +74,11 @@ Value* FunctionEmitter::emit(const Expr& e) {
       return emit_reduce(e);
     case ExprKind::kCall:
       internal_error(str("kernel ", kernel_.name, ": expand_math left a math call"));
+    case ExprKind::kUnpackHalf:
+    case ExprKind::kPackHalf:
+    case ExprKind::kSubgroup:
+    case ExprKind::kSubgroupXor:
+      internal_error(str("kernel ", kernel_.name, ": an operation of thread-bound functions on a CPU"));
   }
   internal_error("kernel IR: unknown expression kind");
 }
