@@ -74,8 +74,10 @@ struct LibraryTrailer {
 //   OpenCL C  entry point = name. Argument i = buffer i; then each dim as int; then for each buffer a long, the byte
 //             offset of the buffer in its memory object, a multiple of its element's size. Global size = tiles * group_size.
 //   SPIR-V    entry point = "main". Set 0, binding i = buffer i. Push constants: each dim as int, then the number of groups
-//             as int. Up to 65,535 groups the grid is (tiles, 1, 1); above, (65535, ceil(tiles / 65535), 1): the group's number
-//             is x + 65535 y, and groups past the end do nothing.
+//             as int. The grid has rows of kGroupsPerRow (kernel/ir.h) groups: group (x, y) is number x + y * kGroupsPerRow, and
+//             groups past the end do nothing.
+// Buffers begin at multiples of 16 bytes. The variant's header names limits beside `requires`: {"limits": {"group_size",
+// "shared_bytes"}}, the most that any of its kernels needs.
 // Dims and tiles are below 2^31.
 struct MlcGpuKernel {
   uint32_t language;      // GpuLanguage
