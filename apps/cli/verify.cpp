@@ -94,7 +94,8 @@ Result<weights::VerifyReport> verify(const weights::ModelSource& source, const Q
                                      const std::string& folder, int threads) {
   TempFolder temp;
   RETURN_IF_ERROR(make_directories(temp.path()));
-  ASSIGN_OR_RETURN(weights::TokenizerFiles files, weights::write_tokenizer_files(source, temp.path()));
+  ASSIGN_OR_RETURN(weights::TokenizerFiles files, weights::read_tokenizer_files(source));
+  RETURN_IF_ERROR(weights::write_tokenizer_files(files, temp.path()));
   auto tokenizer = Tokenizer::load(temp.path());
   if (!tokenizer.is_ok())
     return Status::error("--verify: needs the model's tokenizer: " + tokenizer.status().message());

@@ -109,10 +109,7 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   for (const FilledKey& key : token_keys()) {
     ASSIGN_OR_RETURN(ids[key.name], filled(key, fill));
   }
-  if (!options.conv_template.empty()) {  // a wrong name must leave nothing behind
-    RETURN_IF_ERROR(conversation(options, {}, ids, source).status());
-  }
-  ASSIGN_OR_RETURN(TokenizerFiles files, write_tokenizer_files(source, folder));
+  ASSIGN_OR_RETURN(TokenizerFiles files, read_tokenizer_files(source));
   Json config = {
       {"version", "0.1.0"}, {"model_type", model.model_type}, {"quantization", options.quantization}};
   config["model_config"] = model.fields;
@@ -134,6 +131,7 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   config["model_task"] = "chat";
   config["embedding_metadata"] = nullptr;
   std::string text = config.dump(2, ' ', true, Json::error_handler_t::replace);
+  RETURN_IF_ERROR(write_tokenizer_files(files, folder));
   RETURN_IF_ERROR(write_file(path_join(folder, "mlc-chat-config.json"), text));
   return GeneratedConfig{std::move(config), model.notes};
 }

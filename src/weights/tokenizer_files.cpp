@@ -20,10 +20,9 @@ namespace {
 constexpr const char* kCopied[] = {"tokenizer.model", "tokenizer.json",    "vocab.json",
                                    "merges.txt",      "added_tokens.json", "tokenizer_config.json"};
 
-Status put(const std::string& folder, const std::string& name, const std::string& text,
-           TokenizerFiles& files) {
+void put(TokenizerFiles& files, const std::string& name, std::string text) {
   files.names.push_back(name);
-  return write_file(path_join(folder, name), text);
+  files.texts.push_back({name, std::move(text)});
 }
 
 // The file of `folder` whose name starts and ends so; "" when there is none, the first by name of several.
@@ -57,7 +56,7 @@ std::vector<AddedToken> added_tokens(const Json& config) {
   return tokens;
 }
 
-Status convert_rwkv(const std::string& from, const std::string& folder, bool& done) {
+Status convert_rwkv(const std::string& from, TokenizerFiles& files, bool& done) {
   for (const char* end : {".txt", ".json"}) {
     std::string name = find_file(from, "rwkv_vocab_v", end);
     if (name.empty()) continue;
@@ -66,37 +65,38 @@ Status convert_rwkv(const std::string& from, const std::string& folder, bool& do
     ASSIGN_OR_RETURN(RwkvVocabulary vocabulary,
                      name.ends_with(".txt") ? read_rwkv_text(text, path) : read_rwkv_json(text, path));
     done = true;
-    return write_file(path_join(folder, "tokenizer_model"),
-                      write_rwkv_model(vocabulary));  // not listed, as in MLC
+    files.texts.push_back({"tokenizer_model", write_rwkv_model(vocabulary)});  // not listed, as in MLC
+    return Status::ok();
   }
   return Status::ok();
 }
 
-Status convert_others(const std::string& from, const Json& config, const std::string& folder,
-                      TokenizerFiles& files) {
+Status convert_others(const std::string& from, const Json& config, TokenizerFiles& files) {
   bool done = false;
-  RETURN_IF_ERROR(convert_rwkv(from, folder, done));
+  RETURN_IF_ERROR(convert_rwkv(from, files, done));
   if (done) return Status::ok();
   if (std::string path = path_join(from, "tokenizer.model"); file_exists(path)) {
     ASSIGN_OR_RETURN(std::string model, read_file(path));
     ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_sentencepiece(model, path));
-    return put(folder, "tokenizer.json", json, files);
+    put(files, "tokenizer.json", std::move(json));
+    return Status::ok();
   }
   if (std::string name = find_file(from, "", ".tiktoken"); !name.empty()) {
     std::string path = path_join(from, name);
     ASSIGN_OR_RETURN(std::string text, read_file(path));
     ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_tiktoken(text, added_tokens(config), "", path));
-    return put(folder, "tokenizer.json", json, files);
+    put(files, "tokenizer.json", std::move(json));
+    return Status::ok();
   }
   return Status::ok();
 }
 
-Status copy_files(const std::string& from, const std::string& folder, TokenizerFiles& files) {
+Status copy_files(const std::string& from, TokenizerFiles& files) {
   for (const char* name : kCopied) {
     std::string path = path_join(from, name);
     if (!file_exists(path)) continue;
     ASSIGN_OR_RETURN(std::string text, read_file(path));
-    RETURN_IF_ERROR(put(folder, name, text, files));
+    put(files, name, std::move(text));
   }
   Json config;
   if (std::string path = path_join(from, "tokenizer_config.json"); file_exists(path)) {
@@ -104,13 +104,13 @@ Status copy_files(const std::string& from, const std::string& folder, TokenizerF
     files.bos_token = token_text(config, "bos_token"), files.eos_token = token_text(config, "eos_token");
   }
   if (!file_exists(path_join(from, "tokenizer.json")))
-    RETURN_IF_ERROR(convert_others(from, config, folder, files));
+    RETURN_IF_ERROR(convert_others(from, config, files));
   ASSIGN_OR_RETURN(std::optional<std::string> jinja, find_jinja_template(from));
   files.jinja_template = jinja.value_or("");
   return Status::ok();
 }
 
-Status from_gguf(const ModelSource& source, const std::string& folder, TokenizerFiles& files) {
+Status from_gguf(const ModelSource& source, TokenizerFiles& files) {
   std::unique_ptr<Checkpoint> own;
   const Checkpoint* file = source.checkpoint.get();
   if (file == nullptr || file->format() != SourceFormat::kGguf) {
@@ -125,7 +125,7 @@ Status from_gguf(const ModelSource& source, const std::string& folder, Tokenizer
   vocabulary.unknown_token_id = static_cast<int32_t>(data.unknown_id.value_or(0));
   vocabulary.add_space_prefix = data.add_space_prefix.value_or(true);
   ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_gguf(vocabulary, source.config_path));
-  RETURN_IF_ERROR(put(folder, "tokenizer.json", json, files));
+  put(files, "tokenizer.json", std::move(json));
   files.jinja_template = data.chat_template;
   auto text_of = [&](std::optional<int64_t> id) {
     return id ? data.tokens[static_cast<size_t>(*id)] : std::string();
@@ -139,30 +139,34 @@ Status from_gguf(const ModelSource& source, const std::string& folder, Tokenizer
 }
 
 // What tokenizer.json tells: info, count, and the id of the end token.
-Status inspect(const std::string& folder, TokenizerFiles& files) {
-  std::string path = path_join(folder, "tokenizer.json");
-  if (std::find(files.names.begin(), files.names.end(), "tokenizer.json") == files.names.end())
-    return Status::ok();
-  ASSIGN_OR_RETURN(std::string json, read_file(path));
-  ASSIGN_OR_RETURN(files.info, detect_tokenizer_info(json, path));
-  ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::from_json(json, path));
-  files.token_count = tokenizer->token_count();
-  if (files.stop_token_ids.empty() && !files.eos_token.empty())
-    if (auto id = tokenizer->token_id(files.eos_token)) files.stop_token_ids.push_back(*id);
+Status inspect(const std::string& what, TokenizerFiles& files) {
+  for (const TokenizerFiles::Text& file : files.texts) {
+    if (file.name != "tokenizer.json") continue;
+    std::string path = path_join(what, file.name);
+    ASSIGN_OR_RETURN(files.info, detect_tokenizer_info(file.text, path));
+    ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::from_json(file.text, path));
+    files.token_count = tokenizer->token_count();
+    if (files.stop_token_ids.empty() && !files.eos_token.empty())
+      if (auto id = tokenizer->token_id(files.eos_token)) files.stop_token_ids.push_back(*id);
+  }
   return Status::ok();
 }
 
 }  // namespace
 
-Result<TokenizerFiles> write_tokenizer_files(const ModelSource& source, const std::string& folder) {
+Result<TokenizerFiles> read_tokenizer_files(const ModelSource& source) {
   TokenizerFiles files;
-  RETURN_IF_ERROR(make_directories(folder));
-  if (source.config_path.ends_with(".gguf"))
-    RETURN_IF_ERROR(from_gguf(source, folder, files));
-  else
-    RETURN_IF_ERROR(copy_files(source.folder, folder, files));
-  RETURN_IF_ERROR(inspect(folder, files));
+  bool gguf = source.config_path.ends_with(".gguf");
+  RETURN_IF_ERROR(gguf ? from_gguf(source, files) : copy_files(source.folder, files));
+  RETURN_IF_ERROR(inspect(gguf ? source.config_path : source.folder, files));
   return files;
+}
+
+Status write_tokenizer_files(const TokenizerFiles& files, const std::string& folder) {
+  RETURN_IF_ERROR(make_directories(folder));
+  for (const TokenizerFiles::Text& file : files.texts)
+    RETURN_IF_ERROR(write_file(path_join(folder, file.name), file.text));
+  return Status::ok();
 }
 
 }  // namespace mlc::weights

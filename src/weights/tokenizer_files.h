@@ -12,6 +12,10 @@
 namespace mlc::weights {
 
 struct TokenizerFiles {
+  struct Text {
+    std::string name, text;
+  };
+  std::vector<Text> texts;         // every file to write
   std::vector<std::string> names;  // of the files, in MLC's order: `tokenizer_files`
   TokenizerInfo info;
   std::optional<int64_t> token_count;   // where tokenizer.json exists: tokens that exist
@@ -20,9 +24,11 @@ struct TokenizerFiles {
   std::vector<int32_t> stop_token_ids;  // the end tokens that the tokenizer's own files name
 };
 
-// Copies tokenizer.model, tokenizer.json, vocab.json, merges.txt, added_tokens.json and tokenizer_config.json
+// Reads tokenizer.model, tokenizer.json, vocab.json, merges.txt, added_tokens.json and tokenizer_config.json
 // where they exist, and makes a tokenizer.json from a tokenizer.model, *.tiktoken or GGUF metadata, or a
-// tokenizer_model from an RWKV vocabulary, where there is none. Errors name the file.
-Result<TokenizerFiles> write_tokenizer_files(const ModelSource& source, const std::string& folder);
+// tokenizer_model from an RWKV vocabulary, where there is none. Writes nothing. Errors name the file.
+Result<TokenizerFiles> read_tokenizer_files(const ModelSource& source);
+// Writes them into `folder`, created.
+Status write_tokenizer_files(const TokenizerFiles& files, const std::string& folder);
 
 }  // namespace mlc::weights
