@@ -39,6 +39,7 @@ ExprRef unpack_half(ExprRef word);
 ExprRef pack_half(ExprRef pair);
 ExprRef subgroup(BinaryOp op, ExprRef a);  // use as let's value: KernelBuilder::let
 ExprRef subgroup_xor(ExprRef a, int64_t mask);
+ExprRef subgroup_broadcast(ExprRef a, int64_t lane);
 
 ExprRef operator+(ExprRef a, ExprRef b);
 ExprRef operator-(ExprRef a, ExprRef b);

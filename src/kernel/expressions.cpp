@@ -263,6 +263,13 @@ ExprRef subgroup_xor(ExprRef a, int64_t mask) {
   return e;
 }
 
+ExprRef subgroup_broadcast(ExprRef a, int64_t lane) {
+  Type type = a->type;
+  auto e = make(ExprKind::kSubgroupBroadcast, type, {std::move(a)});
+  e->int_value = lane;
+  return e;
+}
+
 ExprRef operator+(ExprRef a, ExprRef b) { return binary(BinaryOp::kAdd, std::move(a), std::move(b)); }
 ExprRef operator-(ExprRef a, ExprRef b) { return binary(BinaryOp::kSub, std::move(a), std::move(b)); }
 ExprRef operator*(ExprRef a, ExprRef b) { return binary(BinaryOp::kMul, std::move(a), std::move(b)); }

@@ -167,7 +167,8 @@ void Program::Impl::compile_leaf(const Expr& e, Node& n) {
     case ExprKind::kUnpackHalf: n.run = run_unpack_half; break;
     case ExprKind::kPackHalf: n.run = run_pack_half; break;
     case ExprKind::kSubgroup:
-    case ExprKind::kSubgroupXor: break;  // run_groups exchanges the operand's values
+    case ExprKind::kSubgroupXor:
+    case ExprKind::kSubgroupBroadcast: break;  // run_groups exchanges the operand's values
     case ExprKind::kShuffle: compile_shuffle(e, n); break;
     default: choose_arithmetic(e, n);
   }
@@ -237,7 +238,7 @@ Step Program::Impl::compile(const Stmt& s) {
   switch (s.kind) {
     case StmtKind::kLet:
       step.value = compile(s.value);
-      if (s.value->kind == ExprKind::kSubgroup || s.value->kind == ExprKind::kSubgroupXor) step.subgroup = s.value.get();
+      if (is_subgroup(*s.value)) step.subgroup = s.value.get();
       step.bytes = value_bytes(s.value->type);
       step.slot = variables[s.name] = allocate(step.bytes);
       break;

@@ -88,7 +88,8 @@ template <typename T>
 void combine(const Expr& e, const std::vector<const uint8_t*>& lanes, size_t lane, uint8_t* out) {
   for (int i = 0; i < e.type.lanes; ++i) {
     auto operand = [&](size_t from) { return read<T>(lanes[from] + i * int64_t{sizeof(T)}); };
-    T value = operand(e.kind == ExprKind::kSubgroupXor ? lane ^ static_cast<size_t>(e.int_value) : 0);
+    auto from = static_cast<size_t>(e.int_value);
+    T value = operand(e.kind == ExprKind::kSubgroupXor ? lane ^ from : from);
     if (e.kind == ExprKind::kSubgroup) {
       std::vector<T> tree;
       for (size_t l = 0; l < lanes.size(); ++l) tree.push_back(operand(l));

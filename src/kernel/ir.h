@@ -26,8 +26,8 @@
 //     makes every store (shared or global) of the group's threads before it visible to all of them after it. Between two
 //     barriers no thread may store an element that another one loads or stores.
 //   * Thread t is lane t % S of subgroup t / S, where S = Function::subgroup_size divides the number of threads (0: the
-//     function has no subgroup operations). kSubgroup and kSubgroupXor stand only as the whole value of a kLet. The order of
-//     a float kSubgroup is the device's; every lane gets the same bits.
+//     function has no subgroup operations). kSubgroup, kSubgroupXor and kSubgroupBroadcast stand only as the whole value of a
+//     kLet. The order of a float kSubgroup is the device's; every lane gets the same bits.
 //   * Barriers and subgroup operations stand only in control flow that is uniform over the group: every kIf and kFor
 //     around them has conditions and bounds made of constants, dims, the grid variable, variables of such loops and lets, loads
 //     from inputs and kShared buffers at uniform indices, and kSubgroup where one subgroup is the whole group.
@@ -107,6 +107,7 @@ enum class ExprKind : uint8_t {
   kPackHalf,   // u32 = the two lanes of f32x2 rounded to f16 (even on ties where the device has a choice), lane 0 low
   kSubgroup,     // combines the operand of all lanes of the subgroup, lanewise, by `binary` (kAdd, kMin, kMax)
   kSubgroupXor,  // the operand of lane (this lane ^ int_value), 0 < int_value < subgroup_size
+  kSubgroupBroadcast,  // the operand of lane int_value, 0 <= int_value < subgroup_size
 };
 
 enum class UnaryOp : uint8_t { kNeg, kAbs, kSqrt, kFloor, kRoundEven, kNot };
@@ -173,6 +174,11 @@ struct Function {
 
 // Threads of a group: the extent of the kThread loop; 0 when the function is not thread-bound.
 int64_t thread_count(const Function& function);
+
+// kSubgroup, kSubgroupXor or kSubgroupBroadcast.
+inline bool is_subgroup(const Expr& e) {
+  return e.kind == ExprKind::kSubgroup || e.kind == ExprKind::kSubgroupXor || e.kind == ExprKind::kSubgroupBroadcast;
+}
 
 // GPU ABI. Buffers are bound in order from 0 (inputs read-only); dims follow as i32 constants of the call in order. One
 // group runs one grid iteration: `tiles` groups in rows of kGroupsPerRow, so that the grid variable is

@@ -366,7 +366,8 @@ class Parser {
     if (name == "gather") return gather();
     if (name == "ramp") return ramp();
     if (name == "shuffle") return shuffle();
-    if (name == "subgroup_xor") return subgroup_xor();
+    if (name == "subgroup_xor") return exchange(ExprKind::kSubgroupXor);
+    if (name == "subgroup_broadcast") return exchange(ExprKind::kSubgroupBroadcast);
     std::vector<ExprRef> args = operands(")");
     for (auto [text, kind] : {std::pair{"cast", ExprKind::kCast}, {"bitcast", ExprKind::kBitcast}, {"broadcast", ExprKind::kBroadcast}})
       if (name == text) {
@@ -435,10 +436,10 @@ class Parser {
     return e;
   }
 
-  ExprRef subgroup_xor() {
+  ExprRef exchange(ExprKind kind) {
     ExprRef value = expr();
     expect(",");
-    auto e = node(ExprKind::kSubgroupXor, value->type, {value});
+    auto e = node(kind, value->type, {value});
     e->int_value = integer();
     expect(")");
     return e;

@@ -209,6 +209,7 @@ std::string print(const Expr& e) {
     case ExprKind::kPackHalf: return str("pack_half(", list(e.operands), ")");
     case ExprKind::kSubgroup: return str("subgroup_", reduction_text(e.binary), "(", list(e.operands), ")");
     case ExprKind::kSubgroupXor: return str("subgroup_xor(", list(e.operands), ", ", e.int_value, ")");
+    case ExprKind::kSubgroupBroadcast: return str("subgroup_broadcast(", list(e.operands), ", ", e.int_value, ")");
   }
   internal_error("an expression without text");
 }

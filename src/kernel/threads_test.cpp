@@ -27,8 +27,9 @@ const char kRowSum[] =
       let %s = ((shuffle(%one)[0] + shuffle(%one)[1]) + (shuffle(%one)[2] + shuffle(%one)[3]))
       let %all = subgroup_add(%s)
       let %next = subgroup_xor(%all, 1)
+      let %low = subgroup_broadcast(%next, 2)
       if ((%t % 4) == 0) {
-        %part[(%t // 4)] = max(%all, %next)
+        %part[(%t // 4)] = max(%all, %low)
       }
       barrier
       if (%t == 0) {

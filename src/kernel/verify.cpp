@@ -240,7 +240,8 @@ class Verifier {
         arity(e, 1);
         return typed(t[0] == Type{DType::kF32, 2} && e.type == Type{DType::kU32, 1});
       case ExprKind::kSubgroup:
-      case ExprKind::kSubgroupXor: arity(e, 1); return typed(t[0] == e.type && is_lane_value(e.type));
+      case ExprKind::kSubgroupXor:
+      case ExprKind::kSubgroupBroadcast: arity(e, 1); return typed(t[0] == e.type && is_lane_value(e.type));
     }
   }
 

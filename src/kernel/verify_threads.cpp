@@ -20,7 +20,6 @@ void require(bool holds, const Parts&... parts) {
 }
 
 bool is_loop(const StmtRef& s, LoopKind kind) { return s->kind == StmtKind::kFor && s->loop == kind; }
-bool is_subgroup(const Expr& e) { return e.kind == ExprKind::kSubgroup || e.kind == ExprKind::kSubgroupXor; }
 
 bool has_subgroup(const ExprRef& e) {
   if (!e) return false;
@@ -68,6 +67,7 @@ class ThreadVerifier {
         if (e->buffer->scope == Scope::kGlobal && e->buffer->writable) return false;
         break;
       case ExprKind::kSubgroup:
+      case ExprKind::kSubgroupBroadcast:
         if (function_.subgroup_size == threads_) return true;
         break;
       default: break;
@@ -92,8 +92,9 @@ class ThreadVerifier {
       require(!has_subgroup(s.value->operands[0]), "a subgroup operation inside another: let %", s.name);
       int64_t lanes = s.value->int_value;
       require(function_.subgroup_size > 0, "a subgroup operation in a function without subgroups: let %", s.name);
-      require(s.value->kind == ExprKind::kSubgroup || (lanes > 0 && lanes < function_.subgroup_size),
-              "subgroup_xor by ", lanes, " in subgroups of ", function_.subgroup_size);
+      int64_t least = s.value->kind == ExprKind::kSubgroupXor ? 1 : 0;
+      require(lanes >= least && lanes < function_.subgroup_size, "lane ", lanes, " in subgroups of ",
+              function_.subgroup_size, ": let %", s.name);
     }
     switch (s.kind) {
       case StmtKind::kBarrier:

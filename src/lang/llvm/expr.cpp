@@ -78,6 +78,7 @@ Value* FunctionEmitter::emit(const Expr& e) {
     case ExprKind::kPackHalf:
     case ExprKind::kSubgroup:
     case ExprKind::kSubgroupXor:
+    case ExprKind::kSubgroupBroadcast:
       internal_error(str("kernel ", kernel_.name, ": an operation of thread-bound functions on a CPU"));
   }
   internal_error("kernel IR: unknown expression kind");
