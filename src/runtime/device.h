@@ -41,10 +41,15 @@ struct DeviceProperties {
   int64_t memory_bytes = 0;  // usable in all
   int threads = 1;
   bool host_memory = false;  // addresses are host pointers: copies can be avoided
+  int64_t max_allocation_bytes = 0;  // of one buffer; 0 = memory_bytes
+  int64_t max_binding_bytes = 0;     // of one tensor that a kernel reads or writes; 0 = no bound
 };
 
 // Kernels of one library variant, loaded on a device.
 using KernelSet = void*;
+
+// Launches prepared once and run many times.
+using Recording = void*;
 
 struct Device {
   DeviceProperties properties;
@@ -65,6 +70,13 @@ struct Device {
   Status (*submit)(void* self, KernelSet kernels, std::span<const Launch> launches) = nullptr;
   // Waits until everything submitted has run.
   Status (*sync)(void* self) = nullptr;
+
+  // (optional, all three) replay(record(launches)) does what submit(launches) does, and replay() makes nothing: no memory, no
+  // pipeline, no command buffer. The launches' spans need not outlive record(); the buffers they name must outlive the
+  // recording, whose contents may change between replays.
+  Result<Recording> (*record)(void* self, KernelSet kernels, std::span<const Launch> launches) = nullptr;
+  Status (*replay)(void* self, Recording recording) = nullptr;
+  void (*release_recording)(void* self, Recording recording) = nullptr;
   void (*destroy)(void* self) = nullptr;
 };
 

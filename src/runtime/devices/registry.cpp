@@ -1,9 +1,16 @@
 // The table of devices.
 #include "runtime/devices/registry.h"
 
+#include <charconv>
+
+#include <charconv>
+
 #include "base/strings.h"
 #include "runtime/devices/cpu/cpu.h"
 #include "runtime/devices/null/null.h"
+#include "runtime/devices/vulkan/vulkan.h"
+#include "runtime/devices/opencl/opencl.h"
+#include "runtime/devices/probe.h"
 
 namespace mlc::runtime {
 namespace {
@@ -11,18 +18,48 @@ namespace {
 struct Entry {
   std::string name;
   DeviceFactory factory;
+  DeviceLister lister = nullptr;  // of kinds that `auto` and `mlc_llm devices` ask, in that order
 };
+
+Result<std::vector<ListedDevice>> list_cpu() {
+  ASSIGN_OR_RETURN(DevicePtr cpu, open_cpu_device({}));
+  return std::vector<ListedDevice>{
+      {.name = "cpu", .description = cpu->properties.description, .memory_bytes = cpu->properties.memory_bytes, .features = {}, .software = false}};
+}
 
 std::vector<Entry>& entries() {
   static std::vector<Entry> table = {
-      {"cpu", open_cpu_device},
+      {"opencl", open_opencl_device, list_opencl_devices},
+      {"cpu", open_cpu_device, list_cpu},
       {"null", open_null_device},
+      {"vulkan", open_vulkan_device},
   };
   return table;
 }
 
 // Names that MLC LLM knows and this build does not run yet (mlc-facts 1.7, 1.9).
-constexpr const char* kNotBuilt[] = {"android", "cuda", "iphone", "macabi", "mali", "metal", "opencl", "rocm", "vulkan", "webgpu"};
+constexpr const char* kNotBuilt[] = {"android", "cuda", "iphone", "macabi", "mali", "metal", "rocm", "vulkan", "webgpu"};
+
+// The number behind the colon; 0 without one.
+Result<int> device_index(const std::string& name) {
+  std::vector<std::string> parts = split(name, ':');
+  if (parts.size() == 1) return 0;
+  int index = -1;
+  const std::string& text = parts[1];
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
+  if (parts.size() > 2 || error != std::errc() || end != text.data() + text.size() || index < 0)
+    return Status::error(str("--device: found '", name, "', expected a kind and a number such as ", parts[0], ":0"));
+  return index;
+}
+
+// The number behind the colon of "vulkan:1"; `index` stays as it is where there is none.
+Status parse_index(const std::string& name, const std::string& kind, int& index) {
+  if (name.size() <= kind.size()) return Status::ok();
+  const char *begin = name.data() + kind.size() + 1, *end = name.data() + name.size();
+  auto [rest, error] = std::from_chars(begin, end, index);
+  if (name[kind.size()] == ':' && error == std::errc() && rest == end && index >= 0) return Status::ok();
+  return Status::error(str("--device: found '", name, "', expected ", kind, " or ", kind, ":0, ", kind, ":1 and so on"));
+}
 
 }  // namespace
 
@@ -33,12 +70,34 @@ void DeviceDeleter::operator()(Device* device) const {
 
 void register_device(const std::string& name, DeviceFactory factory) { entries().push_back({name, factory}); }
 
-Result<DevicePtr> open_device(const std::string& name, const DeviceOptions& options) {
+std::vector<KindOfDevice> probe_devices() {
+  std::vector<KindOfDevice> out;
+  for (const Entry& e : entries())
+    if (e.lister) out.push_back({e.name, probe(e.name, e.lister)});
+  return out;
+}
+
+std::string choose_device() {
+  for (const Entry& e : entries()) {
+    if (!e.lister || e.name == "cpu") continue;
+    auto found = probe(e.name, e.lister);
+    if (!found.is_ok()) continue;
+    for (const ListedDevice& d : *found)
+      if (!d.software) return d.name;
+  }
+  return "cpu";
+}
+
+Result<DevicePtr> open_device(const std::string& wanted, const DeviceOptions& options) {
+  std::string name = wanted == "auto" ? choose_device() : wanted;
   std::string kind = split(name, ':')[0];
-  if (kind == "auto") kind = "cpu";
   std::vector<std::string> names = {"auto"};
   for (const Entry& e : entries()) {
-    if (e.name == kind) return e.factory(options);
+    if (e.name == kind) {
+      DeviceOptions chosen = options;
+      ASSIGN_OR_RETURN(chosen.index, device_index(name));
+      return e.factory(chosen);
+    }
     names.push_back(e.name);
   }
   for (const char* known : kNotBuilt)

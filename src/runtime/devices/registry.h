@@ -11,18 +11,41 @@ namespace mlc::runtime {
 
 struct DeviceOptions {
   int threads = 0;  // CPU: 0 = the cores this process may use
+  int index = 0;    // of the devices of a kind: 1 in "vulkan:1"
 };
 
 struct DeviceDeleter {
   void operator()(Device* device) const;
 };
 using DevicePtr = std::unique_ptr<Device, DeviceDeleter>;
+using DeviceFactory = Result<DevicePtr> (*)(const DeviceOptions& options);
 
-// "auto", "cpu", "cpu:0", "null". Error: an unknown name (with the nearest), or a known one that is not built in yet.
+// A device as `mlc_llm devices` shows it.
+struct ListedDevice {
+  std::string name;  // "opencl:0": what --device takes
+  std::string description;
+  int64_t memory_bytes = 0;
+  std::vector<std::string> features;
+  bool software = false;  // runs on the CPU: never chosen by `auto`
+};
+using DeviceLister = Result<std::vector<ListedDevice>> (*)();
+
+// "cpu", "cpu:0", "null", "opencl", "opencl:1", "vulkan", or "auto": the first kind of cuda, rocm, metal, vulkan, opencl that has
+// a device which is no software, else the CPU. Errors: an unknown name (with the nearest), a known one that is not built in
+// yet, and what the device's own factory says.
 Result<DevicePtr> open_device(const std::string& name, const DeviceOptions& options = {});
 
+// What "auto" means on this machine: "opencl:0", "cpu". Asks drivers in child processes (devices/probe.h).
+std::string choose_device();
+
+// Each kind of device, in the order of `auto`, with what its driver answers in a child process.
+struct KindOfDevice {
+  std::string kind;
+  Result<std::vector<ListedDevice>> devices;
+};
+std::vector<KindOfDevice> probe_devices();
+
 // The interpreter device and tests add themselves here; `name` must be new.
-using DeviceFactory = Result<DevicePtr> (*)(const DeviceOptions& options);
 void register_device(const std::string& name, DeviceFactory factory);
 
 }  // namespace mlc::runtime

@@ -1,0 +1,55 @@
+// Opens the OpenCL loader.
+#include "runtime/devices/opencl/api.h"
+
+#include <dlfcn.h>
+
+#include "base/strings.h"
+
+namespace mlc::runtime::opencl {
+namespace {
+
+Result<Api> open_loader() {
+  void* handle = nullptr;
+  for (const char* name : {"libOpenCL.so.1", "libOpenCL.so"})
+    if (!handle) handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  if (!handle)
+    return Status::error("--device opencl: no OpenCL loader (libOpenCL.so.1) on this machine; install the GPU vendor's driver, or "
+                         "on Debian ocl-icd-libopencl1 and a driver such as pocl-opencl-icd, or use --device cpu");
+  Api api;
+#define MLC_OPENCL_RESOLVE(function)                                                                              \
+  api.function = reinterpret_cast<decltype(api.function)>(dlsym(handle, #function));                              \
+  if (!api.function) return Status::error("--device opencl: the OpenCL loader has no " #function ", which OpenCL 1.2 has; update it");
+  MLC_OPENCL_FUNCTIONS(MLC_OPENCL_RESOLVE)
+#undef MLC_OPENCL_RESOLVE
+  return api;
+}
+
+}  // namespace
+
+Result<const Api*> load_api() {
+  static const Result<Api> api = open_loader();
+  if (!api.is_ok()) return api.status();
+  return &api.value();
+}
+
+std::string error_name(cl_int code) {
+  switch (code) {
+#define MLC_OPENCL_ERROR(name) \
+  case name: return #name;
+    MLC_OPENCL_ERROR(CL_DEVICE_NOT_AVAILABLE)
+    MLC_OPENCL_ERROR(CL_COMPILER_NOT_AVAILABLE)
+    MLC_OPENCL_ERROR(CL_MEM_OBJECT_ALLOCATION_FAILURE)
+    MLC_OPENCL_ERROR(CL_OUT_OF_RESOURCES)
+    MLC_OPENCL_ERROR(CL_OUT_OF_HOST_MEMORY)
+    MLC_OPENCL_ERROR(CL_BUILD_PROGRAM_FAILURE)
+    MLC_OPENCL_ERROR(CL_INVALID_VALUE)
+    MLC_OPENCL_ERROR(CL_INVALID_BUFFER_SIZE)
+    MLC_OPENCL_ERROR(CL_INVALID_KERNEL_ARGS)
+    MLC_OPENCL_ERROR(CL_INVALID_WORK_GROUP_SIZE)
+    MLC_OPENCL_ERROR(CL_INVALID_BINARY)
+#undef MLC_OPENCL_ERROR
+    default: return str("error ", code);
+  }
+}
+
+}  // namespace mlc::runtime::opencl

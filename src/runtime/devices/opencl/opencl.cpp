@@ -1,0 +1,297 @@
+// The OpenCL device.
+#include "runtime/devices/opencl/opencl.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "base/strings.h"
+#include "runtime/devices/opencl/program.h"
+
+namespace mlc::runtime {
+namespace {
+
+using opencl::Api;
+using opencl::error_name;
+using opencl::Found;
+using opencl::Program;
+
+constexpr int64_t kAlignment = 64;
+constexpr size_t kStagingBytes = size_t{1} << 20;      // small uploads between two waits
+constexpr size_t kLargestStaged = size_t{64} << 10;
+
+struct ClDevice {
+  const Api* api = nullptr;
+  Found found;
+  cl_context context = nullptr;
+  cl_command_queue queue = nullptr;
+  OpenClCounters counters;
+  std::vector<std::byte> staging = std::vector<std::byte>(kStagingBytes);
+  size_t staged = 0;  // bytes of `staging` that commands not yet run may read
+
+  ~ClDevice() {
+    if (queue) api->clReleaseCommandQueue(queue);
+    if (context) api->clReleaseContext(context);
+  }
+};
+
+// A launch whose arguments the driver holds already: one kernel object for each place in a sequence of launches.
+struct Slot {
+  cl_kernel kernel = nullptr;
+  std::vector<cl_mem> buffers;
+  std::vector<cl_int> dims;
+  std::vector<cl_long> offsets;
+};
+
+struct ClKernels {
+  Program program;
+  std::map<std::vector<uint32_t>, std::vector<Slot>> sequences;  // by the kernels of a submission
+  std::vector<uint32_t> key;                                     // of the submission being looked up
+};
+
+ClDevice& of(void* self) { return *static_cast<ClDevice*>(self); }
+
+std::string memory_text(int64_t bytes) { return human_bytes(static_cast<double>(bytes)); }
+
+bool is_out_of_memory(cl_int code) {
+  return code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_RESOURCES || code == CL_OUT_OF_HOST_MEMORY;
+}
+
+Status failed(const ClDevice& d, const std::string& what, cl_int code) {
+  std::string text = str("opencl device: ", what, " failed on ", d.found.name, ": ", error_name(code));
+  if (is_out_of_memory(code)) text += str(" (it has ", memory_text(d.found.memory_bytes), "); lower context_window_size in --overrides");
+  return Status::error(text);
+}
+
+// The first wait for a new buffer is where many drivers take its memory.
+Result<DeviceBuffer> allocate(void* self, int64_t bytes) {
+  ClDevice& d = of(self);
+  if (bytes < 0) return Status::error("opencl device: negative allocation");
+  if (bytes > d.found.max_buffer_bytes)
+    return Status::error(str("opencl device: cannot allocate ", memory_text(bytes), " in one buffer, ", d.found.name, " allows ",
+                             memory_text(d.found.max_buffer_bytes), " of its ", memory_text(d.found.memory_bytes)));
+  size_t size = static_cast<size_t>(std::max((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment));
+  cl_int code = CL_SUCCESS;
+  cl_mem memory = d.api->clCreateBuffer(d.context, CL_MEM_READ_WRITE, size, nullptr, &code);
+  const cl_uint zero = 0;
+  if (memory) code = d.api->clEnqueueFillBuffer(d.queue, memory, &zero, sizeof zero, 0, size, 0, nullptr, nullptr);
+  if (memory && code == CL_SUCCESS) code = d.api->clFinish(d.queue);
+  d.staged = 0;
+  if (code != CL_SUCCESS) {
+    if (memory) d.api->clReleaseMemObject(memory);
+    return Status::error(str("opencl device: cannot allocate ", memory_text(bytes), " on ", d.found.name, " (",
+                             memory_text(d.found.memory_bytes), " in all): ", error_name(code)));
+  }
+  d.counters.allocations++;
+  return DeviceBuffer{memory, bytes};
+}
+
+void release(void* self, DeviceBuffer buffer) { of(self).api->clReleaseMemObject(static_cast<cl_mem>(buffer.handle)); }
+
+// Small uploads are copied aside and not waited for.
+Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
+  ClDevice& d = of(self);
+  if (from.empty()) return Status::ok();
+  const void* source = from.data();
+  bool staged = from.size() <= std::min(kLargestStaged, kStagingBytes - d.staged);
+  if (staged) {
+    source = std::memcpy(d.staging.data() + d.staged, from.data(), from.size());
+    d.staged += from.size();
+  }
+  d.counters.copies++;
+  cl_int code = d.api->clEnqueueWriteBuffer(d.queue, static_cast<cl_mem>(to.handle), staged ? CL_FALSE : CL_TRUE,
+                                            static_cast<size_t>(to.offset), from.size(), source, 0, nullptr, nullptr);
+  if (!staged) d.staged = 0;  // the queue is in order: what came before has run
+  return code == CL_SUCCESS ? Status::ok() : failed(d, str("an upload of ", memory_text(static_cast<int64_t>(from.size()))), code);
+}
+
+Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
+  ClDevice& d = of(self);
+  if (to.empty()) return Status::ok();
+  d.counters.copies++;
+  d.counters.waits++;
+  cl_int code = d.api->clEnqueueReadBuffer(d.queue, static_cast<cl_mem>(from.handle), CL_TRUE, static_cast<size_t>(from.offset),
+                                           to.size(), to.data(), 0, nullptr, nullptr);
+  d.staged = 0;
+  return code == CL_SUCCESS ? Status::ok() : failed(d, str("a readback of ", memory_text(static_cast<int64_t>(to.size()))), code);
+}
+
+std::string missing_requirement(void* self, const Json& header) {
+  const Found& f = of(self).found;
+  std::string kind = find_string(header, "kind").value_or("?");
+  if (kind != "opencl") return "a device of kind " + kind;
+  if (const Json* list = find(header, "requires"); list && list->is_array())
+    for (const Json& feature : *list)
+      if (feature.is_string() && !f.features.contains(feature.get<std::string>())) return feature.get<std::string>();
+  const Json* limits = find(header, "limits");
+  if (!limits) return "";
+  int64_t group = find_int(*limits, "group_size").value_or(0), shared = find_int(*limits, "shared_bytes").value_or(0);
+  if (group > f.group_size) return str("groups of ", group, " threads (", f.name, " has ", f.group_size, ")");
+  if (shared > f.shared_bytes) return str(shared, " bytes of local memory (", f.name, " has ", f.shared_bytes, ")");
+  return "";
+}
+
+void unload_kernels(void* self, KernelSet kernels) {
+  ClDevice& d = of(self);
+  auto* set = static_cast<ClKernels*>(kernels);
+  d.api->clFinish(d.queue);
+  for (auto& [key, slots] : set->sequences)
+    for (Slot& slot : slots) d.api->clReleaseKernel(slot.kernel);
+  if (set->program.program) d.api->clReleaseProgram(set->program.program);
+  delete set;
+}
+
+Result<KernelSet> load_kernels(void* self, const MlcLibraryVariant& variant) {
+  ClDevice& d = of(self);
+  ASSIGN_OR_RETURN(Program program, opencl::build_program(*d.api, d.context, d.found, variant));
+  d.counters.programs++;
+  d.counters.programs_from_cache += program.from_cache;
+  return static_cast<KernelSet>(new ClKernels{.program = std::move(program), .sequences = {}, .key = {}});
+}
+
+// The slots of a submission, made when its kernels come in this order for the first time.
+Result<std::vector<Slot>*> slots_for(ClDevice& d, ClKernels& set, std::span<const Launch> launches) {
+  set.key.clear();
+  for (const Launch& l : launches) {
+    if (l.kernel >= set.program.kernels.size()) return Status::error(str("opencl device: no kernel ", l.kernel));
+    set.key.push_back(l.kernel);
+  }
+  auto [at, added] = set.sequences.try_emplace(set.key);
+  if (!added) return &at->second;
+  for (uint32_t kernel : set.key) {
+    std::string name(set.program.kernels[kernel].name);
+    cl_int code = CL_SUCCESS;
+    Slot slot{.kernel = d.api->clCreateKernel(set.program.program, name.c_str(), &code), .buffers = {}, .dims = {}, .offsets = {}};
+    if (!slot.kernel) {
+      for (Slot& made : at->second) d.api->clReleaseKernel(made.kernel);
+      set.sequences.erase(at);
+      return failed(d, "making kernel " + name, code);
+    }
+    d.counters.kernels++;
+    at->second.push_back(std::move(slot));
+  }
+  return &at->second;
+}
+
+// Sets argument `index` unless the driver has that value.
+template <typename T>
+cl_int set_argument(ClDevice& d, Slot& slot, cl_uint index, std::vector<T>& held, size_t i, T value) {
+  if (i < held.size() && held[i] == value) return CL_SUCCESS;
+  if (i >= held.size()) held.resize(i + 1);
+  held[i] = value;
+  d.counters.arguments_set++;
+  return d.api->clSetKernelArg(slot.kernel, index, sizeof value, &value);
+}
+
+// In the order of formats/library.h: buffers, dims, offsets.
+cl_int set_arguments(ClDevice& d, Slot& slot, const Launch& l) {
+  auto buffers = static_cast<cl_uint>(l.buffers.size()), dims = static_cast<cl_uint>(l.dims.size());
+  cl_int code = CL_SUCCESS;
+  for (cl_uint i = 0; i < buffers && code == CL_SUCCESS; ++i)
+    code = set_argument(d, slot, i, slot.buffers, i, static_cast<cl_mem>(l.buffers[i].handle));
+  for (cl_uint i = 0; i < dims && code == CL_SUCCESS; ++i)
+    code = set_argument(d, slot, buffers + i, slot.dims, i, static_cast<cl_int>(l.dims[i]));
+  for (cl_uint i = 0; i < buffers && code == CL_SUCCESS; ++i)
+    code = set_argument(d, slot, buffers + dims + i, slot.offsets, i, static_cast<cl_long>(l.buffers[i].offset));
+  return code;
+}
+
+Status launch(ClDevice& d, const GpuKernelView& kernel, Slot& slot, const Launch& l) {
+  if (l.tiles == 0) return Status::ok();
+  if (l.buffers.size() != kernel.header.buffer_count || l.dims.size() != kernel.header.dim_count)
+    return Status::error(str("opencl device: kernel ", kernel.name, " takes ", kernel.header.buffer_count, " buffers and ",
+                             kernel.header.dim_count, " dims, got ", l.buffers.size(), " and ", l.dims.size()));
+  for (int64_t dim : l.dims)
+    if (dim < 0 || dim > INT32_MAX) return Status::error(str("opencl device: kernel ", kernel.name, ": a dim of ", dim, " is too large"));
+  cl_int code = set_arguments(d, slot, l);
+  const size_t local = kernel.header.group_size, global = static_cast<size_t>(l.tiles) * local;
+  if (code == CL_SUCCESS) code = d.api->clEnqueueNDRangeKernel(d.queue, slot.kernel, 1, nullptr, &global, &local, 0, nullptr, nullptr);
+  d.counters.launches++;
+  return code == CL_SUCCESS ? Status::ok() : failed(d, str("kernel ", kernel.name), code);
+}
+
+Status submit(void* self, KernelSet kernels, std::span<const Launch> launches) {
+  ClDevice& d = of(self);
+  auto& set = *static_cast<ClKernels*>(kernels);
+  ASSIGN_OR_RETURN(std::vector<Slot>* slots, slots_for(d, set, launches));
+  for (size_t i = 0; i < launches.size(); ++i)
+    RETURN_IF_ERROR(launch(d, set.program.kernels[launches[i].kernel], (*slots)[i], launches[i]));
+  cl_int code = d.api->clFlush(d.queue);
+  return code == CL_SUCCESS ? Status::ok() : failed(d, "a submission", code);
+}
+
+Status sync(void* self) {
+  ClDevice& d = of(self);
+  d.counters.waits++;
+  cl_int code = d.api->clFinish(d.queue);
+  d.staged = 0;
+  return code == CL_SUCCESS ? Status::ok() : failed(d, "a step", code);
+}
+
+void destroy(void* self) { delete static_cast<ClDevice*>(self); }
+
+Device functions_of(const Found& f) {
+  return {.properties = {.name = "opencl",
+                         .description = str(f.name, ", driver ", f.driver, ", ", f.version),
+                         .memory_bytes = f.memory_bytes,
+                         .threads = 1,
+                         .host_memory = false,
+                         .max_allocation_bytes = f.max_buffer_bytes},
+          .allocate = allocate,
+          .release = release,
+          .copy_in = copy_in,
+          .copy_out = copy_out,
+          .missing_requirement = missing_requirement,
+          .load_kernels = load_kernels,
+          .unload_kernels = unload_kernels,
+          .submit = submit,
+          .sync = sync,
+          .destroy = destroy};
+}
+
+}  // namespace
+
+Result<DevicePtr> open_opencl_device(const DeviceOptions& options) {
+  ASSIGN_OR_RETURN(const Api* api, opencl::load_api());
+  ASSIGN_OR_RETURN(std::vector<Found> devices, opencl::find_devices(*api));
+  size_t index = static_cast<size_t>(options.index);
+  if (options.index < 0 || index >= devices.size())
+    return Status::error(str("--device: there is no opencl:", options.index, ", this machine has opencl:0",
+                             devices.size() > 1 ? str(" to opencl:", devices.size() - 1) : "", "; see mlc_llm devices"));
+  auto d = std::make_unique<ClDevice>();
+  d->api = api;
+  d->found = devices[index];
+  cl_int code = CL_SUCCESS;
+  cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, reinterpret_cast<cl_context_properties>(d->found.platform), 0};
+  d->context = api->clCreateContext(properties, 1, &d->found.device, nullptr, nullptr, &code);
+  if (d->context) d->queue = api->clCreateCommandQueue(d->context, d->found.device, 0, &code);
+  if (!d->queue) return Status::error(str("--device opencl: ", d->found.name, " gives no context: ", error_name(code), "; see mlc_llm devices"));
+  auto* device = new Device(functions_of(d->found));
+  device->self = d.release();
+  return DevicePtr(device);
+}
+
+Result<std::vector<ListedDevice>> list_opencl_devices() {
+  ASSIGN_OR_RETURN(const Api* api, opencl::load_api());
+  ASSIGN_OR_RETURN(std::vector<Found> devices, opencl::find_devices(*api));
+  std::vector<ListedDevice> listed;
+  for (const Found& f : devices) {
+    std::vector<std::string> features(f.features.begin(), f.features.end());
+    features.push_back(str("groups of ", f.group_size));
+    features.push_back(str(memory_text(f.shared_bytes), " local memory"));
+    features.push_back(str(memory_text(f.max_buffer_bytes), " a buffer"));
+    listed.push_back({.name = str("opencl:", listed.size()),
+                      .description = str(f.name, ", driver ", f.driver, ", ", f.version),
+                      .memory_bytes = f.memory_bytes,
+                      .features = features,
+                      .software = f.features.contains("software")});
+  }
+  return listed;
+}
+
+const OpenClCounters& opencl_counters(const Device& device) {
+  internal_check(device.properties.name == "opencl", "opencl_counters of another device");
+  return of(device.self).counters;
+}
+
+}  // namespace mlc::runtime
