@@ -75,7 +75,7 @@ struct LibraryTrailer {
 //             offset of the buffer in its memory object, a multiple of its element's size. Global size = tiles * group_size.
 //   SPIR-V    entry point = "main". Set 0, binding i = buffer i. Push constants: each dim as int, then the number of groups
 //             as int. The grid has rows of kGroupsPerRow (kernel/ir.h) groups: group (x, y) is number x + y * kGroupsPerRow, and
-//             groups past the end do nothing.
+//             groups past the end do nothing. Specialization constant 0, a bool, may be false when there is one row.
 // Buffers begin at multiples of 16 bytes. The variant's header names limits beside `requires`: {"limits": {"group_size",
 // "shared_bytes"}}, the most that any of its kernels needs.
 // Dims and tiles are below 2^31.
@@ -91,6 +91,7 @@ struct MlcGpuKernel {
   uint64_t code_bytes;
 };
 }
+inline constexpr int64_t kSpirvGroupsPerRow = 32768;  // kernel::kGroupsPerRow for the runtime, which knows no kernel IR
 enum class GpuLanguage : uint32_t { kOpenClC = 1, kSpirv = 2 };
 static_assert(sizeof(MlcGpuKernel) == 40);
 static_assert(sizeof(MlcLibraryVariant) == 48 && sizeof(MlcModelLibrary) == 48 && sizeof(LibraryTrailer) == 48);

@@ -3,14 +3,12 @@
 
 #include <charconv>
 
-#include <charconv>
-
 #include "base/strings.h"
 #include "runtime/devices/cpu/cpu.h"
 #include "runtime/devices/null/null.h"
-#include "runtime/devices/vulkan/vulkan.h"
 #include "runtime/devices/opencl/opencl.h"
 #include "runtime/devices/probe.h"
+#include "runtime/devices/vulkan/vulkan.h"
 
 namespace mlc::runtime {
 namespace {
@@ -29,16 +27,16 @@ Result<std::vector<ListedDevice>> list_cpu() {
 
 std::vector<Entry>& entries() {
   static std::vector<Entry> table = {
+      {"vulkan", open_vulkan_device, list_vulkan_devices},
       {"opencl", open_opencl_device, list_opencl_devices},
       {"cpu", open_cpu_device, list_cpu},
       {"null", open_null_device},
-      {"vulkan", open_vulkan_device},
   };
   return table;
 }
 
 // Names that MLC LLM knows and this build does not run yet (mlc-facts 1.7, 1.9).
-constexpr const char* kNotBuilt[] = {"android", "cuda", "iphone", "macabi", "mali", "metal", "rocm", "vulkan", "webgpu"};
+constexpr const char* kNotBuilt[] = {"android", "cuda", "iphone", "macabi", "mali", "metal", "rocm", "webgpu"};
 
 // The number behind the colon; 0 without one.
 Result<int> device_index(const std::string& name) {
@@ -50,15 +48,6 @@ Result<int> device_index(const std::string& name) {
   if (parts.size() > 2 || error != std::errc() || end != text.data() + text.size() || index < 0)
     return Status::error(str("--device: found '", name, "', expected a kind and a number such as ", parts[0], ":0"));
   return index;
-}
-
-// The number behind the colon of "vulkan:1"; `index` stays as it is where there is none.
-Status parse_index(const std::string& name, const std::string& kind, int& index) {
-  if (name.size() <= kind.size()) return Status::ok();
-  const char *begin = name.data() + kind.size() + 1, *end = name.data() + name.size();
-  auto [rest, error] = std::from_chars(begin, end, index);
-  if (name[kind.size()] == ':' && error == std::errc() && rest == end && index >= 0) return Status::ok();
-  return Status::error(str("--device: found '", name, "', expected ", kind, " or ", kind, ":0, ", kind, ":1 and so on"));
 }
 
 }  // namespace

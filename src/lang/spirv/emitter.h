@@ -1,0 +1,68 @@
+// The emission of one kernel into a SPIR-V module: the state that expressions and statements share.
+#pragma once
+
+#include <map>
+#include <string>
+#include <unordered_map>
+
+#include "kernel/ir.h"
+#include "lang/spirv/module.h"
+
+namespace mlc::lang::spirv {
+
+class FunctionEmitter {
+ public:
+  explicit FunctionEmitter(const kernel::Function& kernel) : kernel_(kernel) {}
+  Words run();
+
+ private:
+  // stmt.cpp
+  void emit_entry();
+  void emit_group();
+  void emit_block(const std::vector<kernel::StmtRef>& statements);
+  void emit_statement(const kernel::Stmt& s);
+  void emit_for(const kernel::Stmt& s);
+  void emit_if(const kernel::Stmt& s);
+  void emit_barrier();
+  void begin_label(Id label);
+  void branch(Id label) { append(body_, Op::kBranch, {label}); }
+
+  // memory.cpp: pointers to the `type` at `index` of a buffer.
+  Id pointer(const kernel::BufferRef& buffer, const kernel::Type& type, const kernel::ExprRef& index);
+  Id view(const kernel::BufferRef& buffer, const kernel::Type& type);
+  void declare(const kernel::BufferRef& buffer);
+  size_t binding_of(const kernel::Buffer& buffer) const;
+  bool may_alias(size_t binding) const;
+
+  // expr.cpp; value() computes each distinct node of one statement once.
+  Id value(const kernel::ExprRef& e);
+  Id emit(const kernel::Expr& e);
+  Id emit_constant(const kernel::Expr& e);
+  Id emit_unary(const kernel::Expr& e);
+  Id emit_binary(const kernel::Expr& e);
+  Id emit_cast(const kernel::Expr& e);
+  Id emit_broadcast(const kernel::Expr& e);
+  Id emit_shuffle(const kernel::Expr& e);
+  Id emit_dot4(const kernel::Expr& e);
+  Id emit_call(const kernel::Expr& e);
+  Id emit_subgroup(const kernel::Expr& e);
+  Op binary_op(const kernel::Expr& e) const;
+
+  Id type_of(const kernel::Type& type);
+  Id instruction(Op op, Id type, const Words& operands);
+  Id glsl(Glsl function, Id type, const Words& operands);
+  Id splat(const kernel::Type& type, Id scalar);
+  [[noreturn]] void fail(const std::string& what) const;
+
+  const kernel::Function& kernel_;
+  ModuleBuilder module_;
+  Words variables_, body_;  // of the function: its variables, then the rest of its blocks
+  Id entry_ = 0, label_ = 0, group_ = 0, thread_ = 0;
+  std::vector<Id> inputs_;
+  std::unordered_map<std::string, Id> names_, dims_;  // variables and dimensions in scope
+  std::unordered_map<const kernel::Expr*, Id> memo_;
+  std::map<std::pair<const kernel::Buffer*, int>, Id> views_;            // by lanes of the access
+  std::unordered_map<const kernel::Buffer*, std::vector<Id>> registers_;  // a variable per element
+};
+
+}  // namespace mlc::lang::spirv

@@ -1,0 +1,72 @@
+// Command buffers: begun, ended, queued and waited for.
+#include "base/strings.h"
+#include "runtime/devices/vulkan/context.h"
+
+namespace mlc::runtime::vulkan {
+namespace {
+
+constexpr VkAccessFlags kAnyWrite = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+constexpr VkAccessFlags kAnyUse = kAnyWrite | VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT;
+constexpr VkPipelineStageFlags kAnyStage = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+
+void barrier(const Api& api, VkCommandBuffer commands, VkPipelineStageFlags to, VkAccessFlags uses) {
+  VkMemoryBarrier all{.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = kAnyWrite, .dstAccessMask = uses};
+  api.CmdPipelineBarrier(commands, kAnyStage, to, 0, 1, &all, 0, nullptr, 0, nullptr);
+}
+
+}  // namespace
+
+void Context::order(const Commands& commands) { barrier(api, commands.buffer, kAnyStage, kAnyUse); }
+
+// The commands see all stores of what was queued before.
+Result<Commands> Context::begin_commands() {
+  Commands commands;
+  VkCommandBufferAllocateInfo info{.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                   .commandPool = command_pool,
+                                   .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                   .commandBufferCount = 1};
+  if (VkResult r = api.AllocateCommandBuffers(device, &info, &commands.buffer); r != VK_SUCCESS)
+    return error("a command buffer cannot be made", r);
+  VkCommandBufferBeginInfo begin{.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+  if (VkResult r = api.BeginCommandBuffer(commands.buffer, &begin); r != VK_SUCCESS) {
+    release_commands(commands);
+    return error("a command buffer cannot be begun", r);
+  }
+  order(commands);
+  ++counters.recordings;
+  return commands;
+}
+
+Status Context::end_commands(const Commands& commands) {
+  barrier(api, commands.buffer, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT);
+  if (VkResult r = api.EndCommandBuffer(commands.buffer); r != VK_SUCCESS) {
+    release_commands(commands);
+    return error("a command buffer cannot be ended", r);
+  }
+  return Status::ok();
+}
+
+void Context::release_commands(const Commands& commands) {
+  api.FreeCommandBuffers(device, command_pool, 1, &commands.buffer);
+  if (commands.descriptors) api.DestroyDescriptorPool(device, commands.descriptors, nullptr);
+}
+
+Status Context::queue(const Commands& commands) {
+  VkSubmitInfo info{
+      .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &commands.buffer};
+  if (VkResult r = api.QueueSubmit(compute_queue, 1, &info, VK_NULL_HANDLE); r != VK_SUCCESS)
+    return error("launches cannot be submitted", r);
+  pending = true;
+  ++counters.submits;
+  return Status::ok();
+}
+
+Status Context::wait() {
+  VkResult r = pending ? api.QueueWaitIdle(compute_queue) : VK_SUCCESS;
+  pending = false;
+  for (const Commands& c : queued_once) release_commands(c);
+  queued_once.clear();
+  return r == VK_SUCCESS ? Status::ok() : error("launches did not finish", r);
+}
+
+}  // namespace mlc::runtime::vulkan
