@@ -1,8 +1,8 @@
 // The whole compiler, phase by phase.
 #include "compile.h"
 
-#include <chrono>
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <functional>
 
@@ -12,6 +12,7 @@
 #include "base/user_error.h"
 #include "formats/library.h"
 #include "frontend/model.h"
+#include "gpu_variant.h"
 #include "graph/passes/pipeline.h"
 #include "graph/print.h"
 #include "kernel/pipeline.h"
@@ -45,7 +46,8 @@ class Dump {
 struct Variant {
   Target target;
   BuiltPlan built;
-  lang::ObjectCode code;
+  lang::ObjectCode code;           // CPUs
+  std::vector<std::string> blobs;  // GPUs: gpu_kernel_blob of each kernel
 };
 
 struct Compilation {
@@ -113,25 +115,43 @@ std::string symbol_prefix(const CompileOptions& options, const Target& target) {
 }
 
 void emit_variant(const CompileOptions& options, Variant& variant, bool keep_text) {
+  if (variant.target.is_gpu()) {
+    variant.blobs = gpu_kernel_blobs(variant.built.kernels, variant.target);
+    return;
+  }
   variant.code = lang::emit_object(variant.built.kernels, variant.target,
                                    {.keep_text = keep_text, .symbol_prefix = symbol_prefix(options, variant.target)});
 }
 
+// The platform of the library's container: a CPU's own, or what --host says.
+std::string container_triple(const CompileOptions& options) {
+  const Target& target = options.targets[0];
+  if (!target.is_gpu()) return target.triple;
+  return options.container == "auto" ? host_architecture() + "-unknown-linux-gnu" : options.container;
+}
+
+Json variant_header(const Variant& v) {
+  Json header = {{"name", v.target.name}, {"kind", v.target.kind}};
+  if (!v.target.is_gpu()) header["architecture"] = split(v.target.triple, '-')[0];
+  header["requires"] = v.target.required;
+  if (v.target.is_gpu()) header["limits"] = gpu_limits(v.built.kernels);
+  return header;
+}
+
 void link_variants(Compilation& c) {
   link::LinkInput input;
-  input.triple = c.variants[0].target.triple;
+  input.triple = container_triple(c.options);
   input.soname = c.options.soname;
   input.manifest = c.result.manifest.dump();
   for (Variant& v : c.variants) {
-    Json header = {{"name", v.target.name},
-                   {"kind", v.target.kind},
-                   {"architecture", split(v.target.triple, '-')[0]},
-                   {"requires", v.target.required}};
-    link::VariantCode variant{.header = header.dump(),
+    link::VariantCode variant{.header = variant_header(v).dump(),
                               .plan = encode_plan(v.built.plan),
                               .object = std::move(v.code.object),
-                              .kernel_symbols = {}};
-    for (const kernel::Function& k : v.built.kernels) variant.kernel_symbols.push_back(symbol_prefix(c.options, v.target) + k.name);
+                              .kernel_symbols = {},
+                              .kernel_blobs = std::move(v.blobs)};
+    if (!v.target.is_gpu())
+      for (const kernel::Function& k : v.built.kernels)
+        variant.kernel_symbols.push_back(symbol_prefix(c.options, v.target) + k.name);
     input.variants.push_back(std::move(variant));
   }
   input.symbol_prefix = c.options.system_lib_prefix;
@@ -142,12 +162,13 @@ void link_variants(Compilation& c) {
 
 void dump_variant(Compilation& c, const Variant& v) {
   c.dump.write(v.target.name + "-plan.txt", plan_text(v.built.plan));
+  if (v.target.is_gpu()) return c.dump.write(v.target.name + "-kernels.txt", gpu_code_dump(v.blobs, v.target));
   c.dump.write(v.target.name + "-kernels.ll", v.code.llvm_ir);
   c.dump.write(v.target.name + "-kernels.s", v.code.assembly);
 }
 
 void run_phases(Compilation& c, const Json& mlc_config) {
-  for (const Target& t : c.options.targets) c.variants.push_back({t, {}, {}});
+  for (const Target& t : c.options.targets) c.variants.push_back({t, {}, {}, {}});
   Dump quiet("");
   bool more = c.phase("frontend", [&] {
     if (!c.dump.wanted()) return;
@@ -165,8 +186,11 @@ void run_phases(Compilation& c, const Json& mlc_config) {
   c.result.kernels = static_cast<int64_t>(c.variants[0].built.kernels.size());
   std::vector<std::string> names;
   for (const Variant& v : c.variants) names.push_back(v.target.name);
-  c.result.manifest = make_manifest(mlc_config, c.config, c.scheme, c.variants[0].built.plan, names,
-                                    split(c.variants[0].target.triple, '-')[0], c.options.opt_level);
+  c.result.manifest = make_manifest(mlc_config, c.config, c.scheme, c.variants[0].built.plan,
+                                    {.kind = c.variants[0].target.kind,
+                                     .architecture = split(container_triple(c.options), '-')[0],
+                                     .opt_level = c.options.opt_level,
+                                     .variants = names});
   if (!more) {
     if (c.options.stop_after == "kernel") c.result.first_variant = std::move(c.variants[0].built);
     return;

@@ -1,7 +1,7 @@
 // The whole compiler as one function with named phases: model config -> graph -> kernels -> machine code -> library.
 //
-// Phases, in order: frontend (config -> graph), graph (passes), kernel (graph ops -> loops, passes), lang (machine code),
-// link (one file). `stop_after` ends after one of them; `dump_directory` receives numbered text after each pass.
+// Phases, in order: frontend (config -> graph), graph (passes), kernel (graph ops -> loops, passes), lang (machine code or a
+// GPU's language), link (one file). `stop_after` ends after one of them; `dump_directory` receives numbered text after each pass.
 #pragma once
 
 #include <string>
@@ -17,7 +17,9 @@ namespace mlc {
 struct CompileOptions {
   // From --opt. O0 keeps floats everywhere (the exact path); O1..O3 use int8 activations for quantized weights.
   int opt_level = 2;
-  std::vector<Target> targets;      // the variants of the library, best first (targets_for_host)
+  // The variants of the library, best first, all for one kind of device (targets_for_host, targets_for_device).
+  std::vector<Target> targets;
+  std::string container = "auto";   // GPUs: the triple whose container holds the library; auto: this machine's
   std::string soname = "model.so";
   bool static_library = false;      // a tar of objects (link/link.h) instead of a shared object
   std::string system_lib_prefix;    // of a static library's symbols

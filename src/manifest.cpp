@@ -66,8 +66,7 @@ Json memory_usage(const Plan& plan, int64_t rows, int64_t batch) {
 }  // namespace
 
 Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, const QuantScheme& scheme,
-                   const Plan& plan, const std::vector<std::string>& variants,
-                   const std::string& architecture, int opt_level) {
+                   const Plan& plan, const LibraryFacts& library) {
   Json m = {{"model_type", config.model_type}, {"quantization", scheme.name}};
   int64_t context = limit(mlc_config, config, "context_window_size", -1);
   int64_t chunk = limit(mlc_config, config, "prefill_chunk_size", 2048),
@@ -101,9 +100,11 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   m["rope"] = {
       {"kind", rope.kind}, {"rotary_dim", rope.rotary_dim}, {"theta", rope.theta}, {"scaling", rope.scaling}};
   m["functions"] = functions(plan);
-  m["architecture"] = architecture;
-  m["library"] = {
-      {"abi_version", kLibraryAbiVersion}, {"opt", "O" + std::to_string(opt_level)}, {"variants", variants}};
+  m["architecture"] = library.architecture;
+  m["library"] = {{"abi_version", kLibraryAbiVersion},
+                  {"kind", library.kind},
+                  {"opt", "O" + std::to_string(library.opt_level)},
+                  {"variants", library.variants}};
   return m;
 }
 

@@ -8,10 +8,18 @@
 
 namespace mlc {
 
-// Added to MLC's keys: "library" {abi_version, opt, architecture, variants}, "rope" (runtime/rope.h), "vocab_size",
+// What is not of the model: "library" of the manifest, and the architecture of its container.
+struct LibraryFacts {
+  std::string kind;  // of device, Target::kind
+  std::string architecture;
+  int opt_level = 0;
+  std::vector<std::string> variants;
+};
+
+// Added to MLC's keys: "architecture", "library" {abi_version, kind, opt, variants}, "rope" (runtime/rope.h), "vocab_size",
 // "hidden_size", "memory_usage" {function: arena bytes at the limits}, "functions" {name: {arguments, results}} with the
 // named inputs and their symbolic shapes, "kv_cache" with dtype, page_size and bytes of one page of one layer.
 Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, const QuantScheme& scheme, const Plan& plan,
-                   const std::vector<std::string>& variants, const std::string& architecture, int opt_level);
+                   const LibraryFacts& library);
 
 }  // namespace mlc

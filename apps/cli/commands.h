@@ -19,6 +19,7 @@ void add_bench(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_compile(CLI::App& app);
 void add_convert_weight(CLI::App& app);
+void add_devices(CLI::App& app);
 void add_gen_config(CLI::App& app);
 void add_info(CLI::App& app);
 // keep-sorted end

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "apps/cli/commands.h"
+#include "apps/cli/device_flag.h"
 #include "apps/cli/knobs.h"
 #include "base/file.h"
 #include "base/strings.h"
@@ -22,19 +23,6 @@ struct Flags {
   std::vector<std::string> skip_passes;
   bool enable_subgroups = false;
 };
-
-// Devices that MLC LLM compiles for and this build does not yet (mlc-facts 1.7, 1.9).
-constexpr const char* kNotBuilt[] = {"android", "cuda", "iphone", "macabi", "mali", "metal", "opencl", "rocm", "vulkan", "webgpu", "windows"};
-
-Status check_device(const std::string& device) {
-  std::string kind = split(device, ':')[0];
-  if (kind == "auto" || kind == "cpu" || kind == "llvm") return Status::ok();
-  for (const char* known : kNotBuilt)
-    if (kind == known) return Status::error(str("--device: ", device, " is not built yet; use --device cpu"));
-  std::vector<std::string> names(std::begin(kNotBuilt), std::end(kNotBuilt));
-  for (const char* name : {"auto", "cpu", "llvm"}) names.push_back(name);
-  return Status::error(str("--device: unknown device '", device, "', expected auto, cpu or llvm", did_you_mean(kind, names)));
-}
 
 // By the suffix (mlc-facts 1.5).
 bool is_static(const std::string& output) { return output.ends_with(".tar") || output.ends_with(".lib"); }
@@ -67,7 +55,7 @@ Result<std::string> system_lib_prefix(const Flags& flags, const Json& config) {
 }
 
 Status compile(const Flags& flags) {
-  RETURN_IF_ERROR(check_device(flags.device));
+  ASSIGN_OR_RETURN(CompileTargets chosen, compile_targets(flags.device, flags.host));
   RETURN_IF_ERROR(check_output(flags.output));
   if (!flags.debug_dump.empty())
     if (Status made = make_directories(flags.debug_dump); !made.is_ok()) return Status::error("--debug-dump: " + made.message());
@@ -82,7 +70,8 @@ Status compile(const Flags& flags) {
   RETURN_IF_ERROR(apply_config_knobs(knobs, config));
   CompileOptions options;
   ASSIGN_OR_RETURN(options.opt_level, parse_opt(flags.opt));
-  ASSIGN_OR_RETURN(options.targets, targets_for_host(flags.host));
+  options.targets = std::move(chosen.targets);
+  options.container = chosen.container;
   options.soname = std::filesystem::path(flags.output).filename().string();
   options.static_library = is_static(flags.output);
   if (options.static_library) {
@@ -113,8 +102,8 @@ void add_compile(CLI::App& app) {
   sub->add_option("MODEL", flags->model, "mlc-chat-config.json or the folder that holds it")->required();
   sub->add_option("--quantization", flags->quantization, "instead of the config's");
   sub->add_option("--model-type", flags->model_type, "instead of the config's");
-  sub->add_option("--device", flags->device, "auto, cpu or llvm");
-  sub->add_option("--host", flags->host, "auto (this machine), a triple (all its CPU levels), or one level's name");
+  sub->add_option("--device", flags->device, "auto (the best of this machine), cpu, opencl, vulkan, or a class of GPU such as opencl-adreno");
+  sub->add_option("--host", flags->host, "auto (this machine), a triple (all its CPU levels), or one level's name; for a GPU the triple of the library file");
   sub->add_flag("--enable-subgroups", flags->enable_subgroups, "WebGPU only");
   sub->add_option("--opt", flags->opt, "O0 (floats everywhere) .. O3, or knobs");
   sub->add_option("--system-lib-prefix", flags->system_lib_prefix, "of the symbols of a static library (.tar); auto: by model and quantization");

@@ -29,6 +29,7 @@ void print_build(const Json& manifest) {
   if (const Json* variants = find(*library, "variants"); variants && variants->is_array())
     for (const Json& v : *variants)
       if (v.is_string()) names.push_back(v.get<std::string>());
+  print("device", find_string(*library, "kind").value_or("cpu"));
   print("variants", join(names, ", "));
   print("optimized", text_of(*library, "opt"));
   print("ABI version", str(find_int(*library, "abi_version").value_or(0)));

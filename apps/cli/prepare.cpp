@@ -109,6 +109,16 @@ Status make_cache(const std::string& directory) {
   return made.is_ok() ? made : Status::error(made.message() + "; set MLC_LLM_HOME to a folder that can be written");
 }
 
+// The one variant that serves this device best.
+Result<std::vector<Target>> best_targets(const runtime::Device& device) {
+  if (device.properties.name == "cpu") return targets_for_host("auto");
+  ASSIGN_OR_RETURN(std::vector<Target> all, targets_for_device(device.properties.name));
+  for (const Target& t : all)
+    if (device.missing_requirement(device.self, {{"kind", t.kind}, {"requires", t.required}}).empty()) return std::vector<Target>{t};
+  return Status::error(str("--device: ", device.properties.description, " has not what any variant for ", device.properties.name,
+                           " needs; use --device cpu"));
+}
+
 }  // namespace
 
 Status check_jit_policy() {
@@ -140,12 +150,12 @@ Result<std::string> prepare_folder(const std::string& model, const Conversion& c
   return folder;
 }
 
-Result<std::string> prepare_library(const std::string& folder, const Json& config, const std::string& device,
+Result<std::string> prepare_library(const std::string& folder, const Json& config, const runtime::Device& device,
                                     const std::string& opt) {
   RETURN_IF_ERROR(check_jit_policy());
-  ASSIGN_OR_RETURN(auto targets, targets_for_host("auto"));
+  ASSIGN_OR_RETURN(auto targets, best_targets(device));
   // What the code depends on: the config, the flags, this CPU, and the compiler itself.
-  std::string key = str(config.dump(), "|", device, "|", opt, "|", targets[0].name, "|", stamp("/proc/self/exe"));
+  std::string key = str(config.dump(), "|", device.properties.name, "|", opt, "|", targets[0].name, "|", stamp("/proc/self/exe"));
   // A folder of our own: the original keeps its (incompatible) libraries in model_lib itself.
   std::string directory = path_join(env::home(), "model_lib/cpp");
   std::string path = path_join(directory, hex(checksum64(key)) + ".so");

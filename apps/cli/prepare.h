@@ -5,6 +5,7 @@
 #include <string>
 
 #include "apps/cli/knobs.h"
+#include "runtime/device.h"
 
 namespace mlc::cli {
 
@@ -23,9 +24,9 @@ Result<std::string> prepare_folder(const std::string& model, const Conversion& c
 // MLC_JIT_POLICY. Errors: an unknown value; OFF, which forbids prepare_library.
 Status check_jit_policy();
 
-// The path of a library for the config on this machine, compiled if MLC_JIT_POLICY allows and it is not cached.
+// The path of a library for the config on this machine and device, compiled if MLC_JIT_POLICY allows and it is not cached.
 // `opt`: as --opt.
-Result<std::string> prepare_library(const std::string& folder, const Json& config, const std::string& device,
+Result<std::string> prepare_library(const std::string& folder, const Json& config, const runtime::Device& device,
                                     const std::string& opt);
 
 }  // namespace mlc::cli

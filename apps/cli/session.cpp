@@ -8,6 +8,8 @@
 #include "apps/cli/prepare.h"
 #include "base/progress.h"
 #include "base/strings.h"
+#include "base/threads.h"
+#include "formats/library.h"
 #include "frontend/config.h"
 
 namespace mlc::cli {
@@ -49,15 +51,23 @@ Status check_baked(const Knobs& knobs, const std::string& opt, const runtime::Mo
   return Status::ok();
 }
 
-runtime::ModelLimits limits_of(const Json& config, const Knobs& knobs) {
-  runtime::ModelLimits limits{.max_sequences = 1,
+runtime::ModelLimits limits_of(const Json& config, const Knobs& knobs, const SessionFlags& flags) {
+  runtime::ModelLimits limits{.max_sequences = flags.sequences,
                               .context_tokens = std::max<int64_t>(find_int(config, "context_window_size").value_or(0), 0),
-                              .total_tokens = 0,
+                              .total_tokens = flags.total_tokens,
                               .prefill_chunk = 0,
                               .shuffle_pages = {}};
   if (knobs.contains("prefill_chunk_size"))
     limits.prefill_chunk = std::max<int64_t>(find_int(config, "prefill_chunk_size").value_or(0), 0);
   return limits;
+}
+
+// A compiled library says what it is for; without one `auto` looks at the machine.
+Result<std::string> device_for(const SessionFlags& flags) {
+  if (flags.device != "auto" || flags.model_lib.empty() || flags.model_lib.starts_with("system://")) return flags.device;
+  ASSIGN_OR_RETURN(LibraryDescription description, describe_library(flags.model_lib));
+  const Json* library = find(description.manifest, "library");
+  return library ? find_string(*library, "kind").value_or("cpu") : "cpu";
 }
 
 // Library, tokenizer, template and weights, all of them found and named by now.
@@ -79,7 +89,7 @@ Status load(Session& s, const std::string& config_path, const runtime::ModelLimi
 
 void add_session_flags(CLI::App& command, SessionFlags& flags) {
   command.add_option("MODEL", flags.model, "a converted folder, a Hugging Face folder or a GGUF file")->required();
-  command.add_option("--device", flags.device, "auto or cpu");
+  command.add_option("--device", flags.device, "auto, cpu, opencl, vulkan, or one of several: opencl:1; see mlc_llm devices");
   command.add_option("--model-lib", flags.model_lib, "a compiled library; absent: compiled and cached");
   command.add_option("--overrides", flags.overrides, "context_window_size=2048;prefill_chunk_size=512;opt=O2");
   command.add_option("--quantization", flags.quantization, "when MODEL must be converted first");
@@ -105,19 +115,23 @@ Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags) {
   }
   std::string library = flags.model_lib;
   if (library.empty()) RETURN_IF_ERROR(check_jit_policy());
-  ASSIGN_OR_RETURN(s->device, runtime::open_device(flags.device, {.threads = flags.threads}));
+  if (int cores = usable_threads(); flags.threads > cores)
+    return Status::error(str("--threads: ", flags.threads, " is more than the ", cores,
+                             " cores this process may use; leave the flag out to use them all"));
+  ASSIGN_OR_RETURN(std::string device, device_for(flags));
+  ASSIGN_OR_RETURN(s->device, runtime::open_device(device, {.threads = flags.threads}));
   ASSIGN_OR_RETURN(s->folder, prepare_folder(flags.model, {flags.quantization, flags.conv_template}));
   std::string config_path;
   ASSIGN_OR_RETURN(s->config, read_mlc_config(s->folder, config_path));
   RETURN_IF_ERROR(apply_config_knobs(knobs, s->config));
   ASSIGN_OR_RETURN(frontend::ModelConfig model_config, frontend::parse_mlc_config(s->config, "auto", config_path));
   if (library.empty()) {
-    ASSIGN_OR_RETURN(library, prepare_library(s->folder, s->config, s->device->properties.name, opt.empty() ? "O2" : opt));
+    ASSIGN_OR_RETURN(library, prepare_library(s->folder, s->config, *s->device, opt.empty() ? "O2" : opt));
   }
   auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(s->module, runtime::Module::load(*s->device, library));
   if (!flags.model_lib.empty()) RETURN_IF_ERROR(check_baked(knobs, opt, *s->module));
-  RETURN_IF_ERROR(load(*s, config_path, limits_of(s->config, knobs)));
+  RETURN_IF_ERROR(load(*s, config_path, limits_of(s->config, knobs, flags)));
   for (const std::string& note : model_config.notes) print_note(note);
   s->load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return s;

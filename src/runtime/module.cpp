@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/strings.h"
+#include "base/target/target.h"
 
 namespace mlc::runtime {
 namespace {
@@ -24,7 +25,23 @@ Result<uint32_t> choose_variant(Device& device, const MlcModelLibrary& library, 
     reasons.push_back(str(find_string(header, "name").value_or("?"), " needs ", missing));
   }
   return Status::error(str(what, ": this library cannot run here: ", join(reasons, "; "),
-                           "; compile the model again with --host auto on this machine"));
+                           header.value("kind", "cpu") == "cpu" ? "; compile the model again with --host auto on this machine"
+                                                                : "; compile the model again with --device " + device.properties.name));
+}
+
+// That the library is for this kind of device and its container for this machine. (The interpreter and null devices take what
+// they are given.)
+Status check_kind(const Device& device, const Json& manifest, const std::string& path) {
+  const Json* library = find(manifest, "library");
+  std::string kind = library ? find_string(*library, "kind").value_or("cpu") : "cpu", name = device.properties.name;
+  bool real = name != "null" && name != "interpreter";
+  if (real && kind != name)
+    return Status::error(str(path, ": this library is for --device ", kind, ", the device is ", name, "; use --device ", kind,
+                             ", or compile the model with --device ", name));
+  std::string arch = find_string(manifest, "architecture").value_or(host_architecture());
+  if (real && arch != host_architecture())
+    return Status::error(str(path, ": this library needs a CPU of kind ", arch, "; compile the model again with --host auto"));
+  return Status::ok();
 }
 
 }  // namespace
@@ -38,11 +55,7 @@ Result<std::shared_ptr<Module>> Module::load(Device& device, const std::string& 
     return wrap(device, *linked, path);
   }
   ASSIGN_OR_RETURN(LibraryDescription description, describe_library(path));
-  if (auto arch = find_string(description.manifest, "architecture"); arch && device.properties.name == "cpu") {
-    Json header = {{"kind", "cpu"}, {"architecture", *arch}};
-    if (std::string missing = device.missing_requirement(device.self, header); !missing.empty())
-      return Status::error(str(path, ": this library needs ", missing, "; compile the model again with --host auto"));
-  }
+  RETURN_IF_ERROR(check_kind(device, description.manifest, path));
   std::error_code code;
   std::string absolute = std::filesystem::absolute(path, code).string();
   void* handle = dlopen(absolute.c_str(), RTLD_NOW | RTLD_LOCAL);

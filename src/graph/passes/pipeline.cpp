@@ -68,7 +68,7 @@ std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
       [&] { eliminate_dead_values(m); });  // the fusions count uses: dead ones would stop them
   run("fuse_rope_append", [&] { fuse_rope_append(m); });
   run("fuse_epilogues", [&] { fuse_epilogues(m); });
-  if (options.opt_level >= 2)
+  if (options.opt_level >= 2 && !options.target->is_gpu())  // GPU kernels multiply in f32
     run("quantize_activations",
         [&] { quantize_activations(m); });  // after the epilogues: gated outputs are final here
   run("choose_layouts", [&] { choose_layouts(m, *options.target); });
