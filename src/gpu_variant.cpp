@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "formats/library.h"
 #include "lang/opencl/dialect.h"
+#include "lang/spirv/emit.h"
 
 namespace mlc {
 namespace {
@@ -15,12 +16,16 @@ struct Language {
   const char* kind;  // Target::kind
   GpuLanguage language;
   std::string (*emit)(const kernel::Function& function, const Target& target);
+  std::string (*text)(const std::string& code);  // for people
 };
 
 std::string emit_opencl(const kernel::Function& function, const Target&) { return lang::print_opencl(function); }
+std::string emit_spirv(const kernel::Function& function, const Target&) { return lang::emit_spirv(function); }
+std::string as_it_is(const std::string& code) { return code; }
 
 constexpr Language kLanguages[] = {
-    {"opencl", GpuLanguage::kOpenClC, emit_opencl},
+    {"opencl", GpuLanguage::kOpenClC, emit_opencl, as_it_is},
+    {"vulkan", GpuLanguage::kSpirv, emit_spirv, lang::spirv::disassemble},
 };
 
 const Language& language_of(const Target& target) {
@@ -65,7 +70,7 @@ std::string gpu_code_dump(const std::vector<std::string>& blobs, const Target& t
   for (const std::string& blob : blobs) {
     auto view = read_gpu_kernel(blob.data(), language_of(target).language);
     internal_check(view.is_ok(), "a blob that does not read back");
-    all.append(view->code).append("\n");
+    all.append(language_of(target).text(std::string(view->code))).append("\n");
   }
   return all;
 }

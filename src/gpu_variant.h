@@ -19,7 +19,7 @@ std::vector<std::string> gpu_kernel_blobs(const std::vector<kernel::Function>& k
 // What the variant's header says it needs of a device beside Target::required: {"group_size", "shared_bytes"}.
 Json gpu_limits(const std::vector<kernel::Function>& kernels);
 
-// The code of all kernels for people: the text, or the bytes of a language without one.
+// The code of all kernels for people: the text, or the disassembly of a language without one.
 std::string gpu_code_dump(const std::vector<std::string>& blobs, const Target& target);
 
 }  // namespace mlc
