@@ -66,6 +66,7 @@ class Dialect {
   virtual std::string dot4(bool unsigned_a, const std::string& a, const std::string& b, const std::string& sum) const = 0;
   virtual std::string subgroup(kernel::BinaryOp op, const kernel::Type& type, const std::string& value) const = 0;
   virtual std::string subgroup_xor(const kernel::Type& type, const std::string& value, int64_t mask) const = 0;
+  virtual std::string subgroup_broadcast(const kernel::Type& type, const std::string& value, int64_t lane) const = 0;
 };
 
 // Names that no keyword or built-in function has: the IR's name and an underscore.

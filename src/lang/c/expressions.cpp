@@ -74,8 +74,9 @@ std::string CEmitter::text_of(const Expr& e) {
     case ExprKind::kCall: return d_.call(e.math, operand(0));
     case ExprKind::kUnpackHalf: return d_.unpack_half(operand(0));
     case ExprKind::kPackHalf: return d_.pack_half(operand(0));
-    case ExprKind::kSubgroup: return d_.subgroup(e.binary, e.type, operand(0));
-    case ExprKind::kSubgroupXor: return d_.subgroup_xor(e.type, operand(0), e.int_value);
+    case ExprKind::kSubgroup: return d_.subgroup(e.binary, e.type, atom(e.operands[0]));
+    case ExprKind::kSubgroupXor: return d_.subgroup_xor(e.type, atom(e.operands[0]), e.int_value);
+    case ExprKind::kSubgroupBroadcast: return d_.subgroup_broadcast(e.type, atom(e.operands[0]), e.int_value);
     default: internal_error(str("kernel ", kernel_.name, ": no device function has ", kernel::print(e)));
   }
 }

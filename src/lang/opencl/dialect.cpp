@@ -204,21 +204,25 @@ std::string OpenClDialect::dot4(bool unsigned_a, const std::string& a, const std
   return str("(", sum, " + ", unsigned_a ? "dot_4x8packed_us_int" : "dot_4x8packed_ss_int", "(", a, ", ", b, "))");
 }
 
-std::string OpenClDialect::subgroup(BinaryOp op, const Type& type, const std::string& value) const {
-  const char* name = op == BinaryOp::kAdd ? "add" : op == BinaryOp::kMin ? "min" : "max";
-  auto one = [&](const std::string& text) { return str("sub_group_reduce_", name, "(", text, ")"); };
-  if (type.lanes == 1) return one(value);
+std::string OpenClDialect::lanewise(const Type& type, const std::string& value, const std::string& before,
+                                    const std::string& after) const {
+  if (type.lanes == 1) return before + value + after;
   std::vector<std::string> lanes;
-  for (int i = 0; i < type.lanes; ++i) lanes.push_back(one(lane(type, value, i)));
+  for (int i = 0; i < type.lanes; ++i) lanes.push_back(before + lane(type, value, i) + after);
   return vector(type, lanes);
 }
 
+std::string OpenClDialect::subgroup(BinaryOp op, const Type& type, const std::string& value) const {
+  const char* name = op == BinaryOp::kAdd ? "add" : op == BinaryOp::kMin ? "min" : "max";
+  return lanewise(type, value, str("sub_group_reduce_", name, "("), ")");
+}
+
 std::string OpenClDialect::subgroup_xor(const Type& type, const std::string& value, int64_t mask) const {
-  auto one = [&](const std::string& text) { return str("sub_group_shuffle_xor(", text, ", ", mask, "u)"); };
-  if (type.lanes == 1) return one(value);
-  std::vector<std::string> lanes;
-  for (int i = 0; i < type.lanes; ++i) lanes.push_back(one(lane(type, value, i)));
-  return vector(type, lanes);
+  return lanewise(type, value, "sub_group_shuffle_xor(", str(", ", mask, "u)"));
+}
+
+std::string OpenClDialect::subgroup_broadcast(const Type& type, const std::string& value, int64_t lane) const {
+  return lanewise(type, value, "sub_group_broadcast(", str(", ", lane, "u)"));
 }
 
 std::string print_opencl(const Function& function) {

@@ -40,6 +40,12 @@ class OpenClDialect : public Dialect {
   std::string dot4(bool unsigned_a, const std::string& a, const std::string& b, const std::string& sum) const override;
   std::string subgroup(kernel::BinaryOp op, const kernel::Type& type, const std::string& value) const override;
   std::string subgroup_xor(const kernel::Type& type, const std::string& value, int64_t mask) const override;
+  std::string subgroup_broadcast(const kernel::Type& type, const std::string& value, int64_t lane) const override;
+
+ private:
+  // function(lane of value) for every lane; the extensions have scalar functions only.
+  std::string lanewise(const kernel::Type& type, const std::string& value, const std::string& before,
+                       const std::string& after) const;
 };
 
 // The text of one kernel that compiles by itself: the prelude, guarded so that texts can be joined, and the kernel.

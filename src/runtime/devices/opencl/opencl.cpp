@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 
 #include "base/strings.h"
 #include "runtime/devices/opencl/program.h"
@@ -35,7 +34,7 @@ struct ClDevice {
   }
 };
 
-// A launch whose arguments the driver holds already: one kernel object for each place in a sequence of launches.
+// A kernel object and the arguments that the driver holds for it.
 struct Slot {
   cl_kernel kernel = nullptr;
   std::vector<cl_mem> buffers;
@@ -45,8 +44,17 @@ struct Slot {
 
 struct ClKernels {
   Program program;
-  std::map<std::vector<uint32_t>, std::vector<Slot>> sequences;  // by the kernels of a submission
-  std::vector<uint32_t> key;                                     // of the submission being looked up
+  std::vector<Slot> slots;  // one a kernel, for submit(); made when it is first launched
+};
+
+// Launches with kernel objects of their own, so that their arguments stay.
+struct ClRecording {
+  struct Entry {
+    Slot slot;
+    const GpuKernelView* kernel = nullptr;
+    int64_t tiles = 0;
+  };
+  std::vector<Entry> entries;
 };
 
 ClDevice& of(void* self) { return *static_cast<ClDevice*>(self); }
@@ -135,8 +143,8 @@ void unload_kernels(void* self, KernelSet kernels) {
   ClDevice& d = of(self);
   auto* set = static_cast<ClKernels*>(kernels);
   d.api->clFinish(d.queue);
-  for (auto& [key, slots] : set->sequences)
-    for (Slot& slot : slots) d.api->clReleaseKernel(slot.kernel);
+  for (Slot& slot : set->slots)
+    if (slot.kernel) d.api->clReleaseKernel(slot.kernel);
   if (set->program.program) d.api->clReleaseProgram(set->program.program);
   delete set;
 }
@@ -146,31 +154,28 @@ Result<KernelSet> load_kernels(void* self, const MlcLibraryVariant& variant) {
   ASSIGN_OR_RETURN(Program program, opencl::build_program(*d.api, d.context, d.found, variant));
   d.counters.programs++;
   d.counters.programs_from_cache += program.from_cache;
-  return static_cast<KernelSet>(new ClKernels{.program = std::move(program), .sequences = {}, .key = {}});
+  auto* set = new ClKernels{.program = std::move(program), .slots = {}};
+  set->slots.resize(set->program.kernels.size());
+  return static_cast<KernelSet>(set);
 }
 
-// The slots of a submission, made when its kernels come in this order for the first time.
-Result<std::vector<Slot>*> slots_for(ClDevice& d, ClKernels& set, std::span<const Launch> launches) {
-  set.key.clear();
-  for (const Launch& l : launches) {
-    if (l.kernel >= set.program.kernels.size()) return Status::error(str("opencl device: no kernel ", l.kernel));
-    set.key.push_back(l.kernel);
-  }
-  auto [at, added] = set.sequences.try_emplace(set.key);
-  if (!added) return &at->second;
-  for (uint32_t kernel : set.key) {
-    std::string name(set.program.kernels[kernel].name);
-    cl_int code = CL_SUCCESS;
-    Slot slot{.kernel = d.api->clCreateKernel(set.program.program, name.c_str(), &code), .buffers = {}, .dims = {}, .offsets = {}};
-    if (!slot.kernel) {
-      for (Slot& made : at->second) d.api->clReleaseKernel(made.kernel);
-      set.sequences.erase(at);
-      return failed(d, "making kernel " + name, code);
-    }
-    d.counters.kernels++;
-    at->second.push_back(std::move(slot));
-  }
-  return &at->second;
+Status make_kernel(ClDevice& d, const ClKernels& set, const GpuKernelView& kernel, Slot& slot) {
+  cl_int code = CL_SUCCESS;
+  slot.kernel = d.api->clCreateKernel(set.program.program, std::string(kernel.name).c_str(), &code);
+  d.counters.kernels++;
+  return slot.kernel ? Status::ok() : failed(d, str("making kernel ", kernel.name), code);
+}
+
+// That the launch is one of the set's kernels with the arguments it takes.
+Result<const GpuKernelView*> check(const ClKernels& set, const Launch& l) {
+  if (l.kernel >= set.program.kernels.size()) return Status::error(str("opencl device: no kernel ", l.kernel));
+  const GpuKernelView& kernel = set.program.kernels[l.kernel];
+  if (l.buffers.size() != kernel.header.buffer_count || l.dims.size() != kernel.header.dim_count)
+    return Status::error(str("opencl device: kernel ", kernel.name, " takes ", kernel.header.buffer_count, " buffers and ",
+                             kernel.header.dim_count, " dims, got ", l.buffers.size(), " and ", l.dims.size()));
+  for (int64_t dim : l.dims)
+    if (dim < 0 || dim > INT32_MAX) return Status::error(str("opencl device: kernel ", kernel.name, ": a dim of ", dim, " is too large"));
+  return &kernel;
 }
 
 // Sets argument `index` unless the driver has that value.
@@ -196,28 +201,70 @@ cl_int set_arguments(ClDevice& d, Slot& slot, const Launch& l) {
   return code;
 }
 
-Status launch(ClDevice& d, const GpuKernelView& kernel, Slot& slot, const Launch& l) {
-  if (l.tiles == 0) return Status::ok();
-  if (l.buffers.size() != kernel.header.buffer_count || l.dims.size() != kernel.header.dim_count)
-    return Status::error(str("opencl device: kernel ", kernel.name, " takes ", kernel.header.buffer_count, " buffers and ",
-                             kernel.header.dim_count, " dims, got ", l.buffers.size(), " and ", l.dims.size()));
-  for (int64_t dim : l.dims)
-    if (dim < 0 || dim > INT32_MAX) return Status::error(str("opencl device: kernel ", kernel.name, ": a dim of ", dim, " is too large"));
-  cl_int code = set_arguments(d, slot, l);
-  const size_t local = kernel.header.group_size, global = static_cast<size_t>(l.tiles) * local;
-  if (code == CL_SUCCESS) code = d.api->clEnqueueNDRangeKernel(d.queue, slot.kernel, 1, nullptr, &global, &local, 0, nullptr, nullptr);
+Status enqueue(ClDevice& d, const GpuKernelView& kernel, const Slot& slot, int64_t tiles) {
+  if (tiles == 0) return Status::ok();
+  const size_t local = kernel.header.group_size, global = static_cast<size_t>(tiles) * local;
+  cl_int code = d.api->clEnqueueNDRangeKernel(d.queue, slot.kernel, 1, nullptr, &global, &local, 0, nullptr, nullptr);
   d.counters.launches++;
   return code == CL_SUCCESS ? Status::ok() : failed(d, str("kernel ", kernel.name), code);
+}
+
+Status flush(ClDevice& d) {
+  cl_int code = d.api->clFlush(d.queue);
+  return code == CL_SUCCESS ? Status::ok() : failed(d, "a submission", code);
 }
 
 Status submit(void* self, KernelSet kernels, std::span<const Launch> launches) {
   ClDevice& d = of(self);
   auto& set = *static_cast<ClKernels*>(kernels);
-  ASSIGN_OR_RETURN(std::vector<Slot>* slots, slots_for(d, set, launches));
-  for (size_t i = 0; i < launches.size(); ++i)
-    RETURN_IF_ERROR(launch(d, set.program.kernels[launches[i].kernel], (*slots)[i], launches[i]));
-  cl_int code = d.api->clFlush(d.queue);
-  return code == CL_SUCCESS ? Status::ok() : failed(d, "a submission", code);
+  for (const Launch& l : launches) {
+    ASSIGN_OR_RETURN(const GpuKernelView* kernel, check(set, l));
+    Slot& slot = set.slots[l.kernel];
+    if (!slot.kernel) RETURN_IF_ERROR(make_kernel(d, set, *kernel, slot));
+    if (cl_int code = set_arguments(d, slot, l); code != CL_SUCCESS) return failed(d, str("an argument of kernel ", kernel->name), code);
+    RETURN_IF_ERROR(enqueue(d, *kernel, slot, l.tiles));
+  }
+  return flush(d);
+}
+
+void release_recording(void* self, Recording recording) {
+  ClDevice& d = of(self);
+  auto* held = static_cast<ClRecording*>(recording);
+  d.api->clFinish(d.queue);
+  for (auto& entry : held->entries)
+    if (entry.slot.kernel) d.api->clReleaseKernel(entry.slot.kernel);
+  delete held;
+}
+
+Result<Recording> record(void* self, KernelSet kernels, std::span<const Launch> launches) {
+  ClDevice& d = of(self);
+  const auto& set = *static_cast<ClKernels*>(kernels);
+  auto* recording = new ClRecording;
+  d.counters.recordings++;
+  Status status;
+  for (const Launch& l : launches) {
+    auto kernel = check(set, l);
+    status = kernel.status();
+    if (!status.is_ok()) break;
+    ClRecording::Entry& entry = recording->entries.emplace_back();
+    entry.kernel = *kernel;
+    entry.tiles = l.tiles;
+    status = make_kernel(d, set, **kernel, entry.slot);
+    if (!status.is_ok()) break;
+    if (cl_int code = set_arguments(d, entry.slot, l); code != CL_SUCCESS)
+      status = failed(d, str("an argument of kernel ", (*kernel)->name), code);
+    if (!status.is_ok()) break;
+  }
+  if (status.is_ok()) return static_cast<Recording>(recording);
+  release_recording(self, recording);
+  return status;
+}
+
+Status replay(void* self, Recording recording) {
+  ClDevice& d = of(self);
+  for (const auto& entry : static_cast<ClRecording*>(recording)->entries)
+    RETURN_IF_ERROR(enqueue(d, *entry.kernel, entry.slot, entry.tiles));
+  return flush(d);
 }
 
 Status sync(void* self) {
@@ -246,6 +293,9 @@ Device functions_of(const Found& f) {
           .unload_kernels = unload_kernels,
           .submit = submit,
           .sync = sync,
+          .record = record,
+          .replay = replay,
+          .release_recording = release_recording,
           .destroy = destroy};
 }
 
