@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kNotBuilt[] = {"android",        "android:adreno", "android:adreno-so", "android:generic", "cuda",
                                      "iphone",         "iphone:generic", "macabi",            "macabi:generic",  "mali",
                                      "mali:generic",   "metal",          "metal:generic",     "metal:x86-64",    "rocm",
-                                     "vulkan",         "webgpu",         "webgpu:generic",    "windows:adreno_x86"};
+                                     "webgpu",         "webgpu:generic", "windows:adreno_x86"};
 
 bool is_number(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });

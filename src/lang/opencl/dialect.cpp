@@ -25,8 +25,8 @@ namespace {
 constexpr const char* kPrelude = R"(#ifndef MLC_PRELUDE
 #define MLC_PRELUDE
 #pragma OPENCL FP_CONTRACT OFF
-inline float2 mlc_unpack_half(uint word) { return vload_half2(0, (const __private half*)&word); }
-inline uint mlc_pack_half(float2 pair) { uint word; vstore_half2_rte(pair, 0, (__private half*)&word); return word; }
+float2 mlc_unpack_half(uint word) { return vload_half2(0, (const __private half*)&word); }
+uint mlc_pack_half(float2 pair) { uint word; vstore_half2_rte(pair, 0, (__private half*)&word); return word; }
 #endif
 )";
 
@@ -155,7 +155,11 @@ std::string access(const Place& place, const std::string& vector_type) {
 
 }  // namespace
 
-std::string OpenClDialect::load(const Place& place) const { return str("(", access(place, type(place.type)), ")"); }
+std::string OpenClDialect::load(const Place& place) const {
+  std::string text = access(place, type(place.type));
+  return place.whole_element() ? text : "(" + text + ")";
+}
+
 std::string OpenClDialect::store(const Place& place, const std::string& value) const {
   return str(access(place, type(place.type)), " = ", value);
 }
