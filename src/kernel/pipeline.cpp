@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "kernel/passes/expand_math.h"
+#include "kernel/passes/expand_subgroups.h"
 #include "kernel/passes/legalize.h"
 #include "kernel/passes/narrow_indices.h"
 #include "kernel/passes/place_shared.h"
@@ -28,6 +29,7 @@ Function run_passes(Function function, const PassOptions& options) {
   function = after("lower", std::move(function), options);
   if (!target.native_math) function = after("expand_math", expand_math(std::move(function)), options);
   function = after("legalize", legalize(std::move(function), target), options);  // after expand_math: it may use fma
+  if (target.is_gpu()) function = after("expand_subgroups", expand_subgroups(std::move(function), target), options);
   if (target.is_gpu())
     function = after("narrow_indices", narrow_indices(std::move(function)), options);  // after all that computes indices
   function = after("place_shared", place_shared(std::move(function)), options);

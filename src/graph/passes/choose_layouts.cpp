@@ -13,9 +13,9 @@ void choose_layouts(Module& module, const Target& target) {
   // One vector lane per weight row: a tile is as high as the widest vector has f32 lanes.
   const char* tiles = target.f32_lanes() >= 16 ? "tile16" : "tile8";
   for (const auto& p : module.parameters) {
-    bool tiled =
-        target.kind == "cpu" && multiplied.count(p.get()) && p->type.kind == TensorType::Kind::kGroup;
-    p->type.layout = tiled ? tiles : "packed";
+    bool quantized = p->type.kind == TensorType::Kind::kGroup;
+    if (target.is_gpu()) p->type.layout = quantized ? "lanes32" : "packed";
+    else p->type.layout = quantized && multiplied.count(p.get()) ? tiles : "packed";
   }
 }
 

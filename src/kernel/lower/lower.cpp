@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "base/user_error.h"
-#include "kernel/lower/context.h"
+#include "kernel/lower/gpu_weight.h"
 #include "kernel/lower/layouts.h"
 
 namespace mlc::kernel {
@@ -14,16 +14,28 @@ namespace {
 
 struct Row {
   const char* op;
-  Function (*lower)(Lowering&);
+  Function (*lower)(Lowering&);      // for CPUs
+  Function (*lower_gpu)(Lowering&);  // nullptr: no GPU form
 };
 
 constexpr Row kLowerings[] = {
-    {"activation", lower_elementwise}, {"add", lower_elementwise},   {"attention", lower_attention},
-    {"bias", lower_elementwise},       {"cast", lower_elementwise},  {"copy_pages", lower_copy_pages},
-    {"gated", lower_gated},            {"kv_append", lower_kv_append}, {"layer_norm", lower_layer_norm},
-    {"matmul", lower_matmul},          {"mul", lower_elementwise},   {"quantize_q8", lower_quantize_q8},
-    {"rms_norm", lower_rms_norm},      {"rope", lower_rope},         {"rope_append", lower_rope_append},
-    {"slice", lower_slice},            {"take", lower_take},
+    {"activation", lower_elementwise, lower_gpu_elementwise},
+    {"add", lower_elementwise, lower_gpu_elementwise},
+    {"attention", lower_attention, lower_gpu_attention},
+    {"bias", lower_elementwise, lower_gpu_elementwise},
+    {"cast", lower_elementwise, lower_gpu_elementwise},
+    {"copy_pages", lower_copy_pages, lower_gpu_copy_pages},
+    {"gated", lower_gated, lower_gpu_gated},
+    {"kv_append", lower_kv_append, lower_gpu_kv_append},
+    {"layer_norm", lower_layer_norm, lower_gpu_layer_norm},
+    {"matmul", lower_matmul, lower_gpu_matmul},
+    {"mul", lower_elementwise, lower_gpu_elementwise},
+    {"quantize_q8", lower_quantize_q8, nullptr},
+    {"rms_norm", lower_rms_norm, lower_gpu_rms_norm},
+    {"rope", lower_rope, lower_gpu_rope},
+    {"rope_append", lower_rope_append, lower_gpu_rope_append},
+    {"slice", lower_slice, lower_gpu_slice},
+    {"take", lower_take, lower_gpu_take},
 };
 
 std::string attribute_text(const graph::Attribute& value) {
@@ -43,16 +55,17 @@ std::string attribute_text(const graph::Attribute& value) {
 LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, const LowerOptions& options) {
   internal_check(options.target != nullptr, "lower_node needs a target");
   for (const Row& row : kLowerings) {
-    if (node.op != row.op) continue;
+    auto lower = options.target->is_gpu() ? row.lower_gpu : row.lower;
+    if (node.op != row.op || !lower) continue;
     Lowering low(node, module, options);
-    return {row.lower(low)};
+    return {lower(low)};
   }
   throw UserError(str(node.op, ": no kernel is known for this op on ", options.target->name));
 }
 
 std::optional<Function> lower_preproc(const graph::TensorType& parameter, const Target& target) {
   if (parameter.kind != graph::TensorType::Kind::kGroup) return std::nullopt;
-  return lower_repack(parameter, target);
+  return parameter.layout == kLaneLayout ? lower_gpu_repack(parameter, target) : lower_repack(parameter, target);
 }
 
 Dim activation_bytes(const graph::TensorType& type) {
@@ -62,10 +75,11 @@ Dim activation_bytes(const graph::TensorType& type) {
     return elements * size_of(type.dtype());
   }
   for (size_t i = 0; i + 1 < type.shape.size(); ++i) elements = elements * type.shape[i];
-  return elements * (ceildiv(type.shape.back(), 32) * 40);  // 32 codes, an f32 scale, an i32 sum
+  return elements * (ceildiv(type.shape.back(), 32) * 40);  // 32 codes, an f32 scale, an i32 start
 }
 
 int64_t layout_bytes(const graph::TensorType& parameter) {
+  if (parameter.layout == kLaneLayout) return lane_weight(parameter).words() * 4;
   if (parameter.kind == graph::TensorType::Kind::kGroup) return weight_layout(parameter).bytes();
   return activation_bytes(parameter).constant();
 }

@@ -1,0 +1,63 @@
+// Matmuls on GPUs: the parts that the schedules share.
+#pragma once
+
+#include <vector>
+
+#include "kernel/lower/gpu.h"
+#include "kernel/lower/gpu_weight.h"
+
+namespace mlc::kernel {
+
+// The epilogue of a matmul, one result at a time.
+class GpuEpilogue {
+ public:
+  // Declares the steps' operands and then the output: call it after the matmul's own inputs.
+  explicit GpuEpilogue(GpuLowering& gpu);
+  // Rows of the weight per result column: 2 when a step gates (result n comes from weight rows n and n + columns()).
+  int halves() const { return gated_ ? 2 : 1; }
+  int64_t columns() const { return out_.columns; }
+  // Finishes the result of a row and column and stores it. values: one f32 per half.
+  void store(const ExprRef& row, const ExprRef& column, std::vector<ExprRef> values);
+
+ private:
+  GpuLowering& gpu_;
+  std::vector<Words> operands_;  // without a buffer where a step has none
+  WordMatrix out_;
+  bool gated_ = false;
+};
+
+// One group of activations as the codes of a weight meet them.
+struct GroupInputs {
+  std::vector<ExprRef> at;  // by position p: lane w is x[c*w + p] / 2^code_exponent(p)
+  ExprRef zero;             // zero point times the group's sum
+};
+
+// Reads a row's group of x for dot products with codes. With schedule.broadcast and real subgroups each lane loads four
+// elements; load() and spread() are apart so that loads of several rows can stand before their use.
+class GroupReader {
+ public:
+  GroupReader(GpuLowering& gpu, const WordMatrix& x, const LaneWeight& w, const ExprRef& thread);
+  // What this lane loads of the group: f32x4 values.
+  std::vector<ExprRef> load(const ExprRef& row, const ExprRef& group);
+  GroupInputs spread(const std::vector<ExprRef>& loaded);
+  // Elements 4 * vector .. of the group as f32x4; zeros past the end of the row.
+  ExprRef elements(const ExprRef& row, const ExprRef& group, const ExprRef& vector);
+
+ private:
+  GpuLowering& gpu_;
+  const WordMatrix& x_;
+  const LaneWeight& w_;
+  ExprRef lane_;
+  bool broadcast_;
+};
+
+// scale * (codes . x - zero) of one group.
+ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale, const GroupInputs& x);
+
+// The schedules. matvec: one row; tiles: any number.
+Function gpu_matvec(Lowering& low);
+Function gpu_matmul_lanes(Lowering& low);
+Function gpu_matmul_shared(Lowering& low);
+Function gpu_matmul_plain(Lowering& low);
+
+}  // namespace mlc::kernel

@@ -1,0 +1,152 @@
+// Many rows on GPUs: tiles of weights and activations in shared memory, a register tile in each thread.
+//
+// A step along K is one group of the weight. Both tiles lie [k][row] with rows of odd length, so that the words of a load,
+// unpacked to neighbouring k, and the lanes of a compute step fall into different banks.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "kernel/lower/gpu_matmul.h"
+
+namespace mlc::kernel {
+namespace {
+
+struct SharedTile {
+  GpuLowering& gpu;
+  WordMatrix x;
+  LaneWeight w;
+  BufferRef weight;
+  GpuEpilogue& epilogue;
+  int width, height;        // weight rows and activation rows of the group
+  int per_thread_n, per_thread_m;
+  BufferRef weights, inputs;  // shared
+  ExprRef thread, first_column, first_row;
+
+  KernelBuilder& k() { return gpu.k; }
+  int threads() const { return width / per_thread_n * (height / per_thread_m); }
+  int columns() const { return width / epilogue.halves(); }  // of the result
+  int64_t weight_stride() const { return width + 1; }
+  int64_t input_stride() const { return height + 1; }
+  // The weight row that stands at `local` of the tile; rows past the end are some row.
+  ExprRef weight_row(const ExprRef& local) {
+    ExprRef column = first_column + local % columns();
+    if (epilogue.columns() % columns() != 0) column = binary(BinaryOp::kMin, column, int_const(epilogue.columns() - 1));
+    return column + local / double(columns()) * double(epilogue.columns());
+  }
+  void load_weights(const ExprRef& g);
+  void load_inputs(GroupReader& reader, const ExprRef& g);
+  void multiply(const BufferRef& acc);
+  void store(const BufferRef& acc);
+};
+
+// A thread unpacks one word: lanes take the four words of a row, then the next row.
+void SharedTile::load_weights(const ExprRef& g) {
+  gpu.for_units(int64_t{width} * 4, threads(), thread, [&](ExprRef task, ExprRef inside) {
+    ExprRef word = k().let("word", task % 4), local = k().let("local", task / 4.0);
+    ExprRef place = k().let("place", w.place(weight_row(local), g));
+    ExprRef bits = k().let("bits", k().load(weight, place * 4.0 + word));
+    ExprRef scale = k().let("scale", w.scale(k(), weight, place));
+    ExprRef zero = k().let("zero", scale * double(-w.format.zero_point()));
+    int per_word = w.format.codes_per_word();
+    ExprRef to = k().let("to", word * double(per_word * weight_stride()) + local);
+    gpu.where(inside, [&] {
+      for (int p = 0; p < per_word; ++p) {
+        ExprRef value = fma(w.codes_at(bits, p), scale * std::ldexp(1.0, -w.code_exponent(p)), zero);
+        k().store(weights, to + double(p * weight_stride()), value);
+      }
+    });
+  });
+}
+
+void SharedTile::load_inputs(GroupReader& reader, const ExprRef& g) {
+  int64_t vectors = w.format.group / 4;
+  ExprRef last = dim_expr(x.rows) - 1.0;
+  gpu.for_units(vectors * height, threads(), thread, [&](ExprRef task, ExprRef inside) {
+    ExprRef vector = k().let("vector", task % vectors), local = k().let("local", task / double(vectors));
+    ExprRef row = k().let("row", binary(BinaryOp::kMin, first_row + local, last));
+    ExprRef v = reader.elements(row, g, vector);
+    ExprRef to = k().let("to", vector * double(4 * input_stride()) + local);
+    gpu.where(inside, [&] {
+      for (int i = 0; i < 4; ++i) k().store(inputs, to + double(i * input_stride()), extract(v, i));
+    });
+  });
+}
+
+void SharedTile::multiply(const BufferRef& acc) {
+  int along_n = width / per_thread_n, along_m = height / per_thread_m;
+  ExprRef n = k().let("n", thread % along_n), m = k().let("m", thread / double(along_n));
+  constexpr int kWrittenOut = 4;  // steps of k per loop step
+  k().loop("k", 0, w.format.group / kWrittenOut, LoopKind::kSerial, [&](ExprRef block) {
+    ExprRef n_at = k().let("n_at", block * double(kWrittenOut * weight_stride()) + n);
+    ExprRef m_at = k().let("m_at", block * double(kWrittenOut * input_stride()) + m);
+    for (int step = 0; step < kWrittenOut; ++step) {
+      std::vector<ExprRef> a, b;
+      for (int j = 0; j < per_thread_n; ++j)
+        a.push_back(k().let("a", k().load(weights, n_at + double(step * weight_stride() + j * along_n))));
+      for (int i = 0; i < per_thread_m; ++i)
+        b.push_back(k().let("b", k().load(inputs, m_at + double(step * input_stride() + i * along_m))));
+      for (int j = 0; j < per_thread_n; ++j)
+        for (int i = 0; i < per_thread_m; ++i) {
+          ExprRef at = int_const(j * per_thread_m + i);
+          k().store(acc, at, fma(a[size_t(j)], b[size_t(i)], k().load(acc, at)));
+        }
+    }
+  });
+}
+
+void SharedTile::store(const BufferRef& acc) {
+  int along_n = width / per_thread_n, along_m = height / per_thread_m, pairs = per_thread_n / epilogue.halves();
+  for (int i = 0; i < per_thread_m; ++i) {
+    ExprRef row = k().let("row", first_row + (thread / double(along_n) + double(i * along_m)));
+    k().branch(less(row, dim_expr(x.rows)), [&] {
+      for (int j = 0; j < pairs; ++j) {
+        std::vector<ExprRef> values;
+        for (int h = 0; h < epilogue.halves(); ++h)
+          values.push_back(k().let("y", k().load(acc, int_const((h * pairs + j) * per_thread_m + i))));
+        ExprRef column = k().let("column", first_column + (thread % along_n + double(j * along_n)));
+        gpu.where(epilogue.columns() % columns() ? less(column, int_const(epilogue.columns())) : nullptr,
+                  [&] { epilogue.store(row, column, values); });
+      }
+    });
+  }
+}
+
+}  // namespace
+
+Function gpu_matmul_shared(Lowering& low) {
+  GpuLowering gpu(low);
+  KernelBuilder& k = low.k;
+  WordMatrix x = gpu.matrix(0, "x");
+  LaneWeight w = lane_weight(low.type(1));
+  BufferRef weight = k.input("weight", DType::kU32, w.words());
+  GpuEpilogue epilogue(gpu);
+  const GpuSchedule& s = gpu.schedule;
+  int height = s.tile_height, rows = s.tile_rows;
+  // Few rows: a lower tile, fewer rows a thread.
+  auto most = static_cast<unsigned>(low.options.max_rows);
+  while (most && rows > 1 && height / 2 >= static_cast<int>(std::bit_ceil(most))) height /= 2, rows /= 2;
+  SharedTile tile{gpu, x, w, weight, epilogue, s.tile_width, height, s.tile_columns, rows, {}, {}, {}, {}, {}};
+  int64_t across = (epilogue.columns() + tile.columns() - 1) / tile.columns();
+  k.groups(ceildiv(x.rows, height) * across, tile.threads(), 0, [&](ExprRef group, ExprRef thread) {
+    tile.thread = thread;
+    tile.first_column = k.let("first", group % across * double(tile.columns()));
+    tile.first_row = k.let("first_row", group / double(across) * double(height));
+    tile.weights = k.shared("weights", DType::kF32, w.format.group * tile.weight_stride());
+    tile.inputs = k.shared("inputs", DType::kF32, w.format.group * tile.input_stride());
+    GroupReader reader(gpu, x, w, thread);
+    int results = tile.per_thread_n * tile.per_thread_m;
+    BufferRef acc = k.registers("acc", {DType::kF32, 1}, results);
+    for (int i = 0; i < results; ++i) k.store(acc, int_const(i), float_const(0));
+    k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
+      tile.load_weights(g);
+      tile.load_inputs(reader, g);
+      k.barrier();
+      tile.multiply(acc);
+      k.barrier();
+    });
+    tile.store(acc);
+  });
+  return k.finish();
+}
+
+}  // namespace mlc::kernel

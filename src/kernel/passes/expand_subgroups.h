@@ -1,0 +1,18 @@
+// Subgroup operations through shared memory, for targets that have none or have other subgroups than the function was
+// written for: every lane stores its value, and after a barrier reads those it needs.
+//
+//   before:  let %s = subgroup_add(%x)                                  (subgroups of 4)
+//   after:   %exchange[%t] = %x   barrier   let %s_first = %exchange[(%t // 4 * 4)]   ... three more ...
+//            let %s = (((%first + %second) + %third) + %fourth)   barrier
+//
+// All lanes add in the same order, so that they get the same bits. Exact as written, but for the order of float sums.
+#pragma once
+
+#include "base/target/target.h"
+#include "kernel/ir.h"
+
+namespace mlc::kernel {
+
+Function expand_subgroups(Function function, const Target& target);
+
+}  // namespace mlc::kernel

@@ -1,0 +1,31 @@
+// How kernels are cut for a class of GPU: numbers, no code. table.cpp has the rows.
+#pragma once
+
+#include "base/target/target.h"
+
+namespace mlc::kernel {
+
+struct GpuSchedule {
+  const char* device_class;
+  // Lanes that a kernel is written for where the target has no subgroups.
+  int virtual_subgroup;
+  // Threads of a group that serves one row (norms) or a run of elements.
+  int row_threads;
+  // Decode matmul: weight rows of a lane, subgroups that share the groups of K, and whether lanes hold the activations and pass
+  // them on by subgroup_broadcast (where a load costs more than that) or each loads them (where equal addresses are free).
+  int matvec_rows, matvec_slices;
+  bool broadcast;
+  // Prefill matmul: weight rows and activation rows of a thread; with shared tiles also those of a group (powers of two).
+  bool shared_tiles;
+  int tile_columns, tile_rows, tile_width, tile_height;
+  // Attention: subgroups of a group, and the most queries (rows x heads) that share one load of K and V.
+  int attention_subgroups, attention_queries;
+};
+
+// The row of the target's class.
+const GpuSchedule& gpu_schedule(const Target& target);
+
+// Lanes of a subgroup in kernels for the target: its own, or the class's virtual ones.
+int subgroup_lanes(const Target& target);
+
+}  // namespace mlc::kernel

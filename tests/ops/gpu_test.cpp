@@ -1,0 +1,343 @@
+// Every op that has a GPU form against the graph's meaning: kernels for each class of device, run by the interpreter, which
+// also checks alignment, races and barriers.
+#include <limits>
+
+#include "kernel/lower/gpu_weight.h"
+#include "ops/tolerance.h"
+#include "support/op_batch.h"
+#include "support/toy_graph.h"
+
+namespace mlc::testing {
+namespace {
+
+using Kind = graph::EpilogueStep::Kind;
+const Dim kRows = Dim::symbol("rows");
+
+// The order of a page's K on GPUs (kernel/lower/gpu_cache.h) from that on CPUs ([head][d][token]) or back.
+void reorder_keys(Bytes& bytes, const graph::KvCache& c, bool to_gpu) {
+  Bytes from = bytes;
+  auto size = static_cast<size_t>(size_of(c.dtype)), chunk = 16 / size, tokens = size_t(c.page_size), dim = size_t(c.head_dim);
+  auto page = static_cast<size_t>(c.page_elements()) * size;
+  for (size_t p = 0; p + page <= bytes.size(); p += page)
+    for (size_t head = 0; head < size_t(c.kv_heads); ++head)
+      for (size_t d = 0; d < dim; ++d)
+        for (size_t t = 0; t < tokens; ++t) {
+          size_t cpu = p + ((head * dim + d) * tokens + t) * size;
+          size_t gpu = p + (((head * dim / chunk + d / chunk) * tokens + t) * chunk + d % chunk) * size;
+          std::copy_n(from.begin() + long(to_gpu ? cpu : gpu), size, bytes.begin() + long(to_gpu ? gpu : cpu));
+        }
+}
+
+std::vector<Target> gpu_targets() {
+  std::vector<Target> out;
+  for (const char* name : {"vulkan-software", "vulkan-nvidia", "vulkan-amd", "vulkan-intel", "opencl", "opencl-software"})
+    out.push_back(targets_for_device(name)->front());
+  return out;
+}
+
+class Gpu : public ::testing::Test {
+ protected:
+  OpCase& add(const std::string& label, std::map<std::string, int64_t> dims) {
+    return cases_.emplace_back(label, std::move(dims)).op;
+  }
+
+  void TearDown() override {
+    EXPECT_FALSE(cases_.empty()) << "the test added no case";
+    for (const Target& target : gpu_targets())
+      for (Entry& entry : cases_) {
+        std::string difference = run(entry.op, target);
+        EXPECT_EQ(difference, "") << entry.label << " on " << target.name;
+      }
+  }
+
+ private:
+  struct Entry {
+    Entry(std::string text, std::map<std::string, int64_t> dims) : label(std::move(text)), op(std::move(dims)) {}
+    std::string label;
+    OpCase op;
+  };
+
+  static std::string run(OpCase& op, const Target& target) {
+    kernel::Function f = op.lower(target);
+    std::vector<Bytes> memory = op.memory();
+    const graph::Node& node = *op.module.functions[0]->nodes.back();
+    size_t state = memory.size() - node.outputs.size() - 1;
+    bool cached = !node.state.empty() && node.op != "copy_pages";
+    if (cached) reorder_keys(memory[state], op.module.states[0], true);
+    std::vector<size_t> sizes;
+    std::vector<kernel::HostBuffer> buffers;
+    for (Bytes& b : memory) {
+      sizes.push_back(b.size());
+      b.resize((b.size() + 3) / 4 * 4, 0xFF);  // whole words, as devices allocate
+      buffers.push_back({b.data(), static_cast<int64_t>(b.size())});
+    }
+    kernel::interpret(f, buffers, op.dims(f));
+    for (size_t i = 0; i < memory.size(); ++i) memory[i].resize(sizes[i]);
+    if (cached) reorder_keys(memory[state], op.module.states[0], false);
+    return op.difference(memory);
+  }
+
+  std::deque<Entry> cases_;
+};
+
+Rule near(double tolerance) { return {.tolerance = tolerance, .relative = true, .hard = true}; }
+
+TEST_F(Gpu, Norms) {
+  for (int64_t n : {1, 15, 64, 200, 1100, 9000})
+    for (std::string op : {"rms_norm", "layer_norm"}) {
+      if (n == 1 && op == "layer_norm") continue;
+      std::mt19937 random(1);
+      OpCase& c = add(str(op, " of ", n), {{"rows", 2}});
+      graph::Value* x = c.matrix(kRows, n, random_floats(2 * n, 3, random), n % 2 ? n + 2 : n + 4, n % 2 ? 1 : 4);
+      graph::Value* weight = c.parameter(DType::kF16, {n}, random_floats(n, 1, random));
+      if (op == "rms_norm") c.g->rms_norm(x, weight, 1e-5);
+      else c.g->layer_norm(x, weight, c.parameter(DType::kBF16, {n}, random_floats(n, 1, random)), 1e-5);
+      c.rule = near(4 * norm_error(n, 2 * std::sqrt(double(n))));
+    }
+}
+
+TEST_F(Gpu, Elementwise) {
+  std::mt19937 random(4);
+  for (int64_t n : {1, 18, 64}) {
+    for (std::string op : {"add", "mul"}) {
+      OpCase& c = add(str(op, " of ", n), {{"rows", 2}});
+      graph::Value* x = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 6, 2);
+      c.g->op(op, {x, c.matrix(kRows, n, random_floats(2 * n, 3, random))});
+    }
+    OpCase& bias = add(str("bias of ", n), {{"rows", 3}});
+    graph::Value* x = bias.matrix(kRows, n, random_floats(3 * n, 3, random));
+    bias.g->bias(x, bias.parameter(DType::kF16, {n}, random_floats(n, 1, random)));
+  }
+  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu"}) {
+    OpCase& c = add(f, {{"rows", 1}});
+    c.g->activation(c.matrix(kRows, 10, {0, 1e-30f, 88, -88, 1e4f, -1e4f, 0.5f, -0.5f, 6, -6}), f);
+    c.rule = near(elementwise_error(1));
+  }
+  OpCase& gated = add("gated", {{"rows", 3}});
+  gated.g->gated(gated.matrix(kRows, 36, random_floats(3 * 36, 3, random)), "silu");
+  gated.rule = near(elementwise_error(3));
+  for (int64_t begin : {4, 5}) {
+    OpCase& slice = add(str("slice from ", begin), {{"rows", 3}});
+    slice.g->slice(slice.matrix(kRows, 40, random_floats(120, 3, random)), begin, begin + 24);
+  }
+  for (std::string dtype : {"f16", "bf16", "f32"}) {
+    OpCase& cast = add(str("cast to ", dtype), {{"rows", 3}});
+    cast.g->op("cast", {cast.matrix(kRows, 18, random_floats(54, 3, random))}, {{"dtype", dtype}});
+  }
+}
+
+TEST_F(Gpu, Rope) {
+  for (bool interleaved : {false, true})
+    for (int64_t rotary : {6, 16, 20}) {
+      std::mt19937 random(6);
+      OpCase& c = add(str("rope of ", rotary, interleaved ? " interleaved" : ""), {{"rows", 3}});
+      graph::Value* x = c.matrix(kRows, 60, random_floats(3 * 60, 2, random), 64, 4);
+      c.g->rope(x, c.matrix(kRows, rotary, random_floats(3 * rotary, 1, random)), 20, rotary, interleaved);
+      c.rule = near(elementwise_error(4));
+    }
+}
+
+WeightFormat group(int bits, DType scale, bool transposed = false) {
+  return {WeightFormat::Kind::kGroup, scale, bits, bits == 3 ? 40 : 32, transposed};
+}
+
+TEST_F(Gpu, Take) {
+  std::mt19937 random(7);
+  for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kF32), group(4, DType::kBF16), group(3, DType::kF16),
+                         WeightFormat::plain(DType::kF16), WeightFormat::plain(DType::kF32)})
+    for (int64_t k : {96, 72}) {
+      OpCase& c = add(str("take of ", f.text(), " ", k), {{"rows", 3}});
+      std::vector<float> values = random_floats(40 * k, 1, random);
+      graph::Value* table = f.is_quantized() ? c.quantized(f, kernel::kLaneLayout, 40, k, values)
+                                             : c.parameter(f.dtype, {40, k}, values);
+      c.g->take(table, c.indices(kRows, {0, 39, 33}));
+    }
+}
+
+double absolute_sum(const graph::HostTensor& x, const graph::HostTensor& w) {
+  double most = 0;
+  for (int64_t r = 0; r < x.shape[0]; ++r)
+    for (int64_t n = 0; n < w.shape[0]; ++n) {
+      double sum = 0;
+      for (int64_t i = 0; i < x.shape[1]; ++i)
+        sum += std::fabs(double(x.floats[size_t(r * x.shape[1] + i)]) * w.floats[size_t(n * x.shape[1] + i)]);
+      most = std::max(most, sum);
+    }
+  return most;
+}
+
+// Steps of the epilogue by letter: b bias, s silu, m multiply, a add, G gated silu.
+void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, int64_t rows, int64_t n, std::mt19937& random) {
+  for (char step : steps) {
+    if (step == 'G') n /= 2;
+    auto operand = [&] { return c.matrix(kRows, n, random_floats(rows * n, 1, random)); };
+    if (step == 'b') node.epilogue.push_back({Kind::kBias, c.parameter(DType::kF16, {n}, random_floats(n, 1, random)), ""});
+    if (step == 's') node.epilogue.push_back({Kind::kActivation, nullptr, "silu"});
+    if (step == 'm') node.epilogue.push_back({Kind::kMul, operand(), ""});
+    if (step == 'a') node.epilogue.push_back({Kind::kAdd, operand(), ""});
+    if (step == 'G') node.epilogue.push_back({Kind::kGated, nullptr, "silu"});
+  }
+  node.outputs[0]->type.shape[1] = n;
+}
+
+struct Shape {
+  int64_t rows, n, k;
+};
+
+class GpuMatmul : public Gpu {
+ protected:
+  void add_matmul(const WeightFormat& f, const Shape& s, const std::string& epilogue = "", int64_t max_rows = 0) {
+    OpCase& c = add(str(f.text(), " rows ", s.rows, " of ", max_rows, " n ", s.n, " k ", s.k, " ", epilogue), {{"rows", s.rows}});
+    std::mt19937 random(static_cast<unsigned>(s.rows * 31 + s.n * 7 + s.k));
+    int64_t stride = s.k % 4 ? s.k + 5 : s.k + 8;
+    graph::Value* x = c.matrix(kRows, s.k, random_floats(s.rows * s.k, 2, random), stride, s.k % 4 ? 3 : 4);
+    std::vector<float> values = random_floats(s.n * s.k, 1, random);
+    graph::Value* w = f.is_quantized() ? c.quantized(f, kernel::kLaneLayout, s.n, s.k, values)
+                                       : c.parameter(f.dtype, {s.n, s.k}, values);
+    c.g->matmul(x, w);
+    add_epilogue(c, *c.module.functions[0]->nodes.back(), epilogue, s.rows, s.n, random);
+    if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
+    if (max_rows) c.options.min_rows = 2, c.options.max_rows = max_rows;
+    double sum = absolute_sum(c.logical(x), c.logical(w));
+    // Codes are met with their zero point apart: the two sums are up to 15 and 7 times the result's in magnitude.
+    c.rule.tolerance = dot_error(s.k, (f.is_quantized() ? 22 : 1) * sum) + elementwise_error(sum + 1);
+    for (char step : epilogue) c.rule.tolerance *= step == 'm' || step == 'G' ? sum + 2 : 1.2;
+  }
+};
+
+TEST_F(GpuMatmul, Plain) {
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
+    for (Shape s : {Shape{1, 1, 1}, {1, 17, 33}, {1, 16, 64}, {3, 15, 66}, {9, 5, 40}, {2, 4, 300}})
+      add_matmul(WeightFormat::plain(dtype), s);
+  for (std::string steps : {"b", "s", "bG", "Gma"}) add_matmul(WeightFormat::plain(DType::kF16), {3, 44, 40}, steps);
+  add_matmul(WeightFormat::plain(DType::kF16), {1, 32, 64}, "Gma");
+}
+
+TEST_F(GpuMatmul, OneRow) {
+  for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true), group(3, DType::kF16, true),
+                         group(3, DType::kF16), group(4, DType::kF32)})
+    for (Shape s : {Shape{1, 2, 1}, {1, 30, 33}, {1, 96, 96}, {1, 150, 300}}) add_matmul(f, s);
+  for (std::string steps : {"b", "bs", "m", "a", "bG", "Gma", "G"}) add_matmul(group(4, DType::kF16), {1, 140, 64}, steps);
+}
+
+TEST_F(GpuMatmul, ManyRows) {
+  for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true), group(3, DType::kF16, true), group(4, DType::kF32)})
+    for (Shape s : {Shape{2, 2, 1}, {3, 66, 100}, {70, 34, 40}, {9, 64, 64}}) add_matmul(f, s);
+  for (std::string steps : {"bs", "bG", "Gma"}) add_matmul(group(4, DType::kF16), {5, 140, 64}, steps);
+  for (int64_t rows : {2, 9, 16}) add_matmul(group(4, DType::kF16), {rows, 40, 64}, "", 16);
+}
+
+// Random keys and values for `length` tokens of a sequence whose pages are given, in one layer; other slots stay NaN.
+void fill_sequence(graph::HostState& s, int64_t layer, const std::vector<int32_t>& pages, int64_t length, std::mt19937& random) {
+  const graph::KvCache& c = s.cache;
+  for (int64_t t = 0; t < length; ++t)
+    for (int64_t h = 0; h < 2 * c.kv_heads; ++h) {
+      int64_t at = (layer * s.pages + pages[size_t(t / 16)]) * c.page_elements() + (h * 16 + t % 16) * c.head_dim;
+      std::vector<float> values = random_floats(c.head_dim, 1, random);
+      round_floats(c.dtype, values);
+      std::copy(values.begin(), values.end(), s.values.begin() + at);
+    }
+}
+
+struct Heads {
+  int64_t query, kv, dim;
+};
+
+class GpuAttention : public Gpu {
+ protected:
+  static constexpr int64_t kPool = 23;
+
+  // Sequences of these lengths; of each, the last `tail` tokens ask.
+  void add_attention(DType dtype, const Heads& h, const std::vector<int64_t>& lengths, int64_t tail = 2, bool one_row = false) {
+    std::mt19937 random(11);
+    int64_t pages = 0;
+    std::vector<int32_t> sequence, position, indptr = {0}, ids;
+    for (size_t s = 0; s < lengths.size(); ++s) {
+      int64_t count = (lengths[s] + 15) / 16;
+      for (int64_t p = 0; p < count; ++p) ids.push_back(static_cast<int32_t>((pages + p) * 5 % kPool));
+      pages += count;
+      indptr.push_back(static_cast<int32_t>(pages));
+      for (int64_t t = std::max<int64_t>(0, lengths[s] - tail); t < lengths[s]; ++t) {
+        sequence.push_back(static_cast<int32_t>(s));
+        position.push_back(static_cast<int32_t>(t));
+      }
+    }
+    ASSERT_LE(pages, kPool);
+    auto rows = static_cast<int64_t>(sequence.size());
+    OpCase& c = add(str("attention over ", short_name(dtype), " of ", lengths.size(), " sequences, ", rows, " rows, heads of ", h.dim),
+                    {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
+    if (one_row) c.options.min_rows = c.options.max_rows = 1;
+    c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
+    for (size_t s = 0; s < lengths.size(); ++s)
+      fill_sequence(c.states["kv"], 1, {ids.begin() + indptr[s], ids.begin() + indptr[s + 1]}, lengths[s], random);
+    int64_t columns = h.query * h.dim;
+    graph::Value* q = c.matrix(kRows, columns, random_floats(rows * columns, 2, random), columns + 8, 8);
+    double scale = 1 / std::sqrt(double(h.dim));
+    c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, position),
+                   c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query, scale);
+    int64_t longest = *std::max_element(lengths.begin(), lengths.end());
+    c.rule.tolerance = attention_error(longest, h.dim, 2 * double(h.dim) * scale, 1);
+  }
+};
+
+TEST_F(GpuAttention, OfEveryCacheType) {
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) add_attention(dtype, {6, 2, 16}, {1, 16, 17, 50});
+}
+
+TEST_F(GpuAttention, OneRow) {
+  add_attention(DType::kF16, {9, 3, 64}, {70}, 1, true);
+  add_attention(DType::kF32, {9, 3, 64}, {1}, 1, true);
+  add_attention(DType::kF16, {8, 1, 128}, {33}, 1, true);
+  add_attention(DType::kF32, {7, 1, 80}, {40}, 1, true);
+  add_attention(DType::kF16, {2, 2, 8}, {300}, 1, true);
+  add_attention(DType::kF16, {2, 2, 96}, {16}, 1, true);
+}
+
+TEST_F(GpuAttention, RaggedBatches) {
+  add_attention(DType::kF32, {3, 3, 20}, {33}, 9);
+  add_attention(DType::kF32, {4, 2, 8}, {15, 0, 17}, 3);
+  add_attention(DType::kF32, {4, 2, 8}, {1, 2, 3, 0, 15, 16, 17, 31, 8, 9, 1, 1, 4, 5, 33, 16}, 2);
+  add_attention(DType::kF16, {9, 3, 64}, {20, 37}, 20);
+}
+
+// Rows of two sequences in turn.
+TEST_F(GpuAttention, MixedRows) {
+  std::mt19937 random(3);
+  OpCase& c = add("rows in turn", {{"rows", 6}, {"batch", 2}, {"pages", 3}});
+  c.state({"kv", 1, 1, 8, 16, DType::kF32}, 4);
+  fill_sequence(c.states["kv"], 0, {2, 0}, 20, random);
+  fill_sequence(c.states["kv"], 0, {3}, 9, random);
+  graph::Value* q = c.matrix(kRows, 16, random_floats(96, 2, random));
+  c.g->attention("kv", 0, q, c.indices(kRows, {0, 1, 0, 1, 1, 0}), c.indices(kRows, {19, 8, 3, 0, 5, 18}),
+                 c.indices(Dim::symbol("batch") + 1, {0, 2, 3}), c.indices(Dim::symbol("pages"), {2, 0, 3}), 2, 0.35);
+  c.rule.tolerance = attention_error(20, 8, 6, 1);
+}
+
+TEST_F(Gpu, CacheOps) {
+  for (DType dtype : {DType::kF32, DType::kF16}) {
+    std::mt19937 random(12);
+    OpCase& c = add(str("kv_append to ", short_name(dtype)), {{"rows", 3}});
+    c.state({"kv", 2, 2, 24, 16, dtype}, 4);
+    graph::Value* k = c.matrix(kRows, 48, random_floats(144, 2, random), 90, 10);
+    c.g->kv_append("kv", 1, k, c.matrix(kRows, 48, random_floats(144, 2, random)), c.indices(kRows, {15, 16, 63}));
+    for (int64_t rotary : {16, 24}) {
+      OpCase& r = add(str("rope_append to ", short_name(dtype), " of ", rotary), {{"rows", 3}});
+      r.state({"kv", 2, 2, 24, 16, dtype}, 4);
+      graph::Value* qkv = r.matrix(kRows, 8 * 24, random_floats(3 * 8 * 24, 2, random));
+      graph::Value* factors = r.matrix(kRows, rotary, random_floats(3 * rotary, 1, random));
+      r.g->op("rope_append", {qkv, factors, r.indices(kRows, {3, 32, 47})},
+              {{"heads", int64_t{4}}, {"kv_heads", int64_t{2}}, {"head_dim", int64_t{24}}, {"rotary_dim", rotary}, {"layer", int64_t{1}}},
+              "kv");
+      // f16 keys: the f32 results differ by a rounding, which may tip the rounding to f16.
+      r.rule.tolerance = elementwise_error(4) + (dtype == DType::kF16 ? 2 * 4 * rounding(dtype) : 0);
+    }
+  }
+  std::mt19937 random(14);
+  OpCase& c = add("copy_pages", {{"rows", 2}});
+  c.state({"kv", 3, 2, 5, 16, DType::kF16}, 6);
+  for (int64_t layer = 0; layer < 3; ++layer) fill_sequence(c.states["kv"], layer, {0, 3}, 32, random);
+  c.g->op("copy_pages", {c.indices(kRows, {0, 3}), c.indices(kRows, {5, 1})}, {}, "kv");
+}
+
+}  // namespace
+}  // namespace mlc::testing
