@@ -12,6 +12,18 @@ Status missing(const char* name) {
   return Status::error(str("vulkan device: the driver has no function vk", name, "; update it, or use --device cpu"));
 }
 
+// Sets `function` to what `find` says of its name.
+template <typename Function, typename Find>
+bool set(Function& function, const Find& find, const char* name) {
+  function = reinterpret_cast<Function>(find(name));
+  return function != nullptr;
+}
+
+#define MLC_VULKAN_FIND(name) \
+  if (!set(name, find, "vk" #name)) return missing(#name);
+#define MLC_VULKAN_FIND_IN_API(name) \
+  if (!set(api.name, find, "vk" #name)) return missing(#name);
+
 }  // namespace
 
 Result<Api> Api::open() {
@@ -22,53 +34,32 @@ Result<Api> Api::open() {
   Api api;
   api.GetInstanceProcAddr = reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(loader, "vkGetInstanceProcAddr"));
   if (!api.GetInstanceProcAddr) return missing("GetInstanceProcAddr");
-#define MLC_VULKAN_FIND(name)                                                                           \
-  api.name = reinterpret_cast<PFN_vk##name>(api.GetInstanceProcAddr(nullptr, "vk" #name)); \
-  if (!api.name) return missing(#name);
-  MLC_VULKAN_GLOBAL(MLC_VULKAN_FIND)
-#undef MLC_VULKAN_FIND
+  auto find = [&](const char* name) { return api.GetInstanceProcAddr(nullptr, name); };
+  MLC_VULKAN_GLOBAL(MLC_VULKAN_FIND_IN_API)
   return api;
 }
 
 Status Api::find_instance_functions(VkInstance instance) {
-#define MLC_VULKAN_FIND(name)                                                            \
-  name = reinterpret_cast<PFN_vk##name>(GetInstanceProcAddr(instance, "vk" #name)); \
-  if (!name) return missing(#name);
+  auto find = [&](const char* name) { return GetInstanceProcAddr(instance, name); };
   MLC_VULKAN_INSTANCE(MLC_VULKAN_FIND)
-#undef MLC_VULKAN_FIND
-  CreateDebugUtilsMessengerEXT = reinterpret_cast<PFN_vkCreateDebugUtilsMessengerEXT>(
-      GetInstanceProcAddr(instance, "vkCreateDebugUtilsMessengerEXT"));
-  DestroyDebugUtilsMessengerEXT = reinterpret_cast<PFN_vkDestroyDebugUtilsMessengerEXT>(
-      GetInstanceProcAddr(instance, "vkDestroyDebugUtilsMessengerEXT"));
+  set(CreateDebugUtilsMessengerEXT, find, "vkCreateDebugUtilsMessengerEXT");
+  set(DestroyDebugUtilsMessengerEXT, find, "vkDestroyDebugUtilsMessengerEXT");
   return Status::ok();
 }
 
 Status Api::find_device_functions(VkDevice device) {
-#define MLC_VULKAN_FIND(name)                                                     \
-  name = reinterpret_cast<PFN_vk##name>(GetDeviceProcAddr(device, "vk" #name)); \
-  if (!name) return missing(#name);
+  auto find = [&](const char* name) { return GetDeviceProcAddr(device, name); };
   MLC_VULKAN_DEVICE(MLC_VULKAN_FIND)
-#undef MLC_VULKAN_FIND
   return Status::ok();
 }
 
 std::string result_text(VkResult result) {
   switch (result) {
-#define MLC_VULKAN_RESULT(name) \
-  case name: return #name
-    MLC_VULKAN_RESULT(VK_ERROR_OUT_OF_HOST_MEMORY);
-    MLC_VULKAN_RESULT(VK_ERROR_OUT_OF_DEVICE_MEMORY);
-    MLC_VULKAN_RESULT(VK_ERROR_INITIALIZATION_FAILED);
-    MLC_VULKAN_RESULT(VK_ERROR_DEVICE_LOST);
-    MLC_VULKAN_RESULT(VK_ERROR_MEMORY_MAP_FAILED);
-    MLC_VULKAN_RESULT(VK_ERROR_LAYER_NOT_PRESENT);
-    MLC_VULKAN_RESULT(VK_ERROR_EXTENSION_NOT_PRESENT);
-    MLC_VULKAN_RESULT(VK_ERROR_FEATURE_NOT_PRESENT);
-    MLC_VULKAN_RESULT(VK_ERROR_INCOMPATIBLE_DRIVER);
-    MLC_VULKAN_RESULT(VK_ERROR_TOO_MANY_OBJECTS);
-    MLC_VULKAN_RESULT(VK_ERROR_INVALID_SHADER_NV);
-    MLC_VULKAN_RESULT(VK_ERROR_UNKNOWN);
-#undef MLC_VULKAN_RESULT
+    case VK_ERROR_OUT_OF_HOST_MEMORY: return "out of host memory";
+    case VK_ERROR_OUT_OF_DEVICE_MEMORY: return "out of device memory";
+    case VK_ERROR_DEVICE_LOST: return "the device was lost";
+    case VK_ERROR_LAYER_NOT_PRESENT: return "a layer is not installed";
+    case VK_ERROR_INCOMPATIBLE_DRIVER: return "no compatible driver";
     default: return str("VkResult ", static_cast<int>(result));
   }
 }

@@ -43,7 +43,7 @@ struct Api {
   Status find_device_functions(VkDevice device);
 };
 
-// "VK_ERROR_DEVICE_LOST", or the number of a result without a name here.
+// "the device was lost", or the number of a result without words here.
 std::string result_text(VkResult result);
 
 }  // namespace mlc::runtime::vulkan

@@ -25,13 +25,11 @@ Result<Commands> Context::begin_commands() {
                                    .commandPool = command_pool,
                                    .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                    .commandBufferCount = 1};
-  if (VkResult r = api.AllocateCommandBuffers(device, &info, &commands.buffer); r != VK_SUCCESS)
-    return error("a command buffer cannot be made", r);
+  VK_TRY(api.AllocateCommandBuffers(device, &info, &commands.buffer), "no command buffer");
   VkCommandBufferBeginInfo begin{.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
-  if (VkResult r = api.BeginCommandBuffer(commands.buffer, &begin); r != VK_SUCCESS) {
-    release_commands(commands);
-    return error("a command buffer cannot be begun", r);
-  }
+  VkResult begun = api.BeginCommandBuffer(commands.buffer, &begin);
+  if (begun != VK_SUCCESS) release_commands(commands);
+  VK_TRY(begun, "a command buffer cannot be begun");
   order(commands);
   ++counters.recordings;
   return commands;
@@ -39,10 +37,9 @@ Result<Commands> Context::begin_commands() {
 
 Status Context::end_commands(const Commands& commands) {
   barrier(api, commands.buffer, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT);
-  if (VkResult r = api.EndCommandBuffer(commands.buffer); r != VK_SUCCESS) {
-    release_commands(commands);
-    return error("a command buffer cannot be ended", r);
-  }
+  VkResult ended = api.EndCommandBuffer(commands.buffer);
+  if (ended != VK_SUCCESS) release_commands(commands);
+  VK_TRY(ended, "a command buffer cannot be ended");
   return Status::ok();
 }
 
@@ -54,11 +51,17 @@ void Context::release_commands(const Commands& commands) {
 Status Context::queue(const Commands& commands) {
   VkSubmitInfo info{
       .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &commands.buffer};
-  if (VkResult r = api.QueueSubmit(compute_queue, 1, &info, VK_NULL_HANDLE); r != VK_SUCCESS)
-    return error("launches cannot be submitted", r);
+  VK_TRY(api.QueueSubmit(compute_queue, 1, &info, VK_NULL_HANDLE), "launches cannot be submitted");
   pending = true;
   ++counters.submits;
   return Status::ok();
+}
+
+Status Context::run_once(const Commands& commands) {
+  RETURN_IF_ERROR(end_commands(commands));
+  queued_once.push_back(commands);
+  RETURN_IF_ERROR(queue(commands));
+  return wait();
 }
 
 Status Context::wait() {

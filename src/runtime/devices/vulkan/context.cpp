@@ -40,12 +40,8 @@ bool has_messages(const Api& api) {
 }
 
 int rank(VkPhysicalDeviceType type) {
-  switch (type) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return 0;
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return 1;
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return 2;
-    default: return 3;
-  }
+  if (type == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU) return 0;
+  return type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU ? 1 : type == VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU ? 2 : 3;
 }
 
 }  // namespace
@@ -72,8 +68,7 @@ Status Context::create_instance() {
                             .ppEnabledLayerNames = &kValidationLayer,
                             .enabledExtensionCount = tells ? 1u : 0u,
                             .ppEnabledExtensionNames = &extension};
-  if (VkResult r = api.CreateInstance(&info, nullptr, &instance); r != VK_SUCCESS)
-    return error("--device vulkan: no driver can be used (install your GPU's Vulkan driver, or use --device cpu)", r);
+  VK_TRY(api.CreateInstance(&info, nullptr, &instance), "no driver can be used (install your GPU's, or use --device cpu)");
   RETURN_IF_ERROR(api.find_instance_functions(instance));
   if (tells && api.CreateDebugUtilsMessengerEXT)
     api.CreateDebugUtilsMessengerEXT(instance, &listener, nullptr, &messenger);
@@ -88,18 +83,16 @@ Status Context::choose_gpu(int index) {
   if (count == 0)
     return Status::error("--device vulkan: no Vulkan device was found; install your GPU's Vulkan driver (Debian: "
                          "mesa-vulkan-drivers), or use --device cpu");
-  std::vector<std::pair<VkPhysicalDevice, VkPhysicalDeviceProperties2>> all;
-  for (VkPhysicalDevice device : found) {
+  auto rank_of = [&](VkPhysicalDevice device) {
     VkPhysicalDeviceProperties2 p{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
     api.GetPhysicalDeviceProperties2(device, &p);
-    all.push_back({device, p});
-  }
-  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
-    return rank(a.second.properties.deviceType) < rank(b.second.properties.deviceType);
-  });
+    return rank(p.properties.deviceType);
+  };
+  std::stable_sort(found.begin(), found.end(),
+                   [&](VkPhysicalDevice a, VkPhysicalDevice b) { return rank_of(a) < rank_of(b); });
   if (index < 0 || static_cast<uint32_t>(index) >= count)
     return Status::error(str("--device vulkan:", index, ": there are ", count, " Vulkan devices, numbered from 0; run `mlc_llm devices`"));
-  gpu = all[static_cast<size_t>(index)].first;
+  gpu = found[static_cast<size_t>(index)];
   gpu_count = static_cast<int>(count);
   subgroups.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES;
   maintenance.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES;
@@ -134,15 +127,13 @@ Status Context::create_device() {
                                 .pQueuePriorities = &priority};
   VkDeviceCreateInfo info{
       .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue};
-  if (VkResult r = api.CreateDevice(gpu, &info, nullptr, &device); r != VK_SUCCESS)
-    return error(str("--device vulkan: ", properties.deviceName, " cannot be opened"), r);
+  VK_TRY(api.CreateDevice(gpu, &info, nullptr, &device), str(properties.deviceName, " cannot be opened"));
   RETURN_IF_ERROR(api.find_device_functions(device));
   api.GetDeviceQueue(device, queue_family, 0, &compute_queue);
   VkCommandPoolCreateInfo pool{.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
                                .queueFamilyIndex = queue_family};
-  if (VkResult r = api.CreateCommandPool(device, &pool, nullptr, &command_pool); r != VK_SUCCESS)
-    return error("a command pool cannot be made", r);
+  VK_TRY(api.CreateCommandPool(device, &pool, nullptr, &command_pool), "no command pool");
   return Status::ok();
 }
 

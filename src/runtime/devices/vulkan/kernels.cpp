@@ -33,7 +33,7 @@ Kernels::~Kernels() {
       if (p) api.DestroyPipeline(context_.device, p, nullptr);
   for (const auto& [key, layout] : layouts_) {
     if (layout.pipeline) api.DestroyPipelineLayout(context_.device, layout.pipeline, nullptr);
-    api.DestroyDescriptorSetLayout(context_.device, layout.set, nullptr);
+    if (layout.set) api.DestroyDescriptorSetLayout(context_.device, layout.set, nullptr);
   }
   if (cache_) api.DestroyPipelineCache(context_.device, cache_, nullptr);
 }
@@ -47,10 +47,8 @@ Result<Kernels::Layout> Kernels::layout(uint32_t buffers, uint32_t dims) {
   VkDescriptorSetLayoutCreateInfo set{.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
                                       .bindingCount = buffers,
                                       .pBindings = bindings.data()};
-  if (VkResult r = context_.api.CreateDescriptorSetLayout(context_.device, &set, nullptr, &it->second.set); r != VK_SUCCESS) {
-    layouts_.erase(it);
-    return context_.error("a descriptor layout cannot be made", r);
-  }
+  if (VkResult r = context_.api.CreateDescriptorSetLayout(context_.device, &set, nullptr, &it->second.set); r != VK_SUCCESS)
+    return context_.error("no descriptor layout", r);
   VkPushConstantRange constants{VK_SHADER_STAGE_COMPUTE_BIT, 0, 4 * (dims + 1)};
   VkPipelineLayoutCreateInfo info{.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
                                   .setLayoutCount = 1,
@@ -58,7 +56,7 @@ Result<Kernels::Layout> Kernels::layout(uint32_t buffers, uint32_t dims) {
                                   .pushConstantRangeCount = 1,
                                   .pPushConstantRanges = &constants};
   if (VkResult r = context_.api.CreatePipelineLayout(context_.device, &info, nullptr, &it->second.pipeline); r != VK_SUCCESS)
-    return context_.error("a pipeline layout cannot be made", r);
+    return context_.error("no pipeline layout", r);
   return it->second;
 }
 
@@ -99,7 +97,7 @@ Result<VkDescriptorPool> Kernels::make_pool(std::span<const Launch> launches) {
                                   .pPoolSizes = &size};
   VkDescriptorPool pool = VK_NULL_HANDLE;
   if (VkResult r = context_.api.CreateDescriptorPool(context_.device, &info, nullptr, &pool); r != VK_SUCCESS)
-    return context_.error("a descriptor pool cannot be made", r);
+    return context_.error("no descriptor pool", r);
   return pool;
 }
 
@@ -112,10 +110,9 @@ Status Kernels::bind(const Commands& commands, const Kernel& kernel, const Launc
                                    .pSetLayouts = &kernel.layout.set};
   VkDescriptorSet set = VK_NULL_HANDLE;
   if (VkResult r = api.AllocateDescriptorSets(context_.device, &info, &set); r != VK_SUCCESS)
-    return context_.error("a descriptor set cannot be made", r);
+    return context_.error("no descriptor set", r);
   const VkPhysicalDeviceLimits& limits = context_.properties.limits;
   ranges_.clear();
-  writes_.clear();
   for (const DeviceAddress& a : launch.buffers) {
     const auto& buffer = *static_cast<const Buffer*>(a.handle);
     internal_check(a.offset >= 0 && a.offset < buffer.bytes, "vulkan device: a launch past the end of a buffer");
@@ -127,14 +124,12 @@ Status Kernels::bind(const Commands& commands, const Kernel& kernel, const Launc
     ranges_.push_back({buffer.buffer, static_cast<VkDeviceSize>(a.offset),
                        std::min<VkDeviceSize>(left, limits.maxStorageBufferRange / 16 * 16)});
   }
-  for (size_t i = 0; i < ranges_.size(); ++i)
-    writes_.push_back({.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
-                       .dstSet = set,
-                       .dstBinding = static_cast<uint32_t>(i),
-                       .descriptorCount = 1,
-                       .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                       .pBufferInfo = &ranges_[i]});
-  api.UpdateDescriptorSets(context_.device, static_cast<uint32_t>(writes_.size()), writes_.data(), 0, nullptr);
+  VkWriteDescriptorSet write{.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,  // fills consecutive bindings
+                             .dstSet = set,
+                             .descriptorCount = static_cast<uint32_t>(ranges_.size()),
+                             .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                             .pBufferInfo = ranges_.data()};
+  api.UpdateDescriptorSets(context_.device, 1, &write, 0, nullptr);
   api.CmdBindDescriptorSets(commands.buffer, VK_PIPELINE_BIND_POINT_COMPUTE, kernel.layout.pipeline, 0, 1, &set, 0, nullptr);
   return Status::ok();
 }
@@ -179,28 +174,22 @@ Result<Commands> Kernels::record(std::span<const Launch> launches) {
   return commands;
 }
 
-// One file per driver version: vendor, device, version, and the driver's own id of its format.
+// One file per version of the driver: the UUID is the driver's own name of what it can read back.
 std::string Kernels::cache_path() const {
   const VkPhysicalDeviceProperties& p = context_.properties;
-  std::string id;
-  for (uint8_t byte : p.pipelineCacheUUID)
-    for (int shift : {4, 0}) id += "0123456789abcdef"[byte >> shift & 15];
-  return path_join(env::home(), str("vulkan/", p.vendorID, "-", p.deviceID, "-", p.driverVersion, "-", id, ".bin"));
+  uint64_t id[2];
+  std::memcpy(id, p.pipelineCacheUUID, sizeof id);
+  return path_join(env::home(), str("vulkan/", p.vendorID, "-", p.deviceID, "-", p.driverVersion, "-", std::hex, id[0], id[1], ".bin"));
 }
 
-// A cache that cannot be read or is refused counts as empty: it only saves time.
+// A file that cannot be read or is refused counts as empty: the cache only saves time.
 void Kernels::open_cache() {
-  std::string path = cache_path();
-  auto bytes = file_exists(path) ? read_file(path) : Result<std::string>(std::string());
+  auto bytes = file_exists(cache_path()) ? read_file(cache_path()) : Result<std::string>(std::string());
   VkPipelineCacheCreateInfo info{.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
-  if (bytes.is_ok()) {
-    info.initialDataSize = bytes->size();
-    info.pInitialData = bytes->data();
-  }
-  const Api& api = context_.api;
-  if (api.CreatePipelineCache(context_.device, &info, nullptr, &cache_) == VK_SUCCESS) return;
+  if (bytes.is_ok()) info.initialDataSize = bytes->size(), info.pInitialData = bytes->data();
+  if (context_.api.CreatePipelineCache(context_.device, &info, nullptr, &cache_) == VK_SUCCESS) return;
   info.initialDataSize = 0;
-  if (api.CreatePipelineCache(context_.device, &info, nullptr, &cache_) != VK_SUCCESS) cache_ = VK_NULL_HANDLE;
+  if (context_.api.CreatePipelineCache(context_.device, &info, nullptr, &cache_) != VK_SUCCESS) cache_ = VK_NULL_HANDLE;
 }
 
 void Kernels::save_cache() {
@@ -209,8 +198,7 @@ void Kernels::save_cache() {
   if (!cache_ || !cache_grew_ || api.GetPipelineCacheData(context_.device, cache_, &size, nullptr) != VK_SUCCESS) return;
   std::string bytes(size, '\0');
   if (api.GetPipelineCacheData(context_.device, cache_, &size, bytes.data()) != VK_SUCCESS) return;
-  std::string path = cache_path();
-  if (make_directories(path_join(env::home(), "vulkan")).is_ok()) (void)write_file(path, bytes);
+  if (make_directories(path_join(env::home(), "vulkan")).is_ok()) (void)write_file(cache_path(), bytes);
 }
 
 }  // namespace mlc::runtime::vulkan

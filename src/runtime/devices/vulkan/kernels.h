@@ -51,7 +51,6 @@ class Kernels {
   VkPipelineCache cache_ = VK_NULL_HANDLE;
   bool cache_grew_ = false;
   std::vector<VkDescriptorBufferInfo> ranges_;  // of the launch being bound
-  std::vector<VkWriteDescriptorSet> writes_;
 };
 
 }  // namespace mlc::runtime::vulkan

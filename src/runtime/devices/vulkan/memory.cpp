@@ -85,10 +85,7 @@ Status Context::copy(VkBuffer from, int64_t from_offset, VkBuffer to, int64_t to
   VkBufferCopy region{static_cast<VkDeviceSize>(from_offset), static_cast<VkDeviceSize>(to_offset),
                       static_cast<VkDeviceSize>(bytes)};
   api.CmdCopyBuffer(commands.buffer, from, to, 1, &region);
-  RETURN_IF_ERROR(end_commands(commands));
-  queued_once.push_back(commands);
-  RETURN_IF_ERROR(queue(commands));
-  return wait();
+  return run_once(commands);
 }
 
 Status Context::fill_with_zeros(const Buffer& b) {
@@ -98,10 +95,7 @@ Status Context::fill_with_zeros(const Buffer& b) {
   }
   ASSIGN_OR_RETURN(Commands commands, begin_commands());
   api.CmdFillBuffer(commands.buffer, b.buffer, 0, VK_WHOLE_SIZE, 0);
-  RETURN_IF_ERROR(end_commands(commands));
-  queued_once.push_back(commands);
-  RETURN_IF_ERROR(queue(commands));
-  return wait();
+  return run_once(commands);
 }
 
 }  // namespace mlc::runtime::vulkan

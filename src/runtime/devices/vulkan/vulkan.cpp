@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "runtime/devices/gpu_requirements.h"
 #include "runtime/devices/vulkan/kernels.h"
 
 namespace mlc::runtime {
@@ -40,45 +41,38 @@ void release(void* self, DeviceBuffer buffer) {
   delete held;
 }
 
-// Moves between host and device memory that the host cannot reach, a staging buffer at a time.
-template <typename Move>
-Status through_staging(Context& c, int64_t bytes, const Move& move) {
+// Calls direct(mapped memory) where the host reaches the buffer, else piece(begin, bytes) for as much as staging holds at a time.
+template <typename Direct, typename Piece>
+Status move(Context& c, DeviceAddress at, size_t size, const Direct& direct, const Piece& piece) {
+  if (size == 0) return Status::ok();
+  const Buffer& buffer = buffer_of(at);
+  const auto bytes = static_cast<int64_t>(size);
+  internal_check(at.offset >= 0 && at.offset + bytes <= buffer.bytes, "vulkan device: copy past the end of a buffer");
+  RETURN_IF_ERROR(c.wait());
+  if (buffer.mapped) {
+    direct(buffer.mapped + at.offset);
+    return Status::ok();
+  }
   RETURN_IF_ERROR(c.ensure_staging());
   for (int64_t done = 0; done < bytes; done += c.staging.bytes)
-    RETURN_IF_ERROR(move(done, std::min(c.staging.bytes, bytes - done)));
+    RETURN_IF_ERROR(piece(done, std::min(c.staging.bytes, bytes - done)));
   return Status::ok();
 }
 
 Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
-  if (from.empty()) return Status::ok();
   Context& c = of(self);
-  const Buffer& buffer = buffer_of(to);
-  internal_check(to.offset >= 0 && to.offset + static_cast<int64_t>(from.size()) <= buffer.bytes,
-                 "vulkan device: copy past the end of a buffer");
-  RETURN_IF_ERROR(c.wait());
-  if (buffer.mapped) {
-    std::memcpy(buffer.mapped + to.offset, from.data(), from.size());
-    return Status::ok();
-  }
-  return through_staging(c, static_cast<int64_t>(from.size()), [&](int64_t done, int64_t bytes) {
+  auto direct = [&](std::byte* mapped) { std::memcpy(mapped, from.data(), from.size()); };
+  return move(c, to, from.size(), direct, [&](int64_t done, int64_t bytes) {
     std::memcpy(c.staging.mapped, from.data() + done, static_cast<size_t>(bytes));
-    return c.copy(c.staging.buffer, 0, buffer.buffer, to.offset + done, bytes);
+    return c.copy(c.staging.buffer, 0, buffer_of(to).buffer, to.offset + done, bytes);
   });
 }
 
 Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
-  if (to.empty()) return Status::ok();
   Context& c = of(self);
-  const Buffer& buffer = buffer_of(from);
-  internal_check(from.offset >= 0 && from.offset + static_cast<int64_t>(to.size()) <= buffer.bytes,
-                 "vulkan device: copy past the end of a buffer");
-  RETURN_IF_ERROR(c.wait());
-  if (buffer.mapped) {
-    std::memcpy(to.data(), buffer.mapped + from.offset, to.size());
-    return Status::ok();
-  }
-  return through_staging(c, static_cast<int64_t>(to.size()), [&](int64_t done, int64_t bytes) {
-    RETURN_IF_ERROR(c.copy(buffer.buffer, from.offset + done, c.staging.buffer, 0, bytes));
+  auto direct = [&](const std::byte* mapped) { std::memcpy(to.data(), mapped, to.size()); };
+  return move(c, from, to.size(), direct, [&](int64_t done, int64_t bytes) {
+    RETURN_IF_ERROR(c.copy(buffer_of(from).buffer, from.offset + done, c.staging.buffer, 0, bytes));
     std::memcpy(to.data() + done, c.staging.mapped, static_cast<size_t>(bytes));
     return Status::ok();
   });
@@ -103,22 +97,14 @@ std::vector<std::string> features_of(const Context& c) {
 }
 
 std::string missing_requirement(void* self, const Json& header) {
-  if (find_string(header, "kind") != "vulkan") return "a device of kind " + find_string(header, "kind").value_or("?");
   const Context& c = of(self);
-  std::vector<std::string> features = features_of(c);
-  if (const Json* list = find(header, "requires"); list && list->is_array())
-    for (const Json& feature : *list)
-      if (feature.is_string() && std::find(features.begin(), features.end(), feature.get<std::string>()) == features.end())
-        return "a GPU with " + feature.get<std::string>();
-  const Json* limits = find(header, "limits");
-  if (!limits) return "";
-  const VkPhysicalDeviceLimits& have = c.properties.limits;
-  if (int64_t threads = find_int(*limits, "group_size").value_or(0);
-      threads > std::min(have.maxComputeWorkGroupInvocations, have.maxComputeWorkGroupSize[0]))
-    return str("groups of ", threads, " threads");
-  if (int64_t bytes = find_int(*limits, "shared_bytes").value_or(0); bytes > have.maxComputeSharedMemorySize)
-    return str(bytes, " bytes of memory a group shares");
-  return "";
+  const VkPhysicalDeviceLimits& limits = c.properties.limits;
+  return missing_gpu_requirement(
+      {.kind = "vulkan",
+       .features = features_of(c),
+       .group_size = std::min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]),
+       .shared_bytes = limits.maxComputeSharedMemorySize},
+      header);
 }
 
 Result<KernelSet> load_kernels(void* self, const MlcLibraryVariant& variant) {

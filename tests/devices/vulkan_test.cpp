@@ -1,0 +1,214 @@
+// The Vulkan device: every construct of device functions against the kernel interpreter with the validation layers on,
+// memory that the host cannot reach, recordings, errors. Skipped where there is no Vulkan driver.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "base/strings.h"
+#include "emit/device_cases.h"
+#include "kernel/interpret.h"
+#include "runtime/devices/vulkan/vulkan.h"
+#include "support/gpu_kernels.h"
+
+namespace mlc::testing {
+namespace {
+
+using namespace runtime;  // NOLINT: this file is about the runtime
+
+Target vulkan_target() {
+  Target target;
+  target.kind = target.name = "vulkan";
+  return target;
+}
+
+// A Vulkan device with validation layers where there are some; null where there is no Vulkan.
+DevicePtr open_for_tests(VulkanSettings settings) {
+  auto device = open_vulkan_device_with({}, settings);
+  settings.validation = false;
+  if (!device.is_ok()) device = open_vulkan_device_with({}, settings);
+  return device.is_ok() ? std::move(device).value() : nullptr;
+}
+
+template <typename T>
+Bytes bytes_of(const std::vector<T>& values) {
+  Bytes bytes(values.size() * sizeof(T));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+float f32_at(const Bytes& bytes, size_t i) {
+  float x;
+  std::memcpy(&x, &bytes[4 * i], 4);
+  return x;
+}
+
+// x, n, u, y and m of device_cases.h.
+std::vector<Bytes> case_buffers() {
+  std::mt19937 random(11);
+  std::normal_distribution<float> normal(0, 10);
+  std::vector<float> x(64), y(64, -1);
+  std::vector<int32_t> n(64), m(64, -1);
+  std::vector<uint32_t> u(64);
+  for (size_t i = 0; i < 64; ++i) {
+    x[i] = i % 16 == 0 ? std::floor(normal(random)) + 0.5f : normal(random);
+    n[i] = static_cast<int32_t>(random());
+    u[i] = random();
+  }
+  return {bytes_of(x), bytes_of(n), bytes_of(u), bytes_of(y), bytes_of(m)};
+}
+
+class Vulkan : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    device = open_for_tests({.unreachable_memory = false, .validation = true});
+    if (!device) GTEST_SKIP() << "no Vulkan device";
+  }
+  void TearDown() override {
+    if (device) expect_quiet(*device);
+  }
+  static void expect_quiet(const Device& device) {
+    for (const std::string& line : vulkan_messages(device)) ADD_FAILURE() << line;
+  }
+  KernelSet load(const GpuVariant& variant) {
+    auto kernels = device->load_kernels(device->self, *variant);
+    EXPECT_TRUE(kernels.is_ok()) << kernels.status().message();
+    return *kernels;
+  }
+
+  DevicePtr device;
+};
+
+TEST_F(Vulkan, ComputesEveryConstructLikeTheInterpreter) {
+  std::vector<kernel::Function> functions;
+  for (const DeviceCase& c : device_cases()) functions.push_back(device_function(c));
+  GpuVariant variant(functions, vulkan_target());
+  KernelSet kernels = load(variant);
+  bool has_subgroups = device->missing_requirement(device->self, {{"kind", "vulkan"}, {"requires", {"subgroups_8"}}}).empty();
+  const std::vector<int64_t> dims = {3};
+  for (size_t k = 0; k < functions.size(); ++k) {
+    const DeviceCase& c = device_cases()[k];
+    SCOPED_TRACE(c.name);
+    if (c.subgroups && !has_subgroups) continue;
+    std::vector<Bytes> expected = case_buffers(), actual = case_buffers();
+    std::vector<kernel::HostBuffer> host;
+    for (Bytes& b : expected) host.push_back({b.data(), static_cast<int64_t>(b.size())});
+    kernel::interpret(functions[k], host, dims);
+    Status s = launch_once(*device, kernels, static_cast<uint32_t>(k), actual, dims, 2);
+    ASSERT_TRUE(s.is_ok()) << s.message();
+    EXPECT_EQ(actual[4], expected[4]) << "m";
+    for (size_t i = 0; i < 64; ++i) {
+      float a = f32_at(actual[3], i), e = f32_at(expected[3], i);
+      if (c.tolerance == 0)
+        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e)) << i << ": " << a << ", interpreter " << e;
+      else
+        EXPECT_NEAR(a, e, c.tolerance * (1 + std::abs(e))) << i;
+    }
+  }
+  device->unload_kernels(device->self, kernels);
+}
+
+kernel::Function counting(const std::string& name, int64_t step) {
+  return kernel::narrow_indices(kernel::parse(str(
+      "kernel @", name, "(%x: i32[(rows * 4)], %y: out i32[(rows * 4)]) dims(rows) tiles(rows) scratch(0) { grid %g = 0, $rows { "
+      "thread %t = 0, 4 { let %i = ((%g * 4) + %t) %y[%i] = (%x[%i] + ", step, ":i32) } } }")));
+}
+
+// More groups than a row holds, at the edges too.
+TEST_F(Vulkan, FoldsLargeGridsIntoRows) {
+  EXPECT_EQ(kernel::kGroupsPerRow, kSpirvGroupsPerRow);
+  std::vector<kernel::Function> functions = {counting("count", 1)};
+  GpuVariant variant(functions, vulkan_target());
+  KernelSet kernels = load(variant);
+  for (int64_t rows : {int64_t{1}, kSpirvGroupsPerRow, kSpirvGroupsPerRow + 1, 3 * kSpirvGroupsPerRow - 1}) {
+    std::vector<int32_t> x(static_cast<size_t>(4 * rows) + 16);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<int32_t>(i);
+    std::vector<Bytes> buffers = {bytes_of(x), bytes_of(std::vector<int32_t>(x.size(), -7))};
+    Status s = launch_once(*device, kernels, 0, buffers, {rows}, rows);
+    ASSERT_TRUE(s.is_ok()) << s.message();
+    for (size_t i = 0; i < x.size(); ++i) x[i] = i < x.size() - 16 ? x[i] + 1 : -7;
+    EXPECT_EQ(buffers[1], bytes_of(x)) << rows;
+  }
+  device->unload_kernels(device->self, kernels);
+}
+
+TEST_F(Vulkan, ReplaysMakeNothing) {
+  std::vector<kernel::Function> functions = {counting("plus_1", 1), counting("plus_100", 100)};
+  GpuVariant variant(functions, vulkan_target());
+  KernelSet kernels = load(variant);
+  auto a = OwnedBuffer::allocate(*device, 4096), b = OwnedBuffer::allocate(*device, 4096);
+  const std::vector<DeviceAddress> forth = {a->address(), b->address()}, back = {b->address(), a->address()};
+  const std::vector<int64_t> dims = {256};
+  std::vector<Launch> launches = {{.kernel = 0, .buffers = forth, .dims = dims, .tiles = 256},
+                                  {.kernel = 1, .buffers = back, .dims = dims, .tiles = 256}};
+  auto recording = device->record(device->self, kernels, launches);
+  ASSERT_TRUE(recording.is_ok()) << recording.status().message();
+  const VulkanCounters before = vulkan_counters(*device);
+  EXPECT_EQ(before.pipelines, 2);
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(device->replay(device->self, *recording).is_ok());
+  std::vector<int32_t> out(1024);
+  ASSERT_TRUE(device->copy_out(device->self, std::as_writable_bytes(std::span(out)), a->address()).is_ok());
+  EXPECT_EQ(out, std::vector<int32_t>(1024, 1010));
+  const VulkanCounters after = vulkan_counters(*device);
+  EXPECT_EQ(after.allocations, before.allocations);
+  EXPECT_EQ(after.pipelines, before.pipelines);
+  EXPECT_EQ(after.recordings, before.recordings);
+  EXPECT_EQ(after.submits, before.submits + 10);
+  device->release_recording(device->self, *recording);
+  device->unload_kernels(device->self, kernels);
+}
+
+// As on a discrete GPU: large buffers are reached through staging, in several pieces.
+TEST(VulkanStaging, MovesWhatTheHostCannotReach) {
+  DevicePtr device = open_for_tests({.unreachable_memory = true, .validation = true});
+  if (!device) GTEST_SKIP() << "no Vulkan device";
+  constexpr size_t kBytes = (size_t{33} << 20) + 12;
+  auto buffer = OwnedBuffer::allocate(*device, kBytes);
+  ASSERT_TRUE(buffer.is_ok()) << buffer.status().message();
+  Bytes in(kBytes), out(kBytes, 1);
+  ASSERT_TRUE(device->copy_out(device->self, std::as_writable_bytes(std::span(out)), buffer->address()).is_ok());
+  EXPECT_EQ(out, in) << "memory starts as zeros";
+  std::mt19937 random(3);
+  for (uint8_t& byte : in) byte = static_cast<uint8_t>(random());
+  const int64_t submits = vulkan_counters(*device).submits;
+  ASSERT_TRUE(device->copy_in(device->self, buffer->address(), std::as_bytes(std::span(in))).is_ok());
+  EXPECT_EQ(vulkan_counters(*device).submits, submits + 3) << "33 MiB in pieces of 16";
+  ASSERT_TRUE(device->copy_out(device->self, std::as_writable_bytes(std::span(out)), buffer->address()).is_ok());
+  EXPECT_EQ(out, in);
+  for (const std::string& line : vulkan_messages(*device)) ADD_FAILURE() << line;
+}
+
+TEST_F(Vulkan, SaysWhatItLacks) {
+  auto missing = [&](const Json& header) { return device->missing_requirement(device->self, header); };
+  EXPECT_EQ(missing({{"kind", "vulkan"}, {"requires", {"subgroups_77"}}}), "a GPU with subgroups_77");
+  EXPECT_EQ(missing({{"kind", "vulkan"}, {"limits", {{"group_size", 1 << 20}}}}), "groups of 1048576 threads");
+  EXPECT_EQ(missing({{"kind", "vulkan"}, {"limits", {{"shared_bytes", 1 << 28}}}}), "268435456 bytes of memory a group shares");
+  EXPECT_EQ(missing({{"kind", "cpu"}}), "a device of kind cpu");
+  EXPECT_EQ(missing({{"kind", "vulkan"}, {"requires", Json::array()}, {"limits", {{"group_size", 128}, {"shared_bytes", 16384}}}}), "");
+}
+
+TEST_F(Vulkan, DamagedKernelsAreASentence) {
+  std::vector<kernel::Function> functions = {counting("plus_1", 1)};
+  GpuVariant variant(functions, vulkan_target());
+  MlcLibraryVariant other = *variant;
+  std::vector<uint64_t> blob(64);
+  std::memcpy(blob.data(), (*variant).kernels[0], 64);
+  blob[0] = (blob[0] & ~uint64_t{0xFFFFFFFF}) | 1;  // the number of OpenCL C
+  const void* table[] = {blob.data()};
+  other.kernels = table;
+  auto loaded = device->load_kernels(device->self, other);
+  ASSERT_FALSE(loaded.is_ok());
+  EXPECT_NE(loaded.status().message().find("plus_1"), std::string::npos) << loaded.status().message();
+}
+
+TEST(VulkanIndex, IsCheckedAgainstTheMachine) {
+  if (!open_for_tests({})) GTEST_SKIP() << "no Vulkan device";
+  auto device = open_device("vulkan:99");
+  ASSERT_FALSE(device.is_ok());
+  EXPECT_EQ(device.status().message().rfind("--device vulkan:99: there are ", 0), 0u) << device.status().message();
+}
+
+}  // namespace
+}  // namespace mlc::testing
