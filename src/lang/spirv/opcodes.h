@@ -110,6 +110,9 @@ namespace mlc::lang::spirv {
   X(SDotKHR, 4450, "triil")                 \
   X(SUDotKHR, 4452, "triil")
 
+inline constexpr uint32_t kMagic = 0x07230203;
+inline constexpr uint32_t kVersion13 = 0x00010300;  // SPIR-V 1.3, the version of Vulkan 1.1
+
 enum class Op : uint16_t {
 #define MLC_SPIRV_OP(name, number, operands) k##name = number,
   MLC_SPIRV_OPS(MLC_SPIRV_OP)
@@ -168,8 +171,6 @@ enum class Glsl : uint32_t {
   kNMax = 80,
 };
 
-inline constexpr uint32_t kMagic = 0x07230203;
-inline constexpr uint32_t kVersion13 = 0x00010300;  // SPIR-V 1.3, the version of Vulkan 1.1
 inline constexpr uint32_t kScopeWorkgroup = 2, kScopeSubgroup = 3;
 inline constexpr uint32_t kSemanticsAcquireRelease = 0x8, kSemanticsStorageBuffer = 0x40, kSemanticsWorkgroup = 0x100;
 inline constexpr uint32_t kGroupOperationReduce = 0;
