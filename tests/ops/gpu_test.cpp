@@ -30,7 +30,7 @@ void reorder_keys(Bytes& bytes, const graph::KvCache& c, bool to_gpu) {
 
 std::vector<Target> gpu_targets() {
   std::vector<Target> out;
-  for (const char* name : {"vulkan-software", "vulkan-nvidia", "vulkan-amd", "vulkan-intel", "opencl", "opencl-software"})
+  for (const char* name : {"vulkan-software", "vulkan-nvidia", "vulkan-amd", "vulkan-intel", "opencl-software"})
     out.push_back(targets_for_device(name)->front());
   return out;
 }

@@ -122,6 +122,7 @@ struct RowBlock {
   const GpuEpilogue& epilogue;
   int rows;  // of a lane, all halves
   ExprRef first_column, lane;
+  std::vector<ExprRef> places = {}, scale_places = {};
 
   int columns() const { return rows / epilogue.halves() * gpu.lanes; }
   int half_rows() const { return rows / epilogue.halves(); }
@@ -131,6 +132,36 @@ struct RowBlock {
     ExprRef row = column(r);
     if (w.n / epilogue.halves() % columns() != 0) row = binary(BinaryOp::kMin, row, int_const(epilogue.columns() - 1));
     return gpu.k.let("place", w.place(row + double(r / half_rows() * epilogue.columns()), int_const(0)));
+  }
+  // The lane's rows: where group 0 of each begins.
+  void find() {
+    for (int r = 0; r < rows; ++r) {
+      places.push_back(place(r));
+      scale_places.push_back(gpu.k.let("scale_place", w.scale_place(places.back())));
+    }
+  }
+  ExprRef words(const BufferRef& weight, int r, const ExprRef& g) const {
+    return gpu.k.let("words", w.codes(gpu.k, weight, places[static_cast<size_t>(r)] + g * double(kLaneRows)));
+  }
+  // The scales of all of the lane's rows. Those of one block of 32 rows come in one load where the lane has rows
+  // i + 8 j of it: all four of eight lanes, every other one of sixteen.
+  std::vector<ExprRef> scales(const BufferRef& weight, const ExprRef& g) const {
+    bool aligned = epilogue.columns() % columns() == 0;
+    int at_once = 1;
+    if (aligned && columns() % kLaneRows == 0 && gpu.lanes < kLaneRows) at_once = kLaneRows / gpu.lanes;
+    else if (aligned && gpu.lanes == 8 && half_rows() == 2) at_once = 2;
+    std::vector<ExprRef> out;
+    for (int r = 0; r < rows; r += at_once) {
+      ExprRef at = scale_places[static_cast<size_t>(r)] + g * double(kLaneRows);
+      if (gpu.lanes != 16 || at_once == 1) {
+        for (const ExprRef& s : w.scales(gpu.k, weight, at, at_once)) out.push_back(s);
+        continue;
+      }
+      std::vector<ExprRef> s = w.scales(gpu.k, weight, at - lane / 8.0, 4);
+      for (size_t j : {size_t{0}, size_t{2}})
+        out.push_back(gpu.k.let("scale", select(less(lane, int_const(8)), s[j], s[j + 1])));
+    }
+    return out;
   }
   // Stores the results of activation row m: value(r) of each of the lane's rows.
   void store(const ExprRef& m, const ExprRef& inside, GpuEpilogue& to, const std::function<ExprRef(int)>& value) const {
@@ -166,8 +197,7 @@ Function gpu_matvec(Lowering& low) {
     block.first_column = k.let("first", group * double(block.columns()));
     ExprRef slice = slices == 1 ? int_const(0) : k.let("slice", thread / double(lanes));
     GroupReader reader(gpu, x, w, thread);
-    std::vector<ExprRef> places;
-    for (int r = 0; r < rows; ++r) places.push_back(block.place(r));
+    block.find();
     BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows);
     for (int r = 0; r < rows; ++r) k.store(acc, int_const(r), float_const(0));
     k.loop("step", 0, (w.groups() + slices - 1) / slices, LoopKind::kSerial, [&](ExprRef step) {
@@ -177,11 +207,11 @@ Function gpu_matvec(Lowering& low) {
         g = k.let("g", binary(BinaryOp::kMin, g, int_const(w.groups() - 1)));
       }
       GroupInputs in = reader.spread(reader.load(int_const(0), g));
+      std::vector<ExprRef> scales = block.scales(weight, g);
       for (int r = 0; r < rows; ++r) {
-        ExprRef at = k.let("at", places[static_cast<size_t>(r)] + g * double(kLaneRows));
-        ExprRef words = k.let("words", w.codes(k, weight, at)), scale = k.let("scale", w.scale(k, weight, at));
+        ExprRef scale = scales[static_cast<size_t>(r)];
         if (inside) scale = k.let("scale", select(inside, scale, float_const(0)));
-        k.store(acc, int_const(r), k.load(acc, int_const(r)) + group_dot(k, w, words, scale, in));
+        k.store(acc, int_const(r), k.load(acc, int_const(r)) + group_dot(k, w, block.words(weight, r, g), scale, in));
       }
     });
     auto mine = [&](int r) { return k.load(acc, int_const(r)); };
@@ -217,18 +247,16 @@ Function gpu_matmul_lanes(Lowering& low) {
     block.first_column = k.let("first", group % blocks * double(block.columns()));
     ExprRef m0 = k.let("m0", group / double(blocks) * double(height)), total = dim_expr(x.rows);
     GroupReader reader(gpu, x, w, thread);
-    std::vector<ExprRef> places, m;
-    for (int r = 0; r < rows; ++r) places.push_back(block.place(r));
+    std::vector<ExprRef> m;
+    block.find();
     for (int i = 0; i < height; ++i) m.push_back(k.let("m", binary(BinaryOp::kMin, m0 + double(i), total - 1.0)));
     BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows * height);
     for (int i = 0; i < rows * height; ++i) k.store(acc, int_const(i), float_const(0));
     k.loop("group", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
       std::vector<std::vector<ExprRef>> codes(static_cast<size_t>(rows));
-      std::vector<ExprRef> scales;
+      std::vector<ExprRef> scales = block.scales(weight, g);
       for (int r = 0; r < rows; ++r) {
-        ExprRef at = k.let("at", places[static_cast<size_t>(r)] + g * double(kLaneRows));
-        ExprRef words = k.let("words", w.codes(k, weight, at));
-        scales.push_back(k.let("scale", w.scale(k, weight, at)));
+        ExprRef words = block.words(weight, r, g);
         for (int p = 0; p < w.format.codes_per_word(); ++p)
           codes[static_cast<size_t>(r)].push_back(k.let("codes", w.codes_at(words, p)));
       }

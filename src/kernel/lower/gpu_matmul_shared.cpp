@@ -45,7 +45,7 @@ void SharedTile::load_weights(const ExprRef& g) {
     ExprRef word = k().let("word", task % 4), local = k().let("local", task / 4.0);
     ExprRef place = k().let("place", w.place(weight_row(local), g));
     ExprRef bits = k().let("bits", k().load(weight, place * 4.0 + word));
-    ExprRef scale = k().let("scale", w.scale(k(), weight, place));
+    ExprRef scale = k().let("scale", w.scales(k(), weight, w.scale_place(place))[0]);
     ExprRef zero = k().let("zero", scale * double(-w.format.zero_point()));
     int per_word = w.format.codes_per_word();
     ExprRef to = k().let("to", word * double(per_word * weight_stride()) + local);

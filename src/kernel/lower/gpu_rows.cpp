@@ -6,8 +6,6 @@
 namespace mlc::kernel {
 namespace {
 
-constexpr int64_t kKept = 8;  // vectors of a row that a thread keeps in registers between the passes over it
-
 // The elements of one row that a thread owns: vectors of n lanes, kept where they are few.
 struct RowParts {
   GpuLowering& gpu;
@@ -19,7 +17,7 @@ struct RowParts {
   RowParts(GpuLowering& g, const WordMatrix& m, ExprRef r, ExprRef t, int count, int lanes)
       : gpu(g), x(m), row(std::move(r)), thread(std::move(t)), threads(count), n(lanes) {
     int64_t total = x.columns / n;
-    if ((total + threads - 1) / threads > kKept) return;
+    if ((total + threads - 1) / threads > gpu.schedule.kept_vectors) return;
     for (int64_t done = 0; done < total; done += threads) {
       ExprRef unit = gpu.k.let("unit", thread + double(done));
       bool all = done + threads <= total;

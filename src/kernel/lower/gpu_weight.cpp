@@ -24,11 +24,26 @@ ExprRef LaneWeight::codes(KernelBuilder& k, const BufferRef& buffer, const ExprR
   return k.load(buffer, place * 4.0, 4);
 }
 
-ExprRef LaneWeight::scale(KernelBuilder& k, const BufferRef& buffer, const ExprRef& place) const {
-  if (format.dtype == DType::kF32)
-    return bitcast(k.load(buffer, place + double(code_words())), {DType::kF32, 1});
-  ExprRef pair = k.let("pair", unpack_pair(format.dtype, k.load(buffer, place / 2.0 + double(code_words()))));
-  return select(binary(BinaryOp::kEq, place % 2, int_const(0)), extract(pair, 0), extract(pair, 1));
+ExprRef LaneWeight::scale_place(const ExprRef& place) const {
+  ExprRef lane = place % kLaneRows;
+  return place - lane + (lane % 8 * 4.0 + lane / 8.0);
+}
+
+std::vector<ExprRef> LaneWeight::scales(KernelBuilder& k, const BufferRef& buffer, const ExprRef& at, int n) const {
+  double base = static_cast<double>(code_words());
+  std::vector<ExprRef> out;
+  if (format.dtype == DType::kF32) {
+    ExprRef all = k.let("scales", bitcast(k.load(buffer, at + base, n), {DType::kF32, n}));
+    for (int i = 0; i < n; ++i) out.push_back(k.let("scale", extract(all, i)));
+    return out;
+  }
+  ExprRef words = k.let("scales", k.load(buffer, at / 2.0 + base, std::max(1, n / 2)));
+  for (int i = 0; i < n; i += 2) {
+    ExprRef pair = k.let("pair", unpack_pair(format.dtype, extract(words, i / 2)));
+    if (n == 1) return {k.let("scale", select(binary(BinaryOp::kEq, at % 2, int_const(0)), extract(pair, 0), extract(pair, 1)))};
+    for (int half = 0; half < 2; ++half) out.push_back(k.let("scale", extract(pair, half)));
+  }
+  return out;
 }
 
 int LaneWeight::code_exponent(int position) const {
@@ -54,7 +69,8 @@ namespace {
 ExprRef repacked_scales(GpuLowering& gpu, const LaneWeight& w, const Words& scales, const ExprRef& i) {
   KernelBuilder& k = gpu.k;
   auto element = [&](const ExprRef& at) {  // of the layout -> of the file
-    ExprRef lane = at % kLaneRows, block = k.let("block", at / double(kLaneRows));
+    ExprRef in_block = at % kLaneRows, block = k.let("block", at / double(kLaneRows));
+    ExprRef lane = in_block / 4.0 + in_block % 4 * 8.0;
     ExprRef row = k.let("row", block / double(w.groups()) * double(kLaneRows) + lane);
     ExprRef group = k.let("g", block % w.groups());
     ExprRef from = w.format.transposed ? group * double(w.n) + row : row * double(w.groups()) + group;
@@ -119,7 +135,7 @@ Function take_quantized(Lowering& low) {
   int per_word = w.format.codes_per_word(), n = out.lanes();
   gpu.for_row_units(out.rows, w.groups(), [&](ExprRef row, ExprRef group) {
     ExprRef place = k.let("place", w.place(gpu.load_index(indices, row), group));
-    ExprRef words = k.let("words", w.codes(k, table, place)), scale = k.let("scale", w.scale(k, table, place));
+    ExprRef words = k.let("words", w.codes(k, table, place)), scale = w.scales(k, table, w.scale_place(place))[0];
     std::vector<ExprRef> codes;  // by position, four words each
     for (int p = 0; p < per_word; ++p) {
       ExprRef exact = w.codes_at(words, p) * std::ldexp(1.0, -w.code_exponent(p));

@@ -7,35 +7,35 @@ namespace {
 // Marks: "measured on X", "from X", "guess". The first row serves classes that have none of their own.
 constexpr GpuSchedule kRows[] = {
     // Guess: 32 lanes a row block of 32, eight subgroups along K; tiles of 64 x 64 as in the usual SGEMM. Guess: attention.
-    {.device_class = "generic", .virtual_subgroup = 32, .row_threads = 256, .matvec_rows = 1, .matvec_slices = 4,
+    {.device_class = "generic", .virtual_subgroup = 32, .row_threads = 256, .kept_vectors = 8, .matvec_rows = 1, .matvec_slices = 4,
      .broadcast = false, .shared_tiles = true, .tile_columns = 4, .tile_rows = 4, .tile_width = 64, .tile_height = 32,
      .attention_subgroups = 2, .attention_queries = 8},
     // From the CUDA programming guide: 128-byte requests of a warp, 48 KiB shared. Guess: the numbers.
-    {.device_class = "nvidia", .virtual_subgroup = 32, .row_threads = 256, .matvec_rows = 1, .matvec_slices = 8,
+    {.device_class = "nvidia", .virtual_subgroup = 32, .row_threads = 256, .kept_vectors = 8, .matvec_rows = 1, .matvec_slices = 8,
      .broadcast = false, .shared_tiles = true, .tile_columns = 4, .tile_rows = 8, .tile_width = 64, .tile_height = 64,
      .attention_subgroups = 4, .attention_queries = 8},
     // From the RDNA and CDNA ISA guides: 64 lanes where the driver says so. Guess: the numbers.
-    {.device_class = "amd", .virtual_subgroup = 64, .row_threads = 256, .matvec_rows = 1, .matvec_slices = 4,
+    {.device_class = "amd", .virtual_subgroup = 64, .row_threads = 256, .kept_vectors = 8, .matvec_rows = 1, .matvec_slices = 4,
      .broadcast = false, .shared_tiles = true, .tile_columns = 4, .tile_rows = 4, .tile_width = 64, .tile_height = 64,
      .attention_subgroups = 1, .attention_queries = 8},
     // Guess.
-    {.device_class = "apple", .virtual_subgroup = 32, .row_threads = 256, .matvec_rows = 1, .matvec_slices = 4,
+    {.device_class = "apple", .virtual_subgroup = 32, .row_threads = 256, .kept_vectors = 8, .matvec_rows = 1, .matvec_slices = 4,
      .broadcast = false, .shared_tiles = true, .tile_columns = 4, .tile_rows = 4, .tile_width = 64, .tile_height = 32,
      .attention_subgroups = 2, .attention_queries = 8},
     // Guess.
-    {.device_class = "intel", .virtual_subgroup = 16, .row_threads = 128, .matvec_rows = 2, .matvec_slices = 4,
+    {.device_class = "intel", .virtual_subgroup = 16, .row_threads = 128, .kept_vectors = 8, .matvec_rows = 4, .matvec_slices = 4,
      .broadcast = false, .shared_tiles = true, .tile_columns = 4, .tile_rows = 4, .tile_width = 64, .tile_height = 32,
      .attention_subgroups = 4, .attention_queries = 8},
     // Guess: few registers, so small tiles.
-    {.device_class = "adreno", .virtual_subgroup = 64, .row_threads = 128, .matvec_rows = 1, .matvec_slices = 2,
+    {.device_class = "adreno", .virtual_subgroup = 64, .row_threads = 128, .kept_vectors = 8, .matvec_rows = 1, .matvec_slices = 2,
      .broadcast = false, .shared_tiles = true, .tile_columns = 2, .tile_rows = 4, .tile_width = 64, .tile_height = 32,
      .attention_subgroups = 1, .attention_queries = 4},
     // Guess: likewise.
-    {.device_class = "mali", .virtual_subgroup = 16, .row_threads = 64, .matvec_rows = 2, .matvec_slices = 4,
+    {.device_class = "mali", .virtual_subgroup = 16, .row_threads = 64, .kept_vectors = 8, .matvec_rows = 4, .matvec_slices = 4,
      .broadcast = false, .shared_tiles = true, .tile_columns = 2, .tile_rows = 4, .tile_width = 64, .tile_height = 32,
      .attention_subgroups = 4, .attention_queries = 4},
     // Guess: a load costs a dozen instructions a lane, a broadcast one; barriers cost a switch of threads.
-    {.device_class = "software", .virtual_subgroup = 8, .row_threads = 8, .matvec_rows = 4, .matvec_slices = 1,
+    {.device_class = "software", .virtual_subgroup = 8, .row_threads = 8, .kept_vectors = 64, .matvec_rows = 4, .matvec_slices = 1,
      .broadcast = true, .shared_tiles = false, .tile_columns = 4, .tile_rows = 8, .tile_width = 0, .tile_height = 0,
      .attention_subgroups = 1, .attention_queries = 12},
 };

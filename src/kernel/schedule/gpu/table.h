@@ -9,8 +9,9 @@ struct GpuSchedule {
   const char* device_class;
   // Lanes that a kernel is written for where the target has no subgroups.
   int virtual_subgroup;
-  // Threads of a group that serves one row (norms) or a run of elements.
-  int row_threads;
+  // Threads of a group that serves one row (norms) or a run of elements, and vectors of a row that a thread keeps in
+  // registers between passes over it.
+  int row_threads, kept_vectors;
   // Decode matmul: weight rows of a lane, subgroups that share the groups of K, and whether lanes hold the activations and pass
   // them on by subgroup_broadcast (where a load costs more than that) or each loads them (where equal addresses are free).
   int matvec_rows, matvec_slices;

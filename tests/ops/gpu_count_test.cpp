@@ -1,0 +1,136 @@
+// What GPU kernels do to memory, counted by the interpreter: bytes moved against the least possible, whole sectors, banks,
+// barriers. And how many kernels a decode step of a layer is.
+#include "kernel/count.h"
+#include "kernel/lower/gpu_weight.h"
+#include "support/op_batch.h"
+#include "support/toy_graph.h"
+
+namespace mlc::testing {
+namespace {
+
+using kernel::BufferCount;
+using kernel::KernelCount;
+const Dim kRows = Dim::symbol("rows");
+const WeightFormat kQ4{WeightFormat::Kind::kGroup, DType::kF16, 4, 32, false};
+
+const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd",  "vulkan-apple",    "vulkan-intel",
+                                           "vulkan-adreno", "vulkan-mali", "vulkan-software", "opencl-adreno"};
+
+Target target_of(const std::string& device) { return targets_for_device(device)->front(); }
+
+KernelCount count_case(const OpCase& op, const Target& target) {
+  kernel::Function f = op.lower(target);
+  std::vector<Bytes> memory = op.memory();
+  std::vector<kernel::HostBuffer> buffers;
+  for (Bytes& b : memory) {
+    b.resize((b.size() + 3) / 4 * 4);
+    buffers.push_back({b.data(), static_cast<int64_t>(b.size())});
+  }
+  return kernel::count(f, buffers, op.dims(f));
+}
+
+double used(const BufferCount& b) { return double(b.fetched_used) / double(b.fetched); }
+
+void add_matmul(OpCase& c, int64_t rows, int64_t n, int64_t k) {
+  std::mt19937 random(1);
+  graph::Value* x = c.matrix(kRows, k, random_floats(rows * k, 1, random));
+  c.g->matmul(x, c.quantized(kQ4, kernel::kLaneLayout, n, k, random_floats(n * k, 1, random)));
+  if (rows == 1) c.options.min_rows = c.options.max_rows = 1;
+}
+
+TEST(GpuCount, MatvecReadsTheWeightOnceInWholeSectors) {
+  for (const std::string& device : kClasses) {
+    OpCase c({{"rows", 1}});
+    add_matmul(c, 1, 256, 512);
+    KernelCount count = count_case(c, target_of(device));
+    double ideal = 256 * 512 * 4.5 / 8;  // four bits a code and a half a group of 32
+    EXPECT_LE(double(count.find("weight").fetched), 1.02 * ideal) << device;
+    EXPECT_GE(double(count.find("weight").fetched), ideal) << device << ": all of it is needed";
+    EXPECT_GE(used(count.find("weight")), 0.95) << device;
+    EXPECT_EQ(count.conflicts(), 0) << device;
+  }
+}
+
+TEST(GpuCount, SharedTilesMoveWhatTheTileNeeds) {
+  for (const std::string& device : kClasses) {
+    Target target = target_of(device);
+    const kernel::GpuSchedule& s = kernel::gpu_schedule(target);
+    if (!s.shared_tiles) continue;
+    OpCase c({{"rows", 64}});
+    add_matmul(c, 64, 64, 128);
+    KernelCount count = count_case(c, target);
+    double tiles = 64.0 / s.tile_width * (64.0 / s.tile_height);
+    double ideal = tiles * 128 * (s.tile_width * 4.5 / 8 + s.tile_height * 4.0) + 64 * 64 * 4;
+    EXPECT_LE(double(count.moved()), 1.2 * ideal) << device;
+    EXPECT_EQ(count.conflicts(), 0) << device;
+  }
+}
+
+constexpr int64_t kDim = 64;
+
+// One row at the end of `length` tokens, with three query heads for each of two key/value heads.
+KernelCount count_attention(int64_t length, const std::string& device) {
+  int64_t pages = length / 16;
+  OpCase c({{"rows", 1}, {"batch", 1}, {"pages", pages}});
+  c.options.min_rows = c.options.max_rows = 1;
+  c.state({"kv", 1, 2, kDim, 16, DType::kF16}, pages);
+  for (float& v : c.states["kv"].values) v = 0.5f;
+  std::mt19937 random(1);
+  std::vector<int32_t> ids;
+  for (int32_t p = 0; p < pages; ++p) ids.push_back(p);
+  graph::Value* q = c.matrix(kRows, 6 * kDim, random_floats(6 * kDim, 1, random));
+  c.g->attention("kv", 0, q, c.indices(kRows, {0}), c.indices(kRows, {static_cast<int32_t>(length - 1)}),
+                 c.indices(Dim::symbol("batch") + 1, {0, static_cast<int32_t>(pages)}),
+                 c.indices(Dim::symbol("pages"), ids), 6, 0.125);
+  return count_case(c, target_of(device));
+}
+
+TEST(GpuCount, AttentionReadsEachPageOnceForItsHeads) {
+  for (const std::string& device : kClasses) {
+    KernelCount count = count_attention(256, device);
+    double ideal = 2 * 2 * 256 * kDim * 2;  // K and V of two heads, halves
+    EXPECT_LE(double(count.find("cache").fetched), 1.02 * ideal) << device;
+    EXPECT_GE(used(count.find("cache")), 0.95) << device;
+    EXPECT_EQ(count.divergent, count_attention(512, device).divergent) << device << ": lanes part at the end only";
+  }
+}
+
+TEST(GpuCount, NormsHaveFewBarriersAndNoConflicts) {
+  for (const std::string& device : kClasses) {
+    OpCase c({{"rows", 1}});
+    std::mt19937 random(1);
+    c.g->rms_norm(c.matrix(kRows, 1024, random_floats(1024, 1, random)),
+                  c.parameter(DType::kF16, {1024}, random_floats(1024, 1, random)), 1e-5);
+    Target target = target_of(device);
+    KernelCount count = count_case(c, target);
+    EXPECT_LE(count.barriers, target.subgroup_size ? 1 : 3) << device;
+    EXPECT_EQ(count.conflicts(), 0) << device;
+    EXPECT_LE(double(count.find("x").fetched), 1024 * 4.0) << device << ": the row is kept in registers";
+  }
+}
+
+// A kernel that is bad in every way that is counted.
+TEST(GpuCount, SeesWasteConflictsAndDivergence) {
+  kernel::KernelBuilder k("bad");
+  kernel::BufferRef x = k.input("x", DType::kF32, 32 * 16), y = k.output("y", DType::kF32, 32);
+  k.groups(1, 32, 32, [&](kernel::ExprRef, kernel::ExprRef t) {
+    kernel::BufferRef s = k.shared("s", DType::kF32, 32 * 32);
+    k.store(s, t * 32.0, k.load(x, t * 16.0));
+    k.barrier();
+    k.branch(kernel::less(t, kernel::int_const(5)), [&] { k.store(y, t, k.load(s, t * 32.0)); });
+  });
+  kernel::Function f = k.finish();
+  std::vector<float> in(32 * 16), out(32);
+  std::vector<kernel::HostBuffer> buffers = {{in.data(), 32 * 16 * 4}, {out.data(), 32 * 4}};
+  KernelCount c = kernel::count(f, buffers, {});
+  EXPECT_EQ(c.find("x").fetched, 32 * 32);
+  EXPECT_EQ(c.find("x").fetched_used, 32 * 4);
+  EXPECT_EQ(c.find("y").written, 32);
+  EXPECT_EQ(c.find("y").written_used, 20);
+  EXPECT_EQ(c.conflicts(), 31 + 4);
+  EXPECT_EQ(c.barriers, 1);
+  EXPECT_EQ(c.divergent, 1);
+}
+
+}  // namespace
+}  // namespace mlc::testing
