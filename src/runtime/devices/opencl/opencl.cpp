@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "runtime/devices/gpu_requirements.h"
 #include "runtime/devices/opencl/program.h"
 
 namespace mlc::runtime {
@@ -126,17 +127,11 @@ Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
 
 std::string missing_requirement(void* self, const Json& header) {
   const Found& f = of(self).found;
-  std::string kind = find_string(header, "kind").value_or("?");
-  if (kind != "opencl") return "a device of kind " + kind;
-  if (const Json* list = find(header, "requires"); list && list->is_array())
-    for (const Json& feature : *list)
-      if (feature.is_string() && !f.features.contains(feature.get<std::string>())) return feature.get<std::string>();
-  const Json* limits = find(header, "limits");
-  if (!limits) return "";
-  int64_t group = find_int(*limits, "group_size").value_or(0), shared = find_int(*limits, "shared_bytes").value_or(0);
-  if (group > f.group_size) return str("groups of ", group, " threads (", f.name, " has ", f.group_size, ")");
-  if (shared > f.shared_bytes) return str(shared, " bytes of local memory (", f.name, " has ", f.shared_bytes, ")");
-  return "";
+  return missing_gpu_requirement({.kind = "opencl",
+                                  .features = {f.features.begin(), f.features.end()},
+                                  .group_size = f.group_size,
+                                  .shared_bytes = f.shared_bytes},
+                                 header);
 }
 
 void unload_kernels(void* self, KernelSet kernels) {

@@ -1,0 +1,303 @@
+// The OpenCL device: every construct of device functions against the kernel interpreter, the cache of compiled programs,
+// recordings, errors. Skipped where there is no OpenCL driver.
+#include "runtime/devices/opencl/opencl.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "emit/device_cases.h"
+#include "kernel/interpret.h"
+#include "runtime/devices/probe.h"
+#include "support/compiled_model.h"
+#include "support/gpu_kernels.h"
+
+namespace mlc::testing {
+namespace {
+
+using runtime::Device;
+using runtime::DeviceAddress;
+using runtime::DevicePtr;
+using runtime::KernelSet;
+using runtime::Launch;
+using runtime::OpenClCounters;
+using runtime::OwnedBuffer;
+
+template <typename T>
+Bytes bytes_of(const std::vector<T>& values) {
+  Bytes bytes(values.size() * sizeof(T));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+float f32_at(const Bytes& bytes, size_t i) {
+  float x;
+  std::memcpy(&x, &bytes[4 * i], 4);
+  return x;
+}
+
+// x, n, u, y and m of device_cases.h.
+std::vector<Bytes> case_buffers() {
+  std::mt19937 random(11);
+  std::normal_distribution<float> normal(0, 10);
+  std::vector<float> x(64), y(64, -1);
+  std::vector<int32_t> n(64), m(64, -1);
+  std::vector<uint32_t> u(64);
+  for (size_t i = 0; i < 64; ++i) {
+    x[i] = i % 16 == 0 ? std::floor(normal(random)) + 0.5f : normal(random);
+    n[i] = static_cast<int32_t>(random());
+    u[i] = static_cast<uint32_t>(random());
+  }
+  return {bytes_of(x), bytes_of(n), bytes_of(u), bytes_of(y), bytes_of(m)};
+}
+
+Target any_opencl() { return must(targets_for_device("opencl")).back(); }
+
+kernel::Function counting(const std::string& name, int64_t step) {
+  return kernel::narrow_indices(kernel::parse(str(
+      "kernel @", name, "(%x: i32[(rows * 4)], %y: out i32[(rows * 4)]) dims(rows) tiles(rows) scratch(0) { grid %g = 0, $rows { "
+      "thread %t = 0, 4 { let %i = ((%g * 4) + %t) %y[%i] = (%x[%i] + ", step, ":i32) } } }")));
+}
+
+// A device whose cache of programs is a folder of the test's own.
+class OpenCl : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ::setenv("MLC_LLM_HOME", home.path().c_str(), 1);
+    device = open();
+    if (!device) GTEST_SKIP() << "no OpenCL device";
+  }
+  void TearDown() override { ::unsetenv("MLC_LLM_HOME"); }
+  static DevicePtr open() {
+    auto opened = runtime::open_device("opencl");
+    return opened.is_ok() ? std::move(opened).value() : nullptr;
+  }
+  const OpenClCounters& counters() const { return opencl_counters(*device); }
+
+  TempFolder home;
+  DevicePtr device;
+};
+
+TEST_F(OpenCl, ComputesEveryConstructLikeTheInterpreter) {
+  std::vector<kernel::Function> functions;
+  std::vector<DeviceCase> cases;
+  for (const DeviceCase& c : device_cases())
+    if (c.subgroups == 0) cases.push_back(c), functions.push_back(device_function(c));  // OpenCL C 1.2 has no subgroups
+  GpuVariant variant(functions, any_opencl());
+  KernelSet kernels = must(device->load_kernels(device->self, *variant));
+  const std::vector<int64_t> dims = {3};
+  for (size_t k = 0; k < functions.size(); ++k) {
+    SCOPED_TRACE(cases[k].name);
+    std::vector<Bytes> expected = case_buffers(), actual = case_buffers();
+    std::vector<kernel::HostBuffer> host;
+    for (Bytes& b : expected) host.push_back({b.data(), static_cast<int64_t>(b.size())});
+    kernel::interpret(functions[k], host, dims);
+    must(launch_once(*device, kernels, static_cast<uint32_t>(k), actual, dims, 2));
+    EXPECT_EQ(actual[4], expected[4]) << "m";
+    for (size_t i = 0; i < 64; ++i) {
+      float a = f32_at(actual[3], i), e = f32_at(expected[3], i);
+      if (cases[k].tolerance == 0)
+        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e)) << i << ": " << a << ", interpreter " << e;
+      else
+        EXPECT_NEAR(a, e, cases[k].tolerance * (1 + std::abs(e))) << i;
+    }
+  }
+  device->unload_kernels(device->self, kernels);
+}
+
+TEST_F(OpenCl, RunsMoreGroupsThanSixteenBitsCount) {
+  GpuVariant variant({counting("plus_1", 1)}, any_opencl());
+  KernelSet kernels = must(device->load_kernels(device->self, *variant));
+  const int64_t rows = 70000;
+  std::vector<int32_t> x(static_cast<size_t>(4 * rows) + 16);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<int32_t>(i);
+  std::vector<Bytes> buffers = {bytes_of(x), bytes_of(std::vector<int32_t>(x.size(), -7))};
+  must(launch_once(*device, kernels, 0, buffers, {rows}, rows));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = i < x.size() - 16 ? x[i] + 1 : -7;
+  EXPECT_EQ(buffers[1], bytes_of(x));
+  device->unload_kernels(device->self, kernels);
+}
+
+TEST_F(OpenCl, ReplaysSetNoArgumentsAndMakeNothing) {
+  GpuVariant variant({counting("plus_1", 1), counting("plus_100", 100)}, any_opencl());
+  KernelSet kernels = must(device->load_kernels(device->self, *variant));
+  OwnedBuffer a = must(OwnedBuffer::allocate(*device, 4096 + 64)), b = must(OwnedBuffer::allocate(*device, 4096));
+  const std::vector<DeviceAddress> forth = {a.address(64), b.address()}, back = {b.address(), a.address(64)};
+  const std::vector<int64_t> dims = {256};
+  const std::vector<Launch> launches = {{.kernel = 0, .buffers = forth, .dims = dims, .tiles = 256, .scratch_bytes = 0},
+                                        {.kernel = 1, .buffers = back, .dims = dims, .tiles = 256, .scratch_bytes = 0}};
+  runtime::Recording recording = must(device->record(device->self, kernels, launches));
+  const OpenClCounters before = counters();
+  for (int i = 0; i < 10; ++i) must(device->replay(device->self, recording));
+  std::vector<int32_t> out(1024);
+  must(device->copy_out(device->self, std::as_writable_bytes(std::span(out)), a.address(64)));
+  EXPECT_EQ(out, std::vector<int32_t>(1024, 1010));
+  const OpenClCounters after = counters();
+  EXPECT_EQ(after.allocations, before.allocations);
+  EXPECT_EQ(after.kernels, before.kernels);
+  EXPECT_EQ(after.arguments_set, before.arguments_set);
+  EXPECT_EQ(after.recordings, before.recordings);
+  EXPECT_EQ(after.launches, before.launches + 20);
+  device->release_recording(device->self, recording);
+
+  // submit() sets only what changed.
+  must(device->submit(device->self, kernels, launches));
+  const int64_t set = counters().arguments_set;
+  must(device->submit(device->self, kernels, launches));
+  EXPECT_EQ(counters().arguments_set, set);
+  device->unload_kernels(device->self, kernels);
+}
+
+TEST_F(OpenCl, ManySmallUploadsArriveInOrder) {
+  OwnedBuffer buffer = must(OwnedBuffer::allocate(*device, 4));
+  Bytes large(60000);
+  OwnedBuffer other = must(OwnedBuffer::allocate(*device, 60000));
+  for (int32_t i = 0; i < 100; ++i) {  // more than the staging memory holds
+    must(device->copy_in(device->self, buffer.address(), std::as_bytes(std::span(&i, 1))));
+    std::fill(large.begin(), large.end(), static_cast<uint8_t>(i));
+    must(device->copy_in(device->self, other.address(), std::as_bytes(std::span(large))));
+  }
+  int32_t last = 0;
+  Bytes back(60000);
+  must(device->copy_out(device->self, std::as_writable_bytes(std::span(&last, 1)), buffer.address()));
+  must(device->copy_out(device->self, std::as_writable_bytes(std::span(back)), other.address()));
+  EXPECT_EQ(last, 99);
+  EXPECT_EQ(back, Bytes(60000, 99));
+}
+
+TEST_F(OpenCl, ProgramsAreCompiledOnce) {
+  GpuVariant variant({counting("plus_1", 1)}, any_opencl());
+  auto load = [&] {
+    KernelSet kernels = must(device->load_kernels(device->self, *variant));
+    std::vector<Bytes> buffers = {bytes_of(std::vector<int32_t>{1, 2, 3, 4}), Bytes(16)};
+    must(launch_once(*device, kernels, 0, buffers, {1}, 1));
+    EXPECT_EQ(buffers[1], bytes_of(std::vector<int32_t>{2, 3, 4, 5}));
+    device->unload_kernels(device->self, kernels);
+  };
+  load();
+  EXPECT_EQ(counters().programs_from_cache, 0);
+  load();
+  EXPECT_EQ(counters().programs_from_cache, 1);
+  // A damaged file is compiled again and replaced.
+  std::string folder = path_join(home.path(), "kernel_cache"), file;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) file = entry.path().string();
+  std::string bytes = must(read_file(file));
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  must(write_file(file, bytes));
+  load();
+  EXPECT_EQ(counters().programs_from_cache, 1);
+  load();
+  EXPECT_EQ(counters().programs_from_cache, 2);
+  // A folder that cannot be written costs time, not the program.
+  ::setenv("MLC_LLM_HOME", "/dev/null/nowhere", 1);
+  load();
+  EXPECT_EQ(counters().programs_from_cache, 2);
+}
+
+TEST_F(OpenCl, ARefusedKernelIsNamedWithTheDriversFirstLine) {
+  MlcGpuKernel header{};
+  header.language = static_cast<uint32_t>(GpuLanguage::kOpenClC);
+  header.group_size = 1;
+  std::vector<std::string> texts = {"__kernel void good(void) {}", "__kernel void bad(void) { no_such_function(1, 2); }"};
+  std::vector<std::string> blobs = {gpu_kernel_blob(header, "good", texts[0]), gpu_kernel_blob(header, "bad", texts[1])};
+  const void* table[] = {blobs[0].data(), blobs[1].data()};
+  MlcLibraryVariant variant{};
+  variant.kernels = table;
+  variant.kernel_count = 2;
+  auto loaded = device->load_kernels(device->self, variant);
+  ASSERT_FALSE(loaded.is_ok());
+  const std::string& message = loaded.status().message();
+  for (const char* part : {"opencl device: ", "refuses kernel bad: ", "no_such_function", "driver"})
+    EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
+  EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+}
+
+TEST_F(OpenCl, SaysWhatItLacks) {
+  auto missing = [&](const Json& header) { return device->missing_requirement(device->self, header); };
+  EXPECT_EQ(missing({{"kind", "cpu"}}), "a device of kind cpu");
+  EXPECT_EQ(missing({{"kind", "opencl"}, {"requires", {"subgroups_77"}}}), "a GPU with subgroups_77");
+  EXPECT_EQ(missing({{"kind", "opencl"}, {"limits", {{"group_size", 1 << 20}}}}).rfind("groups of 1048576 threads, ", 0), 0u);
+  EXPECT_EQ(missing({{"kind", "opencl"}, {"limits", {{"shared_bytes", 1 << 30}}}}).rfind("1073741824 bytes of memory that ", 0), 0u);
+  EXPECT_EQ(missing({{"kind", "opencl"}, {"requires", Json::array()}, {"limits", {{"group_size", 256}, {"shared_bytes", 16384}}}}), "");
+}
+
+TEST_F(OpenCl, RefusesWhatDoesNotFitAndGoesOn) {
+  auto refused = OwnedBuffer::allocate(*device, device->properties.max_allocation_bytes + 1);
+  ASSERT_FALSE(refused.is_ok());
+  EXPECT_EQ(refused.status().message().rfind("opencl device: cannot allocate ", 0), 0u) << refused.status().message();
+  EXPECT_TRUE(OwnedBuffer::allocate(*device, 1 << 20).is_ok());
+
+  GpuVariant variant({counting("plus_1", 1)}, any_opencl());
+  KernelSet kernels = must(device->load_kernels(device->self, *variant));
+  std::vector<Bytes> one = {Bytes(16)};
+  EXPECT_EQ(launch_once(*device, kernels, 0, one, {1}, 1).message(),
+            "opencl device: kernel plus_1 takes 2 buffers and 1 dims, got 1 and 1");
+  std::vector<Bytes> two = {Bytes(16), Bytes(16)};
+  EXPECT_FALSE(launch_once(*device, kernels, 0, two, {int64_t{1} << 31}, 1).is_ok());
+  EXPECT_TRUE(launch_once(*device, kernels, 0, two, {1}, 1).is_ok());
+  device->unload_kernels(device->self, kernels);
+}
+
+TEST_F(OpenCl, NumbersAreCheckedAgainstTheMachine) {
+  EXPECT_TRUE(runtime::open_device("opencl:0").is_ok());
+  for (auto [name, start] : {std::pair{"opencl:99", "--device: there is no opencl:99, this machine has opencl:0"},
+                             {"opencl:x", "--device: found 'opencl:x'"},
+                             {"opencl:-1", "--device: found 'opencl:-1'"}}) {
+    auto opened = runtime::open_device(name);
+    ASSERT_FALSE(opened.is_ok()) << name;
+    EXPECT_EQ(opened.status().message().rfind(start, 0), 0u) << opened.status().message();
+  }
+}
+
+TEST_F(OpenCl, IsListedWithMemoryAndFeatures) {
+  auto listed = must(runtime::probe("opencl", runtime::list_opencl_devices));
+  ASSERT_FALSE(listed.empty());
+  EXPECT_EQ(listed[0].name, "opencl:0");
+  EXPECT_EQ(listed[0].memory_bytes, device->properties.memory_bytes);
+  EXPECT_FALSE(listed[0].features.empty());
+}
+
+using Listing = Result<std::vector<runtime::ListedDevice>>;
+
+TEST(Probe, ACrashInADriverIsASentence) {
+  auto crash = []() -> Listing { std::abort(); };
+  Listing found = runtime::probe("opencl", crash);
+  ASSERT_FALSE(found.is_ok());
+  EXPECT_EQ(found.status().message(), "--device opencl: the driver crashed (Aborted) when asked for its devices; update it");
+}
+
+TEST(Probe, ADriverThatHangsOrEndsTheProcessIsASentence) {
+  auto hang = []() -> Listing {
+    for (;;) ::pause();
+  };
+  EXPECT_EQ(runtime::probe("opencl", hang, 1).status().message(),
+            "--device opencl: the driver did not answer in 1 seconds; update it");
+  auto leave = []() -> Listing { ::_exit(3); };
+  EXPECT_EQ(runtime::probe("opencl", leave).status().message(),
+            "--device opencl: the driver ended the process that asked it; update it");
+  auto fail = []() -> Listing { return Status::error("--device opencl: nothing here"); };
+  EXPECT_EQ(runtime::probe("opencl", fail).status().message(), "--device opencl: nothing here");
+}
+
+TEST(Probe, AnswersComeBackWhole) {
+  auto list = []() -> Listing {
+    std::vector<runtime::ListedDevice> many(3000);
+    for (size_t i = 0; i < many.size(); ++i)
+      many[i] = {.name = str("opencl:", i), .description = "a device", .memory_bytes = 5, .features = {"a", "b"}, .software = i % 2 == 1};
+    return many;
+  };
+  auto found = must(runtime::probe("opencl", list));
+  ASSERT_EQ(found.size(), 3000u);
+  EXPECT_EQ(found[2999].name, "opencl:2999");
+  EXPECT_EQ(found[2999].features, (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(found[2999].software);
+}
+
+}  // namespace
+}  // namespace mlc::testing

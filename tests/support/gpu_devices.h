@@ -1,0 +1,45 @@
+// The GPU devices of this machine (software ones too) with the variants that they run, for tests of ops and models.
+#pragma once
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/target/target.h"
+#include "runtime/devices/registry.h"
+
+namespace mlc::testing {
+
+struct GpuTarget {
+  std::string device;  // "opencl"
+  Target target;
+};
+
+// Every variant of a common library that the kind's first device runs; a sentence for each kind that is not here.
+inline std::vector<GpuTarget> gpu_targets() {
+  static const std::vector<GpuTarget> found = [] {
+    std::vector<GpuTarget> all;
+    for (const std::string kind : {"opencl", "vulkan"}) {
+      auto device = runtime::open_device(kind);
+      if (!device.is_ok()) {
+        std::printf("[  SKIPPED ] %s: %s\n", kind.c_str(), device.status().message().c_str());
+        continue;
+      }
+      for (const Target& t : targets_for_device(kind).value())
+        if ((*device)->missing_requirement((*device)->self, {{"kind", t.kind}, {"requires", t.required}}).empty())
+          all.push_back({kind, t});
+    }
+    return all;
+  }();
+  return found;
+}
+
+// What chat compiles for that kind here.
+inline std::vector<GpuTarget> best_gpu_targets() {
+  std::vector<GpuTarget> best;
+  for (const GpuTarget& t : gpu_targets())
+    if (best.empty() || best.back().device != t.device) best.push_back(t);
+  return best;
+}
+
+}  // namespace mlc::testing
