@@ -20,6 +20,7 @@
 #include "graph/passes/plan_memory.h"
 #include "graph/passes/quantize_activations.h"
 #include "graph/passes/specialize_rows.h"
+#include "graph/passes/split_attention.h"
 #include "graph/print.h"
 #include "graph/verify.h"
 
@@ -60,6 +61,7 @@ const std::map<std::string, Pass>& passes() {
       {"quantize_activations", rewrite(quantize_activations)},
       {"run_passes", rewrite([](Module& m) { run_passes(m, {.opt_level = 2, .target = &target}); })},
       {"specialize_rows", rewrite(specialize_rows)},
+      {"split_attention", rewrite(split_attention)},
   };
   return table;
 }

@@ -28,8 +28,10 @@ struct Heads {
   int64_t query, kv, dim;
 };
 
-// Sequences of these lengths; each that is not empty asks for its last token and one in the middle.
-void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vector<int64_t>& lengths) {
+// Sequences of these lengths; each that is not empty asks for its last token and one in the middle, or with
+// max_rows == 1 the only one for its last. max_rows: of the body that the kernel is lowered for, 0 = any.
+void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vector<int64_t>& lengths,
+                   int64_t max_rows = 0) {
   std::mt19937 random(11);
   int64_t pages = 0;
   std::vector<int32_t> sequence, position, indptr = {0}, ids;
@@ -41,6 +43,7 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
     indptr.push_back(static_cast<int32_t>(pages));
     if (lengths[s] == 0) continue;
     for (int64_t t : {lengths[s] - 1, lengths[s] / 2}) {
+      if (max_rows == 1 && !sequence.empty()) break;
       sequence.push_back(static_cast<int32_t>(s));
       position.push_back(static_cast<int32_t>(t));
     }
@@ -48,8 +51,11 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
   ASSERT_LE(pages, kPool);
   auto rows = static_cast<int64_t>(sequence.size());
   OpCase& c = batch.add(
-      str("attention over ", short_name(dtype), " of ", lengths.size(), " sequences, heads of ", h.dim),
+      str("attention over ", short_name(dtype), " of ", lengths.size(), " sequences, heads of ", h.dim,
+          ", at most ", max_rows, " rows"),
       {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
+  c.options.min_rows = max_rows == 1 ? 1 : 0;
+  c.options.max_rows = max_rows;
   c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
   for (size_t s = 0; s < lengths.size(); ++s)
     fill_sequence(c.states["kv"], 1, {ids.begin() + indptr[s], ids.begin() + indptr[s + 1]}, lengths[s],
@@ -84,6 +90,86 @@ TEST_F(Attention, RaggedBatches) {
   add_attention(batch, DType::kF32, {4, 2, 8}, {1, 2, 3, 0, 15, 16, 17, 31, 32, 8, 9, 1, 1, 4, 5, 33, 16});
   add_attention(batch, DType::kF32, {4, 2, 8}, {16 * kPool});  // every page of the pool
   add_attention(batch, DType::kF32, {4, 2, 8}, {16 * (kPool - 1), 1});
+}
+
+TEST_F(Attention, BodiesOfFewRows) {
+  for (int64_t length : {1, 16, 63, 64, 65, 200}) add_attention(batch, DType::kF16, {9, 3, 64}, {length}, 1);
+  add_attention(batch, DType::kF32, {5, 1, 20}, {70}, 1);
+  add_attention(batch, DType::kF16, {8, 1, 128}, {90}, 1);
+  add_attention(batch, DType::kF16, {9, 3, 64}, {130, 1, 64}, 16);
+}
+
+// Rows of one sequence in one call, across the borders of blocks, pages and spans.
+TEST_F(Attention, ManyRowsOfOneSequence) {
+  for (auto [heads, dtype] : {std::pair{Heads{9, 3, 64}, DType::kF16}, {Heads{2, 2, 20}, DType::kF32}}) {
+    std::mt19937 random(15);
+    constexpr int64_t kRowCount = 37, kBegin = 40, kLength = kBegin + kRowCount;
+    std::vector<int32_t> sequence, position, ids = {7, 3, 9, 1, 4};
+    for (int64_t r = 0; r < kRowCount; ++r) {
+      sequence.push_back(0);
+      position.push_back(static_cast<int32_t>(kBegin + r));
+    }
+    OpCase& c = batch.add(str("attention of 37 rows, heads of ", heads.dim), {{"rows", kRowCount}, {"batch", 1}, {"pages", 5}});
+    c.state({"kv", 2, heads.kv, heads.dim, 16, dtype}, kPool);
+    fill_sequence(c.states["kv"], 1, ids, kLength, random);
+    int64_t columns = heads.query * heads.dim;
+    double scale = 1 / std::sqrt(double(heads.dim));
+    c.g->attention("kv", 1, c.matrix(kRows, columns, random_floats(kRowCount * columns, 2, random)),
+                   c.indices(kRows, sequence), c.indices(kRows, position), c.indices(Dim::symbol("batch") + 1, {0, 5}),
+                   c.indices(Dim::symbol("pages"), ids), heads.query, scale);
+    c.rule.tolerance = attention_error(kLength, heads.dim, 2 * double(heads.dim) * scale, 1);
+  }
+}
+
+// One row of a sequence of `length` tokens in parts of 4 pages, some of them past its end.
+TEST_F(Attention, Parts) {
+  for (auto [h, dtype] : {std::pair{Heads{9, 3, 64}, DType::kF16}, {Heads{4, 2, 20}, DType::kF32}})
+    for (int64_t length : {1, 64, 65, 200}) {
+      std::mt19937 random(16);
+      std::vector<int32_t> ids;
+      for (int32_t p = 0; p < 14; ++p) ids.push_back(p * 5 % int32_t{kPool});
+      OpCase& c = batch.add(str("attention_part of ", length, " tokens, heads of ", h.dim),
+                            {{"rows", 1}, {"batch", 1}, {"pages", 14}});
+      c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
+      fill_sequence(c.states["kv"], 1, ids, length, random);
+      int64_t columns = h.query * h.dim;
+      double scale = 1 / std::sqrt(double(h.dim));
+      graph::Value* q = c.matrix(kRows, columns, random_floats(columns, 2, random), columns + 8, 8);
+      c.g->op("attention_part",
+              {q, c.indices(kRows, {0}), c.indices(kRows, {int32_t(length) - 1}),
+               c.indices(Dim::symbol("batch") + 1, {0, 14}), c.indices(Dim::symbol("pages"), ids)},
+              {{"layer", int64_t{1}}, {"heads", h.query}, {"scale", scale}, {"part_pages", int64_t{4}}}, "kv");
+      // Sums of up to 64 tokens are not divided by their count.
+      c.rule.tolerance = attention_error(64, h.dim, 2 * double(h.dim) * scale, 64);
+      c.rule.relative = true;  // the scores of parts without tokens are -3e38
+    }
+}
+
+TEST_F(Attention, JoinedParts) {
+  for (int64_t dim : {32, 64, 20})
+    for (int64_t pages : {1, 7, 40}) {
+      std::mt19937 random(17);
+      constexpr int64_t kHeads = 3;
+      int64_t parts = (pages + 3) / 4;
+      std::vector<float> values = random_floats(parts * kHeads * (dim + 2), 1, random);
+      for (int64_t i = 0; i < parts * kHeads; ++i) {
+        values[size_t((i + 1) * (dim + 2) - 1)] = 1 + float(i % 5);         // sums of weights
+        if (i >= kHeads && i < 2 * kHeads) {                               // the second part has no tokens
+          std::fill_n(values.begin() + i * (dim + 2), dim + 2, 0.0f);
+          values[size_t(i * (dim + 2) + dim)] = -3e38f;
+        }
+      }
+      for (bool quantized : {false, true}) {
+        if (quantized && dim % 32 != 0) continue;
+        OpCase& c = batch.add(str("attention_join of ", parts, " parts, heads of ", dim), {{"rows", 1}, {"pages", pages}});
+        graph::Attributes attributes = {{"heads", kHeads}};
+        if (quantized) attributes["output"] = std::string("q8g32");
+        graph::Value* in = c.matrix(ceildiv(Dim::symbol("pages"), 4), kHeads * (dim + 2), values);
+        c.g->op("attention_join", {in, c.indices(kRows, {0})}, attributes);
+        c.rule.tolerance = 2 * dot_error(parts, double(parts)) + 16 * kEps;
+        c.rule.codes = quantized ? 1 : 0;  // a value near the middle of two codes
+      }
+    }
 }
 
 TEST_F(Cache, Append) {

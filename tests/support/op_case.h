@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -333,15 +334,28 @@ class OpCase {
   }
   Bytes state_bytes(const graph::HostState& s) const {
     auto [begin, count] = slab(s);
+    std::vector<float> values(count);
+    for_each_cached(s.cache, count, [&](size_t meaning, size_t kernel) { values[kernel] = s.values[begin + meaning]; });
     Bytes out(count * static_cast<size_t>(size_of(s.cache.dtype)));
-    encode_floats(s.cache.dtype, std::span<const float>(&s.values[begin], count),
-                  reinterpret_cast<std::byte*>(out.data()));
+    encode_floats(s.cache.dtype, values, reinterpret_cast<std::byte*>(out.data()));
     return out;
   }
   void read_state(const Bytes& bytes, graph::HostState& s) const {
     auto [begin, count] = slab(s);
-    decode_floats(s.cache.dtype, reinterpret_cast<const std::byte*>(bytes.data()),
-                  std::span<float>(&s.values[begin], count));
+    std::vector<float> values(count);
+    decode_floats(s.cache.dtype, reinterpret_cast<const std::byte*>(bytes.data()), values);
+    for_each_cached(s.cache, count, [&](size_t meaning, size_t kernel) { s.values[begin + meaning] = values[kernel]; });
+  }
+  // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page is [token][d] in the
+  // meaning and [d][token] in memory (kernel/lower/cache.h).
+  static void for_each_cached(const graph::KvCache& c, size_t count, const std::function<void(size_t, size_t)>& visit) {
+    auto tokens = static_cast<size_t>(c.page_size), size = static_cast<size_t>(c.head_dim);
+    auto page_elements = static_cast<size_t>(c.page_elements());
+    for (size_t i = 0; i < count; ++i) {
+      size_t in_page = i % page_elements, token = in_page / size % tokens, d = in_page % size;
+      size_t head = in_page - token * size - d;
+      visit(i, in_page < page_elements / 2 ? i - in_page + head + d * tokens + token : i);
+    }
   }
 
   std::map<std::string, int64_t> dims_;

@@ -5,6 +5,12 @@
 // sequence's tokens 0..p. The storage index of token i is i, or i + skip_count from skip_begin on: dropped
 // tokens stay in pages that are kept in part. Dropping moves the tokens behind it to lower positions, so
 // their keys are stored unrotated: token i's key is rotated here, by row i of key_factors.
+//
+// attention_part and attention_join do the same for one row in two steps, so that a long context is work for many threads:
+// part p covers the tokens stored in pages p * part_pages and following of the sequence. Per head it gives the sum over
+// its tokens of exp(score - largest) * value, then the part's largest score and its sum of exp(score - largest); a
+// part without tokens gives 0, -3e38 and 0. The join weighs the parts; with output = "q8g32" it quantizes as quantize_q8
+// does.
 #include <algorithm>
 #include <cmath>
 
@@ -86,24 +92,31 @@ std::vector<float> key_of(const Node& node, const Inputs& in, HostState& state, 
   return key;
 }
 
-void attend(const Node& node, const Inputs& in, const float* q, float* out, HostState& state, int64_t kv_head,
-            const std::vector<int64_t>& slots) {
-  int64_t n = state.cache.head_dim;
-  std::vector<double> scores(slots.size()), sum(static_cast<size_t>(n));
+// A softmax over some tokens before its division.
+struct Softened {
   double largest = -INFINITY, total = 0;
-  for (size_t t = 0; t < slots.size(); ++t) {
+  std::vector<double> sum;
+};
+
+// Over the tokens [first, last) of the sequence.
+Softened attend(const Node& node, const Inputs& in, const float* q, HostState& state, int64_t kv_head,
+                const std::vector<int64_t>& slots, size_t first, size_t last) {
+  int64_t n = state.cache.head_dim;
+  Softened s{.sum = std::vector<double>(static_cast<size_t>(n))};
+  std::vector<double> scores(slots.size());
+  for (size_t t = first; t < last; ++t) {
     const std::vector<float> key = key_of(node, in, state, kv_head, static_cast<int64_t>(t), slots[t]);
     for (int64_t d = 0; d < n; ++d) scores[t] += static_cast<double>(q[d]) * key[d];
     scores[t] *= node.get_double("scale");
-    largest = std::max(largest, scores[t]);
+    s.largest = std::max(s.largest, scores[t]);
   }
-  for (size_t t = 0; t < slots.size(); ++t) {
-    double weight = std::exp(scores[t] - largest);
+  for (size_t t = first; t < last; ++t) {
+    double weight = std::exp(scores[t] - s.largest);
     const float* value = cached_head(state, node.get_int("layer"), true, kv_head, slots[t]);
-    for (int64_t d = 0; d < n; ++d) sum[d] += weight * value[d];
-    total += weight;
+    for (int64_t d = 0; d < n; ++d) s.sum[d] += weight * value[d];
+    s.total += weight;
   }
-  for (int64_t d = 0; d < n; ++d) out[d] = static_cast<float>(sum[d] / total);
+  return s;
 }
 
 std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inputs&,
@@ -116,10 +129,80 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
     std::vector<int64_t> slots = sequence_slots(in, in[1]->ints[r], in[2]->ints[r], state.cache.page_size);
     for (int64_t h = 0; h < heads; ++h) {
       int64_t at = r * q.shape[1] + h * n;
-      attend(node, in, q.floats.data() + at, out.floats.data() + at, state, h / sharing, slots);
+      Softened s = attend(node, in, q.floats.data() + at, state, h / sharing, slots, 0, slots.size());
+      for (int64_t d = 0; d < n; ++d) out.floats[at + d] = static_cast<float>(s.sum[d] / s.total);
     }
   }
   return {std::move(out)};
+}
+
+std::vector<TensorType> infer_part(const Node& node, const Module& module) {
+  infer(node, module);
+  Dim parts = ceildiv(index_operand(node, 4), int_attribute(node, "part_pages", 1, 1 << 20));
+  int64_t width = cache_operand(node, module).head_dim + 2;
+  return {TensorType::plain(DType::kF32, {parts, node.get_int("heads") * width})};
+}
+
+std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
+  HostState& state = context.states.at(node.state);
+  const HostTensor& q = *in[0];
+  if (q.shape[0] != 1) refuse("attention_part: ", q.shape[0], " rows, expected 1");
+  int64_t heads = node.get_int("heads"), n = state.cache.head_dim, sharing = heads / state.cache.kv_heads;
+  int64_t tokens = node.get_int("part_pages") * state.cache.page_size;
+  int64_t parts = (in[4]->shape[0] * state.cache.page_size + tokens - 1) / tokens;
+  std::vector<int64_t> slots = sequence_slots(in, in[1]->ints[0], in[2]->ints[0], state.cache.page_size);
+  auto length = static_cast<int64_t>(slots.size());
+  int64_t skip_begin = in.size() > 5 ? in[5]->ints[in[1]->ints[0]] : length;
+  int64_t skip_count = in.size() > 5 ? in[6]->ints[in[1]->ints[0]] : 0;
+  // Tokens that are stored before index i.
+  auto before = [&](int64_t i) {
+    int64_t live = i <= skip_begin ? i : std::max(skip_begin, i - skip_count);
+    return static_cast<size_t>(std::min(live, length));
+  };
+  HostTensor out = make_floats({parts, heads * (n + 2)});
+  for (int64_t p = 0; p < parts; ++p)
+    for (int64_t h = 0; h < heads; ++h) {
+      Softened s = attend(node, in, q.floats.data() + h * n, state, h / sharing, slots, before(p * tokens),
+                          before((p + 1) * tokens));
+      float* to = out.floats.data() + (p * heads + h) * (n + 2);
+      for (int64_t d = 0; d < n; ++d) to[d] = static_cast<float>(s.sum[d]);
+      to[n] = std::isinf(s.largest) ? -3e38f : static_cast<float>(s.largest);
+      to[n + 1] = static_cast<float>(s.total);
+    }
+  return {std::move(out)};
+}
+
+std::vector<TensorType> infer_join(const Node& node, const Module&) {
+  int64_t heads = int_attribute(node, "heads", 1, 1 << 20);
+  int64_t width = columns(activation_operand(node, 0));
+  if (width % heads != 0 || width / heads < 3) refuse(describe(node, 0), " does not hold parts of ", heads, " heads");
+  const Dim& rows = index_operand(node, 1);  // the row's position: how many rows there are
+  Shape shape = {rows, width - 2 * heads};
+  if (!node.attributes.count("output")) return {TensorType::plain(DType::kF32, shape)};
+  if (string_attribute(node, "output") != "q8g32")
+    refuse("attribute 'output' is '", node.get_string("output"), "', expected q8g32");
+  return {TensorType::q8(shape)};
+}
+
+std::vector<HostTensor> interpret_join(const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
+  const HostTensor& parts = *in[0];
+  if (in[1]->shape[0] != 1) refuse("attention_join: ", in[1]->shape[0], " rows, expected 1");
+  int64_t heads = node.get_int("heads"), n = parts.shape[1] / heads - 2;
+  HostTensor out = make_floats({1, heads * n});
+  for (int64_t h = 0; h < heads; ++h) {
+    auto at = [&](int64_t p, int64_t i) { return double{parts.floats[(p * heads + h) * (n + 2) + i]}; };
+    double largest = -INFINITY, total = 0;
+    for (int64_t p = 0; p < parts.shape[0]; ++p) largest = std::max(largest, at(p, n));
+    std::vector<double> sum(static_cast<size_t>(n));
+    for (int64_t p = 0; p < parts.shape[0]; ++p) {
+      double weight = std::exp(at(p, n) - largest);
+      for (int64_t d = 0; d < n; ++d) sum[d] += weight * at(p, d);
+      total += weight * at(p, n + 1);
+    }
+    for (int64_t d = 0; d < n; ++d) out.floats[h * n + d] = static_cast<float>(sum[d] / total);
+  }
+  bool quantized = node.outputs[0]->type.kind == TensorType::Kind::kQ8Activation;
+  return {quantized ? quantize_q8(out) : std::move(out)};
 }
 
 }  // namespace
@@ -131,7 +214,20 @@ std::vector<OpInfo> attention_ops() {
            .has_state = true,
            .required_attributes = {"layer", "heads", "scale"},
            .infer = infer,
-           .interpret = interpret}};
+           .interpret = interpret},
+          {.name = "attention_join",
+           .min_inputs = 2,
+           .max_inputs = 2,
+           .required_attributes = {"heads"},
+           .infer = infer_join,
+           .interpret = interpret_join},
+          {.name = "attention_part",
+           .min_inputs = 5,
+           .max_inputs = 8,
+           .has_state = true,
+           .required_attributes = {"layer", "heads", "scale", "part_pages"},
+           .infer = infer_part,
+           .interpret = interpret_part}};
 }
 
 }  // namespace mlc::graph

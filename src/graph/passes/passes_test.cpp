@@ -84,8 +84,9 @@ TEST(Passes, FuseAllOfABlock) {
     std::map<std::string, int> ops;
     for (const auto& n : module.functions[0]->nodes) ++ops[n->op];
     EXPECT_EQ(ops["rope_append"], 2);
-    EXPECT_EQ(ops["attention"], 2);
-    for (const char* gone : {"add", "bias", "gated", "activation", "slice", "rope", "kv_append"})
+    EXPECT_EQ(ops["attention_part"], 2);
+    EXPECT_EQ(ops["attention_join"], 2);
+    for (const char* gone : {"add", "attention", "bias", "gated", "activation", "slice", "rope", "kv_append"})
       EXPECT_EQ(ops[gone], 0) << gone;
   }
 }

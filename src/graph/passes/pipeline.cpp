@@ -14,6 +14,7 @@
 #include "graph/passes/merge_equal_nodes.h"
 #include "graph/passes/quantize_activations.h"
 #include "graph/passes/specialize_rows.h"
+#include "graph/passes/split_attention.h"
 #include "graph/print.h"
 #include "graph/verify.h"
 
@@ -56,7 +57,7 @@ void check_skips(const PassOptions& options) {
 
 std::vector<std::string> pass_names() {
   return {"merge_equal_nodes",    "eliminate_dead_values", "fuse_rope_append", "fuse_epilogues",
-          "quantize_activations", "choose_layouts",        "specialize_rows"};
+          "quantize_activations", "choose_layouts",        "specialize_rows",       "split_attention"};
 }
 
 std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
@@ -73,7 +74,8 @@ std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
         [&] { quantize_activations(m); });  // after the epilogues: gated outputs are final here
   run("choose_layouts", [&] { choose_layouts(m, *options.target); });
   run("specialize_rows",
-      [&] { specialize_rows(m); });  // last: all passes above are the same for any number of rows
+      [&] { specialize_rows(m); });  // late: all passes above are the same for any number of rows
+  if (!options.target->is_gpu()) run("split_attention", [&] { split_attention(m); });
   return std::move(run.times);
 }
 

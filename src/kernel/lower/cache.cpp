@@ -16,10 +16,18 @@ Slot find_slot(Lowering& low, const BufferRef& slots, const ExprRef& row) {
   return {low.k.let("page", page_base(low, slot / size)), low.k.let("token", slot % low.cache().page_size)};
 }
 
-// Copies one head's values x(d) to the cache.
-void append_head(Lowering& low, const BufferRef& cache, const Slot& slot, bool value, const ExprRef& head,
-                 const LoadElement& x) {
-  ExprRef at = low.k.let("at", slot.page_base + token_offset(low.cache(), value, head, slot.token));
+// Elements d, d + 1, ... of a head's key, a column of K.
+void append_key(Lowering& low, const BufferRef& cache, const Slot& slot, const ExprRef& head, const ExprRef& d,
+                const ExprRef& key) {
+  ExprRef rounded = low.k.let("key", cast(key, cache->element.dtype));
+  ExprRef at = low.k.let("key_at", slot.page_base + key_offset(low.cache(), head, d, slot.token));
+  for (int lane = 0; lane < key->type.lanes; ++lane)
+    low.k.store(cache, at + double(lane * low.cache().page_size),
+                key->type.lanes == 1 ? rounded : extract(rounded, lane));
+}
+
+void append_value(Lowering& low, const BufferRef& cache, const Slot& slot, const ExprRef& head, const LoadElement& x) {
+  ExprRef at = low.k.let("at", slot.page_base + value_offset(low.cache(), head, slot.token));
   low.k.vector_loop("d", int_const(low.cache().head_dim), low.lanes(),
                     [&](ExprRef d, int lanes) { low.store_f32(cache, at + d, x(d, lanes)); });
 }
@@ -34,12 +42,13 @@ Function lower_kv_append(Lowering& low) {
   low.for_each_row(keys.rows, [&](ExprRef r) {
     Slot slot = find_slot(low, slots, r);
     k.loop("head", 0, low.cache().kv_heads, LoopKind::kSerial, [&](ExprRef h) {
-      for (bool value : {false, true}) {
-        const Matrix& m = value ? values : keys;
-        append_head(low, cache, slot, value, h, [&](ExprRef d, int lanes) {
-          return low.load_f32(m.buffer, m.at(r, h * double(low.cache().head_dim) + d), lanes);
-        });
-      }
+      ExprRef column = k.let("column", h * double(low.cache().head_dim));
+      k.vector_loop("d", int_const(low.cache().head_dim), low.lanes(), [&](ExprRef d, int lanes) {
+        append_key(low, cache, slot, h, d, low.load_f32(keys.buffer, keys.at(r, column + d), lanes));
+      });
+      append_value(low, cache, slot, h, [&](ExprRef d, int lanes) {
+        return low.load_f32(values.buffer, values.at(r, column + d), lanes);
+      });
     });
   });
   return k.finish();
@@ -67,10 +76,9 @@ Function lower_rope_append(Lowering& low) {
     Slot slot = find_slot(low, slots, r);
     k.loop("head", 0, kv_heads, LoopKind::kSerial, [&](ExprRef h) {
       ExprRef key = k.let("key", (h + double(heads)) * double(size));
-      ExprRef at = k.let("at", slot.page_base + token_offset(low.cache(), false, h, slot.token));
       rotate_head(low, rotation, factors.buffer, factor_base, element(key),
-                  [&](ExprRef d, ExprRef v) { low.store_f32(cache, at + d, v); });
-      append_head(low, cache, slot, true, h, element(k.let("value", (h + double(heads + kv_heads)) * double(size))));
+                  [&](ExprRef d, ExprRef v) { append_key(low, cache, slot, h, d, v); });
+      append_value(low, cache, slot, h, element(k.let("value", (h + double(heads + kv_heads)) * double(size))));
     });
   });
   return k.finish();

@@ -1,4 +1,6 @@
-// Addresses inside the paged KV cache: [layer][page] of K [kv_heads][page_size][head_dim], then V likewise.
+// Addresses inside the paged KV cache: [layer][page] of K [kv_heads][head_dim][page_size], then V [kv_heads][page_size]
+// [head_dim]. Scores are computed with lanes along K's tokens, weighted values with lanes along V's heads: neither needs
+// a sum across lanes.
 #pragma once
 
 #include "kernel/lower/context.h"
@@ -10,11 +12,19 @@ inline ExprRef page_base(Lowering& low, ExprRef page) {
   return std::move(page) * static_cast<double>(low.cache().page_elements());
 }
 
-// The first element of a head's token, counted from its page; value: V, else K.
-inline ExprRef token_offset(const graph::KvCache& c, bool value, ExprRef head, ExprRef token) {
-  ExprRef at = (std::move(head) * double(c.page_size) + std::move(token)) * double(c.head_dim);
-  return value ? at + double(c.kv_heads * c.page_size * c.head_dim) : at;
+// Element d of a head's key of a token, counted from its page.
+inline ExprRef key_offset(const graph::KvCache& c, ExprRef head, ExprRef d, ExprRef token) {
+  return (std::move(head) * double(c.head_dim) + std::move(d)) * double(c.page_size) + std::move(token);
 }
+
+// The first element of a head's value of a token, counted from its page.
+inline ExprRef value_offset(const graph::KvCache& c, ExprRef head, ExprRef token) {
+  return ((std::move(head) + double(c.kv_heads)) * double(c.page_size) + std::move(token)) * double(c.head_dim);
+}
+
+// exp(change) for a softmax, change <= 0, with 0 below exp(-80) = 2e-35: what is smaller changes no sum, and arithmetic on
+// the subnormal numbers below exp(-87) is a hundred times slower on many CPUs. NaN stays NaN.
+ExprRef softmax_weight(Lowering& low, const ExprRef& change);
 
 // Declares the rotation of heads: see rope.cpp.
 struct Rotation {

@@ -68,6 +68,7 @@ Function lower_rope_append(Lowering& low);
 Function lower_kv_append(Lowering& low);
 Function lower_copy_pages(Lowering& low);
 Function lower_attention(Lowering& low);
+Function lower_attention_join(Lowering& low);
 Function lower_quantize_q8(Lowering& low);
 
 }  // namespace mlc::kernel

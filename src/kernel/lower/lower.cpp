@@ -22,6 +22,8 @@ constexpr Row kLowerings[] = {
     {"activation", lower_elementwise, lower_gpu_elementwise},
     {"add", lower_elementwise, lower_gpu_elementwise},
     {"attention", lower_attention, lower_gpu_attention},
+    {"attention_join", lower_attention_join, nullptr},
+    {"attention_part", lower_attention, nullptr},
     {"bias", lower_elementwise, lower_gpu_elementwise},
     {"cast", lower_elementwise, lower_gpu_elementwise},
     {"copy_pages", lower_copy_pages, lower_gpu_copy_pages},

@@ -1,0 +1,75 @@
+// Splits the attention of single rows over the sequence.
+#include "graph/passes/split_attention.h"
+
+#include "graph/passes/uses.h"
+
+namespace mlc::graph {
+namespace {
+
+constexpr int64_t kPartPages = 16;  // 256 tokens: some 10 us of work per key/value head, far more than a launch costs
+
+class Splitter {
+ public:
+  Splitter(Module& module, Function& function) : module_(module), function_(function), uses_(find_uses(function)) {}
+
+  void run() {
+    std::vector<std::unique_ptr<Node>> nodes;
+    for (auto& node : function_.nodes) {
+      if (node->op != "attention") {
+        nodes.push_back(std::move(node));
+        continue;
+      }
+      auto join = split(*node);
+      nodes.push_back(std::move(node));
+      nodes.push_back(std::move(join));
+    }
+    function_.nodes = std::move(nodes);
+    replace_uses(function_, replacements_);
+    erase_nodes(function_, dead_);
+  }
+
+ private:
+  // The only reader of a value, when that is quantize_q8 and heads are whole groups of 32.
+  Node* only_quantizer(const Value* v, int64_t head_dim) {
+    const std::vector<Node*>& users = uses_[v];
+    bool fits = users.size() == 1 && users[0] && users[0]->op == "quantize_q8" && head_dim % 32 == 0;
+    return fits ? users[0] : nullptr;
+  }
+
+  // Turns the node into attention_part; returns the join, which takes over its result.
+  std::unique_ptr<Node> split(Node& node) {
+    int64_t heads = node.get_int("heads"), head_dim = module_.find_state(node.state)->head_dim;
+    auto join = std::make_unique<Node>();
+    join->op = "attention_join";
+    join->attributes = {{"heads", heads}};
+    join->outputs = node.outputs;
+    join->outputs[0]->producer = join.get();
+    node.op = "attention_part";
+    node.attributes["part_pages"] = kPartPages;
+    Dim parts = ceildiv(node.inputs[4]->type.shape[0], kPartPages);
+    node.outputs = {function_.add_value(TensorType::plain(DType::kF32, {parts, heads * (head_dim + 2)}), &node)};
+    join->inputs = {node.outputs[0], node.inputs[2]};
+    if (Node* quantizer = only_quantizer(join->outputs[0], head_dim)) {
+      join->attributes["output"] = std::string("q8g32");
+      join->outputs[0]->type = quantizer->outputs[0]->type;
+      replacements_[quantizer->outputs[0]] = join->outputs[0];
+      dead_.insert(quantizer);
+    }
+    return join;
+  }
+
+  Module& module_;
+  Function& function_;
+  Uses uses_;
+  std::unordered_map<const Value*, Value*> replacements_;
+  std::unordered_set<const Node*> dead_;
+};
+
+}  // namespace
+
+void split_attention(Module& module) {
+  for (const auto& f : module.functions)
+    if (f->max_rows == 1) Splitter(module, *f).run();
+}
+
+}  // namespace mlc::graph
