@@ -14,19 +14,21 @@
 #include <sched.h>
 #endif
 
+#include "base/cgroup.h"
 #include "base/env.h"
 
 namespace mlc {
 namespace {
 
-// The CPU quota of this process's cgroup in cores, 0 when there is none.
+// The CPU quota of this process's control groups in cores, 0 when there is none.
 double cgroup_quota() {
-  double quota = 0, period = 0;
-  if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-    if (std::fscanf(f, "%lf %lf", &quota, &period) != 2) quota = 0;
+  std::string membership;
+  if (FILE* f = std::fopen("/proc/self/cgroup", "r")) {
+    char buffer[4096];
+    for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, f)) > 0;) membership.append(buffer, n);
     std::fclose(f);
   }
-  return quota > 0 && period > 0 ? quota / period : 0;
+  return cgroup_cores("/sys/fs/cgroup", membership);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 namespace mlc {
 
 // How many threads to use: MLC_NUM_THREADS when it is a number above 0, else the cores this process may run
-// on.
+// on, by its affinity and its control groups' quota (rounded up).
 int usable_threads();
 
 // Calls work(i) once for every i in [0, count), on at most `threads` threads (the caller is one of them).

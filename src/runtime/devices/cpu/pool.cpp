@@ -1,8 +1,6 @@
 // The CPU device's threads.
 #include "runtime/devices/cpu/pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -18,11 +16,23 @@ inline void pause_briefly() {
 #endif
 }
 
-// How long a thread spins at a barrier before it lets others run: about 10 us (500 pauses of some 20 ns), more than the
-// imbalance of one launch, less than a scheduler's slice. Another process on a core then costs its share, not a collapse.
-constexpr int kSpinsBeforeYield = 500;
+// How long a thread spins for the others' tiles before it sleeps: more than the imbalance of one launch. A sleeping
+// thread frees its core for one that was stopped with tiles in hand, so that another process costs its share of the
+// cores and not a scheduler's slice (some ms) per launch.
+constexpr int64_t kSpinInRun = 50'000;  // ns
 // How long an idle worker stays awake after a run: decode steps follow each other within this time, a chat's user does not.
-constexpr auto kStayAwake = std::chrono::microseconds(200);
+constexpr int64_t kSpinBetweenRuns = 200'000;  // ns
+
+constexpr int kTileBits = 40;
+constexpr uint64_t kTileMask = (uint64_t{1} << kTileBits) - 1;
+
+uint64_t share_word(uint32_t epoch, int64_t tile) {
+  return uint64_t{epoch} << kTileBits | static_cast<uint64_t>(tile);  // keeps the epoch's low 24 bits
+}
+
+bool between_runs(uint32_t epoch) { return epoch % 2 == 1; }
+
+int64_t share_begin(int64_t tiles, int threads, int thread) { return tiles * thread / threads; }
 
 std::byte* allocate_scratch(int64_t bytes) {
   size_t rounded = (static_cast<size_t>(bytes) + 63) / 64 * 64;
@@ -34,14 +44,14 @@ std::byte* allocate_scratch(int64_t bytes) {
 }  // namespace
 
 LaunchPool::LaunchPool(int threads)
-    : threads_(threads), scratch_(static_cast<size_t>(threads), nullptr), ranges_(new Range[2 * static_cast<size_t>(threads)]) {
+    : threads_(threads), scratch_(static_cast<size_t>(threads), nullptr), shares_(new Share[static_cast<size_t>(threads)]) {
   for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { worker(t); });
 }
 
 LaunchPool::~LaunchPool() {
   stopping_ = true;
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  epoch_.fetch_add(2);
+  epoch_.notify_all();
   for (std::thread& w : workers_) w.join();
   for (std::byte* s : scratch_) std::free(s);
 }
@@ -59,81 +69,102 @@ void LaunchPool::run(std::span<const CpuKernel> kernels, std::span<const Launch>
   }
   kernels_ = kernels;
   launches_ = launches;
-  for (int t = 0; t < threads_; ++t) prepare(0, t);
-  if (threads_ > 1) {
-    generation_.fetch_add(1, std::memory_order_release);
-    generation_.notify_all();
-  }
+  first_ = epoch_.load() / 2 + 1;
+  open_launch(0);
   walk(0);
+  // A late worker may still look at the launches, which belong to the caller.
+  for (int spins = 1; readers_.load() != 0; ++spins) {
+    pause_briefly();
+    if (spins % 64 == 0) std::this_thread::yield();
+  }
 }
 
 void LaunchPool::worker(int thread) {
-  uint32_t seen = 0;
-  for (;;) {
-    auto deadline = std::chrono::steady_clock::now() + kStayAwake;
-    uint32_t now;
-    for (int spins = 0; (now = generation_.load(std::memory_order_acquire)) == seen; ++spins) {
-      pause_briefly();
-      if (spins % 64 == 63 && std::chrono::steady_clock::now() > deadline) generation_.wait(seen);
-    }
-    seen = now;
+  // stopping_ is set before epoch_ changes for the last time: who has seen that change sees it.
+  for (uint32_t seen = 1; !stopping_; seen = walk(thread)) {
+    wait_for_change(seen, kSpinBetweenRuns);
     if (stopping_) return;
-    walk(thread);
   }
 }
 
-// Sets this thread's share of the launch's tiles.
-void LaunchPool::prepare(size_t launch, int thread) {
-  Range& range = ranges_[(launch % 2) * static_cast<size_t>(threads_) + static_cast<size_t>(thread)];
-  int64_t tiles = launches_[launch].tiles;
-  range.end = tiles * (thread + 1) / threads_;
-  range.next.store(tiles * thread / threads_, std::memory_order_relaxed);
+// Makes the launch of that index the current one, or the first after it that has tiles, or ends the run.
+void LaunchPool::open_launch(uint32_t index) {
+  while (index < launches_.size() && launches_[index].tiles == 0) ++index;
+  uint32_t epoch = 2 * (first_ + index);
+  if (index < launches_.size()) {
+    int64_t tiles = launches_[index].tiles;
+    tiles_left_.store(tiles, std::memory_order_relaxed);
+    for (int t = 0; t < threads_; ++t)
+      shares_[t].next.store(share_word(epoch, share_begin(tiles, threads_, t)), std::memory_order_relaxed);
+  } else {
+    ++epoch;
+  }
+  epoch_.store(epoch);
+  wake_sleepers();
 }
 
-void LaunchPool::run_tiles(size_t launch, int thread, void* const* buffers) {
-  const Launch& l = launches_[launch];
-  CpuKernel kernel = kernels_[l.kernel];
-  Range* ranges = &ranges_[(launch % 2) * static_cast<size_t>(threads_)];
-  // A claim is an eighth of a share: late threads can be helped, and the atomic is touched a few times per launch.
-  int64_t step = std::max<int64_t>(1, l.tiles / threads_ / 8);
-  for (int i = 0; i < threads_; ++i) {
-    Range& range = ranges[(thread + i) % threads_];
-    for (;;) {
-      if (range.next.load(std::memory_order_relaxed) >= range.end) break;
-      int64_t begin = range.next.fetch_add(step, std::memory_order_relaxed);
-      if (begin >= range.end) break;
-      kernel(buffers, l.dims.data(), begin, std::min(begin + step, range.end), scratch_[static_cast<size_t>(thread)]);
+void LaunchPool::wake_sleepers() {
+  if (sleepers_.load() != 0 && sleepers_.exchange(0) != 0) epoch_.notify_all();
+}
+
+// Waits until epoch_ is not `seen`; returns it.
+uint32_t LaunchPool::wait_for_change(uint32_t seen, int64_t spin_ns) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point deadline{};
+  for (int spins = 1;; ++spins) {
+    uint32_t now = epoch_.load(std::memory_order_acquire);
+    if (now != seen) return now;
+    pause_briefly();
+    if (spins % 64 != 0) continue;
+    if (spins == 64) {
+      deadline = Clock::now() + std::chrono::nanoseconds(spin_ns);
+    } else if (Clock::now() > deadline) {
+      sleepers_.fetch_add(1);
+      epoch_.wait(seen);  // looks at epoch_ again before it sleeps
     }
   }
 }
 
-void LaunchPool::walk(int thread) {
+void LaunchPool::run_tiles(uint32_t epoch, int thread) {
   constexpr size_t kMaxBuffers = 64;
   void* buffers[kMaxBuffers];
-  // A copy: after the last barrier the caller may already set the launches of its next run.
-  const std::span<const Launch> launches = launches_;
-  for (size_t i = 0; i < launches.size(); ++i) {
-    const Launch& l = launches[i];
-    internal_check(l.buffers.size() <= kMaxBuffers, "cpu device: a kernel with more than 64 buffers");
-    for (size_t b = 0; b < l.buffers.size(); ++b)
-      buffers[b] = static_cast<char*>(l.buffers[b].handle) + l.buffers[b].offset;
-    if (i + 1 < launches.size()) prepare(i + 1, thread);
-    run_tiles(i, thread, buffers);
-    barrier();
+  const uint32_t index = (epoch / 2 - first_) & (UINT32_MAX / 2);  // the count wraps after 2^31 launches
+  const Launch& l = launches_[index];
+  internal_check(l.buffers.size() <= kMaxBuffers, "cpu device: a kernel with more than 64 buffers");
+  for (size_t b = 0; b < l.buffers.size(); ++b)
+    buffers[b] = static_cast<char*>(l.buffers[b].handle) + l.buffers[b].offset;
+  CpuKernel kernel = kernels_[l.kernel];
+  // A claim is an eighth of a share: late threads can be helped, and the atomic is touched a few times per launch.
+  const int64_t step = std::max<int64_t>(1, l.tiles / threads_ / 8);
+  const uint64_t tag = share_word(epoch, 0);
+  int64_t done = 0;
+  for (int i = 0; i < threads_; ++i) {
+    int owner = (thread + i) % threads_;
+    std::atomic<uint64_t>& share = shares_[owner].next;
+    const int64_t end = share_begin(l.tiles, threads_, owner + 1);
+    for (uint64_t word = share.load(std::memory_order_relaxed);;) {
+      if ((word & ~kTileMask) != tag) break;  // another launch's
+      auto begin = static_cast<int64_t>(word & kTileMask), stop = std::min(begin + step, end);
+      if (begin >= end) break;
+      if (!share.compare_exchange_weak(word, share_word(epoch, stop), std::memory_order_relaxed)) continue;
+      kernel(buffers, l.dims.data(), begin, stop, scratch_[static_cast<size_t>(thread)]);
+      done += stop - begin;
+      word = share.load(std::memory_order_relaxed);
+    }
   }
+  if (done != 0 && tiles_left_.fetch_sub(done, std::memory_order_acq_rel) == done) open_launch(index + 1);
 }
 
-void LaunchPool::barrier() {
-  if (threads_ == 1) return;
-  uint32_t phase = phase_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
-    arrived_.store(0, std::memory_order_relaxed);
-    phase_.store(phase + 1, std::memory_order_release);
-    return;
-  }
-  for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
-    if (spins < kSpinsBeforeYield) pause_briefly();
-    else sched_yield();
+// Takes part until the run is over; returns the epoch after it.
+uint32_t LaunchPool::walk(int thread) {
+  for (;;) {
+    // Entered before the epoch is read: who reads an epoch of this run keeps run() from returning.
+    readers_.fetch_add(1);
+    uint32_t epoch = epoch_.load();
+    if (!between_runs(epoch)) run_tiles(epoch, thread);
+    readers_.fetch_sub(1);
+    if (between_runs(epoch)) return epoch;
+    if (uint32_t now = wait_for_change(epoch, kSpinInRun); between_runs(now)) return now;
   }
 }
 
