@@ -21,8 +21,8 @@ using Clock = std::chrono::steady_clock;
 
 struct Flags {
   SessionFlags session;
-  int64_t prefill = 512, decode = 128, repeat = 5;
-  bool json = false;
+  int64_t prefill = 512, decode = 128, streams = 1, repeat = 5;
+  bool json = false, no_bandwidth = false;
 };
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -93,19 +93,19 @@ struct Measurement {
   double prefill_tok_s = 0, decode_tok_s = 0;
 };
 
-constexpr runtime::SequenceId kSequence = 1 << 30;
+constexpr runtime::SequenceId kSequence = 1 << 30;  // the first stream's; the others follow
 
 int32_t most_likely(std::span<const float> logits) {
   return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
 // Runs the prompt on a fresh sequence; returns the token after it.
-Result<int32_t> prefill(runtime::Model& model, std::span<const int32_t> prompt) {
-  RETURN_IF_ERROR(model.cache().add_sequence(kSequence));
+Result<int32_t> prefill(runtime::Model& model, std::span<const int32_t> prompt, runtime::SequenceId id = kSequence) {
+  RETURN_IF_ERROR(model.cache().add_sequence(id));
   int32_t token = 0;
   for (size_t done = 0; done < prompt.size();) {
     size_t n = std::min(prompt.size() - done, static_cast<size_t>(model.prefill_chunk()));
-    runtime::StepSequence step{kSequence, prompt.subspan(done, n)};
+    runtime::StepSequence step{id, prompt.subspan(done, n)};
     bool last = done + n == prompt.size();
     ASSIGN_OR_RETURN(auto logits, model.step({&step, 1}, last ? runtime::WantLogits::kLast : runtime::WantLogits::kNone));
     if (last) token = most_likely(logits);
@@ -114,19 +114,33 @@ Result<int32_t> prefill(runtime::Model& model, std::span<const int32_t> prompt) 
   return token;
 }
 
+// Each step gives every stream its most likely next token.
+Status decode(runtime::Model& model, std::vector<int32_t>& tokens, int64_t count) {
+  const size_t vocab = static_cast<size_t>(model.vocab_size());
+  for (int64_t i = 0; i < count; ++i) {
+    std::vector<runtime::StepSequence> steps;
+    for (size_t s = 0; s < tokens.size(); ++s)
+      steps.push_back({kSequence + static_cast<runtime::SequenceId>(s), {&tokens[s], 1}});
+    ASSIGN_OR_RETURN(auto logits, model.step(steps, runtime::WantLogits::kLast));
+    for (size_t s = 0; s < tokens.size(); ++s) tokens[s] = most_likely(logits.subspan(s * vocab, vocab));
+  }
+  return Status::ok();
+}
+
 Result<Measurement> measure(runtime::Model& model, const Flags& flags, const std::vector<int32_t>& prompt) {
   Measurement m;
+  const double streams = static_cast<double>(flags.streams);
+  std::vector<int32_t> tokens(static_cast<size_t>(flags.streams));
   auto start = Clock::now();
-  ASSIGN_OR_RETURN(int32_t token, prefill(model, prompt));
-  m.prefill_tok_s = static_cast<double>(prompt.size()) / seconds_since(start);
-  start = Clock::now();
-  for (int64_t i = 0; i < flags.decode; ++i) {
-    runtime::StepSequence step{kSequence, {&token, 1}};
-    ASSIGN_OR_RETURN(auto logits, model.step({&step, 1}, runtime::WantLogits::kLast));
-    token = most_likely(logits);
+  for (size_t s = 0; s < tokens.size(); ++s) {
+    ASSIGN_OR_RETURN(tokens[s], prefill(model, prompt, kSequence + static_cast<runtime::SequenceId>(s)));
   }
-  m.decode_tok_s = static_cast<double>(flags.decode) / seconds_since(start);
-  RETURN_IF_ERROR(model.cache().remove_sequence(kSequence));
+  m.prefill_tok_s = streams * static_cast<double>(prompt.size()) / seconds_since(start);
+  start = Clock::now();
+  RETURN_IF_ERROR(decode(model, tokens, flags.decode));
+  m.decode_tok_s = streams * static_cast<double>(flags.decode) / seconds_since(start);
+  for (size_t s = 0; s < tokens.size(); ++s)
+    RETURN_IF_ERROR(model.cache().remove_sequence(kSequence + static_cast<runtime::SequenceId>(s)));
   return m;
 }
 
@@ -172,19 +186,24 @@ Json report(const Session& session, const Flags& flags, const std::vector<Measur
   };
   int64_t token_bytes = bytes_per_token(session.module->plan().weights);
   double decode = pick(&Measurement::decode_tok_s);
-  return {{"model", session.folder},
+  Json r = {{"model", session.folder},
           {"variant", session.module->variant()},
           {"threads", session.device->properties.threads},
           {"prefill_tokens", flags.prefill},
           {"decode_tokens", flags.decode},
+          {"streams", flags.streams},
           {"prefill_tok_s", pick(&Measurement::prefill_tok_s)},
           {"decode_tok_s", decode},
           {"load_s", session.load_seconds},
           {"ttft_s", totals.first_token_s},
           {"peak_rss_bytes", totals.peak_bytes},
-          {"token_bytes", token_bytes},
-          {"read_bandwidth_bytes_s", totals.bandwidth},
-          {"bandwidth_share", decode * static_cast<double>(token_bytes) / totals.bandwidth}};
+          {"token_bytes", token_bytes}};
+  if (flags.no_bandwidth) return r;
+  r["read_bandwidth_bytes_s"] = totals.bandwidth;
+  // A step of several streams reads the weights once.
+  double steps = decode / static_cast<double>(flags.streams);
+  r["bandwidth_share"] = steps * static_cast<double>(token_bytes) / totals.bandwidth;
+  return r;
 }
 
 void print_table(const Json& r) {
@@ -192,14 +211,19 @@ void print_table(const Json& r) {
   std::printf("%s on %s, %d threads\n", r["model"].get<std::string>().c_str(), r["variant"].get<std::string>().c_str(),
               r["threads"].get<int>());
   std::printf("  prefill %5lld tokens   %10.1f tok/s\n", static_cast<long long>(r["prefill_tokens"].get<int64_t>()), number("prefill_tok_s"));
-  std::printf("  decode  %5lld tokens   %10.1f tok/s   %.0f %% of the read bandwidth (%s/s)\n",
-              static_cast<long long>(r["decode_tokens"].get<int64_t>()), number("decode_tok_s"), 100 * number("bandwidth_share"),
-              human_bytes(number("read_bandwidth_bytes_s")).c_str());
+  std::printf("  decode  %5lld tokens   %10.1f tok/s", static_cast<long long>(r["decode_tokens"].get<int64_t>()), number("decode_tok_s"));
+  if (int64_t streams = r["streams"].get<int64_t>(); streams > 1) std::printf(" of %lld streams", static_cast<long long>(streams));
+  if (r.contains("bandwidth_share"))
+    std::printf("   %.0f %% of the read bandwidth (%s/s)", 100 * number("bandwidth_share"),
+                human_bytes(number("read_bandwidth_bytes_s")).c_str());
+  std::printf("\n");
   std::printf("  load %.2f s, process start to first token %.2f s, peak memory %s\n", number("load_s"), number("ttft_s"),
               human_bytes(number("peak_rss_bytes")).c_str());
 }
 
-Status bench(const Flags& flags) {
+Status bench(Flags flags) {
+  flags.session.sequences = flags.streams;
+  if (flags.streams > 1) flags.session.total_tokens = flags.streams * (flags.prefill + flags.decode);
   ASSIGN_OR_RETURN(auto session, open_session(flags.session));
   int64_t context = session->model->context_tokens();
   if (flags.prefill + flags.decode > context)
@@ -214,7 +238,7 @@ Status bench(const Flags& flags) {
     if (i > 0) runs.push_back(m);  // the first warms up
   }
   totals.peak_bytes = peak_memory_bytes();  // before the buffer of the bandwidth
-  totals.bandwidth = read_bandwidth(session->device->properties.threads);
+  if (!flags.no_bandwidth) totals.bandwidth = read_bandwidth(session->device->properties.threads);
   Json r = report(*session, flags, runs, totals);
   if (flags.json) std::printf("%s\n", r.dump(2).c_str());
   else print_table(r);
@@ -229,7 +253,11 @@ void add_bench(CLI::App& app) {
   add_session_flags(*sub, flags->session);
   sub->add_option("--prefill", flags->prefill, "prompt tokens")->check(whole_number(1, 1 << 20))->capture_default_str();
   sub->add_option("--decode", flags->decode, "generated tokens")->check(whole_number(1, 1 << 20))->capture_default_str();
+  sub->add_option("--streams", flags->streams, "sequences that run at once, each with that prompt and those tokens")
+      ->check(whole_number(1, 1024))
+      ->capture_default_str();
   sub->add_option("--repeat", flags->repeat, "runs of which the median is taken")->check(whole_number(1, 1000))->capture_default_str();
+  sub->add_flag("--no-bandwidth", flags->no_bandwidth, "do not measure the memory's read bandwidth");
   sub->add_flag("--json", flags->json, "print JSON");
   sub->callback([flags] { throw_if_error(bench(*flags)); });
 }

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <future>
 
 #include "apps/cli/commands.h"
 #include "apps/cli/prepare.h"
@@ -72,7 +73,8 @@ Result<std::string> device_for(const SessionFlags& flags) {
 
 // Library, tokenizer, template and weights, all of them found and named by now.
 Status load(Session& s, const std::string& config_path, const runtime::ModelLimits& limits) {
-  ASSIGN_OR_RETURN(s.tokenizer, Tokenizer::load(s.folder));
+  // The tokenizer takes as long as the weights of a small model: both are read at once.
+  auto tokenizer = std::async(std::launch::async, [&] { return Tokenizer::load(s.folder); });
   ASSIGN_OR_RETURN(Conversation conversation, conversation_of(s.config, config_path));
   ASSIGN_OR_RETURN(ChatTemplate chat_template, ChatTemplate::create(std::move(conversation), config_path));
   s.chat_template = std::make_unique<ChatTemplate>(std::move(chat_template));
@@ -81,6 +83,7 @@ Status load(Session& s, const std::string& config_path, const runtime::ModelLimi
   Progress progress("loading", bytes);
   ASSIGN_OR_RETURN(s.model, runtime::Model::load(*s.device, s.module, s.folder, limits,
                                                  [&](int64_t loaded) { progress.add(loaded); }));
+  ASSIGN_OR_RETURN(s.tokenizer, tokenizer.get());
   s.engine = std::make_unique<serve::Engine>(*s.model, s.tokenizer);
   return Status::ok();
 }

@@ -19,6 +19,8 @@ namespace mlc::cli {
 struct SessionFlags {
   std::string model, device = "auto", model_lib, overrides, quantization, conv_template;
   int threads = 0;
+  // Set by commands, not by flags: sequences at once, and tokens of all of them (0 = one sequence's context).
+  int64_t sequences = 1, total_tokens = 0;
 };
 
 // MODEL and the flags of `command` that say what to open.

@@ -77,7 +77,7 @@ TEST_F(Commands, HelpListsTheFlags) {
                    "--system-lib-prefix", "-o,--output", "--overrides", "--debug-dump", "--stop-after"});
   expect_contains(run_well({"chat", "--help"}).out, {"--device", "--model-lib", "--overrides"});
   expect_contains(run_well({"bench", "--help"}).out,
-                  {"--prefill", "--decode", "--repeat", "--threads", "--json"});
+                  {"--prefill", "--decode", "--streams", "--repeat", "--threads", "--json"});
 }
 
 TEST_F(Commands, CompileWritesOnlyItsOutput) {
@@ -239,6 +239,16 @@ TEST_F(Commands, BenchReportsJson) {
   EXPECT_LT(r["peak_rss_bytes"].get<int64_t>(), o.peak_bytes - (int64_t{300} << 20));
   expect_contains(run_well(arguments).out,
                   {"prefill", "decode", "tok/s", "load", "first token", "peak memory", "bandwidth"});
+}
+
+TEST_F(Commands, BenchRunsStreams) {
+  Outcome o = run_well({"bench", folder_, "--model-lib", library_, "--prefill", "8", "--decode", "4", "--streams", "2",
+                        "--repeat", "1", "--no-bandwidth", "--json"});
+  auto r = parse_json(o.out, "bench");
+  ASSERT_TRUE(r.is_ok()) << r.status().message();
+  EXPECT_EQ((*r)["streams"], 2);
+  EXPECT_GT((*r)["decode_tok_s"].get<double>(), 0);
+  EXPECT_FALSE(r->contains("read_bandwidth_bytes_s"));
 }
 
 TEST_F(Commands, InfoDescribesFoldersAndLibraries) {

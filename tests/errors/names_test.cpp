@@ -52,6 +52,7 @@ TEST_F(NameErrors, MissingFlags) {
 TEST_F(NameErrors, Numbers) {
   expect({"chat", "x", "--threads", "many"}, {"--threads", "'many'", "1 to 512"});
   expect({"chat", "x", "--threads", "0"}, {"--threads", "'0'", "1 to 512"});
+  expect({"bench", "x", "--threads", "511"}, {"--threads", "511 is more than the ", " cores this process may use"});
   expect({"bench", "x", "--prefill", "-3"}, {"--prefill", "'-3'", "1 to "});
   expect({"gen_config", "x", "--quantization", "q4f16_1", "--context-window-size", "big", "-o", out()},
          {"--context-window-size", "'big'", "number"});

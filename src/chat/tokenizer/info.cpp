@@ -1,6 +1,7 @@
 // Reads the head of a tokenizer.json: decoder, normalizer and added tokens.
 #include "chat/tokenizer/info.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/strings.h"
@@ -11,8 +12,57 @@ namespace {
 
 constexpr std::string_view kUnderline = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 
+// The index after the string that begins at `at`, or npos.
+size_t string_end(std::string_view text, size_t at) {
+  for (size_t i = at + 1; i < text.size(); ++i) {
+    if (text[i] == '\\') ++i;
+    else if (text[i] == '"') return i + 1;
+  }
+  return std::string_view::npos;
+}
+
+// The index after the object that begins at `at`, or npos.
+size_t object_end(std::string_view text, size_t at) {
+  int64_t depth = 0;
+  for (size_t i = at; i < text.size();) {
+    if (text[i] == '"') {
+      i = string_end(text, i);
+      continue;
+    }
+    depth += text[i] == '{' ? 1 : text[i] == '}' ? -1 : 0;
+    ++i;
+    if (depth == 0) return i;
+  }
+  return std::string_view::npos;
+}
+
+// The text with {} for "model", most of a tokenizer.json; unchanged where that is not found. The vocabulary's reader
+// checks what is left out here.
+std::string without_model(std::string_view text) {
+  constexpr std::string_view kKey = "\"model\"";
+  auto skip_space = [&](size_t i) { return std::min(text.find_first_not_of(" \t\r\n", i), text.size()); };
+  int64_t depth = 0;
+  for (size_t i = 0; i < text.size();) {
+    if (text[i] != '"') {
+      depth += text[i] == '{' || text[i] == '[' ? 1 : text[i] == '}' || text[i] == ']' ? -1 : 0;
+      ++i;
+      continue;
+    }
+    size_t end = string_end(text, i);
+    if (end == std::string_view::npos) break;
+    size_t colon = skip_space(end), value = colon < text.size() ? skip_space(colon + 1) : text.size();
+    bool model = depth == 1 && text.substr(i, end - i) == kKey && value < text.size() && text[colon] == ':';
+    size_t after = model && text[value] == '{' ? object_end(text, value) : std::string_view::npos;
+    if (after != std::string_view::npos)
+      return std::string(text.substr(0, value)) + "{}" + std::string(text.substr(after));
+    i = end;
+  }
+  return std::string(text);
+}
+
 // Parses everything but "model", whose vocabulary would dominate time and memory.
-Result<Json> parse_head(std::string_view text, const std::string& what) {
+Result<Json> parse_head(std::string_view full, const std::string& what) {
+  std::string text = without_model(full);
   Json::parser_callback_t keep = [](int depth, Json::parse_event_t event, Json& value) {
     return !(event == Json::parse_event_t::key && depth == 1 && value == "model");
   };
