@@ -1,0 +1,13 @@
+__kernel __attribute__((reqd_work_group_size(32, 1, 1)))
+void int_division(__global const char* m0, __global const char* m1, __global const char* m2, __global char* m3, __global char* m4, int rows_, long o0, long o1, long o2, long o3, long o4) {
+  __global const float* restrict x_ = (__global const float*)(m0 + o0);
+  __global const int* restrict n_ = (__global const int*)(m1 + o1);
+  __global const uint* restrict u_ = (__global const uint*)(m2 + o2);
+  __global float* restrict y_ = (__global float*)(m3 + o3);
+  __global int* restrict m_ = (__global int*)(m4 + o4);
+  const int g_ = (int)get_group_id(0);
+  const int t_ = (int)get_local_id(0);
+  const int i_ = ((g_ * 32) + t_);
+  const int a_ = (as_int(abs(n_[i_])) & 1048575);
+  m_[i_] = ((a_ / 7) + (a_ % 13));
+}
