@@ -12,6 +12,8 @@ namespace mlc::runtime {
 struct DeviceOptions {
   int threads = 0;  // CPU: 0 = the cores this process may use
   int index = 0;    // of the devices of a kind: 1 in "vulkan:1"
+  // Told before work that a user waits for, such as a driver compiling kernels for the first time. May be null.
+  void (*notice)(const std::string& sentence) = nullptr;
 };
 
 struct DeviceDeleter {

@@ -21,6 +21,11 @@ struct NullDevice {
   }
 };
 
+struct Recorded {
+  int64_t launches;
+  std::vector<DeviceAddress> buffers;
+};
+
 NullDevice& of(void* self) { return *static_cast<NullDevice*>(self); }
 
 Result<DeviceBuffer> allocate(void* self, int64_t bytes) {
@@ -66,17 +71,50 @@ Result<KernelSet> load_kernels(void*, const MlcLibraryVariant& variant) {
 
 void unload_kernels(void*, KernelSet kernels) { delete static_cast<uint64_t*>(kernels); }
 
-Status submit(void* self, KernelSet kernels, std::span<const Launch> launches) {
-  NullDevice& d = of(self);
-  d.counters.submits++;
+void check_buffers(const NullDevice& d, std::span<const DeviceAddress> buffers) {
+  for (const DeviceAddress& a : buffers)
+    internal_check(d.covers(a, 0), "null device: launch with a buffer that is not live");
+}
+
+void check(const NullDevice& d, KernelSet kernels, std::span<const Launch> launches) {
   for (const Launch& l : launches) {
     internal_check(l.kernel < *static_cast<uint64_t*>(kernels), "null device: kernel index out of range");
     internal_check(l.tiles >= 0, "null device: negative tile count");
-    for (const DeviceAddress& a : l.buffers)
-      internal_check(d.covers(a, 0), "null device: launch with a buffer that is not live");
-    d.counters.launches++;
+    check_buffers(d, l.buffers);
   }
+}
+
+Status submit(void* self, KernelSet kernels, std::span<const Launch> launches) {
+  NullDevice& d = of(self);
+  check(d, kernels, launches);
+  d.counters.submits++;
+  d.counters.launches += static_cast<int64_t>(launches.size());
   return Status::ok();
+}
+
+Result<Recording> record(void* self, KernelSet kernels, std::span<const Launch> launches) {
+  NullDevice& d = of(self);
+  check(d, kernels, launches);
+  d.counters.recordings++;
+  d.counters.live_recordings++;
+  auto* recorded = new Recorded{static_cast<int64_t>(launches.size()), {}};
+  for (const Launch& l : launches) recorded->buffers.insert(recorded->buffers.end(), l.buffers.begin(), l.buffers.end());
+  return static_cast<Recording>(recorded);
+}
+
+Status replay(void* self, Recording recording) {
+  NullDevice& d = of(self);
+  const auto& recorded = *static_cast<const Recorded*>(recording);
+  check_buffers(d, recorded.buffers);
+  d.counters.replays++;
+  d.counters.submits++;
+  d.counters.launches += recorded.launches;
+  return Status::ok();
+}
+
+void release_recording(void* self, Recording recording) {
+  of(self).counters.live_recordings--;
+  delete static_cast<Recorded*>(recording);
 }
 
 Status sync(void*) { return Status::ok(); }
@@ -100,6 +138,9 @@ Result<DevicePtr> open_null_device(const DeviceOptions&) {
                             .unload_kernels = unload_kernels,
                             .submit = submit,
                             .sync = sync,
+                            .record = record,
+                            .replay = replay,
+                            .release_recording = release_recording,
                             .destroy = destroy};
   return DevicePtr(device);
 }

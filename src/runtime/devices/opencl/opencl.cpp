@@ -25,6 +25,7 @@ struct ClDevice {
   Found found;
   cl_context context = nullptr;
   cl_command_queue queue = nullptr;
+  void (*notice)(const std::string& sentence) = nullptr;
   OpenClCounters counters;
   std::vector<std::byte> staging = std::vector<std::byte>(kStagingBytes);
   size_t staged = 0;  // bytes of `staging` that commands not yet run may read
@@ -146,7 +147,7 @@ void unload_kernels(void* self, KernelSet kernels) {
 
 Result<KernelSet> load_kernels(void* self, const MlcLibraryVariant& variant) {
   ClDevice& d = of(self);
-  ASSIGN_OR_RETURN(Program program, opencl::build_program(*d.api, d.context, d.found, variant));
+  ASSIGN_OR_RETURN(Program program, opencl::build_program(*d.api, d.context, d.found, variant, d.notice));
   d.counters.programs++;
   d.counters.programs_from_cache += program.from_cache;
   auto* set = new ClKernels{.program = std::move(program), .slots = {}};
@@ -305,6 +306,7 @@ Result<DevicePtr> open_opencl_device(const DeviceOptions& options) {
                              devices.size() > 1 ? str(" to opencl:", devices.size() - 1) : "", "; see mlc_llm devices"));
   auto d = std::make_unique<ClDevice>();
   d->api = api;
+  d->notice = options.notice;
   d->found = devices[index];
   cl_int code = CL_SUCCESS;
   cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, reinterpret_cast<cl_context_properties>(d->found.platform), 0};

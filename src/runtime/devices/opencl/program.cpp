@@ -108,7 +108,8 @@ void store(const Api& api, cl_program program, const std::string& path) {
 
 }  // namespace
 
-Result<Program> build_program(const Api& api, cl_context context, const Found& device, const MlcLibraryVariant& variant) {
+Result<Program> build_program(const Api& api, cl_context context, const Found& device, const MlcLibraryVariant& variant,
+                              void (*notice)(const std::string& sentence)) {
   Program out;
   std::string source;
   for (uint64_t i = 0; i < variant.kernel_count; ++i) {
@@ -120,6 +121,7 @@ Result<Program> build_program(const Api& api, cl_context context, const Found& d
   out.program = load_cached(api, context, device, path);
   out.from_cache = out.program != nullptr;
   if (out.from_cache || out.kernels.empty()) return out;
+  if (notice) notice(str("opencl: ", device.name, " compiles ", out.kernels.size(), " kernels (kept in ", path, ")"));
   Result<cl_program> compiled = compile(api, context, device, source);
   if (!compiled.is_ok()) return refused(api, context, device, out.kernels, compiled.status().message());
   out.program = *compiled;
