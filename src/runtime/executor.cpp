@@ -2,11 +2,18 @@
 #include "runtime/executor.h"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 
 #include "base/strings.h"
 
 namespace mlc::runtime {
+namespace {
+
+// Steps of some batch sizes and lengths alternate in a server; a recording holds a few hundred launches.
+constexpr size_t kMostRecordings = 16;
+
+}  // namespace
 
 Executor::Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> weights)
     : module_(std::move(module)), weights_(std::move(weights)) {
@@ -15,6 +22,14 @@ Executor::Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> we
     flatten(e);
     tokens_.back().last = true;
   }
+}
+
+Executor::~Executor() { forget_recordings(); }
+
+void Executor::forget_recordings() {
+  Device& device = module_->device();
+  for (const Recorded& r : recordings_) device.release_recording(device.self, r.recording);
+  recordings_.clear();
 }
 
 void Executor::flatten(const Dim& e) {
@@ -33,6 +48,7 @@ void Executor::flatten(const Dim& e) {
 
 void Executor::set_states(std::vector<DeviceAddress> states, int64_t pool_pages) {
   internal_check(states.size() == module_->plan().states.size(), "executor: one address per state of the plan");
+  forget_recordings();
   states_ = std::move(states);
   pool_pages_ = pool_pages;
 }
@@ -86,8 +102,10 @@ Status Executor::reserve_arena(const std::vector<std::pair<std::string, Dims>>& 
   for (const auto& [function, dims] : uses) {
     ASSIGN_OR_RETURN(int64_t need, arena_bytes(function, dims));
     bytes = std::max(bytes, need);
+    most_pages_ = std::max(most_pages_, dims.pages);
   }
   if (bytes == arena_.bytes()) return Status::ok();
+  forget_recordings();
   arena_ = OwnedBuffer();
   ASSIGN_OR_RETURN(arena_, OwnedBuffer::allocate(module_->device(), bytes));
   return Status::ok();
@@ -112,7 +130,7 @@ void Executor::resolve(const PlanBody& body, const FunctionCall& call, const std
   }
 }
 
-Status Executor::run(std::span<const FunctionCall> calls) {
+Status Executor::resolve_all(std::span<const FunctionCall> calls) {
   std::vector<const PlanBody*> bodies;
   size_t buffer_count = 0, dim_count = 0;
   for (const FunctionCall& call : calls) {
@@ -133,7 +151,54 @@ Status Executor::run(std::span<const FunctionCall> calls) {
     internal_check(values[bodies[i]->arena_bytes] <= arena_.bytes(), "executor: no arena reserved for these dims");
     resolve(*bodies[i], calls[i], values);
   }
+  return Status::ok();
+}
+
+// The dims that the launches are recorded for: `pages`, which is only the size of buffers, rounded up.
+Dims Executor::bucket(Dims dims) const {
+  auto rounded = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(dims.pages)));
+  dims.pages = std::max(dims.pages, std::min(rounded, most_pages_));
+  return dims;
+}
+
+Status Executor::run_recorded(std::span<const FunctionCall> calls) {
+  key_.clear();
+  auto add_address = [&](const DeviceAddress& a) {
+    key_.push_back(static_cast<int64_t>(reinterpret_cast<intptr_t>(a.handle)));
+    key_.push_back(a.offset);
+  };
+  for (const FunctionCall& c : calls) {
+    Dims d = bucket(c.dims);
+    key_.push_back(module_->plan().find_function(c.function) - module_->plan().functions.data());
+    key_.insert(key_.end(), {d.rows, d.batch, d.pages, d.copies});
+    for (const DeviceAddress& a : c.arguments) add_address(a);
+    for (const DeviceAddress& a : c.results) add_address(a);
+  }
+  auto found = std::find_if(recordings_.begin(), recordings_.end(), [&](const Recorded& r) { return r.key == key_; });
   Device& device = module_->device();
+  if (found == recordings_.end()) {
+    std::vector<FunctionCall> rounded(calls.begin(), calls.end());
+    for (FunctionCall& c : rounded) c.dims = bucket(c.dims);
+    RETURN_IF_ERROR(resolve_all(rounded));
+    ASSIGN_OR_RETURN(Recording recording, device.record(device.self, module_->kernels(), launches_));
+    if (recordings_.size() == kMostRecordings) {
+      device.release_recording(device.self, recordings_.back().recording);
+      recordings_.pop_back();
+    }
+    found = recordings_.insert(recordings_.end(), {key_, recording});
+  }
+  std::rotate(recordings_.begin(), found, found + 1);
+  return device.replay(device.self, recordings_.front().recording);
+}
+
+Status Executor::run(std::span<const FunctionCall> calls) {
+  Device& device = module_->device();
+  for (const FunctionCall& c : calls) {  // names the function that is not there
+    auto body = choose_body(c.function, c.dims);
+    if (!body.is_ok()) return body.status();
+  }
+  if (device.record) return run_recorded(calls);
+  RETURN_IF_ERROR(resolve_all(calls));
   return device.submit(device.self, module_->kernels(), launches_);
 }
 

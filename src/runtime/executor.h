@@ -1,6 +1,8 @@
 // Runs functions of a plan: chooses the body for the row count, resolves its expressions, submits its calls.
 //
-// Buffers for addresses and launches are reused, so that steady decode allocates nothing.
+// Buffers for addresses and launches are reused, so that steady decode allocates nothing. On a device that records, the
+// launches of a step are recorded once per body and shape bucket and replayed: kernels see a step's data through the same
+// buffers, and `pages`, which grows with every text, only as an upper bound (a power of two).
 #pragma once
 
 #include <map>
@@ -29,6 +31,10 @@ class Executor {
   // `weights` in the order of plan().weights, `states` in the order of plan().states (with their pool's page count).
   Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> weights);
 
+  ~Executor();
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
   void set_states(std::vector<DeviceAddress> states, int64_t pool_pages);
 
   // Bytes of arena that `function` needs at these dims.
@@ -38,6 +44,9 @@ class Executor {
 
   // Submits the calls, in order, as one submission. The arena must have been reserved for each. Error: unknown function.
   Status run(std::span<const FunctionCall> calls);
+
+  // To be called before a buffer that run() was given is released: its launches may be recorded.
+  void forget_recordings();
 
   // Position of an argument of a function, or -1.
   int argument_index(const std::string& function, const std::string& argument) const;
@@ -49,6 +58,15 @@ class Executor {
   void resolve(const PlanBody& body, const FunctionCall& call, const std::vector<int64_t>& values);
   Result<std::vector<int64_t>> evaluate(const Dims& dims) const;
   void flatten(const Dim& e);
+  Status resolve_all(std::span<const FunctionCall> calls);
+  Dims bucket(Dims dims) const;
+  Status run_recorded(std::span<const FunctionCall> calls);
+
+  // The launches of run(calls), where the calls make `key`.
+  struct Recorded {
+    std::vector<int64_t> key;
+    Recording recording;
+  };
 
   // The plan's expressions in postfix order, one after the other.
   struct Token {
@@ -60,11 +78,13 @@ class Executor {
   std::shared_ptr<Module> module_;
   std::vector<Token> tokens_;
   std::vector<DeviceAddress> weights_, states_;
-  int64_t pool_pages_ = 0;
+  int64_t pool_pages_ = 0, most_pages_ = 0;  // of the pool; of one call, as reserved
   OwnedBuffer arena_;
   std::vector<DeviceAddress> addresses_;
   std::vector<int64_t> dim_values_;
   std::vector<Launch> launches_;
+  std::vector<Recorded> recordings_;  // the last used one first
+  std::vector<int64_t> key_;
 };
 
 }  // namespace mlc::runtime

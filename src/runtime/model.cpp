@@ -132,11 +132,29 @@ Status Model::resolve_limits(const ModelLimits& limits) {
   ASSIGN_OR_RETURN(vocab_size_, get_int(module.manifest(), "vocab_size", module.path()));
   ASSIGN_OR_RETURN(hidden_size_, get_int(module.manifest(), "hidden_size", module.path()));
   ASSIGN_OR_RETURN(rope_, RopeTable::create(module.manifest()["rope"], module.path()));
+  RETURN_IF_ERROR(check_bindings());
   if (memory_.total() > device_->properties.memory_bytes)
     return Status::error(str(module.path(), ": needs ", memory_.text(), ", the ", device_->properties.name,
                              " device has ",
                              human_bytes(static_cast<double>(device_->properties.memory_bytes)),
                              "; lower context_window_size in --overrides"));
+  return Status::ok();
+}
+
+// Whether the device can bind the largest tensors whose size the limits set: a layer's pages, the logits of a step.
+Status Model::check_bindings() {
+  const int64_t largest = device_->properties.max_binding_bytes;
+  if (largest == 0) return Status::ok();
+  auto refuse = [&](const std::string& what, int64_t bytes, const char* flag) {
+    return Status::error(str(executor_->module().path(), ": ", what, " take ", human_bytes(static_cast<double>(bytes)), ", the ",
+                             device_->properties.name, " device's driver lets kernels see at most ",
+                             human_bytes(static_cast<double>(largest)), " of one tensor; lower ", flag, " in --overrides"));
+  };
+  for (const PlanState& s : executor_->module().plan().states)
+    if (int64_t bytes = pages_for(limits_, window_, s.page_size) * s.page_bytes(); bytes > largest)
+      return refuse("the keys and values of a layer", bytes, "context_window_size");
+  if (int64_t bytes = 4 * limits_.max_sequences * vocab_size_; bytes > largest)
+    return refuse("the logits of a step", bytes, "max_batch_size");
   return Status::ok();
 }
 
@@ -241,6 +259,12 @@ Result<std::vector<DeviceAddress>> Model::bind(const std::string& function) {
 }
 
 Status Model::copy_pages(const std::vector<PageCopy>& copies) {
+  const int64_t largest = device_->properties.max_binding_bytes;
+  if (!copies.empty() && largest > 0 && kv_pool_.bytes() > largest)  // the kernel sees the pages of all layers at once
+    return Status::error(str("the ", device_->properties.name, " device's driver lets kernels see at most ",
+                             human_bytes(static_cast<double>(largest)), " of one buffer, the KV cache has ",
+                             human_bytes(static_cast<double>(kv_pool_.bytes())),
+                             ", so that no sequence can be forked; lower context_window_size in --overrides"));
   for (size_t done = 0; done < copies.size();) {
     size_t n = std::min(copies.size() - done, static_cast<size_t>(limits_.max_sequences));
     std::vector<int32_t> sources, targets;
@@ -337,6 +361,7 @@ Result<std::span<const float>> Model::step(std::span<const StepSequence> sequenc
   int64_t results = want == WantLogits::kNone ? 0 : want == WantLogits::kAll ? rows : batch;
   if (int64_t bytes = 4 * results * vocab_size_;
       bytes > logits_.bytes()) {  // kAll is asked for by measurements only
+    executor_->forget_recordings();
     ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, bytes));
   }
   Dims dims{rows, batch, static_cast<int64_t>(arrays_.page_ids.size()), 0};

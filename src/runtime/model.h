@@ -87,6 +87,7 @@ class Model {
 
   Model() = default;
   Status resolve_limits(const ModelLimits& limits);
+  Status check_bindings();
   Status allocate();
   Status allocate_inputs(int64_t pages);
   Status upload_key_factors();

@@ -9,7 +9,7 @@
 namespace mlc::runtime {
 namespace {
 
-constexpr int64_t kAlignment = 64;
+constexpr int64_t kAlignment = 256;  // what any GPU binds at (Vulkan's minStorageBufferOffsetAlignment), whole cache lines
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::vector<std::string> parts;
@@ -91,27 +91,55 @@ Status load_weight(const Module& module, const Shards& shards, const PlanWeight&
   return Status::ok();
 }
 
+// Where a weight lies: which buffer, how large that is in all, and the offset in it.
+struct Place {
+  size_t buffer;
+  int64_t buffer_bytes, offset;
+};
+
+std::vector<Place> place(const Plan& plan, const Device& device) {
+  const int64_t most = device.properties.max_allocation_bytes > 0 ? device.properties.max_allocation_bytes : INT64_MAX;
+  std::vector<Place> places;
+  std::vector<int64_t> sizes(1, 0);
+  for (const PlanWeight& w : plan.weights) {
+    int64_t bytes = (w.bytes + kAlignment - 1) / kAlignment * kAlignment;
+    if (sizes.back() > 0 && sizes.back() + bytes > most) sizes.push_back(0);
+    places.push_back({sizes.size() - 1, 0, sizes.back()});
+    sizes.back() += bytes;
+  }
+  for (Place& p : places) p.buffer_bytes = sizes[p.buffer];
+  return places;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<WeightBuffers>> WeightBuffers::load(const Module& module, const std::string& folder,
                                                            const LoadProgress& progress) {
   ASSIGN_OR_RETURN(auto shards, Shards::open(folder));
   std::unique_ptr<WeightBuffers> weights(new WeightBuffers);
-  std::vector<int64_t> offsets;
-  int64_t total = 0;
-  for (const PlanWeight& w : module.plan().weights) {
+  const Plan& plan = module.plan();
+  Device& device = module.device();
+  const int64_t largest = device.properties.max_binding_bytes;
+  for (const PlanWeight& w : plan.weights) {
     for (size_t i = 0; i < w.sources.size(); ++i) {
       auto found = find_record(*shards, w, i, module);  // all are checked before memory is taken
       if (!found.is_ok()) return found.status();
     }
-    offsets.push_back(total);
-    total += (w.bytes + kAlignment - 1) / kAlignment * kAlignment;
+    if (largest > 0 && w.bytes > largest)
+      return Status::error(str(module.path(), ": weight '", w.name, "' takes ", human_bytes(static_cast<double>(w.bytes)), ", the ",
+                               device.properties.name, " device's driver lets kernels see at most ",
+                               human_bytes(static_cast<double>(largest)), " of one tensor; use --device cpu"));
   }
-  ASSIGN_OR_RETURN(weights->buffer_, OwnedBuffer::allocate(module.device(), total));
-  for (size_t i = 0; i < offsets.size(); ++i) {
-    weights->addresses_.push_back(weights->buffer_.address(offsets[i]));
-    RETURN_IF_ERROR(load_weight(module, *shards, module.plan().weights[i], weights->addresses_.back()));
-    if (progress) progress(module.plan().weights[i].bytes);
+  const std::vector<Place> places = place(plan, device);
+  for (const Place& p : places) {
+    if (p.buffer < weights->buffers_.size()) continue;
+    ASSIGN_OR_RETURN(OwnedBuffer buffer, OwnedBuffer::allocate(device, p.buffer_bytes));
+    weights->buffers_.push_back(std::move(buffer));
+  }
+  for (size_t i = 0; i < places.size(); ++i) {
+    weights->addresses_.push_back(weights->buffers_[places[i].buffer].address(places[i].offset));
+    RETURN_IF_ERROR(load_weight(module, *shards, plan.weights[i], weights->addresses_.back()));
+    if (progress) progress(plan.weights[i].bytes);
   }
   return weights;
 }

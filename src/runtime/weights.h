@@ -19,16 +19,16 @@ using LoadProgress = std::function<void(int64_t)>;
 class WeightBuffers {
  public:
   // Errors: no index in the folder; a tensor that the library wants is missing, or has another shape or dtype (file,
-  // tensor, found, expected, nearest name); not enough memory.
+  // tensor, found, expected, nearest name); one that is
+  // too large for the device to bind; not enough memory.
   static Result<std::unique_ptr<WeightBuffers>> load(const Module& module, const std::string& folder,
                                                      const LoadProgress& progress = {});
 
   // One address per weight of the plan, in its order.
   const std::vector<DeviceAddress>& addresses() const { return addresses_; }
-  int64_t bytes() const { return buffer_.bytes(); }
 
  private:
-  OwnedBuffer buffer_;  // all weights, each at a multiple of 64 bytes
+  std::vector<OwnedBuffer> buffers_;  // as few as the device's largest allocation allows
   std::vector<DeviceAddress> addresses_;
 };
 

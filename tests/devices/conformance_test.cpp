@@ -5,8 +5,10 @@
 
 #include "interpreter_device.h"
 #include "kernel/builder.h"
+#include "kernel/passes/narrow_indices.h"
 #include "runtime/devices/null/null.h"
 #include "runtime/memory.h"
+#include "support/gpu_kernels.h"
 #include "support/native_kernels.h"
 
 namespace mlc::runtime {
@@ -18,6 +20,16 @@ DevicePtr open(const std::string& name) {
   EXPECT_TRUE(device.is_ok()) << device.status().message();
   return std::move(device).value();
 }
+
+// Those of a GPU kind only where a driver is.
+std::vector<std::string> devices() {
+  std::vector<std::string> names = {"null", "cpu", "interpreter"};
+  for (const KindOfDevice& found : probe_devices())
+    if (found.kind != "cpu" && found.devices.is_ok()) names.push_back(found.kind);
+  return names;
+}
+
+bool is_gpu(const std::string& device) { return has_gpu_language(device); }
 
 class Conformance : public ::testing::TestWithParam<std::string> {
  protected:
@@ -86,8 +98,8 @@ TEST_P(Conformance, RefusesImpossibleMemory) {
 }
 
 TEST_P(Conformance, SaysWhatAVariantNeeds) {
-  EXPECT_EQ(device->missing_requirement(device->self, {{"kind", "vulkan"}}),
-            GetParam() == "null" ? "" : "a device of kind vulkan");
+  EXPECT_EQ(device->missing_requirement(device->self, {{"kind", "abacus"}}),
+            GetParam() == "null" ? "" : "a device of kind abacus");
   if (GetParam() == "cpu") {
     EXPECT_EQ(device->missing_requirement(device->self, {{"kind", "cpu"}, {"requires", {"abacus"}}}),
               "CPU feature abacus");
@@ -102,50 +114,67 @@ TEST(OpenDevice, NamesTheNearestDevice) {
   EXPECT_EQ(device.status().message().rfind("--device: unknown device 'cpi'", 0), 0u)
       << device.status().message();
   EXPECT_NE(device.status().message().find("cpu"), std::string::npos);
-  EXPECT_EQ(open_device("vulkan").status().message(), "--device: vulkan is not built yet; use --device cpu");
+  EXPECT_EQ(open_device("metal").status().message(), "--device: metal is not built yet; use --device cpu");
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, Conformance, ::testing::Values("null", "cpu", "interpreter"),
+INSTANTIATE_TEST_SUITE_P(Devices, Conformance, ::testing::ValuesIn(devices()),
                          [](const auto& info) { return info.param; });
 
 // Kernels: one element a tile. `twice`: y[i] = 2 x[i] + 1. `turn`: y[i] = x[rows - 1 - i], which reads what
 // other tiles of the launch before it stored.
-std::vector<kernel::Function> make_kernels() {
+std::vector<kernel::Function> make_kernels(bool gpu) {
   const Dim rows = Dim::symbol("rows");
   std::vector<kernel::Function> kernels;
   for (const char* name : {"twice", "turn"}) {
     kernel::KernelBuilder k(name);
     const bool twice = kernels.empty();
     auto x = k.input("x", DType::kF32, rows), y = k.output("y", DType::kF32, rows);
-    k.grid("i", rows, [&](kernel::ExprRef i) {
+    auto body = [&](kernel::ExprRef i) {
       if (twice)
         k.store(y, i, k.load(x, i) * 2.0 + 1.0);
       else
         k.store(y, i, k.load(x, k.dimension("rows") - i - 1.0));
-    });
-    kernels.push_back(k.finish());
+    };
+    if (gpu)
+      k.groups(rows, 1, 0, [&](kernel::ExprRef group, kernel::ExprRef) { body(group); });
+    else
+      k.grid("i", rows, body);
+    kernels.push_back(gpu ? kernel::narrow_indices(k.finish()) : k.finish());
   }
   return kernels;
 }
 
 class Launches : public Conformance {
  protected:
-  Launches() : functions(make_kernels()) {
+  Launches() : functions(make_kernels(is_gpu(GetParam()))) {
+    MlcLibraryVariant variant{};
+    if (is_gpu(GetParam())) {
+      Target target;
+      target.kind = target.name = GetParam();
+      blobs = std::make_unique<testing::GpuVariant>(functions, target);
+      variant = **blobs;
+      load(variant);
+      return;
+    }
     if (GetParam() == "cpu") native = std::make_unique<NativeKernels>(functions, runnable_targets().front());
     for (const kernel::Function& f : functions)
       table.push_back(native ? reinterpret_cast<const void*>(native->kernel(f.name))
                              : static_cast<const void*>(&f));
-    MlcLibraryVariant variant{};
     variant.kernels = table.data();
     variant.kernel_count = table.size();
+    load(variant);
+  }
+  ~Launches() override { device->unload_kernels(device->self, kernels); }
+
+  void load(const MlcLibraryVariant& variant) {
     auto loaded = device->load_kernels(device->self, variant);
     EXPECT_TRUE(loaded.is_ok());
     kernels = *loaded;
   }
-  ~Launches() override { device->unload_kernels(device->self, kernels); }
 
   std::vector<kernel::Function> functions;
   std::unique_ptr<NativeKernels> native;
+  std::unique_ptr<testing::GpuVariant> blobs;
   std::vector<const void*> table;
   KernelSet kernels = nullptr;
 };
@@ -199,7 +228,29 @@ TEST_P(Launches, OfNothingDoNothing) {
   EXPECT_EQ(read(a->address(), 64), std::vector<uint8_t>(64, 0));
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, Launches, ::testing::Values("null", "cpu", "interpreter"),
+TEST_P(Launches, AreReplayedOverNewData) {
+  if (!device->record) GTEST_SKIP() << "does not record";
+  auto a = OwnedBuffer::allocate(*device, 256), b = OwnedBuffer::allocate(*device, 256);
+  const std::vector<DeviceAddress> forth = {a->address(), b->address()}, back = {b->address(), a->address()};
+  const std::vector<int64_t> dims = {64};
+  std::vector<Launch> launches = {{.kernel = 0, .buffers = forth, .dims = dims, .tiles = 64},
+                                  {.kernel = 1, .buffers = back, .dims = dims, .tiles = 64}};
+  auto recording = device->record(device->self, kernels, launches);
+  ASSERT_TRUE(recording.is_ok()) << recording.status().message();
+  launches.clear();
+  for (float first : {0.0f, 100.0f}) {
+    std::vector<float> x(64), expected(64);
+    for (size_t i = 0; i < 64; ++i) x[i] = first + static_cast<float>(i), expected[63 - i] = 2 * x[i] + 1;
+    ASSERT_TRUE(device->copy_in(device->self, a->address(), std::as_bytes(std::span(x))).is_ok());
+    ASSERT_TRUE(device->replay(device->self, *recording).is_ok());
+    std::vector<float> got(64);
+    ASSERT_TRUE(device->copy_out(device->self, std::as_writable_bytes(std::span(got)), a->address()).is_ok());
+    EXPECT_EQ(got, GetParam() == "null" ? x : expected);
+  }
+  device->release_recording(device->self, *recording);
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, Launches, ::testing::ValuesIn(devices()),
                          [](const auto& info) { return info.param; });
 
 TEST(InterpreterDevice, RefusesWhatIsNotLive) {

@@ -183,8 +183,8 @@ TEST(VulkanStaging, MovesWhatTheHostCannotReach) {
 TEST_F(Vulkan, SaysWhatItLacks) {
   auto missing = [&](const Json& header) { return device->missing_requirement(device->self, header); };
   EXPECT_EQ(missing({{"kind", "vulkan"}, {"requires", {"subgroups_77"}}}), "a GPU with subgroups_77");
-  EXPECT_EQ(missing({{"kind", "vulkan"}, {"limits", {{"group_size", 1 << 20}}}}), "groups of 1048576 threads");
-  EXPECT_EQ(missing({{"kind", "vulkan"}, {"limits", {{"shared_bytes", 1 << 28}}}}), "268435456 bytes of memory a group shares");
+  EXPECT_EQ(missing({{"kind", "vulkan"}, {"limits", {{"group_size", 1 << 20}}}}).rfind("groups of 1048576 threads, ", 0), 0u);
+  EXPECT_EQ(missing({{"kind", "vulkan"}, {"limits", {{"shared_bytes", 1 << 28}}}}).rfind("268435456 bytes of memory ", 0), 0u);
   EXPECT_EQ(missing({{"kind", "cpu"}}), "a device of kind cpu");
   EXPECT_EQ(missing({{"kind", "vulkan"}, {"requires", Json::array()}, {"limits", {{"group_size", 128}, {"shared_bytes", 16384}}}}), "");
 }

@@ -1,0 +1,78 @@
+// Steady decoding makes no recordings: the executor records a step's launches once per body and shape bucket. Counted by the
+// null device, for which every library will do.
+#include <gtest/gtest.h>
+
+#include "runtime/devices/null/null.h"
+#include "support/compiled_model.h"
+#include "support/native_kernels.h"
+
+namespace mlc::testing {
+namespace {
+
+using runtime::NullCounters;
+using runtime::WantLogits;
+
+class Replay : public ::testing::Test {
+ protected:
+  Replay() {
+    convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
+    compile_to(folder.file("model.so"), toy_config("llama", "q4f16_1"), 0, {runnable_targets().front()});
+    model = LoadedModel::load(must(runtime::open_device("null")), folder.file("model.so"), folder.path(),
+                              {.max_sequences = 2, .context_tokens = 256, .prefill_chunk = 32});
+    must(model->cache().add_sequence(1));
+  }
+  const NullCounters& counters() const { return runtime::null_counters(*model.device); }
+  void decode() { model.step({{1, std::span(tokens).first(1)}}, WantLogits::kLast); }
+
+  TempFolder folder;
+  const std::vector<int32_t> tokens = std::vector<int32_t>(32, 3);
+  LoadedModel model;
+};
+
+TEST_F(Replay, DecodesOneSubmissionAStepFromFewRecordings) {
+  model.step({{1, std::span(tokens).first(8)}}, WantLogits::kLast);
+  decode();
+  const NullCounters start = counters();
+  constexpr int64_t kSteps = 200;  // from 9 tokens to 209: from 1 page to 14, buckets of 2, 4, 8 and 16 pages come new
+  for (int64_t i = 0; i < kSteps; ++i) decode();
+  EXPECT_EQ(counters().recordings - start.recordings, 4);
+  EXPECT_EQ(counters().replays - start.replays, kSteps);
+  EXPECT_EQ(counters().submits - start.submits, kSteps);
+  EXPECT_EQ(counters().allocations, start.allocations);
+}
+
+TEST_F(Replay, NothingIsRecordedWithinABucket) {
+  model.step({{1, std::span(tokens).first(32)}}, WantLogits::kLast);
+  for (int i = 0; i < 40; ++i) decode();  // 72 tokens in 5 pages: the bucket of 8
+  const NullCounters start = counters();
+  for (int i = 0; i < 50; ++i) decode();  // to 122 tokens in 8 pages
+  EXPECT_EQ(counters().recordings, start.recordings);
+  EXPECT_EQ(counters().replays - start.replays, 50);
+}
+
+// Prefills of many lengths come and go: the oldest recordings are dropped, and all are when the model is.
+TEST_F(Replay, KeepsFewRecordings) {
+  for (size_t rows = 1; rows <= 20; ++rows) {
+    must(model->cache().add_sequence(2));
+    model.step({{2, std::span(tokens).first(rows)}}, WantLogits::kLast);
+    must(model->cache().remove_sequence(2));
+  }
+  EXPECT_EQ(counters().recordings, 20);
+  EXPECT_EQ(counters().live_recordings, 16);
+  model.model.reset();
+  EXPECT_EQ(counters().live_recordings, 0);
+  EXPECT_EQ(counters().live_bytes, 0);
+}
+
+// Logits of all rows need a larger buffer: what was recorded for the old one is forgotten, not replayed.
+TEST_F(Replay, ForgetsRecordingsOfReplacedBuffers) {
+  decode();
+  const int64_t recorded = counters().recordings;
+  model.step({{1, std::span(tokens).first(16)}}, WantLogits::kAll);
+  decode();
+  decode();
+  EXPECT_EQ(counters().recordings, recorded + 2) << "one for all rows, one for decoding with the new buffer";
+}
+
+}  // namespace
+}  // namespace mlc::testing
