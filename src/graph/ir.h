@@ -44,7 +44,8 @@ struct TensorType {
   enum class Kind : uint8_t {
     kPlain,         // elements of format.dtype
     kGroup,         // a group-quantized parameter [N, K] (or [K] never)
-    kQ8Activation,  // q8g32: per group of 32 along the last axis: 32 i8 codes, f32 scale, i32 sum of codes
+    // q8g32: per group of 32 along the last axis: 32 i8 codes, f32 scale, i32 start = -7 * sum of codes
+    kQ8Activation,
   };
   Kind kind = Kind::kPlain;
   WeightFormat format;  // kPlain: format.dtype is the element type

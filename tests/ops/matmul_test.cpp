@@ -94,9 +94,10 @@ graph::HostTensor dense(const graph::HostTensor& x) {
 }
 
 enum class Input { kFloat, kInt8, kInt8Extreme };  // extreme: codes of +-127 against the largest weights
+enum class Body { kAny, kFewRows };                // which guard a call with several rows has
 
 OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::string& epilogue = "",
-                   Input input = Input::kFloat) {
+                   Input input = Input::kFloat, Body body = Body::kAny) {
   OpCase& c = batch.add(str(input == Input::kFloat ? "f32" : "q8g32", " x ", w.format.text(), "@", w.layout,
                             " rows ", s.rows, " n ", s.n, " k ", s.k, " ", epilogue),
                         {{"rows", s.rows}});
@@ -121,6 +122,7 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
   c.g->matmul(x, weight);
   add_epilogue(c, *c.module.functions[0]->nodes.back(), epilogue, s, random);
   if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
+  else if (body == Body::kFewRows) c.options.min_rows = 2, c.options.max_rows = 16;
   double sum = absolute_sum(dense(c.logical(x)), c.logical(weight));
   c.rule.tolerance = dot_error(s.k, sum) + elementwise_error(sum + 1);
   for (char step : epilogue)
@@ -189,9 +191,72 @@ TEST_F(Int8Matmul, TilesOf8) { add_int8(batch, "tile8", 8); }
 TEST_F(Int8Matmul, TilesOf16) { add_int8(batch, "tile16", 16); }
 
 TEST_F(Int8Matmul, ExtremeCodes) {
-  for (std::string layout : {"tile8", "tile16"})
-    for (Shape s : {Shape{1, 16, 320}, {3, 16, 320}})
-      add_matmul(batch, {group(4, DType::kF16), layout}, s, "", Input::kInt8Extreme);
+  for (std::string layout : {"tile8", "tile16"}) {
+    Weight w{group(4, DType::kF16), layout};
+    for (Shape s : {Shape{1, 16, 320}, {13, 16, 320}}) add_matmul(batch, w, s, "", Input::kInt8Extreme);
+    add_matmul(batch, w, {5, 16, 320}, "", Input::kInt8Extreme, Body::kFewRows);
+  }
+}
+
+void add_few_rows(OpBatch& batch, const std::string& layout, int64_t tile) {
+  Weight plain{group(4, DType::kF16), layout}, transposed{group(4, DType::kBF16, true), layout};
+  auto add = [&](const Weight& w, const Shape& s, const std::string& epilogue = "") {
+    add_matmul(batch, w, s, epilogue, Input::kInt8, Body::kFewRows);
+  };
+  for (int64_t rows : {2, 3, 4, 5, 9, 16}) add(plain, {rows, 2 * tile + 1, 100});
+  add(transposed, {3, tile - 1, 33});
+  add(plain, {6, 4 * tile, 96}, "Gma");
+  add(plain, {7, 2 * (tile + 3), 64}, "bG");  // halves that share no tile border
+  add(transposed, {8, tile, 64}, "bs");
+}
+
+TEST_F(Int8Matmul, FewRowsTilesOf8) { add_few_rows(batch, "tile8", 8); }
+TEST_F(Int8Matmul, FewRowsTilesOf16) { add_few_rows(batch, "tile16", 16); }
+
+void add_many_rows(OpBatch& batch, const std::string& layout, int64_t tile) {
+  Weight plain{group(4, DType::kF16), layout}, transposed{group(4, DType::kBF16, true), layout};
+  auto add = [&](const Weight& w, const Shape& s, const std::string& epilogue = "") {
+    add_matmul(batch, w, s, epilogue, Input::kInt8);
+  };
+  for (int64_t rows : {11, 12, 13, 25}) add(plain, {rows, 3 * tile + 1, 100});
+  add(transposed, {26, 2 * tile, 64}, "bs");
+  add(plain, {24, 6 * tile, 96}, "Gma");
+  add(plain, {19, 2 * (tile + 3), 40}, "bG");
+  add(plain, {75, tile + 1, 5600});  // several blocks of rows: 175 groups of 40 bytes a row
+}
+
+TEST_F(Int8Matmul, ManyRowsTilesOf8) { add_many_rows(batch, "tile8", 8); }
+TEST_F(Int8Matmul, ManyRowsTilesOf16) { add_many_rows(batch, "tile16", 16); }
+
+// A row's result does not depend on how many rows are computed with it: all bodies add the same numbers in one order.
+TEST(Int8MatmulBodies, GiveEqualBits) {
+  for (const Target& target : testable_targets()) {
+    std::string layout = target.f32_lanes() >= 16 ? "tile16" : "tile8";
+    OpBatch batch;
+    std::vector<OpCase*> cases;
+    for (Shape s : {Shape{1, 40, 320}, {9, 40, 320}, {9, 40, 320}, {29, 40, 320}})
+      cases.push_back(&add_matmul(batch, {group(4, DType::kF16), layout}, s, "", Input::kInt8,
+                                  cases.size() == 1 ? Body::kFewRows : Body::kAny));
+    std::vector<kernel::Function> kernels;
+    std::vector<KernelCall> calls;
+    for (OpCase* c : cases) {
+      kernels.push_back(c->lower(target));
+      kernels.back().name += std::to_string(kernels.size());
+      // The weights of the first and the longest activations, which the shorter ones begin.
+      std::vector<Bytes> memory = c->memory();
+      memory[1] = cases[0]->memory()[1];
+      std::copy_n(cases[3]->memory()[0].begin(), memory[0].size(), memory[0].begin());
+      calls.push_back({.kernel = calls.size(),
+                       .tiles = c->tiles(kernels.back()),
+                       .dims = c->dims(kernels.back()),
+                       .buffers = memory});
+    }
+    NativeKernels(kernels, target).run_calls(calls);
+    const Bytes& longest = calls[3].buffers[2];
+    for (const KernelCall& call : calls)
+      EXPECT_TRUE(std::equal(call.buffers[2].begin(), call.buffers[2].end(), longest.begin()))
+          << target.name << ", " << call.dims[0] << " rows";
+  }
 }
 
 TEST_F(Take, ReadsEveryLayout) {

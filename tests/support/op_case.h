@@ -250,20 +250,20 @@ class OpCase {
     Bytes out(static_cast<size_t>(t.shape[0] * groups * 40));
     for (int64_t r = 0; r < t.shape[0]; ++r) {
       uint8_t* row = out.data() + r * groups * 40;
-      std::vector<int32_t> sums(static_cast<size_t>(groups));
+      std::vector<int32_t> starts(static_cast<size_t>(groups));
       for (int64_t c = 0; c < t.shape[1]; ++c) {
         int32_t code = t.ints[static_cast<size_t>(r * t.shape[1] + c)];
         row[c] = static_cast<uint8_t>(code);
-        sums[static_cast<size_t>(c / 32)] += code;
+        starts[static_cast<size_t>(c / 32)] -= 7 * code;
       }
       std::memcpy(row + groups * 32, &t.floats[static_cast<size_t>(r * groups)],
                   static_cast<size_t>(groups * 4));
-      std::memcpy(row + groups * 36, sums.data(), static_cast<size_t>(groups * 4));
+      std::memcpy(row + groups * 36, starts.data(), static_cast<size_t>(groups * 4));
     }
     return out;
   }
 
-  // Reads a q8g32 activation; `problem` tells of padding that is not zero or a sum that is not its group's.
+  // Reads a q8g32 activation; `problem` tells of padding that is not zero or a start that is not its group's.
   static graph::HostTensor q8_tensor(const Bytes& bytes, int64_t rows, int64_t columns,
                                      std::string& problem) {
     graph::HostTensor t{DType::kI8, {rows, columns}, {}, {}};
@@ -273,16 +273,16 @@ class OpCase {
       for (int64_t c = 0; c < columns; ++c) t.ints.push_back(static_cast<int8_t>(row[c]));
       for (int64_t gr = 0; gr < groups; ++gr) {
         float scale;
-        int32_t sum, expected = 0;
+        int32_t start, expected = 0;
         std::memcpy(&scale, row + groups * 32 + gr * 4, 4);
-        std::memcpy(&sum, row + groups * 36 + gr * 4, 4);
+        std::memcpy(&start, row + groups * 36 + gr * 4, 4);
         t.floats.push_back(scale);
         for (int64_t c = gr * 32; c < std::min(columns, gr * 32 + 32); ++c)
-          expected += static_cast<int8_t>(row[c]);
+          expected -= 7 * static_cast<int8_t>(row[c]);
         for (int64_t c = columns; c < gr * 32 + 32; ++c)
           if (row[c] != 0) problem = str("padding of row ", r, " is ", int{row[c]});
-        if (sum != expected)
-          problem = str("sum of row ", r, " group ", gr, " is ", sum, ", its codes give ", expected);
+        if (start != expected)
+          problem = str("start of row ", r, " group ", gr, " is ", start, ", its codes give ", expected);
       }
     }
     return t;

@@ -45,7 +45,7 @@ LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, c
 std::optional<Function> lower_preproc(const graph::TensorType& parameter, const Target& target);
 
 // Bytes of an activation or result: elements x size, or 40 bytes per started group of 32 of a q8g32 row (per row: the
-// codes of all groups, then the f32 scales, then the i32 sums).
+// codes of all groups, then the f32 scales, then the i32 starts).
 Dim activation_bytes(const graph::TensorType& type);
 
 // Bytes of a parameter in its physical layout.

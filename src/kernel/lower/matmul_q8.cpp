@@ -1,189 +1,165 @@
-// matmul of int8 activations and 4-bit weights in a tile layout.
-//
-// A vector lane is one weight row. Per group of 32: the four words of the lanes' codes become eight vectors of bytes
-// (low and high nibbles), each meets four activation codes broadcast to all lanes in a dot product, and the integer
-// sum, exact, becomes a float once and is scaled by weight scale x activation scale. The weight zero point costs nothing
-// per element: sum (q - 7) x = sum q x - 7 sum x, and the activation brings its sum of codes.
-// A tile of weights stays in L1 while all rows of the call pass by, in register tiles of a few rows.
+// matmul of int8 activations and 4-bit weights in a tile layout: the shared parts, and the body for one row, which
+// streams the weights once.
+#include "kernel/lower/matmul_q8.h"
+
 #include <algorithm>
+#include <tuple>
 
 #include "base/check.h"
 #include "base/strings.h"
-#include "kernel/lower/epilogue.h"
-#include "kernel/lower/layouts.h"
 #include "kernel/lower/matmul.h"
-#include "kernel/lower/quantize.h"
 
 namespace mlc::kernel {
 namespace {
 
-// How four products of bytes per lane are summed, best first.
-enum class Inner {
-  kDot4U8,    // u8 codes x s8, into i32
-  kDot4S8,    // (code - zero point) x s8, into i32: no correction for the zero point
-  kDot2,      // pairs in i16, exact over a group: 8 x 2 x 15 x 127 = 30,480 < 2^15; then pairs of i16 into i32
-};
-
-Inner choose_inner(const Target& t) {
-  if (t.dot4_u8s8) return Inner::kDot4U8;
-  if (t.dot4_s8s8) return Inner::kDot4S8;
-  if (t.dot2_u8s8 && t.dot2_i16) return Inner::kDot2;
-  return Inner::kDot4U8;  // legalize widens it
-}
-
-struct Q8Matmul {
-  Lowering& low;
-  Matrix x;
-  WeightReader weight;
-  Epilogue epilogue;
-  Inner inner;
-  int lanes = 8;  // weight rows of one vector
-  int rows = 1;   // activation rows of a register tile
-  bool tail = false;
-  BufferRef sums = nullptr;  // registers [halves][rows], f32 lanes
-
-  KernelBuilder& k() { return low.k; }
-  ExprRef weight_row(const ExprRef& column, int half) const {
-    return column + double(half * epilogue.columns());
-  }
-  std::vector<ExprRef> codes(const ExprRef& row, const ExprRef& group);
-  ExprRef activation(const QuantizedRow& row, const ExprRef& group, int step, int bytes);
-  ExprRef dot(const std::vector<ExprRef>& w, const QuantizedRow& row, const ExprRef& group);
-  void group(const ExprRef& column, const ExprRef& g, const std::vector<QuantizedRow>& row);
-  void block(const ExprRef& column, const ExprRef& first_row);
-};
-
-// The codes of a group as bytes: vector s holds k = 4s .. 4s+3 of each lane.
-std::vector<ExprRef> Q8Matmul::codes(const ExprRef& row, const ExprRef& group) {
-  std::vector<ExprRef> out(8);
-  for (int j = 0; j < 4; ++j) {
-    ExprRef word = k().let("word", weight.words(row, group, int_const(j), lanes));
-    for (int high : {0, 1}) {
-      ExprRef nibbles = high ? binary(BinaryOp::kShr, word, int_const(4)) : word;
-      ExprRef bytes = bitcast(binary(BinaryOp::kAnd, nibbles, int_const(0x0F0F0F0F)), {DType::kU8, 4 * lanes});
-      if (inner == Inner::kDot4S8)
-        bytes = bitcast(bytes, {DType::kI8, 4 * lanes}) - double(weight.layout.format.zero_point());
-      out[static_cast<size_t>(j + 4 * high)] = k().let("codes", bytes);
-    }
-  }
-  return out;
-}
-
-// Four activation codes in every lane.
-ExprRef Q8Matmul::activation(const QuantizedRow& row, const ExprRef& group, int step, int bytes) {
-  ExprRef four = k().load_as({DType::kI32, 1}, x.buffer, row.codes(group) + double(4 * step));
-  return bitcast(broadcast(four, bytes / 4), {DType::kI8, bytes});
-}
-
-// Sum over the group of (code - zero point) x activation code, i32 lanes.
-ExprRef Q8Matmul::dot(const std::vector<ExprRef>& w, const QuantizedRow& row, const ExprRef& group) {
-  Type sum_type{DType::kI32, lanes};
-  ExprRef start = int_const(0, sum_type);
-  if (inner != Inner::kDot4S8) {
-    ExprRef sum = k().load_as({DType::kI32, 1}, x.buffer, row.sum(group));
-    start = k().let("start", broadcast(sum * double(-weight.layout.format.zero_point()), lanes));
-  }
-  if (inner == Inner::kDot2) {
-    ExprRef pairs;
-    for (int s = 0; s < 8; ++s) {
-      ExprRef product = dot2_u8s8(w[static_cast<size_t>(s)], activation(row, group, s, 4 * lanes));
-      pairs = k().let("pairs", pairs ? pairs + product : product);
-    }
-    return dot2_i16(pairs, int_const(1, {DType::kI16, 2 * lanes})) + start;
-  }
-  // One row: two chains, since a chain's latency is all there is to wait for.
-  int chains = rows == 1 ? 2 : 1;
-  std::vector<ExprRef> acc = {start, int_const(0, sum_type)};
-  for (int s = 0; s < 8; ++s) {
-    ExprRef& a = acc[static_cast<size_t>(s % chains)];
-    a = k().let("dot", dot4(w[static_cast<size_t>(s)], activation(row, group, s, 4 * lanes), a));
-  }
-  return chains == 2 ? acc[0] + acc[1] : acc[0];
-}
-
-void Q8Matmul::group(const ExprRef& column, const ExprRef& g, const std::vector<QuantizedRow>& row) {
-  for (int h = 0; h < epilogue.halves(); ++h) {
-    ExprRef first = weight_row(column, h);
-    std::vector<ExprRef> w = codes(first, g);
-    ExprRef scale = k().let("scale", weight.scales(first, g, lanes));
-    for (int m = 0; m < rows; ++m) {
-      const QuantizedRow& r = row[static_cast<size_t>(m)];
-      ExprRef total = k().let("total", cast(dot(w, r, g), DType::kF32));
-      ExprRef factor = scale * broadcast(k().load_as({DType::kF32, 1}, x.buffer, r.scale(g)), lanes);
-      ExprRef slot = int_const(h * rows + m);
-      k().store(sums, slot, fma(total, factor, k().load(sums, slot)));
-    }
-  }
-}
-
-void Q8Matmul::block(const ExprRef& column, const ExprRef& first_row) {
-  ExprRef total = dim_expr(x.rows);
-  std::vector<ExprRef> index;
-  std::vector<QuantizedRow> row;
-  for (int m = 0; m < rows; ++m) {
-    index.push_back(rows == 1 ? first_row : k().let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
-    row.emplace_back(x, index.back());
-    row.back().base = k().let("x_at", row.back().base);
-  }
-  int count = epilogue.halves() * rows;
-  sums = k().registers("sum", {DType::kF32, lanes}, count);
-  for (int i = 0; i < count; ++i) k().store(sums, int_const(i), float_const(0, {DType::kF32, lanes}));
-  k().loop("group", 0, weight.layout.groups(), LoopKind::kSerial, [&](ExprRef g) {
-    if (rows == 1) {  // the weights of a later group, a fixed distance ahead in the stream of this half
-      constexpr double kAhead = 2048;
-      for (int h = 0; h < epilogue.halves(); ++h)
-        for (int line = 0; line < lanes * 16; line += 64)
-          k().prefetch(weight.buffer, weight.group_offset(weight_row(column, h), g) + (kAhead + line), 3);
-    }
-    group(column, g, row);
-  });
-  for (int m = 0; m < rows; ++m) {
-    auto finish = [&] {
-      std::vector<ExprRef> values;
-      for (int h = 0; h < epilogue.halves(); ++h)
-        values.push_back(k().let("y", k().load(sums, int_const(h * rows + m))));
-      epilogue.store(index[static_cast<size_t>(m)], column, values, tail);
-    };
-    if (rows == 1) finish();
-    else k().branch(less(first_row + double(m), total), finish);
-  }
-}
-
-// Rows of a register tile: each takes an f32 sum (per half) and the integer chain; eight vectors hold weights.
-int register_rows(const Target& target, int halves) {
-  if (target.vector_registers >= 32) return halves == 2 ? 4 : 8;
-  return halves == 2 ? 2 : 4;
+WeightReader weight_reader(Lowering& low) {
+  WeightLayout layout = weight_layout(low.type(1));
+  internal_check(layout.tile_rows && layout.format.bits == 4 && layout.format.group == 32 &&
+                     layout.format.zero_point() == kStartZeroPoint,
+                 str("matmul: int8 activations need a 4-bit weight in tiles, found ", low.type(1).text()));
+  return {low.k, layout, low.k.input("weight", DType::kU8, layout.bytes())};
 }
 
 }  // namespace
 
-Function lower_matmul_q8(Lowering& low) {
-  Matrix x = low.matrix(0, "x");
-  WeightLayout layout = weight_layout(low.type(1));
-  internal_check(layout.tile_rows && layout.format.bits == 4 && layout.format.group == 32,
-                 str("matmul: int8 activations need a 4-bit weight in tiles, found ", low.type(1).text()));
-  BufferRef weight = low.k.input("weight", DType::kU8, layout.bytes());
-  Q8Matmul mm{low, x, WeightReader{low.k, layout, weight}, Epilogue(low), choose_inner(low.target)};
-  int64_t columns = mm.epilogue.columns();
-  mm.lanes = std::min(low.lanes(), layout.tile_rows);
+Q8Matmul::Q8Matmul(Lowering& l)
+    : low(l), k(l.k), schedule(matmul_schedule(l.target)), x(l.matrix(0, "x")), weight(weight_reader(l)), epilogue(l) {
+  int64_t columns = epilogue.columns();
+  lanes = std::min(low.lanes(), weight.layout.tile_rows);
+  vectors = (columns + lanes - 1) / lanes;
+  tail = columns % lanes != 0;
   // A gated weight's second half begins at a tile border, or its rows are read one by one.
-  mm.weight.scattered = mm.epilogue.halves() == 2 && columns % mm.lanes != 0;
-  mm.tail = columns % mm.lanes != 0;
-  mm.rows = low.single_row() ? 1 : register_rows(low.target, mm.epilogue.halves());
-  int64_t vectors = (columns + mm.lanes - 1) / mm.lanes;
-  // Vectors of one grid tile: some 8 KB of weights, so that claiming a tile is cheap, yet tiles for every thread.
-  int64_t per_vector = layout.groups() * mm.lanes * 16 * mm.epilogue.halves();
-  int64_t step = std::clamp<int64_t>(8192 / per_vector, 1, std::max<int64_t>(1, vectors / 16));
-  low.k.grid("tile", (vectors + step - 1) / step, [&](ExprRef tile) {
-    ExprRef first = low.k.let("first", tile * double(step));
-    ExprRef count = binary(BinaryOp::kMin, int_const(step), int_const(vectors) - first);
-    low.k.loop("vector", int_const(0), count, LoopKind::kSerial, [&](ExprRef v) {
-      ExprRef column = low.k.let("column", (first + v) * double(mm.lanes));
-      if (low.single_row()) return mm.block(column, int_const(0));
-      low.k.loop("block", int_const(0), dim_expr(ceildiv(x.rows, mm.rows)), LoopKind::kSerial,
-                 [&](ExprRef b) { mm.block(column, low.k.let("m0", b * double(mm.rows))); });
-    });
+  weight.scattered = halves() == 2 && tail;
+}
+
+std::pair<ExprRef, ExprRef> Q8Matmul::unpack_word(const ExprRef& row, const ExprRef& group, int j) {
+  ExprRef word = k.let("word", weight.words(row, group, int_const(j), lanes));
+  auto codes = [&](const ExprRef& nibbles) {
+    ExprRef c = bitcast(binary(BinaryOp::kAnd, nibbles, int_const(0x0F0F0F0F)), bytes());
+    if (schedule.inner == Inner::kDot4S8) c = c - double(weight.layout.format.zero_point());
+    return k.let("codes", c);
+  };
+  ExprRef low = codes(word);
+  return {low, codes(binary(BinaryOp::kShr, word, int_const(4)))};
+}
+
+std::vector<ExprRef> Q8Matmul::unpack(const ExprRef& row, const ExprRef& group) {
+  std::vector<ExprRef> out(kSteps);
+  for (int j = 0; j < kSteps / 2; ++j)
+    std::tie(out[size_t(j)], out[size_t(j + kSteps / 2)]) = unpack_word(row, group, j);
+  return out;
+}
+
+void Q8Matmul::prefetch(const ExprRef& row, const ExprRef& group) {
+  constexpr double kAhead = 2048;
+  for (int line = 0; line < lanes * 16; line += 64)
+    k.prefetch(weight.buffer, weight.group_offset(row, group) + (kAhead + line), 3);
+}
+
+Q8Matmul::Group Q8Matmul::activation_group(const QuantizedRow& first, const ExprRef& group) {
+  return {k.let("codes_at", first.codes(group)), k.let("scales_at", first.scale(group)),
+          k.let("starts_at", first.start(group)), first.bytes()};
+}
+
+ExprRef Q8Matmul::activation(const Group& group, int m, int step) {
+  ExprRef four = k.load_as({DType::kI32, 1}, x.buffer, group.codes + double(m * group.stride + 4 * step));
+  return bitcast(broadcast(four, lanes), {DType::kI8, 4 * lanes});
+}
+
+ExprRef Q8Matmul::activation_scale(const Group& group, int m) {
+  return broadcast(k.load_as({DType::kF32, 1}, x.buffer, group.scales + double(m * group.stride)), lanes);
+}
+
+ExprRef Q8Matmul::activation_start(const Group& group, int m) {
+  return broadcast(k.load_as({DType::kI32, 1}, x.buffer, group.starts + double(m * group.stride)), lanes);
+}
+
+ExprRef Q8Matmul::begin(const ExprRef& start) {
+  if (schedule.inner == Inner::kDot2) return nullptr;  // begins with the first product
+  return starts_first() ? start : int_const(0, {DType::kI32, lanes});
+}
+
+ExprRef Q8Matmul::step(const ExprRef& accumulator, const ExprRef& weights, const ExprRef& activation) {
+  if (schedule.inner != Inner::kDot2) return k.let("dot", dot4(weights, activation, accumulator));
+  ExprRef product = dot2_u8s8(weights, activation);
+  return k.let("pairs", accumulator ? accumulator + product : product);
+}
+
+ExprRef Q8Matmul::finish(const ExprRef& accumulator, const ExprRef& start) {
+  ExprRef sum = accumulator;
+  if (schedule.inner == Inner::kDot2) sum = dot2_i16(accumulator, int_const(1, {DType::kI16, 2 * lanes}));
+  if (starts_last()) sum = sum + start;
+  return k.let("total", cast(sum, DType::kF32));
+}
+
+namespace {
+
+// The i32 sums of one group for the halves' vectors, which share the activation's broadcasts. Two chains each where a
+// dot product adds: the latency of one chain is all there is to wait for.
+std::vector<ExprRef> stream_group(Q8Matmul& mm, const Q8Matmul::Group& at, const ExprRef& column, const ExprRef& g,
+                                  const ExprRef& start) {
+  bool two = mm.schedule.inner != Inner::kDot2;
+  auto halves = static_cast<size_t>(mm.halves());
+  std::vector<ExprRef> sum(halves, mm.begin(start));
+  std::vector<ExprRef> second(halves, two ? int_const(0, {DType::kI32, mm.lanes}) : nullptr);
+  auto shared = [&](ExprRef x) { return halves > 1 ? mm.k.let("x", x) : x; };
+  for (int j = 0; j < kSteps / 2; ++j) {
+    ExprRef x_low = shared(mm.activation(at, 0, j)), x_high = shared(mm.activation(at, 0, j + kSteps / 2));
+    for (size_t h = 0; h < halves; ++h) {
+      auto [low, high] = mm.unpack_word(mm.weight_row(column, static_cast<int>(h)), g, j);
+      sum[h] = mm.step(sum[h], low, x_low);
+      ExprRef& other = two ? second[h] : sum[h];
+      other = mm.step(other, high, x_high);
+    }
+  }
+  for (size_t h = 0; two && h < halves; ++h) sum[h] = sum[h] + second[h];
+  return sum;
+}
+
+// One vector of columns (of each half) against the only row.
+void stream_vector(Q8Matmul& mm, const ExprRef& column) {
+  KernelBuilder& k = mm.k;
+  Type f32{DType::kF32, mm.lanes};
+  QuantizedRow row(mm.x, int_const(0));
+  BufferRef sums = k.registers("sum", f32, mm.halves());
+  for (int h = 0; h < mm.halves(); ++h) k.store(sums, int_const(h), float_const(0, f32));
+  k.loop("group", 0, mm.groups(), LoopKind::kSerial, [&](ExprRef g) {
+    for (int h = 0; h < mm.halves(); ++h) mm.prefetch(mm.weight_row(column, h), g);
+    Q8Matmul::Group at = mm.activation_group(row, g);
+    ExprRef start = k.let("start", mm.activation_start(at, 0));
+    std::vector<ExprRef> dots = stream_group(mm, at, column, g, start);
+    ExprRef x_scale = k.let("x_scale", mm.activation_scale(at, 0));
+    for (int h = 0; h < mm.halves(); ++h) {
+      ExprRef total = mm.finish(dots[static_cast<size_t>(h)], start);
+      ExprRef scale = mm.weight.scales(mm.weight_row(column, h), g, mm.lanes);
+      k.store(sums, int_const(h), fma(total, scale * x_scale, k.load(sums, int_const(h))));
+    }
   });
+  std::vector<ExprRef> values;
+  for (int h = 0; h < mm.halves(); ++h) values.push_back(k.let("y", k.load(sums, int_const(h))));
+  mm.store(int_const(0), column, values);
+}
+
+}  // namespace
+
+void matmul_one_row(Q8Matmul& mm) {
+  // Vectors of one grid tile: some 8 KB of weights, so that claiming a tile is cheap, yet tiles for every thread.
+  int64_t per_vector = mm.groups() * mm.lanes * 16 * mm.halves();
+  int64_t step = std::clamp<int64_t>(8192 / per_vector, 1, std::max<int64_t>(1, mm.vectors / 16));
+  mm.k.grid("tile", (mm.vectors + step - 1) / step, [&](ExprRef tile) {
+    ExprRef first = mm.k.let("first", tile * double(step));
+    ExprRef count = binary(BinaryOp::kMin, int_const(step), int_const(mm.vectors) - first);
+    mm.k.loop("vector", int_const(0), count, LoopKind::kSerial,
+              [&](ExprRef v) { stream_vector(mm, mm.k.let("column", (first + v) * double(mm.lanes))); });
+  });
+}
+
+Function lower_matmul_q8(Lowering& low) {
+  constexpr int kFew = 16;
+  Q8Matmul mm(low);
+  if (low.single_row()) matmul_one_row(mm);
+  else if (low.options.max_rows && low.options.max_rows <= kFew) matmul_few_rows(mm);
+  else matmul_many_rows(mm);
   return low.k.finish();
 }
 

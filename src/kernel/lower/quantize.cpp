@@ -1,4 +1,4 @@
-// quantize_q8: f32 rows to int8 codes with one scale and one sum of codes per group of 32.
+// quantize_q8: f32 rows to int8 codes with one scale and one accumulator start per group of 32.
 #include "kernel/lower/quantize.h"
 
 #include <algorithm>
@@ -34,7 +34,7 @@ void quantize_group(Lowering& low, const BufferRef& out, const QuantizedRow& row
     sum = sum ? sum + code : code;
   }
   k.store(out, row.scale(group), scale);
-  k.store(out, row.sum(group), reduce(BinaryOp::kAdd, sum));
+  k.store(out, row.start(group), reduce(BinaryOp::kAdd, sum) * double(-kStartZeroPoint));
 }
 
 void store_row(Lowering& low, const Matrix& out, const ExprRef& row, const RowValue& value) {

@@ -1,4 +1,6 @@
-// A q8g32 row in memory, and its making: codes i8[groups * 32], scales f32[groups], sums i32[groups].
+// A q8g32 row in memory, and its making: codes i8[groups * 32], scales f32[groups], starts i32[groups].
+// A start is -7 x the sum of the group's codes: what an accumulator begins with when it meets 4-bit weight codes, whose
+// zero point is 7: sum (q - 7) x = sum q x - 7 sum x.
 #pragma once
 
 #include <vector>
@@ -7,12 +9,15 @@
 
 namespace mlc::kernel {
 
+inline constexpr int kStartZeroPoint = 7;
+
 // Byte offsets of one row's parts in the u8 buffer of a q8g32 activation.
 struct QuantizedRow {
   QuantizedRow(const Matrix& m, const ExprRef& row);
   ExprRef codes(const ExprRef& group) const { return base + group * 32.0; }
   ExprRef scale(const ExprRef& group) const { return base + double(groups * 32) + group * 4.0; }
-  ExprRef sum(const ExprRef& group) const { return base + double(groups * 36) + group * 4.0; }
+  ExprRef start(const ExprRef& group) const { return base + double(groups * 36) + group * 4.0; }
+  int64_t bytes() const { return groups * 40; }  // to the same part of the next row
   int64_t groups;
   ExprRef base;
 };

@@ -1,0 +1,38 @@
+// Register tiles of the int8 matmul (kernel/lower/matmul_q8*.cpp) by what a CPU can do: data, each row with its source.
+#pragma once
+
+#include <cstdint>
+
+#include "base/target/target.h"
+
+namespace mlc::kernel {
+
+// How products of weight codes and activation codes are summed over a group of 32.
+enum class Inner {
+  kDot4U8,  // u8 codes x s8, four a lane, into i32
+  kDot4S8,  // (code - zero point) x s8, four a lane, into i32: no correction for the zero point
+  kDot2,    // pairs into i16, exact over a group: 8 x 2 x 15 x 127 = 30,480 < 2^15; then pairs of i16 into i32
+};
+
+struct MatmulSchedule {
+  Inner inner = Inner::kDot4U8;
+  int vector_bytes = 16, vector_registers = 16;  // a target needs at least these
+
+  // 2..16 activation rows: a group's weights stay in registers while the rows pass by, this many at once.
+  int few_rows = 4;
+
+  // More rows: a panel of weights expanded to bytes in L1 meets all rows of a block. The register tile:
+  int panel_vectors = 2;            // vectors of weight rows (a gated weight's halves share them)
+  int panel_rows = 4;               // activation rows
+  bool sums_in_registers = false;   // the f32 sums over the groups of a panel; else in L1
+  int panel_groups = 16;            // of 32 along K
+  int block_rows = 96;              // at most, where K has several panels, so that the rows' sums stay in L1
+  int64_t block_bytes = 256 << 10;  // of quantized activations that a block keeps in L2 while panels pass
+
+  const char* source = "";  // "measured on ...", "from ...", "guess"
+};
+
+// The first row of the table that the target fulfils.
+const MatmulSchedule& matmul_schedule(const Target& target);
+
+}  // namespace mlc::kernel

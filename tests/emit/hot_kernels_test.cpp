@@ -1,0 +1,125 @@
+// The hot loops of the int8 matmul as machine code: each holds the instruction that its target is chosen for, once per
+// product of the register tile, and keeps the tile in registers.
+#include <gtest/gtest.h>
+
+#include <regex>
+#include <sstream>
+
+#include "base/strings.h"
+#include "graph/builder.h"
+#include "graph/passes/choose_layouts.h"
+#include "kernel/lower/lower.h"
+#include "kernel/pipeline.h"
+#include "kernel/schedule/cpu/matmul_table.h"
+#include "lang/llvm/emit.h"
+
+namespace mlc::lang {
+namespace {
+
+struct Hot {
+  const char *target, *instruction;
+};
+const Hot kHot[] = {
+    {"x86_64-avx512vnni", "vpdpbusd.*%zmm"}, {"x86_64-avx512", "vpmaddubsw.*%zmm"},
+    {"x86_64-avx2", "vpmaddubsw.*%ymm"},     {"aarch64-dotprod", "sdot\tv[0-9]+\\.4s"},
+    {"aarch64-i8mm", "usdot\tv[0-9]+\\.4s"},
+};
+
+const Target& target_named(const std::string& name) {
+  static const std::vector<Target> all = [] {
+    std::vector<Target> list = x86_64_targets();
+    for (const Target& t : aarch64_targets()) list.push_back(t);
+    return list;
+  }();
+  for (const Target& t : all)
+    if (t.name == name) return t;
+  internal_error("no target " + name);
+}
+
+// Assembly of x f32[rows, k] -> quantize_q8 -> matmul with a q4f16_1 weight [n, k], the latter.
+std::string matmul_assembly(const Target& target, int64_t min_rows, int64_t max_rows, bool gated) {
+  graph::Module module;
+  module.functions.push_back(std::make_unique<graph::Function>());
+  graph::Function& f = *module.functions[0];
+  graph::GraphBuilder g(module, f);
+  WeightFormat format{WeightFormat::Kind::kGroup, DType::kF16, 4, 32, false};
+  graph::Value* weight = g.parameter("w", {graph::TensorType::Kind::kGroup, format, "packed", {1024, 2048}});
+  graph::Value* x = f.add_argument("x", graph::TensorType::plain(DType::kF32, {Dim::symbol("rows"), 2048}));
+  g.matmul(g.op("quantize_q8", {x})[0], weight);
+  graph::Node& node = *f.nodes.back();
+  if (gated) {
+    node.epilogue.push_back({graph::EpilogueStep::Kind::kGated, nullptr, "silu"});
+    node.outputs[0]->type.shape[1] = 512;
+  }
+  graph::choose_layouts(module, target);
+  kernel::LowerOptions options;
+  options.target = &target, options.min_rows = min_rows, options.max_rows = max_rows;
+  kernel::Function k = kernel::run_passes(kernel::lower_node(node, module, options).function,
+                                          {.target = &target, .dump = {}});
+  return emit_object({k}, target, {.keep_text = true, .symbol_prefix = {}}).assembly;
+}
+
+int count(const std::string& text, const std::string& pattern) {
+  std::regex regex(pattern);
+  return static_cast<int>(
+      std::distance(std::sregex_iterator(text.begin(), text.end(), regex), std::sregex_iterator()));
+}
+
+// The basic block with the most matches of `instruction`.
+std::string hottest_block(const std::string& assembly, const std::string& instruction) {
+  std::istringstream lines(assembly);
+  std::string line, block, hottest;
+  int most = -1;
+  auto close = [&] {
+    if (int matches = count(block, instruction); matches > most) most = matches, hottest = block;
+    block.clear();
+  };
+  while (std::getline(lines, line)) {
+    if (line.rfind(".L", 0) == 0) close();
+    block += line + "\n";
+  }
+  close();
+  return hottest;
+}
+
+int vector_spills(const std::string& code) { return count(code, "(16|32|64)-byte (Folded )?(Spill|Reload)"); }
+
+void expect_hot(const Hot& hot, int64_t min_rows, int64_t max_rows, bool gated, int products) {
+  std::string assembly = matmul_assembly(target_named(hot.target), min_rows, max_rows, gated);
+  std::string block = hottest_block(assembly, hot.instruction);
+  SCOPED_TRACE(str(hot.target, " rows ", min_rows, "..", max_rows, gated ? " gated" : ""));
+  EXPECT_EQ(count(block, hot.instruction), products) << block;
+  EXPECT_LE(vector_spills(block), 2) << block;
+  EXPECT_LE(count(block, "(Folded )?(Spill|Reload)"), 4) << block;  // of addresses
+}
+
+TEST(HotKernels, OneRow) {
+  for (const Hot& hot : kHot)
+    for (bool gated : {false, true}) expect_hot(hot, 1, 1, gated, gated ? 16 : 8);
+}
+
+TEST(HotKernels, FewRows) {
+  for (const Hot& hot : kHot)
+    for (bool gated : {false, true})
+      expect_hot(hot, 2, 16, gated, 8 * kernel::matmul_schedule(target_named(hot.target)).few_rows);
+}
+
+TEST(HotKernels, ManyRows) {
+  for (const Hot& hot : kHot)
+    for (bool gated : {false, true}) {
+      const kernel::MatmulSchedule& s = kernel::matmul_schedule(target_named(hot.target));
+      expect_hot(hot, 17, 0, gated, 8 * s.panel_rows * s.panel_vectors);
+    }
+}
+
+// With one vector of weights, activation codes reach it as an operand in memory: no instruction broadcasts them.
+TEST(HotKernels, DotsBroadcastFromMemory) {
+  for (int64_t most : {1, 16}) {
+    std::string assembly = matmul_assembly(target_named("x86_64-avx512vnni"), most == 1 ? 1 : 2, most, false);
+    std::string block = hottest_block(assembly, "vpdpbusd");
+    EXPECT_EQ(count(block, "vpdpbusd.*\\{1to16\\}"), count(block, "vpdpbusd")) << block;
+  }
+}
+
+}  // namespace
+}  // namespace mlc::lang
