@@ -47,8 +47,13 @@ void EngineState::end(RequestState& r, FinishReason reason, const std::string& e
 void EngineState::retire() {
   for (auto& r : running) {
     if (r->finish == FinishReason::kNone) continue;
-    std::vector<int32_t> cached(r->tokens.begin(), r->tokens.begin() + r->computed);
-    recent.keep(model.cache(), r->sequence, std::move(cached));
+    if (r->finish == FinishReason::kError) {  // a step that failed may have left anything in the cache
+      Status removed = model.cache().remove_sequence(r->sequence);
+      internal_check(removed.is_ok(), removed.message());
+    } else {
+      std::vector<int32_t> cached(r->tokens.begin(), r->tokens.begin() + r->computed);
+      recent.keep(model.cache(), r->sequence, std::move(cached));
+    }
     r = nullptr;
   }
   std::erase(running, nullptr);

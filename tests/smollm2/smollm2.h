@@ -35,6 +35,14 @@ class SmolLM2 {
     return LoadedModel::load(must(runtime::open_device("cpu")), library, folder_.path(), limits);
   }
 
+  // On another device, with these variants.
+  LoadedModel load_on(const std::string& device, const std::vector<Target>& targets, int opt_level,
+                      const runtime::ModelLimits& limits) const {
+    const std::string library = folder_.file(device + "-O" + std::to_string(opt_level) + ".so");
+    if (!file_exists(library)) compile_to(library, config_, opt_level, targets);
+    return LoadedModel::load(must(runtime::open_device(device)), library, folder_.path(), limits);
+  }
+
   std::shared_ptr<const Tokenizer> tokenizer() const { return must(Tokenizer::load(folder_.path())); }
 
   // The tokens of a chat's first question, up to the answer.

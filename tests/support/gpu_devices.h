@@ -25,7 +25,8 @@ inline std::vector<GpuTarget> gpu_targets() {
         std::printf("[  SKIPPED ] %s: %s\n", kind.c_str(), device.status().message().c_str());
         continue;
       }
-      for (const Target& t : targets_for_device(kind).value())
+      const std::vector<Target> targets = targets_for_device(kind).value();
+      for (const Target& t : targets)
         if ((*device)->missing_requirement((*device)->self, {{"kind", t.kind}, {"requires", t.required}}).empty())
           all.push_back({kind, t});
     }

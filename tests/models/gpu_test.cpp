@@ -1,0 +1,116 @@
+// Every architecture at toy size on every GPU device of this machine: its logits against the graph interpreter, at O0, by all
+// ways of running the same tokens.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "formats/quant/scheme.h"
+#include "support/compiled_model.h"
+#include "support/gpu_devices.h"
+#include "support/npy.h"
+#include "support/reference_model.h"
+
+namespace mlc::testing {
+namespace {
+
+using runtime::StepSequence;
+using runtime::WantLogits;
+
+// The bound of logits_test.cpp: two float32 computations of toys with 2 layers and sums of at most 256 terms.
+const double kFloatBound = 2 * std::ldexp(std::sqrt(256.0) * std::sqrt(8.0 * 2 + 2), -24);
+
+struct Case {
+  std::string toy, scheme;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.toy << " " << c.scheme; }
+
+// Every toy in the usual scheme, one toy in every scheme.
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const std::string& toy : toys_with_logits())
+    for (const QuantScheme& scheme : quant_schemes())
+      if (toy == "llama" || scheme.name == "q4f16_1" || scheme.name == "q4f32_1") all.push_back({toy, scheme.name});
+  return all;
+}
+
+class GpuModel : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (gpu_targets().empty()) GTEST_SKIP() << "no GPU device, not even a software one";
+    tokens = read_npy(toy_file(GetParam().toy, "tokens.npy")).ints;
+    convert_checkpoint(toy_file(GetParam().toy, ""), GetParam().scheme, folder.path());
+    ReferenceModel reference(toy_file(GetParam().toy, ""), GetParam().scheme, Storage::kAsStored);
+    expected = reference.step("batch_verify", {{.tokens = tokens, .pages = {5}}}).floats;
+    vocab = expected.size() / tokens.size();
+  }
+
+  LoadedModel load(const GpuTarget& gpu) {
+    const std::string path = folder.file(gpu.target.name + ".so");
+    compile_to(path, toy_config(GetParam().toy, GetParam().scheme), 0, {gpu.target});
+    return LoadedModel::load(must(runtime::open_device(gpu.device)), path, folder.path(),
+                             {.max_sequences = 4, .context_tokens = 64, .total_tokens = 160, .prefill_chunk = 48, .shuffle_pages = 5});
+  }
+
+  std::span<const int32_t> slice(size_t begin, size_t end) const { return std::span(tokens).subspan(begin, end - begin); }
+
+  // Row `row` of `got` has the logits of position `position`.
+  void expect_row(const std::vector<float>& got, size_t row, size_t position, const std::string& what) {
+    ASSERT_GE(got.size(), (row + 1) * vocab) << what;
+    EXPECT_LT(relative_rms(got.data() + row * vocab, expected.data() + position * vocab, vocab), kFloatBound)
+        << what << ", position " << position;
+  }
+
+  TempFolder folder;
+  std::vector<int32_t> tokens;
+  std::vector<float> expected;
+  size_t vocab = 0;
+};
+
+TEST_P(GpuModel, LogitsAreTheInterpreters) {
+  for (const GpuTarget& gpu : GetParam().toy == "llama" ? gpu_targets() : best_gpu_targets()) {
+    SCOPED_TRACE(gpu.target.name);
+    LoadedModel m = load(gpu);
+    must(m->cache().add_sequence(1));
+    const std::vector<float> verified = m.step({{1, tokens}}, WantLogits::kAll);
+    for (size_t i = 0; i < tokens.size(); ++i) expect_row(verified, i, i, "verify");
+
+    must(m->cache().add_sequence(2));
+    for (size_t i = 0; i < tokens.size(); ++i)
+      expect_row(m.step({{2, slice(i, i + 1)}}, WantLogits::kLast), 0, i, "decode");
+
+    must(m->cache().add_sequence(3));
+    m.step({{3, slice(0, 7)}}, WantLogits::kNone);
+    m.step({{3, slice(7, 9)}}, WantLogits::kNone);
+    expect_row(m.step({{3, slice(9, 16)}}, WantLogits::kLast), 0, 15, "chunked prefill");
+  }
+}
+
+TEST_P(GpuModel, SequencesShareNothing) {
+  if (GetParam().scheme != "q4f16_1") return;
+  const std::vector<int32_t> other(37, 3);  // crosses two pages
+  for (const GpuTarget& gpu : best_gpu_targets()) {
+    SCOPED_TRACE(gpu.target.name);
+    LoadedModel m = load(gpu);
+    for (int64_t id : {1, 2, 3}) must(m->cache().add_sequence(id));
+    const std::vector<float> first =
+        m.step({{1, std::span(other)}, {2, slice(0, 1)}, {3, slice(0, 9)}}, WantLogits::kLast);
+    expect_row(first, 1, 0, "ragged");
+    expect_row(first, 2, 8, "ragged");
+    const std::vector<float> second =
+        m.step({{3, slice(9, 10)}, {1, std::span(other).first(1)}, {2, slice(1, 2)}}, WantLogits::kLast);
+    expect_row(second, 0, 9, "batch decode");
+    expect_row(second, 2, 1, "batch decode");
+    must(m->fork_sequence(3, 4, 6));                              // in the middle of a page
+    m.step({{3, std::span(other).first(1)}}, WantLogits::kLast);  // must not show in the fork
+    expect_row(m.step({{4, slice(6, 16)}}, WantLogits::kLast), 0, 15, "fork");
+    must(m->cache().popn(4, 8));
+    expect_row(m.step({{4, slice(8, 12)}}, WantLogits::kLast), 0, 11, "popn");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Toys, GpuModel, ::testing::ValuesIn(cases()),
+                         [](const auto& info) { return info.param.toy + "_" + info.param.scheme; });
+
+}  // namespace
+}  // namespace mlc::testing
