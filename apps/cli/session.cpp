@@ -122,7 +122,7 @@ Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags) {
     return Status::error(str("--threads: ", flags.threads, " is more than the ", cores,
                              " cores this process may use; leave the flag out to use them all"));
   ASSIGN_OR_RETURN(std::string device, device_for(flags));
-  ASSIGN_OR_RETURN(s->device, runtime::open_device(device, {.threads = flags.threads}));
+  ASSIGN_OR_RETURN(s->device, runtime::open_device(device, {.threads = flags.threads, .index = 0, .notice = print_note}));
   ASSIGN_OR_RETURN(s->folder, prepare_folder(flags.model, {flags.quantization, flags.conv_template}));
   std::string config_path;
   ASSIGN_OR_RETURN(s->config, read_mlc_config(s->folder, config_path));
