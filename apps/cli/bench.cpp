@@ -10,6 +10,7 @@
 #include <numeric>
 #include <thread>
 
+#include "apps/cli/bench_count.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/session.h"
 #include "base/strings.h"
@@ -22,7 +23,7 @@ using Clock = std::chrono::steady_clock;
 struct Flags {
   SessionFlags session;
   int64_t prefill = 512, decode = 128, streams = 1, repeat = 5;
-  bool json = false, no_bandwidth = false;
+  bool json = false, no_bandwidth = false, count = false;
 };
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -222,6 +223,7 @@ void print_table(const Json& r) {
 }
 
 Status bench(Flags flags) {
+  if (flags.count) return print_counts(flags.session.model, flags.session.device, flags.prefill);
   flags.session.sequences = flags.streams;
   if (flags.streams > 1) flags.session.total_tokens = flags.streams * (flags.prefill + flags.decode);
   ASSIGN_OR_RETURN(auto session, open_session(flags.session));
@@ -259,6 +261,7 @@ void add_bench(CLI::App& app) {
   sub->add_option("--repeat", flags->repeat, "runs of which the median is taken")->check(whole_number(1, 1000))->capture_default_str();
   sub->add_flag("--no-bandwidth", flags->no_bandwidth, "do not measure the memory's read bandwidth");
   sub->add_flag("--json", flags->json, "print JSON");
+  sub->add_flag("--count", flags->count, "count what GPU kernels do to memory instead of measuring; needs no GPU");
   sub->callback([flags] { throw_if_error(bench(*flags)); });
 }
 

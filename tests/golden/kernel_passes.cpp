@@ -12,7 +12,9 @@
 #include "base/file.h"
 #include "kernel/parse.h"
 #include "kernel/passes/expand_math.h"
+#include "kernel/passes/expand_subgroups.h"
 #include "kernel/passes/legalize.h"
+#include "kernel/passes/narrow_indices.h"
 #include "kernel/passes/place_shared.h"
 #include "kernel/print.h"
 #include "kernel/verify.h"
@@ -25,7 +27,9 @@ using Pass = std::function<Function(Function)>;
 const std::map<std::string, Pass>& passes() {
   static const std::map<std::string, Pass> table = {
       {"expand_math", expand_math},
+      {"expand_subgroups", [](Function f) { return expand_subgroups(std::move(f), Target{}); }},
       {"legalize", [](Function f) { return legalize(std::move(f), Target{}); }},
+      {"narrow_indices", narrow_indices},
       {"place_shared", place_shared},
   };
   return table;

@@ -52,6 +52,15 @@ std::string attribute_text(const graph::Attribute& value) {
   return std::get<std::string>(value);
 }
 
+// The body's guard as far as the kernel depends on it: one row, few rows, any number. GPU kernels but for tiled matmuls are
+// the same for few and many.
+LowerOptions needed(const graph::Node& node, const LowerOptions& options) {
+  LowerOptions out = options;
+  bool tiles = node.op == "matmul" && gpu_schedule(*options.target).shared_tiles;
+  if (options.target->is_gpu() && options.max_rows != 1 && !tiles) out.min_rows = out.max_rows = 0;
+  return out;
+}
+
 }  // namespace
 
 LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, const LowerOptions& options) {
@@ -59,7 +68,8 @@ LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, c
   for (const Row& row : kLowerings) {
     auto lower = options.target->is_gpu() ? row.lower_gpu : row.lower;
     if (node.op != row.op || !lower) continue;
-    Lowering low(node, module, options);
+    LowerOptions guard = needed(node, options);
+    Lowering low(node, module, guard);
     return {lower(low)};
   }
   throw UserError(str(node.op, ": no kernel is known for this op on ", options.target->name));
@@ -104,7 +114,8 @@ std::string kernel_key(const graph::Node& node, const graph::Module& module, con
   if (const graph::KvCache* c = node.state.empty() ? nullptr : module.find_state(node.state))
     key << " $" << c->layers << ',' << c->kv_heads << ',' << c->head_dim << ',' << c->page_size << ','
         << short_name(c->dtype);
-  key << " rows" << options.min_rows << ".." << options.max_rows << ' ' << options.target->name;
+  LowerOptions guard = needed(node, options);
+  key << " rows" << guard.min_rows << ".." << guard.max_rows << ' ' << options.target->name;
   return key.str();
 }
 
