@@ -92,6 +92,16 @@ ExprRef Q8Matmul::finish(const ExprRef& accumulator, const ExprRef& start) {
   return k.let("total", cast(sum, DType::kF32));
 }
 
+std::vector<ExprRef> Q8Matmul::tile_columns(const ExprRef& first, int count) {
+  ExprRef last = int_const((vectors - 1) * lanes);
+  std::vector<ExprRef> columns;
+  for (int v = 0; v < count; ++v) {
+    ExprRef column = first + double(v * lanes);
+    columns.push_back(vectors % count ? k.let("column", binary(BinaryOp::kMin, column, last)) : column);
+  }
+  return columns;
+}
+
 namespace {
 
 // The i32 sums of one group for the halves' vectors, which share the activation's broadcasts. Two chains each where a

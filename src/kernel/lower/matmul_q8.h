@@ -63,6 +63,9 @@ struct Q8Matmul {
   ExprRef step(const ExprRef& accumulator, const ExprRef& weights, const ExprRef& activation);
   ExprRef finish(const ExprRef& accumulator, const ExprRef& start);
 
+  // First columns of the `count` vectors of a tile; past the last vector: the last once more, whose results are equal.
+  std::vector<ExprRef> tile_columns(const ExprRef& first, int count);
+
   // Stores columns [column, column + lanes) of a row; values: one per half.
   void store(const ExprRef& row, const ExprRef& column, const std::vector<ExprRef>& values) {
     epilogue.store(row, column, values, tail);

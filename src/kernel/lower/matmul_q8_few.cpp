@@ -1,5 +1,5 @@
-// The int8 matmul for a few activation rows: weights pass once, as for one row. A group's codes are unpacked once into
-// registers and meet all rows, some at once; the rows' sums lie in L1.
+// The int8 matmul for a few activation rows: weights pass once, as for one row. The codes of a group of some vectors of
+// weight rows are unpacked once into registers and meet all rows, some at once; the rows' sums lie in L1.
 #include <algorithm>
 
 #include "kernel/lower/matmul_q8.h"
@@ -9,68 +9,102 @@ namespace {
 
 struct FewRows {
   Q8Matmul& mm;
-  BufferRef sums = nullptr;  // shared f32 [row][half][lanes]
+  int vectors = 1;                    // of a half
+  BufferRef sums = nullptr;           // shared f32 [row][slot][lanes], slot v * halves + h
+  std::vector<ExprRef> columns = {};  // first column of each vector
 
-  ExprRef slot(const ExprRef& row, int m, int half) const {
-    double per_row = double(mm.halves() * mm.lanes);
-    return row * per_row + (double(m) * per_row + double(half * mm.lanes));
+  int slots() const { return vectors * mm.halves(); }
+  int at_once() const { return std::min(mm.schedule.few_vectors, slots()); }  // slots whose weights share the registers
+  ExprRef sums_at(const ExprRef& row) const { return row * double(slots() * mm.lanes); }
+  ExprRef weight_row(int slot) const {
+    return mm.weight_row(columns[static_cast<size_t>(slot / mm.halves())], slot % mm.halves());
   }
 
-  // Rows [first, first + count) meet the weights of a group, kept in registers: one step of all, then the next.
-  void meet(const std::vector<ExprRef>& w, const ExprRef& scale, int half, const ExprRef& g, const ExprRef& first,
-            int count) {
-    KernelBuilder& k = mm.k;
-    Q8Matmul::Group at = mm.activation_group(QuantizedRow(mm.x, first), g);
-    ExprRef sums_at = k.let("sums_at", slot(first, 0, half));
-    std::vector<ExprRef> dots;
-    for (int m = 0; m < count; ++m)
-      dots.push_back(mm.begin(mm.starts_first() ? k.let("start", mm.activation_start(at, m)) : nullptr));
-    for (int s = 0; s < kSteps; ++s)
-      for (int m = 0; m < count; ++m) {
-        ExprRef& dot = dots[static_cast<size_t>(m)];
-        dot = mm.step(dot, w[static_cast<size_t>(s)], mm.activation(at, m, s));
+  void meet(const std::vector<std::vector<ExprRef>>& w, const std::vector<ExprRef>& scale, int slot, const ExprRef& g,
+            const ExprRef& first, int rows);
+  void group(const ExprRef& g, int slot, const ExprRef& total);
+  void tile();
+};
+
+// Rows [first, first + rows) meet the weights w[slot][step] of a group: one step of all, then the next.
+void FewRows::meet(const std::vector<std::vector<ExprRef>>& w, const std::vector<ExprRef>& scale, int slot,
+                   const ExprRef& g, const ExprRef& first, int rows) {
+  KernelBuilder& k = mm.k;
+  Q8Matmul::Group at = mm.activation_group(QuantizedRow(mm.x, first), g);
+  ExprRef to = k.let("sums_at", sums_at(first) + double(slot * mm.lanes));
+  auto shared = [&](const char* name, ExprRef value) { return w.size() > 1 ? k.let(name, value) : value; };
+  std::vector<ExprRef> dots;  // [row][slot]
+  for (int m = 0; m < rows; ++m) {
+    ExprRef start = mm.starts_first() ? k.let("start", mm.activation_start(at, m)) : nullptr;
+    dots.insert(dots.end(), w.size(), mm.begin(start));
+  }
+  for (int s = 0; s < kSteps; ++s)
+    for (int m = 0; m < rows; ++m) {
+      ExprRef four = shared("x", mm.activation(at, m, s));
+      for (size_t v = 0; v < w.size(); ++v) {
+        ExprRef& dot = dots[static_cast<size_t>(m) * w.size() + v];
+        dot = mm.step(dot, w[v][static_cast<size_t>(s)], four);
       }
-    for (int m = 0; m < count; ++m) {
-      ExprRef total = mm.finish(dots[static_cast<size_t>(m)], mm.activation_start(at, m));
-      ExprRef to = sums_at + double(m * mm.halves() * mm.lanes);
-      k.store(sums, to, fma(total, scale * mm.activation_scale(at, m), k.load(sums, to, mm.lanes)));
+    }
+  for (int m = 0; m < rows; ++m) {
+    ExprRef start = mm.starts_last() ? shared("start", mm.activation_start(at, m)) : nullptr;
+    ExprRef x_scale = shared("x_scale", mm.activation_scale(at, m));
+    for (size_t v = 0; v < w.size(); ++v) {
+      ExprRef total = mm.finish(dots[static_cast<size_t>(m) * w.size() + v], start);
+      ExprRef sum_at = to + double((m * slots() + static_cast<int>(v)) * mm.lanes);
+      k.store(sums, sum_at, fma(total, scale[v] * x_scale, k.load(sums, sum_at, mm.lanes)));
     }
   }
+}
 
-  void vector(const ExprRef& column) {
-    KernelBuilder& k = mm.k;
-    ExprRef rows = dim_expr(mm.x.rows);
-    int at_once = mm.schedule.few_rows;
-    ExprRef blocks = k.let("blocks", rows / double(at_once)), done = k.let("done", blocks * double(at_once));
-    k.loop("row", int_const(0), rows, LoopKind::kSerial, [&](ExprRef row) {
-      for (int h = 0; h < mm.halves(); ++h) k.store(sums, slot(row, 0, h), float_const(0, {DType::kF32, mm.lanes}));
-    });
-    k.loop("group", 0, mm.groups(), LoopKind::kSerial, [&](ExprRef g) {
-      for (int h = 0; h < mm.halves(); ++h) {
-        ExprRef first = mm.weight_row(column, h);
-        mm.prefetch(first, g);
-        std::vector<ExprRef> w = mm.unpack(first, g);
-        ExprRef scale = k.let("scale", mm.weight.scales(first, g, mm.lanes));
-        k.loop("block", int_const(0), blocks, LoopKind::kSerial,
-               [&](ExprRef b) { meet(w, scale, h, g, k.let("m", b * double(at_once)), at_once); });
-        k.loop("row", done, rows - done, LoopKind::kSerial, [&](ExprRef row) { meet(w, scale, h, g, row, 1); });
-      }
-    });
-    k.loop("row", int_const(0), rows, LoopKind::kSerial, [&](ExprRef row) {
-      std::vector<ExprRef> values;
-      for (int h = 0; h < mm.halves(); ++h) values.push_back(k.let("y", k.load(sums, slot(row, 0, h), mm.lanes)));
-      mm.store(row, column, values);
-    });
+// All rows meet the weights of slots [slot, slot + at_once()) of a group.
+void FewRows::group(const ExprRef& g, int slot, const ExprRef& total) {
+  KernelBuilder& k = mm.k;
+  std::vector<std::vector<ExprRef>> w;
+  std::vector<ExprRef> scale;
+  for (int v = slot; v < slot + at_once(); ++v) {
+    mm.prefetch(weight_row(v), g);
+    w.push_back(mm.unpack(weight_row(v), g));
+    scale.push_back(k.let("scale", mm.weight.scales(weight_row(v), g, mm.lanes)));
   }
-};
+  int rows = mm.schedule.few_rows;
+  k.loop("block", int_const(0), k.let("blocks", total / double(rows)), LoopKind::kSerial,
+         [&](ExprRef b) { meet(w, scale, slot, g, k.let("m", b * double(rows)), rows); });
+  while ((rows /= 2) > 0) {  // the rest, in halves
+    ExprRef left = k.let("left", total % int64_t{2 * rows});
+    k.branch(less(int_const(rows - 1), left), [&] { meet(w, scale, slot, g, k.let("m", total - left), rows); });
+  }
+}
+
+void FewRows::tile() {
+  KernelBuilder& k = mm.k;
+  ExprRef total = dim_expr(mm.x.rows);
+  k.loop("i", int_const(0), total * double(slots()), LoopKind::kSerial,
+         [&](ExprRef i) { k.store(sums, i * double(mm.lanes), float_const(0, {DType::kF32, mm.lanes})); });
+  k.loop("group", 0, mm.groups(), LoopKind::kSerial, [&](ExprRef g) {
+    for (int slot = 0; slot < slots(); slot += at_once()) group(g, slot, total);
+  });
+  k.loop("row", int_const(0), total, LoopKind::kSerial, [&](ExprRef row) {
+    for (int v = 0; v < vectors; ++v) {
+      std::vector<ExprRef> values;
+      for (int h = 0; h < mm.halves(); ++h) {
+        ExprRef at = sums_at(row) + double((v * mm.halves() + h) * mm.lanes);
+        values.push_back(k.let("y", k.load(sums, at, mm.lanes)));
+      }
+      mm.store(row, columns[static_cast<size_t>(v)], values);
+    }
+  });
+}
 
 }  // namespace
 
 void matmul_few_rows(Q8Matmul& mm) {
-  mm.k.grid("tile", mm.vectors, [&](ExprRef tile) {
-    FewRows few{mm};
-    few.sums = mm.k.shared("sums", DType::kF32, mm.low.options.max_rows * mm.halves() * mm.lanes);
-    few.vector(mm.k.let("column", tile * double(mm.lanes)));
+  int vectors = std::max(1, mm.schedule.few_vectors / mm.halves());
+  mm.k.grid("tile", (mm.vectors + vectors - 1) / vectors, [&](ExprRef tile) {
+    FewRows few{mm, vectors};
+    few.sums = mm.k.shared("sums", DType::kF32, mm.low.options.max_rows * few.slots() * mm.lanes);
+    few.columns = mm.tile_columns(mm.k.let("column", tile * double(vectors * mm.lanes)), vectors);
+    few.tile();
   });
 }
 

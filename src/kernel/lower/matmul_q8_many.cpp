@@ -21,7 +21,6 @@ struct Panel {
   ExprRef codes_at(const ExprRef& g) const { return g * double(kSteps * slots() * 4 * mm.lanes); }
   ExprRef scales_at(const ExprRef& g) const { return g * double(slots() * mm.lanes); }
 
-  void set_columns(const ExprRef& first);
   void expand(const ExprRef& first_group, const ExprRef& count);
   void group(const QuantizedRow& first, const ExprRef& chunk_group, const ExprRef& g, int rows, const BufferRef& to,
              const ExprRef& to_at);
@@ -29,14 +28,6 @@ struct Panel {
   void begin(const BufferRef& to, const ExprRef& to_at, int rows, const ExprRef& sums_at, const ExprRef& first_group);
   void store(const ExprRef& sums_at, const ExprRef& row, int rows);
 };
-
-void Panel::set_columns(const ExprRef& first) {
-  ExprRef last = int_const((mm.vectors - 1) * mm.lanes);
-  for (int v = 0; v < vectors; ++v) {  // past the last vector: the last once more
-    ExprRef column = first + double(v * mm.lanes);
-    columns.push_back(mm.vectors % vectors ? mm.k.let("column", binary(BinaryOp::kMin, column, last)) : column);
-  }
-}
 
 void Panel::expand(const ExprRef& first_group, const ExprRef& count) {
   KernelBuilder& k = mm.k;
@@ -185,7 +176,7 @@ void matmul_many_rows(Q8Matmul& mm) {
     panel.codes = k.shared("codes", DType::kU8, chunk * 32 * columns);
     panel.scales = k.shared("scales", DType::kF32, chunk * columns);
     panel.sums = k.shared("sums", DType::kF32, (chunks == 1 ? rows : limit) * columns);
-    panel.set_columns(k.let("column", tile % panels * double(vectors * mm.lanes)));
+    panel.columns = mm.tile_columns(k.let("column", tile % panels * double(vectors * mm.lanes)), vectors);
     // Blocks of equal size, in whole tiles of rows.
     ExprRef total = dim_expr(mm.x.rows), block_count = k.let("blocks", dim_expr(blocks));
     ExprRef even = (total + (block_count - 1.0)) / block_count;

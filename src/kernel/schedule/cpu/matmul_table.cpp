@@ -8,16 +8,16 @@ namespace {
 
 constexpr MatmulSchedule kTable[] = {
     // 512-bit VNNI: 12 sums, 12 accumulators, 2 weights, a broadcast.
-    {Inner::kDot4U8, 64, 32, 4, 2, 6, true, 24, 96, 256 << 10, "guess"},
+    {Inner::kDot4U8, 64, 32, 2, 4, 2, 6, true, 24, 96, 256 << 10, "guess"},
     // AVX-512 without VNNI: the same.
-    {Inner::kDot2, 64, 32, 4, 2, 6, true, 24, 96, 256 << 10, "guess"},
+    {Inner::kDot2, 64, 32, 2, 4, 2, 6, true, 24, 96, 256 << 10, "guess"},
     // AVX2: 12 accumulators, 2 weights, a broadcast, a product.
-    {Inner::kDot2, 32, 16, 4, 2, 6, false, 32, 96, 256 << 10, "measured on Zen 3 by the prototype"},
+    {Inner::kDot2, 32, 16, 1, 4, 2, 6, false, 32, 96, 256 << 10, "measured on Zen 3 by the prototype"},
     // NEON with usdot or sdot.
-    {Inner::kDot4U8, 16, 32, 4, 2, 6, true, 32, 96, 256 << 10, "guess"},
-    {Inner::kDot4S8, 16, 32, 4, 2, 6, true, 32, 96, 256 << 10, "guess"},
+    {Inner::kDot4U8, 16, 32, 2, 4, 2, 6, true, 32, 96, 256 << 10, "guess"},
+    {Inner::kDot4S8, 16, 32, 2, 4, 2, 6, true, 32, 96, 256 << 10, "guess"},
     // Any CPU: legalize widens the products.
-    {Inner::kDot4U8, 16, 16, 2, 1, 2, false, 32, 96, 256 << 10, "guess"},
+    {Inner::kDot4U8, 16, 16, 1, 2, 1, 2, false, 32, 96, 256 << 10, "guess"},
 };
 
 bool has(const Target& t, Inner inner) {

@@ -18,8 +18,8 @@ struct MatmulSchedule {
   Inner inner = Inner::kDot4U8;
   int vector_bytes = 16, vector_registers = 16;  // a target needs at least these
 
-  // 2..16 activation rows: a group's weights stay in registers while the rows pass by, this many at once.
-  int few_rows = 4;
+  // 2..16 activation rows: a group's weights of some vectors stay in registers while the rows pass by, some at once.
+  int few_vectors = 1, few_rows = 4;
 
   // More rows: a panel of weights expanded to bytes in L1 meets all rows of a block. The register tile:
   int panel_vectors = 2;            // vectors of weight rows (a gated weight's halves share them)
