@@ -14,17 +14,22 @@ using runtime::WantLogits;
 
 class Replay : public ::testing::Test {
  protected:
+  static void SetUpTestSuite() {
+    folder = std::make_unique<TempFolder>();
+    convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder->path());
+    compile_to(folder->file("model.so"), toy_config("llama", "q4f16_1"), 0, {runnable_targets().front()});
+  }
+  static void TearDownTestSuite() { folder.reset(); }
+
   Replay() {
-    convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
-    compile_to(folder.file("model.so"), toy_config("llama", "q4f16_1"), 0, {runnable_targets().front()});
-    model = LoadedModel::load(must(runtime::open_device("null")), folder.file("model.so"), folder.path(),
+    model = LoadedModel::load(must(runtime::open_device("null")), folder->file("model.so"), folder->path(),
                               {.max_sequences = 2, .context_tokens = 256, .prefill_chunk = 32});
     must(model->cache().add_sequence(1));
   }
   const NullCounters& counters() const { return runtime::null_counters(*model.device); }
   void decode() { model.step({{1, std::span(tokens).first(1)}}, WantLogits::kLast); }
 
-  TempFolder folder;
+  inline static std::unique_ptr<TempFolder> folder;
   const std::vector<int32_t> tokens = std::vector<int32_t>(32, 3);
   LoadedModel model;
 };

@@ -11,6 +11,7 @@
 #include "emit/device_cases.h"
 #include "kernel/interpret.h"
 #include "runtime/devices/vulkan/vulkan.h"
+#include "support/compiled_model.h"
 #include "support/gpu_kernels.h"
 
 namespace mlc::testing {
@@ -201,6 +202,45 @@ TEST_F(Vulkan, DamagedKernelsAreASentence) {
   auto loaded = device->load_kernels(device->self, other);
   ASSERT_FALSE(loaded.is_ok());
   EXPECT_NE(loaded.status().message().find("plus_1"), std::string::npos) << loaded.status().message();
+}
+
+// A whole model under the validation layers; what a step of steady decoding asks of the driver: one submission.
+TEST_F(Vulkan, DecodesWithOneSubmissionAStep) {
+  TempFolder folder;
+  convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
+  compile_to(folder.file("model.so"), toy_config("llama", "q4f16_1"), 2, must(targets_for_device("vulkan")));
+  const LoadedModel m = LoadedModel::load(std::move(device), folder.file("model.so"), folder.path(),
+                                          {.max_sequences = 2, .context_tokens = 64, .prefill_chunk = 32});
+  must(m->cache().add_sequence(1));
+  const std::vector<int32_t> tokens(20, 3);
+  m.step({{1, tokens}}, WantLogits::kLast);
+  for (int i = 0; i < 3; ++i) m.step({{1, std::span(tokens).first(1)}}, WantLogits::kLast);
+  const VulkanCounters before = vulkan_counters(*m.device);
+  for (int i = 0; i < 8; ++i) m.step({{1, std::span(tokens).first(1)}}, WantLogits::kLast);  // in the second page
+  const VulkanCounters after = vulkan_counters(*m.device);
+  EXPECT_EQ(after.allocations, before.allocations);
+  EXPECT_EQ(after.pipelines, before.pipelines);
+  EXPECT_EQ(after.recordings, before.recordings);
+  EXPECT_EQ(after.submits, before.submits + 8);
+  expect_quiet(*m.device);
+}
+
+// Weights that the host cannot reach, logits that it can.
+TEST(VulkanStaging, RunsModels) {
+  TempFolder folder;
+  convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
+  compile_to(folder.file("model.so"), toy_config("llama", "q4f16_1"), 0, must(targets_for_device("vulkan")));
+  std::vector<std::vector<float>> logits;
+  for (bool unreachable : {false, true}) {
+    DevicePtr device = open_for_tests({.unreachable_memory = unreachable, .validation = true});
+    if (!device) GTEST_SKIP() << "no Vulkan device";
+    const LoadedModel m = LoadedModel::load(std::move(device), folder.file("model.so"), folder.path(),
+                                            {.max_sequences = 2, .context_tokens = 64, .prefill_chunk = 32});
+    must(m->cache().add_sequence(1));
+    logits.push_back(m.step({{1, std::vector<int32_t>(20, 3)}}, WantLogits::kAll));
+    for (const std::string& line : vulkan_messages(*m.device)) ADD_FAILURE() << line;
+  }
+  EXPECT_EQ(logits[0], logits[1]);
 }
 
 TEST(VulkanIndex, IsCheckedAgainstTheMachine) {

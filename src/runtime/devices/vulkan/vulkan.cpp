@@ -25,7 +25,7 @@ const Buffer& buffer_of(DeviceAddress a) { return *static_cast<const Buffer*>(a.
 
 Result<DeviceBuffer> allocate(void* self, int64_t bytes) {
   Context& c = of(self);
-  ASSIGN_OR_RETURN(Buffer buffer, c.make_buffer(bytes, bytes <= kReachableBytes));
+  ASSIGN_OR_RETURN(Buffer buffer, c.make_buffer(bytes, bytes <= (c.settings.unreachable_memory ? 4096 : kReachableBytes)));
   if (Status s = c.fill_with_zeros(buffer); !s.is_ok()) {
     c.destroy_buffer(buffer);
     return s;

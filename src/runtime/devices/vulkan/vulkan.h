@@ -16,7 +16,7 @@ Result<DevicePtr> open_vulkan_device(const DeviceOptions& options);
 Result<std::vector<ListedDevice>> list_vulkan_devices();
 
 struct VulkanSettings {
-  bool unreachable_memory = false;  // treat all large buffers as a discrete GPU's: copies go through staging
+  bool unreachable_memory = false;  // buffers above 4 KiB lie as a discrete GPU's large ones do: copies go through staging
   bool validation = false;          // load the validation layers
 };
 // The same for tests.
