@@ -1,4 +1,5 @@
-// One measurement of llama.cpp or, with -DIK_LLAMA, of ik_llama.cpp through their C APIs, as one process:
+// One measurement of llama.cpp (with -DLLAMA_BACKENDS on a GPU) or, with -DIK_LLAMA, of ik_llama.cpp through their C APIs, as
+// one process:
 //   llama_bench MODEL.gguf THREADS [PROMPT=512] [GENERATE=128] [STREAMS=1]
 // Prints {"prefill_tok_s", "decode_tok_s", "load_s", "ttft_s", "peak_rss_bytes"}, the same quantities as `mlc_llm bench --json`:
 //   load_s        from the first call into the library to a context that can decode
@@ -57,11 +58,18 @@ long long peak_rss() {
 }
 
 #ifdef IK_LLAMA
+constexpr int kGpuLayers = 0;
 void load_backends() {}
 void clear_cache(llama_context* context) { llama_kv_cache_clear(context); }
 int vocabulary_of(const llama_model* model) { return llama_n_vocab(model); }
 #else
+#ifdef LLAMA_BACKENDS  // a folder with a GPU's backend beside the CPU's
+constexpr int kGpuLayers = 999;
+void load_backends() { ggml_backend_load_all_from_path(LLAMA_BACKENDS); }
+#else
+constexpr int kGpuLayers = 0;
 void load_backends() { ggml_backend_load_all(); }
+#endif
 void clear_cache(llama_context* context) { llama_memory_clear(llama_get_memory(context), true); }
 int vocabulary_of(const llama_model* model) { return llama_vocab_n_tokens(llama_model_get_vocab(model)); }
 #endif
@@ -124,7 +132,7 @@ Peer load(const char* path, int threads, int context_tokens, int streams) {
   llama_backend_init();
   load_backends();
   llama_model_params model_options = llama_model_default_params();
-  model_options.n_gpu_layers = 0;
+  model_options.n_gpu_layers = kGpuLayers;
 #ifdef IK_LLAMA
   model_options.use_mmap = false;  // what its own documentation advises for speed: repacked weights
   model_options.repack_tensors = true;
@@ -137,7 +145,7 @@ Peer load(const char* path, int threads, int context_tokens, int streams) {
   options.n_seq_max = static_cast<uint32_t>(streams);
   options.n_threads = options.n_threads_batch = threads;
 #ifdef IK_LLAMA
-  options.flash_attn = true;
+  options.flash_attn = false;  // its assertion `S > 0` fails on SmolLM2 otherwise
 #endif
   llama_context* context = llama_init_from_model(model, options);
   if (!context) fail("cannot make a context");

@@ -23,6 +23,7 @@ namespace {
 // Below every score and finite, so that the difference of two maxima is never NaN.
 constexpr double kLowest = -3e38;
 constexpr int64_t kTileQueries = 24;  // two register tiles of 12 on 32 registers; 24 heads of 64 take 6 KB of L1
+constexpr int64_t kAhead = 2;         // pages: some 300 ns, more than memory takes to answer
 constexpr int64_t kSpanPages = 4;     // 64 tokens: a softmax step costs about as much as the scores of one page
 
 // The sequence's dropped tokens, and the page's part of them.
@@ -95,7 +96,8 @@ struct Attention {
   std::vector<ExprRef> token_indices(const ExprRef& page);
   void rotate_keys(const Run& run, const ExprRef& base, const std::vector<ExprRef>& indices);
   void begin(const Run& run);
-  void prefetch_pages(const Run& run, const ExprRef& page, const ExprRef& base, const ExprRef& d, int64_t step);
+  void prefetch(const ExprRef& page_ahead, const ExprRef& at, int64_t elements);
+  ExprRef ahead_of(const Run& run, const ExprRef& page);
   void score_page(const Run& run, const ExprRef& page, const ExprRef& in_span);
   void score_queries(const Run& run, const ExprRef& page, const ExprRef& base, const ExprRef& first_query, int64_t block,
                      const std::function<void(int64_t, int64_t, ExprRef)>& put);
@@ -225,15 +227,15 @@ void Attention::begin(const Run& run) {
   });
 }
 
-// K of the page after the next and V of this one, as the loop over d reads K of this one: all three are as long.
-void Attention::prefetch_pages(const Run& run, const ExprRef& page, const ExprRef& base, const ExprRef& d, int64_t step) {
-  int64_t elements = 64 / size_of(cache.dtype);  // of a cache line
-  ExprRef ahead = base_of(run, binary(BinaryOp::kMin, page + 2.0, run.pages - 1.0));
-  for (int64_t e = 0; e < step * cache.page_size; e += elements) {
-    ExprRef at = d * double(cache.page_size) + double(e);
-    k().prefetch(kv, ahead + key_offset(cache, run.kv_head, int_const(0), int_const(0)) + at, 3);
-    k().prefetch(kv, base + value_offset(cache, run.kv_head, int_const(0)) + at, 3);
-  }
+// A cache line of a page for each that is read of this one, kAhead pages earlier.
+void Attention::prefetch(const ExprRef& page_ahead, const ExprRef& at, int64_t elements) {
+  const int64_t line = 64 / size_of(cache.dtype);
+  for (int64_t e = 0; e < elements; e += line) k().prefetch(kv, page_ahead + at + double(e), 3);
+}
+
+// The page whose lines are asked for while this one is read.
+ExprRef Attention::ahead_of(const Run& run, const ExprRef& page) {
+  return base_of(run, binary(BinaryOp::kMin, page + double(kAhead), run.pages - 1.0));
 }
 
 // Calls put(query of the block, vector of the page, scores).
@@ -252,9 +254,12 @@ void Attention::score_queries(const Run& run, const ExprRef& page, const ExprRef
   auto slot = [&](int64_t g, int64_t c, int64_t v) { return int_const((g * ways + c) * vectors + v); };
   for (int64_t i = 0; i < block * ways * vectors; ++i)
     k().store(acc, int_const(i), float_const(0, {DType::kF32, token_lanes}));
+  const bool alone = run.max_rows == 1;  // rows that share loads find most of them in cache
+  ExprRef ahead;
+  if (alone) ahead = k().let("ahead", ahead_of(run, page) + key_offset(cache, run.kv_head, int_const(0), int_const(0)));
   k().loop("i", 0, head_dim() / step, LoopKind::kSerial, [&](ExprRef i) {
     ExprRef d = k().let("d", i * double(step));
-    if (run.max_rows == 1) prefetch_pages(run, page, base, d, step);
+    if (alone) prefetch(ahead, d * double(cache.page_size), step * cache.page_size);
     for (int64_t e = 0; e < step; ++e) {
       std::vector<ExprRef> key;
       for (int64_t v = 0; v < vectors; ++v) {
@@ -346,8 +351,12 @@ void Attention::weigh_page(const Run& run, const ExprRef& page, const ExprRef& i
   ExprRef weights = k().let("weights", score_at(first_query) + in_span * double(cache.page_size));
   ExprRef count = binary(BinaryOp::kMin, int_const(cache.page_size), run.length - page * double(cache.page_size));
   if (windowed()) count = enter_page(page, k().let("count", count));
+  ExprRef ahead;
+  if (run.max_rows == 1)
+    ahead = k().let("ahead", ahead_of(run, page) + value_offset(cache, run.kv_head, int_const(0)) + first_column);
   k().loop("t", int_const(0), count, LoopKind::kSerial, [&](ExprRef t) {
     ExprRef token = t;
+    if (ahead) prefetch(ahead, t * double(head_dim()), chunks * head_lanes);
     if (windowed()) token = k().let("token", t + select(less(t, window.page_begin), int_const(0), window.page_gap));
     std::vector<ExprRef> value;
     for (int64_t c = 0; c < chunks; ++c) {
