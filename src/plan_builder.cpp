@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "graph/passes/plan_memory.h"
 #include "kernel/lower/lower.h"
+#include "kernel/print.h"
 
 namespace mlc {
 namespace {
@@ -50,12 +51,14 @@ class PlanBuilder {
     return it->second;
   }
 
+  // Nodes that differ may have the same kernel, for instance on other ranges of rows: it is kept and compiled once.
   uint32_t add_kernel(const std::string& key, kernel::Function function) {
-    uint32_t index = static_cast<uint32_t>(out_.kernels.size());
+    auto [same, added] = kernel_texts_.try_emplace(kernel::print(function), static_cast<uint32_t>(out_.kernels.size()));
+    uint32_t index = kernel_index_[key] = same->second;
+    if (!added) return index;
     function.name = str("k", index, "_", function.name);
     out_.plan.kernels.push_back(function.name);
     out_.kernels.push_back(std::move(function));
-    kernel_index_[key] = index;
     return index;
   }
 
@@ -184,7 +187,8 @@ class PlanBuilder {
   const Target& target_;
   BuiltPlan out_;
   std::unordered_map<std::string, ExprId> expressions_;
-  std::unordered_map<std::string, uint32_t> kernel_index_;
+  std::unordered_map<std::string, uint32_t> kernel_index_;  // by kernel_key
+  std::unordered_map<std::string, uint32_t> kernel_texts_;  // by the IR before passes, which its name is part of
   std::map<std::string, uint32_t> state_index_;
   std::unordered_map<const Value*, uint32_t> weight_index_;
   std::unordered_map<const Value*, Place> places_;
