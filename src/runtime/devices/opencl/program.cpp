@@ -94,6 +94,7 @@ cl_program load_cached(const Api& api, cl_context context, const Found& device, 
 }
 
 void store(const Api& api, cl_program program, const std::string& path) {
+  if (!make_directories(path_join(env::home(), "kernel_cache")).is_ok()) return;
   size_t size = 0;
   if (api.clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, nullptr) != CL_SUCCESS || size == 0) return;
   std::string binary(size, '\0');
@@ -101,7 +102,6 @@ void store(const Api& api, cl_program program, const std::string& path) {
   if (api.clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof data, &data, nullptr) != CL_SUCCESS) return;
   uint64_t checksum = checksum64(binary);
   binary.append(reinterpret_cast<const char*>(&checksum), kChecksumBytes);
-  if (!make_directories(path_join(env::home(), "kernel_cache")).is_ok()) return;
   Status written = write_file(path, binary);
   (void)written;  // only slower the next time
 }
