@@ -42,6 +42,7 @@ Target class_target(const std::string& kind, const DeviceClass& c) {
   t.required = {c.requires_first};
   t.shared_bytes = c.shared_bytes;
   t.discrete = c.discrete;
+  if (std::string_view(c.name) == "software") t.attention_part_pages = 0;  // a few CPU threads have enough in the heads
   if (kind == "vulkan") {
     t.subgroup_size = c.subgroup_size;
     t.required.push_back(str("subgroups_", c.subgroup_size));

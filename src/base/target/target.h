@@ -30,6 +30,11 @@ struct Target {
   bool dot2_i16 = false;      // i16 x i16 -> i32, two products a lane
   bool mma_s8 = false;        // 2x8 by 8x2 s8 -> i32 matrix product
 
+  // Pages of the cache that one part of a single row's attention covers, where its heads alone are too little work for the
+  // machine (graph/passes/split_attention.h); 0: never split. 16 pages are 256 tokens: on a CPU some 10 us of work per
+  // key/value head, far more than a launch costs.
+  int64_t attention_part_pages = 16;
+
   // GPUs only; a limit is what variants of this kind may use, not what one machine has.
   std::string device_class;           // whose rows of the schedule tables serve it: "nvidia", ..., "software", "generic"
   int max_threads = 0;                // of a group; 0: no GPU

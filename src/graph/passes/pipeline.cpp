@@ -75,7 +75,7 @@ std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
   run("choose_layouts", [&] { choose_layouts(m, *options.target); });
   run("specialize_rows",
       [&] { specialize_rows(m); });  // late: all passes above are the same for any number of rows
-  if (!options.target->is_gpu()) run("split_attention", [&] { split_attention(m); });
+  if (int64_t pages = options.target->attention_part_pages) run("split_attention", [&] { split_attention(m, pages); });
   return std::move(run.times);
 }
 

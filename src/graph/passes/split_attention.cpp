@@ -6,11 +6,10 @@
 namespace mlc::graph {
 namespace {
 
-constexpr int64_t kPartPages = 16;  // 256 tokens: some 10 us of work per key/value head, far more than a launch costs
-
 class Splitter {
  public:
-  Splitter(Module& module, Function& function) : module_(module), function_(function), uses_(find_uses(function)) {}
+  Splitter(Module& module, Function& function, int64_t part_pages)
+      : module_(module), function_(function), part_pages_(part_pages), uses_(find_uses(function)) {}
 
   void run() {
     std::vector<std::unique_ptr<Node>> nodes;
@@ -45,8 +44,8 @@ class Splitter {
     join->outputs = node.outputs;
     join->outputs[0]->producer = join.get();
     node.op = "attention_part";
-    node.attributes["part_pages"] = kPartPages;
-    Dim parts = ceildiv(node.inputs[4]->type.shape[0], kPartPages);
+    node.attributes["part_pages"] = part_pages_;
+    Dim parts = ceildiv(node.inputs[4]->type.shape[0], part_pages_);
     node.outputs = {function_.add_value(TensorType::plain(DType::kF32, {parts, heads * (head_dim + 2)}), &node)};
     join->inputs = {node.outputs[0], node.inputs[2]};
     if (Node* quantizer = only_quantizer(join->outputs[0], head_dim)) {
@@ -60,6 +59,7 @@ class Splitter {
 
   Module& module_;
   Function& function_;
+  int64_t part_pages_;
   Uses uses_;
   std::unordered_map<const Value*, Value*> replacements_;
   std::unordered_set<const Node*> dead_;
@@ -67,9 +67,9 @@ class Splitter {
 
 }  // namespace
 
-void split_attention(Module& module) {
+void split_attention(Module& module, int64_t part_pages) {
   for (const auto& f : module.functions)
-    if (f->max_rows == 1) Splitter(module, *f).run();
+    if (f->max_rows == 1) Splitter(module, *f, part_pages).run();
 }
 
 }  // namespace mlc::graph

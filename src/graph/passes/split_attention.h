@@ -11,6 +11,7 @@
 
 namespace mlc::graph {
 
-void split_attention(Module& module);
+// part_pages: Target::attention_part_pages.
+void split_attention(Module& module, int64_t part_pages = 16);
 
 }  // namespace mlc::graph

@@ -89,6 +89,7 @@ Function lower_gpu_rope(Lowering& low);
 Function lower_gpu_rope_append(Lowering& low);
 Function lower_gpu_kv_append(Lowering& low);
 Function lower_gpu_copy_pages(Lowering& low);
-Function lower_gpu_attention(Lowering& low);
+Function lower_gpu_attention(Lowering& low);  // attention_part too
+Function lower_gpu_attention_join(Lowering& low);
 
 }  // namespace mlc::kernel

@@ -7,6 +7,8 @@
 //
 // The rows of a group may belong to several sequences: the tokens are walked once for each sequence among them, and rows of
 // others take no part.
+//
+// attention_part: a group serves a part of one row's tokens; its sums, maximum and total are joined by attention_join.
 #include <algorithm>
 #include <bit>
 
@@ -29,6 +31,7 @@ class GpuAttention {
   Function build();
 
  private:
+  bool in_parts() const { return part_tokens_ > 0; }
   int64_t size() const { return cache_.head_dim; }
   int value_lanes() const { return static_cast<int>(size()) / pages_.chunk; }     // that cover a value
   int chunks() const { return (value_lanes() + gpu_.lanes - 1) / gpu_.lanes; }    // of a value in a lane
@@ -56,7 +59,9 @@ class GpuAttention {
   void merge_token_lanes();
   void finish();
   void finish_group();
-  ExprRef out_at(const Query& q, const ExprRef& d);
+  void find_part();
+  void put(size_t q, const ExprRef& d, const ExprRef& sums, const ExprRef& total);
+  void put_state(size_t q, const ExprRef& largest, const ExprRef& total);
 
   GpuLowering& gpu_;
   KernelBuilder& k_;
@@ -65,17 +70,17 @@ class GpuAttention {
   WordMatrix q_, out_, factors_;
   Words sequences_, positions_, indptr_, page_ids_, skip_begin_, skip_count_, kv_;
   Rotation rotation_;
-  int64_t sharing_ = 1;
+  int64_t sharing_ = 1, part_tokens_ = 0;  // part_tokens_: of a part; 0: the whole sequence
   int heads_ = 1, rows_ = 1, subgroups_ = 1;  // of a group
   std::vector<Query> query_;
   bool broadcast_ = false;
   BufferRef shared_queries_, shared_weights_, shared_places_, parts_, part_state_;
   BufferRef maxima_, sums_, acc_;  // registers
-  std::vector<ExprRef> held_;      // queries in lanes: [query][vector / lanes]
+  std::vector<ExprRef> held_;      // queries in registers: [query][vector]
   ExprRef thread_, lane_, subgroup_, kv_head_, first_head_, first_row_;
   std::vector<ExprRef> row_, sequence_, length_;  // of the group's rows; length 0 for rows past the last
   // Of the sequence that is walked, and of the lane's token of the block.
-  ExprRef walked_, longest_, first_page_, window_begin_, window_count_;
+  ExprRef part_, walked_, begin_, end_, first_page_, window_begin_, window_count_;  // live tokens begin_ .. end_
   ExprRef token_, page_, slot_, value_place_;
   std::vector<ExprRef> score_;
 };
@@ -102,9 +107,10 @@ GpuAttention::GpuAttention(GpuLowering& g, const graph::KvCache& c) : gpu_(g), k
   out_ = g.result();
   if (q_.lanes() < 4) throw UserError(str("attention: queries are not aligned to 4 elements on ", g.low.target.name));
   sharing_ = node.get_int("heads") / c.kv_heads;
+  if (node.op == "attention_part") part_tokens_ = node.get_int("part_pages") * c.page_size;
   int most = gpu_.schedule.attention_queries;
   for (heads_ = static_cast<int>(std::min<int64_t>(most, sharing_)); sharing_ % heads_ != 0;) --heads_;
-  if (!g.low.single_row()) rows_ = std::max(1, most / heads_);
+  if (!g.low.single_row() && !in_parts()) rows_ = std::max(1, most / heads_);
   subgroups_ = gpu_.schedule.attention_subgroups;
   broadcast_ = gpu_.schedule.broadcast && g.low.target.subgroup_size > 1 && subgroups_ == 1;
   for (int r = 0; r < rows_; ++r)
@@ -121,7 +127,9 @@ void GpuAttention::prepare(const ExprRef& group) {
   ExprRef unit = k_.let("unit", group % per_row);
   kv_head_ = k_.let("kv_head", unit / double(head_blocks));
   first_head_ = k_.let("head", kv_head_ * double(sharing_) + unit % head_blocks * double(heads_));
-  first_row_ = k_.let("first_row", group / double(per_row) * double(rows_));
+  ExprRef block = k_.let("block", group / double(per_row));
+  if (in_parts()) part_ = block;
+  first_row_ = in_parts() ? int_const(0) : k_.let("first_row", block * double(rows_));
   ExprRef total = dim_expr(q_.rows);
   for (int r = 0; r < rows_; ++r) {
     ExprRef row = first_row_ + double(r), last = total - 1.0;
@@ -133,7 +141,7 @@ void GpuAttention::prepare(const ExprRef& group) {
   }
 }
 
-// Queries times the scale: f32x4 in the registers of lanes, or in shared memory.
+// Queries times the scale: each lane loads a part and passes it on, or all stand in shared memory.
 void GpuAttention::load_queries() {
   int vectors = static_cast<int>(size() / 4);
   double scale = gpu_.low.node.get_double("scale");
@@ -146,7 +154,9 @@ void GpuAttention::load_queries() {
       for (int v = 0; v < vectors; v += gpu_.lanes) {
         ExprRef vector = lane_ + double(v);
         if (v + gpu_.lanes > vectors) vector = binary(BinaryOp::kMin, vector, int_const(vectors - 1));
-        held_.push_back(k_.let("q", load(q, k_.let("vector", vector))));
+        ExprRef mine = k_.let("q", load(q, k_.let("vector", vector)));
+        for (int lane = 0; lane < gpu_.lanes && v + lane < vectors; ++lane)
+          held_.push_back(k_.let("q", subgroup_broadcast(mine, lane)));
       }
     return;
   }
@@ -160,15 +170,13 @@ void GpuAttention::load_queries() {
 }
 
 ExprRef GpuAttention::query(size_t q, int vector) {
-  int vectors = static_cast<int>(size() / 4), per_query = (vectors + gpu_.lanes - 1) / gpu_.lanes;
-  if (!broadcast_) return k_.load(shared_queries_, int_const(static_cast<int64_t>(q) * vectors + vector));
-  const ExprRef& held = held_[q * static_cast<size_t>(per_query) + static_cast<size_t>(vector / gpu_.lanes)];
-  return k_.let("q", subgroup_broadcast(held, vector % gpu_.lanes));
+  int64_t at = static_cast<int64_t>(q) * (size() / 4) + vector;
+  return broadcast_ ? held_[static_cast<size_t>(at)] : k_.load(shared_queries_, int_const(at));
 }
 
 // The storage place of live token `token`.
 void GpuAttention::find_token(const ExprRef& t) {
-  token_ = k_.let("token", binary(BinaryOp::kMin, t, longest_ - 1.0));
+  token_ = k_.let("token", binary(BinaryOp::kMin, t, end_ - 1.0));
   ExprRef stored = token_;
   if (window_begin_) stored = k_.let("stored", token_ + select(less(token_, window_begin_), int_const(0), window_count_));
   double page_size = static_cast<double>(cache_.page_size);
@@ -219,7 +227,7 @@ void GpuAttention::score(const ExprRef& t) {
       dot = k_.let("dot", dot ? fma(x, keys[v], dot) : x * keys[v]);
     }
     auto row = static_cast<size_t>(query_[q].row);
-    ExprRef meant = less(t, length_[row]);
+    ExprRef meant = less(t, rows_ == 1 ? end_ : length_[row]);
     if (rows_ > 1) meant = binary(BinaryOp::kAnd, meant, binary(BinaryOp::kEq, sequence_[row], walked_));
     score_.push_back(k_.let("score", select(meant, sum_lanes(k_, dot), float_const(kLowest))));
   }
@@ -288,7 +296,7 @@ void GpuAttention::weigh() {
 }
 
 void GpuAttention::block(const ExprRef& step) {
-  ExprRef t = k_.let("t", step * double(subgroups_ * gpu_.lanes) + thread_);
+  ExprRef t = k_.let("t", begin_ + (step * double(subgroups_ * gpu_.lanes) + thread_));
   find_token(t);
   score(t);
   soften();
@@ -298,18 +306,37 @@ void GpuAttention::block(const ExprRef& step) {
 // The tokens of one sequence, for all its rows.
 void GpuAttention::walk(const ExprRef& sequence) {
   walked_ = sequence;
-  longest_ = rows_ == 1 ? length_[0] : int_const(0);
+  begin_ = int_const(0);
+  end_ = rows_ == 1 ? length_[0] : int_const(0);
   for (size_t r = 0; r < row_.size() && rows_ > 1; ++r) {
     ExprRef length = select(binary(BinaryOp::kEq, sequence_[r], walked_), length_[r], int_const(0));
-    longest_ = k_.let("longest", binary(BinaryOp::kMax, longest_, length));
+    end_ = k_.let("end", binary(BinaryOp::kMax, end_, length));
   }
   first_page_ = k_.let("first_page", index(indptr_, walked_));
   if (skip_begin_.buffer) {
     window_begin_ = k_.let("window_begin", index(skip_begin_, walked_));
     window_count_ = k_.let("window_count", index(skip_count_, walked_));
   }
+  if (in_parts()) find_part();
   double at_once = subgroups_ * gpu_.lanes;
-  k_.loop("step", int_const(0), (longest_ + (at_once - 1)) / at_once, LoopKind::kSerial, [&](ExprRef step) { block(step); });
+  ExprRef steps = k_.let("steps", (end_ - begin_ + (at_once - 1)) / at_once);
+  k_.loop("step", int_const(0), steps, LoopKind::kSerial, [&](ExprRef step) { block(step); });
+}
+
+// The live tokens that are stored in the part's pages, maybe none.
+void GpuAttention::find_part() {
+  ExprRef length = end_;
+  auto before = [&](const ExprRef& stored) {  // live tokens before a place of storage
+    ExprRef live = stored;
+    if (window_begin_) {
+      ExprRef behind = binary(BinaryOp::kMax, window_begin_, stored - window_count_);
+      live = select(binary(BinaryOp::kLe, stored, window_begin_), stored, behind);
+    }
+    return binary(BinaryOp::kMin, live, length);
+  };
+  double tokens = static_cast<double>(part_tokens_);
+  begin_ = k_.let("begin", before(k_.let("stored", part_ * tokens)));
+  end_ = k_.let("end", before(k_.let("stored", (part_ + 1.0) * tokens)));
 }
 
 // Lanes that met different tokens add up, so that the first of them hold the sums.
@@ -325,8 +352,22 @@ void GpuAttention::merge_token_lanes() {
   }
 }
 
-ExprRef GpuAttention::out_at(const Query& q, const ExprRef& d) {
-  return out_.at(row_[static_cast<size_t>(q.row)], (first_head_ + double(q.head)) * double(size()) + d);
+// Stores four elements of a query's result from d on; of a part, its sums as they are.
+void GpuAttention::put(size_t q, const ExprRef& d, const ExprRef& sums, const ExprRef& total) {
+  ExprRef head = first_head_ + double(query_[q].head);
+  if (!in_parts()) {
+    ExprRef at = out_.at(row_[static_cast<size_t>(query_[q].row)], head * double(size()) + d);
+    return gpu_.store(out_.words, at, sums / broadcast(total, 4));
+  }
+  ExprRef at = k_.let("to", out_.at(part_, head * double(size() + 2) + d)), v = k_.let("v", sums);
+  for (int i = 0; i < 4; i += 2) gpu_.store(out_.words, at + double(i), shuffle({v}, {i, i + 1}));  // a head is no multiple of 4
+}
+
+// The maximum and total of a part, by one thread.
+void GpuAttention::put_state(size_t q, const ExprRef& largest, const ExprRef& total) {
+  if (!in_parts()) return;
+  ExprRef at = out_.at(part_, (first_head_ + double(query_[q].head)) * double(size() + 2) + double(size()));
+  k_.branch(binary(BinaryOp::kEq, thread_, int_const(0)), [&] { gpu_.store(out_.words, at, vector_of({largest, total})); });
 }
 
 // Each sequence among the rows, at its first row.
@@ -351,6 +392,7 @@ void GpuAttention::finish() {
   for (size_t q = 0; q < queries(); ++q) {
     ExprRef total = k_.let("total", k_.load(sums_, int_const(static_cast<int64_t>(q))));
     auto row = static_cast<size_t>(query_[q].row);
+    put_state(q, k_.load(maxima_, int_const(static_cast<int64_t>(q))), total);
     for (int c = 0; c < chunks(); ++c) {
       ExprRef chunk = k_.let("chunk", lane_ + double(c * gpu_.lanes));
       ExprRef inside = (c + 1) * gpu_.lanes > value_lanes() ? less(chunk, int_const(value_lanes())) : nullptr;
@@ -359,10 +401,8 @@ void GpuAttention::finish() {
         inside = inside ? binary(BinaryOp::kAnd, inside, exists) : exists;
       }
       gpu_.where(inside, [&] {
-        for (int h = 0; h < halves(); ++h) {
-          ExprRef v = k_.load(acc_, int_const(acc_at(q, c, h))) / broadcast(total, 4);
-          gpu_.store(out_.words, out_at(query_[q], chunk * double(pages_.chunk) + double(h * 4)), v);
-        }
+        for (int h = 0; h < halves(); ++h)
+          put(q, chunk * double(pages_.chunk) + double(h * 4), k_.load(acc_, int_const(acc_at(q, c, h))), total);
       });
     }
   }
@@ -402,6 +442,7 @@ void GpuAttention::finish_group() {
       ExprRef part = factors.back() * state(s, 1);
       total = k_.let("total", total ? total + part : part);
     }
+    put_state(q, largest, total);
     gpu_.for_units(vectors, subgroups_ * gpu_.lanes, thread_, [&](ExprRef v, ExprRef inside) {
       ExprRef sum;
       for (int s = 0; s < subgroups_; ++s) {
@@ -412,7 +453,7 @@ void GpuAttention::finish_group() {
         ExprRef exists = less(int_const(0), length_[static_cast<size_t>(query_[q].row)]);
         inside = inside ? binary(BinaryOp::kAnd, inside, exists) : exists;
       }
-      gpu_.where(inside, [&] { gpu_.store(out_.words, out_at(query_[q], v * 4.0), sum / broadcast(total, 4)); });
+      gpu_.where(inside, [&] { put(q, v * 4.0, sum, total); });
     });
   }
 }
@@ -420,7 +461,7 @@ void GpuAttention::finish_group() {
 Function GpuAttention::build() {
   int threads = subgroups_ * gpu_.lanes;
   auto count = static_cast<int64_t>(queries());
-  Dim blocks = rows_ == 1 ? q_.rows : ceildiv(q_.rows, rows_);
+  Dim blocks = in_parts() ? out_.rows : rows_ == 1 ? q_.rows : ceildiv(q_.rows, rows_);
   k_.groups(blocks * (cache_.kv_heads * (sharing_ / heads_)), threads, gpu_.lanes, [&](ExprRef group, ExprRef thread) {
     thread_ = thread;
     lane_ = subgroups_ == 1 ? thread : k_.let("lane", thread % gpu_.lanes);
@@ -450,6 +491,42 @@ Function GpuAttention::build() {
 }
 
 }  // namespace
+
+// A thread joins two elements of one head.
+Function lower_gpu_attention_join(Lowering& low) {
+  GpuLowering gpu(low);
+  KernelBuilder& k = low.k;
+  WordMatrix parts = gpu.matrix(0, "parts");
+  gpu.vector(1, "positions");
+  WordMatrix out = gpu.result();
+  int64_t heads = low.node.get_int("heads"), size = out.columns / heads;
+  if (size % 2 != 0) throw UserError(str("attention_join: heads of ", size, " elements have no kernel on ", low.target.name));
+  gpu.for_row_units(1, out.columns / 2, [&](ExprRef, ExprRef unit) {
+    ExprRef head = k.let("head", unit / double(size / 2)), d = k.let("d", unit % (size / 2) * 2.0);
+    auto state = [&](const ExprRef& p) {
+      return k.let("state", gpu.load(parts.words, parts.at(p, head * double(size + 2) + double(size)), 2));
+    };
+    BufferRef largest = k.registers("largest", {DType::kF32, 1}, 1), total = k.registers("total", {DType::kF32, 1}, 1);
+    BufferRef sum = k.registers("sum", {DType::kF32, 2}, 1);
+    ExprRef only = int_const(0);
+    k.store(largest, only, float_const(kLowest));
+    k.store(total, only, float_const(0));
+    k.store(sum, only, float_const(0, {DType::kF32, 2}));
+    ExprRef count = dim_expr(parts.rows);
+    k.loop("p", only, count, LoopKind::kSerial, [&](ExprRef p) {
+      k.store(largest, only, binary(BinaryOp::kMax, k.load(largest, only), extract(state(p), 0)));
+    });
+    ExprRef most = k.let("most", k.load(largest, only));
+    k.loop("p", only, count, LoopKind::kSerial, [&](ExprRef p) {
+      ExprRef s = state(p), weight = k.let("weight", call(MathFn::kExp, extract(s, 0) - most));
+      ExprRef v = gpu.load(parts.words, parts.at(p, head * double(size + 2) + d), 2);
+      k.store(total, only, fma(weight, extract(s, 1), k.load(total, only)));
+      k.store(sum, only, fma(broadcast(weight, 2), v, k.load(sum, only)));
+    });
+    gpu.store(out.words, out.at(only, head * double(size) + d), k.load(sum, only) / broadcast(k.load(total, only), 2));
+  });
+  return k.finish();
+}
 
 Function lower_gpu_attention(Lowering& low) {
   GpuLowering gpu(low);

@@ -34,10 +34,13 @@ constexpr GpuSchedule kRows[] = {
     {.device_class = "mali", .virtual_subgroup = 16, .row_threads = 64, .kept_vectors = 8, .matvec_rows = 4, .matvec_slices = 4,
      .broadcast = false, .shared_tiles = true, .tile_columns = 2, .tile_rows = 4, .tile_width = 64, .tile_height = 32,
      .attention_subgroups = 4, .attention_queries = 4},
-    // Guess: a load costs a dozen instructions a lane, a broadcast one; barriers cost a switch of threads.
-    {.device_class = "software", .virtual_subgroup = 8, .row_threads = 8, .kept_vectors = 64, .matvec_rows = 4, .matvec_slices = 1,
-     .broadcast = true, .shared_tiles = false, .tile_columns = 4, .tile_rows = 8, .tile_width = 0, .tile_height = 0,
-     .attention_subgroups = 1, .attention_queries = 12},
+    // Measured on lavapipe 22.3.6 (8 lanes), SmolLM2's 576 x 3072: straight code beyond the 32 KiB of the instruction cache costs
+    // more than it saves, so 8 x 2 results a lane (26 ms for 64 rows; 4 x 8: 52, 4 x 4: 36, 16 x 2: 29); one row: 8 weight rows a
+    // lane 0.53 ms, 4: 0.80, 16: 0.49 but too few groups for small matrices; 6 queries over 256 tokens 5.0 ms, 12: 5.5, 3: 6.1.
+    // Guess: the rest; barriers cost a switch of threads.
+    {.device_class = "software", .virtual_subgroup = 8, .row_threads = 8, .kept_vectors = 64, .matvec_rows = 8, .matvec_slices = 1,
+     .broadcast = true, .shared_tiles = false, .tile_columns = 8, .tile_rows = 2, .tile_width = 0, .tile_height = 0,
+     .attention_subgroups = 1, .attention_queries = 6},
 };
 
 }  // namespace
