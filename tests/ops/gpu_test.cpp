@@ -1,9 +1,11 @@
 // Every op that has a GPU form against the graph's meaning: kernels for each class of device, run by the interpreter, which
-// also checks alignment, races and barriers.
+// also checks alignment, races and barriers, and by every GPU device of this machine.
 #include <limits>
 
 #include "kernel/lower/gpu_weight.h"
 #include "ops/tolerance.h"
+#include "support/gpu_devices.h"
+#include "support/gpu_kernels.h"
 #include "support/op_batch.h"
 #include "support/toy_graph.h"
 
@@ -45,9 +47,14 @@ class Gpu : public ::testing::Test {
     EXPECT_FALSE(cases_.empty()) << "the test added no case";
     for (const Target& target : gpu_targets())
       for (Entry& entry : cases_) {
-        std::string difference = run(entry.op, target);
-        EXPECT_EQ(difference, "") << entry.label << " on " << target.name;
+        kernel::Function f = entry.op.lower(target);
+        std::vector<Bytes> memory = before(entry.op);
+        std::vector<kernel::HostBuffer> buffers;
+        for (Bytes& b : memory) buffers.push_back({b.data(), static_cast<int64_t>(b.size())});
+        kernel::interpret(f, buffers, entry.op.dims(f));
+        EXPECT_EQ(difference(entry.op, std::move(memory)), "") << entry.label << " on " << target.name;
       }
+    for (const GpuTarget& gpu : best_gpu_targets()) run_on(gpu);
   }
 
  private:
@@ -57,23 +64,53 @@ class Gpu : public ::testing::Test {
     OpCase op;
   };
 
-  static std::string run(OpCase& op, const Target& target) {
-    kernel::Function f = op.lower(target);
-    std::vector<Bytes> memory = op.memory();
-    const graph::Node& node = *op.module.functions[0]->nodes.back();
-    size_t state = memory.size() - node.outputs.size() - 1;
-    bool cached = !node.state.empty() && node.op != "copy_pages";
-    if (cached) reorder_keys(memory[state], op.module.states[0], true);
-    std::vector<size_t> sizes;
-    std::vector<kernel::HostBuffer> buffers;
-    for (Bytes& b : memory) {
-      sizes.push_back(b.size());
-      b.resize((b.size() + 3) / 4 * 4, 0xFF);  // whole words, as devices allocate
-      buffers.push_back({b.data(), static_cast<int64_t>(b.size())});
+  // All cases as one library on a device of this machine.
+  void run_on(const GpuTarget& gpu) {
+    runtime::DevicePtr device = runtime::open_device(gpu.device).value();
+    std::vector<kernel::Function> kernels;
+    std::map<std::string, uint32_t> known;  // by text
+    std::vector<uint32_t> which;
+    for (Entry& entry : cases_) {
+      kernel::Function f = entry.op.lower(gpu.target);
+      auto [at, added] = known.emplace(kernel::print(f), static_cast<uint32_t>(kernels.size()));
+      which.push_back(at->second);
+      f.name = str("k", kernels.size());
+      if (added) kernels.push_back(std::move(f));
     }
-    kernel::interpret(f, buffers, op.dims(f));
-    for (size_t i = 0; i < memory.size(); ++i) memory[i].resize(sizes[i]);
-    if (cached) reorder_keys(memory[state], op.module.states[0], false);
+    GpuVariant variant(kernels, gpu.target);
+    auto loaded = device->load_kernels(device->self, *variant);
+    ASSERT_TRUE(loaded.is_ok()) << loaded.status().message();
+    for (size_t i = 0; i < cases_.size(); ++i) {
+      OpCase& op = cases_[i].op;
+      std::vector<Bytes> memory = before(op);
+      Status status = launch_once(*device, *loaded, which[i], memory, op.dims(kernels[which[i]]), op.tiles(kernels[which[i]]));
+      EXPECT_TRUE(status.is_ok()) << status.message();
+      EXPECT_EQ(difference(op, std::move(memory)), "") << cases_[i].label << " run on " << gpu.target.name;
+    }
+    device->unload_kernels(device->self, *loaded);
+  }
+
+  // Position of a case's cache among its buffers, or -1.
+  static int cache_index(const OpCase& op, size_t buffers) {
+    const graph::Node& node = *op.module.functions[0]->nodes.back();
+    bool cached = !node.state.empty() && node.op != "copy_pages";
+    return cached ? static_cast<int>(buffers - node.outputs.size() - 1) : -1;
+  }
+
+  // The buffers of a call in the order of GPUs and in whole words, as devices allocate.
+  static std::vector<Bytes> before(const OpCase& op) {
+    std::vector<Bytes> memory = op.memory();
+    if (int cache = cache_index(op, memory.size()); cache >= 0)
+      reorder_keys(memory[static_cast<size_t>(cache)], op.module.states[0], true);
+    for (Bytes& b : memory) b.resize((b.size() + 3) / 4 * 4, 0xFF);
+    return memory;
+  }
+
+  static std::string difference(OpCase& op, std::vector<Bytes> memory) {
+    const std::vector<Bytes> sizes = op.memory();
+    for (size_t i = 0; i < memory.size(); ++i) memory[i].resize(sizes[i].size());
+    if (int cache = cache_index(op, memory.size()); cache >= 0)
+      reorder_keys(memory[static_cast<size_t>(cache)], op.module.states[0], false);
     return op.difference(memory);
   }
 
@@ -298,6 +335,50 @@ TEST_F(GpuAttention, RaggedBatches) {
   add_attention(DType::kF32, {4, 2, 8}, {15, 0, 17}, 3);
   add_attention(DType::kF32, {4, 2, 8}, {1, 2, 3, 0, 15, 16, 17, 31, 8, 9, 1, 1, 4, 5, 33, 16}, 2);
   add_attention(DType::kF16, {9, 3, 64}, {20, 37}, 20);
+}
+
+// One row of a sequence in parts of 4 pages, some of them past its end; keys and values are halves or floats.
+TEST_F(GpuAttention, Parts) {
+  for (auto [h, dtype] : {std::pair{Heads{9, 3, 64}, DType::kF16}, {Heads{4, 2, 20}, DType::kF32}})
+    for (int64_t length : {1, 64, 65, 200}) {
+      std::mt19937 random(16);
+      std::vector<int32_t> ids;
+      for (int32_t p = 0; p < 14; ++p) ids.push_back(p * 5 % int32_t{kPool});
+      OpCase& c = add(str("attention_part of ", length, " tokens, heads of ", h.dim), {{"rows", 1}, {"batch", 1}, {"pages", 14}});
+      c.options.min_rows = c.options.max_rows = 1;
+      c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
+      fill_sequence(c.states["kv"], 1, ids, length, random);
+      int64_t columns = h.query * h.dim;
+      double scale = 1 / std::sqrt(double(h.dim));
+      graph::Value* q = c.matrix(kRows, columns, random_floats(columns, 2, random), columns + 8, 8);
+      c.g->op("attention_part",
+              {q, c.indices(kRows, {0}), c.indices(kRows, {int32_t(length) - 1}),
+               c.indices(Dim::symbol("batch") + 1, {0, 14}), c.indices(Dim::symbol("pages"), ids)},
+              {{"layer", int64_t{1}}, {"heads", h.query}, {"scale", scale}, {"part_pages", int64_t{4}}}, "kv");
+      // Sums of up to 64 tokens are not divided by their count; the scores of parts without tokens are -3e38.
+      c.rule.tolerance = attention_error(64, h.dim, 2 * double(h.dim) * scale, 64);
+      c.rule.relative = true;
+    }
+}
+
+TEST_F(GpuAttention, JoinedParts) {
+  for (int64_t dim : {64, 20})
+    for (int64_t parts : {1, 7}) {
+      std::mt19937 random(17);
+      constexpr int64_t kHeads = 3;
+      std::vector<float> values = random_floats(parts * kHeads * (dim + 2), 1, random);
+      for (int64_t i = 0; i < parts * kHeads; ++i) {
+        values[size_t((i + 1) * (dim + 2) - 1)] = 1 + float(i % 5);  // sums of weights
+        if (i < kHeads || i >= 2 * kHeads) continue;
+        std::fill_n(values.begin() + i * (dim + 2), dim + 2, 0.0f);  // the second part has no tokens
+        values[size_t(i * (dim + 2) + dim)] = -3e38f;
+      }
+      OpCase& c = add(str("attention_join of ", parts, " parts, heads of ", dim), {{"rows", 1}, {"pages", parts * 4}});
+      c.options.min_rows = c.options.max_rows = 1;
+      graph::Value* in = c.matrix(ceildiv(Dim::symbol("pages"), 4), kHeads * (dim + 2), values);
+      c.g->op("attention_join", {in, c.indices(kRows, {0})}, {{"heads", kHeads}});
+      c.rule.tolerance = 2 * dot_error(parts, double(parts)) + 16 * kEps;
+    }
 }
 
 // Rows of two sequences in turn.

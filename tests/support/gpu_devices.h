@@ -16,7 +16,7 @@ struct GpuTarget {
 };
 
 // Every variant of a common library that the kind's first device runs; a sentence for each kind that is not here.
-inline std::vector<GpuTarget> gpu_targets() {
+inline std::vector<GpuTarget> gpu_targets_here() {
   static const std::vector<GpuTarget> found = [] {
     std::vector<GpuTarget> all;
     for (const std::string kind : {"opencl", "vulkan"}) {
@@ -38,7 +38,7 @@ inline std::vector<GpuTarget> gpu_targets() {
 // What chat compiles for that kind here.
 inline std::vector<GpuTarget> best_gpu_targets() {
   std::vector<GpuTarget> best;
-  for (const GpuTarget& t : gpu_targets())
+  for (const GpuTarget& t : gpu_targets_here())
     if (best.empty() || best.back().device != t.device) best.push_back(t);
   return best;
 }
