@@ -38,7 +38,9 @@ volatile int64_t sink;
 __attribute__((target("avx2"))) void read_part(const char* data, int64_t bytes) {
   __m256i sum[8] = {};
   for (int64_t i = 0; i < bytes; i += 256) {
+#pragma GCC unroll 4
     for (int64_t line = 0; line < 256; line += 64) _mm_prefetch(data + i + 4096 + line, _MM_HINT_T0);
+#pragma GCC unroll 8
     for (int s = 0; s < 8; ++s)
       sum[s] = _mm256_add_epi64(sum[s], _mm256_load_si256(reinterpret_cast<const __m256i*>(data + i + 32 * s)));
   }
@@ -48,23 +50,31 @@ __attribute__((target("avx2"))) void read_part(const char* data, int64_t bytes) 
 
 constexpr int64_t kSteps = 20'000'000;  // of eight instructions or pairs
 
+// Eight chains in registers, written out: an array of them would live in memory.
 __attribute__((target("avx512f,avx512bw,avx512vnni"))) void multiply_vnni() {
-  __m512i a[8] = {}, x = _mm512_set1_epi8(3), y = _mm512_set1_epi8(2);
+  __m512i x = _mm512_set1_epi8(3), y = _mm512_set1_epi8(2);
+  __m512i a{}, b{}, c{}, d{}, e{}, f{}, g{}, h{};
   for (int64_t i = 0; i < kSteps; ++i)
-    for (__m512i& s : a) asm volatile("vpdpbusd %2, %1, %0" : "+v"(s) : "v"(x), "v"(y));
-  for (int s = 1; s < 8; ++s) a[0] = _mm512_add_epi32(a[0], a[s]);
-  sink = sink + _mm512_reduce_add_epi32(a[0]);
+    asm volatile(
+        "vpdpbusd %9, %8, %0\n\tvpdpbusd %9, %8, %1\n\tvpdpbusd %9, %8, %2\n\tvpdpbusd %9, %8, %3\n\t"
+        "vpdpbusd %9, %8, %4\n\tvpdpbusd %9, %8, %5\n\tvpdpbusd %9, %8, %6\n\tvpdpbusd %9, %8, %7"
+        : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h)
+        : "v"(x), "v"(y));
+  a = _mm512_add_epi32(_mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d)),
+                       _mm512_add_epi32(_mm512_add_epi32(e, f), _mm512_add_epi32(g, h)));
+  sink = sink + _mm_cvtsi128_si32(_mm512_castsi512_si128(a));
 }
 
 __attribute__((target("avx2"))) void multiply_avx2() {
-  __m256i a[8] = {}, x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(2);
-  for (int64_t i = 0; i < kSteps; ++i)
-    for (__m256i& s : a) {
-      __m256i product;
-      asm volatile("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(s), "=&x"(product) : "x"(x), "x"(y));
-    }
-  for (int s = 1; s < 8; ++s) a[0] = _mm256_add_epi16(a[0], a[s]);
-  sink = sink + _mm256_extract_epi16(a[0], 0);
+  __m256i x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(2), product;
+  __m256i a{}, b{}, c{}, d{}, e{}, f{}, g{}, h{};
+  auto step = [&](__m256i& sum) __attribute__((target("avx2"), always_inline)) {
+    asm volatile("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(x), "x"(y));
+  };
+  for (int64_t i = 0; i < kSteps; ++i) step(a), step(b), step(c), step(d), step(e), step(f), step(g), step(h);
+  a = _mm256_add_epi16(_mm256_add_epi16(_mm256_add_epi16(a, b), _mm256_add_epi16(c, d)),
+                       _mm256_add_epi16(_mm256_add_epi16(e, f), _mm256_add_epi16(g, h)));
+  sink = sink + _mm256_extract_epi16(a, 0);
 }
 
 }  // namespace
