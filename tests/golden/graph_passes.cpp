@@ -61,7 +61,7 @@ const std::map<std::string, Pass>& passes() {
       {"quantize_activations", rewrite(quantize_activations)},
       {"run_passes", rewrite([](Module& m) { run_passes(m, {.opt_level = 2, .target = &target}); })},
       {"specialize_rows", rewrite(specialize_rows)},
-      {"split_attention", rewrite(split_attention)},
+      {"split_attention", rewrite([](Module& m) { split_attention(m, 16); })},
   };
   return table;
 }

@@ -12,6 +12,6 @@
 namespace mlc::graph {
 
 // part_pages: Target::attention_part_pages.
-void split_attention(Module& module, int64_t part_pages = 16);
+void split_attention(Module& module, int64_t part_pages);
 
 }  // namespace mlc::graph
