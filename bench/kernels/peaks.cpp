@@ -19,11 +19,12 @@ void pairs_256(int64_t n) { LOOP(EIGHT_PAIRS("ymm"), "vzeroupper\n"); }
 void pairs_512(int64_t n) { LOOP(EIGHT_PAIRS("zmm"), "vzeroupper\n"); }
 
 // 12 accumulators: a latency of 5 at two a cycle needs 10.
-#define DOT(acc, r) "vpdpbusd %%" r "15, %%" r "14, %%" r #acc "\n"
+#define DOT_512(acc) "vpdpbusd %%zmm15, %%zmm14, %%zmm" #acc "\n"
+#define DOT_256(acc) "%{vex%} vpdpbusd %%ymm15, %%ymm14, %%ymm" #acc "\n"
 #define TWELVE_DOTS(r)                                                                                          \
-  DOT(0, r) DOT(1, r) DOT(2, r) DOT(3, r) DOT(4, r) DOT(5, r) DOT(6, r) DOT(7, r) DOT(8, r) DOT(9, r) DOT(10, r) \
-  DOT(11, r)
-void dots_512(int64_t n) { LOOP(TWELVE_DOTS("zmm"), "vzeroupper\n"); }
+  r(0) r(1) r(2) r(3) r(4) r(5) r(6) r(7) r(8) r(9) r(10) r(11)
+void dots_512(int64_t n) { LOOP(TWELVE_DOTS(DOT_512), "vzeroupper\n"); }
+void dots_256(int64_t n) { LOOP(TWELVE_DOTS(DOT_256), "vzeroupper\n"); }
 
 #define WORDS(acc, tmp) \
   "movdqa %%xmm15, %%xmm" #tmp "\n pmaddwd %%xmm14, %%xmm" #tmp "\n paddd %%xmm" #tmp ", %%xmm" #acc "\n"
@@ -32,6 +33,7 @@ void words_128(int64_t n) {
 }
 
 const PeakLoop kDots512{"vpdpbusd zmm", 12 * 64, dots_512};
+const PeakLoop kDots256{"vpdpbusd ymm", 12 * 32, dots_256};
 const PeakLoop kPairs512{"vpmaddubsw+vpaddw zmm", 8 * 64, pairs_512};
 const PeakLoop kPairs256{"vpmaddubsw+vpaddw ymm", 8 * 32, pairs_256};
 const PeakLoop kWords128{"pmaddwd+paddd xmm", 8 * 8, words_128};
@@ -43,7 +45,7 @@ const PeakLoop kWords128{"pmaddwd+paddd xmm", 8 * 8, words_128};
 const PeakLoop* peak_loop(const Target& target) {
 #if defined(__x86_64__)
   if (target.vector_bytes == 64) return target.dot4_u8s8 ? &kDots512 : &kPairs512;
-  if (target.vector_bytes == 32) return target.dot2_u8s8 ? &kPairs256 : nullptr;
+  if (target.vector_bytes == 32) return target.dot4_u8s8 ? &kDots256 : &kPairs256;
   return &kWords128;
 #else
   return target.vector_bytes < 0 ? nullptr : nullptr;

@@ -62,6 +62,7 @@ TEST(GeneratedCode, DotsBecomeOneInstruction) {
       {kernel::dot4_rows(16, false), "x86_64-avx512vnni", "vpdpbusd.*%zmm"},
       {kernel::dot4_rows(8, false), "x86_64-avx512vnni", "vpdpbusd.*%ymm"},
       {kernel::dot4_rows(4, false), "x86_64-avx512vnni", "vpdpbusd.*%xmm"},
+      {kernel::dot4_rows(8, false), "x86_64-avxvnni", "\\{vex\\}\\s+vpdpbusd.*%ymm"},
       {kernel::dot4_rows(4, true), "aarch64-dotprod", "sdot\tv[0-9]+\\.4s"},
       {kernel::dot4_rows(4, false), "aarch64-i8mm", "usdot\tv[0-9]+\\.4s"},
       {kernel::dot2_rows(32, true), "x86_64-avx512", "vpmaddubsw.*%zmm"},

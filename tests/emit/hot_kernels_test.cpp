@@ -21,8 +21,8 @@ struct Hot {
 };
 const Hot kHot[] = {
     {"x86_64-avx512vnni", "vpdpbusd.*%zmm"}, {"x86_64-avx512", "vpmaddubsw.*%zmm"},
-    {"x86_64-avx2", "vpmaddubsw.*%ymm"},     {"aarch64-dotprod", "sdot\tv[0-9]+\\.4s"},
-    {"aarch64-i8mm", "usdot\tv[0-9]+\\.4s"},
+    {"x86_64-avxvnni", "vpdpbusd.*%ymm"},    {"x86_64-avx2", "vpmaddubsw.*%ymm"},
+    {"aarch64-dotprod", "sdot\tv[0-9]+\\.4s"}, {"aarch64-i8mm", "usdot\tv[0-9]+\\.4s"},
 };
 
 const Target& target_named(const std::string& name) {

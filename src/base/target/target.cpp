@@ -27,6 +27,7 @@ std::vector<std::string> detect() {
   MLC_DETECT("avx512vl");
   MLC_DETECT("avx512cd");
   MLC_DETECT("avx512vnni");
+  MLC_DETECT("avxvnni");
 #undef MLC_DETECT
   if (__builtin_cpu_supports("f16c")) found.push_back("f16c");
 #elif defined(__aarch64__)

@@ -1,4 +1,4 @@
-// What x86-64 CPUs can do, as four levels.
+// What x86-64 CPUs can do, as five levels.
 #include "base/target/target.h"
 
 namespace mlc {
@@ -35,7 +35,13 @@ std::vector<Target> x86_64_targets() {
   vnni.required.push_back("avx512vnni");
   vnni.dot4_u8s8 = true;
 
-  return {vnni, avx512, avx2, generic};
+  Target avxvnni = avx2;  // the same dot product for CPUs without 512-bit vectors
+  avxvnni.name = "x86_64-avxvnni";
+  avxvnni.features = "+avxvnni";
+  avxvnni.required.push_back("avxvnni");
+  avxvnni.dot4_u8s8 = true;
+
+  return {vnni, avx512, avxvnni, avx2, generic};
 }
 
 }  // namespace mlc

@@ -166,8 +166,7 @@ void matmul_many_rows(Q8Matmul& mm) {
   int64_t panels = (mm.vectors + vectors - 1) / vectors;
   int64_t chunks = (mm.groups() + schedule.panel_groups - 1) / schedule.panel_groups;
   int64_t chunk = (mm.groups() + chunks - 1) / chunks;
-  int64_t limit = schedule.block_bytes / (mm.groups() * 40);
-  if (chunks > 1) limit = std::min<int64_t>(limit, schedule.block_rows);
+  int64_t limit = std::min<int64_t>(schedule.block_bytes / (mm.groups() * 40), schedule.block_rows);
   limit = std::max<int64_t>(1, limit / rows) * rows;  // rows of a block
   Dim blocks = ceildiv(mm.x.rows, limit);
   k.grid("tile", Dim(panels) * blocks, [&](ExprRef tile) {

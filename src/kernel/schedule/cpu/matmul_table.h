@@ -26,7 +26,7 @@ struct MatmulSchedule {
   int panel_rows = 4;               // activation rows
   bool sums_in_registers = false;   // the f32 sums over the groups of a panel; else in L1
   int panel_groups = 16;            // of 32 along K
-  int block_rows = 96;              // at most, where K has several panels, so that the rows' sums stay in L1
+  int block_rows = 96;              // at most, so that their sums stay in cache and tiles are enough for many threads
   int64_t block_bytes = 256 << 10;  // of quantized activations that a block keeps in L2 while panels pass
 
   const char* source = "";  // "measured on ...", "from ...", "guess"
