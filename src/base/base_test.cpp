@@ -46,6 +46,11 @@ TEST(DTypeNames, BothSpellingsParse) {
   EXPECT_FALSE(parse_dtype("float17"));
 }
 
+TEST(Status, AMessageIsOnePrintableLine) {
+  EXPECT_EQ(Status::error(std::string("a\nb\x7f\x1b[2J\0", 8)).message(), "a\\x0ab\\x7f\\x1b[2J");
+  EXPECT_EQ(Status::error("caf\u00e9").message(), "caf\u00e9");
+}
+
 TEST(Strings, NearestNameIsTheOneMeant) {
   EXPECT_EQ(nearest_name("q4f16_l", {"q0f16", "q4f16_1", "q4f32_1"}), "q4f16_1");
   EXPECT_EQ(nearest_name("xyzxyzxyz", {"llama", "gpt_neox"}), "");

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/check.h"
@@ -16,12 +17,8 @@ class [[nodiscard]] Status {
  public:
   Status() = default;
   static Status ok() { return {}; }
-  static Status error(std::string message) {
-    Status s;
-    s.message_ = std::move(message);
-    s.failed_ = true;
-    return s;
-  }
+  // Control bytes become \xNN: a name out of a foreign file cannot break the line or drive the terminal.
+  static Status error(std::string_view message);
   bool is_ok() const { return !failed_; }
   const std::string& message() const { return message_; }
 
