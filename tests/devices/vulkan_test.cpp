@@ -243,6 +243,33 @@ TEST(VulkanStaging, RunsModels) {
   EXPECT_EQ(logits[0], logits[1]);
 }
 
+// An instruction that no driver knows in the place of an addition.
+TEST(VulkanErrors, ARejectedKernelIsNamed) {
+  DevicePtr device = open_for_tests({});
+  if (!device) GTEST_SKIP() << "no Vulkan device";
+  std::vector<kernel::Function> functions = {counting("plus_1", 1)};
+  GpuVariant variant(functions, vulkan_target());
+  std::string code(must(read_gpu_kernel((*variant).kernels[0], GpuLanguage::kSpirv)).code);
+  constexpr uint32_t kIAdd = 128, kUnknown = 0xFFF0;
+  auto* words = reinterpret_cast<uint32_t*>(code.data());
+  for (size_t at = 5; at < code.size() / 4; at += words[at] >> 16)
+    if ((words[at] & 0xFFFF) == kIAdd) words[at] = (words[at] & 0xFFFF0000) | kUnknown;
+  const MlcGpuKernel header = must(read_gpu_kernel((*variant).kernels[0], GpuLanguage::kSpirv)).header;
+  const std::string blob = gpu_kernel_blob(header, "plus_1", code);
+  std::vector<uint64_t> aligned(blob.size() / 8 + 1);
+  std::memcpy(aligned.data(), blob.data(), blob.size());
+  const void* table[] = {aligned.data()};
+  MlcLibraryVariant damaged = *variant;
+  damaged.kernels = table;
+  auto kernels = device->load_kernels(device->self, damaged);
+  ASSERT_TRUE(kernels.is_ok()) << kernels.status().message();
+  std::vector<Bytes> buffers(2, Bytes(64));
+  const Status status = launch_once(*device, *kernels, 0, buffers, {4}, 4);
+  ASSERT_FALSE(status.is_ok());
+  EXPECT_EQ(status.message().rfind("vulkan device: the driver rejects kernel plus_1 of vulkan: ", 0), 0u) << status.message();
+  device->unload_kernels(device->self, *kernels);
+}
+
 TEST(VulkanIndex, IsCheckedAgainstTheMachine) {
   if (!open_for_tests({})) GTEST_SKIP() << "no Vulkan device";
   auto device = open_device("vulkan:99");
