@@ -189,7 +189,8 @@ Function gpu_matvec(Lowering& low) {
   BufferRef weight = k.input("weight", DType::kU32, w.words());
   GpuEpilogue epilogue(gpu);
   int rows = std::max(gpu.schedule.matvec_rows, epilogue.halves()), lanes = gpu.lanes;
-  int slices = static_cast<int>(std::min<int64_t>(gpu.schedule.matvec_slices, w.groups()));
+  // Lanes pass activations on in uniform control flow only, so a slice of its own has no step that it skips.
+  int slices = gpu.schedule.broadcast ? 1 : static_cast<int>(std::min<int64_t>(gpu.schedule.matvec_slices, w.groups()));
   RowBlock block{gpu, w, epilogue, rows, nullptr, nullptr};
   int64_t blocks = (epilogue.columns() + block.columns() - 1) / block.columns();
   k.groups(blocks, lanes * slices, lanes, [&](ExprRef group, ExprRef thread) {
@@ -201,18 +202,17 @@ Function gpu_matvec(Lowering& low) {
     BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows);
     for (int r = 0; r < rows; ++r) k.store(acc, int_const(r), float_const(0));
     k.loop("step", 0, (w.groups() + slices - 1) / slices, LoopKind::kSerial, [&](ExprRef step) {
-      ExprRef g = slices == 1 ? step : k.let("g", step * double(slices) + slice), inside;
-      if (w.groups() % slices != 0) {  // the last step is not for all slices
-        inside = k.let("inside", less(g, int_const(w.groups())));
-        g = k.let("g", binary(BinaryOp::kMin, g, int_const(w.groups() - 1)));
-      }
-      GroupInputs in = reader.spread(reader.load(int_const(0), g));
-      std::vector<ExprRef> scales = block.scales(weight, g);
-      for (int r = 0; r < rows; ++r) {
-        ExprRef scale = scales[static_cast<size_t>(r)];
-        if (inside) scale = k.let("scale", select(inside, scale, float_const(0)));
-        k.store(acc, int_const(r), k.load(acc, int_const(r)) + group_dot(k, w, block.words(weight, r, g), scale, in));
-      }
+      ExprRef g = slices == 1 ? step : k.let("g", step * double(slices) + slice);
+      auto add_group = [&] {
+        GroupInputs in = reader.spread(reader.load(int_const(0), g));
+        std::vector<ExprRef> scales = block.scales(weight, g);
+        for (int r = 0; r < rows; ++r) {
+          ExprRef dot = group_dot(k, w, block.words(weight, r, g), scales[static_cast<size_t>(r)], in);
+          k.store(acc, int_const(r), k.load(acc, int_const(r)) + dot);
+        }
+      };
+      // The last step is not for all slices.
+      gpu.where(w.groups() % slices != 0 ? less(g, int_const(w.groups())) : nullptr, add_group);
     });
     auto mine = [&](int r) { return k.load(acc, int_const(r)); };
     if (slices == 1) return block.store(int_const(0), nullptr, epilogue, mine);
