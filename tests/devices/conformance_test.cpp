@@ -70,7 +70,9 @@ TEST_P(Conformance, MemoryIsZeroedAndAligned) {
     device->release(device->self, dirty);
     DeviceBuffer buffer = allocate(bytes);  // often the same place
     EXPECT_EQ(buffer.bytes, bytes);
-    if (device->properties.host_memory) EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.handle) % 64, 0u);
+    if (device->properties.host_memory) {
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.handle) % 64, 0u);
+    }
     EXPECT_EQ(read({buffer.handle, 0}, static_cast<size_t>(bytes)),
               std::vector<uint8_t>(static_cast<size_t>(bytes), 0));
     device->release(device->self, buffer);
