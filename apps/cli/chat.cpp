@@ -37,6 +37,7 @@ class InterruptsAnswer {
     stop_answer = false;
     struct sigaction action {};
     action.sa_handler = on_interrupt;
+    action.sa_flags = SA_RESTART;  // a write to the terminal goes on
     sigaction(SIGINT, &action, &before_);
   }
   ~InterruptsAnswer() { sigaction(SIGINT, &before_, nullptr); }

@@ -1,8 +1,10 @@
 // Lines from the user.
 #include "apps/cli/line_editor.h"
 
+#include <fcntl.h>
 #include <histedit.h>
 #include <langinfo.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,43 +15,74 @@
 #include <iostream>
 #include <utility>
 
+#include "base/check.h"
+
 namespace mlc::cli {
 namespace {
 
-volatile std::sig_atomic_t interrupted = 0;
+// The write end of the editor's pipe: a signal leaves a byte there, so that none is lost between two reads.
+volatile std::sig_atomic_t interrupts_to = -1;
 
-void on_interrupt(int) { interrupted = 1; }
+void on_interrupt(int) {
+  int error = errno;
+  [[maybe_unused]] ssize_t n = ::write(interrupts_to, "", 1);  // a full pipe holds interrupts enough
+  errno = error;
+}
 
-// While it lives, Ctrl-C makes a read at the prompt return instead of ending the program.
-class InterruptsRead {
+// While it lives, Ctrl-C ends a read at the prompt instead of the program.
+class Interrupts {
  public:
-  InterruptsRead() {
-    interrupted = 0;
+  Interrupts() {
+    internal_check(::pipe2(pipe_, O_CLOEXEC | O_NONBLOCK) == 0, "no pipe for interrupts");
+    interrupts_to = pipe_[1];
     struct sigaction action {};
-    action.sa_handler = on_interrupt;  // without SA_RESTART
+    action.sa_handler = on_interrupt;
+    action.sa_flags = SA_RESTART;  // a write to the terminal goes on; the pipe ends a poll
     sigaction(SIGINT, &action, &before_);
   }
-  ~InterruptsRead() { sigaction(SIGINT, &before_, nullptr); }
+  ~Interrupts() {
+    sigaction(SIGINT, &before_, nullptr);
+    ::close(pipe_[0]), ::close(pipe_[1]);
+  }
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+  int descriptor() const { return pipe_[0]; }
+
+  // Whether any came since the last call.
+  bool take() {
+    char bytes[64];
+    bool any = false;
+    while (::read(pipe_[0], bytes, sizeof bytes) > 0) any = true;
+    return any;
+  }
 
  private:
+  int pipe_[2] = {-1, -1};
   struct sigaction before_ {};
 };
 
 // One byte of the terminal: 1, 0 at its end, -1 when interrupted or broken. libedit's own reader tries again after the
 // first Ctrl-C, so we read ourselves.
-int read_byte(EditLine* line, unsigned char* byte) {
+int read_byte(EditLine* line, const Interrupts& interrupts, unsigned char* byte) {
   for (;;) {
+    struct pollfd ready[2] = {{STDIN_FILENO, POLLIN, 0}, {interrupts.descriptor(), POLLIN, 0}};
+    if (::poll(ready, 2, -1) < 0) {
+      if (errno != EINTR) return -1;
+      if (::poll(&ready[1], 1, 0) == 0) el_set(line, EL_REFRESH);  // the window's size changed, or we were suspended
+      continue;
+    }
+    if (ready[1].revents) return -1;
     ssize_t n = ::read(STDIN_FILENO, byte, 1);
     if (n >= 0) return static_cast<int>(n);
-    if (errno != EINTR || interrupted) return -1;
-    el_set(line, EL_REFRESH);  // the window's size changed, or we were suspended
+    if (errno != EINTR) return -1;
   }
 }
 
-// One UTF-8 character of the terminal, as EL_GETCFN wants it; U+FFFD for what is none.
-int read_character(EditLine* line, wchar_t* out) {
+// One UTF-8 character of the terminal, read as read_byte does; U+FFFD for what is none.
+int read_character(EditLine* line, const Interrupts& interrupts, wchar_t* out) {
   unsigned char byte = 0;
-  if (int n = read_byte(line, &byte); n != 1) return n;
+  if (int n = read_byte(line, interrupts, &byte); n != 1) return n;
   int more = byte < 0x80 ? 0 : byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : byte >= 0xC0 ? 1 : -1;
   if (more < 0) {
     *out = 0xFFFD;
@@ -57,7 +90,7 @@ int read_character(EditLine* line, wchar_t* out) {
   }
   uint32_t value = more == 0 ? byte : byte & (0x3Fu >> more);
   for (int i = 0; i < more; ++i) {
-    if (int n = read_byte(line, &byte); n != 1) return n;
+    if (int n = read_byte(line, interrupts, &byte); n != 1) return n;
     value = value << 6 | (byte & 0x3Fu);
   }
   *out = value <= 0x10FFFF ? static_cast<wchar_t>(value) : wchar_t{0xFFFD};
@@ -80,12 +113,15 @@ struct LineEditor::Editor {
   std::string prompt;
   EditLine* line = nullptr;
   History* history = nullptr;
+  Interrupts interrupts;
 
-  static char* show_prompt(EditLine* line) {
+  static Editor* of(EditLine* line) {
     Editor* self = nullptr;
     el_get(line, EL_CLIENTDATA, &self);
-    return self->prompt.data();
+    return self;
   }
+  static char* show_prompt(EditLine* line) { return of(line)->prompt.data(); }
+  static int next_character(EditLine* line, wchar_t* out) { return read_character(line, of(line)->interrupts, out); }
 
   explicit Editor(std::string text) : prompt(std::move(text)) {
     use_utf8();
@@ -97,7 +133,7 @@ struct LineEditor::Editor {
     el_set(line, EL_PROMPT, show_prompt);
     el_set(line, EL_EDITOR, "emacs");
     el_set(line, EL_SIGNAL, 1);  // the terminal is put in order before a signal takes effect
-    el_set(line, EL_GETCFN, read_character);
+    el_set(line, EL_GETCFN, next_character);
     el_set(line, EL_HIST, ::history, history);
     el_set(line, EL_ADDFN, "insert-newline", "start a new line in the entry", insert_newline);
     el_set(line, EL_BIND, "\033\r", "insert-newline", nullptr);
@@ -122,11 +158,11 @@ std::optional<std::string> LineEditor::read() {
     if (!std::getline(std::cin, line)) return std::nullopt;
     return line;
   }
+  editor_->interrupts.take();  // those that came between two reads had no line to drop
   for (;;) {
-    InterruptsRead guard;
     int count = 0;
     const char* text = el_gets(editor_->line, &count);
-    if (!text && interrupted) {  // a fresh prompt
+    if (!text && editor_->interrupts.take()) {  // a fresh prompt
       std::fputc('\n', stdout);
       continue;
     }

@@ -69,16 +69,26 @@ class Terminal {
     return "";
   }
 
-  // The exit code once the program has ended by itself.
-  int wait_for_end() {
+  // Waits until the screen shows `bytes` more than what was waited for before.
+  void wait_for_more(size_t bytes) {
+    auto deadline = Clock::now() + std::chrono::seconds(60);
+    while (screen_.size() < seen_ + bytes)
+      if (Clock::now() > deadline || !read_more()) {
+        ADD_FAILURE() << "less than " << bytes << " bytes on the screen:\n" << screen_.substr(seen_);
+        return;
+      }
+  }
+
+  // Waits until the program has ended by itself, which must be with success.
+  void wait_for_end() {
     auto deadline = Clock::now() + std::chrono::seconds(60);
     while (Clock::now() < deadline && read_more()) {
     }
     int status = 0;
-    if (Clock::now() >= deadline) return -1;
+    ASSERT_LT(Clock::now(), deadline) << screen_;
     ::waitpid(child_, &status, 0);
     ended_ = true;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status << " after\n" << screen_;
   }
 
  private:
@@ -133,7 +143,7 @@ TEST_F(ChatTerminal, PromptsAnswersAndEnds) {
   t.wait_for("did you mean '/stats'");  // a mistake is told and forgiven
   t.wait_for(">>> ");
   t.type("\x04");  // Ctrl-D
-  EXPECT_EQ(t.wait_for_end(), 0);
+  t.wait_for_end();
 }
 
 TEST_F(ChatTerminal, InterruptStopsTheAnswerAndNotTheProgram) {
@@ -142,15 +152,15 @@ TEST_F(ChatTerminal, InterruptStopsTheAnswerAndNotTheProgram) {
   t.type("/set temperature=1;max_tokens=150000;seed=1\r");
   t.wait_for(">>> ");
   t.type("hello\r");
-  t.wait_for("hello");
-  for (int i = 0; i < 20; ++i) ::usleep(10000);
+  t.wait_for("hello\r\n");
+  t.wait_for_more(20);  // the answer has begun
   t.interrupt();
   t.wait_for(">>> ");
   t.type("/metrics\r");
   t.wait_for("finished_requests\t1");
   t.wait_for(">>> ");
   t.type("/exit\r");
-  EXPECT_EQ(t.wait_for_end(), 0);
+  t.wait_for_end();
 }
 
 TEST_F(ChatTerminal, InterruptAtThePromptDropsTheLine) {
@@ -164,7 +174,7 @@ TEST_F(ChatTerminal, InterruptAtThePromptDropsTheLine) {
   t.wait_for("finished_requests\t0");
   t.wait_for(">>> ");
   t.type("/exit\r");
-  EXPECT_EQ(t.wait_for_end(), 0);
+  t.wait_for_end();
 }
 
 TEST_F(ChatTerminal, EscapeEnterStartsANewLine) {
@@ -178,7 +188,7 @@ TEST_F(ChatTerminal, EscapeEnterStartsANewLine) {
   t.wait_for("finished_requests\t1");  // both lines were one message
   t.wait_for(">>> ");
   t.type("/exit\r");
-  EXPECT_EQ(t.wait_for_end(), 0);
+  t.wait_for_end();
 }
 
 TEST_F(ChatTerminal, HistoryBringsLinesBack) {
@@ -191,7 +201,7 @@ TEST_F(ChatTerminal, HistoryBringsLinesBack) {
   t.wait_for("finished_requests\t0");
   t.wait_for(">>> ");
   t.type("/exit\r");
-  EXPECT_EQ(t.wait_for_end(), 0);
+  t.wait_for_end();
 }
 
 TEST_F(ChatTerminal, OtherAlphabetsAndEditing) {
@@ -201,7 +211,7 @@ TEST_F(ChatTerminal, OtherAlphabetsAndEditing) {
   t.wait_for("/ö→🙂: unknown command");
   t.wait_for(">>> ");
   t.type("/exit\r");
-  EXPECT_EQ(t.wait_for_end(), 0);
+  t.wait_for_end();
 }
 
 }  // namespace
