@@ -1,23 +1,13 @@
 // The verifier's rules for thread-bound functions and for device functions.
 #include <set>
 
-#include "base/strings.h"
-#include "kernel/print.h"
 #include "kernel/verify.h"
+#include "kernel/verify_rule.h"
 
 namespace mlc::kernel {
 namespace {
 
 constexpr int64_t kMaxThreads = 256;
-
-struct Problem {
-  std::string text;
-};
-
-template <typename... Parts>
-void require(bool holds, const Parts&... parts) {
-  if (!holds) throw Problem{str(parts...)};
-}
 
 bool is_loop(const StmtRef& s, LoopKind kind) { return s->kind == StmtKind::kFor && s->loop == kind; }
 
@@ -144,9 +134,9 @@ class DeviceVerifier {
  private:
   void buffer(const Buffer& b) {
     DType t = b.element.dtype;
-    require(t == DType::kU32 || t == DType::kI32 || t == DType::kF32, "buffer %", b.name, " of ", b.element.text(),
+    require(t == DType::kU32 || t == DType::kI32 || t == DType::kF32, "buffer %", b.name, " of ", b.element,
             ", expected u32, i32 or f32");
-    require(b.element.lanes <= 4, "buffer %", b.name, " of ", b.element.text());
+    require(b.element.lanes <= 4, "buffer %", b.name, " of ", b.element);
   }
 
   void block(const std::vector<StmtRef>& list) {
@@ -166,16 +156,16 @@ class DeviceVerifier {
     DType t = e.type.dtype;
     bool known = t == DType::kBool || t == DType::kU32 || t == DType::kI32 || t == DType::kF32;
     bool bytes_of_dot = (t == DType::kI8 || t == DType::kU8) && e.kind == ExprKind::kBitcast && e.type.lanes == 4;
-    require((known && e.type.lanes <= 4) || bytes_of_dot, "type ", e.type.text(), " on a device: ", print(e));
+    require((known && e.type.lanes <= 4) || bytes_of_dot, "type ", e.type, " on a device: ", e);
     switch (e.kind) {
       case ExprKind::kGather:
       case ExprKind::kRamp:
       case ExprKind::kReduce:
       case ExprKind::kDot2U8S8:
-      case ExprKind::kDot2I16: require(false, "no device has ", print(e)); break;
+      case ExprKind::kDot2I16: require(false, "no device has ", e); break;
       case ExprKind::kLoad:
-        require(e.operands.size() == 1, "a masked load on a device: ", print(e));
-        require(e.type.dtype == e.buffer->element.dtype, "a load of another type on a device: ", print(e));
+        require(e.operands.size() == 1, "a masked load on a device: ", e);
+        require(e.type.dtype == e.buffer->element.dtype, "a load of another type on a device: ", e);
         break;
       default: break;
     }
