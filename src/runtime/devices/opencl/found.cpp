@@ -34,6 +34,14 @@ constexpr Vendor kVendors[] = {
     {0x106B, "apple", "vendor_apple"},   {0x5143, "qualcomm", "vendor_adreno"},    {0x13B5, "arm", "vendor_mali"},
 };
 
+// PoCL (its documentation, "Kernel compiler cache") keeps what it compiles for the group sizes that are run; for a binary it
+// compiles every kernel once more for groups of any size: two thirds of the first load of a library.
+bool keeps_programs(const Api& api, cl_platform_id platform) {
+  char name[64] = "";
+  api.clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof name - 1, name, nullptr);
+  return std::string_view(name) == "Portable Computing Language";
+}
+
 Found describe(const Api& api, cl_platform_id platform, cl_device_id device) {
   Found f;
   f.platform = platform;
@@ -47,6 +55,7 @@ Found describe(const Api& api, cl_platform_id platform, cl_device_id device) {
   f.max_buffer_bytes = static_cast<int64_t>(device_number<cl_ulong>(api, device, CL_DEVICE_MAX_MEM_ALLOC_SIZE));
   f.shared_bytes = static_cast<int64_t>(device_number<cl_ulong>(api, device, CL_DEVICE_LOCAL_MEM_SIZE));
   f.group_size = static_cast<int64_t>(device_number<size_t>(api, device, CL_DEVICE_MAX_WORK_GROUP_SIZE));
+  f.keeps_programs = keeps_programs(api, platform);
   f.exact_division = (device_number<cl_device_fp_config>(api, device, CL_DEVICE_SINGLE_FP_CONFIG) &
                       CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
   if (f.type & CL_DEVICE_TYPE_CPU) {

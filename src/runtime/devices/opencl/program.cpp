@@ -117,15 +117,17 @@ Result<Program> build_program(const Api& api, cl_context context, const Found& d
     source.append(view.code).append("\n");
     out.kernels.push_back(view);
   }
-  std::string path = cache_path(device, source);
-  out.program = load_cached(api, context, device, path);
+  std::string path = device.keeps_programs ? "" : cache_path(device, source);
+  if (!path.empty()) out.program = load_cached(api, context, device, path);
   out.from_cache = out.program != nullptr;
   if (out.from_cache || out.kernels.empty()) return out;
-  if (notice) notice(str("opencl: ", device.name, " compiles ", out.kernels.size(), " kernels (kept in ", path, ")"));
+  if (notice)
+    notice(str("opencl: ", device.name, " compiles ", out.kernels.size(), " kernels (kept in ",
+               path.empty() ? "the driver's own cache" : path, ")"));
   Result<cl_program> compiled = compile(api, context, device, source);
   if (!compiled.is_ok()) return refused(api, context, device, out.kernels, compiled.status().message());
   out.program = *compiled;
-  store(api, out.program, path);
+  if (!path.empty()) store(api, out.program, path);
   return out;
 }
 
