@@ -67,9 +67,16 @@ struct Compilation {
   }
 };
 
+// O0 computes as the checkpoint does; O2 on a CPU keeps codes where the weights are codes too (docs/quality.md).
+DType kv_dtype(const Compilation& c, const Target& target) {
+  if (c.options.opt_level == 0) return DType::kF32;
+  return c.options.opt_level >= 2 && c.scheme.quantized && !target.is_gpu() ? DType::kI8 : DType::kF16;
+}
+
 // Model config -> plan and kernels of one variant (phases frontend, graph and the lowering half of kernel).
 void build_variant(Compilation& c, Variant& variant, Dump& dump) {
-  frontend::BuildOptions build{.kv_dtype = c.options.opt_level == 0 ? DType::kF32 : DType::kF16};
+  frontend::BuildOptions build{.kv_dtype = kv_dtype(c, variant.target)};
+  build.sampling = variant.target.is_gpu();
   frontend::BuiltModel model = frontend::build_model(c.config, c.scheme, build);
   graph::PassOptions passes{.opt_level = c.options.opt_level,
                             .target = &variant.target,

@@ -38,12 +38,19 @@ struct PlanWeight {
   int64_t preproc_tiles = 0;
 };
 
+// Bytes of one page of one layer of a KV cache: K [kv_heads][head_dim][page_size] and V [kv_heads][page_size][head_dim].
+// Where dtype is i8 these are codes, followed by f32 scales, one per head and token: K's [kv_heads][page_size], then V's.
+constexpr int64_t kv_page_bytes(int64_t kv_heads, int64_t head_dim, int64_t page_size, DType dtype) {
+  int64_t vectors = 2 * kv_heads * page_size;
+  return vectors * (head_dim * size_of(dtype) + (dtype == DType::kI8 ? 4 : 0));
+}
+
 // A paged KV cache (graph/ir.h KvCache). Its buffer holds layers x pool pages x page_bytes.
 struct PlanState {
   std::string name;
   int64_t layers = 0, kv_heads = 0, head_dim = 0, page_size = 0;
   DType dtype = DType::kF32;
-  int64_t page_bytes() const { return 2 * kv_heads * page_size * head_dim * size_of(dtype); }  // of one layer
+  int64_t page_bytes() const { return kv_page_bytes(kv_heads, head_dim, page_size, dtype); }  // of one layer
 };
 
 struct PlanTensor {

@@ -114,7 +114,8 @@ struct Node {
 };
 
 // A paged key/value cache: `layers` x pages of `page_size` tokens; one page of one layer holds
-// K [kv_heads][page_size][head_dim], then V likewise, in `dtype`. A page id is the same page in every layer.
+// K [kv_heads][page_size][head_dim], then V likewise, in `dtype`: f32, f16, bf16, or i8, which means codes with a scale for
+// each head of each token, made as quantize_q8 makes those of a group. A page id is the same page in every layer.
 struct KvCache {
   std::string name;
   int64_t layers = 0, kv_heads = 0, head_dim = 0, page_size = 16;

@@ -119,8 +119,8 @@ void check_states(const Module& module) {
     for (int64_t extent : {s.layers, s.kv_heads, s.head_dim, s.page_size})
       if (extent < 1 || extent > kMaxExtent)
         refuse("state $", s.name, " has an axis of ", extent, ", expected 1 to ", kMaxExtent);
-    if (s.dtype != DType::kF32 && s.dtype != DType::kF16 && s.dtype != DType::kBF16)
-      refuse("state $", s.name, " holds ", short_name(s.dtype), ", expected f32, f16 or bf16");
+    if (s.dtype != DType::kF32 && s.dtype != DType::kF16 && s.dtype != DType::kBF16 && s.dtype != DType::kI8)
+      refuse("state $", s.name, " holds ", short_name(s.dtype), ", expected f32, f16, bf16 or i8");
   }
 }
 

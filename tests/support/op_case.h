@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
 #include "graph/builder.h"
+#include "graph/ops/math.h"
 #include "graph/ops/registry.h"
 #include "kernel/interpret.h"
 #include "kernel/lower/lower.h"
@@ -321,6 +323,11 @@ class OpCase {
     if (type.kind == graph::TensorType::Kind::kQ8Activation)
       return q8_tensor(bytes, shape[0], shape[1], problem);
     graph::HostTensor t{type.dtype(), shape, {}, {}};
+    if (type.dtype() == DType::kI32) {
+      t.ints.resize(bytes.size() / 4);
+      std::memcpy(t.ints.data(), bytes.data(), bytes.size());
+      return t;
+    }
     t.floats.resize(static_cast<size_t>(t.elements()));
     decode_floats(type.dtype(), reinterpret_cast<const std::byte*>(bytes.data()), t.floats);
     return t;
@@ -334,6 +341,7 @@ class OpCase {
   }
   Bytes state_bytes(const graph::HostState& s) const {
     auto [begin, count] = slab(s);
+    if (s.cache.dtype == DType::kI8) return coded_bytes(s.cache, {s.values.data() + begin, count});
     std::vector<float> values(count);
     for_each_cached(s.cache, count, [&](size_t meaning, size_t kernel) { values[kernel] = s.values[begin + meaning]; });
     Bytes out(count * static_cast<size_t>(size_of(s.cache.dtype)));
@@ -343,8 +351,33 @@ class OpCase {
   void read_state(const Bytes& bytes, graph::HostState& s) const {
     auto [begin, count] = slab(s);
     std::vector<float> values(count);
+    if (s.cache.dtype == DType::kI8) return read_coded(s.cache, bytes, {s.values.data() + begin, count});
     decode_floats(s.cache.dtype, reinterpret_cast<const std::byte*>(bytes.data()), values);
     for_each_cached(s.cache, count, [&](size_t meaning, size_t kernel) { s.values[begin + meaning] = values[kernel]; });
+  }
+  // Pages of codes, each followed by its scales (formats/plan.h kv_page_bytes).
+  Bytes coded_bytes(const graph::KvCache& c, std::span<const float> values) const {
+    auto n = static_cast<size_t>(c.head_dim), page = static_cast<size_t>(c.page_elements());
+    const size_t vectors = page / n, page_bytes = page + 4 * vectors;
+    Bytes out(values.size() / page * page_bytes);
+    std::vector<int32_t> codes(n);
+    for_each_cached(c, values.size(), [&](size_t meaning, size_t kernel) {
+      size_t vector = meaning / n, d = meaning % n, base = vector / vectors * page_bytes;
+      float scale = graph::quantize_group(&values[vector * n], c.head_dim, codes.data());
+      out[base + kernel % page] = static_cast<uint8_t>(codes[d]);
+      std::memcpy(&out[base + page + 4 * (vector % vectors)], &scale, 4);
+    });
+    return out;
+  }
+  void read_coded(const graph::KvCache& c, const Bytes& bytes, std::span<float> values) const {
+    auto n = static_cast<size_t>(c.head_dim), page = static_cast<size_t>(c.page_elements());
+    const size_t vectors = page / n, page_bytes = page + 4 * vectors;
+    for_each_cached(c, values.size(), [&](size_t meaning, size_t kernel) {
+      size_t vector = meaning / n, base = vector / vectors * page_bytes;
+      float scale;
+      std::memcpy(&scale, &bytes[base + page + 4 * (vector % vectors)], 4);
+      values[meaning] = static_cast<float>(static_cast<int8_t>(bytes[base + kernel % page])) * scale;
+    });
   }
   // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page is [token][d] in the
   // meaning and [d][token] in memory (kernel/lower/cache.h).

@@ -24,12 +24,24 @@ namespace {
 
 using Inputs = std::vector<const HostTensor*>;
 
+// What a cache keeps of a head.
+void round_head(const KvCache& c, float* head) {
+  if (c.dtype != DType::kI8) {
+    for (int64_t d = 0; d < c.head_dim; ++d) head[d] = round_to(c.dtype, head[d]);
+    return;
+  }
+  std::vector<int32_t> codes(static_cast<size_t>(c.head_dim));
+  float scale = quantize_group(head, c.head_dim, codes.data());
+  for (int64_t d = 0; d < c.head_dim; ++d) head[d] = static_cast<float>(codes[d]) * scale;
+}
+
 // Stores one token's heads, rounded to the cache's dtype.
 void store_heads(HostState& state, int64_t layer, bool value, int64_t slot, const float* heads) {
   const KvCache& c = state.cache;
   for (int64_t h = 0; h < c.kv_heads; ++h) {
     float* target = cached_head(state, layer, value, h, slot);
-    for (int64_t d = 0; d < c.head_dim; ++d) target[d] = round_to(c.dtype, heads[h * c.head_dim + d]);
+    std::copy_n(heads + h * c.head_dim, c.head_dim, target);
+    round_head(c, target);
   }
 }
 

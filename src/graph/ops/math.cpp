@@ -68,9 +68,6 @@ HostTensor make_floats(std::vector<int64_t> shape) {
   return t;
 }
 
-namespace {
-
-// Writes the codes of one group and returns its scale.
 float quantize_group(const float* x, int64_t n, int32_t* codes) {
   std::fill(codes, codes + n, 0);
   float max_abs = 0;
@@ -84,8 +81,6 @@ float quantize_group(const float* x, int64_t n, int32_t* codes) {
     codes[i] = static_cast<int32_t>(std::clamp(std::nearbyint(x[i] / scale), -127.0f, 127.0f));
   return scale;
 }
-
-}  // namespace
 
 HostTensor quantize_q8(const HostTensor& x) {
   int64_t rows = x.shape[0], k = x.shape[1], groups = (k + kGroup - 1) / kGroup;

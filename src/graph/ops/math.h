@@ -25,9 +25,12 @@ float round_to(DType dtype, float value);
 // A float tensor of zeros.
 HostTensor make_floats(std::vector<int64_t> shape);
 
-// Quantizes [rows, K] as q8g32: per row and group of 32 (the last may be short), scale = max|x| / 127 in f32,
-// code = x / scale rounded half to even, within -127..127. A group of zeros (or one whose scale underflows)
-// has scale 0 and codes 0; a group that holds NaN or an infinity has scale NaN and codes 0.
+// Writes the codes of n values and returns their scale = max|x| / 127 in f32; code = x / scale rounded half to even, within
+// -127..127. Zeros (or values whose scale underflows) have scale 0 and codes 0; a group that holds NaN or an infinity has
+// scale NaN and codes 0.
+float quantize_group(const float* x, int64_t n, int32_t* codes);
+
+// Quantizes [rows, K] as q8g32: per row the groups of 32 (the last may be short).
 HostTensor quantize_q8(const HostTensor& x);
 // What the codes stand for: code * scale, exactly, in f64 [rows, K].
 std::vector<double> dequantize_q8(const HostTensor& x);

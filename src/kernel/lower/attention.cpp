@@ -65,6 +65,7 @@ struct Attention {
   // Shared, per query of the tile: q * scale [head_dim], position, scores of a span, sum of weighted values [head_dim],
   // largest score before and after the span, exp(before - after), sum of weights [token_lanes].
   BufferRef queries, limits, scores, weighted, before, now, corrections, sums;
+  BufferRef value_scales;  // shared, of the tokens of a span; null unless the cache is coded
 
   KernelBuilder& k() { return low.k; }
   int64_t head_dim() const { return cache.head_dim; }
@@ -98,6 +99,7 @@ struct Attention {
   void begin(const Run& run);
   void prefetch(const ExprRef& page_ahead, const ExprRef& at, int64_t elements);
   ExprRef ahead_of(const Run& run, const ExprRef& page);
+  std::vector<ExprRef> enter_scales(const Run& run, const ExprRef& page, const ExprRef& base, const ExprRef& in_span);
   void score_page(const Run& run, const ExprRef& page, const ExprRef& in_span);
   void score_queries(const Run& run, const ExprRef& page, const ExprRef& base, const ExprRef& first_query, int64_t block,
                      const std::function<void(int64_t, int64_t, ExprRef)>& put);
@@ -135,6 +137,7 @@ void Attention::allocate() {
   now = k().shared("now", DType::kF32, most);
   corrections = k().shared("corrections", DType::kF32, most);
   sums = k().shared("sums", DType::kF32, most * token_lanes);
+  if (is_coded(cache)) value_scales = k().shared("value_scales", DType::kF32, kSpanPages * cache.page_size);
   if (rotates_keys()) window.keys = k().shared("rotated_keys", DType::kF32, head_dim() * cache.page_size);
 }
 
@@ -193,7 +196,7 @@ void Attention::rotate_keys(const Run& run, const ExprRef& base, const std::vect
     ExprRef row = select(seen, position, int_const(0, position->type)) * double(window.factors.row_stride);
     ExprRef factors = k().let("factors", row + double(window.factors.column_offset));
     auto at = [&](const ExprRef& d) { return d * double(size) + double(v * token_lanes); };
-    auto key = [&](const ExprRef& d) { return low.load_f32(kv, stored + at(d), token_lanes); };
+    auto key = [&](const ExprRef& d) { return load_cached(low, kv, stored + at(d), token_lanes); };
     auto factor = [&](const ExprRef& d) {
       ExprRef column = factors + broadcast(cast(d, DType::kI32), token_lanes);
       return token_lanes == 1 ? k().load(window.factors.buffer, cast(column, DType::kI64))
@@ -245,7 +248,6 @@ void Attention::score_queries(const Run& run, const ExprRef& page, const ExprRef
   // Enough of the head per iteration to touch whole cache lines.
   int64_t step = std::max<int64_t>(ways, 64 / (cache.page_size * size_of(cache.dtype)));
   while (head_dim() % step != 0) step -= ways;
-  const BufferRef& source = rotates_keys() ? window.keys : kv;
   ExprRef keys = rotates_keys()
                      ? int_const(0)
                      : k().let("keys", base + key_offset(cache, run.kv_head, int_const(0), int_const(0)));
@@ -264,7 +266,8 @@ void Attention::score_queries(const Run& run, const ExprRef& page, const ExprRef
       std::vector<ExprRef> key;
       for (int64_t v = 0; v < vectors; ++v) {
         ExprRef at = keys + (d + double(e)) * double(cache.page_size) + double(v * token_lanes);
-        key.push_back(k().let("key", low.load_f32(source, at, token_lanes)));
+        key.push_back(k().let("key", rotates_keys() ? k().load(window.keys, at, token_lanes)
+                                                    : load_cached(low, kv, at, token_lanes)));
       }
       for (int64_t g = 0; g < block; ++g) {
         ExprRef query = k().load(queries, query_at + double(g * head_dim()) + d + double(e));
@@ -284,11 +287,32 @@ void Attention::score_queries(const Run& run, const ExprRef& page, const ExprRef
     }
 }
 
+// Keeps the scales of the page's values and gives those of its keys, both per vector; nothing unless the cache is coded.
+std::vector<ExprRef> Attention::enter_scales(const Run& run, const ExprRef& page, const ExprRef& base,
+                                             const ExprRef& in_span) {
+  std::vector<ExprRef> keys;
+  if (!is_coded(cache)) return keys;
+  ExprRef ahead = run.max_rows == 1 ? k().let("scales_ahead", ahead_of(run, page)) : nullptr;
+  for (bool values : {false, true}) {
+    if (ahead) k().prefetch(kv, scale_index(cache, ahead, values, run.kv_head, int_const(0)), 3);
+    for (int64_t v = 0; v < page_vectors(); ++v) {
+      ExprRef at = scale_index(cache, base, values, run.kv_head, int_const(v * token_lanes));
+      ExprRef scales = k().let("scales", k().load_as({DType::kF32, token_lanes}, kv, at));
+      if (values)
+        k().store(value_scales, in_span * double(cache.page_size) + double(v * token_lanes), scales);
+      else
+        keys.push_back(scales);
+    }
+  }
+  return keys;
+}
+
 // in_span: the page's place among those of the span.
 void Attention::score_page(const Run& run, const ExprRef& page, const ExprRef& in_span) {
   ExprRef base = base_of(run, page);
   std::vector<ExprRef> indices = token_indices(page);
   if (rotates_keys()) rotate_keys(run, base, indices);
+  std::vector<ExprRef> key_scales = enter_scales(run, page, base, in_span);
   const int64_t block = score_block(run.max_rows * sharing);
   ExprRef count = (run.rows * double(sharing) + double(block - 1)) / double(block);
   k().loop("block", int_const(0), count, LoopKind::kSerial, [&](ExprRef b) {
@@ -297,13 +321,14 @@ void Attention::score_page(const Run& run, const ExprRef& page, const ExprRef& i
     score_queries(run, page, base, first, block, [&](int64_t g, int64_t v, ExprRef score) {
       ExprRef limit = broadcast(k().load(limits, first + double(g)), token_lanes);
       ExprRef seen = binary(BinaryOp::kLe, indices[static_cast<size_t>(v)], limit);
+      if (is_coded(cache)) score = score * key_scales[static_cast<size_t>(v)];
       k().store(scores, to + double(g * kSpanPages * cache.page_size + v * token_lanes),
                 select(seen, score, float_const(-std::numeric_limits<double>::infinity(), score->type)));
     });
   });
 }
 
-// Scores become weights exp(score - maximum); corrections rescale what earlier spans gave.
+// Scores become weights exp(score - maximum), times the scale of the value if it is coded; corrections rescale what earlier spans gave.
 void Attention::soften(const Run& run, const ExprRef& pages) {
   const Type vector{DType::kF32, token_lanes};
   ExprRef count = k().let("vectors", pages * double(page_vectors()));
@@ -337,7 +362,8 @@ void Attention::soften(const Run& run, const ExprRef& pages) {
     k().store(total, int_const(0), k().load(sums, sum_at, token_lanes) * k().load(corrections, query));
     k().loop("v", int_const(0), count, LoopKind::kSerial, [&](ExprRef v) {
       ExprRef weight = k().let("weight", softmax_weight(low, k().let("over", score(first, v) - maximum)));
-      k().store(scores, first + v * double(token_lanes), weight);
+      k().store(scores, first + v * double(token_lanes),
+                is_coded(cache) ? weight * k().load(value_scales, v * double(token_lanes), token_lanes) : weight);
       k().store(total, int_const(0), k().load(total, int_const(0)) + weight);
     });
     k().store(sums, sum_at, k().load(total, int_const(0)));
@@ -361,7 +387,7 @@ void Attention::weigh_page(const Run& run, const ExprRef& page, const ExprRef& i
     std::vector<ExprRef> value;
     for (int64_t c = 0; c < chunks; ++c) {
       ExprRef at = values + token * double(head_dim()) + double(c * head_lanes);
-      value.push_back(k().let("value", low.load_f32(kv, at, head_lanes)));
+      value.push_back(k().let("value", load_cached(low, kv, at, head_lanes)));
     }
     for (int64_t g = 0; g < block; ++g) {
       ExprRef weight = k().load(scores, weights + double(g * kSpanPages * cache.page_size) + token);

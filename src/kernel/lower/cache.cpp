@@ -1,6 +1,7 @@
 // Ops that write the paged KV cache: kv_append, rope_append, copy_pages.
 #include "formats/plan.h"
 #include "kernel/lower/cache.h"
+#include "kernel/lower/quantize.h"
 
 namespace mlc::kernel {
 namespace {
@@ -16,23 +17,56 @@ Slot find_slot(Lowering& low, const BufferRef& slots, const ExprRef& row) {
   return {low.k.let("page", page_base(low, slot / size)), low.k.let("token", slot % low.cache().page_size)};
 }
 
-// Elements d, d + 1, ... of a head's key, a column of K.
-void append_key(Lowering& low, const BufferRef& cache, const Slot& slot, const ExprRef& head, const ExprRef& d,
-                const ExprRef& key) {
-  ExprRef rounded = low.k.let("key", cast(key, cache->element.dtype));
-  ExprRef at = low.k.let("key_at", slot.page_base + key_offset(low.cache(), head, d, slot.token));
-  for (int lane = 0; lane < key->type.lanes; ++lane)
-    low.k.store(cache, at + double(lane * low.cache().page_size),
-                key->type.lanes == 1 ? rounded : extract(rounded, lane));
+// A key's elements d, d + 1, ... lie page_size apart.
+void store_cached(Lowering& low, const BufferRef& cache, bool values, const ExprRef& at, const ExprRef& d,
+                  const ExprRef& rounded) {
+  if (values) return low.k.store(cache, at + d, rounded);
+  const int64_t stride = low.cache().page_size;
+  ExprRef first = low.k.let("at", at + d * double(stride)), all = low.k.let("key", rounded);
+  for (int lane = 0; lane < all->type.lanes; ++lane)
+    low.k.store(cache, first + double(lane * stride), all->type.lanes == 1 ? all : extract(all, lane));
 }
 
-void append_value(Lowering& low, const BufferRef& cache, const Slot& slot, const ExprRef& head, const LoadElement& x) {
-  ExprRef at = low.k.let("at", slot.page_base + value_offset(low.cache(), head, slot.token));
-  low.k.vector_loop("d", int_const(low.cache().head_dim), low.lanes(),
-                    [&](ExprRef d, int lanes) { low.store_f32(cache, at + d, x(d, lanes)); });
+// Stores the head x(d, lanes) of one token's keys or values.
+void append_head(Lowering& low, const BufferRef& cache, const Slot& slot, bool values, const ExprRef& head,
+                 const LoadElement& x) {
+  KernelBuilder& k = low.k;
+  const graph::KvCache& c = low.cache();
+  ExprRef in_page = values ? value_offset(c, head, slot.token) : key_offset(c, head, int_const(0), slot.token);
+  ExprRef at = k.let("head_at", slot.page_base + in_page);
+  if (!is_coded(c))
+    return k.vector_loop("d", int_const(c.head_dim), low.lanes(), [&](ExprRef d, int lanes) {
+      store_cached(low, cache, values, at, d, cast(x(d, lanes), cache->element.dtype));
+    });
+  const int lanes = low.lanes_dividing(c.head_dim);
+  BufferRef largest = k.registers("largest", {DType::kI32, lanes}, 1);
+  k.store(largest, int_const(0), int_const(0, {DType::kI32, lanes}));
+  k.vector_loop("d", int_const(c.head_dim), lanes, [&](ExprRef d, int n) {
+    k.store(largest, int_const(0), binary(BinaryOp::kMax, k.load(largest, int_const(0)), magnitude_bits(x(d, n))));
+  });
+  ExprRef top = k.load(largest, int_const(0));
+  Coder coder(low, k.let("top", lanes == 1 ? top : reduce(BinaryOp::kMax, top)));
+  k.vector_loop("d", int_const(c.head_dim), lanes, [&](ExprRef d, int n) {
+    store_cached(low, cache, values, at, d, cast(coder.code(x(d, n)), DType::kI8));
+  });
+  k.store(cache, scale_index(c, slot.page_base, values, head, slot.token), coder.scale);
 }
 
 }  // namespace
+
+int64_t page_stride(const graph::KvCache& c) {
+  return kv_page_bytes(c.kv_heads, c.head_dim, c.page_size, c.dtype) / size_of(c.dtype);
+}
+
+ExprRef scale_index(const graph::KvCache& c, const ExprRef& page, bool values, const ExprRef& head, const ExprRef& token) {
+  ExprRef vector = (head + double(values ? c.kv_heads : 0)) * double(c.page_size) + token;
+  return page + double(c.page_elements()) + vector * 4.0;
+}
+
+ExprRef load_cached(Lowering& low, const BufferRef& cache, const ExprRef& index, int lanes) {
+  if (!is_coded(low.cache())) return low.load_f32(cache, index, lanes);
+  return cast(low.k.load_as({DType::kI8, lanes}, cache, index), DType::kF32);
+}
 
 Function lower_kv_append(Lowering& low) {
   KernelBuilder& k = low.k;
@@ -43,12 +77,9 @@ Function lower_kv_append(Lowering& low) {
     Slot slot = find_slot(low, slots, r);
     k.loop("head", 0, low.cache().kv_heads, LoopKind::kSerial, [&](ExprRef h) {
       ExprRef column = k.let("column", h * double(low.cache().head_dim));
-      k.vector_loop("d", int_const(low.cache().head_dim), low.lanes(), [&](ExprRef d, int lanes) {
-        append_key(low, cache, slot, h, d, low.load_f32(keys.buffer, keys.at(r, column + d), lanes));
-      });
-      append_value(low, cache, slot, h, [&](ExprRef d, int lanes) {
-        return low.load_f32(values.buffer, values.at(r, column + d), lanes);
-      });
+      for (const Matrix* m : {&keys, &values})
+        append_head(low, cache, slot, m == &values, h,
+                    [&](ExprRef d, int lanes) { return low.load_f32(m->buffer, m->at(r, column + d), lanes); });
     });
   });
   return k.finish();
@@ -64,6 +95,7 @@ Function lower_rope_append(Lowering& low) {
   BufferRef cache = low.state(true);
   Matrix out = low.result();
   low.for_each_row(x.rows, [&](ExprRef r) {
+    BufferRef rotated = k.shared("rotated", DType::kF32, size);
     ExprRef factor_base = k.let("factors", factors.at(r, int_const(0)));
     auto element = [&](ExprRef column) {
       return [&, column](ExprRef d, int lanes) { return low.load_f32(x.buffer, x.at(r, column + d), lanes); };
@@ -77,8 +109,9 @@ Function lower_rope_append(Lowering& low) {
     k.loop("head", 0, kv_heads, LoopKind::kSerial, [&](ExprRef h) {
       ExprRef key = k.let("key", (h + double(heads)) * double(size));
       rotate_head(low, rotation, factors.buffer, factor_base, element(key),
-                  [&](ExprRef d, ExprRef v) { append_key(low, cache, slot, h, d, v); });
-      append_value(low, cache, slot, h, element(k.let("value", (h + double(heads + kv_heads)) * double(size))));
+                  [&](ExprRef d, ExprRef v) { k.store(rotated, d, v); });
+      append_head(low, cache, slot, false, h, [&](ExprRef d, int lanes) { return k.load(rotated, d, lanes); });
+      append_head(low, cache, slot, true, h, element(k.let("value", (h + double(heads + kv_heads)) * double(size))));
     });
   });
   return k.finish();
@@ -95,9 +128,9 @@ Function lower_copy_pages(Lowering& low) {
     ExprRef from = k.let("from", cast(k.load(sources, i), DType::kI64));
     ExprRef to = k.let("to", cast(k.load(targets, i), DType::kI64));
     k.loop("layer", 0, c.layers, LoopKind::kSerial, [&](ExprRef layer) {
-      ExprRef source = k.let("source", (layer * pages + from) * double(c.page_elements()));
-      ExprRef target = k.let("target", (layer * pages + to) * double(c.page_elements()));
-      k.vector_loop("e", int_const(c.page_elements()), low.lanes(), [&](ExprRef e, int lanes) {
+      ExprRef source = k.let("source", (layer * pages + from) * double(page_stride(c)));
+      ExprRef target = k.let("target", (layer * pages + to) * double(page_stride(c)));
+      k.vector_loop("e", int_const(page_stride(c)), low.lanes(), [&](ExprRef e, int lanes) {
         k.store(cache, target + e, k.load(cache, source + e, lanes));
       });
     });

@@ -1,15 +1,21 @@
 // Addresses inside the paged KV cache: [layer][page] of K [kv_heads][head_dim][page_size], then V [kv_heads][page_size]
 // [head_dim]. Scores are computed with lanes along K's tokens, weighted values with lanes along V's heads: neither needs
-// a sum across lanes.
+// a sum across lanes. A cache of i8 codes is a buffer of bytes: each page's codes as above, then the scales of
+// kv_page_bytes (formats/plan.h).
 #pragma once
 
 #include "kernel/lower/context.h"
 
 namespace mlc::kernel {
 
+inline bool is_coded(const graph::KvCache& c) { return c.dtype == DType::kI8; }
+
+// From page to page, in elements of the buffer.
+int64_t page_stride(const graph::KvCache& c);
+
 // The first element of a page of the call's layer.
 inline ExprRef page_base(Lowering& low, ExprRef page) {
-  return std::move(page) * static_cast<double>(low.cache().page_elements());
+  return std::move(page) * static_cast<double>(page_stride(low.cache()));
 }
 
 // Element d of a head's key of a token, counted from its page.
@@ -21,6 +27,12 @@ inline ExprRef key_offset(const graph::KvCache& c, ExprRef head, ExprRef d, Expr
 inline ExprRef value_offset(const graph::KvCache& c, ExprRef head, ExprRef token) {
   return ((std::move(head) + double(c.kv_heads)) * double(c.page_size) + std::move(token)) * double(c.head_dim);
 }
+
+// Elements from `index` on: f32 values, or the codes as f32.
+ExprRef load_cached(Lowering& low, const BufferRef& cache, const ExprRef& index, int lanes);
+
+// Of a coded cache, where the f32 scales of a head's keys or values lie from a token on; page: its first element.
+ExprRef scale_index(const graph::KvCache& c, const ExprRef& page, bool values, const ExprRef& head, const ExprRef& token);
 
 // exp(change) for a softmax, change <= 0, with 0 below exp(-80) = 2e-35: what is smaller changes no sum, and arithmetic on
 // the subnormal numbers below exp(-87) is a hundred times slower on many CPUs. NaN stays NaN.

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "formats/plan.h"
+#include "kernel/lower/cache.h"
 #include "kernel/lower/layouts.h"
 
 namespace mlc::kernel {
@@ -59,8 +60,9 @@ const graph::KvCache& Lowering::cache() const {
 
 BufferRef Lowering::state(bool writable, int64_t layers) {
   const graph::KvCache& c = cache();
-  Dim size = Dim(layers) * Dim::symbol(kPoolPages) * c.page_elements();
-  return writable ? k.output("cache", c.dtype, size) : k.input("cache", c.dtype, size);
+  DType dtype = is_coded(c) ? DType::kU8 : c.dtype;
+  Dim size = Dim(layers) * Dim::symbol(kPoolPages) * page_stride(c);
+  return writable ? k.output("cache", dtype, size) : k.input("cache", dtype, size);
 }
 
 ExprRef Lowering::load_f32(const BufferRef& buffer, ExprRef index, int lanes, ExprRef mask) {

@@ -9,31 +9,39 @@ QuantizedRow::QuantizedRow(const Matrix& m, const ExprRef& row) : groups((m.colu
   base = row * double(groups * 40);
 }
 
+ExprRef magnitude_bits(const ExprRef& v) {
+  return binary(BinaryOp::kAnd, bitcast(v, {DType::kI32, v->type.lanes}), int_const(0x7FFFFFFF));
+}
+
+Coder::Coder(Lowering& low, const ExprRef& top) {
+  KernelBuilder& k = low.k;
+  ExprRef finite = k.let("finite", less(top, int_const(0x7F800000)));
+  ExprRef amax = bitcast(top, {DType::kF32, 1});
+  scale = k.let("scale", select(finite, amax / 127.0, float_const(__builtin_nan(""))));
+  usable_ = k.let("usable", binary(BinaryOp::kGt, scale, float_const(0)));  // false for NaN
+  divisor_ = k.let("divisor", select(usable_, scale, float_const(1)));
+}
+
+ExprRef Coder::code(const ExprRef& value) const {
+  ExprRef scaled = select(broadcast(usable_, value->type.lanes), value / divisor_, float_const(0));
+  ExprRef limited = binary(BinaryOp::kMin, binary(BinaryOp::kMax, scaled, float_const(-127)), float_const(127));
+  return cast(unary(UnaryOp::kRoundEven, limited), DType::kI32);
+}
+
 void quantize_group(Lowering& low, const BufferRef& out, const QuantizedRow& row, const ExprRef& group,
                     const std::vector<ExprRef>& values) {
   KernelBuilder& k = low.k;
-  int lanes = values[0]->type.lanes;
-  Type bits{DType::kI32, lanes};
-  ExprRef largest;  // of the magnitudes' bit patterns: orders floats as integers, with infinity and NaN on top
-  for (const ExprRef& v : values) {
-    ExprRef magnitude = binary(BinaryOp::kAnd, bitcast(v, bits), int_const(0x7FFFFFFF));
-    largest = largest ? binary(BinaryOp::kMax, largest, magnitude) : magnitude;
-  }
-  ExprRef top = k.let("top", reduce(BinaryOp::kMax, largest));
-  ExprRef finite = k.let("finite", less(top, int_const(0x7F800000)));
-  ExprRef amax = bitcast(top, {DType::kF32, 1});
-  ExprRef scale = k.let("scale", select(finite, amax / 127.0, float_const(__builtin_nan(""))));
-  ExprRef usable = k.let("usable", binary(BinaryOp::kGt, scale, float_const(0)));  // false for NaN
-  ExprRef divisor = k.let("divisor", select(usable, scale, float_const(1)));
+  ExprRef largest;
+  for (const ExprRef& v : values)
+    largest = largest ? binary(BinaryOp::kMax, largest, magnitude_bits(v)) : magnitude_bits(v);
+  Coder coder(low, k.let("top", reduce(BinaryOp::kMax, largest)));
   ExprRef sum;
   for (size_t i = 0; i < values.size(); ++i) {
-    ExprRef scaled = select(broadcast(usable, lanes), values[i] / divisor, float_const(0));
-    ExprRef limited = binary(BinaryOp::kMin, binary(BinaryOp::kMax, scaled, float_const(-127)), float_const(127));
-    ExprRef code = k.let("code", cast(unary(UnaryOp::kRoundEven, limited), DType::kI32));
-    k.store(out, row.codes(group) + double(static_cast<int64_t>(i) * lanes), cast(code, DType::kI8));
+    ExprRef code = k.let("code", coder.code(values[i]));
+    k.store(out, row.codes(group) + double(static_cast<int64_t>(i) * code->type.lanes), cast(code, DType::kI8));
     sum = sum ? sum + code : code;
   }
-  k.store(out, row.scale(group), scale);
+  k.store(out, row.scale(group), coder.scale);
   k.store(out, row.start(group), reduce(BinaryOp::kAdd, sum) * double(-kStartZeroPoint));
 }
 

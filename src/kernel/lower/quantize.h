@@ -22,8 +22,21 @@ struct QuantizedRow {
   ExprRef base;
 };
 
-// Quantizes one group, given as f32 vectors of 32 lanes in all (zeros past the row's end), by the rule of
-// graph/ops/math.h: scale = largest magnitude / 127, code = x / scale to even; an infinity or NaN makes the scale NaN.
+// What turns values into codes by the rule of graph/ops/math.h.
+struct Coder {
+  // top: the largest of the values' magnitude_bits.
+  Coder(Lowering& low, const ExprRef& top);
+  ExprRef code(const ExprRef& value) const;  // i32
+  ExprRef scale;                             // f32; NaN if a value is an infinity or NaN
+
+ private:
+  ExprRef usable_, divisor_;
+};
+
+// The bit patterns of |v|, i32: they order floats as integers do, with infinity and NaN on top.
+ExprRef magnitude_bits(const ExprRef& v);
+
+// Quantizes one group, given as f32 vectors of 32 lanes in all (zeros past the row's end).
 void quantize_group(Lowering& low, const BufferRef& out, const QuantizedRow& row, const ExprRef& group,
                     const std::vector<ExprRef>& values);
 
