@@ -2,6 +2,7 @@
 #include "frontend/functions.h"
 
 #include "base/check.h"
+#include "base/draw.h"
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
@@ -85,10 +86,18 @@ void add_step(Module& module, const Model& model, const StepFunction& step, int6
   function.results = {x};
 }
 
+void add_sample(Module& module, const Dim& vocab) {
+  Function& function = add_function(module, "sample");
+  GraphBuilder g(module, function);
+  Value* logits = function.add_argument("logits", TensorType::plain(DType::kF32, {kBatch, vocab}));
+  Value* settings = function.add_argument("draw_settings", TensorType::plain(DType::kF32, {kBatch, kDrawSettings}));
+  function.results = g.op("sample", {g.op("softmax", {logits, settings})[0], settings});
+}
+
 }  // namespace
 
 void add_functions(Module& module, const Model& model, int64_t hidden, int64_t rotary_dim,
-                   int64_t window_keys) {
+                   int64_t window_keys, bool sampling) {
   {
     Function& function = add_function(module, "embed");
     GraphBuilder g(module, function);
@@ -100,6 +109,7 @@ void add_functions(Module& module, const Model& model, int64_t hidden, int64_t r
     Function& function = add_function(module, "get_logits");
     GraphBuilder g(module, function);
     function.results = {model.logits(g, add_activations(function, "hidden_states", hidden))};
+    if (sampling) add_sample(module, function.results[0]->type.shape[1]);
   }
   {
     Function& function = add_function(module, "batch_select_last_hidden_states");

@@ -15,6 +15,8 @@
 //   skip_begin    i32[batch]         token i of a sequence is stored as its token i, or as i + skip_count
 //   skip_count    i32[batch]         from skip_begin on: tokens dropped inside pages that are kept
 //   key_factors   f32[keys, rotary_dim]  row i: the factors of position i; keys = window + a step's most rows
+//   logits        f32[batch, vocab]  sample
+//   draw_settings f32[batch, 3]      a row's DrawSettings (base/draw.h)
 //   source_pages  i32[copies]        page ids
 //   target_pages  i32[copies]
 // Results: f32[rows or batch, hidden] hidden states, or f32[rows or batch, vocab] logits.
@@ -27,6 +29,7 @@
 //                                    input_embeds, S                  -> f32[rows, hidden], normed
 //   get_logits                       hidden_states                    -> f32[rows, vocab]
 //   batch_select_last_hidden_states  hidden_states, logit_positions   -> f32[batch, hidden]
+//   sample                           logits, draw_settings            -> i32[batch, 1], a token each; only where asked for
 //   copy_pages                       source_pages, target_pages       -> nothing; in every layer, for forks
 // S = positions, row_sequence, row_slots, page_indptr, page_ids; rope_factors unless the model has no
 // rotation; with a sliding window also skip_begin, skip_count, and key_factors unless the model has no
@@ -76,8 +79,9 @@ class Model {
   virtual graph::Value* logits(graph::GraphBuilder& g, graph::Value* hidden) const = 0;
 };
 
-// Appends every function of the table to `module`. `window_keys`: rows of key_factors; 0 = no sliding window.
+// Appends every function of the table to `module`; `sample` where `sampling` says so. `window_keys`: rows of key_factors; 0 = no
+// sliding window.
 void add_functions(graph::Module& module, const Model& model, int64_t hidden, int64_t rotary_dim,
-                   int64_t window_keys);
+                   int64_t window_keys, bool sampling);
 
 }  // namespace mlc::frontend

@@ -36,7 +36,7 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
   if (config.sliding_window_size > 0)
     window_keys = config.sliding_window_size +
                   std::max(config.get_int("prefill_chunk_size"), config.get_int("max_batch_size"));
-  add_functions(*built.module, *model, shape.hidden, shape.rotary_dim, window_keys);
+  add_functions(*built.module, *model, shape.hidden, shape.rotary_dim, window_keys, options.sampling);
   built.parameters = parameters.take();
   for (const std::string& suffix : definition.unused_sources) {
     const bool used = std::ranges::any_of(built.parameters, [&](const Parameter& parameter) {

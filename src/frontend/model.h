@@ -49,6 +49,7 @@ struct BuiltModel {
 // How the graph is to be built.
 struct BuildOptions {
   DType kv_dtype = DType::kF32;
+  bool sampling = false;  // a function that samples, for devices from which logits are dear to read
 };
 
 // All functions of mlc-facts 5.2 for this model over a paged KV cache named "kv", parameters in `scheme`.

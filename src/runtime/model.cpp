@@ -11,11 +11,14 @@ namespace {
 constexpr int64_t kDefaultPrefillChunk = 512;  // rows of a step when neither flag nor config says less
 
 // The functions step() may call, with the most rows and sequences each can see.
-std::vector<std::pair<std::string, Dims>> largest_uses(const ModelLimits& limits, int64_t pages) {
+std::vector<std::pair<std::string, Dims>> largest_uses(const ModelLimits& limits, int64_t pages, bool sampling) {
   Dims rows{limits.prefill_chunk, limits.max_sequences, pages, limits.max_sequences};
   Dims decode{limits.max_sequences, limits.max_sequences, pages, limits.max_sequences};
-  return {{"embed", rows},        {"batch_prefill", rows},  {"batch_prefill_to_last_hidden_states", rows},
-          {"batch_verify", rows}, {"batch_decode", decode}, {"copy_pages", rows}};
+  std::vector<std::pair<std::string, Dims>> uses = {
+      {"embed", rows},        {"batch_prefill", rows},  {"batch_prefill_to_last_hidden_states", rows},
+      {"batch_verify", rows}, {"batch_decode", decode}, {"copy_pages", rows}};
+  if (sampling) uses.emplace_back("sample", decode);
+  return uses;
 }
 
 // The library's window; manifests say -1 where there is none.
@@ -99,7 +102,8 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
     plan.kv_cache += pages * s.layers * s.page_bytes();
     plan.kv_tokens = pages * s.page_size;
   }
-  for (const auto& [name, dims] : largest_uses(limits, pages)) {
+  const bool sampling = module.plan().find_function("sample") != nullptr;
+  for (const auto& [name, dims] : largest_uses(limits, pages, sampling)) {
     const PlanFunction* f = module.plan().find_function(name);
     if (!f)
       return Status::error(
@@ -119,6 +123,7 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
   int64_t rows = limits.prefill_chunk, batch = limits.max_sequences;
   plan.inputs =
       4 * (rows * (4 + rope.rotary_dim() + hidden) + 2 * batch + 1 + pages + 2 * batch + batch * vocab);
+  if (sampling) plan.inputs += 4 * batch * (kDrawSettings + 1);
   if (window_of(module.manifest()).tokens > 0)
     plan.inputs += 4 * (2 * batch + key_rows(module.plan()) * rope.rotary_dim());
   return plan;
@@ -176,7 +181,7 @@ Status Model::allocate() {
   kv_pool_ = std::move(pool).value();
   executor_->set_states({kv_pool_.address()}, pages);
   RETURN_IF_ERROR(allocate_inputs(pages));
-  auto uses = largest_uses(limits_, pages);
+  auto uses = largest_uses(limits_, pages, plan.find_function("sample") != nullptr);
   for (size_t i = 0, n = uses.size(); i < n; ++i)
     for (int64_t fewer : {int64_t{1}, int64_t{16}}) {
       uses.push_back(uses[i]);
@@ -199,6 +204,11 @@ Status Model::allocate_inputs(int64_t pages) {
   }
   ASSIGN_OR_RETURN(embeds_, OwnedBuffer::allocate(*device_, 4 * rows * hidden_size_));
   ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, 4 * batch * vocab_size_));
+  if (executor_->module().plan().find_function("sample")) {
+    ASSIGN_OR_RETURN(inputs_["draw_settings"], OwnedBuffer::allocate(*device_, 4 * batch * kDrawSettings));
+    ASSIGN_OR_RETURN(tokens_, OwnedBuffer::allocate(*device_, 4 * batch));
+    samples_ = !device_->properties.host_memory;
+  }
   return upload_key_factors();
 }
 
@@ -238,15 +248,15 @@ Status Model::upload(const std::string& name, std::span<const std::byte> bytes) 
   return device_->copy_in(device_->self, it->second.address(), bytes);
 }
 
-// The arguments of a function, by name. `input_embeds` is the result of embed.
+// The arguments of a function, by name. `input_embeds` is the result of embed, `logits` that of the functions that have any.
 Result<std::vector<DeviceAddress>> Model::bind(const std::string& function) {
   const PlanFunction* f = executor_->module().plan().find_function(function);
   if (!f)
     return Status::error(str(executor_->module().path(), ": the library has no function '", function, "'"));
   std::vector<DeviceAddress> addresses;
   for (const PlanTensor& a : f->arguments) {
-    if (a.name == "input_embeds") {
-      addresses.push_back(embeds_.address());
+    if (a.name == "input_embeds" || a.name == "logits") {
+      addresses.push_back(a.name == "logits" ? logits_.address() : embeds_.address());
       continue;
     }
     auto it = inputs_.find(a.name);
@@ -328,7 +338,22 @@ void Model::fill_arrays(std::span<const StepSequence> sequences) {
   }
 }
 
-Result<std::span<const float>> Model::step(std::span<const StepSequence> sequences, WantLogits want) {
+Status Model::upload_step() {
+  RETURN_IF_ERROR(upload("input_ids", bytes_of(arrays_.input_ids)));
+  RETURN_IF_ERROR(upload("positions", bytes_of(arrays_.positions)));
+  RETURN_IF_ERROR(upload("row_sequence", bytes_of(arrays_.row_sequence)));
+  RETURN_IF_ERROR(upload("row_slots", bytes_of(arrays_.row_slots)));
+  RETURN_IF_ERROR(upload("logit_positions", bytes_of(arrays_.logit_positions)));
+  RETURN_IF_ERROR(upload("page_indptr", bytes_of(arrays_.page_indptr)));
+  RETURN_IF_ERROR(upload("page_ids", bytes_of(arrays_.page_ids)));
+  RETURN_IF_ERROR(upload("rope_factors", bytes_of(arrays_.rope_factors)));
+  if (window_.tokens == 0) return Status::ok();
+  RETURN_IF_ERROR(upload("skip_begin", bytes_of(arrays_.skip_begin)));
+  return upload("skip_count", bytes_of(arrays_.skip_count));
+}
+
+// Submits everything of a step as one: embed, the transformer and, with settings, sample.
+Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want, std::span<const DrawSettings> settings) {
   int64_t rows = 0, batch = static_cast<int64_t>(sequences.size());
   for (const StepSequence& s : sequences) {
     internal_check(!s.tokens.empty(), "a step's sequence without tokens");
@@ -340,23 +365,10 @@ Result<std::span<const float>> Model::step(std::span<const StepSequence> sequenc
                  "a step larger than the model's limits");
   RETURN_IF_ERROR(make_room(sequences));
   fill_arrays(sequences);
-  RETURN_IF_ERROR(upload("input_ids", bytes_of(arrays_.input_ids)));
-  RETURN_IF_ERROR(upload("positions", bytes_of(arrays_.positions)));
-  RETURN_IF_ERROR(upload("row_sequence", bytes_of(arrays_.row_sequence)));
-  RETURN_IF_ERROR(upload("row_slots", bytes_of(arrays_.row_slots)));
-  RETURN_IF_ERROR(upload("logit_positions", bytes_of(arrays_.logit_positions)));
-  RETURN_IF_ERROR(upload("page_indptr", bytes_of(arrays_.page_indptr)));
-  RETURN_IF_ERROR(upload("page_ids", bytes_of(arrays_.page_ids)));
-  RETURN_IF_ERROR(upload("rope_factors", bytes_of(arrays_.rope_factors)));
-  if (window_.tokens > 0) {
-    RETURN_IF_ERROR(upload("skip_begin", bytes_of(arrays_.skip_begin)));
-    RETURN_IF_ERROR(upload("skip_count", bytes_of(arrays_.skip_count)));
-  }
-
-  bool one_each = rows == batch;
-  std::string function = want == WantLogits::kNone  ? "batch_prefill_to_last_hidden_states"
+  RETURN_IF_ERROR(upload_step());
+  const char* function = want == WantLogits::kNone  ? "batch_prefill_to_last_hidden_states"
                          : want == WantLogits::kAll ? "batch_verify"
-                         : one_each                 ? "batch_decode"
+                         : rows == batch            ? "batch_decode"
                                                     : "batch_prefill";
   int64_t results = want == WantLogits::kNone ? 0 : want == WantLogits::kAll ? rows : batch;
   if (int64_t bytes = 4 * results * vocab_size_;
@@ -365,20 +377,42 @@ Result<std::span<const float>> Model::step(std::span<const StepSequence> sequenc
     ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, bytes));
   }
   Dims dims{rows, batch, static_cast<int64_t>(arrays_.page_ids.size()), 0};
+  std::vector<FunctionCall> calls;
   ASSIGN_OR_RETURN(auto embed_arguments, bind("embed"));
+  calls.push_back({"embed", dims, std::move(embed_arguments), {embeds_.address()}});
   ASSIGN_OR_RETURN(auto arguments, bind(function));
-  FunctionCall calls[] = {{"embed", dims, std::move(embed_arguments), {embeds_.address()}},
-                          {function,
-                           dims,
-                           std::move(arguments),
-                           {want == WantLogits::kNone ? embeds_.address() : logits_.address()}}};
+  calls.push_back({function, dims, std::move(arguments), {results == 0 ? embeds_.address() : logits_.address()}});
+  if (!settings.empty()) {
+    RETURN_IF_ERROR(upload("draw_settings", std::as_bytes(settings)));
+    ASSIGN_OR_RETURN(auto sample_arguments, bind("sample"));
+    calls.push_back({"sample", dims, std::move(sample_arguments), {tokens_.address()}});
+  }
+  if (settings.empty()) host_logits_.resize(static_cast<size_t>(results * vocab_size_));
   RETURN_IF_ERROR(executor_->run(calls));
-  host_logits_.resize(static_cast<size_t>(results * vocab_size_));
-  RETURN_IF_ERROR(device_->sync(device_->self));
+  return device_->sync(device_->self);
+}
+
+Result<std::span<const float>> Model::step(std::span<const StepSequence> sequences, WantLogits want) {
+  RETURN_IF_ERROR(run_step(sequences, want, {}));
   RETURN_IF_ERROR(
       device_->copy_out(device_->self, std::as_writable_bytes(std::span(host_logits_)), logits_.address()));
   for (const StepSequence& s : sequences) cache_->slide(s.id);
   return std::span<const float>(host_logits_);
+}
+
+Result<std::span<const int32_t>> Model::step_and_sample(std::span<const StepSequence> sequences,
+                                                        std::span<const DrawSettings> settings) {
+  internal_check(samples_ && settings.size() == sequences.size(), "step_and_sample: no library that samples, or not one setting each");
+  RETURN_IF_ERROR(run_step(sequences, WantLogits::kLast, settings));
+  host_tokens_.resize(sequences.size());
+  RETURN_IF_ERROR(
+      device_->copy_out(device_->self, std::as_writable_bytes(std::span(host_tokens_)), tokens_.address()));
+  for (int32_t token : host_tokens_)
+    if (token < 0 || token >= vocab_size_)
+      return Status::error(str("the ", device_->properties.name, " device drew token ", token, " of ", vocab_size_,
+                               "; its driver is broken, update it or use --device cpu"));
+  for (const StepSequence& s : sequences) cache_->slide(s.id);
+  return std::span<const int32_t>(host_tokens_);
 }
 
 }  // namespace mlc::runtime

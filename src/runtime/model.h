@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/draw.h"
 #include "runtime/executor.h"
 #include "runtime/kv/paged_cache.h"
 #include "runtime/rope.h"
@@ -77,6 +78,13 @@ class Model {
   // changed.
   Result<std::span<const float>> step(std::span<const StepSequence> sequences, WantLogits want);
 
+  // Whether the library can sample on the device and its logits would have to be copied from there.
+  bool samples() const { return samples_; }
+  // step() for logits of each sequence's last new token, of which the device draws the next one; only these are read back.
+  // Precondition: samples(); settings for each sequence.
+  Result<std::span<const int32_t>> step_and_sample(std::span<const StepSequence> sequences,
+                                                   std::span<const DrawSettings> settings);
+
  private:
   // Host copies of the named int32 inputs of one step (frontend/functions.h) and the rope factors.
   struct StepArrays {
@@ -95,6 +103,8 @@ class Model {
   Status make_room(std::span<const StepSequence> sequences);
   void fill_arrays(std::span<const StepSequence> sequences);
   Result<std::vector<DeviceAddress>> bind(const std::string& function);
+  Status upload_step();
+  Status run_step(std::span<const StepSequence> sequences, WantLogits want, std::span<const DrawSettings> settings);
   Status upload(const std::string& name, std::span<const std::byte> bytes);
 
   Device* device_ = nullptr;
@@ -108,8 +118,10 @@ class Model {
   RopeTable rope_;
   StepArrays arrays_;
   std::map<std::string, OwnedBuffer> inputs_;  // device copies of the arrays, by argument name
-  OwnedBuffer embeds_, logits_, kv_pool_;
+  OwnedBuffer embeds_, logits_, tokens_, kv_pool_;
+  bool samples_ = false;
   std::vector<float> host_logits_;
+  std::vector<int32_t> host_tokens_;
 };
 
 }  // namespace mlc::runtime

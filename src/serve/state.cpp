@@ -1,14 +1,43 @@
-// From logits to streamed text, and the end of requests.
+// From a step to streamed text, and the end of requests.
 #include "serve/state.h"
 
 #include <algorithm>
 
 namespace mlc::serve {
 
-void EngineState::accept_logits(RequestState& r, std::span<const float> logits) {
-  std::vector<float> scores(logits.begin(), logits.end());
+Result<std::vector<int32_t>> EngineState::next_tokens(std::span<RequestState* const> requests,
+                                                      std::span<const runtime::StepSequence> sequences) {
+  std::vector<bool> complete;
+  bool any = false, on_device = model.samples();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const RequestState& r = *requests[i];
+    complete.push_back(r.computed + static_cast<int64_t>(sequences[i].tokens.size()) == static_cast<int64_t>(r.tokens.size()));
+    any |= complete[i];
+    on_device &= !complete[i] || !changes_logits(r.request.config);
+  }
+  std::vector<int32_t> tokens(requests.size(), -1);
+  if (any && on_device) {
+    std::vector<DrawSettings> settings(requests.size());
+    for (size_t i = 0; i < requests.size(); ++i)
+      if (complete[i]) settings[i] = requests[i]->sampler.next(requests[i]->request.config);
+    ASSIGN_OR_RETURN(auto drawn, model.step_and_sample(sequences, settings));
+    for (size_t i = 0; i < requests.size(); ++i)
+      if (complete[i]) tokens[i] = drawn[i];
+    return tokens;
+  }
+  ASSIGN_OR_RETURN(auto logits, model.step(sequences, any ? runtime::WantLogits::kLast : runtime::WantLogits::kNone));
+  const auto vocab = static_cast<size_t>(model.vocab_size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (!complete[i]) continue;
+    RequestState& r = *requests[i];
+    std::vector<float> scores(logits.begin() + static_cast<int64_t>(i * vocab), logits.begin() + static_cast<int64_t>((i + 1) * vocab));
+    tokens[i] = r.sampler.sample(scores, r.request.config, r.counts);
+  }
+  return tokens;
+}
+
+void EngineState::accept_token(RequestState& r, int32_t token) {
   const GenerationConfig& config = r.request.config;
-  int32_t token = r.sampler.sample(scores, config, r.counts);
   if (r.generated() == 0) r.metrics.time_to_first_token = std::chrono::duration<double>(Clock::now() - r.arrived).count();
   const auto& stops = config.stop_token_ids;
   if (!config.ignore_eos && std::find(stops.begin(), stops.end(), token) != stops.end()) {

@@ -29,8 +29,13 @@ struct EngineState {
   EngineMetrics metrics;
   runtime::SequenceId next_sequence = 0;
 
-  // Samples the request's next token from its logits, streams the text, and sets `finish` when it is done.
-  void accept_logits(RequestState& request, std::span<const float> logits);
+  // Runs the new tokens of the sequences, each of the request beside it, and draws the next token of those whose text so far is
+  // then complete; -1 for the others. On the device, which then hands over nothing but tokens, where the model can and no such
+  // request changes logits.
+  Result<std::vector<int32_t>> next_tokens(std::span<RequestState* const> requests,
+                                           std::span<const runtime::StepSequence> sequences);
+  // Streams the text of a request's next token and sets `finish` when it is done.
+  void accept_token(RequestState& request, int32_t token);
   // Ends a request: streams the last of its text with the reason. Its sequence is kept for later prompts.
   void end(RequestState& request, FinishReason reason, const std::string& error = "");
   // Removes ended requests from `running`.

@@ -204,7 +204,8 @@ TEST_F(Vulkan, DamagedKernelsAreASentence) {
   EXPECT_NE(loaded.status().message().find("plus_1"), std::string::npos) << loaded.status().message();
 }
 
-// A whole model under the validation layers; what a step of steady decoding asks of the driver: one submission.
+// A whole model under the validation layers; what a step of steady decoding asks of the driver: one submission, with the next
+// token drawn in it or not.
 TEST_F(Vulkan, DecodesWithOneSubmissionAStep) {
   TempFolder folder;
   convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
@@ -214,14 +215,19 @@ TEST_F(Vulkan, DecodesWithOneSubmissionAStep) {
   must(m->cache().add_sequence(1));
   const std::vector<int32_t> tokens(20, 3);
   m.step({{1, tokens}}, WantLogits::kLast);
-  for (int i = 0; i < 3; ++i) m.step({{1, std::span(tokens).first(1)}}, WantLogits::kLast);
-  const VulkanCounters before = vulkan_counters(*m.device);
-  for (int i = 0; i < 8; ++i) m.step({{1, std::span(tokens).first(1)}}, WantLogits::kLast);  // in the second page
-  const VulkanCounters after = vulkan_counters(*m.device);
-  EXPECT_EQ(after.allocations, before.allocations);
-  EXPECT_EQ(after.pipelines, before.pipelines);
-  EXPECT_EQ(after.recordings, before.recordings);
-  EXPECT_EQ(after.submits, before.submits + 8);
+  const std::vector<StepSequence> one = {{1, std::span(tokens).first(1)}};
+  const std::vector<DrawSettings> settings = {{1, 0.9f, 0.5f}};
+  for (bool draws : {false, true}) {
+    auto step = [&] { draws ? must(m->step_and_sample(one, settings)).size() : m.step(one, WantLogits::kLast).size(); };
+    for (int i = 0; i < 2; ++i) step();
+    const VulkanCounters before = vulkan_counters(*m.device);
+    for (int i = 0; i < 4; ++i) step();  // in the second page
+    const VulkanCounters after = vulkan_counters(*m.device);
+    EXPECT_EQ(after.allocations, before.allocations);
+    EXPECT_EQ(after.pipelines, before.pipelines);
+    EXPECT_EQ(after.recordings, before.recordings);
+    EXPECT_EQ(after.submits, before.submits + 4);
+  }
   expect_quiet(*m.device);
 }
 

@@ -2,7 +2,9 @@
 // also checks alignment, races and barriers, and in test_suite_gpu by every GPU device of this machine.
 #include <limits>
 
+#include "base/draw.h"
 #include "kernel/lower/gpu_weight.h"
+#include "ops/sliding_case.h"
 #include "ops/tolerance.h"
 #include "support/gpu_devices.h"
 #include "support/gpu_kernels.h"
@@ -389,6 +391,19 @@ TEST_F(GpuAttention, JoinedParts) {
     }
 }
 
+TEST_F(GpuAttention, SlidingWindow) {
+  auto sliding = [&](const SlidingShape& shape, int64_t window, int64_t sinks, int64_t step) {
+    add_sliding_case([&](const std::string& label, const auto& dims) -> OpCase& { return add(label, dims); }, shape, window, sinks, step);
+  };
+  sliding({}, 17, 4, 1);
+  sliding({}, 17, 0, 1);
+  sliding({}, 20, 18, 20);
+  sliding({.dtype = DType::kF16, .heads = 9, .kv_heads = 3, .head_dim = 64, .rotary_dim = 32, .interleaved = true}, 21, 4, 5);
+  sliding({.dtype = DType::kF16, .heads = 5, .kv_heads = 1, .head_dim = 8, .rotary_dim = 0}, 21, 4, 5);
+  for (int64_t part_pages : {0, 1, 2})
+    sliding({.dtype = DType::kF16, .rotary_dim = 8, .one_row = true, .part_pages = part_pages}, 37, 3, 1);
+}
+
 // Rows of two sequences in turn.
 TEST_F(GpuAttention, MixedRows) {
   std::mt19937 random(3);
@@ -400,6 +415,42 @@ TEST_F(GpuAttention, MixedRows) {
   c.g->attention("kv", 0, q, c.indices(kRows, {0, 1, 0, 1, 1, 0}), c.indices(kRows, {19, 8, 3, 0, 5, 18}),
                  c.indices(Dim::symbol("batch") + 1, {0, 2, 3}), c.indices(Dim::symbol("pages"), {2, 0, 3}), 2, 0.35);
   c.rule.tolerance = attention_error(20, 8, 6, 1);
+}
+
+// Peaked, flat and tied rows, sharp and flat temperatures.
+TEST_F(Gpu, Softmax) {
+  for (int64_t n : {1, 18, 260, 4100}) {
+    std::mt19937 random(21);
+    OpCase& c = add(str("softmax of ", n), {{"rows", 5}});
+    std::vector<float> x = random_floats(5 * n, 5, random);
+    x[0] = 30;
+    if (n > 1) x[size_t(n) + 1] = NAN, x[size_t(2 * n)] = x[size_t(2 * n + 1)] = 40, x[size_t(3 * n)] = INFINITY, x[size_t(4 * n)] = -INFINITY;
+    c.g->op("softmax", {c.matrix(kRows, n, x), c.matrix(kRows, 3, {1, 0, 0, 0.5f, 0, 0, 0, 0, 0, 1, 0, 0, 1e4f, 0, 0})});
+    // Exponents, up to 1e4 times 60, are off by 2^-23 of themselves; where the result is not tiny they are below 20.
+    c.rule.tolerance = (20 + double(n)) * 4 * kEps;
+  }
+}
+
+// Random rows as softmax leaves them, with ties, drawn at every edge of top_p and of the random number.
+TEST_F(Gpu, Sample) {
+  const float kTops[] = {0, 0.01f, 0.5f, 0.9f, 0.99998f, 1};
+  for (int64_t n : {1, 18, 260, 4100}) {
+    std::mt19937 random(22);
+    std::vector<float> p, settings;
+    const int64_t rows = kOnDevices ? 132 : n < 100 ? 42 : n < 1000 ? 8 : 1;
+    for (int64_t r = 0; r < rows; ++r) {
+      std::vector<float> row = random_floats(n, 4, random);
+      for (int64_t i = 0; i < n; ++i)
+        if (r % 3 == 1) row[size_t(i)] = std::floor(row[size_t(i)]);  // ties
+      const float flat = r % 5 == 4 ? 1e-3f : 1.0f;
+      softmax(row, r % 7 == 6 ? 0 : flat);
+      p.insert(p.end(), row.begin(), row.end());
+      float uniform = float(random() % (1 << 24)) / (1 << 24);
+      settings.insert(settings.end(), {1, kTops[(r + 2) % 6], r % 11 == 9 ? 0.0f : r % 11 == 10 ? 1.0f : uniform});
+    }
+    OpCase& c = add(str("sample of ", n), {{"rows", rows}});
+    c.g->op("sample", {c.matrix(kRows, n, p), c.matrix(kRows, 3, settings)});
+  }
 }
 
 TEST_F(Gpu, CacheOps) {

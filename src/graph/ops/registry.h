@@ -67,5 +67,6 @@ std::vector<OpInfo> rope_ops();
 std::vector<OpInfo> take_ops();
 std::vector<OpInfo> attention_ops();
 std::vector<OpInfo> cache_ops();
+std::vector<OpInfo> sample_ops();
 
 }  // namespace mlc::graph

@@ -147,6 +147,11 @@ ExprRef GpuLowering::group_reduce(BinaryOp op, const ExprRef& value, const ExprR
   return sum;
 }
 
+int GpuLowering::threads_for(int64_t units) const {
+  int64_t wanted = (units + lanes - 1) / lanes * lanes;
+  return static_cast<int>(std::min<int64_t>(wanted, std::max(schedule.row_threads, lanes)));
+}
+
 void GpuLowering::for_rows(const Dim& rows, int threads, const std::function<void(ExprRef, ExprRef)>& body) {
   bool single = low.single_row();
   k.groups(single ? Dim(1) : rows, threads, lanes,

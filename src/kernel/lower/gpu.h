@@ -63,6 +63,8 @@ struct GpuLowering {
   // One value of all threads of the group, the same bits in each. Not inside a loop.
   ExprRef group_reduce(BinaryOp op, const ExprRef& value, const ExprRef& thread, int threads);
 
+  // Threads for a row of `units`: no more than it has, in whole subgroups.
+  int threads_for(int64_t units) const;
   // A grid over the rows of `m` with `threads` threads each; body(row, thread).
   void for_rows(const Dim& rows, int threads, const std::function<void(ExprRef, ExprRef)>& body);
   // A grid over rows x units; each thread does one unit of a row. body(row, unit).
@@ -88,6 +90,8 @@ Function lower_gpu_gated(Lowering& low);
 Function lower_gpu_rope(Lowering& low);
 Function lower_gpu_rope_append(Lowering& low);
 Function lower_gpu_kv_append(Lowering& low);
+Function lower_gpu_softmax(Lowering& low);
+Function lower_gpu_sample(Lowering& low);
 Function lower_gpu_copy_pages(Lowering& low);
 Function lower_gpu_attention(Lowering& low);  // attention_part too
 Function lower_gpu_attention_join(Lowering& low);

@@ -53,12 +53,6 @@ struct RowParts {
   }
 };
 
-// Threads for a row of `units`: no more than it has, in whole subgroups.
-int threads_for(const GpuLowering& gpu, int64_t units) {
-  int64_t wanted = (units + gpu.lanes - 1) / gpu.lanes * gpu.lanes;
-  return static_cast<int>(std::min<int64_t>(wanted, std::max(gpu.schedule.row_threads, gpu.lanes)));
-}
-
 ExprRef combine(Lowering& low, const std::vector<ExprRef>& v) {
   const std::string& op = low.node.op;
   if (op == "add" || op == "bias") return v[0] + v[1];
@@ -75,7 +69,7 @@ Function norm(Lowering& low, bool centered) {
   if (low.node.inputs.size() > 2) bias = gpu.vector(2, "bias");
   WordMatrix out = gpu.result();
   int n = std::min(x.lanes(), out.lanes());
-  int threads = threads_for(gpu, x.columns / n);
+  int threads = gpu.threads_for(x.columns / n);
   gpu.for_rows(x.rows, threads, [&](ExprRef row, ExprRef thread) {
     RowParts parts(gpu, x, row, thread, threads, n);
     ExprRef mean;

@@ -14,8 +14,8 @@ namespace {
 
 struct Row {
   const char* op;
-  Function (*lower)(Lowering&);      // for CPUs
-  Function (*lower_gpu)(Lowering&);  // nullptr: no GPU form
+  Function (*lower)(Lowering&);      // for CPUs; nullptr: no such form, likewise below
+  Function (*lower_gpu)(Lowering&);  // for GPUs
 };
 
 constexpr Row kLowerings[] = {
@@ -36,7 +36,9 @@ constexpr Row kLowerings[] = {
     {"rms_norm", lower_rms_norm, lower_gpu_rms_norm},
     {"rope", lower_rope, lower_gpu_rope},
     {"rope_append", lower_rope_append, lower_gpu_rope_append},
+    {"sample", nullptr, lower_gpu_sample},
     {"slice", lower_slice, lower_gpu_slice},
+    {"softmax", nullptr, lower_gpu_softmax},
     {"take", lower_take, lower_gpu_take},
 };
 

@@ -26,19 +26,18 @@ bool decode(EngineState& state) {
     return false;
   }
   auto start = Clock::now();
-  auto logits = state.model.step(steps, runtime::WantLogits::kLast);
+  auto tokens = state.next_tokens(chosen, steps);
   double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  size_t vocab = static_cast<size_t>(state.model.vocab_size());
   for (size_t i = 0; i < chosen.size(); ++i) {
     RequestState& r = *chosen[i];
-    if (!logits.is_ok()) {
-      state.end(r, FinishReason::kError, logits.status().message());
+    if (!tokens.is_ok()) {
+      state.end(r, FinishReason::kError, tokens.status().message());
       continue;
     }
     r.computed++;
     r.metrics.decode_seconds += seconds;
     r.metrics.decode_steps++;
-    state.accept_logits(r, logits->subspan(i * vocab, vocab));
+    state.accept_token(r, (*tokens)[i]);
   }
   state.metrics.decode_seconds += seconds;
   state.metrics.decode_tokens += static_cast<int64_t>(chosen.size());

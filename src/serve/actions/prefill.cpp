@@ -44,7 +44,6 @@ int64_t affordable(EngineState& state, const RequestState& r, int64_t room) {
 bool prefill(EngineState& state) {
   admit(state);
   int64_t room = state.model.prefill_chunk();
-  bool any_complete = false;
   std::vector<RequestState*> chosen;
   std::vector<runtime::StepSequence> steps;
   for (auto& r : state.running) {
@@ -57,7 +56,6 @@ bool prefill(EngineState& state) {
       continue;
     }
     bool complete = r->computed + n == static_cast<int64_t>(r->tokens.size());
-    any_complete |= complete;
     chosen.push_back(r.get());
     steps.push_back({r->sequence,
                      std::span(r->tokens).subspan(static_cast<size_t>(r->computed), static_cast<size_t>(n))});
@@ -70,21 +68,18 @@ bool prefill(EngineState& state) {
     return state.running.size() != before;
   }
   auto start = Clock::now();
-  auto logits =
-      state.model.step(steps, any_complete ? runtime::WantLogits::kLast : runtime::WantLogits::kNone);
+  auto tokens = state.next_tokens(chosen, steps);
   double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  size_t vocab = static_cast<size_t>(state.model.vocab_size());
   for (size_t i = 0; i < chosen.size(); ++i) {
     RequestState& r = *chosen[i];
-    if (!logits.is_ok()) {
-      state.end(r, FinishReason::kError, logits.status().message());
+    if (!tokens.is_ok()) {
+      state.end(r, FinishReason::kError, tokens.status().message());
       continue;
     }
     r.computed += static_cast<int64_t>(steps[i].tokens.size());
     r.metrics.prefill_seconds += seconds;
     state.metrics.prefill_tokens += static_cast<int64_t>(steps[i].tokens.size());
-    if (r.computed == static_cast<int64_t>(r.tokens.size()))
-      state.accept_logits(r, logits->subspan(i * vocab, vocab));
+    if ((*tokens)[i] >= 0) state.accept_token(r, (*tokens)[i]);
   }
   state.metrics.prefill_seconds += seconds;
   state.retire();

@@ -1,4 +1,5 @@
-// Logits -> token, on the host, in the order of mlc-facts 8.5: bias, penalties, softmax with temperature, top-p, draw.
+// Logits -> token in the order of mlc-facts 8.5: bias, penalties, softmax with temperature, top-p, draw. The last three are
+// base/draw.h, on the host or, where a request changes no logit, on the device.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/draw.h"
 #include "serve/sample/generation_config.h"
 
 namespace mlc::serve {
@@ -18,18 +20,15 @@ using TokenCounts = std::unordered_map<int32_t, int64_t>;
 // the repetition penalty r: a negative logit times r, a positive one divided by r.
 void apply_penalties(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts);
 
-// Probabilities of logits / temperature in place (f64 sums). Temperature below 1e-5: all mass on the largest logit,
-// shared over exact ties. A NaN logit counts as minus infinity.
-void softmax_with_temperature(std::span<float> logits, double temperature);
-
-// Draws with uniform u in [0, 1): top_p of 0 is the largest probability; top_p >= 1 - 1e-5 the first index whose
-// cumulative probability reaches u; otherwise among the most probable tokens that together reach top_p.
-int32_t sample_top_p(std::span<const float> probabilities, double top_p, double u);
+// Whether apply_penalties changes any logit of a request, whatever its counts.
+bool changes_logits(const GenerationConfig& config);
 
 // The random source of one request: the same seed gives the same draws.
 class Sampler {
  public:
   explicit Sampler(std::optional<uint64_t> seed);
+  // How the next token is drawn: greedily where temperature is below 1e-5 or top_p is 0, else with the next random number.
+  DrawSettings next(const GenerationConfig& config);
   // Overwrites logits with probabilities and returns the drawn token.
   int32_t sample(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts);
 

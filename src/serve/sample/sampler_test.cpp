@@ -1,4 +1,4 @@
-// Tests of penalties, softmax and sampling against hand-computed values and frequencies.
+// Tests of penalties, settings and sampling against hand-computed values and frequencies.
 #include "serve/sample/sampler.h"
 
 #include <gtest/gtest.h>
@@ -22,29 +22,36 @@ TEST(Penalties, FollowTheOrderOfTheOriginal) {
   EXPECT_FLOAT_EQ(logits[3], 4);
 }
 
-TEST(Softmax, TemperatureZeroSharesTiesAndNanIsNothing) {
-  std::vector<float> p = {1, 3, NAN, 3};
-  softmax_with_temperature(p, 0);
-  EXPECT_EQ(p, (std::vector<float>{0, 0.5f, 0, 0.5f}));
-  p = {0, std::log(3.0f)};
-  softmax_with_temperature(p, 1);
-  EXPECT_NEAR(p[1], 0.75, 1e-6);
-  p = {0, std::log(3.0f)};
-  softmax_with_temperature(p, 0.5);
-  EXPECT_NEAR(p[1], 0.9, 1e-6);
+TEST(Samplers, SettingsOfGreedyRequestsDrawNothing) {
+  Sampler a(3), b(3);
+  GenerationConfig greedy, random;
+  greedy.temperature = 0;
+  greedy.top_p = 0.5;
+  random.temperature = 2;
+  random.top_p = 0.25;
+  EXPECT_EQ(a.next(greedy).inverse_temperature, 0);
+  greedy.temperature = 1;
+  greedy.top_p = 0;
+  EXPECT_EQ(a.next(greedy).inverse_temperature, 0);
+  EXPECT_EQ(a.next(greedy).top_p, 0);
+  const DrawSettings first = a.next(random);
+  EXPECT_EQ(first.inverse_temperature, 0.5f);
+  EXPECT_EQ(first.top_p, 0.25f);
+  EXPECT_EQ(first.uniform, b.next(random).uniform);
+  EXPECT_NE(first.uniform, a.next(random).uniform);
 }
 
-TEST(TopP, KeepsTheSmallestSetThatReachesP) {
-  std::vector<float> p = {0.1f, 0.4f, 0.2f, 0.3f};
-  EXPECT_EQ(sample_top_p(p, 0, 0.99), 1);
-  EXPECT_EQ(sample_top_p(p, 0.5, 0.0), 1);
-  EXPECT_EQ(sample_top_p(p, 0.5, 0.56), 1);   // 0.4 / 0.7 = 0.571
-  EXPECT_EQ(sample_top_p(p, 0.5, 0.58), 3);
-  EXPECT_EQ(sample_top_p(p, 0.5, 0.999), 3);  // 0.2 and 0.1 are never drawn
-  EXPECT_EQ(sample_top_p(p, 1.0, 0.05), 0);
-  EXPECT_EQ(sample_top_p(p, 1.0, 0.49), 1);
-  std::vector<float> flat(5000, 1.0f / 5000);
-  EXPECT_GE(sample_top_p(flat, 0.9, 0.5), 0);
+TEST(Penalties, ChangeLogitsOfSomeRequests) {
+  EXPECT_FALSE(changes_logits({}));
+  for (double GenerationConfig::* field : {&GenerationConfig::frequency_penalty, &GenerationConfig::presence_penalty,
+                                           &GenerationConfig::repetition_penalty}) {
+    GenerationConfig config;
+    config.*field = 1.5;
+    EXPECT_TRUE(changes_logits(config));
+  }
+  GenerationConfig biased;
+  biased.logit_bias = {{1, 2.0}};
+  EXPECT_TRUE(changes_logits(biased));
 }
 
 TEST(Samplers, SameSeedSameTokensAndFrequenciesMatch) {
