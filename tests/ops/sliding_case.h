@@ -1,0 +1,136 @@
+// Attention over a sliding window as a case of any suite: sequences that slid, with every slot that holds no
+// live token NaN, dropped ones in kept pages included.
+#pragma once
+
+#include "ops/tolerance.h"
+#include "runtime/kv/paged_cache.h"
+#include "support/op_batch.h"
+#include "support/toy_graph.h"
+
+namespace mlc::testing {
+
+constexpr int64_t kPage = 16, kSlidingPool = 64;
+
+struct SlidingShape {
+  DType dtype = DType::kF32;
+  int64_t heads = 6, kv_heads = 2, head_dim = 16, rotary_dim = 16;
+  bool interleaved = false;
+  bool one_row = false;    // of one sequence, the last
+  int64_t part_pages = 0;  // > 0: attention_part
+};
+
+// Cosines and sines of rows 0..n-1, with frequencies of no particular origin.
+inline std::vector<float> make_factors(int64_t n, int64_t rotary_dim) {
+  std::vector<float> factors;
+  for (int64_t i = 0; i < n; ++i)
+    for (bool sine : {false, true})
+      for (int64_t d = 0; d < rotary_dim / 2; ++d) {
+        double angle = double(i) / double(1 + 3 * d);
+        factors.push_back(static_cast<float>(sine ? std::sin(angle) : std::cos(angle)));
+      }
+  return factors;
+}
+
+// The state of sequences after steps of `step` rows, the last step's rows not slid yet.
+class Slid {
+ public:
+  Slid(graph::HostState& state, int64_t window, int64_t sinks, const std::vector<int64_t>& lengths,
+       int64_t step)
+      : state_(state), cache_(state.pages, kPage, 9) {
+    EXPECT_TRUE(cache_.enable_sliding_windows(window, sinks).is_ok());
+    for (size_t s = 0; s < lengths.size(); ++s) {
+      int64_t id = static_cast<int64_t>(s);
+      EXPECT_TRUE(cache_.add_sequence(id).is_ok());
+      for (int64_t done = 0; done < lengths[s]; done += step) {
+        cache_.slide(id);
+        EXPECT_TRUE(cache_.append(id, std::min(step, lengths[s] - done)).is_ok());
+      }
+      describe(static_cast<int32_t>(s));
+    }
+  }
+
+  std::vector<int32_t> sequence, position, indptr = {0}, ids, skip_begin, skip_count;
+  int64_t longest = 0;
+
+ private:
+  void describe(int32_t s) {
+    int64_t length = cache_.length(s);
+    longest = std::max(longest, length);
+    for (int64_t t = 0; t < length; ++t) fill(cache_.slot(s, t));
+    for (int64_t row : {int64_t{0}, length / 3, length - 2, length - 1}) {
+      if (row < 0) continue;
+      sequence.push_back(s);
+      position.push_back(static_cast<int32_t>(row));
+    }
+    for (int32_t page : cache_.pages(s)) ids.push_back(page);
+    indptr.push_back(static_cast<int32_t>(ids.size()));
+    skip_begin.push_back(static_cast<int32_t>(cache_.skip_begin(s)));
+    skip_count.push_back(static_cast<int32_t>(cache_.skip_count(s)));
+  }
+
+  void fill(int64_t slot) {
+    const graph::KvCache& c = state_.cache;
+    for (int64_t h = 0; h < 2 * c.kv_heads; ++h) {
+      int64_t at =
+          (state_.pages + slot / kPage) * c.page_elements() + (h * kPage + slot % kPage) * c.head_dim;
+      std::vector<float> values = random_floats(c.head_dim, 1, random_);
+      round_floats(c.dtype, values);
+      std::copy(values.begin(), values.end(), state_.values.begin() + at);
+    }
+  }
+
+  graph::HostState& state_;
+  runtime::PagedCache cache_;
+  std::mt19937 random_{21};
+};
+
+// Attention of sequences of several lengths over a window with sinks, made by add(label, dims); none where q
+// has one row.
+template <typename Add>
+void add_sliding_case(const Add& add, const SlidingShape& shape, int64_t window, int64_t sinks,
+                      int64_t step) {
+  const std::vector<int64_t> lengths = shape.one_row
+                                           ? std::vector<int64_t>{100}
+                                           : std::vector<int64_t>{1, window, window + 1, 3 * kPage + 2, 100};
+  graph::KvCache cache{"kv", 2, shape.kv_heads, shape.head_dim, kPage, shape.dtype};
+  graph::HostState plan{
+      cache, kSlidingPool,
+      std::vector<float>(static_cast<size_t>(2 * kSlidingPool * cache.page_elements()), NAN)};
+  Slid slid(plan, window, sinks, lengths, step);
+  if (shape.one_row) slid.sequence = {slid.sequence.back()}, slid.position = {slid.position.back()};
+  const int64_t rows = static_cast<int64_t>(slid.position.size()), pages = int64_t(slid.ids.size());
+  OpCase& c = add(
+      str(shape.part_pages ? "parts of a " : "", "window ", window, ", ", sinks, " sinks, steps of ", step),
+      std::map<std::string, int64_t>{{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
+  if (shape.one_row) c.options.min_rows = c.options.max_rows = 1;
+  c.state(cache, kSlidingPool);
+  c.states["kv"].values = plan.values;
+  std::mt19937 random(22);
+  const Dim r = Dim::symbol("rows"), batch = Dim::symbol("batch");
+  const int64_t width = shape.heads * shape.head_dim, keys = window + step;
+  graph::Value* q = c.matrix(r, width, random_floats(rows * width, 2, random), width + 8, 8);
+  std::vector<graph::Value*> inputs = {q,
+                                       c.indices(r, slid.sequence),
+                                       c.indices(r, slid.position),
+                                       c.indices(batch + 1, slid.indptr),
+                                       c.indices(Dim::symbol("pages"), slid.ids),
+                                       c.indices(batch, slid.skip_begin),
+                                       c.indices(batch, slid.skip_count)};
+  double scale = 1 / std::sqrt(double(shape.head_dim));
+  graph::Attributes attributes = {{"layer", int64_t{1}}, {"heads", shape.heads}, {"scale", scale}};
+  if (shape.rotary_dim > 0) {
+    inputs.push_back(c.matrix(keys, shape.rotary_dim, make_factors(keys, shape.rotary_dim)));
+    attributes["rotary_dim"] = shape.rotary_dim;
+    if (shape.interleaved) attributes["interleaved"] = true;
+  }
+  if (shape.part_pages) attributes["part_pages"] = shape.part_pages;
+  c.g->op(shape.part_pages ? "attention_part" : "attention", inputs, attributes, "kv");
+  // |q| <= 2 and a rotated key's elements are at most sqrt(2), each with 3 more roundings; parts are sums,
+  // not divided.
+  const int64_t tokens = shape.part_pages ? shape.part_pages * kPage : slid.longest;
+  c.rule.tolerance = attention_error(tokens, shape.head_dim + 3, 2 * 1.5 * double(shape.head_dim) * scale,
+                                     shape.part_pages ? double(tokens) : 1);
+  c.rule.relative = shape.part_pages > 0;
+}
+
+}  // namespace mlc::testing
