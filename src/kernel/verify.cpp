@@ -29,8 +29,7 @@ class Verifier {
     std::set<std::string> names;
     for (const BufferRef& b : function_.buffers) {
       require(names.insert(b->name).second, "buffer ", b->name, " is declared twice");
-      require(b->scope == Scope::kGlobal && b->element.lanes == 1, "buffer ", b->name,
-              " is no global of scalars");
+      require(b->scope == Scope::kGlobal && b->element.lanes == 1, "buffer ", b->name, " is no global of scalars");
       for (const std::string& s : b->size.symbols()) check_dim(s);
       buffers_.insert(b.get());
     }
@@ -45,8 +44,8 @@ class Verifier {
 
  private:
   void check_dim(const std::string& name) {
-    require(std::find(function_.dims.begin(), function_.dims.end(), name) != function_.dims.end(),
-            "dimension ", name, " is not in dims(...)");
+    require(std::find(function_.dims.begin(), function_.dims.end(), name) != function_.dims.end(), "dimension ", name,
+            " is not in dims(...)");
   }
 
   void block(const std::vector<StmtRef>& list, int depth) {
@@ -85,49 +84,35 @@ class Verifier {
 
   void statement(const Stmt& s, int depth) {
     switch (s.kind) {
-      case StmtKind::kLet:
-        expr(s.value);
-        break;
-      case StmtKind::kStore:
-        store(s);
-        break;
-      case StmtKind::kScatter:
-        scatter(s);
-        break;
-      case StmtKind::kFor:
-        loop(s, depth);
-        break;
+      case StmtKind::kLet: expr(s.value); break;
+      case StmtKind::kStore: store(s); break;
+      case StmtKind::kScatter: scatter(s); break;
+      case StmtKind::kFor: loop(s, depth); break;
       case StmtKind::kIf:
         require(expr(s.value) == Type{DType::kBool, 1}, "a condition is no single bool");
         block(s.body, depth + 1);
         block(s.otherwise, depth + 1);
         break;
-      case StmtKind::kBlock:
-        block(s.body, depth + 1);
-        break;
+      case StmtKind::kBlock: block(s.body, depth + 1); break;
       case StmtKind::kAlloc:
-        require(s.buffer->size.is_const() && s.buffer->scope != Scope::kGlobal,
-                "an allocation needs a constant size");
+        require(s.buffer->size.is_const() && s.buffer->scope != Scope::kGlobal, "an allocation needs a constant size");
         check_lanes(s.buffer->element);
         break;
       case StmtKind::kPrefetch:
         buffer(*s.buffer);
         require(is_index(expr(s.index)), "a prefetch needs an integer index");
         break;
-      case StmtKind::kBarrier:
-        break;
+      case StmtKind::kBarrier: break;
     }
   }
 
   void loop(const Stmt& s, int depth) {
-    require((s.loop == LoopKind::kGrid) == (depth == 0 && s.loop == LoopKind::kGrid),
-            "a grid loop is not outermost");
+    require((s.loop == LoopKind::kGrid) == (depth == 0 && s.loop == LoopKind::kGrid), "a grid loop is not outermost");
     Type index = expr(s.begin);
-    require(is_index(index) && expr(s.extent) == index, "loop %", s.name,
-            " has bounds that are no integers of one type");
+    require(is_index(index) && expr(s.extent) == index, "loop %", s.name, " has bounds that are no integers of one type");
     if (s.loop == LoopKind::kUnrolled) {
-      require(s.begin->kind == ExprKind::kIntConst && s.extent->kind == ExprKind::kIntConst,
-              "unrolled loop %", s.name, " has no constant bounds");
+      require(s.begin->kind == ExprKind::kIntConst && s.extent->kind == ExprKind::kIntConst, "unrolled loop %", s.name,
+              " has no constant bounds");
       constants_.insert(s.name);
     }
     define(s.name, index);
@@ -161,13 +146,11 @@ class Verifier {
   }
 
   void check_mask(const ExprRef& mask, int lanes) {
-    if (mask)
-      require(lanes > 1 && expr(mask) == Type{DType::kBool, lanes}, "a mask is no bool of ", lanes, " lanes");
+    if (mask) require(lanes > 1 && expr(mask) == Type{DType::kBool, lanes}, "a mask is no bool of ", lanes, " lanes");
   }
 
   void store(const Stmt& s) {
-    require(s.buffer->writable || s.buffer->scope != Scope::kGlobal, "a store to the input %",
-            s.buffer->name);
+    require(s.buffer->writable || s.buffer->scope != Scope::kGlobal, "a store to the input %", s.buffer->name);
     access(*s.buffer, expr(s.value), s.index, s.mask);
   }
 
@@ -202,27 +185,18 @@ class Verifier {
   void check(const Expr& e, const std::vector<Type>& t) {
     auto typed = [&](bool holds) { require(holds, "operand types do not fit ", e, ": ", e.type); };
     switch (e.kind) {
-      case ExprKind::kIntConst:
-        return typed(!is_float(e.type.dtype));
-      case ExprKind::kFloatConst:
-        return typed(is_float(e.type.dtype));
+      case ExprKind::kIntConst: return typed(!is_float(e.type.dtype));
+      case ExprKind::kFloatConst: return typed(is_float(e.type.dtype));
       case ExprKind::kVar: {
         auto it = scope_.find(e.name);
         require(it != scope_.end(), "%", e.name, " is used where it is not defined");
         return typed(it->second == e.type);
       }
-      case ExprKind::kDim:
-        check_dim(e.name);
-        return typed(is_index(e.type));
-      case ExprKind::kLoad:
-        return access(*e.buffer, e.type, e.operands.at(0), e.operands.size() > 1 ? e.operands[1] : nullptr);
-      case ExprKind::kGather:
-        return gather(e);
-      case ExprKind::kUnary:
-        arity(e, 1);
-        return typed(t[0] == e.type && !is_small_float(e.type.dtype));
-      case ExprKind::kBinary:
-        return binary(e, t);
+      case ExprKind::kDim: check_dim(e.name); return typed(is_index(e.type));
+      case ExprKind::kLoad: return access(*e.buffer, e.type, e.operands.at(0), e.operands.size() > 1 ? e.operands[1] : nullptr);
+      case ExprKind::kGather: return gather(e);
+      case ExprKind::kUnary: arity(e, 1); return typed(t[0] == e.type && !is_small_float(e.type.dtype));
+      case ExprKind::kBinary: return binary(e, t);
       case ExprKind::kSelect:
         arity(e, 3);
         return typed(t[0] == Type{DType::kBool, e.type.lanes} && t[1] == e.type && t[2] == e.type);
@@ -234,30 +208,21 @@ class Verifier {
       case ExprKind::kBitcast:
         arity(e, 1);
         return typed(t[0].lanes * size_of(t[0].dtype) == e.type.lanes * size_of(e.type.dtype));
-      case ExprKind::kBroadcast:
-        arity(e, 1);
-        return typed(t[0] == e.type.with_lanes(1));
-      case ExprKind::kRamp:
-        arity(e, 1);
-        return typed(t[0] == e.type.with_lanes(1) && is_int(e.type.dtype));
-      case ExprKind::kShuffle:
-        return check_shuffle(e, t);
+      case ExprKind::kBroadcast: arity(e, 1); return typed(t[0] == e.type.with_lanes(1));
+      case ExprKind::kRamp: arity(e, 1); return typed(t[0] == e.type.with_lanes(1) && is_int(e.type.dtype));
+      case ExprKind::kShuffle: return check_shuffle(e, t);
       case ExprKind::kFma:
         arity(e, 3);
-        return typed(t[0] == e.type && t[1] == e.type && t[2] == e.type && is_float(e.type.dtype) &&
-                     !is_small_float(e.type.dtype));
+        return typed(t[0] == e.type && t[1] == e.type && t[2] == e.type && is_float(e.type.dtype) && !is_small_float(e.type.dtype));
       case ExprKind::kDot4:
       case ExprKind::kDot2U8S8:
-      case ExprKind::kDot2I16:
-        return dot(e, t);
+      case ExprKind::kDot2I16: return dot(e, t);
       case ExprKind::kReduce: {
         arity(e, 1);
         bool known = e.binary == BinaryOp::kAdd || e.binary == BinaryOp::kMin || e.binary == BinaryOp::kMax;
         return typed(known && e.type == t[0].with_lanes(1) && !is_small_float(e.type.dtype));
       }
-      case ExprKind::kCall:
-        arity(e, 1);
-        return typed(t[0] == e.type && e.type.dtype == DType::kF32);
+      case ExprKind::kCall: arity(e, 1); return typed(t[0] == e.type && e.type.dtype == DType::kF32);
       case ExprKind::kUnpackHalf:
         arity(e, 1);
         return typed(t[0] == Type{DType::kU32, 1} && e.type == Type{DType::kF32, 2});
@@ -266,9 +231,7 @@ class Verifier {
         return typed(t[0] == Type{DType::kF32, 2} && e.type == Type{DType::kU32, 1});
       case ExprKind::kSubgroup:
       case ExprKind::kSubgroupXor:
-      case ExprKind::kSubgroupBroadcast:
-        arity(e, 1);
-        return typed(t[0] == e.type && is_lane_value(e.type));
+      case ExprKind::kSubgroupBroadcast: arity(e, 1); return typed(t[0] == e.type && is_lane_value(e.type));
     }
   }
 
@@ -285,8 +248,7 @@ class Verifier {
   void binary(const Expr& e, const std::vector<Type>& t) {
     arity(e, 2);
     Type wanted = e.binary >= BinaryOp::kEq ? t[0].with_dtype(DType::kBool) : t[0];
-    require(t[0] == t[1] && e.type == wanted && !is_small_float(t[0].dtype), "operand types do not fit ", e,
-            ": ", e.type);
+    require(t[0] == t[1] && e.type == wanted && !is_small_float(t[0].dtype), "operand types do not fit ", e, ": ", e.type);
   }
 
   void check_shuffle(const Expr& e, const std::vector<Type>& t) {
@@ -296,8 +258,7 @@ class Verifier {
       lanes += operand.lanes;
     }
     require(static_cast<int>(e.pattern.size()) == e.type.lanes, "a shuffle's pattern has the wrong length");
-    for (int lane : e.pattern)
-      require(lane >= 0 && lane < lanes, "a shuffle takes lane ", lane, " of ", lanes);
+    for (int lane : e.pattern) require(lane >= 0 && lane < lanes, "a shuffle takes lane ", lane, " of ", lanes);
   }
 
   void dot(const Expr& e, const std::vector<Type>& t) {
@@ -305,8 +266,7 @@ class Verifier {
     arity(e, four ? 3 : 2);
     int width = four ? 4 : 2;
     DType b = e.kind == ExprKind::kDot2I16 ? DType::kI16 : DType::kI8;
-    bool a_fits =
-        t[0].dtype == b ? e.kind != ExprKind::kDot2U8S8 : (t[0].dtype == DType::kU8 && b == DType::kI8);
+    bool a_fits = t[0].dtype == b ? e.kind != ExprKind::kDot2U8S8 : (t[0].dtype == DType::kU8 && b == DType::kI8);
     DType result = e.kind == ExprKind::kDot2U8S8 ? DType::kI16 : DType::kI32;
     bool lanes = t[0].lanes == e.type.lanes * width && t[1].lanes == t[0].lanes && (!four || t[2] == e.type);
     require(a_fits && t[1].dtype == b && e.type.dtype == result && lanes, "operand types do not fit ", e);

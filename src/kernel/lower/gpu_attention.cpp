@@ -235,10 +235,11 @@ void GpuAttention::score(const ExprRef& t) {
 
 // Scores become weights, with the running maximum of each query; what was gathered before is scaled down to it.
 void GpuAttention::soften() {
+  std::vector<ExprRef> largest;
+  for (const ExprRef& s : score_) largest.push_back(k_.let("largest", subgroup(BinaryOp::kMax, s)));
   for (size_t q = 0; q < queries(); ++q) {
     ExprRef at = int_const(static_cast<int64_t>(q)), before = k_.let("before", k_.load(maxima_, at));
-    ExprRef largest = k_.let("largest", subgroup(BinaryOp::kMax, score_[q]));
-    ExprRef now = k_.let("now", binary(BinaryOp::kMax, before, largest));
+    ExprRef now = k_.let("now", binary(BinaryOp::kMax, before, largest[q]));
     ExprRef correction = k_.let("correction", call(MathFn::kExp, before - now));
     // A query without a token so far has the lowest maximum: exp(0) of its own lowest scores must not count.
     ExprRef counts = binary(BinaryOp::kGt, score_[q], float_const(kLowest));
@@ -341,15 +342,17 @@ void GpuAttention::find_part() {
 
 // Lanes that met different tokens add up, so that the first of them hold the sums.
 void GpuAttention::merge_token_lanes() {
-  for (int mask = value_lanes(); mask < gpu_.lanes && token_lanes() > 1; mask *= 2)
-    for (int64_t i = 0; i < acc_at(queries(), 0, 0); ++i) {
-      ExprRef mine = k_.let("mine", k_.load(acc_, int_const(i)));
-      k_.store(acc_, int_const(i), mine + k_.let("other", subgroup_xor(mine, mask)));
-    }
-  for (size_t q = 0; q < queries(); ++q) {
-    ExprRef at = int_const(static_cast<int64_t>(q));
-    k_.store(sums_, at, k_.let("sum", subgroup(BinaryOp::kAdd, k_.let("mine", k_.load(sums_, at)))));
+  int64_t count = acc_at(queries(), 0, 0);
+  for (int mask = value_lanes(); mask < gpu_.lanes && token_lanes() > 1; mask *= 2) {
+    std::vector<ExprRef> mine, other;
+    for (int64_t i = 0; i < count; ++i) mine.push_back(k_.let("mine", k_.load(acc_, int_const(i))));
+    for (const ExprRef& m : mine) other.push_back(k_.let("other", subgroup_xor(m, mask)));
+    for (int64_t i = 0; i < count; ++i) k_.store(acc_, int_const(i), mine[size_t(i)] + other[size_t(i)]);
   }
+  std::vector<ExprRef> sums;
+  for (size_t q = 0; q < queries(); ++q)
+    sums.push_back(k_.let("sum", subgroup(BinaryOp::kAdd, k_.let("mine", k_.load(sums_, int_const(static_cast<int64_t>(q)))))));
+  for (size_t q = 0; q < queries(); ++q) k_.store(sums_, int_const(static_cast<int64_t>(q)), sums[q]);
 }
 
 // Stores four elements of a query's result from d on; of a part, its sums as they are.
@@ -408,7 +411,8 @@ void GpuAttention::finish() {
   }
 }
 
-// Subgroups bring their sums to a common maximum through shared memory.
+// Subgroups bring their sums to a common maximum through shared memory, where the first halves of all chunks lie together:
+// lanes side by side store and load side by side.
 void GpuAttention::finish_group() {
   int vectors = static_cast<int>(size() / 4);
   auto count = static_cast<int64_t>(queries());
@@ -423,7 +427,7 @@ void GpuAttention::finish_group() {
       ExprRef chunk = k_.let("chunk", lane_ + double(c * gpu_.lanes));
       gpu_.where((c + 1) * gpu_.lanes > value_lanes() ? less(chunk, int_const(value_lanes())) : nullptr, [&] {
         for (int h = 0; h < halves(); ++h) {
-          ExprRef at = (subgroup_ * double(count) + double(i)) * double(vectors) + chunk * double(halves()) + double(h);
+          ExprRef at = (subgroup_ * double(count) + double(i)) * double(vectors) + chunk + double(int64_t{h} * value_lanes());
           k_.store(parts_, at, k_.load(acc_, int_const(acc_at(q, c, h))));
         }
       });
@@ -453,7 +457,8 @@ void GpuAttention::finish_group() {
         ExprRef exists = less(int_const(0), length_[static_cast<size_t>(query_[q].row)]);
         inside = inside ? binary(BinaryOp::kAnd, inside, exists) : exists;
       }
-      gpu_.where(inside, [&] { put(q, v * 4.0, sum, total); });
+      ExprRef d = v % value_lanes() * double(pages_.chunk) + v / double(value_lanes()) * 4.0;
+      gpu_.where(inside, [&] { put(q, d, sum, total); });
     });
   }
 }

@@ -5,6 +5,8 @@
 //   after:   %exchange[%t] = %x   barrier   let %s_first = %exchange[(%t // 4 * 4)]   ... three more ...
 //            let %s = (((%first + %second) + %third) + %fourth)   barrier
 //
+// Operations of one type that do not need each other are exchanged between the same two barriers.
+//
 // All lanes add in the same order, so that they get the same bits. Exact as written, but for the order of float sums.
 #pragma once
 
