@@ -1,7 +1,8 @@
 // Many rows on GPUs: tiles of weights and activations in shared memory, a register tile in each thread.
 //
 // A step along K is one group of the weight. Both tiles lie [k][row] with rows of odd length, so that the words of a load,
-// unpacked to neighbouring k, and the lanes of a compute step fall into different banks.
+// unpacked to neighbouring k, and the lanes of a compute step fall into different banks. The weight rows of a tile lie in the
+// order of their scales (gpu_weight.h), so that the threads of a load share the sectors of scales too.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -25,10 +26,14 @@ struct SharedTile {
   KernelBuilder& k() { return gpu.k; }
   int threads() const { return width / per_thread_n * (height / per_thread_m); }
   int columns() const { return width / epilogue.halves(); }  // of the result
+  // Words of a row's group that a thread unpacks: 16 or 32 lanes have 16 rows, whose f16 scales are a sector.
+  int words_at_once() const { return gpu.lanes < 32 ? 4 : 2; }
   int64_t weight_stride() const { return width + 1; }
   int64_t input_stride() const { return height + 1; }
-  // The weight row that stands at `local` of the tile; rows past the end are some row.
-  ExprRef weight_row(const ExprRef& local) {
+  // The weight row at `place` of the tile; rows past the end are some row.
+  ExprRef weight_row(const ExprRef& place) {
+    ExprRef in_block = place % kLaneRows;
+    ExprRef local = k().let("local", place - in_block + (in_block / 4.0 + in_block % 4 * 8.0));
     ExprRef column = first_column + local % columns();
     if (epilogue.columns() % columns() != 0) column = binary(BinaryOp::kMin, column, int_const(epilogue.columns() - 1));
     return column + local / double(columns()) * double(epilogue.columns());
@@ -39,23 +44,26 @@ struct SharedTile {
   void store(const BufferRef& acc);
 };
 
-// A thread unpacks one word: lanes take the four words of a row, then the next row.
+// Lanes take the words of a row, then the next row.
 void SharedTile::load_weights(const ExprRef& g) {
-  gpu.for_units(int64_t{width} * 4, threads(), thread, [&](ExprRef task, ExprRef inside) {
-    ExprRef word = k().let("word", task % 4), local = k().let("local", task / 4.0);
+  int at_once = words_at_once(), per_word = w.format.codes_per_word();
+  auto unpack = [&](const ExprRef& task) {
+    ExprRef part = k().let("part", task % (4 / at_once)), local = k().let("local", task / double(4 / at_once));
     ExprRef place = k().let("place", w.place(weight_row(local), g));
-    ExprRef bits = k().let("bits", k().load(weight, place * 4.0 + word));
+    ExprRef bits = k().let("bits", k().load(weight, place * 4.0 + part * double(at_once), at_once));
     ExprRef scale = k().let("scale", w.scales(k(), weight, w.scale_place(place))[0]);
     ExprRef zero = k().let("zero", scale * double(-w.format.zero_point()));
-    int per_word = w.format.codes_per_word();
-    ExprRef to = k().let("to", word * double(per_word * weight_stride()) + local);
-    gpu.where(inside, [&] {
+    ExprRef to = k().let("to", part * double(at_once * per_word * weight_stride()) + local);
+    for (int word = 0; word < at_once; ++word)
       for (int p = 0; p < per_word; ++p) {
-        ExprRef value = fma(w.codes_at(bits, p), scale * std::ldexp(1.0, -w.code_exponent(p)), zero);
-        k().store(weights, to + double(p * weight_stride()), value);
+        ExprRef codes = w.codes_at(extract(bits, word), p);
+        ExprRef value = fma(codes, scale * std::ldexp(1.0, -w.code_exponent(p)), zero);
+        k().store(weights, to + double((word * per_word + p) * weight_stride()), value);
       }
-    });
-  });
+  };
+  // Threads without a task read nothing.
+  gpu.for_units(int64_t{width} * 4 / at_once, threads(), thread,
+                [&](ExprRef task, ExprRef inside) { gpu.where(inside, [&] { unpack(task); }); });
 }
 
 void SharedTile::load_inputs(GroupReader& reader, const ExprRef& g) {
@@ -74,7 +82,10 @@ void SharedTile::load_inputs(GroupReader& reader, const ExprRef& g) {
 
 void SharedTile::multiply(const BufferRef& acc) {
   int along_n = width / per_thread_n, along_m = height / per_thread_m;
-  ExprRef n = k().let("n", thread % along_n), m = k().let("m", thread / double(along_n));
+  // The place of row n + j * along_n: powers of two, so that each bit of a row's number is a bit of its place.
+  auto place = [](int64_t row) { return row / kLaneRows * kLaneRows + row % 8 * 4 + row % kLaneRows / 8; };
+  ExprRef row = k().let("row", thread % along_n), m = k().let("m", thread / double(along_n));
+  ExprRef n = k().let("n", row / double(kLaneRows) * double(kLaneRows) + row % 8 * 4.0 + row % kLaneRows / 8.0);
   constexpr int kWrittenOut = 4;  // steps of k per loop step
   k().loop("k", 0, w.format.group / kWrittenOut, LoopKind::kSerial, [&](ExprRef block) {
     ExprRef n_at = k().let("n_at", block * double(kWrittenOut * weight_stride()) + n);
@@ -82,7 +93,7 @@ void SharedTile::multiply(const BufferRef& acc) {
     for (int step = 0; step < kWrittenOut; ++step) {
       std::vector<ExprRef> a, b;
       for (int j = 0; j < per_thread_n; ++j)
-        a.push_back(k().let("a", k().load(weights, n_at + double(step * weight_stride() + j * along_n))));
+        a.push_back(k().let("a", k().load(weights, n_at + double(step * weight_stride() + place(int64_t{j} * along_n)))));
       for (int i = 0; i < per_thread_m; ++i)
         b.push_back(k().let("b", k().load(inputs, m_at + double(step * input_stride() + i * along_m))));
       for (int j = 0; j < per_thread_n; ++j)
