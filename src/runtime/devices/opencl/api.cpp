@@ -27,7 +27,12 @@ Result<Api> open_loader() {
 }  // namespace
 
 Result<const Api*> load_api() {
-  static const Result<Api> api = open_loader();
+  ASSIGN_OR_RETURN(const Api* api, load_api_for_tests());
+  return api;
+}
+
+Result<Api*> load_api_for_tests() {
+  static Result<Api> api = open_loader();
   if (!api.is_ok()) return api.status();
   return &api.value();
 }

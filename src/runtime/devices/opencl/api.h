@@ -25,6 +25,8 @@ struct Api {
 
 // Opens the loader once a process and keeps it. Error: no loader (what to install), or one without a function.
 Result<const Api*> load_api();
+// The same, to put failing functions into: every OpenCL device of the process calls them.
+Result<Api*> load_api_for_tests();
 
 // "CL_OUT_OF_RESOURCES"; "error -1234" for codes without a name here.
 std::string error_name(cl_int code);
