@@ -161,6 +161,20 @@ TEST(Models, TheCacheHasTheModelsHeads) {
   EXPECT_EQ(cache.dtype, DType::kF16);
 }
 
+TEST(Models, SampleOnlyWhereAskedFor) {
+  for (bool sampling : {false, true}) {
+    const BuiltModel built = build_model(config_of("llama"), find_quant_scheme("q4f16_1").value(), {.sampling = sampling});
+    const graph::Function* sample = nullptr;
+    for (const auto& f : built.module->functions)
+      if (f->name == "sample") sample = f.get();
+    ASSERT_EQ(sample != nullptr, sampling);
+    if (!sample) continue;
+    EXPECT_EQ(sample->arguments[0]->type.text(), "f32[batch, 512]");
+    EXPECT_EQ(sample->arguments[1]->type.text(), "f32[batch, 3]");
+    EXPECT_EQ(sample->results[0]->type.text(), "i32[batch, 1]");
+  }
+}
+
 TEST(Models, ModelTypesAreSorted) {
   const std::vector<std::string> names = model_types();
   EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));

@@ -50,6 +50,11 @@ constexpr const char* kEverything = R"(module @toy {
     %2: f32[rows, 64] = take(@half, %ids)
     return %1, %2
   }
+  func @sample(%logits: f32[batch, 50], %settings: f32[batch, 3]) {
+    %0: f32[batch, 50] = softmax(%logits, %settings)
+    %1: i32[batch, 1] = sample(%0, %settings)
+    return %1
+  }
   func @nothing() {
     return
   }

@@ -201,6 +201,18 @@ TEST_F(OpTest, RopeTurnsPairsOfTheRotatedPart) {
   EXPECT_EQ(run({x, factors})[0].floats, (Floats{-2, 1, 3, 4, 5, 6, 2, -1, -3, -4, -5, -6}));
 }
 
+TEST_F(OpTest, RowsAreSampledByTheirOwnSettings) {
+  const float x = std::log(3.0f);
+  const HostTensor settings = floats({3, 3}, {1, 1, 0.5f, 0, 0, 0.5f, 2, 0.95f, 0.99f});
+  make("softmax", {f32(rows, 2), f32(rows, 3)});
+  HostTensor p = run({floats({3, 2}, {0, x, 0, x, 0, x}), settings})[0];
+  EXPECT_NEAR(p.floats[0], 0.25, 1e-6);
+  EXPECT_EQ(p.floats[3], 1);
+  EXPECT_NEAR(p.floats[4], 0.1, 1e-6);
+  make("sample", {f32(rows, 2), f32(rows, 3)});
+  EXPECT_EQ(run({p, settings})[0].ints, (std::vector<int32_t>{1, 1, 0}));
+}
+
 TEST_F(OpTest, TakeChecksItsIndices) {
   make("take", {f32(3, 2), i32(rows)});
   HostTensor table = floats({3, 2}, {1, 2, 3, 4, 5, 6});
@@ -249,6 +261,8 @@ TEST_F(OpTest, RefusalsSayWhatIsWrong) {
   EXPECT_EQ(refusal(), "attribute 'end' is 3, expected 2 to 2");
   make("kv_append", {f32(rows, 8), f32(rows, 8), i32(rows)}, {{"layer", int64_t{2}}});
   EXPECT_EQ(refusal(), "attribute 'layer' is 2, expected 0 to 1");
+  make("sample", {f32(rows, 8), f32(rows, 2)});
+  EXPECT_EQ(refusal(), "operand 1 (f32[rows, 2]) does not have 3 columns");
   make("add", {f32(rows, 2), f32(rows, 2)});
   node.state = "kv";
   EXPECT_EQ(refusal(), "takes no state, but names $kv");

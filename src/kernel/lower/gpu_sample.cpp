@@ -50,17 +50,19 @@ class Drawing {
 
   // The index, in all threads.
   ExprRef draw() {
-    auto zeros = int_const(0, {DType::kI32, row_.n});
-    ExprRef sum =
-        k_.let("sum", row_.reduce_all(BinaryOp::kAdd, zeros, [&](ExprRef unit) { return weights(unit); }));
-    ExprRef most =
-        k_.let("most", row_.reduce_all(BinaryOp::kMax, zeros, [&](ExprRef unit) { return weights(unit); }));
-    ExprRef greedy = k_.let("greedy", binary(BinaryOp::kLe, top_p_, float_const(0)));
-    low_ = scalar("low", select(greedy, most, int_const(1, kI32)));
-    high_ = scalar("high", most);
-    goal_ = scalar("goal", select(greedy, int_const(1, kI32), goal_of(sum)));
-    ExprRef limit = select(greedy, float_const(1), top_p_);
-    k_.branch(less(limit, float_const(kDrawAll)), [&] { choose_weight(sum); });
+    auto whole_row = [&](BinaryOp op) {
+      return k_.let("all", row_.reduce_all(op, int_const(0, {DType::kI32, row_.n}),
+                                           [&](ExprRef unit) { return weights(unit); }));
+    };
+    low_ = scalar("low", int_const(1, kI32));
+    high_ = scalar("high", int_const(int64_t{1} << 30, kI32));
+    goal_ = scalar("goal", int_const(1, kI32));
+    auto greedy = [&] { set(low_, whole_row(BinaryOp::kMax)); };
+    k_.branch(binary(BinaryOp::kLe, top_p_, float_const(0)), greedy, [&] {
+      ExprRef sum = whole_row(BinaryOp::kAdd);
+      set(goal_, goal_of(sum));
+      k_.branch(less(top_p_, float_const(kDrawAll)), [&] { choose_weight(sum); });
+    });
     return find_index();
   }
 
