@@ -205,7 +205,7 @@ TEST_F(Vulkan, DamagedKernelsAreASentence) {
 }
 
 // A whole model under the validation layers; what a step of steady decoding asks of the driver: one submission, with the next
-// token drawn in it or not.
+// token drawn in it or not, and one readback: of the logits or of that token.
 TEST_F(Vulkan, DecodesWithOneSubmissionAStep) {
   TempFolder folder;
   convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
@@ -227,6 +227,8 @@ TEST_F(Vulkan, DecodesWithOneSubmissionAStep) {
     EXPECT_EQ(after.pipelines, before.pipelines);
     EXPECT_EQ(after.recordings, before.recordings);
     EXPECT_EQ(after.submits, before.submits + 4);
+    EXPECT_EQ(after.readbacks, before.readbacks + 4);
+    EXPECT_EQ(after.bytes_read, before.bytes_read + 4 * 4 * (draws ? 1 : m->vocab_size()));
   }
   expect_quiet(*m.device);
 }

@@ -90,7 +90,7 @@ INSTANTIATE_TEST_SUITE_P(Schemes, SmolLM2Gpu, ::testing::Values(Case{"q4f16_1", 
 
 class SmolLM2OpenCl : public SmolLM2Gpu {};
 
-// A step of decoding enqueues kernels and copies, and makes nothing.
+// A step of decoding enqueues kernels and copies, and makes nothing; what comes back is a token.
 TEST_P(SmolLM2OpenCl, SteadyDecodingMakesNothing) {
   const std::vector<GpuTarget> here = best_gpu_targets();
   auto opencl = std::find_if(here.begin(), here.end(), [](const GpuTarget& t) { return t.device == "opencl"; });
@@ -99,19 +99,26 @@ TEST_P(SmolLM2OpenCl, SteadyDecodingMakesNothing) {
   const LoadedModel m = smollm2.load_on("opencl", {opencl->target}, 2, {.context_tokens = 128, .prefill_chunk = 64});
   must(m->cache().add_sequence(1));
   m.step({{1, text(0).first(33)}}, WantLogits::kLast);
-  for (size_t p = 33; p < 36; ++p) m.step({{1, text(0).subspan(p, 1)}}, WantLogits::kLast);
+  const std::vector<DrawSettings> settings = {{1, 0.9f, 0.5f}};
+  auto step = [&](size_t p) {
+    const std::vector<runtime::StepSequence> one = {{1, text(0).subspan(p, 1)}};
+    must(m->step_and_sample(one, settings));
+  };
+  for (size_t p = 33; p < 36; ++p) step(p);
   const runtime::OpenClCounters before = opencl_counters(*m.device);
   constexpr int64_t kSteps = 8;  // within a page
-  for (size_t p = 36; p < 36 + kSteps; ++p) m.step({{1, text(0).subspan(p, 1)}}, WantLogits::kLast);
+  for (size_t p = 36; p < 36 + kSteps; ++p) step(p);
   const runtime::OpenClCounters after = opencl_counters(*m.device);
   EXPECT_EQ(after.allocations, before.allocations);
   EXPECT_EQ(after.programs, before.programs);
   EXPECT_EQ(after.kernels, before.kernels);
   EXPECT_EQ(after.arguments_set, before.arguments_set);
   EXPECT_EQ(after.recordings, before.recordings);
+  EXPECT_EQ(after.readbacks, before.readbacks + kSteps);
+  EXPECT_EQ(after.bytes_read, before.bytes_read + 4 * kSteps);
   const int64_t launches = (after.launches - before.launches) / kSteps;
   std::printf("OpenCL decode: %lld launches a token\n", static_cast<long long>(launches));
-  EXPECT_LE(launches, 30 * 8 + 8) << "at most 8 a layer, and the embedding, last norm and logits";
+  EXPECT_LE(launches, 30 * 8 + 8) << "at most 8 a layer, the embedding, last norm, logits and the two that draw a token";
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, SmolLM2OpenCl, ::testing::Values(Case{"q4f16_1", 2}),

@@ -120,6 +120,8 @@ Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
   if (to.empty()) return Status::ok();
   d.counters.copies++;
   d.counters.waits++;
+  d.counters.readbacks++;
+  d.counters.bytes_read += static_cast<int64_t>(to.size());
   cl_int code = d.api->clEnqueueReadBuffer(d.queue, static_cast<cl_mem>(from.handle), CL_TRUE, static_cast<size_t>(from.offset),
                                            to.size(), to.data(), 0, nullptr, nullptr);
   d.staged = 0;

@@ -15,6 +15,7 @@ Result<std::vector<ListedDevice>> list_opencl_devices();
 // What was asked of the driver since the device was opened. In steady decoding only launches, copies and waits grow.
 struct OpenClCounters {
   int64_t allocations = 0, programs = 0, kernels = 0, arguments_set = 0, recordings = 0, launches = 0, copies = 0, waits = 0;
+  int64_t readbacks = 0, bytes_read = 0;  // of `copies`
   int64_t programs_from_cache = 0;  // of `programs`
 };
 const OpenClCounters& opencl_counters(const Device& device);

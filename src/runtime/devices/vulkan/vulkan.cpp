@@ -70,6 +70,8 @@ Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
 
 Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
   Context& c = of(self);
+  ++c.counters.readbacks;
+  c.counters.bytes_read += static_cast<int64_t>(to.size());
   auto direct = [&](const std::byte* mapped) { std::memcpy(to.data(), mapped, to.size()); };
   return move(c, from, to.size(), direct, [&](int64_t done, int64_t bytes) {
     RETURN_IF_ERROR(c.copy(buffer_of(from).buffer, from.offset + done, c.staging.buffer, 0, bytes));

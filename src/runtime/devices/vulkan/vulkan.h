@@ -28,6 +28,7 @@ struct VulkanCounters {
   int64_t pipelines = 0;
   int64_t recordings = 0;   // command buffers written
   int64_t submits = 0;      // queue submissions
+  int64_t readbacks = 0, bytes_read = 0;
 };
 VulkanCounters vulkan_counters(const Device& device);
 // Errors that the driver or the validation layers reported, one line each.
