@@ -135,7 +135,8 @@ class PlanBuilder {
 
   PlanBuffer state_buffer(const graph::Node& node) {
     const PlanState& state = out_.plan.states[state_index_.at(node.state)];
-    Dim layer_bytes = Dim::symbol(kPoolPages) * Dim(state.page_bytes());
+    Dim layer_bytes(state.page_bytes());  // CPUs keep all layers of a page together
+    if (target_.is_gpu()) layer_bytes = Dim::symbol(kPoolPages) * layer_bytes;
     return {PlanBuffer::Space::kState, state_index_.at(node.state),
             expression(Dim(node.get_int_or("layer", 0)) * layer_bytes)};
   }

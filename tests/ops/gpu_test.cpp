@@ -49,7 +49,9 @@ constexpr bool kOnDevices = false;
 class Gpu : public ::testing::Test {
  protected:
   OpCase& add(const std::string& label, std::map<std::string, int64_t> dims) {
-    return cases_.emplace_back(label, std::move(dims)).op;
+    OpCase& c = cases_.emplace_back(label, std::move(dims)).op;
+    c.layers_apart = true;
+    return c;
   }
 
   void TearDown() override {
@@ -389,6 +391,23 @@ TEST_F(GpuAttention, JoinedParts) {
       c.g->op("attention_join", {in, c.indices(kRows, {0})}, {{"heads", kHeads}});
       c.rule.tolerance = 2 * dot_error(parts, double(parts)) + 16 * kEps;
     }
+}
+
+// Devices of which nothing is known grant a group 16 KiB.
+TEST(GpuAttentionMemory, LongHeadsFitAGroupOfAnyDevice) {
+  for (std::string kind : {"opencl", "vulkan"}) {
+    const std::vector<Target> targets = targets_for_device(kind).value();
+    for (const Target& target : targets)
+      for (int64_t dim : {64, 128, 256, 512})
+        for (int64_t heads : {1, 8}) {
+          OpCase c({{"rows", 3}, {"batch", 1}, {"pages", 1}});
+          c.state({"kv", 1, 1, dim, 16, DType::kF16}, 1);
+          graph::Value* q = c.matrix(kRows, heads * dim, std::vector<float>(size_t(3 * heads * dim)));
+          c.g->attention("kv", 0, q, c.indices(kRows, {0, 0, 0}), c.indices(kRows, {0, 1, 2}),
+                         c.indices(Dim::symbol("batch") + 1, {0, 1}), c.indices(Dim::symbol("pages"), {0}), heads, 1);
+          EXPECT_LE(c.lower(target).scratch_bytes, target.shared_bytes) << target.name << ", heads of " << dim;
+        }
+  }
 }
 
 TEST_F(GpuAttention, SlidingWindow) {

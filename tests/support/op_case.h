@@ -3,6 +3,7 @@
 // calls.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -56,6 +57,7 @@ class OpCase {
   std::unique_ptr<graph::GraphBuilder> g;
   kernel::LowerOptions options;
   std::map<std::string, graph::HostState> states;
+  bool layers_apart = false;  // in the cache's memory: as GPUs have it
   Rule rule;
 
   // f32 [rows symbol, columns]; inside a wider value when stride > columns: its other columns hold NaN.
@@ -333,61 +335,73 @@ class OpCase {
     return t;
   }
 
-  // Ops with a layer see that layer's slab.
-  std::pair<size_t, size_t> slab(const graph::HostState& s) const {
-    auto size = static_cast<size_t>(s.pages * s.cache.page_elements());
-    if (!node().attributes.count("layer")) return {0, s.values.size()};
-    return {static_cast<size_t>(node().get_int("layer")) * size, size};
+  // What the kernel sees of a cache, in the order of memory: indices layer * pages + page of pages of one layer.
+  std::vector<size_t> blocks(const graph::HostState& s) const {
+    auto layers = static_cast<size_t>(s.cache.layers), pages = static_cast<size_t>(s.pages);
+    auto layer = static_cast<size_t>(node().get_int_or("layer", 0));
+    std::vector<size_t> out;
+    for (size_t i = 0; i < layers * pages; ++i) out.push_back(layers_apart ? i : i % layers * pages + i / layers);
+    out.erase(out.begin(), out.begin() + static_cast<long>(layers_apart ? layer * pages : layer));
+    if (layers_apart && node().attributes.count("layer")) out.resize(pages);
+    return out;
   }
   Bytes state_bytes(const graph::HostState& s) const {
-    auto [begin, count] = slab(s);
-    if (s.cache.dtype == DType::kI8) return coded_bytes(s.cache, {s.values.data() + begin, count});
-    std::vector<float> values(count);
-    for_each_cached(s.cache, count, [&](size_t meaning, size_t kernel) { values[kernel] = s.values[begin + meaning]; });
-    Bytes out(count * static_cast<size_t>(size_of(s.cache.dtype)));
-    encode_floats(s.cache.dtype, values, reinterpret_cast<std::byte*>(out.data()));
+    auto elements = static_cast<size_t>(s.cache.page_elements());
+    Bytes out;
+    for (size_t block : blocks(s)) {
+      Bytes bytes = page_bytes(s.cache, {s.values.data() + block * elements, elements});
+      out.insert(out.end(), bytes.begin(), bytes.end());
+    }
     return out;
   }
   void read_state(const Bytes& bytes, graph::HostState& s) const {
-    auto [begin, count] = slab(s);
-    std::vector<float> values(count);
-    if (s.cache.dtype == DType::kI8) return read_coded(s.cache, bytes, {s.values.data() + begin, count});
-    decode_floats(s.cache.dtype, reinterpret_cast<const std::byte*>(bytes.data()), values);
-    for_each_cached(s.cache, count, [&](size_t meaning, size_t kernel) { s.values[begin + meaning] = values[kernel]; });
+    auto elements = static_cast<size_t>(s.cache.page_elements());
+    const std::vector<size_t> order = blocks(s);
+    const size_t size = bytes.size() / order.size();
+    for (size_t i = 0; i < order.size(); ++i)
+      read_page(s.cache, {bytes.data() + i * size, size}, {s.values.data() + order[i] * elements, elements});
   }
-  // Pages of codes, each followed by its scales (formats/plan.h kv_page_bytes).
-  Bytes coded_bytes(const graph::KvCache& c, std::span<const float> values) const {
-    auto n = static_cast<size_t>(c.head_dim), page = static_cast<size_t>(c.page_elements());
-    const size_t vectors = page / n, page_bytes = page + 4 * vectors;
-    Bytes out(values.size() / page * page_bytes);
-    std::vector<int32_t> codes(n);
-    for_each_cached(c, values.size(), [&](size_t meaning, size_t kernel) {
-      size_t vector = meaning / n, d = meaning % n, base = vector / vectors * page_bytes;
-      float scale = graph::quantize_group(&values[vector * n], c.head_dim, codes.data());
-      out[base + kernel % page] = static_cast<uint8_t>(codes[d]);
-      std::memcpy(&out[base + page + 4 * (vector % vectors)], &scale, 4);
-    });
+  // One page of one layer: codes followed by their scales (formats/plan.h kv_page_bytes), or floats.
+  static Bytes page_bytes(const graph::KvCache& c, std::span<const float> values) {
+    auto n = static_cast<size_t>(c.head_dim);
+    const bool coded = c.dtype == DType::kI8;
+    Bytes out(values.size() * static_cast<size_t>(size_of(c.dtype)) + (coded ? values.size() / n * 4 : 0));
+    std::vector<float> moved(values.size());
+    for_each_cached(c, [&](size_t meaning, size_t kernel) { moved[kernel] = values[meaning]; });
+    if (!coded) {
+      encode_floats(c.dtype, moved, reinterpret_cast<std::byte*>(out.data()));
+      return out;
+    }
+    std::vector<int32_t> codes(values.size());
+    for (size_t v = 0; v < values.size() / n; ++v) {
+      float scale = graph::quantize_group(&values[v * n], c.head_dim, &codes[v * n]);
+      std::memcpy(&out[values.size() + 4 * v], &scale, 4);
+    }
+    for_each_cached(c, [&](size_t meaning, size_t kernel) { out[kernel] = static_cast<uint8_t>(codes[meaning]); });
     return out;
   }
-  void read_coded(const graph::KvCache& c, const Bytes& bytes, std::span<float> values) const {
-    auto n = static_cast<size_t>(c.head_dim), page = static_cast<size_t>(c.page_elements());
-    const size_t vectors = page / n, page_bytes = page + 4 * vectors;
-    for_each_cached(c, values.size(), [&](size_t meaning, size_t kernel) {
-      size_t vector = meaning / n, base = vector / vectors * page_bytes;
-      float scale;
-      std::memcpy(&scale, &bytes[base + page + 4 * (vector % vectors)], 4);
-      values[meaning] = static_cast<float>(static_cast<int8_t>(bytes[base + kernel % page])) * scale;
+  static void read_page(const graph::KvCache& c, std::span<const uint8_t> bytes, std::span<float> values) {
+    auto n = static_cast<size_t>(c.head_dim);
+    std::vector<float> moved(values.size());
+    if (c.dtype == DType::kI8)
+      std::transform(bytes.begin(), bytes.begin() + static_cast<long>(values.size()), moved.begin(),
+                     [](uint8_t code) { return static_cast<float>(static_cast<int8_t>(code)); });
+    else
+      decode_floats(c.dtype, reinterpret_cast<const std::byte*>(bytes.data()), moved);
+    for_each_cached(c, [&](size_t meaning, size_t kernel) {
+      float scale = 1;
+      if (c.dtype == DType::kI8) std::memcpy(&scale, &bytes[values.size() + 4 * (meaning / n)], 4);
+      values[meaning] = moved[kernel] * scale;
     });
   }
   // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page is [token][d] in the
   // meaning and [d][token] in memory (kernel/lower/cache.h).
-  static void for_each_cached(const graph::KvCache& c, size_t count, const std::function<void(size_t, size_t)>& visit) {
+  static void for_each_cached(const graph::KvCache& c, const std::function<void(size_t, size_t)>& visit) {
     auto tokens = static_cast<size_t>(c.page_size), size = static_cast<size_t>(c.head_dim);
-    auto page_elements = static_cast<size_t>(c.page_elements());
+    auto count = static_cast<size_t>(c.page_elements());
     for (size_t i = 0; i < count; ++i) {
-      size_t in_page = i % page_elements, token = in_page / size % tokens, d = in_page % size;
-      size_t head = in_page - token * size - d;
-      visit(i, in_page < page_elements / 2 ? i - in_page + head + d * tokens + token : i);
+      size_t token = i / size % tokens, d = i % size, head = i - token * size - d;
+      visit(i, i < count / 2 ? head + d * tokens + token : i);
     }
   }
 

@@ -54,7 +54,7 @@ void append_head(Lowering& low, const BufferRef& cache, const Slot& slot, bool v
 
 }  // namespace
 
-int64_t page_stride(const graph::KvCache& c) {
+int64_t layer_stride(const graph::KvCache& c) {
   return kv_page_bytes(c.kv_heads, c.head_dim, c.page_size, c.dtype) / size_of(c.dtype);
 }
 
@@ -117,22 +117,18 @@ Function lower_rope_append(Lowering& low) {
   return k.finish();
 }
 
-// One tile per page to copy: all layers of it.
+// One tile per page to copy.
 Function lower_copy_pages(Lowering& low) {
   KernelBuilder& k = low.k;
   BufferRef sources = low.vector(0, "sources"), targets = low.vector(1, "targets");
   const graph::KvCache& c = low.cache();
-  BufferRef cache = low.state(true, c.layers);
-  ExprRef pages = k.dimension(kPoolPages);
+  BufferRef cache = low.state(true);
   k.grid("page", low.type(0).shape[0], [&](ExprRef i) {
     ExprRef from = k.let("from", cast(k.load(sources, i), DType::kI64));
     ExprRef to = k.let("to", cast(k.load(targets, i), DType::kI64));
-    k.loop("layer", 0, c.layers, LoopKind::kSerial, [&](ExprRef layer) {
-      ExprRef source = k.let("source", (layer * pages + from) * double(page_stride(c)));
-      ExprRef target = k.let("target", (layer * pages + to) * double(page_stride(c)));
-      k.vector_loop("e", int_const(page_stride(c)), low.lanes(), [&](ExprRef e, int lanes) {
-        k.store(cache, target + e, k.load(cache, source + e, lanes));
-      });
+    ExprRef source = k.let("source", page_base(low, from)), target = k.let("target", page_base(low, to));
+    k.vector_loop("e", int_const(page_stride(c)), low.lanes(), [&](ExprRef e, int lanes) {
+      k.store(cache, target + e, k.load(cache, source + e, lanes));
     });
   });
   return k.finish();

@@ -1,7 +1,7 @@
-// Addresses inside the paged KV cache: [layer][page] of K [kv_heads][head_dim][page_size], then V [kv_heads][page_size]
+// Addresses inside the paged KV cache: [page][layer] of K [kv_heads][head_dim][page_size], then V [kv_heads][page_size]
 // [head_dim]. Scores are computed with lanes along K's tokens, weighted values with lanes along V's heads: neither needs
 // a sum across lanes. A cache of i8 codes is a buffer of bytes: each page's codes as above, then the scales of
-// kv_page_bytes (formats/plan.h).
+// kv_page_bytes (formats/plan.h). All layers of a page lie together, so that a short sequence touches little memory.
 #pragma once
 
 #include "kernel/lower/context.h"
@@ -10,10 +10,11 @@ namespace mlc::kernel {
 
 inline bool is_coded(const graph::KvCache& c) { return c.dtype == DType::kI8; }
 
-// From page to page, in elements of the buffer.
-int64_t page_stride(const graph::KvCache& c);
+// One layer of a page, and all of them, in elements of the buffer.
+int64_t layer_stride(const graph::KvCache& c);
+inline int64_t page_stride(const graph::KvCache& c) { return c.layers * layer_stride(c); }
 
-// The first element of a page of the call's layer.
+// The first element of a page, from the call's layer on.
 inline ExprRef page_base(Lowering& low, ExprRef page) {
   return std::move(page) * static_cast<double>(page_stride(low.cache()));
 }

@@ -58,10 +58,11 @@ const graph::KvCache& Lowering::cache() const {
   return *found;
 }
 
-BufferRef Lowering::state(bool writable, int64_t layers) {
+BufferRef Lowering::state(bool writable) {
   const graph::KvCache& c = cache();
   DType dtype = is_coded(c) ? DType::kU8 : c.dtype;
-  Dim size = Dim(layers) * Dim::symbol(kPoolPages) * page_stride(c);
+  int64_t earlier_layers = node.attributes.count("layer") ? c.layers - 1 : 0;  // the call's layer may be the last
+  Dim size = Dim::symbol(kPoolPages) * page_stride(c) + Dim(-earlier_layers * layer_stride(c));
   return writable ? k.output("cache", dtype, size) : k.input("cache", dtype, size);
 }
 

@@ -41,7 +41,7 @@ struct Lowering {
   BufferRef vector(size_t i, const std::string& name);
   Matrix result(size_t i = 0, const std::string& name = "out");
   const graph::KvCache& cache() const;
-  BufferRef state(bool writable, int64_t layers = 1);
+  BufferRef state(bool writable);
 
   // Elements [index, index + lanes) as f32.
   ExprRef load_f32(const BufferRef& buffer, ExprRef index, int lanes = 1, ExprRef mask = nullptr);

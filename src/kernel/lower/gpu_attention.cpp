@@ -15,6 +15,7 @@
 #include "base/strings.h"
 #include "base/user_error.h"
 #include "kernel/lower/gpu_cache.h"
+#include "kernel/passes/expand_subgroups.h"
 
 namespace mlc::kernel {
 namespace {
@@ -36,6 +37,8 @@ class GpuAttention {
   int value_lanes() const { return static_cast<int>(size()) / pages_.chunk; }     // that cover a value
   int chunks() const { return (value_lanes() + gpu_.lanes - 1) / gpu_.lanes; }    // of a value in a lane
   int halves() const { return pages_.chunk / 4; }                                 // f32x4 of a chunk
+  void fit_memory();
+  int64_t shared_bytes() const;
   int token_lanes() const;                                                        // tokens whose values are met at once
   size_t queries() const { return query_.size(); }
   int64_t acc_at(size_t q, int chunk, int half) const {
@@ -113,8 +116,28 @@ GpuAttention::GpuAttention(GpuLowering& g, const graph::KvCache& c) : gpu_(g), k
   if (!g.low.single_row() && !in_parts()) rows_ = std::max(1, most / heads_);
   subgroups_ = gpu_.schedule.attention_subgroups;
   broadcast_ = gpu_.schedule.broadcast && g.low.target.subgroup_size > 1 && subgroups_ == 1;
+  fit_memory();
   for (int r = 0; r < rows_; ++r)
     for (int h = 0; h < heads_; ++h) query_.push_back({r, h});
+}
+
+// Of a group, with what sums over a subgroup take where it is expanded.
+int64_t GpuAttention::shared_bytes() const {
+  int64_t threads = int64_t{subgroups_} * gpu_.lanes, count = int64_t{rows_} * heads_, bytes = 0;
+  if (!broadcast_) bytes += count * size() * 4 + (count + 1) * threads * 4;
+  if (subgroups_ > 1) bytes += subgroups_ * count * (size() + 2) * 4;
+  if (gpu_.low.target.subgroup_size == gpu_.lanes) return bytes;
+  bytes += std::max(kExchangeBytes, threads * 4);
+  return token_lanes() > 1 ? bytes + std::max(kExchangeBytes, threads * 16) : bytes;
+}
+
+// Long heads: fewer subgroups, then fewer rows and heads share a load.
+void GpuAttention::fit_memory() {
+  const int64_t most = gpu_.low.target.shared_bytes;
+  while (shared_bytes() > most && subgroups_ > 1) subgroups_ /= 2;
+  while (shared_bytes() > most && rows_ > 1) --rows_;
+  while (shared_bytes() > most && heads_ > 1)
+    for (--heads_; sharing_ % heads_ != 0;) --heads_;
 }
 
 int GpuAttention::token_lanes() const {

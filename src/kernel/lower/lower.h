@@ -28,8 +28,8 @@ struct LowerOptions {
 
 // A kernel and how a call binds to it. Buffers in order: node inputs, epilogue operands, state (if any), outputs.
 // A group-quantized parameter is one u8 buffer of layout_bytes(); a plain one its elements; a q8g32 activation one u8
-// buffer of activation_bytes(); a state the slab of the node's layer, [kPoolPages][page_elements] of its dtype (whole
-// cache, all layers' slabs in order, for ops without a layer).
+// buffer of activation_bytes(); a state, on CPUs [kPoolPages][layers] blocks of kv_page_bytes from the node's layer on
+// (the first, for ops without a layer), on GPUs the slab of the node's layer, [kPoolPages] (all layers' slabs in order).
 // `Function::dims` are names that the caller must provide: symbols of the node's shapes (rows, batch, pages), and
 // kPoolPages (formats/plan.h) for ops with state.
 // Function::name is the op's, not unique: the caller renames.
