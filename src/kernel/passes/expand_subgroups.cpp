@@ -30,8 +30,6 @@ StmtRef make_alloc(const BufferRef& buffer) {
   return s;
 }
 
-constexpr int64_t kRoomBytes = 1024;  // of values that are exchanged at once
-
 bool mentions(const Expr& e, const std::set<std::string>& names) {
   if (e.kind == ExprKind::kVar && names.count(e.name)) return true;
   return std::any_of(e.operands.begin(), e.operands.end(), [&](const ExprRef& o) { return mentions(*o, names); });
@@ -78,7 +76,7 @@ class Expander {
 
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
   int64_t most(const Type& type) const {
-    return std::max<int64_t>(1, kRoomBytes / (threads_ * size_of(type.dtype) * type.lanes));
+    return std::max<int64_t>(1, kExchangeBytes / (threads_ * size_of(type.dtype) * type.lanes));
   }
 
   // A value per thread and operation that waits, for each type that is exchanged.

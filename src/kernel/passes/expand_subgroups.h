@@ -15,6 +15,9 @@
 
 namespace mlc::kernel {
 
+// Shared memory for values of one type that are exchanged at once; a value per thread where that is more.
+constexpr int64_t kExchangeBytes = 512;
+
 Function expand_subgroups(Function function, const Target& target);
 
 }  // namespace mlc::kernel
