@@ -1,7 +1,9 @@
 // Loads weights into their physical layouts.
 #include "runtime/weights.h"
 
+#include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "base/half.h"
 #include "base/strings.h"
@@ -111,6 +113,15 @@ std::vector<Place> place(const Plan& plan, const Device& device) {
   return places;
 }
 
+// The order of loading: a source is in memory beside what is loaded already, so the last ones had better be small.
+std::vector<size_t> largest_first(const Plan& plan) {
+  std::vector<size_t> order(plan.weights.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return plan.weights[a].bytes > plan.weights[b].bytes; });
+  return order;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<WeightBuffers>> WeightBuffers::load(const Module& module, const std::string& folder,
@@ -136,9 +147,9 @@ Result<std::unique_ptr<WeightBuffers>> WeightBuffers::load(const Module& module,
     ASSIGN_OR_RETURN(OwnedBuffer buffer, OwnedBuffer::allocate(device, p.buffer_bytes));
     weights->buffers_.push_back(std::move(buffer));
   }
-  for (size_t i = 0; i < places.size(); ++i) {
-    weights->addresses_.push_back(weights->buffers_[places[i].buffer].address(places[i].offset));
-    RETURN_IF_ERROR(load_weight(module, *shards, plan.weights[i], weights->addresses_.back()));
+  for (const Place& p : places) weights->addresses_.push_back(weights->buffers_[p.buffer].address(p.offset));
+  for (size_t i : largest_first(plan)) {
+    RETURN_IF_ERROR(load_weight(module, *shards, plan.weights[i], weights->addresses_[i]));
     if (progress) progress(plan.weights[i].bytes);
   }
   return weights;
