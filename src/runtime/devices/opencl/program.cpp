@@ -122,8 +122,8 @@ Result<Program> build_program(const Api& api, cl_context context, const Found& d
   out.from_cache = out.program != nullptr;
   if (out.from_cache || out.kernels.empty()) return out;
   if (notice)
-    notice(str("opencl: ", device.name, " compiles ", out.kernels.size(), " kernels (kept in ",
-               path.empty() ? "the driver's own cache" : path, ")"));
+    notice(str("opencl: ", device.name, " compiles ", out.kernels.size(), " kernels ",
+               path.empty() ? "that its own cache does not have" : str("(kept in ", path, ")")));
   Result<cl_program> compiled = compile(api, context, device, source);
   if (!compiled.is_ok()) return refused(api, context, device, out.kernels, compiled.status().message());
   out.program = *compiled;
