@@ -450,22 +450,33 @@ TEST_F(Gpu, Softmax) {
   }
 }
 
-// Random rows as softmax leaves them, with ties, drawn at every edge of top_p and of the random number.
+// A row of probabilities: random ones, with ties, sharp, flat, of weights that differ by one, of equal powers of two.
+std::vector<float> probabilities(int64_t n, int64_t kind, std::mt19937& random) {
+  std::vector<float> row = random_floats(n, 4, random);
+  if (kind == 1)
+    for (float& x : row) x = std::floor(x);
+  if (kind < 4) {
+    softmax(row, kind == 2 ? 0 : kind == 3 ? 1e-3f : 1);
+    return row;
+  }
+  const int64_t kept = int64_t{1} << static_cast<int>(std::log2(double(n)));
+  for (int64_t i = 0; i < n; ++i)
+    row[size_t(i)] = kind == 4 ? std::floor(kDrawOne / float(n) * 0.99997f + float(random() % 3)) / kDrawOne : i < kept ? 1 / float(kept) : 0;
+  return row;
+}
+
+// Every kind of row at every edge of top_p and of the random number.
 TEST_F(Gpu, Sample) {
-  const float kTops[] = {0, 0.01f, 0.5f, 0.9f, 0.99998f, 1};
+  const float kTops[] = {0.5f, 0.9f, 0, 0.01f, 0.99998f, 1, 0.25f};
   for (int64_t n : {1, 18, 260, 4100}) {
     std::mt19937 random(22);
     std::vector<float> p, settings;
-    const int64_t rows = kOnDevices ? 132 : n < 100 ? 42 : n < 1000 ? 8 : 1;
+    const int64_t rows = n < 100 ? (kOnDevices ? 126 : 42) : n < 1000 ? 12 : 2;
     for (int64_t r = 0; r < rows; ++r) {
-      std::vector<float> row = random_floats(n, 4, random);
-      for (int64_t i = 0; i < n; ++i)
-        if (r % 3 == 1) row[size_t(i)] = std::floor(row[size_t(i)]);  // ties
-      const float flat = r % 5 == 4 ? 1e-3f : 1.0f;
-      softmax(row, r % 7 == 6 ? 0 : flat);
+      const std::vector<float> row = probabilities(n, (r + 4) % 6, random);
       p.insert(p.end(), row.begin(), row.end());
       float uniform = float(random() % (1 << 24)) / (1 << 24);
-      settings.insert(settings.end(), {1, kTops[(r + 2) % 6], r % 11 == 9 ? 0.0f : r % 11 == 10 ? 1.0f : uniform});
+      settings.insert(settings.end(), {1, kTops[r % 7], r % 5 == 3 ? 1.0f : r % 5 == 1 ? 0.0f : uniform});
     }
     OpCase& c = add(str("sample of ", n), {{"rows", rows}});
     c.g->op("sample", {c.matrix(kRows, n, p), c.matrix(kRows, 3, settings)});
