@@ -63,7 +63,7 @@ std::vector<CountedStep> smollm2_steps(const std::string& device, int64_t prefil
 }
 
 const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd", "vulkan-intel", "vulkan-software",
-                                           "opencl-adreno"};
+                                           "opencl-adreno", "opencl-intel"};
 
 bool is_matmul(const CountedKernel& k) { return k.count.name.find("matmul") != std::string::npos; }
 

@@ -303,9 +303,9 @@ void GpuAttention::weigh() {
     }
     return;
   }
-  int64_t lanes = gpu_.lanes, count = static_cast<int64_t>(queries());
+  int64_t lanes = gpu_.lanes, threads = lanes * subgroups_;
   ExprRef mine = k_.let("mine", subgroup_ * double(lanes));
-  auto weight_at = [&](size_t q, const ExprRef& t) { return mine * double(count) + double(static_cast<int64_t>(q) * lanes) + t; };
+  auto weight_at = [&](size_t q, const ExprRef& t) { return mine + double(static_cast<int64_t>(q) * threads) + t; };
   for (size_t q = 0; q < queries(); ++q) k_.store(shared_weights_, weight_at(q, lane_), score_[q]);
   k_.store(shared_places_, mine + lane_, value_place_);
   k_.barrier();

@@ -217,12 +217,12 @@ Function gpu_matvec(Lowering& low) {
     auto mine = [&](int r) { return k.load(acc, int_const(r)); };
     if (slices == 1) return block.store(int_const(0), nullptr, epilogue, mine);
     BufferRef parts = k.shared("parts", DType::kF32, int64_t{slices} * rows * lanes);
-    for (int r = 0; r < rows; ++r) k.store(parts, (slice * double(rows) + double(r)) * double(lanes) + block.lane, mine(r));
+    for (int r = 0; r < rows; ++r) k.store(parts, (slice + double(int64_t{r} * slices)) * double(lanes) + block.lane, mine(r));
     k.barrier();
     k.branch(less(thread, int_const(lanes)), [&] {
       block.store(int_const(0), nullptr, epilogue, [&](int r) {
-        ExprRef sum = k.load(parts, block.lane + double(r * lanes));
-        for (int s = 1; s < slices; ++s) sum = sum + k.load(parts, block.lane + double((s * rows + r) * lanes));
+        ExprRef sum = k.load(parts, block.lane + double(r * slices * lanes));
+        for (int s = 1; s < slices; ++s) sum = sum + k.load(parts, block.lane + double((r * slices + s) * lanes));
         return sum;
       });
     });

@@ -66,15 +66,14 @@ void SharedTile::load_weights(const ExprRef& g) {
                 [&](ExprRef task, ExprRef inside) { gpu.where(inside, [&] { unpack(task); }); });
 }
 
+// Rows past the last are not read; what comes of them is not stored.
 void SharedTile::load_inputs(GroupReader& reader, const ExprRef& g) {
   int64_t vectors = w.format.group / 4;
-  ExprRef last = dim_expr(x.rows) - 1.0;
   gpu.for_units(vectors * height, threads(), thread, [&](ExprRef task, ExprRef inside) {
     ExprRef vector = k().let("vector", task % vectors), local = k().let("local", task / double(vectors));
-    ExprRef row = k().let("row", binary(BinaryOp::kMin, first_row + local, last));
-    ExprRef v = reader.elements(row, g, vector);
-    ExprRef to = k().let("to", vector * double(4 * input_stride()) + local);
-    gpu.where(inside, [&] {
+    ExprRef row = k().let("row", first_row + local), exists = less(row, dim_expr(x.rows));
+    gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
+      ExprRef v = reader.elements(row, g, vector), to = k().let("to", vector * double(4 * input_stride()) + local);
       for (int i = 0; i < 4; ++i) k().store(inputs, to + double(i * input_stride()), extract(v, i));
     });
   });
