@@ -53,7 +53,7 @@ TEST_F(PromptErrors, NoMemoryForTheCache) {
                        {.environment = {{"MLC_LLM_HOME", place_->path("home")}}});
   };
   Outcome o = with_context("2000000000");  // of 384 bytes each
-  expect_error(o, {"kv cache 768.0 GB", "2000000000 tokens", "context_window_size", "--overrides"});
+  expect_error(o, {"kv cache 448.0 GB", "2000000000 tokens", "context_window_size", "--overrides"});
   EXPECT_LT(o.peak_bytes, int64_t{1} << 30);
   expect_error(with_context("99999999999999"), {"--overrides", "context_window_size", "99999999999999"});
   expect_error(with_context("-5"), {"--overrides", "context_window_size", "-5"});
