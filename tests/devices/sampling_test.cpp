@@ -17,7 +17,6 @@ using runtime::WantLogits;
 class Sampling : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (best_gpu_targets().empty()) GTEST_SKIP() << "no GPU device, not even a software one";
     convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
   }
   LoadedModel load(const GpuTarget& gpu) const {

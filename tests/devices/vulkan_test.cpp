@@ -25,13 +25,8 @@ Target vulkan_target() {
   return target;
 }
 
-// A Vulkan device with validation layers where there are some; null where there is no Vulkan.
-DevicePtr open_for_tests(VulkanSettings settings) {
-  auto device = open_vulkan_device_with({}, settings);
-  settings.validation = false;
-  if (!device.is_ok()) device = open_vulkan_device_with({}, settings);
-  return device.is_ok() ? std::move(device).value() : nullptr;
-}
+// A failure where Vulkan, or the validation layers when asked for, are missing: scripts/install brings both.
+DevicePtr open_for_tests(const VulkanSettings& settings) { return must(open_vulkan_device_with({}, settings)); }
 
 template <typename T>
 Bytes bytes_of(const std::vector<T>& values) {
@@ -65,7 +60,6 @@ class Vulkan : public ::testing::Test {
  protected:
   void SetUp() override {
     device = open_for_tests({.unreachable_memory = false, .validation = true});
-    if (!device) GTEST_SKIP() << "no Vulkan device";
   }
   void TearDown() override {
     if (device) expect_quiet(*device);
@@ -164,7 +158,6 @@ TEST_F(Vulkan, ReplaysMakeNothing) {
 // As on a discrete GPU: large buffers are reached through staging, in several pieces.
 TEST(VulkanStaging, MovesWhatTheHostCannotReach) {
   DevicePtr device = open_for_tests({.unreachable_memory = true, .validation = true});
-  if (!device) GTEST_SKIP() << "no Vulkan device";
   constexpr size_t kBytes = (size_t{33} << 20) + 12;
   auto buffer = OwnedBuffer::allocate(*device, kBytes);
   ASSERT_TRUE(buffer.is_ok()) << buffer.status().message();
@@ -241,7 +234,6 @@ TEST(VulkanStaging, RunsModels) {
   std::vector<std::vector<float>> logits;
   for (bool unreachable : {false, true}) {
     DevicePtr device = open_for_tests({.unreachable_memory = unreachable, .validation = true});
-    if (!device) GTEST_SKIP() << "no Vulkan device";
     const LoadedModel m = LoadedModel::load(std::move(device), folder.file("model.so"), folder.path(),
                                             {.max_sequences = 2, .context_tokens = 64, .prefill_chunk = 32});
     must(m->cache().add_sequence(1));
@@ -254,7 +246,6 @@ TEST(VulkanStaging, RunsModels) {
 // An instruction that no driver knows in the place of an addition.
 TEST(VulkanErrors, ARejectedKernelIsNamed) {
   DevicePtr device = open_for_tests({});
-  if (!device) GTEST_SKIP() << "no Vulkan device";
   std::vector<kernel::Function> functions = {counting("plus_1", 1)};
   GpuVariant variant(functions, vulkan_target());
   std::string code(must(read_gpu_kernel((*variant).kernels[0], GpuLanguage::kSpirv)).code);
@@ -279,7 +270,7 @@ TEST(VulkanErrors, ARejectedKernelIsNamed) {
 }
 
 TEST(VulkanIndex, IsCheckedAgainstTheMachine) {
-  if (!open_for_tests({})) GTEST_SKIP() << "no Vulkan device";
+  open_for_tests({});
   auto device = open_device("vulkan:99");
   ASSERT_FALSE(device.is_ok());
   EXPECT_EQ(device.status().message().rfind("--device vulkan:99: there are ", 0), 0u) << device.status().message();

@@ -33,8 +33,7 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.scheme << " O" << c.o
 class SmolLM2Gpu : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    if (smollm2_is_absent()) GTEST_SKIP() << kSmollm2Absent;
-    if (best_gpu_targets().empty()) GTEST_SKIP() << "no GPU device, not even a software one";
+    check_smollm2_is_here();
     tokens = read_npy(std::string(MLC_SOURCE_DIR) + "/tests/data/models/smollm2/tokens.npy").ints;
   }
   std::span<const int32_t> text(size_t i) const { return std::span(tokens).subspan(i * kPositions, kPositions); }
@@ -94,7 +93,6 @@ class SmolLM2OpenCl : public SmolLM2Gpu {};
 TEST_P(SmolLM2OpenCl, SteadyDecodingMakesNothing) {
   const std::vector<GpuTarget> here = best_gpu_targets();
   auto opencl = std::find_if(here.begin(), here.end(), [](const GpuTarget& t) { return t.device == "opencl"; });
-  if (opencl == here.end()) GTEST_SKIP() << "no OpenCL device";
   const SmolLM2 smollm2(GetParam().scheme);
   const LoadedModel m = smollm2.load_on("opencl", {opencl->target}, 2, {.context_tokens = 128, .prefill_chunk = 64});
   must(m->cache().add_sequence(1));

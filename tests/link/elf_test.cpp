@@ -101,8 +101,8 @@ TEST(LinkElf, LoadedStructHoldsEveryVariant) {
   }
 }
 
+#ifndef __aarch64__  // there the test above runs such a library without an emulator
 TEST(LinkElf, AarchLibraryRunsInTheEmulator) {
-  if (!can_emulate_aarch64()) GTEST_SKIP() << "no aarch64 emulator or cross compiler";
   std::vector<KernelCall> calls;
   for (uint64_t kernel : {0, 1})
     calls.push_back(
@@ -113,6 +113,7 @@ TEST(LinkElf, AarchLibraryRunsInTheEmulator) {
   EXPECT_EQ(y[0], 8.0f);
   EXPECT_EQ(y[1], 20.5f);
 }
+#endif
 
 TEST(LinkElf, BytesAreTheSameEveryTimeAndFromManyThreads) {
   LinkInput input = make_input(x86_64_targets());

@@ -31,7 +31,7 @@ std::string reference_file(const std::string& name) {
 class SmolLM2Logits : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (smollm2_is_absent()) GTEST_SKIP() << kSmollm2Absent;
+    check_smollm2_is_here();
     tokens = read_npy(reference_file("tokens")).ints;
   }
   std::span<const int32_t> row(size_t sequence) const {

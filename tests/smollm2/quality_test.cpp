@@ -53,7 +53,7 @@ std::vector<double> divergences(const LoadedModel& exact, const LoadedModel& fas
 class SmolLM2Quality : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (smollm2_is_absent()) GTEST_SKIP() << kSmollm2Absent;
+    check_smollm2_is_here();
   }
 };
 
@@ -94,7 +94,7 @@ void PrintTo(const Setting& s, std::ostream* out) { *out << s.scheme << " O" << 
 class SmolLM2Answer : public ::testing::TestWithParam<Setting> {
  protected:
   void SetUp() override {
-    if (smollm2_is_absent()) GTEST_SKIP() << kSmollm2Absent;
+    check_smollm2_is_here();
   }
 };
 

@@ -1,5 +1,4 @@
-// SmolLM2-135M-Instruct converted and compiled for a test. The file comes by scripts/model; tests are skipped
-// without it.
+// SmolLM2-135M-Instruct converted and compiled for a test. The file comes by scripts/model.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,9 +15,8 @@ inline std::string smollm2_file() {
   return std::string(MLC_SOURCE_DIR) + "/.cache/model/SmolLM2-135M-Instruct.Q4_1.gguf";
 }
 
-// In a test's SetUp: skips where the model is not.
-inline bool smollm2_is_absent() { return !file_exists(smollm2_file()); }
-inline constexpr const char* kSmollm2Absent = "SmolLM2 is not here; run scripts/model";
+// For a test's SetUp.
+inline void check_smollm2_is_here() { ASSERT_TRUE(file_exists(smollm2_file())) << "SmolLM2 is not here; run scripts/model"; }
 
 // Weights of one quantization in a temporary folder, libraries of several levels beside them.
 class SmolLM2 {

@@ -16,14 +16,6 @@
 
 namespace mlc {
 
-inline bool can_emulate_aarch64() {
-#ifdef MLC_AARCH64_RUNNER
-  return true;
-#else
-  return false;
-#endif
-}
-
 // The calls as bytes: count, then each call's numbers (i64), dims and buffers, each list after its length.
 inline std::string encode_calls(const std::vector<KernelCall>& calls) {
   std::string bytes;
@@ -64,7 +56,8 @@ inline void run_emulated(const std::string& library, std::vector<KernelCall>& ca
       at += buffer.size();
     }
 #else
-  FAIL() << "no emulator for " << library.size() << " bytes and " << calls.size() << " calls";
+  FAIL() << library.size() << " bytes of aarch64 code with " << calls.size()
+         << " calls: aarch64-linux-gnu-g++ or qemu-aarch64 was not found; run scripts/install and configure again";
 #endif
 }
 

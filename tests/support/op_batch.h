@@ -84,13 +84,6 @@ class OpBatch {
 
 class OpTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() {
-    if (host_architecture() != "aarch64" && !can_emulate_aarch64())
-      std::puts(
-          "[  SKIPPED ] aarch64: no aarch64-linux-gnu-g++ or qemu-aarch64 was found, so its kernels do not "
-          "run");
-  }
-
   void TearDown() override {
     EXPECT_FALSE(batch.empty()) << "the test added no case";
     for (const std::string& d : batch.disagreements(testable_targets())) ADD_FAILURE() << d;
