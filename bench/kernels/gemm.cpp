@@ -4,7 +4,6 @@
 //   bench_kernels [--rounds N] [--target NAME] [--rows M,M,...] [--shape NxK] [--csv FILE]
 #include <dlfcn.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -17,10 +16,10 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/env.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "base/target/target.h"
+#include "base/temp_folder.h"
 #include "formats/library.h"
 #include "graph/builder.h"
 #include "graph/passes/choose_layouts.h"
@@ -126,12 +125,11 @@ class Library {
     Result<std::string> bytes = link::link_library(
         {.triple = target.triple, .soname = "kernels.so", .manifest = "{}", .variants = {variant}, .symbol_prefix = {}});
     internal_check(bytes.is_ok(), "bench: the library does not link");
-    std::string path = path_join(env::temp_dir(), "mlc_bench_XXXXXX");
-    int file = mkstemp(path.data());
-    internal_check(file >= 0 && write_file(path, *bytes).is_ok(), "bench: cannot write the library");
+    Result<TempFolder> folder = TempFolder::create();
+    internal_check(folder.is_ok(), "bench: no temporary folder");
+    std::string path = folder->file("kernels.so");
+    internal_check(write_file(path, *bytes).is_ok(), "bench: cannot write the library");
     void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    ::close(file);
-    ::unlink(path.c_str());
     internal_check(handle != nullptr, "bench: cannot load the library");
     library_ = static_cast<const MlcModelLibrary*>(dlsym(handle, kLibrarySymbol));
   }

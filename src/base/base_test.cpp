@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdio>
 #include <limits>
 
 #include "base/dtype.h"
@@ -10,6 +9,7 @@
 #include "base/half.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "support/temp_folder.h"
 
 namespace mlc {
 namespace {
@@ -78,8 +78,8 @@ TEST(JsonText, BadInputIsASentence) {
 }
 
 TEST(AtomicFiles, AppearOnlyWhenCommitted) {
-  std::string path = ::testing::TempDir() + "/atomic_file";
-  std::remove(path.c_str());
+  testing::TempFolder folder;
+  std::string path = folder.file("atomic_file");
   {
     auto file = AtomicFile::create(path).value();
     ASSERT_TRUE(file->write(std::as_bytes(std::span("abc", 3))).is_ok());

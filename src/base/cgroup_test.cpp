@@ -4,26 +4,21 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
+
+#include "support/temp_folder.h"
 
 namespace mlc {
 namespace {
 
 class Cgroup : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::filesystem::remove_all(root_);
-    std::filesystem::create_directories(root_);
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
   void write(const std::string& path, const std::string& text) {
-    std::filesystem::path full = root_ / path;
-    std::filesystem::create_directories(full.parent_path());
-    std::ofstream(full) << text;
+    std::filesystem::create_directories(std::filesystem::path(root_.file(path)).parent_path());
+    root_.write(path, text);
   }
-  double cores(const std::string& membership) { return cgroup_cores(root_.string(), membership); }
+  double cores(const std::string& membership) { return cgroup_cores(root_.path(), membership); }
 
-  std::filesystem::path root_ = std::filesystem::path(::testing::TempDir()) / "cgroup_test";
+  testing::TempFolder root_;
 };
 
 TEST_F(Cgroup, NoGroupsMeanNoQuota) {

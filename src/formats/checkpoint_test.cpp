@@ -6,18 +6,19 @@
 
 #include "base/half.h"
 #include "formats/build_files.h"
+#include "support/temp_folder.h"
 
 namespace mlc {
 namespace {
 
-using test::GgufFile;
-using test::packed;
-using test::TempFolder;
-using test::TorchFile;
-using test::unpacked;
+using testing::GgufFile;
+using testing::packed;
+using testing::TempFolder;
+using testing::TorchFile;
+using testing::unpacked;
 
 std::string small_safetensors(const std::string& name) {
-  return test::safetensors(R"({")" + name + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+  return testing::safetensors(R"({")" + name + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
                            packed<float>({1, 2}));
 }
 std::string small_torch(const std::string& name) {
@@ -100,7 +101,7 @@ TEST(Checkpoint, IndexGivesTheOrder) {
   TempFolder folder;
   std::string header =
       R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})";
-  folder.write("m-1.safetensors", test::safetensors(header, "ab"));
+  folder.write("m-1.safetensors", testing::safetensors(header, "ab"));
   folder.write("m-2.safetensors", small_safetensors("c"));
   std::string index =
       folder.write("model.safetensors.index.json",
@@ -190,7 +191,7 @@ TEST(Checkpoint, GgufBlocksBecomeFloats) {
   TempFolder folder;
   GgufFile f = small_llama();
   std::string block =
-      test::Bytes().put(f32_to_f16(0.5f)).raw(std::string(16, '\x19')).data;  // low nibble 9, high 1
+      testing::Bytes().put(f32_to_f16(0.5f)).raw(std::string(16, '\x19')).data;  // low nibble 9, high 1
   f.tensor("blk.0.ffn_up.weight", {32, 2}, 2, block + block);
   auto c = Checkpoint::open(folder.write("m.gguf", f.build())).value();
   int index = c->find("model.layers.0.mlp.up_proj.weight");

@@ -9,8 +9,8 @@
 namespace mlc {
 namespace {
 
-using test::bytes_of;
-using test::GgufFile;
+using testing::bytes_of;
+using testing::GgufFile;
 
 std::string problem(const std::string& file) {
   auto result = parse_gguf(bytes_of(file), "m.gguf");
@@ -30,7 +30,7 @@ TEST(Gguf, EveryBlockTypeEqualsThePythonPackage) {
       ASSERT_EQ(expected.shape, tensor.shape);
       std::vector<float> values(static_cast<size_t>(tensor.shape[0] * tensor.shape[1]));
       dequantize_gguf(tensor.type, bytes_of(*file).subspan(tensor.offset, tensor.size), values);
-      auto want = test::unpacked<float>(bytes_of(*file).subspan(expected.offset, expected.size));
+      auto want = testing::unpacked<float>(bytes_of(*file).subspan(expected.offset, expected.size));
       for (size_t i = 0; i < values.size(); ++i)
         ASSERT_EQ(values[i], want[i]) << tensor.name << " element " << i;
       ++compared;
@@ -104,7 +104,7 @@ struct Bad {
   std::string file;
   const char* expected;
 };
-class BadGguf : public testing::TestWithParam<Bad> {};
+class BadGguf : public ::testing::TestWithParam<Bad> {};
 
 TEST_P(BadGguf, IsRefusedInOneSentence) {
   std::string message = problem(GetParam().file);
@@ -113,7 +113,7 @@ TEST_P(BadGguf, IsRefusedInOneSentence) {
 }
 
 std::string head(uint32_t version, uint64_t tensors, uint64_t pairs, std::string_view rest = "") {
-  return test::Bytes().raw("GGUF").put(version).put(tensors).put(pairs).raw(rest).data;
+  return testing::Bytes().raw("GGUF").put(version).put(tensors).put(pairs).raw(rest).data;
 }
 std::string one(const std::vector<uint64_t>& shape, uint32_t type, uint64_t offset, size_t data) {
   GgufFile f;
@@ -121,13 +121,13 @@ std::string one(const std::vector<uint64_t>& shape, uint32_t type, uint64_t offs
   return f.build();
 }
 std::string pair(uint32_t type, std::string_view value) {
-  return head(3, 0, 1, test::Bytes().text64("k").put(type).raw(value).data);
+  return head(3, 0, 1, testing::Bytes().text64("k").put(type).raw(value).data);
 }
 constexpr uint64_t kHuge = uint64_t{1} << 62;
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, BadGguf,
-    testing::Values(
+    ::testing::Values(
         Bad{"magic", "GGML????????????????????", "does not start with \"GGUF\""},
         Bad{"empty", "", "does not start with \"GGUF\""},
         Bad{"version1", head(1, 0, 0), "GGUF version 1; expected 2 or 3"},
@@ -136,19 +136,19 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"short_head", "GGUF\3", "ends inside the header"},
         Bad{"tensor_count", head(3, kHuge, 0), "tensors in a file of 24 bytes"},
         Bad{"key_count", head(3, 0, kHuge), "metadata keys in a file of 24 bytes"},
-        Bad{"key_length", head(3, 0, 1, test::Bytes().put(kHuge).raw("xxxxxxxx").data),
+        Bad{"key_length", head(3, 0, 1, testing::Bytes().put(kHuge).raw("xxxxxxxx").data),
             "expected at most 65535"},
         Bad{"value_type", pair(13, "x"), "has value type 13"},
         Bad{"bool", pair(7, "\x02"), "is a bool of value 2"},
-        Bad{"text_length", pair(8, test::Bytes().put(kHuge).data),
+        Bad{"text_length", pair(8, testing::Bytes().put(kHuge).data),
             "holds a text of 4611686018427387904 bytes, but 0 are left"},
-        Bad{"array_count", pair(9, test::Bytes().put<uint32_t>(4).put(kHuge).data),
+        Bad{"array_count", pair(9, testing::Bytes().put<uint32_t>(4).put(kHuge).data),
             "an array of 4611686018427387904 elements"},
-        Bad{"text_array_count", pair(9, test::Bytes().put<uint32_t>(8).put(kHuge).data),
+        Bad{"text_array_count", pair(9, testing::Bytes().put<uint32_t>(8).put(kHuge).data),
             "an array of 4611686018427387904 elements"},
-        Bad{"nested_array", pair(9, test::Bytes().put<uint32_t>(9).put<uint64_t>(0).data),
+        Bad{"nested_array", pair(9, testing::Bytes().put<uint32_t>(9).put<uint64_t>(0).data),
             "array of value type 9"},
-        Bad{"u64", pair(10, test::Bytes().put(~0ull).data), "expected less than 2^63"},
+        Bad{"u64", pair(10, testing::Bytes().put(~0ull).data), "expected less than 2^63"},
         Bad{"number_cut", pair(4, "x"), "ends inside metadata key 'k'"},
         Bad{"key_twice", GgufFile().count("a", 1).count("a", 2).build(), "metadata key 'a' stands twice"},
         Bad{"tensor_twice", GgufFile().tensor("a", {1}, 0, "xxxx").tensor("a", {1}, 0, "xxxx").build(),

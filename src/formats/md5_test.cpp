@@ -2,12 +2,10 @@
 #include "formats/md5.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <filesystem>
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "support/temp_folder.h"
 
 namespace mlc {
 namespace {
@@ -24,24 +22,22 @@ TEST(Md5, MatchesTheRfc) {
 }
 
 TEST(Md5, FilesOfAllLengthsTogetherEqualEachAlone) {
-  std::filesystem::path folder = std::filesystem::temp_directory_path() / str("mlc_md5_test_", ::getpid());
-  std::filesystem::create_directories(folder);
+  testing::TempFolder folder;
   std::vector<std::string> paths, expected;
   int i = 0;
   for (size_t size :
        {0u, 1u, 55u, 56u, 63u, 64u, 65u, 119u, 120u, 128u, 1000u, 65535u, 65536u, 65537u, 200000u, 300001u}) {
     std::string bytes(size, '\0');
     for (size_t j = 0; j < size; ++j) bytes[j] = static_cast<char>(j * 131 + size);
-    paths.push_back((folder / std::to_string(i++)).string());
+    paths.push_back(folder.file(std::to_string(i++)));
     ASSERT_TRUE(write_file(paths.back(), bytes).is_ok());
     expected.push_back(of(bytes));
   }
   auto digests = md5_files(paths);
   ASSERT_TRUE(digests.is_ok()) << digests.status().message();
   EXPECT_EQ(*digests, expected);
-  paths.push_back((folder / "absent").string());
+  paths.push_back(folder.file("absent"));
   EXPECT_FALSE(md5_files(paths).is_ok());
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

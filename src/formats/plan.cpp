@@ -10,7 +10,7 @@
 namespace mlc {
 namespace {
 
-constexpr std::string_view kMagic = "MLCPLAN1";
+constexpr std::string_view kMagic = "MLCPLAN2", kMagicWithoutPieces = "MLCPLAN1";
 
 class Writer {
  public:
@@ -247,6 +247,67 @@ PlanFunction read_function(Reader& r, const Plan& plan) {
   return f;
 }
 
+// Calls visit(buffer) for every buffer of every call, in order.
+template <typename PlanRef, typename F>
+void for_each_buffer(PlanRef& plan, F&& visit) {
+  for (auto& f : plan.functions)
+    for (auto& b : f.bodies)
+      for (auto& c : b.calls)
+        for (auto& buffer : c.buffers) visit(buffer);
+}
+
+void write_pieces(Writer& w, const Plan& plan) {
+  std::vector<uint32_t> pieces;
+  for (uint32_t i = 0; i < plan.weights.size(); ++i)
+    if (!plan.weights[i].rows.empty()) pieces.push_back(i);
+  w.list(pieces, [&](uint32_t i) {
+    w.put(i);
+    w.put(plan.weights[i].row_axis);
+    w.list(plan.weights[i].rows, [&](const PlanRows& r) {
+      w.put(r.first);
+      w.put(r.count);
+    });
+  });
+}
+
+void read_piece(Reader& r, Plan& plan) {
+  uint32_t index = r.index(plan.weights.size()), axis = r.index(2);
+  std::vector<PlanRows> rows = r.list<PlanRows>([&] {
+    PlanRows part;
+    part.first = r.get<int64_t>();
+    part.count = r.get<int64_t>();
+    return part;
+  });
+  if (!r.ok()) return;
+  PlanWeight& w = plan.weights[index];
+  for (const std::vector<int64_t>& shape : w.source_shapes)
+    for (const PlanRows& part : rows)
+      if (shape.size() != 2 || part.first < 0 || part.count < 1 || part.first > shape[axis] || part.count > shape[axis] - part.first)
+        return r.fail();
+  w.rows = std::move(rows);
+  w.row_axis = axis;
+}
+
+void write_bindings(Writer& w, const Plan& plan) {
+  std::vector<ExprId> bytes;
+  for_each_buffer(plan, [&](const PlanBuffer& b) { bytes.push_back(b.bytes); });
+  w.list(bytes, [&](ExprId e) { w.put(e); });
+}
+
+void read_bindings(Reader& r, Plan& plan) {
+  std::vector<ExprId> bytes = r.list<ExprId>([&] {
+    auto e = r.get<uint32_t>();
+    if (e != kUnknownBytes && e >= plan.expressions.size()) r.fail();
+    return e;
+  });
+  size_t next = 0;
+  for_each_buffer(plan, [&](PlanBuffer& b) {
+    if (next < bytes.size()) b.bytes = bytes[next];
+    ++next;
+  });
+  if (next != bytes.size()) r.fail();
+}
+
 PlanState read_state(Reader& r) {
   PlanState s;
   s.name = r.text();
@@ -304,19 +365,26 @@ std::string encode_plan(const Plan& plan) {
     w.list(f.results, [&](const PlanTensor& t) { write_tensor(w, t); });
     w.list(f.bodies, [&](const PlanBody& b) { write_body(w, b); });
   });
+  write_pieces(w, plan);
+  write_bindings(w, plan);
   return w.take();
 }
 
 Result<Plan> decode_plan(std::string_view bytes, const std::string& what) {
   Reader r(bytes);
   Plan plan;
-  if (r.take_magic(kMagic)) {
+  bool pieces = bytes.substr(0, kMagic.size()) == kMagic;
+  if (r.take_magic(pieces ? kMagic : kMagicWithoutPieces)) {
     plan.symbols = r.list<std::string>([&] { return r.text(); });
     plan.expressions = r.list<Dim>([&] { return read_expression(r, plan.symbols); });
     plan.kernels = r.list<std::string>([&] { return r.text(); });
     plan.weights = r.list<PlanWeight>([&] { return read_weight(r, plan); });
     plan.states = r.list<PlanState>([&] { return read_state(r); });
     plan.functions = r.list<PlanFunction>([&] { return read_function(r, plan); });
+  }
+  if (pieces && r.ok()) {
+    r.list<char>([&] { return read_piece(r, plan), '\0'; });
+    read_bindings(r, plan);
   }
   for (const std::string& symbol : plan.symbols)
     if (std::find(std::begin(kPlanSymbols), std::end(kPlanSymbols), symbol) == std::end(kPlanSymbols))

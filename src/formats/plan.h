@@ -2,7 +2,7 @@
 // flat list of kernel calls whose sizes and offsets are integer expressions. No control flow.
 //
 // Bytes (all integers little-endian; a count is u32 and bounded by what is left of the input):
-//   1. magic "MLCPLAN1" (8 bytes)
+//   1. magic "MLCPLAN2" (8 bytes); "MLCPLAN1": the same without 8 and 9
 //   2. symbols:    count, then strings (u32 length, bytes): names of dimensions
 //   3. expressions: count, then each: u32 number of tokens, then tokens (u8 opcode, i64 operand): postfix; opcode = DimOp,
 //      operand = the constant, the symbol's index, or 0
@@ -10,6 +10,8 @@
 //   5. weights:    count, then {name, dtype names and sources, bytes, preproc} as PlanWeight below
 //   6. states:     count, then PlanState
 //   7. functions:  count, then PlanFunction with its bodies and calls
+//   8. pieces:     count, then {u32 weight, u32 axis, rows: count, then i64 first and i64 count each}: PlanWeight::rows
+//   9. bindings:   count, then an expression for each buffer of each call, in the order of 7: PlanBuffer::bytes
 // Expressions are shared: everything that is a size, an offset or a count is an index into list 3.
 #pragma once
 
@@ -27,7 +29,12 @@ namespace mlc {
 
 using ExprId = uint32_t;
 
-// A weight as kernels see it: one buffer, made from one or two tensors of the weights folder.
+struct PlanRows {
+  int64_t first = 0, count = 0;
+};
+
+// A weight as kernels see it: one buffer, made from one or two tensors of the weights folder. A matrix that is larger than a
+// call may bind is several weights of one name, each a piece of its rows.
 struct PlanWeight {
   std::string name;                   // "model.norm.weight"
   std::vector<std::string> sources;   // records of tensor-cache.json: {"X.q_weight", "X.q_scale"} or {"X.weight"}
@@ -36,6 +43,8 @@ struct PlanWeight {
   int64_t bytes = 0;                  // of the buffer
   int32_t preproc_kernel = -1;        // kernel that makes the buffer from the sources; -1: the one source as it is
   int64_t preproc_tiles = 0;
+  std::vector<PlanRows> rows = {};    // of a piece: what it takes of the sources, in order; empty: all of them
+  uint32_t row_axis = 0;              // where the sources' shapes count those rows
 };
 
 // Bytes of one page of one layer of a KV cache: K [kv_heads][head_dim][page_size] and V [kv_heads][page_size][head_dim].
@@ -59,12 +68,15 @@ struct PlanTensor {
   std::vector<ExprId> shape;
 };
 
+inline constexpr ExprId kUnknownBytes = UINT32_MAX;
+
 // Where a call finds a buffer: base of the space's item + byte offset.
 struct PlanBuffer {
   enum class Space : uint8_t { kArgument, kResult, kWeight, kState, kArena };
   Space space = Space::kArena;
   uint32_t index = 0;   // of the argument, result, weight or state; 0 for the arena
   ExprId offset = 0;    // bytes
+  ExprId bytes = kUnknownBytes;  // that the kernel may touch from there on; unknown in libraries made before it was kept
 };
 
 struct PlanCall {

@@ -8,8 +8,8 @@
 namespace mlc {
 namespace {
 
-using test::bytes_of;
-using test::safetensors;
+using testing::bytes_of;
+using testing::safetensors;
 
 std::string problem(const std::string& file) {
   auto result = parse_safetensors(bytes_of(file), "m.safetensors");
@@ -42,7 +42,7 @@ struct Bad {
   const char* expected;  // a part of the message
 };
 
-class BadSafetensors : public testing::TestWithParam<Bad> {};
+class BadSafetensors : public ::testing::TestWithParam<Bad> {};
 
 TEST_P(BadSafetensors, IsRefusedInOneSentence) {
   std::string message = problem(safetensors(GetParam().header, std::string(GetParam().data, 'x')));
@@ -58,7 +58,7 @@ std::string one(std::string_view dtype, std::string_view shape, std::string_view
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, BadSafetensors,
-    testing::Values(
+    ::testing::Values(
         Bad{"dtype", one("F4", "[2]", "[0,1]"), 1, "tensor 'w' has dtype 'F4'; expected one of BOOL"},
         Bad{"size", one("F32", "[2]", "[0,4]"), 4, "expected 8 bytes between them"},
         Bad{"reversed", one("F32", "[2]", "[8,0]"), 8, "data_offsets [8, 0]"},
@@ -96,11 +96,11 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Safetensors, RefusesLyingHeaderLengths) {
   EXPECT_NE(problem("").find("0 bytes long"), std::string::npos);
-  EXPECT_NE(problem(test::Bytes().put<uint64_t>(100).raw("{}").data).find("truncated"), std::string::npos);
+  EXPECT_NE(problem(testing::Bytes().put<uint64_t>(100).raw("{}").data).find("truncated"), std::string::npos);
   EXPECT_NE(
-      problem(test::Bytes().put<uint64_t>(100'000'001).raw("{}").data).find("expected at most 100000000"),
+      problem(testing::Bytes().put<uint64_t>(100'000'001).raw("{}").data).find("expected at most 100000000"),
       std::string::npos);
-  EXPECT_NE(problem(test::Bytes().put<uint64_t>(~0ull).raw("{}").data).find("expected at most"),
+  EXPECT_NE(problem(testing::Bytes().put<uint64_t>(~0ull).raw("{}").data).find("expected at most"),
             std::string::npos);
 }
 

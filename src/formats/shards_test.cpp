@@ -2,11 +2,11 @@
 #include "formats/shards.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 
 #include "base/strings.h"
+#include "support/temp_folder.h"
 
 namespace mlc {
 namespace {
@@ -105,9 +105,8 @@ TEST(Shards, BadIndicesGetOneSentence) {
 }
 
 TEST(Shards, OpensEitherNameAndChecksSizes) {
-  std::string folder =
-      (std::filesystem::temp_directory_path() / str("mlc_shards_test_", ::getpid())).string();
-  ASSERT_TRUE(make_directories(folder).is_ok());
+  testing::TempFolder temp;
+  const std::string& folder = temp.path();
   EXPECT_FALSE(Shards::open(folder).is_ok());
   std::string bytes = "0123456789abcdefghij";
   ASSERT_TRUE(write_file(path_join(folder, "params_shard_0.bin"), bytes).is_ok());
@@ -127,7 +126,6 @@ TEST(Shards, OpensEitherNameAndChecksSizes) {
   auto longer = Shards::open(folder);
   ASSERT_FALSE(longer.is_ok());
   EXPECT_NE(longer.status().message().find("has 21 bytes, the index says 20"), std::string::npos);
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 namespace mlc {
 namespace {
 
-using test::bytes_of;
-using test::TorchFile;
+using testing::bytes_of;
+using testing::TorchFile;
 
 std::string problem(const std::string& file) {
   auto result = parse_torch_zip(bytes_of(file), "m.bin");
@@ -123,7 +123,7 @@ TEST(TorchZip, PickleMachineRefusesNonsense) {
        }) {
     std::string message = pickle_problem(c.pickle);
     EXPECT_NE(message.find(c.expected), std::string::npos)
-        << testing::PrintToString(c.pickle) << ": " << message;
+        << ::testing::PrintToString(c.pickle) << ": " << message;
   }
 }
 
@@ -132,7 +132,7 @@ struct Bad {
   std::string file;
   const char* expected;
 };
-class BadTorch : public testing::TestWithParam<Bad> {};
+class BadTorch : public ::testing::TestWithParam<Bad> {};
 
 TEST_P(BadTorch, IsRefusedInOneSentence) {
   std::string message = problem(GetParam().file);
@@ -158,7 +158,7 @@ using namespace std::string_literals;
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, BadTorch,
-    testing::Values(
+    ::testing::Values(
         Bad{"legacy", "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"s,
             "written by PyTorch before 1.6"},
         Bad{"tar", std::string(257, 'a') + "ustar\0"s, "written by PyTorch before 1.6"},

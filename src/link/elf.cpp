@@ -1,14 +1,12 @@
 // ELF shared objects, by LLD in process.
 #include <lld/Common/Driver.h>
 #include <llvm/Support/raw_ostream.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <mutex>
 
-#include "base/env.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "base/temp_folder.h"
 #include "formats/library.h"
 #include "link/image.h"
 #include "link/link.h"
@@ -17,29 +15,6 @@ LLD_HAS_DRIVER(elf)
 
 namespace mlc::link {
 namespace {
-
-// A directory for the linker's files, removed with all it holds.
-class TemporaryDirectory {
- public:
-  static Result<std::unique_ptr<TemporaryDirectory>> create() {
-    std::string path = path_join(env::temp_dir(), "mlc_link_XXXXXX");
-    if (!mkdtemp(path.data()))
-      return Status::error(str("MLC_TEMP_DIR: cannot make a directory under '", env::temp_dir(),
-                               "', set it to a directory that can be written"));
-    return std::unique_ptr<TemporaryDirectory>(new TemporaryDirectory(path));
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  std::string file(const std::string& name) const { return path_join(path_, name); }
-
- private:
-  explicit TemporaryDirectory(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
 
 // LLD keeps its state in globals.
 std::mutex linker_mutex;
@@ -87,11 +62,11 @@ std::vector<std::string> arguments_for(const LinkInput& input, const std::string
 
 Result<std::string> link_elf(const LinkInput& input) {
   ASSIGN_OR_RETURN(std::string image, make_image(input));
-  ASSIGN_OR_RETURN(auto directory, TemporaryDirectory::create());
-  std::string output = directory->file("library.so");
+  ASSIGN_OR_RETURN(TempFolder folder, TempFolder::create());
+  std::string output = folder.file("library.so");
   std::vector<std::string> arguments = arguments_for(input, output);
   auto add_object = [&](const std::string& name, const std::string& bytes) {
-    arguments.push_back(directory->file(name));
+    arguments.push_back(folder.file(name));
     return write_file(arguments.back(), bytes);
   };
   RETURN_IF_ERROR(add_object("library.o", image));

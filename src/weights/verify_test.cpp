@@ -2,12 +2,10 @@
 #include "weights/verify.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <filesystem>
 
-#include "base/strings.h"
+#include "support/temp_folder.h"
 
 namespace mlc::weights {
 namespace {
@@ -31,8 +29,8 @@ TEST(Comparison, KnownDistributions) {
 }
 
 TEST(VerifyReport, RoundTripsThroughItsFile) {
-  std::string folder = (std::filesystem::temp_directory_path() / str("mlc_verify_", ::getpid())).string();
-  std::filesystem::create_directories(folder);
+  testing::TempFolder temp;
+  const std::string& folder = temp.path();
   EXPECT_FALSE(read_verify_report(folder)->has_value());
   VerifyReport r{.text = "t",
                  .positions = 7,
@@ -48,7 +46,6 @@ TEST(VerifyReport, RoundTripsThroughItsFile) {
   EXPECT_EQ((*back)->kl_divergence, 0.25);
   EXPECT_EQ((*back)->perplexity_converted, 9.5);
   EXPECT_NE(verify_text(**back).find("50.00%"), std::string::npos);
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "emit/device_cases.h"
 #include "kernel/verify.h"
 #include "lang/spirv/emit.h"
+#include "support/temp_folder.h"
 
 namespace mlc::lang {
 namespace {
@@ -45,11 +46,11 @@ TEST(Spirv, EveryStoredTextHasItsCase) {
 
 TEST(Spirv, IsValidForVulkan11) {
   ASSERT_EQ(std::system("spirv-val --version > /dev/null 2>&1"), 0) << "spirv-val is not installed; run scripts/install";
+  testing::TempFolder folder;
   for (const DeviceCase& c : device_cases()) {
-    std::string path = str(::testing::TempDir(), "mlc_", c.name, ".spv");
+    std::string path = folder.file(c.name + ".spv");
     ASSERT_TRUE(write_file(path, emit_spirv(device_function(c))).is_ok());
     EXPECT_EQ(std::system(("spirv-val --target-env vulkan1.1 " + path).c_str()), 0) << c.name;
-    std::filesystem::remove(path);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "kernel/builder.h"
 #include "link/elf_facts.h"
 #include "support/native_kernels.h"
+#include "support/temp_folder.h"
 
 namespace mlc::link {
 namespace {
@@ -175,17 +176,15 @@ TEST(LinkTar, ObjectsLinkIntoAProgramUnderTheirPrefix) {
   input.symbol_prefix = "toy_q4f16_1_";
   auto parts = members(link_tar(input).value());
   EXPECT_EQ(parts["manifest.json"], input.manifest);
-  std::string symbol = input.symbol_prefix + kLibrarySymbol, folder = ::testing::TempDir() + "mlc_tar_test";
-  ASSERT_TRUE(make_directories(folder).is_ok());
-  std::string command = "c++ -shared -nostdlib -o " + folder + "/program.so";
+  std::string symbol = input.symbol_prefix + kLibrarySymbol;
+  testing::TempFolder folder;
+  std::string command = "c++ -shared -nostdlib -o " + folder.file("program.so");
   for (const auto& [name, bytes] : parts) {
     if (!name.ends_with(".o")) continue;
-    ASSERT_TRUE(write_file(path_join(folder, name), bytes).is_ok());
-    command += " " + path_join(folder, name);
+    command += " " + folder.write(name, bytes);
   }
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
-  std::string program = read_file(folder + "/program.so").value();
-  std::filesystem::remove_all(folder);
+  std::string program = read_file(folder.file("program.so")).value();
   EXPECT_EQ(elf_facts(program).exports, Names{symbol});
   LoadedLibrary library(program, symbol);
   EXPECT_EQ(library->variant_count, input.variants.size());
@@ -193,16 +192,14 @@ TEST(LinkTar, ObjectsLinkIntoAProgramUnderTheirPrefix) {
 }
 
 TEST(LinkElf, NothingIsLeftInTheTemporaryDirectory) {
-  std::string directory = path_join(env::temp_dir(), "mlc_link_test_XXXXXX");
-  ASSERT_NE(mkdtemp(directory.data()), nullptr);
-  ASSERT_EQ(setenv("MLC_TEMP_DIR", directory.c_str(), 1), 0);
+  testing::TempFolder folder;
+  ASSERT_EQ(setenv("MLC_TEMP_DIR", folder.path().c_str(), 1), 0);
   LinkInput input = make_input({x86_64_targets()[0]});
   link_or_fail(input);
   input.variants[0].kernel_symbols.push_back("nowhere");
   EXPECT_FALSE(link_library(input).is_ok());
   unsetenv("MLC_TEMP_DIR");
-  EXPECT_TRUE(std::filesystem::is_empty(directory));
-  std::filesystem::remove_all(directory);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -97,22 +96,6 @@ Outcome run_mlc_llm(const std::vector<std::string>& arguments, const CommandOpti
   outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   outcome.peak_bytes = static_cast<int64_t>(usage.ru_maxrss) * 1024;
   return outcome;
-}
-
-Workplace::Workplace() {
-  std::string name = (fs::temp_directory_path() / "mlc_llm_test_XXXXXX").string();
-  root_ = ::mkdtemp(name.data());
-}
-
-Workplace::~Workplace() {
-  std::error_code code;
-  fs::remove_all(root_, code);
-}
-
-std::string Workplace::write(const std::string& name, const std::string& bytes) const {
-  Status s = write_file(path(name), bytes);
-  EXPECT_TRUE(s.is_ok()) << s.message();
-  return path(name);
 }
 
 std::string Workplace::make_folder(const std::string& name) const {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "support/temp_folder.h"
+
 namespace mlc::testing {
 
 struct Outcome {
@@ -29,20 +31,15 @@ std::string mlc_llm_path();
 // A directory of its own, removed with all in it.
 class Workplace {
  public:
-  Workplace();
-  ~Workplace();
-  Workplace(const Workplace&) = delete;
-  Workplace& operator=(const Workplace&) = delete;
-
-  std::string path(const std::string& name) const { return root_ + "/" + name; }
+  std::string path(const std::string& name) const { return root_.file(name); }
   // Creates the file; returns its path.
-  std::string write(const std::string& name, const std::string& bytes) const;
+  std::string write(const std::string& name, const std::string& bytes) const { return root_.write(name, bytes); }
   std::string make_folder(const std::string& name) const;
   // All files and folders below, relative, sorted.
   std::vector<std::string> list(const std::string& folder) const;
 
  private:
-  std::string root_;
+  TempFolder root_;
 };
 
 // A Hugging Face folder named `name`: the toy llama (or gpt_neox) with tokenizer and a chat template. `config` is laid over

@@ -1,21 +1,18 @@
 // Models converted and compiled in this process, into a folder that is gone after the test.
 #pragma once
 
-#include <unistd.h>
-
-#include <filesystem>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "base/env.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "compile.h"
 #include "frontend/model.h"
 #include "runtime/devices/registry.h"
 #include "runtime/model.h"
+#include "support/temp_folder.h"
 #include "support/toys.h"
 #include "weights/convert.h"
 #include "weights/source.h"
@@ -31,24 +28,6 @@ T must(Result<T> result) {
 inline void must(const Status& status) {
   if (!status.is_ok()) throw std::runtime_error(status.message());
 }
-
-class TempFolder {
- public:
-  TempFolder() : path_(path_join(env::temp_dir(), "mlc_test_XXXXXX")) {
-    if (!mkdtemp(path_.data())) throw std::runtime_error("no temporary folder " + path_);
-  }
-  ~TempFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  std::string file(const std::string& name) const { return path_join(path_, name); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // What convert_weight writes for a folder or GGUF file; `raw_f32`: float32 is stored as it is, not as
 // bfloat16.

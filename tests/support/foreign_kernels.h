@@ -5,14 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "base/env.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "support/kernel_call.h"
+#include "support/temp_folder.h"
 
 namespace mlc {
 
@@ -38,15 +37,11 @@ inline std::string encode_calls(const std::vector<KernelCall>& calls) {
 // Runs the calls and replaces their buffers by what the kernels left in them.
 inline void run_emulated(const std::string& library, std::vector<KernelCall>& calls) {
 #ifdef MLC_AARCH64_RUNNER
-  std::string directory = path_join(env::temp_dir(), "mlc_emulated_XXXXXX");
-  ASSERT_NE(mkdtemp(directory.data()), nullptr) << directory;
-  std::string library_path = directory + "/library.so", in = directory + "/calls",
-              out = directory + "/result";
-  EXPECT_TRUE(write_file(library_path, library).is_ok());
-  EXPECT_TRUE(write_file(in, encode_calls(calls)).is_ok());
+  testing::TempFolder folder;
+  std::string library_path = folder.write("library.so", library), in = folder.write("calls", encode_calls(calls)),
+              out = folder.file("result");
   int exit = std::system(str(MLC_AARCH64_RUNNER, " ", library_path, " ", in, " ", out).c_str());
   Result<std::string> result = read_file(out);
-  std::filesystem::remove_all(directory);
   ASSERT_EQ(exit, 0) << "emulated runner";
   size_t at = 0;
   for (KernelCall& call : calls)

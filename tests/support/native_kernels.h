@@ -7,7 +7,6 @@
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -15,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "base/env.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "base/target/target.h"
@@ -26,6 +24,7 @@
 #include "link/link.h"
 #include "support/foreign_kernels.h"
 #include "support/kernel_call.h"
+#include "support/temp_folder.h"
 
 namespace mlc {
 
@@ -48,17 +47,12 @@ inline std::vector<Target> testable_targets() {
 class LoadedLibrary {
  public:
   explicit LoadedLibrary(const std::string& bytes, const std::string& symbol = kLibrarySymbol) {
-    std::string path = path_join(env::temp_dir(), "mlc_test_XXXXXX");
-    int file = mkstemp(path.data());
-    EXPECT_GE(file, 0) << path;
-    Status written = write_file(path, bytes);
-    EXPECT_TRUE(written.is_ok()) << written.message();
+    testing::TempFolder folder;
+    std::string path = folder.write("library.so", bytes);
     handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     EXPECT_NE(handle_, nullptr) << dlerror();
     if (handle_) library_ = static_cast<const MlcModelLibrary*>(dlsym(handle_, symbol.c_str()));
     EXPECT_NE(library_, nullptr);
-    if (file >= 0) ::close(file);
-    ::unlink(path.c_str());
   }
   ~LoadedLibrary() {
     if (handle_) dlclose(handle_);

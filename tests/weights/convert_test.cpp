@@ -14,6 +14,7 @@
 #include "base/half.h"
 #include "base/strings.h"
 #include "formats/quant/group.h"
+#include "support/temp_folder.h"
 #include "weights/block.h"
 #include "weights/journal.h"
 #include "weights/ranks.h"
@@ -56,22 +57,17 @@ Parameter linear(const std::string& name, std::vector<int64_t> shape, std::vecto
   return p;
 }
 
-class Convert : public testing::Test {
+class Convert : public ::testing::Test {
  protected:
-  Convert() : folder_((std::filesystem::temp_directory_path() / str("mlc_convert_", ::getpid())).string()) {
-    std::filesystem::create_directories(folder_);
-  }
-  ~Convert() override { std::filesystem::remove_all(folder_); }
-
   std::unique_ptr<Checkpoint> checkpoint(const std::vector<Tensor>& tensors) {
-    auto opened = Checkpoint::open(write_checkpoint(folder_, tensors));
+    auto opened = Checkpoint::open(write_checkpoint(folder_.path(), tensors));
     EXPECT_TRUE(opened.is_ok()) << opened.status().message();
     return std::move(opened).value();
   }
-  std::string out(const std::string& name) { return path_join(folder_, name); }
+  std::string out(const std::string& name) { return folder_.file(name); }
   std::string index_of(const std::string& folder) { return *read_file(path_join(folder, kTensorCacheFile)); }
 
-  std::string folder_;
+  mlc::testing::TempFolder folder_;
 };
 
 TEST_F(Convert, SameBytesForAnyNumberOfThreads) {

@@ -1,7 +1,6 @@
 // Conversions and configs byte for byte as the original writes them: our index, md5 sums included, equals its
 // index.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -9,6 +8,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "formats/shards.h"
+#include "support/temp_folder.h"
 #include "weights/convert.h"
 #include "weights/gen_config.h"
 #include "weights/ranks.h"
@@ -23,22 +23,6 @@ std::string text_of(const std::string& path) {
   auto text = read_file(path);
   return text.is_ok() ? *text : text.status().message();
 }
-
-class TempFolder {
- public:
-  TempFolder()
-      : path_((std::filesystem::temp_directory_path() / str("mlc_weights_", ::getpid(), "_", ++count))
-                  .string()) {
-    std::filesystem::create_directories(path_);
-  }
-  ~TempFolder() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return path_join(path_, name); }
-
- private:
-  static inline int count = 0;
-  std::string path_;
-};
 
 // The golden folders that hold `file`, "llama-q4f16_1" and so on.
 std::vector<std::string> golden_folders(const std::string& file) {
@@ -62,14 +46,14 @@ void gather_source(const std::string& model, const std::string& folder) {
           std::filesystem::create_symlink(entry.path(), link);
 }
 
-class Golden : public testing::TestWithParam<std::string> {};
-class GoldenConfig : public testing::TestWithParam<std::string> {};
+class Golden : public ::testing::TestWithParam<std::string> {};
+class GoldenConfig : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Golden, ConvertsToTheSameBytes) {
   std::vector<std::string> parts = split(GetParam(), '-');  // model, quantization, "preshard2" of some
   std::string model = parts[0], quantization = parts[1];
   int ranks = parts.size() > 2 ? *parse_rank_count(parts[2].substr(8)) : 0;
-  TempFolder input, output;
+  mlc::testing::TempFolder input, output;
   gather_source(model, input.path());
   auto source = open_source({.config = input.path()});
   ASSERT_TRUE(source.is_ok()) << source.status().message();
@@ -81,19 +65,19 @@ TEST_P(Golden, ConvertsToTheSameBytes) {
   auto result = convert(*plan, *source->checkpoint, output.path(), {.threads = 3});
   ASSERT_TRUE(result.is_ok()) << result.status().message();
   std::string golden = kData + "weights/golden/" + GetParam() + "/";
-  EXPECT_EQ(text_of(output / "tensor-cache.json"), text_of(golden + "tensor-cache.json"));
-  EXPECT_EQ(text_of(output / "ndarray-cache.json"), text_of(golden + "tensor-cache.json"));
-  ASSERT_EQ(file_exists(output / "tensor-cache-b16.json"), file_exists(golden + "tensor-cache-b16.json"));
+  EXPECT_EQ(text_of(output.file("tensor-cache.json")), text_of(golden + "tensor-cache.json"));
+  EXPECT_EQ(text_of(output.file("ndarray-cache.json")), text_of(golden + "tensor-cache.json"));
+  ASSERT_EQ(file_exists(output.file("tensor-cache-b16.json")), file_exists(golden + "tensor-cache-b16.json"));
   if (file_exists(golden + "tensor-cache-b16.json")) {
-    EXPECT_EQ(text_of(output / "tensor-cache-b16.json"), text_of(golden + "tensor-cache-b16.json"));
+    EXPECT_EQ(text_of(output.file("tensor-cache-b16.json")), text_of(golden + "tensor-cache-b16.json"));
   }
-  EXPECT_FALSE(file_exists(output / kJournalFile));
+  EXPECT_FALSE(file_exists(output.file(kJournalFile)));
 }
 
 TEST_P(GoldenConfig, GeneratesTheSameConfig) {
   std::string golden = kData + "weights/golden/" + GetParam() + "/mlc-chat-config.json";
   std::string model = split(GetParam(), '-')[0];
-  TempFolder input, output;
+  mlc::testing::TempFolder input, output;
   gather_source(model, input.path());
   auto source = open_source({.config = input.path(), .with_checkpoint = false});
   ASSERT_TRUE(source.is_ok()) << source.status().message();
@@ -110,29 +94,29 @@ TEST_P(GoldenConfig, GeneratesTheSameConfig) {
   }
   auto result = generate_config(*source, options, output.path());
   ASSERT_TRUE(result.is_ok()) << result.status().message();
-  EXPECT_EQ(text_of(output / "mlc-chat-config.json"), text_of(golden));
-  EXPECT_EQ(text_of(output / "tokenizer.json"), text_of(input / "tokenizer.json"));
+  EXPECT_EQ(text_of(output.file("mlc-chat-config.json")), text_of(golden));
+  EXPECT_EQ(text_of(output.file("tokenizer.json")), text_of(input.file("tokenizer.json")));
 }
 
-std::string test_name(const testing::TestParamInfo<std::string>& info) {
+std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
   std::string name = info.param;
   for (char& c : name)
     if (c == '-') c = '_';
   return name;
 }
-INSTANTIATE_TEST_SUITE_P(Folders, Golden, testing::ValuesIn(golden_folders("tensor-cache.json")), test_name);
-INSTANTIATE_TEST_SUITE_P(Folders, GoldenConfig, testing::ValuesIn(golden_folders("mlc-chat-config.json")),
+INSTANTIATE_TEST_SUITE_P(Folders, Golden, ::testing::ValuesIn(golden_folders("tensor-cache.json")), test_name);
+INSTANTIATE_TEST_SUITE_P(Folders, GoldenConfig, ::testing::ValuesIn(golden_folders("mlc-chat-config.json")),
                          test_name);
 
 TEST(GenConfig, WithoutATemplateTheCheckpointsOwnIsKept) {
-  TempFolder input, output;
+  mlc::testing::TempFolder input, output;
   gather_source("llama", input.path());
   auto source = open_source({.config = input.path(), .with_checkpoint = false});
   ASSERT_TRUE(source.is_ok());
   auto refused = generate_config(*source, {.quantization = "q4f16_1"}, output.path());
   ASSERT_FALSE(refused.is_ok());
   EXPECT_EQ(refused.status().message().find("--conv-template: missing"), 0u) << refused.status().message();
-  ASSERT_TRUE(write_file(input / "chat_template.jinja", "{{ messages[0].content }}").is_ok());
+  ASSERT_TRUE(write_file(input.file("chat_template.jinja"), "{{ messages[0].content }}").is_ok());
   auto kept = generate_config(*source, {.quantization = "q4f16_1"}, output.path());
   ASSERT_TRUE(kept.is_ok()) << kept.status().message();
   EXPECT_EQ(kept->config["conv_template"]["jinja_template"], "{{ messages[0].content }}");

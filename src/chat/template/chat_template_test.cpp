@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/file.h"
+#include "support/temp_folder.h"
 
 namespace mlc {
 namespace {
@@ -114,17 +115,15 @@ TEST(ChatTemplates, JinjaAndPresetsBehindOneCall) {
 }
 
 TEST(ChatTemplates, TheTemplateOfACheckpoint) {
-  std::string folder = ::testing::TempDir() + "/jinja_checkpoint";
-  ASSERT_TRUE(make_directories(folder).is_ok());
+  testing::TempFolder temp;
+  const std::string& folder = temp.path();
   EXPECT_FALSE(find_jinja_template(folder).value());
-  auto put = [&](const char* name, const char* text) { ASSERT_TRUE(write_file(path_join(folder, name), text).is_ok()); };
-  put("tokenizer_config.json", R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})");
+  temp.write("tokenizer_config.json", R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})");
   EXPECT_EQ(find_jinja_template(folder).value(), "d");
-  put("tokenizer_config.json", R"({"chat_template": "one"})");
+  temp.write("tokenizer_config.json", R"({"chat_template": "one"})");
   EXPECT_EQ(find_jinja_template(folder).value(), "one");
-  put("chat_template.jinja", "file");
+  temp.write("chat_template.jinja", "file");
   EXPECT_EQ(find_jinja_template(folder).value(), "file");
-  for (const char* name : {"tokenizer_config.json", "chat_template.jinja"}) std::remove(path_join(folder, name).c_str());
 }
 
 }  // namespace

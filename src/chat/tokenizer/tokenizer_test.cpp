@@ -10,6 +10,7 @@
 #include "chat/tokenizer/rwkv.h"
 #include "chat/tokenizer/sentencepiece.h"
 #include "chat/tokenizer/tokenizer_json.h"
+#include "support/temp_folder.h"
 
 namespace mlc {
 namespace {
@@ -75,22 +76,19 @@ TEST(Tokenizer, EncodesDecodesAndLooksUp) {
 }
 
 TEST(Tokenizer, LoadsWhatAFolderHas) {
-  std::string folder = ::testing::TempDir() + "/tokenizer_folder";
-  ASSERT_TRUE(make_directories(folder).is_ok());
-  auto put = [&](const char* name, const std::string& text) { ASSERT_TRUE(write_file(path_join(folder, name), text).is_ok()); };
+  testing::TempFolder temp;
+  const std::string& folder = temp.path();
   EXPECT_NE(Tokenizer::load(folder).status().message().find("no tokenizer found"), std::string::npos);
-  put("tokenizer_model", data("rwkv_tokenizer_model"));
+  temp.write("tokenizer_model", data("rwkv_tokenizer_model"));
   EXPECT_EQ(Tokenizer::load(folder).value()->encode("\n").value(), Ids{11});
-  put("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "c": 3, "Ġ": 4})");
-  put("merges.txt", "#version: 0.2\na b\n");
-  put("added_tokens.json", R"({"<x>": 5})");
+  temp.write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "c": 3, "Ġ": 4})");
+  temp.write("merges.txt", "#version: 0.2\na b\n");
+  temp.write("added_tokens.json", R"({"<x>": 5})");
   EXPECT_EQ(Tokenizer::load(folder).value()->encode("abc<x> a").value(), (Ids{2, 3, 5, 4, 0}));
-  put("tokenizer.model", data("spm_bpe.model"));
+  temp.write("tokenizer.model", data("spm_bpe.model"));
   EXPECT_EQ(Tokenizer::load(folder).value()->token_id("<|im_start|>"), 3);
-  put("tokenizer.json", data("llama3_tied.json"));
+  temp.write("tokenizer.json", data("llama3_tied.json"));
   EXPECT_EQ(Tokenizer::load(folder + "/tokenizer.json").value()->token_id("<|im_end|>"), 2);
-  for (const char* name : {"tokenizer_model", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model", "tokenizer.json"})
-    std::remove(path_join(folder, name).c_str());
 }
 
 TEST(Tokenizer, DamagedFilesGetASentence) {
