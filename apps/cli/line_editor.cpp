@@ -15,8 +15,6 @@
 #include <iostream>
 #include <utility>
 
-#include "base/check.h"
-
 namespace mlc::cli {
 namespace {
 
@@ -33,7 +31,7 @@ void on_interrupt(int) {
 class Interrupts {
  public:
   Interrupts() {
-    internal_check(::pipe2(pipe_, O_CLOEXEC | O_NONBLOCK) == 0, "no pipe for interrupts");
+    if (::pipe2(pipe_, O_CLOEXEC | O_NONBLOCK) != 0) return;  // no descriptor is left: Ctrl-C ends the program
     interrupts_to = pipe_[1];
     struct sigaction action {};
     action.sa_handler = on_interrupt;
@@ -41,6 +39,7 @@ class Interrupts {
     sigaction(SIGINT, &action, &before_);
   }
   ~Interrupts() {
+    if (pipe_[0] < 0) return;
     sigaction(SIGINT, &before_, nullptr);
     ::close(pipe_[0]), ::close(pipe_[1]);
   }

@@ -40,7 +40,7 @@ class Terminal {
   // At a prompt: keys typed before the program reads keys one by one would meet the terminal's own line editing, which
   // swallows a Ctrl-D.
   void type(const std::string& keys) {
-    auto deadline = Clock::now() + std::chrono::seconds(60);
+    auto deadline = Clock::now() + std::chrono::minutes(5);
     struct termios mode {};
     while (::tcgetattr(master_, &mode) == 0 && (mode.c_lflag & ICANON) && Clock::now() < deadline) ::usleep(1000);
     interrupt_or_type(keys);
@@ -56,7 +56,7 @@ class Terminal {
   // Waits until the screen shows `text` after what was waited for before; returns what came up to and with
   // it.
   std::string wait_for(const std::string& text) {
-    auto deadline = Clock::now() + std::chrono::seconds(60);
+    auto deadline = Clock::now() + std::chrono::minutes(5);
     for (;;) {
       if (size_t at = screen_.find(text, seen_); at != std::string::npos) {
         std::string part = screen_.substr(seen_, at + text.size() - seen_);
@@ -71,7 +71,7 @@ class Terminal {
 
   // Waits until the screen shows `bytes` more than what was waited for before.
   void wait_for_more(size_t bytes) {
-    auto deadline = Clock::now() + std::chrono::seconds(60);
+    auto deadline = Clock::now() + std::chrono::minutes(5);
     while (screen_.size() < seen_ + bytes)
       if (Clock::now() > deadline || !read_more()) {
         ADD_FAILURE() << "less than " << bytes << " bytes on the screen:\n" << screen_.substr(seen_);
@@ -81,7 +81,7 @@ class Terminal {
 
   // Waits until the program has ended by itself, which must be with success.
   void wait_for_end() {
-    auto deadline = Clock::now() + std::chrono::seconds(60);
+    auto deadline = Clock::now() + std::chrono::minutes(5);
     while (Clock::now() < deadline && read_more()) {
     }
     int status = 0;

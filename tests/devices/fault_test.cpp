@@ -1,6 +1,6 @@
 // Drivers that lose the device or run out of memory while a model is loaded or runs: functions of the driver
 // that fail are put into the devices' tables. Loading or the request ends with a sentence, the process goes
-// on, and a new session works. Skipped where there is no GPU device, not even a software one.
+// on, and a new session works.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -49,6 +49,11 @@ std::function<Repair(Device&)> giving(Api& (*table)(Device&), R (*Api::*member)(
   return replacing(table, member, &give<kResult, R, Arguments...>);
 }
 
+template <typename Member>
+Fault out_of_device_memory(const char* function, Member member, const std::string& advice = "") {
+  return {function, "out of device memory" + advice, giving<VK_ERROR_OUT_OF_DEVICE_MEMORY>(vulkan_api, member)};
+}
+
 // A wait that fails still waits: nothing may run on when memory is given back.
 template <auto kResult, typename Api, typename R, typename Queue>
 std::function<Repair(Device&)> waiting(Api& (*table)(Device&), R (*Api::*member)(Queue)) {
@@ -63,8 +68,7 @@ std::vector<Fault> step_faults(const std::string& kind) {
   if (kind == "vulkan")
     return {{"vkQueueSubmit", "the device was lost; restart",
              giving<VK_ERROR_DEVICE_LOST>(vulkan_api, &VulkanApi::QueueSubmit)},
-            {"vkQueueSubmit", "out of device memory",
-             giving<VK_ERROR_OUT_OF_DEVICE_MEMORY>(vulkan_api, &VulkanApi::QueueSubmit)},
+            out_of_device_memory("vkQueueSubmit", &VulkanApi::QueueSubmit),
             {"vkQueueWaitIdle", "the device was lost; restart",
              waiting<VK_ERROR_DEVICE_LOST>(vulkan_api, &VulkanApi::QueueWaitIdle)}};
   return {{"clEnqueueNDRangeKernel", "CL_OUT_OF_RESOURCES",
@@ -81,16 +85,12 @@ std::vector<Fault> step_faults(const std::string& kind) {
 // In a step of a size that was not met before, whose launches are recorded.
 std::vector<Fault> recording_faults(const std::string& kind) {
   if (kind == "vulkan")
-    return {{"vkAllocateCommandBuffers", "out of device memory",
-             giving<VK_ERROR_OUT_OF_DEVICE_MEMORY>(vulkan_api, &VulkanApi::AllocateCommandBuffers)},
+    return {out_of_device_memory("vkAllocateCommandBuffers", &VulkanApi::AllocateCommandBuffers),
             {"vkBeginCommandBuffer", "out of host memory",
              giving<VK_ERROR_OUT_OF_HOST_MEMORY>(vulkan_api, &VulkanApi::BeginCommandBuffer)},
-            {"vkEndCommandBuffer", "out of device memory",
-             giving<VK_ERROR_OUT_OF_DEVICE_MEMORY>(vulkan_api, &VulkanApi::EndCommandBuffer)},
-            {"vkCreateDescriptorPool", "out of device memory",
-             giving<VK_ERROR_OUT_OF_DEVICE_MEMORY>(vulkan_api, &VulkanApi::CreateDescriptorPool)},
-            {"vkAllocateDescriptorSets", "out of device memory",
-             giving<VK_ERROR_OUT_OF_DEVICE_MEMORY>(vulkan_api, &VulkanApi::AllocateDescriptorSets)}};
+            out_of_device_memory("vkEndCommandBuffer", &VulkanApi::EndCommandBuffer),
+            out_of_device_memory("vkCreateDescriptorPool", &VulkanApi::CreateDescriptorPool),
+            out_of_device_memory("vkAllocateDescriptorSets", &VulkanApi::AllocateDescriptorSets)};
   auto no_kernel = +[](cl_program, const char*, cl_int* code) -> cl_kernel {
     return *code = CL_OUT_OF_HOST_MEMORY, nullptr;
   };
@@ -102,10 +102,8 @@ std::vector<Fault> recording_faults(const std::string& kind) {
 
 std::vector<Fault> loading_faults(const std::string& kind) {
   if (kind == "vulkan")
-    return {{"vkAllocateMemory", "out of device memory; lower context_window_size",
-             giving<VK_ERROR_OUT_OF_DEVICE_MEMORY>(vulkan_api, &VulkanApi::AllocateMemory)},
-            {"vkBindBufferMemory", "out of device memory; lower context_window_size",
-             giving<VK_ERROR_OUT_OF_DEVICE_MEMORY>(vulkan_api, &VulkanApi::BindBufferMemory)}};
+    return {out_of_device_memory("vkAllocateMemory", &VulkanApi::AllocateMemory, "; lower context_window_size"),
+            out_of_device_memory("vkBindBufferMemory", &VulkanApi::BindBufferMemory, "; lower context_window_size")};
   auto no_buffer = +[](cl_context, cl_mem_flags, size_t, void*, cl_int* code) -> cl_mem {
     return *code = CL_MEM_OBJECT_ALLOCATION_FAILURE, nullptr;
   };

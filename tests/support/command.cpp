@@ -56,7 +56,7 @@ struct Pipe {
 // Feeds `input` and collects both outputs until the child has closed them.
 void exchange(const std::string& input, Pipe& in, Pipe& out, Pipe& err, Outcome& outcome, pid_t child) {
   size_t fed = 0;
-  auto deadline = Clock::now() + std::chrono::minutes(2);
+  auto deadline = Clock::now() + std::chrono::minutes(8);
   ::fcntl(in.write, F_SETFL, O_NONBLOCK);
   while (out.read >= 0 || err.read >= 0) {
     if (fed == input.size()) in.close_write();

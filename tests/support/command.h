@@ -23,7 +23,7 @@ struct CommandOptions {
   std::string directory;                           // where it starts; "" = here
 };
 
-// Waits at most two minutes, then kills it.
+// Waits at most eight minutes, then kills it: ctest gives a test ten.
 Outcome run_mlc_llm(const std::vector<std::string>& arguments, const CommandOptions& options = {});
 // The program's path.
 std::string mlc_llm_path();
