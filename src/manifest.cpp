@@ -14,7 +14,10 @@ int64_t limit(const Json& mlc_config, const frontend::ModelConfig& config, const
 
 Json parameters(const Plan& plan) {
   Json list = Json::array();
-  for (const PlanWeight& w : plan.weights)
+  const std::string* last = nullptr;
+  for (const PlanWeight& w : plan.weights) {
+    if (last && *last == w.name) continue;  // another piece of it
+    last = &w.name;
     for (size_t i = 0; i < w.sources.size(); ++i) {
       Json preprocs = Json::array();
       if (w.preproc_kernel >= 0)
@@ -28,6 +31,7 @@ Json parameters(const Plan& plan) {
                       {"preprocs", preprocs},
                       {"pipeline_stages", {0}}});
     }
+  }
   return list;
 }
 

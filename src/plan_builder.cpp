@@ -3,6 +3,7 @@
 
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/strings.h"
 #include "graph/passes/plan_memory.h"
@@ -39,7 +40,8 @@ class PlanBuilder {
 
   BuiltPlan build() {
     add_states();
-    for (const auto& parameter : module_.parameters) add_weight(*parameter);
+    find_gated();
+    for (const auto& parameter : module_.parameters) add_weights(*parameter);
     for (const auto& function : module_.functions) add_body(*function);
     return std::move(out_);
   }
@@ -69,22 +71,53 @@ class PlanBuilder {
     }
   }
 
-  void add_weight(const Value& parameter) {
+  // Parameters whose matmuls gate, in every function alike.
+  void find_gated() {
+    for (const auto& function : module_.functions)
+      for (const auto& node : function->nodes)
+        for (const graph::EpilogueStep& step : node->epilogue)
+          if (step.kind == graph::EpilogueStep::Kind::kGated) gated_.insert(node->inputs[1]);
+  }
+
+  // One weight, or one for each piece of a parameter that is too large for a binding.
+  void add_weights(const Value& parameter) {
+    int halves = gated_.count(&parameter) ? 2 : 1;
+    std::vector<kernel::WeightPiece> pieces =
+        target_.max_binding_bytes ? kernel::weight_pieces(parameter.type, halves, target_.max_binding_bytes)
+                                  : std::vector<kernel::WeightPiece>{};
+    if (pieces.size() < 2) {
+      weight_index_[&parameter] = add_weight(parameter.name, parameter.type, parameter.type);
+      return;
+    }
+    int64_t half = parameter.type.shape[0].constant() / halves;
+    for (const kernel::WeightPiece& piece : pieces) {
+      pieces_[&parameter].push_back({std::make_unique<Value>(parameter), piece.first});
+      Value* value = pieces_[&parameter].back().value.get();
+      value->type = piece.type;
+      weight_index_[value] = add_weight(parameter.name, piece.type, parameter.type);
+      PlanWeight& weight = out_.plan.weights.back();
+      weight.row_axis = parameter.type.format.transposed ? 1 : 0;
+      for (int h = 0; h < halves; ++h) weight.rows.push_back({h * half + piece.first, piece.rows});
+    }
+  }
+
+  // A weight of `type`, made from the records of a parameter of type `source`.
+  uint32_t add_weight(const std::string& name, const graph::TensorType& type, const graph::TensorType& source) {
     PlanWeight weight;
-    weight.name = parameter.name;
-    weight.bytes = kernel::layout_bytes(parameter.type);
-    add_sources(parameter.type, parameter.name, weight);
-    std::string key = "preproc " + parameter.type.text();
+    weight.name = name;
+    weight.bytes = kernel::layout_bytes(type);
+    add_sources(source, name, weight);
+    std::string key = "preproc " + type.text();
     auto known = kernel_index_.find(key);
     if (known != kernel_index_.end()) {
       weight.preproc_kernel = static_cast<int32_t>(known->second);
-    } else if (auto function = kernel::lower_preproc(parameter.type, target_)) {
+    } else if (auto function = kernel::lower_preproc(type, target_)) {
       weight.preproc_kernel = static_cast<int32_t>(add_kernel(key, std::move(*function)));
     }
     if (weight.preproc_kernel >= 0)
       weight.preproc_tiles = out_.kernels[static_cast<size_t>(weight.preproc_kernel)].tiles.constant();
-    weight_index_[&parameter] = static_cast<uint32_t>(out_.plan.weights.size());
     out_.plan.weights.push_back(std::move(weight));
+    return static_cast<uint32_t>(out_.plan.weights.size() - 1);
   }
 
   PlanTensor tensor(const std::string& name, const graph::TensorType& type) {
@@ -106,7 +139,7 @@ class PlanBuilder {
     PlanBody body{function.min_rows, function.max_rows, expression(memory.total), {}};
     for (const auto& node : function.nodes) {
       bool is_view = node->outputs.size() == 1 && memory.views.count(node->outputs[0]) != 0;
-      if (!is_view) body.calls.push_back(call(function, *node));
+      if (!is_view) add_calls(function, *node, body.calls);
     }
     out_.plan.functions.back().bodies.push_back(std::move(body));
   }
@@ -153,6 +186,29 @@ class PlanBuilder {
     }
   }
 
+  // A node is one call, but one for each piece of a weight, and on GPUs, where all layers may be more than a binding, one for
+  // each layer of a cache whose pages are copied.
+  void add_calls(const graph::Function& function, const graph::Node& node, std::vector<PlanCall>& calls) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      auto cut = pieces_.find(node.inputs[i]);
+      if (cut == pieces_.end()) continue;
+      internal_check(node.op == "matmul" || node.op == "take", "an op that takes no pieces of a weight: " + node.op);
+      for (const Piece& piece : cut->second) {
+        graph::Node part = node;
+        part.inputs[i] = piece.value.get();
+        part.attributes[kernel::kPieceAttribute] = piece.first;
+        calls.push_back(call(function, part));
+      }
+      return;
+    }
+    if (node.op != "copy_pages" || !target_.is_gpu()) return calls.push_back(call(function, node));
+    for (int64_t layer = 0; layer < module_.find_state(node.state)->layers; ++layer) {
+      graph::Node part = node;
+      part.attributes["layer"] = layer;
+      calls.push_back(call(function, part));
+    }
+  }
+
   PlanCall call(const graph::Function& function, const graph::Node& node) {
     kernel::LowerOptions options{.target = &target_};
     set_row_range(function, node, options);
@@ -174,6 +230,8 @@ class PlanBuilder {
                       : add_kernel(key, kernel::lower_node(node, module_, options).function);
     const kernel::Function& kernel = out_.kernels[call.kernel];
     internal_check(kernel.buffers.size() == call.buffers.size(), "a kernel's buffers must match its node: " + kernel.name);
+    for (size_t i = 0; i < kernel.buffers.size(); ++i)
+      call.buffers[i].bytes = expression(kernel.buffers[i]->size * size_of(kernel.buffers[i]->element.dtype));
     for (const std::string& name : kernel.dims) call.dims.push_back(expression(Dim::symbol(name)));
     call.tiles = expression(kernel.tiles);
     return call;
@@ -184,9 +242,16 @@ class PlanBuilder {
     kernel::View view;
   };
 
+  struct Piece {
+    std::unique_ptr<Value> value;  // the parameter, with the piece's type
+    int64_t first;
+  };
+
   const graph::Module& module_;
   const Target& target_;
   BuiltPlan out_;
+  std::unordered_set<const Value*> gated_;
+  std::unordered_map<const Value*, std::vector<Piece>> pieces_;  // of parameters that are cut
   std::unordered_map<std::string, ExprId> expressions_;
   std::unordered_map<std::string, uint32_t> kernel_index_;  // by kernel_key
   std::unordered_map<std::string, uint32_t> kernel_texts_;  // by the IR before passes, which its name is part of

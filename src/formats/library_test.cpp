@@ -12,6 +12,8 @@ Plan small_plan() {
   Plan plan;
   plan.kernels = {"matmul", "repack"};
   plan.weights.push_back({"w", {"w.q_weight", "w.q_scale"}, {"uint32", "float16"}, {{8, 4}, {8, 1}}, 160, 1, 2});
+  plan.weights.push_back(plan.weights[0]);  // a piece: the last rows of each half
+  plan.weights[1].rows = {{2, 2}, {6, 2}};
   plan.states.push_back({"kv", 2, 3, 64, 16, DType::kF16});
   Dim rows = Dim::symbol("rows");
   ExprId zero = plan.add_expression(0), n = plan.add_expression(rows), tiles = plan.add_expression(ceildiv(rows, 4));
@@ -20,7 +22,7 @@ Plan small_plan() {
   f.arguments = {{"x", DType::kF32, {n, tiles}}};
   f.results = {{"y", DType::kF32, {n}}};
   PlanCall call{.kernel = 0, .dims = {n}, .tiles = tiles, .scratch_bytes = 64};
-  call.buffers = {{PlanBuffer::Space::kArgument, 0, zero}, {PlanBuffer::Space::kWeight, 0, zero}};
+  call.buffers = {{PlanBuffer::Space::kArgument, 0, zero}, {PlanBuffer::Space::kWeight, 0, zero, n}};
   f.bodies = {{0, 0, zero, {call}}};
   plan.functions = {f};
   return plan;
@@ -32,6 +34,35 @@ TEST(Plans, RoundTrip) {
   EXPECT_EQ(encode_plan(plan), bytes);
   EXPECT_EQ(plan.expressions[2].text(), "ceildiv(rows, 4)");
   EXPECT_NE(plan_text(plan).find("matmul(x+0, w+0)"), std::string::npos);
+}
+
+TEST(Plans, PiecesAndBindingsAreKept) {
+  Plan plan = decode_plan(encode_plan(small_plan()), "x.so").value();
+  EXPECT_TRUE(plan.weights[0].rows.empty());
+  ASSERT_EQ(plan.weights[1].rows.size(), 2u);
+  EXPECT_EQ(plan.weights[1].rows[1].first, 6);
+  EXPECT_EQ(plan.functions[0].bodies[0].calls[0].buffers[0].bytes, kUnknownBytes);
+  EXPECT_EQ(plan.functions[0].bodies[0].calls[0].buffers[1].bytes, 1u);
+}
+
+TEST(Plans, APieceOutsideOfItsSourceIsRefused) {
+  for (PlanRows rows : {PlanRows{7, 2}, PlanRows{-1, 2}, PlanRows{0, 0}, PlanRows{INT64_MAX, INT64_MAX}}) {
+    Plan plan = small_plan();
+    plan.weights[1].rows = {rows};
+    EXPECT_FALSE(decode_plan(encode_plan(plan), "x.so").is_ok()) << rows.first;
+  }
+}
+
+// Libraries made before there were pieces end after the functions.
+TEST(Plans, TheFirstVersionIsRead) {
+  Plan plan = small_plan();
+  plan.weights.pop_back();
+  std::string bytes = encode_plan(plan);
+  bytes[7] = '1';
+  bytes.resize(bytes.size() - 4 - (4 + 2 * 4));  // no pieces; two bindings
+  Plan first = decode_plan(bytes, "x.so").value();
+  EXPECT_EQ(first.functions[0].bodies[0].calls[0].buffers[1].bytes, kUnknownBytes);
+  EXPECT_EQ(plan_text(first), plan_text(plan));
 }
 
 TEST(Plans, AnUnknownDimensionIsASentence) {

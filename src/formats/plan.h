@@ -47,8 +47,8 @@ struct PlanWeight {
   uint32_t row_axis = 0;              // where the sources' shapes count those rows
 };
 
-// Bytes of one page of one layer of a KV cache: K [kv_heads][head_dim][page_size] and V [kv_heads][page_size][head_dim].
-// Where dtype is i8 these are codes, followed by f32 scales, one per head and token: K's [kv_heads][page_size], then V's.
+// Bytes of one page of one layer of a KV cache: K and V of page_size tokens, where dtype is i8 as codes with an f32 scale per
+// head and token of each. Their order is the kernels' own affair (kernel/lower/cache.h, kernel/lower/gpu_cache.h).
 constexpr int64_t kv_page_bytes(int64_t kv_heads, int64_t head_dim, int64_t page_size, DType dtype) {
   int64_t vectors = 2 * kv_heads * page_size;
   return vectors * (head_dim * size_of(dtype) + (dtype == DType::kI8 ? 4 : 0));

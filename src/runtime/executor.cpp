@@ -66,8 +66,8 @@ Result<const PlanBody*> Executor::choose_body(const std::string& function, const
 }
 
 // The value of every expression of the plan; those that use dimensions a function lacks stay 0.
-Result<std::vector<int64_t>> Executor::evaluate(const Dims& dims) const {
-  const int64_t symbols[] = {dims.rows, dims.batch, dims.pages, dims.copies, pool_pages_};  // as kPlanSymbols
+Result<std::vector<int64_t>> Executor::evaluate(const Dims& dims, int64_t pool_pages) const {
+  const int64_t symbols[] = {dims.rows, dims.batch, dims.pages, dims.copies, pool_pages};  // as kPlanSymbols
   std::vector<int64_t> out, stack;
   out.reserve(module_->plan().expressions.size());
   for (const Token& t : tokens_) {
@@ -93,8 +93,18 @@ Result<std::vector<int64_t>> Executor::evaluate(const Dims& dims) const {
 
 Result<int64_t> Executor::arena_bytes(const std::string& function, const Dims& dims) const {
   ASSIGN_OR_RETURN(const PlanBody* body, choose_body(function, dims));
-  ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(dims));
+  ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(dims, pool_pages_));
   return values[body->arena_bytes];
+}
+
+Result<int64_t> Executor::largest_binding(const std::string& function, const Dims& dims, int64_t pool_pages) const {
+  ASSIGN_OR_RETURN(const PlanBody* body, choose_body(function, dims));
+  ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(dims, pool_pages));
+  int64_t most = 0;
+  for (const PlanCall& call : body->calls)
+    for (const PlanBuffer& b : call.buffers)
+      if (b.bytes != kUnknownBytes && b.space != PlanBuffer::Space::kWeight) most = std::max(most, values[b.bytes]);
+  return most;
 }
 
 Status Executor::reserve_arena(const std::vector<std::pair<std::string, Dims>>& uses) {
@@ -147,7 +157,7 @@ Status Executor::resolve_all(std::span<const FunctionCall> calls) {
   addresses_.reserve(buffer_count);  // the launches' spans point into these, so they must not move
   dim_values_.reserve(dim_count);
   for (size_t i = 0; i < calls.size(); ++i) {
-    ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(calls[i].dims));
+    ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(calls[i].dims, pool_pages_));
     internal_check(values[bodies[i]->arena_bytes] <= arena_.bytes(), "executor: no arena reserved for these dims");
     resolve(*bodies[i], calls[i], values);
   }

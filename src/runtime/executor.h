@@ -39,6 +39,8 @@ class Executor {
 
   // Bytes of arena that `function` needs at these dims.
   Result<int64_t> arena_bytes(const std::string& function, const Dims& dims) const;
+  // Bytes of the largest buffer, weights aside, that a call of `function` binds at these dims, of a pool of `pool_pages`.
+  Result<int64_t> largest_binding(const std::string& function, const Dims& dims, int64_t pool_pages) const;
   // Grows the arena to serve every (function, dims) listed. Error when the device has not enough memory.
   Status reserve_arena(const std::vector<std::pair<std::string, Dims>>& uses);
 
@@ -56,7 +58,7 @@ class Executor {
  private:
   Result<const PlanBody*> choose_body(const std::string& function, const Dims& dims) const;
   void resolve(const PlanBody& body, const FunctionCall& call, const std::vector<int64_t>& values);
-  Result<std::vector<int64_t>> evaluate(const Dims& dims) const;
+  Result<std::vector<int64_t>> evaluate(const Dims& dims, int64_t pool_pages) const;
   void flatten(const Dim& e);
   Status resolve_all(std::span<const FunctionCall> calls);
   Dims bucket(Dims dims) const;

@@ -2,12 +2,14 @@
 #include "runtime/model.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/strings.h"
 
 namespace mlc::runtime {
 namespace {
 
+constexpr int64_t kBindingAlignment = 256;  // bytes at which any GPU binds a part of a buffer (Vulkan's largest minimum)
 constexpr int64_t kDefaultPrefillChunk = 512;  // rows of a step when neither flag nor config says less
 
 // The functions step() may call, with the most rows and sequences each can see.
@@ -137,7 +139,7 @@ Status Model::resolve_limits(const ModelLimits& limits) {
   ASSIGN_OR_RETURN(vocab_size_, get_int(module.manifest(), "vocab_size", module.path()));
   ASSIGN_OR_RETURN(hidden_size_, get_int(module.manifest(), "hidden_size", module.path()));
   ASSIGN_OR_RETURN(rope_, RopeTable::create(module.manifest()["rope"], module.path()));
-  RETURN_IF_ERROR(check_bindings());
+  RETURN_IF_ERROR(fit_bindings());
   if (memory_.total() > device_->properties.memory_bytes)
     return Status::error(str(module.path(), ": needs ", memory_.text(), ", the ", device_->properties.name,
                              " device has ",
@@ -146,8 +148,9 @@ Status Model::resolve_limits(const ModelLimits& limits) {
   return Status::ok();
 }
 
-// Whether the device can bind the largest tensors whose size the limits set: a layer's pages, the logits of a step.
-Status Model::check_bindings() {
+// Makes steps as small as the largest tensor that the device's kernels can see demands. What cannot be cut is refused: the pages of
+// a layer, which all sequences share, and what a step of one row a sequence needs.
+Status Model::fit_bindings() {
   const int64_t largest = device_->properties.max_binding_bytes;
   if (largest == 0) return Status::ok();
   auto refuse = [&](const std::string& what, int64_t bytes, const char* flag) {
@@ -155,11 +158,26 @@ Status Model::check_bindings() {
                              device_->properties.name, " device's driver lets kernels see at most ",
                              human_bytes(static_cast<double>(largest)), " of one tensor; lower ", flag, " in --overrides"));
   };
-  for (const PlanState& s : executor_->module().plan().states)
-    if (int64_t bytes = pages_for(limits_, window_, s.page_size) * s.page_bytes(); bytes > largest)
+  int64_t pages = 0;
+  for (const PlanState& s : executor_->module().plan().states) {
+    pages = pages_for(limits_, window_, s.page_size);
+    if (int64_t bytes = pages * s.page_bytes(); bytes > largest)
       return refuse("the keys and values of a layer", bytes, "context_window_size");
+  }
   if (int64_t bytes = 4 * limits_.max_sequences * vocab_size_; bytes > largest)
     return refuse("the logits of a step", bytes, "max_batch_size");
+  const bool sampling = executor_->module().plan().find_function("sample") != nullptr;
+  for (int64_t& rows = limits_.prefill_chunk;; rows = std::max(rows / 2, limits_.max_sequences)) {
+    int64_t most = 0;
+    for (const auto& [name, dims] : largest_uses(limits_, pages, sampling)) {
+      if (name == "batch_verify") continue;  // its logits are cut in run_step
+      ASSIGN_OR_RETURN(int64_t bytes, executor_->largest_binding(name, dims, pages));
+      most = std::max(most, bytes);
+    }
+    if (most <= largest) break;
+    if (rows <= limits_.max_sequences) return refuse("the values of a step", most, "max_batch_size");
+  }
+  ASSIGN_OR_RETURN(memory_, plan_memory(executor_->module(), limits_));
   return Status::ok();
 }
 
@@ -255,7 +273,7 @@ Result<std::vector<DeviceAddress>> Model::bind(const std::string& function) {
     return Status::error(str(executor_->module().path(), ": the library has no function '", function, "'"));
   std::vector<DeviceAddress> addresses;
   for (const PlanTensor& a : f->arguments) {
-    if (a.name == "input_embeds" || a.name == "logits") {
+    if (a.name == "input_embeds" || a.name == "hidden_states" || a.name == "logits") {
       addresses.push_back(a.name == "logits" ? logits_.address() : embeds_.address());
       continue;
     }
@@ -269,12 +287,6 @@ Result<std::vector<DeviceAddress>> Model::bind(const std::string& function) {
 }
 
 Status Model::copy_pages(const std::vector<PageCopy>& copies) {
-  const int64_t largest = device_->properties.max_binding_bytes;
-  if (!copies.empty() && largest > 0 && kv_pool_.bytes() > largest)  // the kernel sees the pages of all layers at once
-    return Status::error(str("the ", device_->properties.name, " device's driver lets kernels see at most ",
-                             human_bytes(static_cast<double>(largest)), " of one buffer, the KV cache has ",
-                             human_bytes(static_cast<double>(kv_pool_.bytes())),
-                             ", so that no sequence can be forked; lower context_window_size in --overrides"));
   for (size_t done = 0; done < copies.size();) {
     size_t n = std::min(copies.size() - done, static_cast<size_t>(limits_.max_sequences));
     std::vector<int32_t> sources, targets;
@@ -352,6 +364,26 @@ Status Model::upload_step() {
   return upload("skip_count", bytes_of(arrays_.skip_count));
 }
 
+// The logits of all rows of embeds_, as calls whose logits the device can bind.
+Status Model::add_logits(int64_t rows, std::vector<FunctionCall>& calls) {
+  const int64_t largest = device_->properties.max_binding_bytes, elements = kBindingAlignment / 4;
+  const int64_t step = elements / std::gcd(elements, std::gcd(hidden_size_, vocab_size_));  // rows: the next ones are aligned too
+  const int64_t block = largest / (4 * vocab_size_) / step * step;
+  if (block == 0)
+    return Status::error(str(executor_->module().path(), ": the logits of ", step, " rows take ",
+                             human_bytes(static_cast<double>(4 * step * vocab_size_)), ", the ", device_->properties.name,
+                             " device's driver lets kernels see at most ", human_bytes(static_cast<double>(largest)),
+                             " of one tensor; use --device cpu"));
+  ASSIGN_OR_RETURN(auto arguments, bind("get_logits"));
+  for (int64_t done = 0; done < rows; done += block) {
+    const Dims dims{.rows = std::min(block, rows - done)};
+    RETURN_IF_ERROR(executor_->reserve_arena({{"get_logits", dims}}));
+    calls.push_back({"get_logits", dims, arguments, {logits_.address(4 * done * vocab_size_)}});
+    calls.back().arguments[0].offset += 4 * done * hidden_size_;
+  }
+  return Status::ok();
+}
+
 // Submits everything of a step as one: embed, the transformer and, with settings, sample.
 Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want, std::span<const DrawSettings> settings) {
   int64_t rows = 0, batch = static_cast<int64_t>(sequences.size());
@@ -366,7 +398,9 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   RETURN_IF_ERROR(make_room(sequences));
   fill_arrays(sequences);
   RETURN_IF_ERROR(upload_step());
-  const char* function = want == WantLogits::kNone  ? "batch_prefill_to_last_hidden_states"
+  const int64_t largest = device_->properties.max_binding_bytes;
+  const bool apart = want == WantLogits::kAll && largest > 0 && 4 * rows * vocab_size_ > largest;
+  const char* function = want == WantLogits::kNone || apart ? "batch_prefill_to_last_hidden_states"
                          : want == WantLogits::kAll ? "batch_verify"
                          : rows == batch            ? "batch_decode"
                                                     : "batch_prefill";
@@ -381,7 +415,8 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   ASSIGN_OR_RETURN(auto embed_arguments, bind("embed"));
   calls.push_back({"embed", dims, std::move(embed_arguments), {embeds_.address()}});
   ASSIGN_OR_RETURN(auto arguments, bind(function));
-  calls.push_back({function, dims, std::move(arguments), {results == 0 ? embeds_.address() : logits_.address()}});
+  calls.push_back({function, dims, std::move(arguments), {results == 0 || apart ? embeds_.address() : logits_.address()}});
+  if (apart) RETURN_IF_ERROR(add_logits(rows, calls));
   if (!settings.empty()) {
     RETURN_IF_ERROR(upload("draw_settings", std::as_bytes(settings)));
     ASSIGN_OR_RETURN(auto sample_arguments, bind("sample"));

@@ -95,7 +95,7 @@ class Model {
 
   Model() = default;
   Status resolve_limits(const ModelLimits& limits);
-  Status check_bindings();
+  Status fit_bindings();
   Status allocate();
   Status allocate_inputs(int64_t pages);
   Status upload_key_factors();
@@ -104,6 +104,7 @@ class Model {
   void fill_arrays(std::span<const StepSequence> sequences);
   Result<std::vector<DeviceAddress>> bind(const std::string& function);
   Status upload_step();
+  Status add_logits(int64_t rows, std::vector<FunctionCall>& calls);
   Status run_step(std::span<const StepSequence> sequences, WantLogits want, std::span<const DrawSettings> settings);
   Status upload(const std::string& name, std::span<const std::byte> bytes);
 

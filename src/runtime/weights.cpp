@@ -50,6 +50,21 @@ std::span<const std::byte> decode(const Shards& shards, const TensorRecord& reco
   return std::as_bytes(std::span(storage));
 }
 
+// What a piece of a weight takes of a source: parts of its rows, which lie in one piece each where rows are the first axis.
+std::span<const std::byte> cut(std::span<const std::byte> source, const PlanWeight& weight, size_t i, std::vector<std::byte>& storage) {
+  const std::vector<int64_t>& shape = weight.source_shapes[i];
+  const bool whole_rows = weight.row_axis == 0;
+  const auto lines = static_cast<size_t>(whole_rows ? 1 : shape[0]), line = source.size() / lines;
+  const size_t row = line / static_cast<size_t>(shape[weight.row_axis]);
+  for (size_t l = 0; l < lines; ++l)
+    for (const PlanRows& part : weight.rows) {
+      std::span<const std::byte> bytes = source.subspan(l * line + static_cast<size_t>(part.first) * row, static_cast<size_t>(part.count) * row);
+      if (whole_rows && weight.rows.size() == 1) return bytes;
+      storage.insert(storage.end(), bytes.begin(), bytes.end());
+    }
+  return storage;
+}
+
 // Sources as device addresses: host pointers where the device takes them, else copies kept in `staging`.
 Result<DeviceAddress> stage(Device& device, std::span<const std::byte> bytes, std::vector<OwnedBuffer>& staging) {
   if (device.properties.host_memory) return DeviceAddress{const_cast<std::byte*>(bytes.data()), 0};
@@ -63,12 +78,14 @@ Status load_weight(const Module& module, const Shards& shards, const PlanWeight&
   Device& device = module.device();
   std::vector<const TensorRecord*> records;
   std::vector<std::vector<float>> storage(weight.sources.size());
+  std::vector<std::vector<std::byte>> pieces(weight.sources.size());
   std::vector<OwnedBuffer> staging;
   std::vector<DeviceAddress> buffers;
   for (size_t i = 0; i < weight.sources.size(); ++i) {
     ASSIGN_OR_RETURN(const TensorRecord* record, find_record(shards, weight, i, module));
     records.push_back(record);
     std::span<const std::byte> bytes = decode(shards, *record, storage[i]);
+    if (!weight.rows.empty()) bytes = cut(bytes, weight, i, pieces[i]);
     if (weight.preproc_kernel < 0) {
       if (static_cast<int64_t>(bytes.size()) != weight.bytes)
         return Status::error(str(shards.path(), ": tensor '", record->name, "' has ", bytes.size(), " bytes, ",
@@ -139,7 +156,8 @@ Result<std::unique_ptr<WeightBuffers>> WeightBuffers::load(const Module& module,
     if (largest > 0 && w.bytes > largest)
       return Status::error(str(module.path(), ": weight '", w.name, "' takes ", human_bytes(static_cast<double>(w.bytes)), ", the ",
                                device.properties.name, " device's driver lets kernels see at most ",
-                               human_bytes(static_cast<double>(largest)), " of one tensor; use --device cpu"));
+                               human_bytes(static_cast<double>(largest)), " of one tensor; compile the model again with --device ",
+                               device.properties.name));
   }
   const std::vector<Place> places = place(plan, device);
   for (const Place& p : places) {

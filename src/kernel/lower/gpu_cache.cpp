@@ -135,16 +135,17 @@ Function lower_gpu_rope_append(Lowering& low) {
   return k.finish();
 }
 
-// One unit is 16 bytes of one layer of one page.
+// One unit is 16 bytes of one layer of one page: of the node's layer, or of all where it has none.
 Function lower_gpu_copy_pages(Lowering& low) {
   GpuLowering gpu(low);
   KernelBuilder& k = low.k;
   const graph::KvCache& c = low.cache();
   Words sources = gpu.vector(0, "sources"), targets = gpu.vector(1, "targets");
-  Words cache = gpu.state(true, c.layers);
+  int64_t layers = low.node.attributes.count("layer") ? 1 : c.layers;
+  Words cache = gpu.state(true, layers);
   ExprRef pages = k.dimension(kPoolPages);
   int64_t words = c.page_elements() / cache.elements_per_word(), n = std::gcd(words, int64_t{4}), units = words / n;
-  gpu.for_row_units(low.type(0).shape[0], c.layers * units, [&](ExprRef i, ExprRef unit) {
+  gpu.for_row_units(low.type(0).shape[0], layers * units, [&](ExprRef i, ExprRef unit) {
     ExprRef layer = k.let("layer", unit / double(units)), at = k.let("at", unit % units * double(n));
     auto base = [&](const Words& list) { return (layer * pages + gpu.load_index(list, i)) * double(words); };
     k.store(cache.buffer, base(targets) + at, k.load(cache.buffer, base(sources) + at, static_cast<int>(n)));

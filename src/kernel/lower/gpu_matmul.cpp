@@ -24,19 +24,22 @@ GpuEpilogue::GpuEpilogue(GpuLowering& gpu) : gpu_(gpu) {
     operands_.push_back(operand);
   }
   out_ = gpu.result();
+  columns_ = gpu.low.type(1).shape[0].constant() / halves();
+  first_ = node.get_int_or(kPieceAttribute, 0);
 }
 
-void GpuEpilogue::store(const ExprRef& row, const ExprRef& column, std::vector<ExprRef> values) {
+void GpuEpilogue::store(const ExprRef& row, const ExprRef& local, std::vector<ExprRef> values) {
   const graph::Node& node = gpu_.low.node;
+  ExprRef column = first_ ? gpu_.k.let("column", local + double(first_)) : local;
   for (size_t s = 0; s < node.epilogue.size(); ++s) {
     const graph::EpilogueStep& step = node.epilogue[s];
     if (step.kind == Kind::kGated) {
       values = {gpu_.k.let("gated", apply_activation(step.function, values[0]) * values[1])};
       continue;
     }
-    int64_t width = columns() * static_cast<int64_t>(values.size());
+    int64_t width = out_.columns * static_cast<int64_t>(values.size());
     for (size_t h = 0; h < values.size(); ++h) {
-      ExprRef at = column + static_cast<double>(static_cast<int64_t>(h) * columns());
+      ExprRef at = column + static_cast<double>(static_cast<int64_t>(h) * out_.columns);
       if (step.kind != Kind::kBias) at = row * static_cast<double>(width) + at;
       ExprRef v = values[h];
       if (step.kind == Kind::kActivation) v = apply_activation(step.function, v);

@@ -15,7 +15,8 @@ class GpuEpilogue {
   explicit GpuEpilogue(GpuLowering& gpu);
   // Rows of the weight per result column: 2 when a step gates (result n comes from weight rows n and n + columns()).
   int halves() const { return gated_ ? 2 : 1; }
-  int64_t columns() const { return out_.columns; }
+  // Of the result, or of the part that a piece of a weight gives (lower.h); columns are counted from its first one.
+  int64_t columns() const { return columns_; }
   // Finishes the result of a row and column and stores it. values: one f32 per half.
   void store(const ExprRef& row, const ExprRef& column, std::vector<ExprRef> values);
 
@@ -24,6 +25,7 @@ class GpuEpilogue {
   std::vector<Words> operands_;  // without a buffer where a step has none
   WordMatrix out_;
   bool gated_ = false;
+  int64_t columns_ = 0, first_ = 0;
 };
 
 // One group of activations as the codes of a weight meet them.

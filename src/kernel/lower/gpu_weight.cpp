@@ -124,6 +124,17 @@ Function lower_gpu_repack(const graph::TensorType& parameter, const Target& targ
 
 namespace {
 
+// body(row of the table) for result row `row`; of a piece of a table (lower.h), where the index lies in it.
+void with_index(GpuLowering& gpu, const Words& indices, const ExprRef& row, const std::function<void(ExprRef)>& body) {
+  KernelBuilder& k = gpu.k;
+  const graph::Node& node = gpu.low.node;
+  ExprRef index = k.let("index", gpu.load_index(indices, row));
+  if (!node.attributes.count(kPieceAttribute)) return body(index);
+  ExprRef local = k.let("local", index - double(node.get_int(kPieceAttribute)));
+  ExprRef inside = binary(BinaryOp::kAnd, binary(BinaryOp::kGe, local, int_const(0)), less(local, dim_expr(gpu.low.type(0).shape[0])));
+  k.branch(inside, [&] { body(local); });
+}
+
 // A thread writes one group of one row.
 Function take_quantized(Lowering& low) {
   GpuLowering gpu(low);
@@ -133,8 +144,8 @@ Function take_quantized(Lowering& low) {
   Words indices = gpu.vector(1, "indices");
   WordMatrix out = gpu.result();
   int per_word = w.format.codes_per_word(), n = out.lanes();
-  gpu.for_row_units(out.rows, w.groups(), [&](ExprRef row, ExprRef group) {
-    ExprRef place = k.let("place", w.place(gpu.load_index(indices, row), group));
+  auto unpack = [&](const ExprRef& row, const ExprRef& group, const ExprRef& index) {
+    ExprRef place = k.let("place", w.place(index, group));
     ExprRef words = k.let("words", w.codes(k, table, place)), scale = w.scales(k, table, w.scale_place(place))[0];
     std::vector<ExprRef> codes;  // by position, four words each
     for (int p = 0; p < per_word; ++p) {
@@ -152,6 +163,9 @@ Function take_quantized(Lowering& low) {
       if (first < rest || rest == 0) put(first);
       else k.branch(less(group, int_const(whole)), [&] { put(first); });
     }
+  };
+  gpu.for_row_units(out.rows, w.groups(), [&](ExprRef row, ExprRef group) {
+    with_index(gpu, indices, row, [&](ExprRef index) { unpack(row, group, index); });
   });
   return k.finish();
 }
@@ -166,8 +180,10 @@ Function lower_gpu_take(Lowering& low) {
   WordMatrix out = gpu.result();
   int n = std::min(table.lanes(), out.lanes());
   gpu.for_row_units(out.rows, out.columns / n, [&](ExprRef row, ExprRef unit) {
-    ExprRef at = low.k.let("at", unit * double(n)), index = low.k.let("index", gpu.load_index(indices, row));
-    gpu.store(out.words, out.at(row, at), gpu.load(table.words, table.at(index, at), n));
+    ExprRef at = low.k.let("at", unit * double(n));
+    with_index(gpu, indices, row, [&](ExprRef index) {
+      gpu.store(out.words, out.at(row, at), gpu.load(table.words, table.at(index, at), n));
+    });
   });
   return low.k.finish();
 }

@@ -98,6 +98,28 @@ int64_t layout_bytes(const graph::TensorType& parameter) {
   return activation_bytes(parameter).constant();
 }
 
+std::vector<WeightPiece> weight_pieces(const graph::TensorType& parameter, int halves, int64_t max_bytes) {
+  auto piece = [&](int64_t first, int64_t rows) {
+    WeightPiece p{first, rows, parameter};
+    if (p.type.shape.size() == 2) p.type.shape[0] = rows * halves;
+    return p;
+  };
+  int64_t bytes = layout_bytes(parameter), all = parameter.shape[0].constant() / halves;
+  if (max_bytes == 0 || bytes <= max_bytes) return {piece(0, all)};
+  // As few as can be, of equal size but for the last, in whole blocks of rows: their columns of a result start at whole sectors.
+  int64_t blocks = parameter.shape.size() == 2 ? (all + kLaneRows - 1) / kLaneRows : 1, per_piece = blocks;
+  for (int64_t count = 2; per_piece > 1 && layout_bytes(piece(0, per_piece * kLaneRows).type) > max_bytes; ++count)
+    per_piece = (blocks + count - 1) / count;
+  if (layout_bytes(piece(0, per_piece * kLaneRows).type) > max_bytes)
+    throw UserError(str(parameter.text(), ": ", human_bytes(static_cast<double>(layout_bytes(piece(0, kLaneRows).type))),
+                        " of its rows must be bound at once, this target binds at most ", human_bytes(static_cast<double>(max_bytes)),
+                        "; use --device cpu"));
+  std::vector<WeightPiece> pieces;
+  for (int64_t first = 0, rows = per_piece * kLaneRows; first < all; first += rows)
+    pieces.push_back(piece(first, std::min(rows, all - first)));
+  return pieces;
+}
+
 std::string kernel_key(const graph::Node& node, const graph::Module& module, const LowerOptions& options) {
   std::ostringstream key;
   key << node.op;
