@@ -13,9 +13,9 @@ namespace {
 template <typename T>
 const T& attribute(const Node& node, const std::string& name) {
   auto it = node.attributes.find(name);
-  internal_check(it != node.attributes.end(), str("op ", node.op, " has no attribute '", name, "'"));
+  if (it == node.attributes.end()) internal_error(str("op ", node.op, " has no attribute '", name, "'"));
   const T* value = std::get_if<T>(&it->second);
-  internal_check(value != nullptr, str("op ", node.op, ": attribute '", name, "' is of another type"));
+  if (!value) internal_error(str("op ", node.op, ": attribute '", name, "' is of another type"));
   return *value;
 }
 

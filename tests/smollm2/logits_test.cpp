@@ -94,29 +94,39 @@ class SmolLM2Quantized : public SmolLM2Logits, public ::testing::WithParamInterf
 
 TEST_P(SmolLM2Quantized, LogitsAreTheInterpreters) {
   ReferenceModel reference(smollm2_file(), GetParam(), Storage::kAsStored);
-  const std::vector<int32_t> text(row(0).begin(), row(0).end());
-  const graph::HostTensor expected =
-      reference.step("batch_verify", {{.tokens = text, .pages = {5, 2, 9, 0}}});
   const LoadedModel m = SmolLM2(GetParam()).load(0, {.context_tokens = 64, .prefill_chunk = 64});
   const auto vocab = static_cast<size_t>(m->vocab_size());
-  must(m->cache().add_sequence(1));
-  const std::vector<float> logits = m.step({{1, text}}, WantLogits::kAll);
   double largest = 0;
-  for (size_t p = 0; p < kPositions; ++p) {
-    const float* got = logits.data() + p * vocab;
-    const float* want = expected.floats.data() + p * vocab;
-    const double error = relative_rms(got, want, vocab);
-    largest = std::max(largest, error);
-    EXPECT_LT(error, kFloatBound) << "position " << p;
-    const float* best = std::max_element(want, want + vocab);
-    float second = -INFINITY;
-    for (size_t i = 0; i < vocab; ++i)
-      if (want + i != best) second = std::max(second, want[i]);
-    if (*best - second > 2 * kFloatBound * std::abs(*best)) {
-      EXPECT_EQ(std::max_element(got, got + vocab) - got, best - want) << "position " << p;
+  int compared = 0, near_ties = 0;
+  for (size_t s = 0; s < tokens.size() / kPositions; ++s) {
+    const std::vector<int32_t> text(row(s).begin(), row(s).end());
+    const graph::HostTensor expected =
+        reference.step("batch_verify", {{.tokens = text, .pages = {5, 2, 9, 0}}});
+    must(m->cache().add_sequence(1));
+    const std::vector<float> logits = m.step({{1, text}}, WantLogits::kAll);
+    must(m->cache().remove_sequence(1));
+    for (size_t p = 0; p < kPositions; ++p) {
+      SCOPED_TRACE(str("sequence ", s, ", position ", p));
+      const float* got = logits.data() + p * vocab;
+      const float* want = expected.floats.data() + p * vocab;
+      const double error = relative_rms(got, want, vocab);
+      largest = std::max(largest, error);
+      EXPECT_LT(error, kFloatBound);
+      const float* best = std::max_element(want, want + vocab);
+      float second = -INFINITY;
+      for (size_t i = 0; i < vocab; ++i)
+        if (want + i != best) second = std::max(second, want[i]);
+      if (*best - second <= 2 * kFloatBound * std::abs(*best)) {
+        ++near_ties;
+        continue;
+      }
+      ++compared;
+      EXPECT_EQ(std::max_element(got, got + vocab) - got, best - want);
     }
   }
-  std::printf("%s: largest relative RMS %.2e\n", GetParam(), largest);
+  EXPECT_GT(compared, 800);
+  std::printf("%s: largest relative RMS %.2e; argmax equal at %d positions, %d near ties left out\n", GetParam(),
+              largest, compared, near_ties);
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, SmolLM2Quantized,

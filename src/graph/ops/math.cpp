@@ -46,13 +46,26 @@ ActivationFunction find_activation(const std::string& name) {
   internal_error(str("unknown activation '", name, "'"));
 }
 
-double dot(const double* a, const double* b, int64_t n) {
-  double sum[4] = {0, 0, 0, 0};
+#ifdef __x86_64__
+[[gnu::target_clones("avx512f", "avx2", "default")]]  // the same sums in the same order in all
+#endif
+void four_dots(const double* a, const double* b, int64_t n, double* out) {
+  constexpr int64_t kParts = 8;
+  typedef double Parts __attribute__((vector_size(kParts * sizeof(double)), aligned(alignof(double))));
+  const double *b0 = b, *b1 = b + n, *b2 = b + 2 * n, *b3 = b + 3 * n;
+  Parts s0 = {}, s1 = {}, s2 = {}, s3 = {};
   int64_t i = 0;
-  for (; i + 4 <= n; i += 4)
-    for (int lane = 0; lane < 4; ++lane) sum[lane] += a[i + lane] * b[i + lane];
-  for (; i < n; ++i) sum[0] += a[i] * b[i];
-  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  for (; i + kParts <= n; i += kParts) {
+    const Parts x = *reinterpret_cast<const Parts*>(a + i);
+    s0 += x * *reinterpret_cast<const Parts*>(b0 + i);
+    s1 += x * *reinterpret_cast<const Parts*>(b1 + i);
+    s2 += x * *reinterpret_cast<const Parts*>(b2 + i);
+    s3 += x * *reinterpret_cast<const Parts*>(b3 + i);
+  }
+  for (int64_t j = 0; j < 4; ++j) out[j] = 0;
+  for (int64_t part = 0; part < kParts; ++part) out[0] += s0[part], out[1] += s1[part], out[2] += s2[part], out[3] += s3[part];
+  for (; i < n; ++i)
+    for (int64_t j = 0; j < 4; ++j) out[j] += a[i] * b[j * n + i];
 }
 
 float round_to(DType dtype, float value) {

@@ -16,8 +16,8 @@ using ActivationFunction = double (*)(double);
 const std::vector<std::string>& activation_names();
 ActivationFunction find_activation(const std::string& name);  // internal error when unknown
 
-// Sum of a[i]*b[i] in four interleaved partial sums.
-double dot(const double* a, const double* b, int64_t n);
+// out[j] = sum of a[i] * b[j, i] for the four rows of b [4, n], each in eight interleaved partial sums.
+void four_dots(const double* a, const double* b, int64_t n, double* out);
 
 // `value` rounded to f16, bf16 or f32 and back.
 float round_to(DType dtype, float value);

@@ -88,10 +88,15 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
   std::vector<double> wide = q8 ? dequantize_q8(x) : std::vector<double>(x.floats.begin(), x.floats.end());
   std::vector<std::vector<double>> acc(static_cast<size_t>(rows),
                                        std::vector<double>(static_cast<size_t>(n)));
-  std::vector<double> weight_row(static_cast<size_t>(k));
-  for (int64_t j = 0; j < n; ++j) {
-    std::copy_n(w.floats.data() + j * k, k, weight_row.begin());
-    for (int64_t r = 0; r < rows; ++r) acc[r][j] = dot(wide.data() + r * k, weight_row.data(), k);
+  std::vector<double> weight_rows(static_cast<size_t>(4 * k));
+  for (int64_t j = 0; j < n; j += 4) {
+    const int64_t found = std::min<int64_t>(4, n - j);
+    std::copy_n(w.floats.data() + j * k, found * k, weight_rows.begin());
+    double dots[4];
+    for (int64_t r = 0; r < rows; ++r) {
+      four_dots(wide.data() + r * k, weight_rows.data(), k, dots);
+      std::copy_n(dots, found, acc[r].begin() + j);
+    }
   }
   HostTensor out = make_floats({rows, node.outputs[0]->type.shape[1].constant()});
   for (int64_t r = 0; r < rows; ++r) {
