@@ -22,6 +22,7 @@ RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim) {
 BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, const BuildOptions& options) {
   const ModelDefinition& definition = model_definition(config.model_type);
   const AttentionShape shape = attention_shape(config);
+  const bool in_pairs = shape.head_dim % 2 == 0;  // as codes must be
   BuiltModel built;
   built.module = std::make_unique<graph::Module>();
   built.module->name = config.model_type;
@@ -29,7 +30,7 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
                                   .layers = config.get_int("num_hidden_layers"),
                                   .kv_heads = shape.kv_heads,
                                   .head_dim = shape.head_dim,
-                                  .dtype = options.kv_dtype});
+                                  .dtype = options.kv_dtype == DType::kI8 && !in_pairs ? DType::kF16 : options.kv_dtype});
   ParameterList parameters(*built.module, scheme);
   std::unique_ptr<Model> model = definition.create(parameters, config);
   int64_t window_keys = 0;

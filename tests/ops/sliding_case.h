@@ -19,6 +19,14 @@ struct SlidingShape {
   int64_t part_pages = 0;  // > 0: attention_part
 };
 
+// What a cache keeps of a head.
+inline void round_head(DType dtype, std::vector<float>& head) {
+  if (dtype != DType::kI8) return round_floats(dtype, head);
+  std::vector<int32_t> codes(head.size());
+  float scale = graph::quantize_group(head.data(), int64_t(head.size()), codes.data());
+  for (size_t d = 0; d < head.size(); ++d) head[d] = float(codes[d]) * scale;
+}
+
 // Cosines and sines of rows 0..n-1, with frequencies of no particular origin.
 inline std::vector<float> make_factors(int64_t n, int64_t rotary_dim) {
   std::vector<float> factors;
@@ -74,7 +82,7 @@ class Slid {
       int64_t at =
           (state_.pages + slot / kPage) * c.page_elements() + (h * kPage + slot % kPage) * c.head_dim;
       std::vector<float> values = random_floats(c.head_dim, 1, random_);
-      round_floats(c.dtype, values);
+      round_head(c.dtype, values);
       std::copy(values.begin(), values.end(), state_.values.begin() + at);
     }
   }
@@ -130,6 +138,7 @@ void add_sliding_case(const Add& add, const SlidingShape& shape, int64_t window,
   const int64_t tokens = shape.part_pages ? shape.part_pages * kPage : slid.longest;
   c.rule.tolerance = attention_error(tokens, shape.head_dim + 3, 2 * 1.5 * double(shape.head_dim) * scale,
                                      shape.part_pages ? double(tokens) : 1);
+  if (shape.dtype == DType::kI8) c.rule.tolerance += coded_attention_error(tokens, 3 * double(shape.head_dim) * scale, 1);
   c.rule.relative = shape.part_pages > 0;
 }
 

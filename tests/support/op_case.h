@@ -361,38 +361,40 @@ class OpCase {
     for (size_t i = 0; i < order.size(); ++i)
       read_page(s.cache, {bytes.data() + i * size, size}, {s.values.data() + order[i] * elements, elements});
   }
-  // One page of one layer: codes followed by their scales (formats/plan.h kv_page_bytes), or floats.
+  // One page of one layer.
   static Bytes page_bytes(const graph::KvCache& c, std::span<const float> values) {
-    auto n = static_cast<size_t>(c.head_dim);
-    const bool coded = c.dtype == DType::kI8;
-    Bytes out(values.size() * static_cast<size_t>(size_of(c.dtype)) + (coded ? values.size() / n * 4 : 0));
+    if (c.dtype == DType::kI8) return coded_page_bytes(c, values);
+    Bytes out(values.size() * static_cast<size_t>(size_of(c.dtype)));
     std::vector<float> moved(values.size());
     for_each_cached(c, [&](size_t meaning, size_t kernel) { moved[kernel] = values[meaning]; });
-    if (!coded) {
-      encode_floats(c.dtype, moved, reinterpret_cast<std::byte*>(out.data()));
-      return out;
-    }
-    std::vector<int32_t> codes(values.size());
+    encode_floats(c.dtype, moved, reinterpret_cast<std::byte*>(out.data()));
+    return out;
+  }
+  static Bytes coded_page_bytes(const graph::KvCache& c, std::span<const float> values) {
+    auto n = static_cast<size_t>(c.head_dim);
+    Bytes out(values.size() / n * (n + 4));
+    std::vector<int32_t> codes(n);
     for (size_t v = 0; v < values.size() / n; ++v) {
-      float scale = graph::quantize_group(&values[v * n], c.head_dim, &codes[v * n]);
-      std::memcpy(&out[values.size() + 4 * v], &scale, 4);
+      float scale = graph::quantize_group(&values[v * n], c.head_dim, codes.data());
+      std::memcpy(&out[coded_scale(c, v)], &scale, 4);
+      for (size_t d = 0; d < n; ++d) out[coded_element(c, v, d)] = static_cast<uint8_t>(codes[d]);
     }
-    for_each_cached(c, [&](size_t meaning, size_t kernel) { out[kernel] = static_cast<uint8_t>(codes[meaning]); });
     return out;
   }
   static void read_page(const graph::KvCache& c, std::span<const uint8_t> bytes, std::span<float> values) {
-    auto n = static_cast<size_t>(c.head_dim);
+    if (c.dtype == DType::kI8) return read_coded_page(c, bytes, values);
     std::vector<float> moved(values.size());
-    if (c.dtype == DType::kI8)
-      std::transform(bytes.begin(), bytes.begin() + static_cast<long>(values.size()), moved.begin(),
-                     [](uint8_t code) { return static_cast<float>(static_cast<int8_t>(code)); });
-    else
-      decode_floats(c.dtype, reinterpret_cast<const std::byte*>(bytes.data()), moved);
-    for_each_cached(c, [&](size_t meaning, size_t kernel) {
+    decode_floats(c.dtype, reinterpret_cast<const std::byte*>(bytes.data()), moved);
+    for_each_cached(c, [&](size_t meaning, size_t kernel) { values[meaning] = moved[kernel]; });
+  }
+  static void read_coded_page(const graph::KvCache& c, std::span<const uint8_t> bytes, std::span<float> values) {
+    auto n = static_cast<size_t>(c.head_dim);
+    for (size_t v = 0; v < values.size() / n; ++v) {
       float scale = 1;
-      if (c.dtype == DType::kI8) std::memcpy(&scale, &bytes[values.size() + 4 * (meaning / n)], 4);
-      values[meaning] = moved[kernel] * scale;
-    });
+      std::memcpy(&scale, &bytes[coded_scale(c, v)], 4);
+      for (size_t d = 0; d < n; ++d)
+        values[v * n + d] = static_cast<float>(static_cast<int8_t>(bytes[coded_element(c, v, d)])) * scale;
+    }
   }
   // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page is [token][d] in the
   // meaning and [d][token] in memory (kernel/lower/cache.h).
@@ -403,6 +405,25 @@ class OpCase {
       size_t token = i / size % tokens, d = i % size, head = i - token * size - d;
       visit(i, i < count / 2 ? head + d * tokens + token : i);
     }
+  }
+  // Where a page of codes has the scale and the elements of vector v = (V * kv_heads + head) * page_size + token: per head K
+  // [d / 2][token][2], V [token / 2][d][2] and the two kinds of scales.
+  static size_t coded_head(const graph::KvCache& c, size_t v) {
+    auto tokens = static_cast<size_t>(c.page_size), heads = static_cast<size_t>(c.kv_heads);
+    return v / tokens % heads * 2 * tokens * (static_cast<size_t>(c.head_dim) + 4);
+  }
+  static bool is_coded_value(const graph::KvCache& c, size_t v) {
+    return v >= static_cast<size_t>(c.page_size * c.kv_heads);
+  }
+  static size_t coded_scale(const graph::KvCache& c, size_t v) {
+    auto tokens = static_cast<size_t>(c.page_size), n = static_cast<size_t>(c.head_dim);
+    return coded_head(c, v) + 2 * tokens * n + (is_coded_value(c, v) ? 4 * tokens : 0) + 4 * (v % tokens);
+  }
+  static size_t coded_element(const graph::KvCache& c, size_t v, size_t d) {
+    auto tokens = static_cast<size_t>(c.page_size), n = static_cast<size_t>(c.head_dim), token = v % tokens;
+    size_t head = coded_head(c, v);
+    if (is_coded_value(c, v)) return head + tokens * n + (token / 2 * n + d) * 2 + token % 2;
+    return head + (d / 2 * tokens + token) * 2 + d % 2;
   }
 
   std::map<std::string, int64_t> dims_;

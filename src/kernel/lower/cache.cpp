@@ -17,14 +17,26 @@ Slot find_slot(Lowering& low, const BufferRef& slots, const ExprRef& row) {
   return {low.k.let("page", page_base(low, slot / size)), low.k.let("token", slot % low.cache().page_size)};
 }
 
-// A key's elements d, d + 1, ... lie page_size apart.
-void store_cached(Lowering& low, const BufferRef& cache, bool values, const ExprRef& at, const ExprRef& d,
+// Stores a head's elements d, d + 1, ..; at: of its element 0. A key's lie page_size apart.
+void store_floats(Lowering& low, const BufferRef& cache, bool values, const ExprRef& at, const ExprRef& d,
                   const ExprRef& rounded) {
   if (values) return low.k.store(cache, at + d, rounded);
   const int64_t stride = low.cache().page_size;
   ExprRef first = low.k.let("at", at + d * double(stride)), all = low.k.let("key", rounded);
   for (int lane = 0; lane < all->type.lanes; ++lane)
     low.k.store(cache, first + double(lane * stride), all->type.lanes == 1 ? all : extract(all, lane));
+}
+
+// The same for codes, an even number of them: pairs of a key lie 2 * page_size bytes apart, a value's codes 2.
+void store_codes(Lowering& low, const BufferRef& cache, bool values, const ExprRef& at, const ExprRef& d,
+                 const ExprRef& codes) {
+  const int64_t stride = values ? 2 : 2 * low.cache().page_size;
+  const int count = values ? codes->type.lanes : codes->type.lanes / 2;
+  ExprRef first = low.k.let("at", at + d * double(values ? 2 : low.cache().page_size));
+  ExprRef all = low.k.let("codes", values ? codes : bitcast(codes, {DType::kI16, count}));
+  if (values) all = low.k.let("codes", bitcast(codes, {DType::kU8, count}));
+  for (int lane = 0; lane < count; ++lane)
+    low.k.store(cache, first + double(lane * stride), count == 1 ? all : extract(all, lane));
 }
 
 // Stores the head x(d, lanes) of one token's keys or values.
@@ -36,7 +48,7 @@ void append_head(Lowering& low, const BufferRef& cache, const Slot& slot, bool v
   ExprRef at = k.let("head_at", slot.page_base + in_page);
   if (!is_coded(c))
     return k.vector_loop("d", int_const(c.head_dim), low.lanes(), [&](ExprRef d, int lanes) {
-      store_cached(low, cache, values, at, d, cast(x(d, lanes), cache->element.dtype));
+      store_floats(low, cache, values, at, d, cast(x(d, lanes), cache->element.dtype));
     });
   const int lanes = low.lanes_dividing(c.head_dim);
   BufferRef largest = k.registers("largest", {DType::kI32, lanes}, 1);
@@ -47,7 +59,7 @@ void append_head(Lowering& low, const BufferRef& cache, const Slot& slot, bool v
   ExprRef top = k.load(largest, int_const(0));
   Coder coder(low, k.let("top", lanes == 1 ? top : reduce(BinaryOp::kMax, top)));
   k.vector_loop("d", int_const(c.head_dim), lanes, [&](ExprRef d, int n) {
-    store_cached(low, cache, values, at, d, cast(coder.code(x(d, n)), DType::kI8));
+    store_codes(low, cache, values, at, d, cast(coder.code(x(d, n)), DType::kI8));
   });
   k.store(cache, scale_index(c, slot.page_base, values, head, slot.token), coder.scale);
 }
@@ -58,14 +70,22 @@ int64_t layer_stride(const graph::KvCache& c) {
   return kv_page_bytes(c.kv_heads, c.head_dim, c.page_size, c.dtype) / size_of(c.dtype);
 }
 
-ExprRef scale_index(const graph::KvCache& c, const ExprRef& page, bool values, const ExprRef& head, const ExprRef& token) {
-  ExprRef vector = (head + double(values ? c.kv_heads : 0)) * double(c.page_size) + token;
-  return page + double(c.page_elements()) + vector * 4.0;
+ExprRef value_offset(const graph::KvCache& c, const ExprRef& head, const ExprRef& token) {
+  if (!is_coded(c)) return ((head + double(c.kv_heads)) * double(c.page_size) + token) * double(c.head_dim);
+  ExprRef in_head = token / 2.0 * double(2 * c.head_dim) + token % 2;
+  return head * double(coded_head_bytes(c)) + in_head + double(c.head_dim * c.page_size);
 }
 
-ExprRef load_cached(Lowering& low, const BufferRef& cache, const ExprRef& index, int lanes) {
-  if (!is_coded(low.cache())) return low.load_f32(cache, index, lanes);
-  return cast(low.k.load_as({DType::kI8, lanes}, cache, index), DType::kF32);
+ExprRef scale_index(const graph::KvCache& c, const ExprRef& page, bool values, const ExprRef& head, const ExprRef& token) {
+  int64_t before = 2 * c.head_dim * c.page_size + (values ? 4 * c.page_size : 0);
+  return page + head * double(coded_head_bytes(c)) + token * 4.0 + double(before);
+}
+
+ExprRef load_key_codes(Lowering& low, const BufferRef& cache, const ExprRef& keys, const ExprRef& d, const ExprRef& token, int lanes) {
+  ExprRef pairs = keys + d / 2.0 * double(2 * low.cache().page_size) + token * 2.0;
+  ExprRef two = low.k.load_as({DType::kI16, lanes}, cache, pairs);
+  ExprRef shift = broadcast(cast(int_const(8) - d % 2 * 8.0, DType::kI16), lanes);  // an even element's code becomes the high byte
+  return cast(binary(BinaryOp::kShr, binary(BinaryOp::kShl, two, shift), int_const(8, two->type)), DType::kF32);
 }
 
 Function lower_kv_append(Lowering& low) {

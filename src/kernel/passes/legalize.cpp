@@ -71,7 +71,7 @@ Function legalize(Function function, const Target& target) {
         if (target.dot2_u8s8) return e;
         return sum_of_products(*e, name, 2, DType::kI16, nullptr);
       case ExprKind::kDot2I16:
-        if (target.dot2_i16) return e;
+        if (target.dot2_i16 && e->type.lanes >= 4) return e;  // fewer lanes than any register has
         return sum_of_products(*e, name, 2, DType::kI32, nullptr);
       default: return e;
     }
