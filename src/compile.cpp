@@ -175,7 +175,10 @@ void dump_variant(Compilation& c, const Variant& v) {
 }
 
 void run_phases(Compilation& c, const Json& mlc_config) {
-  for (const Target& t : c.options.targets) c.variants.push_back({t, {}, {}, {}});
+  for (const Target& t : c.options.targets) {
+    const bool rounds = t.matrix_unit.rows > 0 && c.options.opt_level == 0;  // factors to halves, where O0 keeps floats
+    if (!rounds || c.options.targets.size() == 1) c.variants.push_back({t, {}, {}, {}});
+  }
   Dump quiet("");
   bool more = c.phase("frontend", [&] {
     if (!c.dump.wanted()) return;

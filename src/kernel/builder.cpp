@@ -107,6 +107,54 @@ BufferRef KernelBuilder::registers(const std::string& name, Type element, int64_
   return buffer;
 }
 
+BufferRef KernelBuilder::fragments(const std::string& name, DType dtype, const Fragment& fragment, int64_t count) {
+  auto s = make(StmtKind::kAlloc);
+  s->buffer = std::make_shared<const Buffer>(
+      Buffer{str(name, "_", next_name_++), {dtype, 1}, Scope::kFragment, true, Dim(count), fragment});
+  BufferRef buffer = s->buffer;
+  append(std::move(s));
+  return buffer;
+}
+
+namespace {
+
+std::shared_ptr<Stmt> make_matrix(MatrixOp op, const FragmentRef& f) {
+  auto s = make(StmtKind::kMatrix);
+  s->matrix = op;
+  s->buffer = f.buffer;
+  s->index = int_const(f.index);
+  return s;
+}
+
+std::shared_ptr<Stmt> make_transfer(MatrixOp op, const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride,
+                                    bool by_columns) {
+  auto s = make_matrix(op, f);
+  s->memory = memory;
+  s->begin = std::move(begin);
+  s->stride = stride;
+  s->by_columns = by_columns;
+  return s;
+}
+
+}  // namespace
+
+void KernelBuilder::matrix_clear(const FragmentRef& f) { append(make_matrix(MatrixOp::kClear, f)); }
+
+void KernelBuilder::matrix_load(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, bool by_columns) {
+  append(make_transfer(MatrixOp::kLoad, f, memory, std::move(begin), stride, by_columns));
+}
+
+void KernelBuilder::matrix_store(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, bool by_columns) {
+  append(make_transfer(MatrixOp::kStore, f, memory, std::move(begin), stride, by_columns));
+}
+
+void KernelBuilder::matrix_multiply(const FragmentRef& sum, const FragmentRef& a, const FragmentRef& b) {
+  auto s = make_matrix(MatrixOp::kMultiply, sum);
+  s->factors[0] = a;
+  s->factors[1] = b;
+  append(std::move(s));
+}
+
 BufferRef KernelBuilder::shared(const std::string& name, DType dtype, int64_t size) {
   return shared(name, Type{dtype, 1}, size);
 }

@@ -207,7 +207,8 @@ std::vector<Step> Program::Impl::compile(const std::vector<StmtRef>& list) {
 void Program::Impl::compile_alloc(const Stmt& s, Step& step) {
   const Buffer& b = *s.buffer;
   step.bytes = b.size.constant() * value_bytes(b.element);
-  if (b.scope == Scope::kRegister) {
+  if (b.scope == Scope::kFragment) step.bytes = b.size.constant() * b.fragment.rows * b.fragment.columns * int64_t{sizeof(float)};
+  if (b.scope != Scope::kShared) {
     step.slot = arrays[&b] = allocate(step.bytes);
   } else {
     step.region = regions[&b] = static_cast<int>(function.buffers.size() + shared_bytes.size());
@@ -233,6 +234,18 @@ void Program::Impl::compile_access(const Stmt& s, Step& step) {
   }
 }
 
+void Program::Impl::compile_matrix(const Stmt& s, Step& step) {
+  step.matrix = &s;
+  step.slot = fragment_slot(s.buffer, s.index->int_value);
+  if (s.begin) step.begin = compile(s.begin);
+  if (s.memory) {
+    step.region = regions.at(s.memory.get());
+    step.unit = value_bytes(s.memory->element);
+  }
+  for (int i = 0; i < 2; ++i)
+    if (s.factors[i].buffer) step.factor_slots[i] = fragment_slot(s.factors[i].buffer, s.factors[i].index);
+}
+
 Step Program::Impl::compile(const Stmt& s) {
   Step step{.kind = s.kind};
   switch (s.kind) {
@@ -252,6 +265,7 @@ Step Program::Impl::compile(const Stmt& s) {
     case StmtKind::kAlloc: compile_alloc(s, step); break;
     case StmtKind::kStore:
     case StmtKind::kScatter: compile_access(s, step); break;
+    case StmtKind::kMatrix: compile_matrix(s, step); break;
     case StmtKind::kBlock:
     case StmtKind::kBarrier:
     case StmtKind::kPrefetch: break;
@@ -337,7 +351,8 @@ void Program::Impl::run(const std::vector<Step>& list, Frame& f, int64_t tile_be
       case StmtKind::kBlock: run(s.body, f, tile_begin, tile_end); break;
       case StmtKind::kAlloc: run_alloc(s, f); break;
       case StmtKind::kBarrier:
-      case StmtKind::kPrefetch: break;
+      case StmtKind::kPrefetch:
+      case StmtKind::kMatrix: break;  // thread-bound functions only
     }
   }
 }

@@ -26,6 +26,8 @@ struct Step {  // a compiled statement
   int region = -1;           // global and shared buffers
   LoopKind loop{};           // kFor
   const Expr* subgroup = nullptr;  // kLet of a subgroup operation; value is its node, whose operand is computed before it
+  const Stmt* matrix = nullptr;    // kMatrix; slot is its fragment, begin its place in region
+  int64_t factor_slots[2] = {};    // kMatrix kMultiply
   std::string name;
   std::vector<Step> body, otherwise;
 };
@@ -65,7 +67,13 @@ struct Program::Impl {
   Step compile(const Stmt& s);
   void compile_alloc(const Stmt& s, Step& step);
   void compile_access(const Stmt& s, Step& step);
+  void compile_matrix(const Stmt& s, Step& step);
   std::vector<Step> compile(const std::vector<StmtRef>& list);
+
+  // Where a subgroup's first lane keeps a fragment: elements as f32, row by row.
+  int64_t fragment_slot(const BufferRef& b, int64_t index) const {
+    return arrays.at(b.get()) + index * b->fragment.rows * b->fragment.columns * int64_t{sizeof(float)};
+  }
 
   // Of functions that are not thread-bound; interpret_threads.h runs the others.
   void run(const std::vector<Step>& list, Frame& f, int64_t tile_begin, int64_t tile_end) const;

@@ -34,6 +34,11 @@
 //   * kShared and kRegister buffers may hold vectors (element.lanes 2 or 4); an access then takes one whole element and
 //     the index counts elements. Other accesses of n lanes have an index that is a multiple of n.
 //   * A shared buffer holds garbage when a group starts.
+//   * kFragment buffers hold matrices that the lanes of a subgroup keep together; only kMatrix statements touch them, in control
+//     flow as for barriers, all lanes of a subgroup with equal operands. A fragment has a role: kA [rows, depth] and kB [depth,
+//     columns] of f16, kSum [rows, columns] of f32. Memory is a kShared buffer: of u32 for halves, two in a word, else of f32;
+//     `begin` and `stride` count its elements, rows (or columns) begin `stride` apart. kMultiply adds A B to a sum: products are
+//     exact, the order of sums and their rounding (to f32 or better, each) are the device's.
 // Device functions are thread-bound functions after the passes, what emitters of GPU languages get; verify_device() checks:
 //   * Types are bool, i32, u32 and f32 with 1, 2 or 4 lanes; buffers hold i32, u32 or f32. Dims, loop variables and indices are i32: no buffer has 2^31 elements.
 //   * 16-bit floats lie in u32 words and are read by kUnpackHalf and written by kPackHalf; bf16, u8 and i8 are shifted out
@@ -71,6 +76,14 @@ enum class Scope : uint8_t {
   kGlobal,    // a buffer of the call
   kShared,    // one per grid iteration, seen by its threads (on a CPU: scratch memory)
   kRegister,  // one per thread; indices are constants after unrolling
+  kFragment,  // one per subgroup: matrices of `fragment`'s shape, `size` of them
+};
+
+struct Fragment {
+  enum class Role : uint8_t { kA, kB, kSum };
+  Role role = Role::kSum;
+  int rows = 0, columns = 0;
+  friend bool operator==(const Fragment&, const Fragment&) = default;
 };
 
 // A named memory region. kGlobal buffers are the function's parameters, in ABI order.
@@ -80,6 +93,7 @@ struct Buffer {
   Scope scope = Scope::kGlobal;
   bool writable = false;     // kGlobal only; the others always are
   Dim size;                  // elements; constant unless kGlobal
+  Fragment fragment = {};    // kFragment
 };
 using BufferRef = std::shared_ptr<const Buffer>;
 
@@ -140,7 +154,20 @@ enum class LoopKind : uint8_t {
   kThread,    // the threads of one group: thread-bound functions
 };
 
-enum class StmtKind : uint8_t { kLet, kStore, kScatter, kFor, kIf, kBlock, kAlloc, kBarrier, kPrefetch };
+enum class StmtKind : uint8_t { kLet, kStore, kScatter, kFor, kIf, kBlock, kAlloc, kBarrier, kPrefetch, kMatrix };
+
+// What a kMatrix statement does to fragment `index` (a constant) of `buffer`.
+enum class MatrixOp : uint8_t {
+  kClear,     // zeros
+  kLoad,      // from memory
+  kStore,     // to memory
+  kMultiply,  // sum += factors[0] * factors[1]
+};
+
+struct FragmentRef {
+  BufferRef buffer;
+  int64_t index = 0;
+};
 
 struct Stmt;
 using StmtRef = std::shared_ptr<const Stmt>;
@@ -155,6 +182,11 @@ struct Stmt {
   ExprRef begin, extent;       // kFor
   LoopKind loop{};
   int locality = 3;            // kPrefetch: 0 (streaming) .. 3 (keep in L1)
+  MatrixOp matrix{};           // kMatrix
+  BufferRef memory;            // kMatrix kLoad and kStore: kShared, from element `begin` on
+  int64_t stride = 0;
+  bool by_columns = false;     // columns lie side by side, not rows
+  FragmentRef factors[2];      // kMatrix kMultiply
   std::vector<StmtRef> body;   // kFor, kBlock, kIf (then); kAlloc scopes to the end of its block
   std::vector<StmtRef> otherwise;  // kIf
 };

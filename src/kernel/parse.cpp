@@ -1,6 +1,7 @@
 // A recursive descent parser over the text form.
 #include "kernel/parse.h"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <cmath>
@@ -181,6 +182,8 @@ class Parser {
     if (take("barrier")) return make(StmtKind::kBarrier);
     if (take("prefetch")) return prefetch();
     if (take("scatter")) return store(StmtKind::kScatter);
+    if (take("fragments")) return fragments();
+    if (take("matrix")) return matrix();
     for (Scope scope : {Scope::kShared, Scope::kRegister})
       if (take(scope == Scope::kShared ? "shared" : "registers")) {
         auto s = make(StmtKind::kAlloc);
@@ -197,6 +200,61 @@ class Parser {
     }
     if (peek("%")) return store(StmtKind::kStore);
     fail("a statement");
+  }
+
+  StmtRef fragments() {
+    auto s = make(StmtKind::kAlloc);
+    expect("%");
+    std::string name = word();
+    expect(":");
+    Fragment fragment;
+    bool known = false;
+    for (Fragment::Role role : {Fragment::Role::kA, Fragment::Role::kB, Fragment::Role::kSum})
+      if (!known && take(role_text(role))) fragment.role = role, known = true;
+    if (!known) fail("a, b or sum");
+    Type element = type();
+    fragment.rows = static_cast<int>(integer());
+    expect("by");
+    fragment.columns = static_cast<int>(integer());
+    Dim size = dim('[', ']');
+    s->buffer = buffers_[name] = std::make_shared<const Buffer>(Buffer{name, element, Scope::kFragment, true, size, fragment});
+    return s;
+  }
+
+  FragmentRef fragment() {
+    FragmentRef f{buffer()};
+    expect("[");
+    f.index = integer();
+    expect("]");
+    return f;
+  }
+
+  StmtRef matrix() {
+    auto s = make(StmtKind::kMatrix);
+    constexpr std::pair<const char*, MatrixOp> kOps[] = {{"clear", MatrixOp::kClear}, {"load", MatrixOp::kLoad},
+                                                         {"store", MatrixOp::kStore}, {"add", MatrixOp::kMultiply}};
+    auto op = std::find_if(std::begin(kOps), std::end(kOps), [&](const auto& o) { return take(o.first); });
+    if (op == std::end(kOps)) fail("clear, load, store or add");
+    s->matrix = op->second;
+    s->buffer = buffer();
+    expect("[");
+    s->index = expr();
+    expect("]");
+    if (s->matrix == MatrixOp::kMultiply) {
+      s->factors[0] = fragment();
+      expect("by");
+      s->factors[1] = fragment();
+    }
+    if (s->matrix == MatrixOp::kClear || s->matrix == MatrixOp::kMultiply) return s;
+    expect(s->matrix == MatrixOp::kLoad ? "from" : "to");
+    s->memory = buffer();
+    expect("[");
+    s->begin = expr();
+    expect("]");
+    s->by_columns = take("columns");
+    if (!s->by_columns) expect("rows");
+    s->stride = integer();
+    return s;
   }
 
   StmtRef loop(LoopKind kind) {

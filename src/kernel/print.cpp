@@ -62,6 +62,15 @@ const char* math_text(MathFn fn) {
   return nullptr;
 }
 
+const char* role_text(Fragment::Role role) {
+  switch (role) {
+    case Fragment::Role::kA: return "a";
+    case Fragment::Role::kB: return "b";
+    case Fragment::Role::kSum: return "sum";
+  }
+  return nullptr;
+}
+
 const char* loop_text(LoopKind kind) {
   switch (kind) {
     case LoopKind::kSerial: return "serial";
@@ -108,6 +117,27 @@ std::string load_text(const Expr& e) {
 std::string binary_text(const Expr& e) {
   if (const char* name = function_text(e.binary)) return str(name, "(", list(e.operands), ")");
   return str("(", print(*e.operands[0]), " ", infix_text(e.binary), " ", print(*e.operands[1]), ")");
+}
+
+// "a f16 16x8", what a fragment's declaration says.
+std::string fragment_text(const Buffer& b) {
+  return str(role_text(b.fragment.role), " ", b.element.text(), " ", b.fragment.rows, " by ", b.fragment.columns);
+}
+
+std::string fragment_text(const FragmentRef& f) { return str("%", f.buffer->name, "[", f.index, "]"); }
+
+std::string matrix_text(const Stmt& s) {
+  std::string f = str("%", s.buffer->name, "[", print(*s.index), "]");
+  auto memory = [&] {
+    return str("%", s.memory->name, "[", print(*s.begin), "] ", s.by_columns ? "columns " : "rows ", s.stride);
+  };
+  switch (s.matrix) {
+    case MatrixOp::kClear: return "clear " + f;
+    case MatrixOp::kLoad: return str("load ", f, " from ", memory());
+    case MatrixOp::kStore: return str("store ", f, " to ", memory());
+    case MatrixOp::kMultiply: return str("add ", f, " ", fragment_text(s.factors[0]), " by ", fragment_text(s.factors[1]));
+  }
+  return "";
 }
 
 class Printer {
@@ -163,7 +193,12 @@ class Printer {
         block(s.otherwise);
         break;
       case StmtKind::kBlock: block(s.body); break;
+      case StmtKind::kMatrix: out_ << "matrix " << matrix_text(s); break;
       case StmtKind::kAlloc:
+        if (s.buffer->scope == Scope::kFragment) {
+          out_ << "fragments %" << s.buffer->name << ": " << fragment_text(*s.buffer) << "[" << s.buffer->size.text() << "]";
+          break;
+        }
         out_ << (s.buffer->scope == Scope::kShared ? "shared" : "registers") << " %" << s.buffer->name << ": "
              << s.buffer->element.text() << "[" << s.buffer->size.text() << "]";
         break;

@@ -28,5 +28,6 @@ const char* function_text(BinaryOp op);  // "min", "max"; nullptr else
 const char* unary_text(UnaryOp op);
 const char* math_text(MathFn fn);
 const char* loop_text(LoopKind kind);
+const char* role_text(Fragment::Role role);
 
 }  // namespace mlc::kernel

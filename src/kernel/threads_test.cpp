@@ -161,5 +161,90 @@ TEST(ThreadsDeathTest, RacesBetweenGroupsAreFound) {
   EXPECT_DEATH(interpret(parse(text), buffers, {}), "race on %y at byte 28");
 }
 
+// Two subgroups of four lanes multiply x [4, 2] by y [2, 4] and add, four times over: halves in, f32 out.
+const char kMatrix[] =
+    R"(kernel @matrix(%x: u32[4], %y: u32[4], %z: out f32[32]) dims() tiles(1) scratch(0) subgroups(4) {
+  grid %g = 0, 1 {
+    shared %left: u32[4]
+    shared %right: u32x2[2]
+    shared %sums: f32[48]
+    thread %t = 0, 8 {
+      if (%t < 4) {
+        %left[%t] = %x[%t]
+      }
+      if (%t < 2) {
+        %right[%t] = %y[(%t * 2)]:u32x2
+      }
+      fragments %a: a f16 4 by 2[1]
+      fragments %b: b f16 2 by 4[1]
+      fragments %c: sum f32 4 by 4[2]
+      matrix clear %c[1]
+      barrier
+      matrix load %a[0] from %left[0] rows 1
+      matrix load %b[0] from %right[0] rows 1
+      serial %i = 0, 4 {
+        matrix add %c[1] %a[0] by %b[0]
+      }
+      matrix store %c[1] to %sums[((%t // 4) * 24)] columns 6
+      barrier
+      serial %i2 = 0, 4 {
+        %z[((%t * 4) + %i2)] = %sums[(((%t // 4) * 24) + (((%t % 4) * 6) + %i2))]
+      }
+    }
+  }
+}
+)";
+
+TEST(Matrices, TextRoundTripsAndIsValid) {
+  Function f = parse(kMatrix);
+  EXPECT_EQ(print(f), kMatrix);
+  EXPECT_EQ(verify(f), "");
+  EXPECT_EQ(verify_device(narrow_indices(f)), "");
+}
+
+TEST(Matrices, MultiplyAndAdd) {
+  std::vector<uint16_t> x, y;
+  for (int i = 0; i < 8; ++i) x.push_back(f32_to_f16(float(i + 1))), y.push_back(f32_to_f16(float(3 - i)));
+  std::vector<float> z(32);
+  std::vector<HostBuffer> buffers = {{x.data(), 16}, {y.data(), 16}, {z.data(), 128}};
+  interpret(parse(kMatrix), buffers, {});
+  for (int subgroup = 0; subgroup < 2; ++subgroup)
+    for (int column = 0; column < 4; ++column)  // stored by columns
+      for (int row = 0; row < 4; ++row) {
+        int product = (2 * row + 1) * (3 - column) + (2 * row + 2) * (3 - column - 4);
+        EXPECT_EQ(z[size_t(subgroup * 16 + column * 4 + row)], float(4 * product)) << row << ", " << column;
+      }
+}
+
+Function changed(const std::string& from, const std::string& to) {
+  std::string text = kMatrix;
+  size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return parse(text.replace(at, from.size(), to));
+}
+
+TEST(Matrices, WrongOnesAreRefused) {
+  const std::pair<const char*, const char*> kChanges[] = {
+      {"fragments %a: a f16", "fragments %a: a f32"},                // halves only
+      {"fragments %a: a f16 4 by 2", "fragments %a: a f16 4 by 4"},  // no product
+      {"fragments %a: a", "fragments %a: b"},                        // another role
+      {"%c[1] %a[0] by", "%c[2] %a[0] by"},                          // no such fragment
+      {"from %left[0] rows 1", "from %sums[0] rows 1"},              // f32 memory for halves
+      {"from %right[0] rows 1", "from %right[0] rows 0"},            // lines that overlap
+      {"matrix store %c[1] to", "matrix store %b[0] to"},            // halves are not stored
+      {"serial %i = 0, 4", "serial %i = 0, %t"},                     // not uniform
+      {" subgroups(4)", ""}};                                        // nobody to share it
+  for (const auto& [from, to] : kChanges) EXPECT_NE(verify(changed(from, to)), "") << to;
+}
+
+TEST(MatricesDeathTest, LanesThatDisagreeAndPlacesOutsideAreBugs) {
+  std::vector<uint16_t> x(8), y(8);
+  std::vector<float> z(32);
+  std::vector<HostBuffer> buffers = {{x.data(), 16}, {y.data(), 16}, {z.data(), 128}};
+  EXPECT_DEATH(interpret(changed("[((%t // 4) * 24)]", "[%t]"), buffers, {}), "different places");
+  EXPECT_DEATH(interpret(changed("[((%t // 4) * 24)]", "[((%t // 4) * 32)]"), buffers, {}), "which has 192");
+  EXPECT_DEATH(interpret(changed("[((%t // 4) * 24)]", "[((%t // 4) * 8)]"), buffers, {}), "race on %sums");
+}
+
 }  // namespace
 }  // namespace mlc::kernel

@@ -96,6 +96,7 @@ class Verifier {
       case StmtKind::kBlock: block(s.body, depth + 1); break;
       case StmtKind::kAlloc:
         require(s.buffer->size.is_const() && s.buffer->scope != Scope::kGlobal, "an allocation needs a constant size");
+        if (s.buffer->scope == Scope::kFragment) fragment_declaration(*s.buffer);
         check_lanes(s.buffer->element);
         break;
       case StmtKind::kPrefetch:
@@ -103,7 +104,49 @@ class Verifier {
         require(is_index(expr(s.index)), "a prefetch needs an integer index");
         break;
       case StmtKind::kBarrier: break;
+      case StmtKind::kMatrix: matrix(s); break;
     }
+  }
+
+  static void fragment_declaration(const Buffer& b) {
+    const Fragment& f = b.fragment;
+    DType wanted = f.role == Fragment::Role::kSum ? DType::kF32 : DType::kF16;
+    require(b.element == Type{wanted, 1}, "fragments %", b.name, " of ", b.element, ", expected ", Type{wanted, 1});
+    require(f.rows >= 1 && f.columns >= 1 && f.rows <= 64 && f.columns <= 64 && f.columns % 2 == 0 && f.rows % 2 == 0,
+            "fragments %", b.name, " of ", f.rows, " by ", f.columns, ", expected even sizes up to 64");
+  }
+
+  const Fragment& fragment(const BufferRef& b, int64_t index, std::initializer_list<Fragment::Role> roles) {
+    buffer(*b);
+    require(b->scope == Scope::kFragment, "%", b->name, " holds no fragments");
+    require(std::find(roles.begin(), roles.end(), b->fragment.role) != roles.end(), "fragment %", b->name, " has another role");
+    require(index >= 0 && index < b->size.constant(), "fragment ", index, " of %", b->name);
+    return b->fragment;
+  }
+
+  void matrix(const Stmt& s) {
+    using Role = Fragment::Role;
+    require(s.index->kind == ExprKind::kIntConst, "an index of the fragments %", s.buffer->name, " is not constant");
+    if (s.matrix == MatrixOp::kMultiply) {
+      const Fragment& sum = fragment(s.buffer, s.index->int_value, {Role::kSum});
+      const Fragment& a = fragment(s.factors[0].buffer, s.factors[0].index, {Role::kA});
+      const Fragment& b = fragment(s.factors[1].buffer, s.factors[1].index, {Role::kB});
+      require(a.rows == sum.rows && b.columns == sum.columns && a.columns == b.rows, "fragments of ", a.rows, " by ", a.columns,
+              " and ", b.rows, " by ", b.columns, " have no product of ", sum.rows, " by ", sum.columns);
+      return;
+    }
+    if (s.matrix == MatrixOp::kClear) return (void)fragment(s.buffer, s.index->int_value, {Role::kSum});
+    bool load = s.matrix == MatrixOp::kLoad;
+    const Fragment& f = load ? fragment(s.buffer, s.index->int_value, {Role::kA, Role::kB, Role::kSum})
+                             : fragment(s.buffer, s.index->int_value, {Role::kSum});
+    buffer(*s.memory);
+    bool halves = f.role != Role::kSum;
+    require(s.memory->scope == Scope::kShared && s.memory->element.dtype == (halves ? DType::kU32 : DType::kF32),
+            "a fragment's memory %", s.memory->name, " is no shared ", halves ? "u32" : "f32");
+    require(is_index(expr(s.begin)), "a fragment's place in %", s.memory->name, " is no index");
+    int64_t line = (s.by_columns ? f.rows : f.columns) / (halves ? 2 : 1);
+    require(line % s.memory->element.lanes == 0 && s.stride * s.memory->element.lanes >= line, "lines of ", line, " words, ", s.stride,
+            " elements apart, in %", s.memory->name);
   }
 
   void loop(const Stmt& s, int depth) {

@@ -90,8 +90,12 @@ class ThreadVerifier {
       case StmtKind::kBarrier:
         require(all_threads || threads_ == 0, "a barrier in control flow that is not uniform");
         break;
+      case StmtKind::kMatrix:
+        require(function_.subgroup_size > 0, "a matrix in a function without subgroups");
+        require(all_threads, "a matrix in control flow that is not uniform");
+        break;
       case StmtKind::kAlloc:
-        require(threads_ == 0 || s.buffer->scope == Scope::kRegister, "shared buffer %", s.buffer->name,
+        require(threads_ == 0 || s.buffer->scope != Scope::kShared, "shared buffer %", s.buffer->name,
                 " is not declared beside the thread loop");
         break;
       case StmtKind::kLet:
@@ -144,7 +148,7 @@ class DeviceVerifier {
       require(s->kind != StmtKind::kScatter && s->kind != StmtKind::kPrefetch && !s->mask,
               "a scatter, prefetch or masked store on a device");
       require(s->kind != StmtKind::kFor || s->loop != LoopKind::kUnrolled, "an unrolled loop on a device: %", s->name);
-      if (s->kind == StmtKind::kAlloc) buffer(*s->buffer);
+      if (s->kind == StmtKind::kAlloc && s->buffer->scope != Scope::kFragment) buffer(*s->buffer);
       for (const ExprRef& e : {s->value, s->index, s->begin, s->extent})
         if (e) expr(*e);
       block(s->body);

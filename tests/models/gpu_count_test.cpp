@@ -4,6 +4,7 @@
 #include "count_model.h"
 #include "kernel/schedule/gpu/table.h"
 #include "support/compiled_model.h"
+#include "support/gpu_devices.h"
 #include "support/toys.h"
 
 namespace mlc::testing {
@@ -12,7 +13,7 @@ namespace {
 std::vector<CountedStep> steps_of(const std::string& toy, const std::string& device, int64_t layers) {
   Json config = toy_config(toy, "q4f16_1");
   if (layers) config["model_config"]["num_hidden_layers"] = layers;
-  Target target = targets_for_device(device)->front();
+  Target target = class_target(device);
   Result<std::vector<CountedStep>> steps = count_model(config, toy, target, 20, 40, 2);
   EXPECT_TRUE(steps.is_ok()) << steps.status().message();
   return steps.is_ok() ? *steps : std::vector<CountedStep>(2);
@@ -26,7 +27,7 @@ TEST(GpuSteps, ALayerIsAtMostEightKernels) {
     if (toy == "llama_odd") continue;  // OddHeadsAreRefused
     for (const char* device : {"vulkan-nvidia", "vulkan-software"}) {
       auto two = steps_of(toy, device, 2), three = steps_of(toy, device, 3);
-      bool split = targets_for_device(device)->front().attention_part_pages > 0;
+      bool split = class_target(device).attention_part_pages > 0;
       for (size_t i : {0, 1}) {
         int64_t layer = three[i].dispatches - two[i].dispatches;
         int64_t joins = split && two[i].rows == 1, norms = toy == "gpt_neox";
@@ -41,7 +42,7 @@ TEST(GpuSteps, ALayerIsAtMostEightKernels) {
 TEST(GpuSteps, OddHeadsAreRefused) {
   Result<std::vector<CountedStep>> steps =
       count_model(toy_config("llama_odd", "q4f16_1"), "llama_odd",
-                  targets_for_device("vulkan-nvidia")->front(), 20, 40, 2);
+                  class_target("vulkan-nvidia"), 20, 40, 2);
   ASSERT_FALSE(steps.is_ok());
   EXPECT_EQ(steps.status().message(),
             "rope_append: heads of 20 elements have no kernel on vulkan-nvidia, expected a multiple of 8");
@@ -59,7 +60,7 @@ std::vector<CountedStep> smollm2_steps(const std::string& device, int64_t prefil
                                  {"head_dim", 64},
                                  {"vocab_size", 4096},
                                  {"tie_word_embeddings", true}});
-  return must(count_model(config, "smollm2", targets_for_device(device)->front(), prefill_rows, 256, 1));
+  return must(count_model(config, "smollm2", class_target(device), prefill_rows, 256, 1));
 }
 
 const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd", "vulkan-intel", "vulkan-software",
@@ -106,7 +107,7 @@ TEST(GpuSteps, PrefillOfSmolLM2MovesWhatItsTilesNeed) {
     return all;
   }();
   for (const std::string& device : kClasses) {
-    const kernel::GpuSchedule& s = kernel::gpu_schedule(targets_for_device(device)->front());
+    const kernel::GpuSchedule& s = kernel::gpu_schedule(class_target(device));
     if (!s.shared_tiles) continue;
     constexpr int64_t kRows = 128;
     size_t matmuls = 0;

@@ -2,6 +2,7 @@
 // barriers. And how many kernels a decode step of a layer is.
 #include "kernel/count.h"
 #include "kernel/lower/gpu_weight.h"
+#include "support/gpu_devices.h"
 #include "support/op_batch.h"
 #include "support/toy_graph.h"
 
@@ -16,7 +17,7 @@ const WeightFormat kQ4{WeightFormat::Kind::kGroup, DType::kF16, 4, 32, false};
 const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd",  "vulkan-apple",    "vulkan-intel",
                                            "vulkan-adreno", "vulkan-mali", "vulkan-software", "opencl-adreno"};
 
-Target target_of(const std::string& device) { return targets_for_device(device)->front(); }
+Target target_of(const std::string& device) { return class_target(device); }
 
 KernelCount count_case(const OpCase& op, const Target& target) {
   kernel::Function f = op.lower(target);

@@ -28,19 +28,6 @@ graph::Value* add_weight(OpCase& c, const Weight& w, int64_t n, int64_t k, std::
   return c.parameter(w.format.dtype, {n, k}, values);
 }
 
-// Largest sum of |x * w| of any result.
-double absolute_sum(const graph::HostTensor& x, const graph::HostTensor& w) {
-  double most = 0;
-  for (int64_t r = 0; r < x.shape[0]; ++r)
-    for (int64_t n = 0; n < w.shape[0]; ++n) {
-      double sum = 0;
-      for (int64_t i = 0; i < x.shape[1]; ++i)
-        sum += std::fabs(double(x.floats[r * x.shape[1] + i]) * w.floats[n * x.shape[1] + i]);
-      most = std::max(most, sum);
-    }
-  return most;
-}
-
 // Steps of the epilogue by letter: b bias, s silu, g gelu, t gelu_tanh, r relu, m multiply, a add, G gated
 // silu.
 void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, const Shape& s,

@@ -179,6 +179,20 @@ inline std::map<std::string, graph::HostTensor> toy_arguments(const ToyShape& sh
   return out;
 }
 
+// Largest sum of |x * w| of any result of x [rows, K] by w [N, K].
+inline double absolute_sum(const graph::HostTensor& x, const graph::HostTensor& w) {
+  double most = 0;
+  const int64_t k = x.shape[1];
+  for (int64_t r = 0; r < x.shape[0]; ++r)
+    for (int64_t n = 0; n < w.shape[0]; ++n) {
+      double sum = 0;
+      for (int64_t i = 0; i < k; ++i)
+        sum += std::fabs(double(x.floats[size_t(r * k + i)]) * w.floats[size_t(n * k + i)]);
+      most = std::max(most, sum);
+    }
+  return most;
+}
+
 // Root mean square of a - b over that of b.
 inline double relative_rms(const std::vector<float>& a, const std::vector<float>& b) {
   double difference = 0, size = 0;

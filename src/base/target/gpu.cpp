@@ -1,8 +1,13 @@
 // What GPUs can do, by class of device, for each language we make for them.
+#include <algorithm>
+
 #include "base/strings.h"
 #include "base/target/target.h"
 
 namespace mlc {
+
+std::string MatrixUnit::text() const { return str(rows, "x", columns, "x", depth); }
+
 namespace {
 
 struct DeviceClass {
@@ -11,16 +16,22 @@ struct DeviceClass {
   int64_t shared_bytes;
   bool discrete;
   const char* requires_first;  // "" or what only this class has
+  MatrixUnit matrix_unit;      // of its newer devices
 };
 
 // Subgroups: Vulkan's subgroupSize as drivers report it (vulkan.gpuinfo.org); software: lavapipe on 256-bit vectors.
+// Matrix units: f16 x f16 -> f32 of VK_KHR_cooperative_matrix as drivers report them (same source).
 // Shared memory: what every device of the class grants, 16 KiB being Vulkan's minimum (limits table of the specification).
-constexpr DeviceClass kClasses[] = {
-    {"nvidia", 32, 48 << 10, true, "vendor_nvidia"},   {"amd", 64, 32 << 10, true, "vendor_amd"},
-    {"apple", 32, 32 << 10, false, "vendor_apple"},    {"intel", 16, 32 << 10, false, "vendor_intel"},
-    {"adreno", 64, 32 << 10, false, "vendor_adreno"},  {"mali", 16, 32 << 10, false, "vendor_mali"},
-    {"software", 8, 32 << 10, false, "software"},
+const DeviceClass kClasses[] = {
+    {"nvidia", 32, 48 << 10, true, "vendor_nvidia", {16, 16, 16}},
+    {"amd", 64, 32 << 10, true, "vendor_amd", {16, 16, 16}},
+    {"apple", 32, 32 << 10, false, "vendor_apple", {}},
+    {"intel", 16, 32 << 10, false, "vendor_intel", {8, 16, 16}},
+    {"adreno", 64, 32 << 10, false, "vendor_adreno", {}},
+    {"mali", 16, 32 << 10, false, "vendor_mali", {}},
+    {"software", 8, 32 << 10, false, "software", {}},
 };
+constexpr int64_t kMatrixShared = 32 << 10;  // their tiles need it, and devices with matrix units have it
 
 constexpr int kMaxThreads = 256;                       // more are not granted everywhere
 constexpr int64_t kMaxBinding = int64_t{128} << 20;    // maxStorageBufferRange every Vulkan 1.x driver grants
@@ -60,8 +71,18 @@ Target any_with_subgroups(int size) {
   return t;
 }
 
+// The same for devices that have a matrix unit; the name and the tiles say so.
+Target with_matrix_unit(Target t, const MatrixUnit& unit) {
+  t.name += "-matrix";
+  t.matrix_unit = unit;
+  t.shared_bytes = std::max(t.shared_bytes, kMatrixShared);
+  t.required.push_back("matrix_f16_" + unit.text());
+  return t;
+}
+
 std::vector<Target> common_targets(const std::string& kind) {
   std::vector<Target> out = {class_target(kind, kClasses[std::size(kClasses) - 1])};
+  if (kind == "vulkan") out.push_back(with_matrix_unit(any_with_subgroups(32), {16, 16, 16}));
   if (kind == "vulkan")
     for (int size : {32, 64, 16}) out.push_back(any_with_subgroups(size));
   out.push_back(any_device(kind));
@@ -82,8 +103,12 @@ std::vector<std::string> gpu_device_names() {
 Result<std::vector<Target>> targets_for_device(const std::string& device) {
   for (std::string kind : {"vulkan", "opencl"}) {
     if (device == kind) return common_targets(kind);
-    for (const DeviceClass& c : kClasses)
-      if (device == kind + "-" + c.name) return std::vector<Target>{class_target(kind, c), any_device(kind)};
+    for (const DeviceClass& c : kClasses) {
+      if (device != kind + "-" + c.name) continue;
+      std::vector<Target> targets = {class_target(kind, c), any_device(kind)};
+      if (kind == "vulkan" && c.matrix_unit.rows) targets.insert(targets.begin(), with_matrix_unit(targets[0], c.matrix_unit));
+      return targets;
+    }
   }
   std::vector<std::string> names = gpu_device_names();
   return Status::error(str("--device: found '", device, "', expected one of ", join(names, ", "), did_you_mean(device, names)));

@@ -9,6 +9,12 @@
 
 namespace mlc {
 
+// A matrix product that a subgroup computes together: C [rows, columns] += A [rows, depth] B [depth, columns], halves into f32.
+struct MatrixUnit {
+  int rows = 0, columns = 0, depth = 0;  // 0: none
+  std::string text() const;              // "16x16x16": rows x columns x depth
+};
+
 struct Target {
   std::string kind;      // "cpu", "vulkan", "opencl": the device that runs it, and its language
   std::string name;      // the variant: "x86_64-generic", "x86_64-avx512vnni", "aarch64-...", "vulkan-nvidia", ...
@@ -16,7 +22,8 @@ struct Target {
   std::string cpu;       // LLVM CPU name
   std::string features;  // LLVM feature string, "+avx2,+fma"
   // What a machine must have, the variant's `requires`. CPUs: names of host_cpu_features(). GPUs: "subgroups_32" (exactly that
-  // many lanes, with arithmetic and shuffles), "vendor_nvidia" and its like, "software" (the device is a CPU).
+  // many lanes, with arithmetic and shuffles), "vendor_nvidia" and its like, "software" (the device is a CPU),
+  // "matrix_f16_16x16x16" (a matrix_unit of that shape).
   std::vector<std::string> required;
 
   int vector_bytes = 16;      // bytes of one vector register
@@ -41,6 +48,7 @@ struct Target {
   int subgroup_size = 0;              // lanes that exchange values; 0: not offered
   int64_t shared_bytes = 0;           // memory of a group
   int64_t max_binding_bytes = 0;      // of one buffer of a call
+  MatrixUnit matrix_unit;             // f16 x f16 -> f32
   bool f16_arithmetic = false;        // operations on halves beside conversion; no kernel uses them yet
   bool native_math = false;           // emit exp and its like as calls of the device's language
   bool discrete = false;              // memory of its own: uploads go through staging

@@ -354,6 +354,8 @@ Function gpu_matmul_plain(Lowering& low) {
 Function lower_gpu_matmul(Lowering& low) {
   if (low.type(1).kind != graph::TensorType::Kind::kGroup) return gpu_matmul_plain(low);
   if (low.single_row()) return gpu_matvec(low);
+  bool many = low.options.min_rows > 1 && low.options.max_rows == 0;  // a few leave the tiles of a matrix unit empty
+  if (many && fits_matrix_unit(low)) return gpu_matmul_matrix(low);
   return gpu_schedule(low.target).shared_tiles ? gpu_matmul_shared(low) : gpu_matmul_lanes(low);
 }
 

@@ -60,6 +60,9 @@ ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, c
 Function gpu_matvec(Lowering& low);
 Function gpu_matmul_lanes(Lowering& low);
 Function gpu_matmul_shared(Lowering& low);
+Function gpu_matmul_matrix(Lowering& low);  // precondition: fits_matrix_unit()
+// Whether the target has a matrix unit whose depth divides the weight's groups.
+bool fits_matrix_unit(const Lowering& low);
 Function gpu_matmul_plain(Lowering& low);
 
 }  // namespace mlc::kernel

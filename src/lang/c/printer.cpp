@@ -56,7 +56,8 @@ void CEmitter::statement(const Stmt& s) {
     case StmtKind::kAlloc: return alloc(s);
     case StmtKind::kBarrier: return line(d_.barrier() + ";");
     case StmtKind::kScatter:
-    case StmtKind::kPrefetch: break;
+    case StmtKind::kPrefetch:
+    case StmtKind::kMatrix: break;  // no language of the family has them yet
   }
   internal_error(str("kernel ", kernel_.name, ": a statement that no device function has"));
 }

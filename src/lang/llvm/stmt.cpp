@@ -104,6 +104,7 @@ void FunctionEmitter::emit_statement(const Stmt& s) {
       return;
     case StmtKind::kPrefetch:
       return emit_prefetch(s);
+    case StmtKind::kMatrix: break;  // thread-bound functions only
   }
   internal_error("kernel IR: unknown statement kind");
 }

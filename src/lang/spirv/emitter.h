@@ -12,7 +12,7 @@ namespace mlc::lang::spirv {
 
 class FunctionEmitter {
  public:
-  explicit FunctionEmitter(const kernel::Function& kernel) : kernel_(kernel) {}
+  explicit FunctionEmitter(const kernel::Function& kernel);
   Words run();
 
  private:
@@ -33,6 +33,14 @@ class FunctionEmitter {
   void declare(const kernel::BufferRef& buffer);
   size_t binding_of(const kernel::Buffer& buffer) const;
   bool may_alias(size_t binding) const;
+
+  // What follows the pointer of a load or store of a buffer under the memory model in use.
+  Words memory_operands(const kernel::BufferRef& buffer) const;
+
+  // matrix.cpp
+  void emit_matrix(const kernel::Stmt& s);
+  Id fragment_type(const kernel::Buffer& fragments);
+  Id fragment_variable(const kernel::FragmentRef& f) const;
 
   // expr.cpp; value() computes each distinct node of one statement once.
   Id value(const kernel::ExprRef& e);

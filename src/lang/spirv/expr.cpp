@@ -66,8 +66,11 @@ Id FunctionEmitter::emit(const Expr& e) {
     case ExprKind::kFloatConst: return emit_constant(e);
     case ExprKind::kVar: return named(names_);
     case ExprKind::kDim: return named(dims_);
-    case ExprKind::kLoad:
-      return instruction(Op::kLoad, type_of(e.type), {pointer(e.buffer, e.type, e.operands[0])});
+    case ExprKind::kLoad: {
+      Words operands = {pointer(e.buffer, e.type, e.operands[0])}, more = memory_operands(e.buffer);
+      operands.insert(operands.end(), more.begin(), more.end());
+      return instruction(Op::kLoad, type_of(e.type), operands);
+    }
     case ExprKind::kUnary: return emit_unary(e);
     case ExprKind::kBinary: return emit_binary(e);
     case ExprKind::kSelect:

@@ -78,10 +78,16 @@ Id FunctionEmitter::pointer(const BufferRef& buffer, const Type& type, const Exp
                      {variable, module_.constant(0), at});
 }
 
-// Register buffers become variables of the function; the others are declared where they are first accessed.
+Words FunctionEmitter::memory_operands(const BufferRef& buffer) const {
+  bool exchanged = buffer->scope == Scope::kShared || (buffer->scope == Scope::kGlobal && buffer->writable);
+  return module_.vulkan_memory_model() && exchanged ? Words{kNonPrivatePointer} : Words{};
+}
+
+// Registers and fragments become variables of the function; the others are declared where they are first accessed.
 void FunctionEmitter::declare(const BufferRef& buffer) {
   if (buffer->scope == Scope::kShared) return;
-  Id type = module_.pointer_to(Storage::kFunction, type_of(buffer->element));
+  bool matrices = buffer->scope == Scope::kFragment;
+  Id type = module_.pointer_to(Storage::kFunction, matrices ? fragment_type(*buffer) : type_of(buffer->element));
   std::vector<Id>& elements = registers_[buffer.get()];
   elements.clear();
   for (int64_t i = 0; i < buffer->size.constant(); ++i) {

@@ -53,6 +53,11 @@ Id ModuleBuilder::define_specialized_true(uint32_t spec_id) {
   return id;
 }
 
+void ModuleBuilder::use_vulkan_memory_model() {
+  require(Capability::kVulkanMemoryModel);
+  require_extension("SPV_KHR_vulkan_memory_model");
+}
+
 void ModuleBuilder::decorate(Id target, Decoration decoration, const Words& literals) {
   append(decorations_, Op::kDecorate, {target, static_cast<uint32_t>(decoration)}, literals);
 }
@@ -66,14 +71,14 @@ void ModuleBuilder::name(Id target, std::string_view text) {
 }
 
 Words ModuleBuilder::finish(const Words& body, int group_size, const std::vector<Id>& inputs) {
-  constexpr uint32_t kLogical = 0, kGlsl450 = 1, kGlCompute = 5, kLocalSize = 17;
+  constexpr uint32_t kLogical = 0, kGlsl450 = 1, kVulkan = 3, kGlCompute = 5, kLocalSize = 17;
   Id type_void = unique(Op::kTypeVoid, 0, {}), type_main = unique(Op::kTypeFunction, 0, {type_void});
   Words out = {kMagic, kVersion13, 0, bound_, 0};
   auto add = [&](const Words& section) { out.insert(out.end(), section.begin(), section.end()); };
   for (uint32_t capability : capabilities_) append(out, Op::kCapability, {capability});
   for (const std::string& extension : extensions_) append(out, Op::kExtension, {}, string_words(extension));
   append(out, Op::kExtInstImport, {kGlsl}, string_words("GLSL.std.450"));
-  append(out, Op::kMemoryModel, {kLogical, kGlsl450});
+  append(out, Op::kMemoryModel, {kLogical, vulkan_memory_model() ? kVulkan : kGlsl450});
   Words entry = string_words("main");
   entry.insert(entry.end(), inputs.begin(), inputs.end());
   append(out, Op::kEntryPoint, {kGlCompute, kMain}, entry);

@@ -29,7 +29,7 @@ class ModuleBuilder {
   Id unique(Op op, Id type, const Words& operands);
   Id type_bool() { return unique(Op::kTypeBool, 0, {}); }
   Id type_int(int bits = 32) { return unique(Op::kTypeInt, 0, {static_cast<uint32_t>(bits), 0}); }
-  Id type_float() { return unique(Op::kTypeFloat, 0, {32}); }
+  Id type_float(uint32_t bits = 32) { return unique(Op::kTypeFloat, 0, {bits}); }
   Id vector_of(Id scalar, int lanes) {
     return lanes == 1 ? scalar : unique(Op::kTypeVector, 0, {scalar, static_cast<uint32_t>(lanes)});
   }
@@ -45,6 +45,9 @@ class ModuleBuilder {
 
   void require(Capability capability) { capabilities_.insert(static_cast<uint32_t>(capability)); }
   void require_extension(const std::string& name) { extensions_.insert(name); }
+  // The Vulkan memory model instead of GLSL's: matrices want it.
+  void use_vulkan_memory_model();
+  bool vulkan_memory_model() const { return capabilities_.count(static_cast<uint32_t>(Capability::kVulkanMemoryModel)) != 0; }
   void decorate(Id target, Decoration decoration, const Words& literals = {});
   void decorate_member(Id structure, uint32_t member, Decoration decoration, const Words& literals = {});
   void name(Id target, std::string_view text);

@@ -35,8 +35,8 @@ namespace mlc::lang::spirv {
   X(Function, 54, "trli")              \
   X(FunctionEnd, 56, "")               \
   X(Variable, 59, "trl")               \
-  X(Load, 61, "tri")                   \
-  X(Store, 62, "ii")                   \
+  X(Load, 61, "tril")                  \
+  X(Store, 62, "iil")                  \
   X(AccessChain, 65, "tri")            \
   X(Decorate, 71, "il")                \
   X(MemberDecorate, 72, "il")          \
@@ -107,6 +107,10 @@ namespace mlc::lang::spirv {
   X(GroupNonUniformSMax, 356, "trili")      \
   X(GroupNonUniformUMax, 357, "trili")      \
   X(GroupNonUniformFMax, 358, "trili")      \
+  X(TypeCooperativeMatrixKHR, 4456, "ri")   \
+  X(CooperativeMatrixLoadKHR, 4457, "triiil")  \
+  X(CooperativeMatrixStoreKHR, 4458, "iiiil")  \
+  X(CooperativeMatrixMulAddKHR, 4459, "tri")   \
   X(SDotKHR, 4450, "triil")                 \
   X(SUDotKHR, 4452, "triil")
 
@@ -121,12 +125,15 @@ enum class Op : uint16_t {
 
 enum class Capability : uint32_t {
   kShader = 1,
+  kFloat16 = 9,
   kGroupNonUniform = 61,
   kGroupNonUniformArithmetic = 63,
   kGroupNonUniformBallot = 64,  // grants broadcasts
   kGroupNonUniformShuffle = 65,
   kDotProductInput4x8BitPacked = 6018,
   kDotProduct = 6019,
+  kVulkanMemoryModel = 5345,
+  kCooperativeMatrix = 6022,
 };
 
 enum class Storage : uint32_t { kInput = 1, kWorkgroup = 4, kFunction = 7, kPushConstant = 9, kStorageBuffer = 12 };
@@ -173,6 +180,8 @@ enum class Glsl : uint32_t {
 
 inline constexpr uint32_t kScopeWorkgroup = 2, kScopeSubgroup = 3;
 inline constexpr uint32_t kSemanticsAcquireRelease = 0x8, kSemanticsStorageBuffer = 0x40, kSemanticsWorkgroup = 0x100;
+inline constexpr uint32_t kSemanticsMakeAvailable = 0x2000, kSemanticsMakeVisible = 0x4000;
+inline constexpr uint32_t kNonPrivatePointer = 0x20;  // memory operand: the access takes part in what barriers make visible
 inline constexpr uint32_t kGroupOperationReduce = 0;
 
 }  // namespace mlc::lang::spirv

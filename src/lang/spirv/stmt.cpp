@@ -1,6 +1,7 @@
 // Statements: the function's frame, loops, branches.
 #include "base/check.h"
 #include "base/strings.h"
+#include "kernel/passes/rewrite.h"
 #include "kernel/verify.h"
 #include "lang/spirv/emit.h"
 #include "lang/spirv/emitter.h"
@@ -10,6 +11,12 @@ namespace mlc::lang::spirv {
 using kernel::LoopKind;
 using kernel::Stmt;
 using kernel::StmtKind;
+
+FunctionEmitter::FunctionEmitter(const kernel::Function& kernel) : kernel_(kernel) {
+  kernel::for_each_statement(kernel.body, [&](const Stmt& s) {
+    if (s.kind == StmtKind::kMatrix) module_.use_vulkan_memory_model();
+  });
+}
 
 Words FunctionEmitter::run() {
   entry_ = module_.fresh();
@@ -92,7 +99,7 @@ void FunctionEmitter::emit_statement(const Stmt& s) {
     }
     case StmtKind::kStore: {
       Id v = value(s.value);
-      append(body_, Op::kStore, {pointer(s.buffer, s.value->type, s.index), v});
+      append(body_, Op::kStore, {pointer(s.buffer, s.value->type, s.index), v}, memory_operands(s.buffer));
       return;
     }
     case StmtKind::kFor: return emit_for(s);
@@ -100,13 +107,15 @@ void FunctionEmitter::emit_statement(const Stmt& s) {
     case StmtKind::kBlock: return emit_block(s.body);
     case StmtKind::kAlloc: return declare(s.buffer);
     case StmtKind::kBarrier: return emit_barrier();
+    case StmtKind::kMatrix: return emit_matrix(s);
     default: fail("a statement that no device function has");
   }
 }
 
 void FunctionEmitter::emit_barrier() {
   Id scope = module_.constant(kScopeWorkgroup);
-  Id semantics = module_.constant(kSemanticsAcquireRelease | kSemanticsStorageBuffer | kSemanticsWorkgroup);
+  uint32_t exchange = module_.vulkan_memory_model() ? kSemanticsMakeAvailable | kSemanticsMakeVisible : 0;
+  Id semantics = module_.constant(kSemanticsAcquireRelease | kSemanticsStorageBuffer | kSemanticsWorkgroup | exchange);
   append(body_, Op::kControlBarrier, {scope, scope, semantics});
 }
 

@@ -4,19 +4,23 @@
 namespace mlc::kernel {
 namespace {
 
-// Marks: "measured on X", "from X", "guess". The first row serves classes that have none of their own.
+// Marks: "measured on X", "from X", "guess". matrix_*: a guess, the 64 x 64 of the other tiles with 32 x 32 a subgroup; zeros where no
+// language offers the class a matrix unit. The first row serves classes that have none of their own.
 constexpr GpuSchedule kRows[] = {
     // Guess: 32 lanes a row block of 32, eight subgroups along K; tiles of 64 x 64 as in the usual SGEMM. Guess: attention.
     {.device_class = "generic", .virtual_subgroup = 32, .row_threads = 256, .kept_vectors = 8, .matvec_rows = 1, .matvec_slices = 4,
      .broadcast = false, .shared_tiles = true, .tile_columns = 4, .tile_rows = 4, .tile_width = 64, .tile_height = 32,
+     .matrix_width = 64, .matrix_height = 64, .matrix_per_n = 2, .matrix_per_m = 2,
      .attention_subgroups = 2, .attention_queries = 8},
     // From the CUDA programming guide: 128-byte requests of a warp, 48 KiB shared. Guess: the numbers.
     {.device_class = "nvidia", .virtual_subgroup = 32, .row_threads = 256, .kept_vectors = 8, .matvec_rows = 1, .matvec_slices = 8,
      .broadcast = false, .shared_tiles = true, .tile_columns = 4, .tile_rows = 8, .tile_width = 64, .tile_height = 64,
+     .matrix_width = 64, .matrix_height = 64, .matrix_per_n = 2, .matrix_per_m = 2,
      .attention_subgroups = 4, .attention_queries = 8},
     // From the RDNA and CDNA ISA guides: 64 lanes where the driver says so. Guess: the numbers.
     {.device_class = "amd", .virtual_subgroup = 64, .row_threads = 256, .kept_vectors = 8, .matvec_rows = 1, .matvec_slices = 4,
      .broadcast = false, .shared_tiles = true, .tile_columns = 4, .tile_rows = 4, .tile_width = 64, .tile_height = 64,
+     .matrix_width = 64, .matrix_height = 64, .matrix_per_n = 2, .matrix_per_m = 2,
      .attention_subgroups = 1, .attention_queries = 8},
     // Guess.
     {.device_class = "apple", .virtual_subgroup = 32, .row_threads = 256, .kept_vectors = 8, .matvec_rows = 1, .matvec_slices = 4,
@@ -25,6 +29,7 @@ constexpr GpuSchedule kRows[] = {
     // Guess.
     {.device_class = "intel", .virtual_subgroup = 16, .row_threads = 128, .kept_vectors = 8, .matvec_rows = 4, .matvec_slices = 4,
      .broadcast = false, .shared_tiles = true, .tile_columns = 4, .tile_rows = 4, .tile_width = 64, .tile_height = 32,
+     .matrix_width = 64, .matrix_height = 64, .matrix_per_n = 2, .matrix_per_m = 2,
      .attention_subgroups = 4, .attention_queries = 8},
     // Guess: few registers, so small tiles.
     {.device_class = "adreno", .virtual_subgroup = 64, .row_threads = 128, .kept_vectors = 8, .matvec_rows = 1, .matvec_slices = 2,

@@ -19,6 +19,9 @@ struct GpuSchedule {
   // Prefill matmul: weight rows and activation rows of a thread; with shared tiles also those of a group (powers of two).
   bool shared_tiles;
   int tile_columns, tile_rows, tile_width, tile_height;
+  // The same where the target has a matrix unit: weight rows and activation rows of a group (powers of two), and the matrices of
+  // sums of a subgroup along each.
+  int matrix_width, matrix_height, matrix_per_n, matrix_per_m;
   // Attention: subgroups of a group, and the most queries (rows x heads) that share one load of K and V.
   int attention_subgroups, attention_queries;
 };

@@ -125,8 +125,13 @@ Status Context::create_device() {
                                 .queueFamilyIndex = queue_family,
                                 .queueCount = 1,
                                 .pQueuePriorities = &priority};
-  VkDeviceCreateInfo info{
-      .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue};
+  matrices.probe(api, instance, gpu);
+  VkDeviceCreateInfo info{.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                          .pNext = matrices.features(),
+                          .queueCreateInfoCount = 1,
+                          .pQueueCreateInfos = &queue,
+                          .enabledExtensionCount = static_cast<uint32_t>(matrices.extensions().size()),
+                          .ppEnabledExtensionNames = matrices.extensions().data()};
   VK_TRY(api.CreateDevice(gpu, &info, nullptr, &device), str(properties.deviceName, " cannot be opened"));
   RETURN_IF_ERROR(api.find_device_functions(device));
   api.GetDeviceQueue(device, queue_family, 0, &compute_queue);

@@ -8,6 +8,7 @@
 
 #include "runtime/device.h"
 #include "runtime/devices/vulkan/api.h"
+#include "runtime/devices/vulkan/matrix.h"
 #include "runtime/devices/vulkan/vulkan.h"
 
 // Returns Context::error(what, ...) from a member function of Context when the call fails.
@@ -73,6 +74,7 @@ struct Context {
   VkPhysicalDeviceSubgroupProperties subgroups{};
   VkPhysicalDeviceMaintenance3Properties maintenance{};
   VkPhysicalDeviceMemoryProperties memory{};
+  MatrixSupport matrices;
   uint32_t queue_family = 0;
   VkDevice device = VK_NULL_HANDLE;
   VkQueue compute_queue = VK_NULL_HANDLE;

@@ -95,6 +95,7 @@ std::vector<std::string> features_of(const Context& c) {
       VK_SUBGROUP_FEATURE_ARITHMETIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_BALLOT_BIT;
   if ((c.subgroups.supportedOperations & kNeeded) == kNeeded && (c.subgroups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT))
     out.push_back(str("subgroups_", c.subgroups.subgroupSize));
+  for (const std::string& shape : c.matrices.shapes()) out.push_back(shape);
   return out;
 }
 
