@@ -1,6 +1,7 @@
 // Optimised graph -> plan + kernels.
 #include "plan_builder.h"
 
+#include <algorithm>
 #include <map>
 #include <unordered_map>
 #include <unordered_set>
@@ -183,6 +184,9 @@ class PlanBuilder {
     } else if (rows == Dim::symbol("rows")) {
       options.min_rows = function.min_rows;
       options.max_rows = function.max_rows;
+      // The last body serves every row count, but those before it are asked first.
+      const std::vector<PlanBody>& before = out_.plan.functions.back().bodies;
+      if (target_.is_gpu() && !before.empty()) options.min_rows = std::max(options.min_rows, before.back().max_rows + 1);
     }
   }
 

@@ -1,12 +1,15 @@
 // What the Vulkan device turns on for matrix units, asked of a driver made of the functions below: no software driver here has any.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "base/target/target.h"
+#include "interpreter_device.h"
 #include "runtime/devices/registry.h"
 #include "runtime/devices/vulkan/matrix.h"
 #include "support/compiled_model.h"
+#include "support/npy.h"
 
 namespace mlc::testing {
 namespace {
@@ -126,6 +129,36 @@ TEST(VulkanMatrix, IsNotUsedAtO0) {
     const CompiledModel compiled = must(compile_model(toy_config("llama", "q4f16_1"), "mlc-chat-config.json", options));
     EXPECT_EQ(compiled.manifest["library"]["variants"].size(), level == 0 ? 2u : 3u);
   }
+}
+
+// A whole toy with the kernels for NVIDIA's matrix unit, in the interpreter, beside those without: every prefill matmul rounds its
+// factors to halves, as two layers of two or three computations with 11-bit numbers do.
+TEST(VulkanMatrix, AToyHasItsLogitsWithinTheRoundingToHalves) {
+  TempFolder folder;
+  convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
+  register_interpreter_device();
+  std::vector<int32_t> tokens = read_npy(toy_file("llama", "tokens.npy")).ints;
+  tokens.insert(tokens.end(), tokens.begin(), tokens.end());  // more than 16 rows
+  std::vector<std::vector<float>> logits;
+  for (size_t variant : {0, 1}) {
+    CompileOptions options;
+    options.targets = {targets_for_device("vulkan-nvidia")->at(variant)};
+    const auto library = must(InterpretedLibrary::compile(toy_config("llama", "q4f16_1"), "mlc-chat-config.json", options));
+    LoadedModel m;
+    m.device = must(runtime::open_device("interpreter"));
+    m.module = must(runtime::Module::wrap(*m.device, **library, "toy"));
+    m.model = must(runtime::Model::load(*m.device, m.module, folder.path(), {.max_sequences = 1, .context_tokens = 64}));
+    must(m->cache().add_sequence(1));
+    logits.push_back(m.step({{1, tokens}}, runtime::WantLogits::kAll));
+  }
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < logits[0].size(); ++i) {
+    difference += std::pow(double{logits[0][i]} - logits[1][i], 2);
+    size += std::pow(double{logits[1][i]}, 2);
+  }
+  const double bound = 2 * std::ldexp(std::sqrt(8.0 * 2 + 2), -11);
+  EXPECT_LT(std::sqrt(difference / size), bound);
+  EXPECT_GT(difference, 0) << "the unit was not used";
 }
 
 }  // namespace
