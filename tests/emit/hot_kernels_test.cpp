@@ -1,4 +1,4 @@
-// The hot loops of the int8 matmul as machine code: each holds the instruction that its target is chosen for, once per
+// The hot loops of the int8 matmul and of attention over int8 keys and values as machine code: each holds the instruction that its target is chosen for, once per
 // product of the register tile, and keeps the tile in registers.
 #include <gtest/gtest.h>
 
@@ -119,6 +119,42 @@ TEST(HotKernels, DotsBroadcastFromMemory) {
   std::string assembly = matmul_assembly(target_named("x86_64-avx512vnni"), 1, 1, false);
   std::string block = hottest_block(assembly, "vpdpbusd");
   EXPECT_EQ(count(block, "vpdpbusd.*\\{1to16\\}"), count(block, "vpdpbusd")) << block;
+}
+
+// Assembly of attention over a cache of codes, 9 heads of 64 that share 3 key/value heads.
+std::string attention_assembly(const Target& target, int64_t max_rows) {
+  graph::Module module;
+  module.states.push_back({"kv", 2, 3, 64, 16, DType::kI8});
+  module.functions.push_back(std::make_unique<graph::Function>());
+  graph::Function& f = *module.functions[0];
+  graph::GraphBuilder g(module, f);
+  auto argument = [&](const std::string& name, DType dtype, graph::Shape shape) {
+    return f.add_argument(name, graph::TensorType::plain(dtype, std::move(shape)));
+  };
+  const Dim rows = Dim::symbol("rows");
+  g.attention("kv", 1, argument("q", DType::kF32, {rows, 9 * 64}), argument("sequences", DType::kI32, {rows}),
+              argument("positions", DType::kI32, {rows}), argument("indptr", DType::kI32, {Dim::symbol("batch") + 1}),
+              argument("pages", DType::kI32, {Dim::symbol("pages")}), 9, 0.125);
+  kernel::LowerOptions options;
+  options.target = &target, options.min_rows = max_rows == 1 ? 1 : 0, options.max_rows = max_rows;
+  kernel::Function k = kernel::run_passes(kernel::lower_node(*f.nodes.back(), module, options).function,
+                                          {.target = &target, .dump = {}});
+  return emit_object({k}, target, {.keep_text = true, .symbol_prefix = {}}).assembly;
+}
+
+// Products of 16-bit pairs: of one row 3 queries meet 8 pairs of a head's keys at once, and 4 pairs of tokens' values.
+TEST(HotKernels, CodedAttention) {
+  const Hot hot[] = {{"x86_64-avx512vnni", "vpdpwssd.*%zmm"}, {"x86_64-avx512", "vpmaddwd.*%zmm"},
+                     {"x86_64-avx2", "vpmaddwd.*%ymm"}};
+  for (const Hot& h : hot)
+    for (int64_t max_rows : {1, 0}) {
+      std::string block = hottest_block(attention_assembly(target_named(h.target), max_rows), h.instruction);
+      block = block.substr(0, block.find("\n\tj"));  // the loop without what follows it
+      SCOPED_TRACE(str(h.target, " rows up to ", max_rows));
+      EXPECT_EQ(count(block, h.instruction), max_rows == 1 ? 48 : target_named(h.target).vector_registers >= 32 ? 96 : 80)
+          << block;
+      EXPECT_LE(vector_spills(block), 2) << block;
+    }
 }
 
 }  // namespace

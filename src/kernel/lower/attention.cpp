@@ -30,7 +30,9 @@ int64_t block_size(int64_t count, int64_t most) {
 }  // namespace
 
 int64_t Attention::head_chunks() const {
-  int64_t chunks = std::min<int64_t>(4, head_dim() / head_lanes);
+  // Beside the sums a tile of codes holds the values, a weight and a product: 5 x 2, 2, 1 and 1 of 16.
+  const int64_t most = is_coded(cache) && low.target.vector_registers < 32 ? 2 : 4;
+  int64_t chunks = std::min(most, head_dim() / head_lanes);
   while (head_dim() / head_lanes % chunks != 0) --chunks;
   return chunks;
 }

@@ -58,7 +58,8 @@ struct Attention {
   int64_t head_dim() const { return cache.head_dim; }
   int64_t page_vectors() const { return cache.page_size / token_lanes; }
   int64_t span_tokens() const { return span_pages * cache.page_size; }
-  int64_t accumulators() const { return low.target.vector_registers >= 32 ? 24 : 12; }
+  // Of a register tile. Codes need one register more than floats: a product before it is added.
+  int64_t accumulators() const { return low.target.vector_registers >= 32 ? 24 : is_coded(cache) ? 10 : 12; }
   // A chain of dependent multiply-adds is shorter where a page is one vector.
   int64_t chains() const { return page_vectors() == 1 && head_dim() % 4 == 0 ? 2 : 1; }
   int64_t head_chunks() const;

@@ -221,14 +221,17 @@ void Attention::weigh_coded_page(const Run& run, const ExprRef& page, const Expr
     ask_ahead(ahead, i, pairs / step);
     for (int64_t e = 0; e < step; ++e) {
       ExprRef pair = first + double(e), row = pair * double(2 * head_dim());
+      std::vector<ExprRef> value;
       for (int64_t c = 0; c < chunks; ++c) {
         ExprRef at = values + row + double(2 * c * head_lanes);
-        ExprRef value = k().let("value", cast(k().load_as({DType::kI8, 2 * head_lanes}, kv, at), DType::kI16));
-        for (int64_t g = 0; g < block; ++g) {
-          ExprRef two = k().load_as({DType::kI32, 1}, weight_codes, weights + double(2 * g * span_tokens()) + pair * 4.0);
-          ExprRef product = dot2_i16(value, bitcast(broadcast(two, head_lanes), {DType::kI16, 2 * head_lanes}));
+        value.push_back(k().let("value", cast(k().load_as({DType::kI8, 2 * head_lanes}, kv, at), DType::kI16)));
+      }
+      for (int64_t g = 0; g < block; ++g) {
+        ExprRef two = k().load_as({DType::kI32, 1}, weight_codes, weights + double(2 * g * span_tokens()) + pair * 4.0);
+        ExprRef weight = k().let("weight", bitcast(broadcast(two, head_lanes), {DType::kI16, 2 * head_lanes}));
+        for (int64_t c = 0; c < chunks; ++c) {
           ExprRef to = int_const(g * chunks + c);
-          k().store(acc, to, k().load(acc, to) + product);
+          k().store(acc, to, k().load(acc, to) + dot2_i16(value[static_cast<size_t>(c)], weight));
         }
       }
     }
