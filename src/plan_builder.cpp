@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -232,13 +233,29 @@ class PlanBuilder {
     call.kernel = known != kernel_index_.end()
                       ? known->second
                       : add_kernel(key, kernel::lower_node(node, module_, options).function);
-    const kernel::Function& kernel = out_.kernels[call.kernel];
-    internal_check(kernel.buffers.size() == call.buffers.size(), "a kernel's buffers must match its node: " + kernel.name);
-    for (size_t i = 0; i < kernel.buffers.size(); ++i)
-      call.buffers[i].bytes = expression(kernel.buffers[i]->size * size_of(kernel.buffers[i]->element.dtype));
-    for (const std::string& name : kernel.dims) call.dims.push_back(expression(Dim::symbol(name)));
-    call.tiles = expression(kernel.tiles);
+    const Sizes& sizes = sizes_of(call.kernel);
+    internal_check(sizes.buffers.size() == call.buffers.size(), "a kernel's buffers must match its node: " + out_.kernels[call.kernel].name);
+    for (size_t i = 0; i < sizes.buffers.size(); ++i) call.buffers[i].bytes = sizes.buffers[i];
+    call.dims = sizes.dims;
+    call.tiles = sizes.tiles;
     return call;
+  }
+
+  // What every call of a kernel has: bytes of its buffers, dimensions, tiles.
+  struct Sizes {
+    std::vector<ExprId> buffers, dims;
+    ExprId tiles = 0;
+  };
+
+  const Sizes& sizes_of(uint32_t index) {
+    if (sizes_.size() <= index) sizes_.resize(index + 1);
+    if (sizes_[index]) return *sizes_[index];
+    const kernel::Function& kernel = out_.kernels[index];
+    Sizes& sizes = sizes_[index].emplace();
+    for (const kernel::BufferRef& b : kernel.buffers) sizes.buffers.push_back(expression(b->size * size_of(b->element.dtype)));
+    for (const std::string& name : kernel.dims) sizes.dims.push_back(expression(Dim::symbol(name)));
+    sizes.tiles = expression(kernel.tiles);
+    return sizes;
   }
 
   struct Place {
@@ -259,6 +276,7 @@ class PlanBuilder {
   std::unordered_map<std::string, ExprId> expressions_;
   std::unordered_map<std::string, uint32_t> kernel_index_;  // by kernel_key
   std::unordered_map<std::string, uint32_t> kernel_texts_;  // by the IR before passes, which its name is part of
+  std::vector<std::optional<Sizes>> sizes_;                  // by kernel
   std::map<std::string, uint32_t> state_index_;
   std::unordered_map<const Value*, uint32_t> weight_index_;
   std::unordered_map<const Value*, Place> places_;
