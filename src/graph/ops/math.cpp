@@ -51,17 +51,17 @@ ActivationFunction find_activation(const std::string& name) {
 #endif
 void four_dots(const double* a, const double* b, int64_t n, double* out) {
   constexpr int64_t kParts = 8;
-  typedef double Parts __attribute__((vector_size(kParts * sizeof(double)), aligned(alignof(double))));
   const double *b0 = b, *b1 = b + n, *b2 = b + 2 * n, *b3 = b + 3 * n;
-  Parts s0 = {}, s1 = {}, s2 = {}, s3 = {};
+  double s0[kParts] = {}, s1[kParts] = {}, s2[kParts] = {}, s3[kParts] = {};
   int64_t i = 0;
-  for (; i + kParts <= n; i += kParts) {
-    const Parts x = *reinterpret_cast<const Parts*>(a + i);
-    s0 += x * *reinterpret_cast<const Parts*>(b0 + i);
-    s1 += x * *reinterpret_cast<const Parts*>(b1 + i);
-    s2 += x * *reinterpret_cast<const Parts*>(b2 + i);
-    s3 += x * *reinterpret_cast<const Parts*>(b3 + i);
-  }
+  for (; i + kParts <= n; i += kParts)
+    for (int64_t part = 0; part < kParts; ++part) {
+      const double x = a[i + part];
+      s0[part] += x * b0[i + part];
+      s1[part] += x * b1[i + part];
+      s2[part] += x * b2[i + part];
+      s3[part] += x * b3[i + part];
+    }
   for (int64_t j = 0; j < 4; ++j) out[j] = 0;
   for (int64_t part = 0; part < kParts; ++part) out[0] += s0[part], out[1] += s1[part], out[2] += s2[part], out[3] += s3[part];
   for (; i < n; ++i)
