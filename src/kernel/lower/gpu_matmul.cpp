@@ -107,6 +107,27 @@ GroupInputs GroupReader::spread(const std::vector<ExprRef>& loaded) {
   return out;
 }
 
+GroupTile::GroupTile(Lowering& low)
+    : gpu(low),
+      x(gpu.matrix(0, "x")),
+      w(lane_weight(low.type(1))),
+      weight(low.k.input("weight", DType::kU32, w.words())),
+      epilogue(gpu) {}
+
+void GroupTile::enter(const ExprRef& group, const ExprRef& its_thread) {
+  thread = its_thread;
+  first_column = k().let("first", group % across() * double(columns()));
+  first_row = k().let("first_row", group / double(across()) * double(height));
+}
+
+ExprRef GroupTile::weight_row(const ExprRef& place) {
+  ExprRef in_block = place % kLaneRows;
+  ExprRef local = k().let("local", place - in_block + (in_block / 4.0 + in_block % 4 * 8.0));
+  ExprRef column = first_column + local % columns();
+  if (epilogue.columns() % columns() != 0) column = binary(BinaryOp::kMin, column, int_const(epilogue.columns() - 1));
+  return column + local / double(columns()) * double(epilogue.columns());
+}
+
 ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale, const GroupInputs& x) {
   ExprRef dot;
   for (size_t p = 0; p < x.at.size(); ++p) {

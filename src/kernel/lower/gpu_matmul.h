@@ -28,6 +28,27 @@ class GpuEpilogue {
   int64_t columns_ = 0, first_ = 0;
 };
 
+// Many rows times a weight of groups, by tiles in shared memory: what its schedules declare, and the weight's rows in a tile.
+struct GroupTile {
+  GpuLowering gpu;
+  WordMatrix x;
+  LaneWeight w;
+  BufferRef weight;
+  GpuEpilogue epilogue;
+  int width = 0, height = 0;  // weight rows and activation rows of a thread group
+  ExprRef thread, first_column, first_row;
+
+  explicit GroupTile(Lowering& low);
+  GroupTile(const GroupTile&) = delete;
+  KernelBuilder& k() { return gpu.k; }
+  int columns() const { return width / epilogue.halves(); }  // of the result
+  int64_t across() const { return (epilogue.columns() + columns() - 1) / columns(); }  // tiles along the result's columns
+  // Sets thread, first_column and first_row; tiles are counted along columns first.
+  void enter(const ExprRef& group, const ExprRef& thread);
+  // The weight row at `place` of the tile, whose rows lie in the order of their scales (gpu_weight.h); past the end some row.
+  ExprRef weight_row(const ExprRef& place);
+};
+
 // One group of activations as the codes of a weight meet them.
 struct GroupInputs {
   std::vector<ExprRef> at;  // by position p: lane w is x[c*w + p] / 2^code_exponent(p)

@@ -15,29 +15,18 @@ namespace {
 
 constexpr int kChunkWords = 4;
 
-struct MatrixTile {
-  GpuLowering& gpu;
-  const LaneWeight& w;
-  GpuEpilogue& epilogue;
-  WordMatrix x;
-  BufferRef weight;
+struct MatrixTile : GroupTile {
+  using GroupTile::GroupTile;
   MatrixUnit unit;
-  int width, height;                // weight rows and activation rows of the group
-  int per_n, per_m;                 // matrices of sums of a subgroup
+  int per_n = 0, per_m = 0;         // matrices of sums of a subgroup
   BufferRef weights, inputs, sums;  // shared: u32x4, u32x2 and f32
-  ExprRef thread, first_column, first_row, subgroup_n, subgroup_m;  // the last two: the subgroup's first row of each tile
+  ExprRef subgroup_n, subgroup_m;   // the subgroup's first row of each tile
 
-  KernelBuilder& k() { return gpu.k; }
   int along_n() const { return width / (per_n * unit.columns); }
   int threads() const { return along_n() * (height / (per_m * unit.rows)) * gpu.lanes; }
-  int columns() const { return width / epilogue.halves(); }  // of the result
   int64_t line_chunks() const { return w.format.group / 8 + 1; }
   int64_t sum_stride() const { return width + 4; }
-  // The weight row at `place` of the tile, as in the order of scales, and back.
-  static ExprRef row_at(const ExprRef& place) {
-    ExprRef in_block = place % kLaneRows;
-    return place - in_block + (in_block / 4.0 + in_block % 4 * 8.0);
-  }
+  // The place of a weight row in the tile: weight_row() backwards.
   static ExprRef place_of(const ExprRef& row) {
     return row / double(kLaneRows) * double(kLaneRows) + row % 8 * 4.0 + row % kLaneRows / 8.0;
   }
@@ -52,10 +41,7 @@ void MatrixTile::load_weights(const ExprRef& g) {
   int per_word = w.format.codes_per_word();
   gpu.for_units(width, threads(), thread, [&](ExprRef place, ExprRef inside) {
     gpu.where(inside, [&] {
-      ExprRef local = k().let("local", row_at(place)), column = first_column + local % columns();
-      if (epilogue.columns() % columns() != 0) column = binary(BinaryOp::kMin, column, int_const(epilogue.columns() - 1));
-      ExprRef row = column + local / double(columns()) * double(epilogue.columns());
-      ExprRef from = k().let("place", w.place(row, g)), bits = k().let("bits", w.codes(k(), weight, from));
+      ExprRef from = k().let("place", w.place(weight_row(place), g)), bits = k().let("bits", w.codes(k(), weight, from));
       ExprRef scale = k().let("scale", w.scales(k(), weight, w.scale_place(from))[0]);
       ExprRef zero = k().let("zero", scale * double(-w.format.zero_point()));
       std::vector<ExprRef> words;
@@ -134,28 +120,21 @@ bool fits_matrix_unit(const Lowering& low) {
 }
 
 Function gpu_matmul_matrix(Lowering& low) {
-  GpuLowering gpu(low);
   KernelBuilder& k = low.k;
-  WordMatrix x = gpu.matrix(0, "x");
-  LaneWeight w = lane_weight(low.type(1));
-  BufferRef weight = k.input("weight", DType::kU32, w.words());
-  GpuEpilogue epilogue(gpu);
-  const GpuSchedule& s = gpu.schedule;
-  const MatrixUnit& unit = low.target.matrix_unit;
-  MatrixTile tile{gpu, w, epilogue, x, weight, unit, s.matrix_width, s.matrix_height, s.matrix_per_n, s.matrix_per_m,
-                  {}, {}, {}, {}, {}, {}, {}, {}};
-  int64_t across = (epilogue.columns() + tile.columns() - 1) / tile.columns();
-  k.groups(ceildiv(x.rows, tile.height) * across, tile.threads(), gpu.lanes, [&](ExprRef group, ExprRef thread) {
-    tile.thread = thread;
-    tile.first_column = k.let("first", group % across * double(tile.columns()));
-    tile.first_row = k.let("first_row", group / double(across) * double(tile.height));
+  MatrixTile tile(low);
+  const GpuSchedule& s = tile.gpu.schedule;
+  const LaneWeight& w = tile.w;
+  const MatrixUnit& unit = tile.unit = low.target.matrix_unit;
+  tile.width = s.matrix_width, tile.height = s.matrix_height, tile.per_n = s.matrix_per_n, tile.per_m = s.matrix_per_m;
+  k.groups(ceildiv(tile.x.rows, tile.height) * tile.across(), tile.threads(), tile.gpu.lanes, [&](ExprRef group, ExprRef thread) {
+    tile.enter(group, thread);
     tile.weights = k.shared("weights", Type{DType::kU32, 4}, tile.width * tile.line_chunks());
     tile.inputs = k.shared("inputs", Type{DType::kU32, 2}, tile.height * 2 * tile.line_chunks());
     tile.sums = k.shared("sums", DType::kF32, tile.height * tile.sum_stride());
-    ExprRef subgroup = k.let("subgroup", thread / double(gpu.lanes));
+    ExprRef subgroup = k.let("subgroup", thread / double(tile.gpu.lanes));
     tile.subgroup_n = k.let("subgroup_n", subgroup % tile.along_n() * double(tile.per_n * unit.columns));
     tile.subgroup_m = k.let("subgroup_m", subgroup / double(tile.along_n()) * double(tile.per_m * unit.rows));
-    GroupReader reader(gpu, tile.x, w, thread);
+    GroupReader reader(tile.gpu, tile.x, w, thread);
     using Role = Fragment::Role;
     BufferRef a = k.fragments("a", DType::kF16, {Role::kA, unit.rows, unit.depth}, tile.per_m);
     BufferRef b = k.fragments("b", DType::kF16, {Role::kB, unit.depth, unit.columns}, tile.per_n);

@@ -12,32 +12,16 @@
 namespace mlc::kernel {
 namespace {
 
-struct SharedTile {
-  GpuLowering& gpu;
-  WordMatrix x;
-  LaneWeight w;
-  BufferRef weight;
-  GpuEpilogue& epilogue;
-  int width, height;        // weight rows and activation rows of the group
-  int per_thread_n, per_thread_m;
+struct SharedTile : GroupTile {
+  using GroupTile::GroupTile;
+  int per_thread_n = 0, per_thread_m = 0;
   BufferRef weights, inputs;  // shared
-  ExprRef thread, first_column, first_row;
 
-  KernelBuilder& k() { return gpu.k; }
   int threads() const { return width / per_thread_n * (height / per_thread_m); }
-  int columns() const { return width / epilogue.halves(); }  // of the result
   // Words of a row's group that a thread unpacks: 16 or 32 lanes have 16 rows, whose f16 scales are a sector.
   int words_at_once() const { return gpu.lanes < 32 ? 4 : 2; }
   int64_t weight_stride() const { return width + 1; }
   int64_t input_stride() const { return height + 1; }
-  // The weight row at `place` of the tile; rows past the end are some row.
-  ExprRef weight_row(const ExprRef& place) {
-    ExprRef in_block = place % kLaneRows;
-    ExprRef local = k().let("local", place - in_block + (in_block / 4.0 + in_block % 4 * 8.0));
-    ExprRef column = first_column + local % columns();
-    if (epilogue.columns() % columns() != 0) column = binary(BinaryOp::kMin, column, int_const(epilogue.columns() - 1));
-    return column + local / double(columns()) * double(epilogue.columns());
-  }
   void load_weights(const ExprRef& g);
   void load_inputs(GroupReader& reader, const ExprRef& g);
   void multiply(const BufferRef& acc);
@@ -124,27 +108,22 @@ void SharedTile::store(const BufferRef& acc) {
 }  // namespace
 
 Function gpu_matmul_shared(Lowering& low) {
-  GpuLowering gpu(low);
   KernelBuilder& k = low.k;
-  WordMatrix x = gpu.matrix(0, "x");
-  LaneWeight w = lane_weight(low.type(1));
-  BufferRef weight = k.input("weight", DType::kU32, w.words());
-  GpuEpilogue epilogue(gpu);
-  const GpuSchedule& s = gpu.schedule;
+  SharedTile tile(low);
+  const GpuSchedule& s = tile.gpu.schedule;
+  const LaneWeight& w = tile.w;
   int height = s.tile_height, rows = s.tile_rows;
   // Few rows: a lower tile, fewer rows a thread.
   auto most = static_cast<unsigned>(low.options.max_rows);
   while (most && rows > 1 && height / 2 >= static_cast<int>(std::bit_ceil(most))) height /= 2, rows /= 2;
-  SharedTile tile{gpu, x, w, weight, epilogue, s.tile_width, height, s.tile_columns, rows, {}, {}, {}, {}, {}};
-  int64_t across = (epilogue.columns() + tile.columns() - 1) / tile.columns();
-  k.groups(ceildiv(x.rows, height) * across, tile.threads(), 0, [&](ExprRef group, ExprRef thread) {
-    tile.thread = thread;
-    tile.first_column = k.let("first", group % across * double(tile.columns()));
-    tile.first_row = k.let("first_row", group / double(across) * double(height));
+  tile.width = s.tile_width, tile.height = height;
+  tile.per_thread_n = s.tile_columns, tile.per_thread_m = rows;
+  k.groups(ceildiv(tile.x.rows, height) * tile.across(), tile.threads(), 0, [&](ExprRef group, ExprRef thread) {
+    tile.enter(group, thread);
     tile.weights = k.shared("weights", DType::kF32, w.format.group * tile.weight_stride());
     tile.inputs = k.shared("inputs", DType::kF32, w.format.group * tile.input_stride());
-    GroupReader reader(gpu, x, w, thread);
-    int results = tile.per_thread_n * tile.per_thread_m;
+    GroupReader reader(tile.gpu, tile.x, w, thread);
+  int results = tile.per_thread_n * tile.per_thread_m;
     BufferRef acc = k.registers("acc", {DType::kF32, 1}, results);
     for (int i = 0; i < results; ++i) k.store(acc, int_const(i), float_const(0));
     k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
