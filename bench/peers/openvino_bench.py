@@ -4,20 +4,11 @@ import os
 import sys
 import time
 
-
-def process_start():
-    """Seconds since boot at which this process began."""
-    with open("/proc/self/stat") as f:
-        return int(f.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
-
-
-def peak_rss():
-    with open("/proc/self/status") as f:
-        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM:"))
+import own_process
 
 
 def main():
-    begin = process_start()
+    begin = own_process.start()
     import numpy
     import openvino
     import openvino_genai
@@ -46,7 +37,7 @@ def main():
     run(64, 16, 301)
     prefill_s, decode_s = run(prompt, generate + 1, 302, streams)
     print(f'{{"prefill_tok_s": {streams * prompt / prefill_s:.3f}, "decode_tok_s": {streams * generate / decode_s:.3f}, '
-          f'"load_s": {load_s:.4f}, "ttft_s": {ttft_s:.4f}, "peak_rss_bytes": {peak_rss()}}}', flush=True)
+          f'"load_s": {load_s:.4f}, "ttft_s": {ttft_s:.4f}, "peak_rss_bytes": {own_process.peak_rss()}}}', flush=True)
     os._exit(0)  # its own teardown is not measured
 
 
