@@ -154,8 +154,9 @@ class PlanBuilder {
       places_[function.arguments[i]].buffer = {PlanBuffer::Space::kArgument, static_cast<uint32_t>(i), zero};
     for (size_t i = 0; i < function.results.size(); ++i)
       places_[function.results[i]].buffer = {PlanBuffer::Space::kResult, static_cast<uint32_t>(i), zero};
-    for (const auto& [value, offset] : memory.offsets)
-      places_[value].buffer = {PlanBuffer::Space::kArena, 0, expression(offset)};
+    for (const auto& value : function.values)  // in their order, so that the plan's numbers do not depend on addresses
+      if (auto found = memory.offsets.find(value.get()); found != memory.offsets.end())
+        places_[value.get()].buffer = {PlanBuffer::Space::kArena, 0, expression(found->second)};
     for (const auto& [value, view] : memory.views)
       places_[value] = {places_.at(view.base).buffer, {view.base->type.shape.back().constant(), view.column}};
   }
