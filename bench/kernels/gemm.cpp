@@ -80,8 +80,14 @@ struct Item {
   }
 };
 
-// The kernel of the last node of a function: x f32[rows, k] -> quantize_q8 -> matmul with a q4f16_1 weight [n, k].
-kernel::Function matmul_kernel(const Shape& shape, int64_t rows, const Target& target, int64_t* weight_bytes) {
+struct MatmulKernel {
+  kernel::Function function;
+  int64_t input_bytes = 0, weight_bytes = 0;
+};
+
+// The kernel of the last node of a function: x f32[rows, k] -> quantize_q8 or, for many rows on a matrix unit, to_tiles ->
+// matmul with a q4f16_1 weight [n, k].
+MatmulKernel matmul_kernel(const Shape& shape, int64_t rows, const Target& target) {
   graph::Module module;
   module.functions.push_back(std::make_unique<graph::Function>());
   graph::Function& f = *module.functions[0];
@@ -90,15 +96,15 @@ kernel::Function matmul_kernel(const Shape& shape, int64_t rows, const Target& t
   graph::Value* weight =
       g.parameter("w", {graph::TensorType::Kind::kGroup, format, "packed", {shape.n, shape.k}});
   graph::Value* x = f.add_argument("x", graph::TensorType::plain(DType::kF32, {Dim::symbol("rows"), shape.k}));
-  g.matmul(g.op("quantize_q8", {x})[0], weight);
+  graph::Value* input = g.op(rows > 16 && target.matrix_unit.rows ? "to_tiles" : "quantize_q8", {x})[0];
+  g.matmul(input, weight);
   graph::choose_layouts(module, target);
   kernel::LowerOptions options{.target = &target};
   if (rows <= 16) options.min_rows = rows == 1 ? 1 : 2, options.max_rows = rows == 1 ? 1 : 16;
   kernel::Function k = kernel::run_passes(kernel::lower_node(*f.nodes.back(), module, options).function,
                                           {.target = &target, .dump = {}});
   k.name = str("k", shape.n, "x", shape.k, "x", rows == 1 ? 1 : rows <= 16 ? 2 : 3);
-  *weight_bytes = kernel::layout_bytes(weight->type);
-  return k;
+  return {std::move(k), *input->type.bytes().evaluate({{"rows", rows}}), kernel::layout_bytes(weight->type)};
 }
 
 // Aligned memory full of bytes 0x21: the code 33 or 1 and 2, the f16 0.01, the f32 5e-19. No product is subnormal, which
@@ -142,13 +148,13 @@ class Library {
 };
 
 // A call of a kernel with memory of its own.
-std::function<void()> make_call(CpuKernel entry, const kernel::Function& f, const Shape& shape, int64_t rows,
+std::function<void()> make_call(CpuKernel entry, const kernel::Function& f, const Shape& shape, int64_t rows, int64_t input_bytes,
                                 int64_t weight_bytes) {
   struct Call {
     Memory weight, x, out, scratch;
   };
-  auto call = std::make_shared<Call>(Call{Memory(weight_bytes), Memory(rows * (shape.k + 31) / 32 * 40),
-                                          Memory(rows * shape.n * 4), Memory(kernel::shared_layout(f).bytes)});
+  auto call = std::make_shared<Call>(Call{Memory(weight_bytes), Memory(input_bytes), Memory(rows * shape.n * 4),
+                                          Memory(kernel::shared_layout(f).bytes)});
   std::vector<int64_t> dims(f.dims.size(), rows);
   int64_t tiles = *f.tiles.evaluate({{"rows", rows}});
   return [=] {
@@ -166,24 +172,22 @@ void measure(const Target& target, const Options& options) {
     items.push_back({peak->name, static_cast<double>(peak->macs_per_iteration * kLoop), [=] { peak->run(kLoop); }});
   struct Case {
     Shape shape;
-    int64_t rows, weight_bytes;
+    int64_t rows, input_bytes, weight_bytes;
     size_t kernel;
   };
   std::vector<Case> cases;
   for (const Shape& shape : options.shapes)
     for (int64_t rows : options.rows) {
-      Case c{shape, rows, 0, 0};
-      kernel::Function f = matmul_kernel(shape, rows, target, &c.weight_bytes);
-      auto same = std::find_if(kernels.begin(), kernels.end(), [&](const auto& k) { return k.name == f.name; });
-      c.kernel = static_cast<size_t>(same - kernels.begin());
-      if (same == kernels.end()) kernels.push_back(std::move(f));
-      cases.push_back(c);
+      MatmulKernel made = matmul_kernel(shape, rows, target);
+      auto same = std::find_if(kernels.begin(), kernels.end(), [&](const auto& k) { return k.name == made.function.name; });
+      cases.push_back({shape, rows, made.input_bytes, made.weight_bytes, static_cast<size_t>(same - kernels.begin())});
+      if (same == kernels.end()) kernels.push_back(std::move(made.function));
     }
   Library library(kernels, target);
   for (const Case& c : cases)
     items.push_back({str("M ", c.rows, " N ", c.shape.n, " K ", c.shape.k),
                      static_cast<double>(c.rows * c.shape.n * c.shape.k),
-                     make_call(library.kernel(c.kernel), kernels[c.kernel], c.shape, c.rows, c.weight_bytes)});
+                     make_call(library.kernel(c.kernel), kernels[c.kernel], c.shape, c.rows, c.input_bytes, c.weight_bytes)});
   for (Item& item : items) item.calibrate();
   for (int round = 0; round < options.rounds; ++round)
     for (Item& item : items) item.sample();

@@ -6,6 +6,13 @@ namespace {
 
 #if defined(__x86_64__)
 
+// What ldtilecfg reads.
+struct TileShapes {
+  uint8_t palette = 1, reserved[15] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
 #define CLOBBERS                                                                                                  \
   "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", \
       "xmm13", "xmm14", "xmm15"
@@ -32,6 +39,15 @@ void words_128(int64_t n) {
   LOOP(WORDS(0, 8) WORDS(1, 9) WORDS(2, 10) WORDS(3, 11) WORDS(4, 12) WORDS(5, 13) WORDS(6, 8) WORDS(7, 9), "");
 }
 
+// Four sums of tiles that share two factors of each kind, as the matmul has them; 16 rows of 64 bytes each.
+void tiles_bf16(int64_t n) {
+  alignas(64) static constexpr TileShapes kShapes;
+  asm volatile("ldtilecfg %0\n" : : "m"(kShapes));
+  LOOP("tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
+       "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n tdpbf16ps %%tmm7, %%tmm5, %%tmm3\n", "tilerelease\n");
+}
+
+const PeakLoop kTiles{"tdpbf16ps", 4 * 16 * 16 * 32, tiles_bf16};
 const PeakLoop kDots512{"vpdpbusd zmm", 12 * 64, dots_512};
 const PeakLoop kDots256{"vpdpbusd ymm", 12 * 32, dots_256};
 const PeakLoop kPairs512{"vpmaddubsw+vpaddw zmm", 8 * 64, pairs_512};
@@ -44,6 +60,7 @@ const PeakLoop kWords128{"pmaddwd+paddd xmm", 8 * 8, words_128};
 
 const PeakLoop* peak_loop(const Target& target) {
 #if defined(__x86_64__)
+  if (target.matrix_unit.rows) return &kTiles;
   if (target.vector_bytes == 64) return target.dot4_u8s8 ? &kDots512 : &kPairs512;
   if (target.vector_bytes == 32) return target.dot4_u8s8 ? &kDots256 : &kPairs256;
   return &kWords128;

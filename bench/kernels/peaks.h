@@ -10,7 +10,7 @@ namespace mlc::bench {
 
 struct PeakLoop {
   std::string name;            // "vpmaddubsw+vpaddw ymm"
-  int64_t macs_per_iteration;  // int8 multiply-adds
+  int64_t macs_per_iteration;  // multiply-adds of int8, tiles: of bf16
   void (*run)(int64_t iterations);
 };
 

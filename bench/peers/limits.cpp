@@ -1,9 +1,14 @@
-// What this machine can do at most: limits THREADS prints {"read_bytes_s", "int8_mac_s"}, of all threads together.
+// What this machine can do at most: limits THREADS prints {"read_bytes_s", "int8_mac_s", "bf16_mac_s"}, of all threads
+// together.
 //   read_bytes_s  sums over 1 GiB on huge pages, the best of five passes
 //   int8_mac_s    8-bit multiply-adds of independent registers: vpdpbusd of 512 bits where the CPU has it, else vpmaddubsw and
 //                 vpaddw of 256 bits (32 products an instruction pair), the best of five
+//   bf16_mac_s    multiply-adds of bf16 in matrix tiles (tdpbf16ps), the best of five; 0 where the CPU or the system has none
+#include <cpuid.h>
 #include <immintrin.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -77,6 +82,28 @@ __attribute__((target("avx2"))) void multiply_avx2() {
   sink = sink + _mm256_extract_epi16(a, 0);
 }
 
+bool may_use_tiles() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kBf16AndTiles = 1u << 22 | 1u << 24;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kBf16AndTiles) != kBf16AndTiles) return false;
+  return syscall(SYS_arch_prctl, 0x1023, 18) == 0;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+}
+
+// Four sums of tiles that share two factors of each kind.
+void multiply_tiles() {
+  alignas(64) static constexpr struct {
+    uint8_t palette = 1, reserved[15] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } kShapes;
+  asm volatile("ldtilecfg %0" : : "m"(kShapes));
+  for (int64_t i = 0; i < kSteps / 16; ++i)
+    asm volatile(
+        "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm4, %%tmm1\n\t"
+        "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm5, %%tmm3" : :);
+  asm volatile("tilerelease");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -91,6 +118,8 @@ int main(int argc, char** argv) {
   const double read_s = best_seconds(threads, [&](int t) { read_part(data + t * part, part); });
   const bool vnni = __builtin_cpu_supports("avx512vnni");
   const double multiply_s = best_seconds(threads, [&](int) { vnni ? multiply_vnni() : multiply_avx2(); });
-  std::printf("{\"read_bytes_s\": %.4g, \"int8_mac_s\": %.4g}\n", double(part * threads) / read_s,
-              double(kSteps) * 8 * (vnni ? 64 : 32) * threads / multiply_s);
+  const double tiles_s = may_use_tiles() ? best_seconds(threads, [&](int) { multiply_tiles(); }) : 0;
+  std::printf("{\"read_bytes_s\": %.4g, \"int8_mac_s\": %.4g, \"bf16_mac_s\": %.4g}\n", double(part * threads) / read_s,
+              double(kSteps) * 8 * (vnni ? 64 : 32) * threads / multiply_s,
+              tiles_s > 0 ? double(kSteps / 16) * 4 * 16 * 16 * 32 * threads / tiles_s : 0.0);
 }

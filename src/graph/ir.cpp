@@ -21,13 +21,18 @@ const T& attribute(const Node& node, const std::string& name) {
 
 }  // namespace
 
+Dim TensorType::elements() const {
+  internal_check(kind == Kind::kPlain, "elements() of a quantized tensor");
+  constexpr int64_t kRows = 2 * kTileRows;
+  if (is_tiled()) return ceildiv(shape[0], kRows) * kRows * (ceildiv(shape[1], kTileColumns) * kTileColumns);
+  Dim total(1);
+  for (const Dim& d : shape) total = total * d;
+  return total;
+}
+
 Dim TensorType::bytes() const {
   internal_check(kind != Kind::kGroup, "bytes() of a group-quantized parameter");
-  if (kind == Kind::kPlain) {
-    Dim total = size_of(dtype());
-    for (const Dim& d : shape) total = total * d;
-    return total;
-  }
+  if (kind == Kind::kPlain) return elements() * size_of(dtype());
   Dim total = ceildiv(shape.back(), 32) * 40;
   for (size_t i = 0; i + 1 < shape.size(); ++i) total = total * shape[i];
   return total;

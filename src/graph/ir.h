@@ -40,6 +40,11 @@ namespace mlc::graph {
 
 using Shape = std::vector<Dim>;
 
+// What a matrix unit loads: bf16 in tiles of 16 rows by 32 columns, [rows / 16][columns / 32][16][32]. Columns are padded with
+// zeros; rows, to an even number of tiles, with anything.
+inline constexpr const char* kTileLayout = "tiles16x32";
+inline constexpr int64_t kTileRows = 16, kTileColumns = 32;
+
 struct TensorType {
   enum class Kind : uint8_t {
     kPlain,         // elements of format.dtype
@@ -50,7 +55,7 @@ struct TensorType {
   Kind kind = Kind::kPlain;
   WeightFormat format;  // kPlain: format.dtype is the element type
   // Physical layout of a parameter: "packed" (the bytes of the file) or the name of a repacked form, chosen
-  // by the choose_layouts pass (formats/quant names them). Activations: always "packed".
+  // by the choose_layouts pass (formats/quant names them). Activations: "packed" or kTileLayout.
   std::string layout = "packed";
   Shape shape;
 
@@ -60,9 +65,15 @@ struct TensorType {
   static TensorType q8(Shape shape) {
     return {Kind::kQ8Activation, WeightFormat::plain(DType::kI8), "packed", std::move(shape)};
   }
+  static TensorType tiles(Shape shape) {
+    return {Kind::kPlain, WeightFormat::plain(DType::kBF16), kTileLayout, std::move(shape)};
+  }
   DType dtype() const { return format.dtype; }
-  // Bytes of an activation. kPlain: elements * size; kQ8Activation: per row ceildiv(K, 32) * (32 codes + 4 +
-  // 4). Internal error for kGroup: a layout's size is known to formats/quant.
+  bool is_tiled() const { return layout == kTileLayout; }
+  // Elements of a kPlain tensor in memory, with the padding of kTileLayout.
+  Dim elements() const;
+  // Bytes of an activation or a plain parameter. kPlain: elements() * size; kQ8Activation: per row
+  // ceildiv(K, 32) * (32 codes + 4 + 4). Internal error for kGroup: kernel/lower/lower.h knows the sizes of its layouts.
   Dim bytes() const;
   // A packed plain tensor leaves its layout out: "f32@tile8[64, 32]" but "f32[64, 32]".
   std::string text() const;  // "f32[rows, 576]", "q4g32.f16@tile8[576, 1536]", "q8g32[rows, 576]"

@@ -127,12 +127,12 @@ std::shared_ptr<Stmt> make_matrix(MatrixOp op, const FragmentRef& f) {
 }
 
 std::shared_ptr<Stmt> make_transfer(MatrixOp op, const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride,
-                                    bool by_columns) {
+                                    MatrixOrder order) {
   auto s = make_matrix(op, f);
   s->memory = memory;
   s->begin = std::move(begin);
   s->stride = stride;
-  s->by_columns = by_columns;
+  s->order = order;
   return s;
 }
 
@@ -140,12 +140,12 @@ std::shared_ptr<Stmt> make_transfer(MatrixOp op, const FragmentRef& f, const Buf
 
 void KernelBuilder::matrix_clear(const FragmentRef& f) { append(make_matrix(MatrixOp::kClear, f)); }
 
-void KernelBuilder::matrix_load(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, bool by_columns) {
-  append(make_transfer(MatrixOp::kLoad, f, memory, std::move(begin), stride, by_columns));
+void KernelBuilder::matrix_load(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, MatrixOrder order) {
+  append(make_transfer(MatrixOp::kLoad, f, memory, std::move(begin), stride, order));
 }
 
-void KernelBuilder::matrix_store(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, bool by_columns) {
-  append(make_transfer(MatrixOp::kStore, f, memory, std::move(begin), stride, by_columns));
+void KernelBuilder::matrix_store(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, MatrixOrder order) {
+  append(make_transfer(MatrixOp::kStore, f, memory, std::move(begin), stride, order));
 }
 
 void KernelBuilder::matrix_multiply(const FragmentRef& sum, const FragmentRef& a, const FragmentRef& b) {

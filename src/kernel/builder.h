@@ -72,11 +72,11 @@ class KernelBuilder {
   void prefetch(const BufferRef& buffer, ExprRef index, int locality = 3);
   void barrier();
   BufferRef registers(const std::string& name, Type element, int64_t size);
-  // Matrices of a subgroup (ir.h), and what can be done with one.
+  // Matrices in registers (ir.h), and what can be done with one.
   BufferRef fragments(const std::string& name, DType dtype, const Fragment& fragment, int64_t count);
   void matrix_clear(const FragmentRef& f);
-  void matrix_load(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, bool by_columns);
-  void matrix_store(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, bool by_columns);
+  void matrix_load(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, MatrixOrder order);
+  void matrix_store(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, MatrixOrder order);
   void matrix_multiply(const FragmentRef& sum, const FragmentRef& a, const FragmentRef& b);
   BufferRef shared(const std::string& name, DType dtype, int64_t size);
   BufferRef shared(const std::string& name, Type element, int64_t size);

@@ -350,9 +350,9 @@ void Program::Impl::run(const std::vector<Step>& list, Frame& f, int64_t tile_be
       case StmtKind::kIf: run(*evaluate(s.value, f) ? s.body : s.otherwise, f, tile_begin, tile_end); break;
       case StmtKind::kBlock: run(s.body, f, tile_begin, tile_end); break;
       case StmtKind::kAlloc: run_alloc(s, f); break;
+      case StmtKind::kMatrix: run_matrix(s, f); break;
       case StmtKind::kBarrier:
-      case StmtKind::kPrefetch:
-      case StmtKind::kMatrix: break;  // thread-bound functions only
+      case StmtKind::kPrefetch: break;
     }
   }
 }

@@ -32,6 +32,14 @@ struct Step {  // a compiled statement
   std::vector<Step> body, otherwise;
 };
 
+// The lines of the memory that a kMatrix load or store moves, in bytes of its region; they lie inside of it.
+struct MatrixLines {
+  int64_t begin, count, bytes, stride;
+};
+MatrixLines matrix_lines(const Step& s, Frame& f);
+// Performs one kMatrix statement for the frame that keeps the fragments: of a subgroup, the first lane's.
+void run_matrix(const Step& s, Frame& f);
+
 // Performs one store or scatter, or one allocation of registers or of shared memory, for the frame's thread.
 void run_store(const Step& s, Frame& f);
 void run_scatter(const Step& s, Frame& f);
@@ -70,7 +78,7 @@ struct Program::Impl {
   void compile_matrix(const Stmt& s, Step& step);
   std::vector<Step> compile(const std::vector<StmtRef>& list);
 
-  // Where a subgroup's first lane keeps a fragment: elements as f32, row by row.
+  // Where a frame keeps a fragment: elements as f32, row by row.
   int64_t fragment_slot(const BufferRef& b, int64_t index) const {
     return arrays.at(b.get()) + index * b->fragment.rows * b->fragment.columns * int64_t{sizeof(float)};
   }

@@ -6,7 +6,6 @@
 #include <unordered_map>
 
 #include "base/check.h"
-#include "base/half.h"
 #include "base/strings.h"
 
 namespace mlc::kernel {
@@ -206,56 +205,29 @@ class GroupRunner : public AccessObserver {
     }
   }
 
-  float* fragment(size_t first_lane, int64_t slot) { return reinterpret_cast<float*>(frames_[first_lane].memory.data() + slot); }
-
   void matrix(const Step& s, const Active& active) {
     require_all(active, "matrix");
     auto size = static_cast<size_t>(program_.function.subgroup_size);
     for (size_t first = 0; first < frames_.size(); first += size) {
-      const Fragment& f = s.matrix->buffer->fragment;
-      if (s.matrix->matrix == MatrixOp::kClear) std::fill_n(fragment(first, s.slot), f.rows * f.columns, 0.0f);
-      else if (s.matrix->matrix == MatrixOp::kMultiply) multiply(s, first);
-      else move(s, first, size);
+      if (s.begin) tell_of_lines(s, first, size);
+      run_matrix(s, frames_[first]);
     }
   }
 
-  // Sums in the order of depth; each product of halves is exact in f32.
-  void multiply(const Step& s, size_t first) {
-    const Fragment& sum = s.matrix->buffer->fragment;
-    const int depth = s.matrix->factors[0].buffer->fragment.columns;
-    float* c = fragment(first, s.slot);
-    const float *a = fragment(first, s.factor_slots[0]), *b = fragment(first, s.factor_slots[1]);
-    for (int row = 0; row < sum.rows; ++row)
-      for (int column = 0; column < sum.columns; ++column)
-        for (int k = 0; k < depth; ++k) c[row * sum.columns + column] += a[row * depth + k] * b[k * sum.columns + column];
-  }
-
-  // Between a fragment and memory. Lanes are told of as they would take part: each moves 16 bytes of a line (a word where lines
-  // are not aligned), neighbouring lanes in neighbouring lines.
-  void move(const Step& s, size_t first, size_t lanes) {
-    const Stmt& m = *s.matrix;
-    const Fragment& f = m.buffer->fragment;
-    const bool store = m.matrix == MatrixOp::kStore, halves = f.role != Fragment::Role::kSum;
-    const int64_t begin = evaluate_index(s.begin, frames_[first]) * s.unit;
+  // Lanes are told of as they would take part in moving a fragment: each moves 16 bytes of a line (a word where lines are not
+  // aligned), neighbouring lanes in neighbouring lines.
+  void tell_of_lines(const Step& s, size_t first, size_t lanes) {
+    const MatrixLines lines = matrix_lines(s, frames_[first]);
     for (size_t l = 1; l < lanes; ++l)
-      if (evaluate_index(s.begin, frames_[first + l]) * s.unit != begin)
-        internal_error(str("kernel ", program_.function.name, ": lanes of a subgroup want a fragment at different places of %", m.memory->name));
-    const int64_t lines = m.by_columns ? f.columns : f.rows, length = m.by_columns ? f.rows : f.columns, bytes = halves ? 2 : 4;
-    const int64_t line_bytes = length * bytes, stride = m.stride * s.unit, step = (begin | stride | line_bytes) % 16 == 0 ? 16 : 4;
-    const Region& r = frames_[first].regions[static_cast<size_t>(s.region)];
-    if (begin < 0 || begin + (lines - 1) * stride + line_bytes > r.bytes)
-      internal_error(str("kernel ", program_.function.name, ": a fragment at byte ", begin, " of %", m.memory->name, ", which has ", r.bytes));
+      if (evaluate_index(s.begin, frames_[first + l]) * s.unit != lines.begin)
+        internal_error(str("kernel ", program_.function.name, ": lanes of a subgroup want a fragment at different places of %",
+                           s.matrix->memory->name));
+    const int64_t step = (lines.begin | lines.stride | lines.bytes) % 16 == 0 ? 16 : 4;
     size_t turn = 0;
-    for (int64_t at = 0; at < line_bytes; at += step)
-      for (int64_t line = 0; line < lines; ++line)
-        access(&s, static_cast<int>(first + turn++ % lanes), s.region, begin + line * stride + at, step, store);
-    for (int64_t line = 0; line < lines; ++line)
-      for (int64_t i = 0; i < length; ++i) {
-        float& value = fragment(first, s.slot)[m.by_columns ? i * f.columns + line : line * f.columns + i];
-        uint8_t* memory = r.data + begin + line * stride + i * bytes;
-        if (store) std::memcpy(memory, &value, 4);
-        else value = halves ? f16_to_f32(read<uint16_t>(memory)) : read<float>(memory);
-      }
+    for (int64_t at = 0; at < lines.bytes; at += step)
+      for (int64_t line = 0; line < lines.count; ++line)
+        access(&s, static_cast<int>(first + turn++ % lanes), s.region, lines.begin + line * lines.stride + at, step,
+               s.matrix->matrix == MatrixOp::kStore);
   }
 
   void branch(const Step& s, const Active& active) {

@@ -7,7 +7,8 @@
 //   * Floats are IEEE: each operation rounds once to its type, ties to even, no flushing; kFma rounds once in all. NaN
 //     propagates through every operation except kMin/kMax, which return the other operand, and comparisons (false).
 //     Nothing is reassociated, contracted or assumed finite: the order written is the order run.
-//   * kCast float->int truncates and needs a value in range; float->float rounds to nearest even; int->float likewise.
+//   * kCast float->int truncates and needs a value in range; float->float rounds to nearest even; int->float likewise. To bf16,
+//     what is below the smallest normal number may become zero, and what rounds past the largest one infinite.
 //   * Expressions are pure except that a load sees every store that ran before it. An expression is evaluated where it
 //     stands, each time it is referenced; Let names a value that is computed once.
 //   * Distinct buffers do not overlap, except that a read-only input may equal an output when the kernel reads each
@@ -16,6 +17,12 @@
 //     grid iterations go to different elements.
 //   * A load or store outside a buffer is a bug of the kernel, except for lanes masked off: they touch nothing, a masked
 //     load gives 0.
+//
+// Matrices: kFragment buffers are registers of a matrix unit, which only kMatrix touches: kA [rows, depth] and kB [depth, columns]
+// of 16-bit floats, kSum [rows, columns] of f32, in memory a kShared f32. `begin` and `stride` count the memory's elements; lines
+// (MatrixOrder) begin `stride` apart. kMultiply adds A B to a sum; products are exact. On CPUs factors are bf16, as is their memory;
+// even and odd k are summed from zero apart, then together, then to the sum, each rounded to f32; subnormals may count as zero.
+// On GPUs the order of sums and their rounding (to f32 or better, each) are the device's.
 //
 // Thread-bound functions (GPUs) have one kThread loop; verify() holds them to all of this:
 //   * Shape: the body is the grid loop alone. The grid loop's body is kAllocs of kShared buffers, then the kThread loop, last:
@@ -34,11 +41,8 @@
 //   * kShared and kRegister buffers may hold vectors (element.lanes 2 or 4); an access then takes one whole element and
 //     the index counts elements. Other accesses of n lanes have an index that is a multiple of n.
 //   * A shared buffer holds garbage when a group starts.
-//   * kFragment buffers hold matrices that the lanes of a subgroup keep together; only kMatrix statements touch them, in control
-//     flow as for barriers, all lanes of a subgroup with equal operands. A fragment has a role: kA [rows, depth] and kB [depth,
-//     columns] of f16, kSum [rows, columns] of f32. Memory is a kShared buffer: of u32 for halves, two in a word, else of f32;
-//     `begin` and `stride` count its elements, rows (or columns) begin `stride` apart. kMultiply adds A B to a sum: products are
-//     exact, the order of sums and their rounding (to f32 or better, each) are the device's.
+//   * Fragments (below) are kept by the lanes of a subgroup together: kMatrix stands in control flow as for barriers, and all
+//     lanes of a subgroup have equal operands. Factors are f16; memory is a kShared buffer of u32, two halves in a word.
 // Device functions are thread-bound functions after the passes, what emitters of GPU languages get; verify_device() checks:
 //   * Types are bool, i32, u32 and f32 with 1, 2 or 4 lanes; buffers hold i32, u32 or f32. Dims, loop variables and indices are i32: no buffer has 2^31 elements.
 //   * 16-bit floats lie in u32 words and are read by kUnpackHalf and written by kPackHalf; bf16, u8 and i8 are shifted out
@@ -76,7 +80,7 @@ enum class Scope : uint8_t {
   kGlobal,    // a buffer of the call
   kShared,    // one per grid iteration, seen by its threads (on a CPU: scratch memory)
   kRegister,  // one per thread; indices are constants after unrolling
-  kFragment,  // one per subgroup: matrices of `fragment`'s shape, `size` of them
+  kFragment,  // one per subgroup (CPUs: per thread): matrices of `fragment`'s shape, `size` of them
 };
 
 struct Fragment {
@@ -164,6 +168,13 @@ enum class MatrixOp : uint8_t {
   kMultiply,  // sum += factors[0] * factors[1]
 };
 
+// The lines of a fragment in memory.
+enum class MatrixOrder : uint8_t {
+  kRows,
+  kColumns,
+  kPairs,  // of rows: the elements (r, c) and (r + 1, c) lie side by side, then those of column c + 1. kB of CPUs.
+};
+
 struct FragmentRef {
   BufferRef buffer;
   int64_t index = 0;
@@ -185,7 +196,7 @@ struct Stmt {
   MatrixOp matrix{};           // kMatrix
   BufferRef memory;            // kMatrix kLoad and kStore: kShared, from element `begin` on
   int64_t stride = 0;
-  bool by_columns = false;     // columns lie side by side, not rows
+  MatrixOrder order{};
   FragmentRef factors[2];      // kMatrix kMultiply
   std::vector<StmtRef> body;   // kFor, kBlock, kIf (then); kAlloc scopes to the end of its block
   std::vector<StmtRef> otherwise;  // kIf

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/half.h"
 #include "base/user_error.h"
 #include "kernel/builder.h"
 #include "kernel/interpret.h"
@@ -17,6 +18,59 @@
 
 namespace mlc::kernel {
 namespace {
+
+// A CPU's matrices: z [4, 4] += x [4, 2] by y [2, 4] of bf16, twice; y lies in pairs of rows, sums in scratch memory.
+const char kMatrix[] =
+    R"(kernel @matrix(%x: bf16[24], %y: bf16[8], %z: out f32[16]) dims() tiles(1) scratch(64) {
+  grid %g = 0, 1 {
+    shared %s: f32[16]
+    fragments %a: a bf16 4 by 2[1]
+    fragments %b: b bf16 2 by 4[1]
+    fragments %c: sum f32 4 by 4[2]
+    matrix clear %c[1]
+    matrix load %a[0] from %x[%g] rows 6
+    matrix load %b[0] from %y[0] pairs 8
+    serial %i = 0, 2 {
+      matrix add %c[1] %a[0] by %b[0]
+    }
+    matrix store %c[1] to %s[0] rows 4
+    serial %i2 = 0, 16 {
+      %z[%i2] = %s[%i2]
+    }
+  }
+}
+)";
+
+TEST(Matrices, OfACpuAreValidAndMultiply) {
+  Function f = parse(kMatrix);
+  EXPECT_EQ(print(f), kMatrix);
+  EXPECT_EQ(verify(f), "");
+  std::vector<uint16_t> x, y;
+  for (int i = 0; i < 24; ++i) x.push_back(f32_to_bf16(float(i)));
+  for (int i = 0; i < 8; ++i) y.push_back(f32_to_bf16(float(10 * i)));
+  std::vector<float> z(16);
+  std::vector<HostBuffer> buffers = {{x.data(), 48}, {y.data(), 16}, {z.data(), 64}};
+  interpret(f, buffers, {});
+  for (int row = 0; row < 4; ++row)
+    for (int column = 0; column < 4; ++column)  // y(k, column) is element 2 * column + k of the only line
+      EXPECT_EQ(z[size_t(row * 4 + column)], float(2 * (6 * row * 20 * column + (6 * row + 1) * (20 * column + 10))))
+          << row << ", " << column;
+}
+
+TEST(Matrices, OfACpuAreRefusedWhereTheyAreWrong) {
+  const std::pair<const char*, const char*> kChanges[] = {
+      {"fragments %a: a bf16", "fragments %a: a f16"},        // halves are for GPUs
+      {"from %y[0] pairs 8", "from %z[0] pairs 8"},           // f32 memory
+      {"from %x[%g] rows 6", "from %x[%g] pairs 6"},          // only b lies in pairs
+      {"from %y[0] pairs 8", "from %y[0] pairs 7"},           // lines that overlap
+      {"to %s[0] rows 4", "to %z[0] rows 4"}};                // sums go to scratch memory
+  for (const auto& [from, to] : kChanges) {
+    std::string text = kMatrix;
+    size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    EXPECT_NE(verify(parse(text.replace(at, std::strlen(from), to))), "") << to;
+  }
+}
 
 const char kEverything[] =
     R"(kernel @all(%x: f32[(rows * 64)], %w: u8[1024], %i: i32[rows], %y: out f32[(rows * 64)]) dims(rows) tiles(rows) scratch(64) in_place {

@@ -251,8 +251,10 @@ class Parser {
     expect("[");
     s->begin = expr();
     expect("]");
-    s->by_columns = take("columns");
-    if (!s->by_columns) expect("rows");
+    constexpr MatrixOrder kOrders[] = {MatrixOrder::kRows, MatrixOrder::kColumns, MatrixOrder::kPairs};
+    auto order = std::find_if(std::begin(kOrders), std::end(kOrders), [&](MatrixOrder o) { return take(order_text(o)); });
+    if (order == std::end(kOrders)) fail("rows, columns or pairs");
+    s->order = *order;
     s->stride = integer();
     return s;
   }

@@ -71,6 +71,15 @@ const char* role_text(Fragment::Role role) {
   return nullptr;
 }
 
+const char* order_text(MatrixOrder order) {
+  switch (order) {
+    case MatrixOrder::kRows: return "rows";
+    case MatrixOrder::kColumns: return "columns";
+    case MatrixOrder::kPairs: return "pairs";
+  }
+  return nullptr;
+}
+
 const char* loop_text(LoopKind kind) {
   switch (kind) {
     case LoopKind::kSerial: return "serial";
@@ -129,7 +138,7 @@ std::string fragment_text(const FragmentRef& f) { return str("%", f.buffer->name
 std::string matrix_text(const Stmt& s) {
   std::string f = str("%", s.buffer->name, "[", print(*s.index), "]");
   auto memory = [&] {
-    return str("%", s.memory->name, "[", print(*s.begin), "] ", s.by_columns ? "columns " : "rows ", s.stride);
+    return str("%", s.memory->name, "[", print(*s.begin), "] ", order_text(s.order), " ", s.stride);
   };
   switch (s.matrix) {
     case MatrixOp::kClear: return "clear " + f;

@@ -29,5 +29,6 @@ const char* unary_text(UnaryOp op);
 const char* math_text(MathFn fn);
 const char* loop_text(LoopKind kind);
 const char* role_text(Fragment::Role role);
+const char* order_text(MatrixOrder order);
 
 }  // namespace mlc::kernel

@@ -110,8 +110,9 @@ class Verifier {
 
   static void fragment_declaration(const Buffer& b) {
     const Fragment& f = b.fragment;
-    DType wanted = f.role == Fragment::Role::kSum ? DType::kF32 : DType::kF16;
-    require(b.element == Type{wanted, 1}, "fragments %", b.name, " of ", b.element, ", expected ", Type{wanted, 1});
+    bool sum = f.role == Fragment::Role::kSum;
+    require(b.element == Type{DType::kF32, 1} ? sum : !sum && (b.element == Type{DType::kF16, 1} || b.element == Type{DType::kBF16, 1}),
+            "fragments %", b.name, " of ", b.element, ", expected ", sum ? "f32" : "f16 or bf16");
     require(f.rows >= 1 && f.columns >= 1 && f.rows <= 64 && f.columns <= 64 && f.columns % 2 == 0 && f.rows % 2 == 0,
             "fragments %", b.name, " of ", f.rows, " by ", f.columns, ", expected even sizes up to 64");
   }
@@ -140,13 +141,17 @@ class Verifier {
     const Fragment& f = load ? fragment(s.buffer, s.index->int_value, {Role::kA, Role::kB, Role::kSum})
                              : fragment(s.buffer, s.index->int_value, {Role::kSum});
     buffer(*s.memory);
-    bool halves = f.role != Role::kSum;
-    require(s.memory->scope == Scope::kShared && s.memory->element.dtype == (halves ? DType::kU32 : DType::kF32),
-            "a fragment's memory %", s.memory->name, " is no shared ", halves ? "u32" : "f32");
+    // Of halves two lie in a word of memory; other elements are the memory's own.
+    bool halves = s.buffer->element.dtype == DType::kF16, anywhere = s.buffer->element.dtype == DType::kBF16;
+    DType element = halves ? DType::kU32 : s.buffer->element.dtype;
+    require((anywhere || s.memory->scope == Scope::kShared) && s.memory->element.dtype == element, "a fragment's memory %",
+            s.memory->name, " is no ", anywhere ? "" : "shared ", Type{element, 1});
     require(is_index(expr(s.begin)), "a fragment's place in %", s.memory->name, " is no index");
-    int64_t line = (s.by_columns ? f.rows : f.columns) / (halves ? 2 : 1);
-    require(line % s.memory->element.lanes == 0 && s.stride * s.memory->element.lanes >= line, "lines of ", line, " words, ", s.stride,
-            " elements apart, in %", s.memory->name);
+    require(s.order != MatrixOrder::kPairs || f.role == Role::kB, "pairs of rows of %", s.buffer->name);
+    int64_t length = s.order == MatrixOrder::kColumns ? f.rows : s.order == MatrixOrder::kPairs ? 2 * f.columns : f.columns;
+    int64_t line = length / (halves ? 2 : 1);
+    require(line % s.memory->element.lanes == 0 && s.stride * s.memory->element.lanes >= line, "lines of ", line, " elements, ",
+            s.stride, " apart, in %", s.memory->name);
   }
 
   void loop(const Stmt& s, int depth) {

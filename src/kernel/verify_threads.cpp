@@ -91,10 +91,14 @@ class ThreadVerifier {
         require(all_threads || threads_ == 0, "a barrier in control flow that is not uniform");
         break;
       case StmtKind::kMatrix:
+        if (threads_ == 0) break;
         require(function_.subgroup_size > 0, "a matrix in a function without subgroups");
         require(all_threads, "a matrix in control flow that is not uniform");
+        require(s.order != MatrixOrder::kPairs, "pairs of rows in a thread-bound function");
         break;
       case StmtKind::kAlloc:
+        require(s.buffer->scope != Scope::kFragment || s.buffer->element.dtype != (threads_ ? DType::kBF16 : DType::kF16),
+                "fragments %", s.buffer->name, " of ", s.buffer->element, threads_ ? " in" : " outside of", " a thread-bound function");
         require(threads_ == 0 || s.buffer->scope != Scope::kShared, "shared buffer %", s.buffer->name,
                 " is not declared beside the thread loop");
         break;

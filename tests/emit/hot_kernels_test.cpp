@@ -22,6 +22,7 @@ struct Hot {
 const Hot kHot[] = {
     {"x86_64-avx512vnni", "vpdpbusd.*%zmm"}, {"x86_64-avx512", "vpmaddubsw.*%zmm"},
     {"x86_64-avxvnni", "vpdpbusd.*%ymm"},    {"x86_64-avx2", "vpmaddubsw.*%ymm"},
+    {"x86_64-amx", "vpdpbusd.*%zmm"},
     {"aarch64-dotprod", "sdot\tv[0-9]+\\.4s"}, {"aarch64-i8mm", "usdot\tv[0-9]+\\.4s"},
 };
 
@@ -36,8 +37,9 @@ const Target& target_named(const std::string& name) {
   internal_error("no target " + name);
 }
 
-// Assembly of x f32[rows, k] -> quantize_q8 -> matmul with a q4f16_1 weight [n, k], the latter.
-std::string matmul_assembly(const Target& target, int64_t min_rows, int64_t max_rows, bool gated) {
+// Assembly of x f32[rows, k] -> `conversion` -> matmul with a q4f16_1 weight [n, k], the latter.
+std::string matmul_assembly(const Target& target, int64_t min_rows, int64_t max_rows, bool gated,
+                            const std::string& conversion = "quantize_q8") {
   graph::Module module;
   module.functions.push_back(std::make_unique<graph::Function>());
   graph::Function& f = *module.functions[0];
@@ -45,7 +47,7 @@ std::string matmul_assembly(const Target& target, int64_t min_rows, int64_t max_
   WeightFormat format{WeightFormat::Kind::kGroup, DType::kF16, 4, 32, false};
   graph::Value* weight = g.parameter("w", {graph::TensorType::Kind::kGroup, format, "packed", {1024, 2048}});
   graph::Value* x = f.add_argument("x", graph::TensorType::plain(DType::kF32, {Dim::symbol("rows"), 2048}));
-  g.matmul(g.op("quantize_q8", {x})[0], weight);
+  g.matmul(g.op(conversion, {x})[0], weight);
   graph::Node& node = *f.nodes.back();
   if (gated) {
     node.epilogue.push_back({graph::EpilogueStep::Kind::kGated, nullptr, "silu"});
@@ -112,6 +114,24 @@ TEST(HotKernels, ManyRows) {
       const kernel::MatmulSchedule& s = kernel::matmul_schedule(target_named(hot.target));
       expect_hot(hot, 17, 0, gated, 8 * s.panel_rows * s.panel_vectors);
     }
+}
+
+// On a matrix unit: two by two products of tiles a group, each of which two products share; the tiles are set up and given back
+// once a call, and weights are rounded by an instruction.
+TEST(HotKernels, ManyRowsOnAMatrixUnit) {
+  for (bool gated : {false, true}) {
+    std::string assembly = matmul_assembly(target_named("x86_64-amx"), 17, 0, gated, "to_tiles");
+    std::string block = hottest_block(assembly, "tdpbf16ps");
+    SCOPED_TRACE(gated ? "gated" : "");
+    EXPECT_EQ(count(block, "tdpbf16ps"), 4) << block;
+    EXPECT_EQ(count(block, "tileloadd"), 4) << block;
+    EXPECT_EQ(count(block, "Spill|Reload"), 0) << block;
+    EXPECT_EQ(count(assembly, "ldtilecfg"), 1);
+    EXPECT_EQ(count(assembly, "tilerelease"), 1);
+    std::string expansion = hottest_block(assembly, "vcvtne2ps2bf16");
+    EXPECT_EQ(count(expansion, "vcvtne2ps2bf16.*%zmm"), 16 * kernel::kMatrixSchedule.panel_vectors) << expansion;  // pairs of k
+    EXPECT_LE(vector_spills(expansion), 2) << expansion;
+  }
 }
 
 // With one vector of weights, activation codes reach it as an operand in memory: no instruction broadcasts them.

@@ -21,6 +21,7 @@
 #include "graph/passes/quantize_activations.h"
 #include "graph/passes/specialize_rows.h"
 #include "graph/passes/split_attention.h"
+#include "graph/passes/use_matrix_unit.h"
 #include "graph/print.h"
 #include "graph/verify.h"
 
@@ -30,6 +31,12 @@ namespace {
 Target cpu() {
   Target target;
   target.kind = "cpu";
+  return target;
+}
+
+Target with_matrix_unit() {
+  Target target = cpu();
+  target.matrix_unit = {.rows = 16, .columns = 16, .depth = 32};
   return target;
 }
 
@@ -62,6 +69,7 @@ const std::map<std::string, Pass>& passes() {
       {"run_passes", rewrite([](Module& m) { run_passes(m, {.opt_level = 2, .target = &target}); })},
       {"specialize_rows", rewrite(specialize_rows)},
       {"split_attention", rewrite([](Module& m) { split_attention(m, 16); })},
+      {"use_matrix_unit", rewrite([](Module& m) { use_matrix_unit(m, with_matrix_unit()); })},
   };
   return table;
 }

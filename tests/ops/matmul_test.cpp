@@ -80,13 +80,13 @@ graph::HostTensor dense(const graph::HostTensor& x) {
   return out;
 }
 
-enum class Input { kFloat, kInt8, kInt8Extreme };  // extreme: codes of +-127 against the largest weights
+enum class Input { kFloat, kInt8, kInt8Extreme, kTiles };  // extreme: codes of +-127 against the largest weights
 enum class Body { kAny, kFewRows };                // which guard a call with several rows has
 
 OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::string& epilogue = "",
                    Input input = Input::kFloat, Body body = Body::kAny) {
-  OpCase& c = batch.add(str(input == Input::kFloat ? "f32" : "q8g32", " x ", w.format.text(), "@", w.layout,
-                            " rows ", s.rows, " n ", s.n, " k ", s.k, " ", epilogue),
+  const char* type = input == Input::kFloat ? "f32" : input == Input::kTiles ? "tiles" : "q8g32";
+  OpCase& c = batch.add(str(type, " x ", w.format.text(), "@", w.layout, " rows ", s.rows, " n ", s.n, " k ", s.k, " ", epilogue),
                         {{"rows", s.rows}});
   std::mt19937 random(static_cast<unsigned>(s.rows * 31 + s.n * 7 + s.k));
   bool extreme = input == Input::kInt8Extreme;
@@ -95,10 +95,10 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = i / static_cast<size_t>(s.k) % 2 ? -127.0f : 127.0f;
   if (input == Input::kInt8 && s.k > 64) std::fill_n(values.begin(), 32, 0.0f);  // a group of zeros
-  bool q8 = input != Input::kFloat;
-  graph::Value* x = c.matrix(Dim::symbol("rows"), s.k, values, q8 ? 0 : s.k + 5, q8 ? 0 : 3);
-  if (q8) {
-    x = c.g->op("quantize_q8", {x})[0];
+  bool floats = input == Input::kFloat;
+  graph::Value* x = c.matrix(Dim::symbol("rows"), s.k, values, floats ? s.k + 5 : 0, floats ? 3 : 0);
+  if (!floats) {
+    x = c.g->op(input == Input::kTiles ? "to_tiles" : "quantize_q8", {x})[0];
     c.evaluate_last();
   }
   std::vector<float> ones(static_cast<size_t>(s.n * s.k), 1.0f);
@@ -215,7 +215,37 @@ void add_many_rows(OpBatch& batch, const std::string& layout, int64_t tile) {
 TEST_F(Int8Matmul, ManyRowsTilesOf8) { add_many_rows(batch, "tile8", 8); }
 TEST_F(Int8Matmul, ManyRowsTilesOf16) { add_many_rows(batch, "tile16", 16); }
 
-// A row's result does not depend on how many rows are computed with it: all bodies add the same numbers in one order.
+// The interpreter runs these everywhere, machine code where there is a matrix unit.
+class MatrixMatmul : public OpTest {
+ protected:
+  std::vector<Target> targets() const override {
+    std::vector<Target> all = x86_64_targets();
+    std::erase_if(all, [](const Target& t) { return t.matrix_unit.rows == 0; });
+    return all;
+  }
+};
+
+// 32 rows make a tile, 16 columns a vector, 8 of those a panel, 32 groups a chunk.
+TEST_F(MatrixMatmul, EveryTail) {
+  Weight plain{group(4, DType::kF16), "tile16"}, transposed{group(4, DType::kBF16, true), "tile16"};
+  for (const Shape& s : {Shape{2, 16, 32}, {17, 33, 33}, {32, 64, 64}, {33, 80, 100}, {64, 15, 40}, {40, 200, 544}, {20, 96, 1100}})
+    add_matmul(batch, plain, s, "", Input::kTiles);
+  add_matmul(batch, transposed, {21, 47, 100}, "", Input::kTiles);
+}
+
+TEST_F(MatrixMatmul, Epilogues) {
+  Weight plain{group(4, DType::kF16), "tile16"};
+  add_matmul(batch, plain, {18, 64, 64}, "bs", Input::kTiles);
+  add_matmul(batch, plain, {24, 96, 96}, "Gma", Input::kTiles);
+  add_matmul(batch, plain, {19, 2 * 19, 40}, "bG", Input::kTiles);  // halves that share no tile border
+  add_matmul(batch, plain, {35, 160, 576}, "a", Input::kTiles);
+}
+
+TEST_F(MatrixMatmul, SeveralBlocksOfRows) {
+  add_matmul(batch, {group(4, DType::kF16), "tile16"}, {515, 20, 64}, "", Input::kTiles);
+}
+
+// A row's result does not depend on how many rows are computed with it: all bodies for codes add the same numbers in one order.
 TEST(Int8MatmulBodies, GiveEqualBits) {
   for (const Target& target : testable_targets()) {
     std::string layout = target.f32_lanes() >= 16 ? "tile16" : "tile8";

@@ -44,6 +44,7 @@ Function with_statement(const Function& f, int n, const std::function<void(Stmt&
 }
 
 ExprRef plus_one(const ExprRef& e) {
+  if (e->type.dtype == DType::kBF16) return kernel::cast(kernel::cast(e, DType::kF32) + 1.0, DType::kBF16);
   return is_float(e->type.dtype) ? e + 1.0 : e + kernel::int_const(1, e->type);
 }
 
@@ -69,6 +70,11 @@ void add_statement_mutants(const Function& f, bool values, std::vector<Mutant>& 
     int at = n++;
     if (s.kind == StmtKind::kFor && s.loop == kernel::LoopKind::kGrid)
       mutants.push_back({"skips the last tile", with_statement(f, at, skip_last_iteration)});
+    if (s.kind == StmtKind::kMatrix && s.begin)
+      mutants.push_back({str("shifts matrix ", at, " in ", s.memory->name),
+                         with_statement(f, at, [](Stmt& m) { m.begin = one_before(m.begin); })});
+    else if (s.kind == StmtKind::kMatrix)
+      mutants.push_back({str("leaves out matrix ", at), with_statement(f, at, [](Stmt& m) { m.kind = StmtKind::kBlock; })});
     if (s.kind != StmtKind::kStore) return;
     std::string what = str(" store ", at, " to ", s.buffer->name);
     if (s.buffer->scope == Scope::kGlobal)
@@ -107,20 +113,22 @@ void add_load_mutants(const Function& f, std::vector<Mutant>& mutants) {
 }
 
 // `values`: whether adding one to an intermediate value is a mistake.
+void check_mutants(OpCase& c, const Target& target, bool values = true) {
+  Function f = c.lower(target);
+  ASSERT_EQ(c.difference(OpBatch::interpret(c, f)), "") << target.name;
+  std::vector<Mutant> mutants;
+  add_statement_mutants(f, values, mutants);
+  add_load_mutants(f, mutants);
+  ASSERT_GE(mutants.size(), 3u);  // a tile, a load and a store
+  for (const Mutant& m : mutants)
+    EXPECT_NE(c.difference(OpBatch::interpret(c, m.function)), "")
+        << "nobody notices that a kernel for " << target.name << ' ' << m.mistake << '\n'
+        << kernel::print(m.function);
+}
+
 void check_mutants(OpCase& c, bool values = true) {
   for (const std::vector<Target>& targets : {x86_64_targets(), aarch64_targets()})
-    for (const Target& target : {targets.front(), targets.back()}) {
-      Function f = c.lower(target);
-      ASSERT_EQ(c.difference(OpBatch::interpret(c, f)), "") << target.name;
-      std::vector<Mutant> mutants;
-      add_statement_mutants(f, values, mutants);
-      add_load_mutants(f, mutants);
-      ASSERT_GE(mutants.size(), 3u);  // a tile, a load and a store
-      for (const Mutant& m : mutants)
-        EXPECT_NE(c.difference(OpBatch::interpret(c, m.function)), "")
-            << "nobody notices that a kernel for " << target.name << ' ' << m.mistake << '\n'
-            << kernel::print(m.function);
-    }
+    for (const Target& target : {targets.front(), targets.back()}) check_mutants(c, target, values);
 }
 
 const Dim kRows = Dim::symbol("rows");
@@ -143,6 +151,18 @@ TEST(Mutation, OfAnInt8MatmulIsNoticed) {
   c.g->matmul(x, c.quantized(format, "tile8", 17, 100, random_floats(1700, 1, random)));
   c.rule.tolerance = dot_error(100, 100 * 2.0);
   check_mutants(c);
+}
+
+TEST(Mutation, OfAMatmulOfTilesIsNoticed) {
+  std::mt19937 random(36);
+  constexpr int64_t kK = 1056;  // two chunks
+  OpCase c({{"rows", 35}});
+  graph::Value* x = c.g->op("to_tiles", {c.matrix(kRows, kK, random_floats(35 * kK, 2, random))})[0];
+  c.evaluate_last();
+  WeightFormat format{WeightFormat::Kind::kGroup, DType::kF16, 4, 32, false};
+  c.g->matmul(x, c.quantized(format, "tile16", 80, kK, random_floats(80 * kK, 1, random)));
+  c.rule.tolerance = dot_error(kK, kK * 2.0);
+  check_mutants(c, x86_64_targets().front());
 }
 
 TEST(Mutation, OfANormIsNoticed) {

@@ -17,6 +17,7 @@ using Norm = OpTest;
 using Elementwise = OpTest;
 using Rope = OpTest;
 using QuantizeQ8 = OpTest;
+using ToTiles = OpTest;
 
 TEST_F(Norm, Rms) {
   for (int64_t n : {1, 15, 64, 200})
@@ -104,6 +105,29 @@ TEST_F(Rope, Rotates) {
       c.g->rope(x, c.matrix(kRows, rotary, random_floats(3 * rotary, 1, random)), 20, rotary, interleaved);
       c.rule = near(elementwise_error(4));
     }
+}
+
+// Rounded to bf16, which has 8 bits; 18 rows need a second tile.
+TEST_F(Norm, ToTiles) {
+  for (std::string op : {"rms_norm", "layer_norm"})
+    for (int64_t n : {7, 32, 100}) {
+      std::mt19937 random(10);
+      OpCase& c = batch.add(str(op, " to tiles of ", n), {{"rows", 18}});
+      graph::Value* x = c.matrix(kRows, n, random_floats(18 * n, 3, random));
+      c.g->op(op, {x, c.parameter(DType::kF32, {n}, random_floats(n, 1, random))}, {{"eps", 1e-5}, {"output", std::string("tiles")}});
+      c.rule = near(norm_error(n, 2 * std::sqrt(double(n))) + 2 * rounding(DType::kBF16));
+    }
+}
+
+TEST_F(ToTiles, EqualsTheRule) {
+  for (int64_t n : {1, 31, 32, 64, 100}) {
+    std::mt19937 random(11);
+    OpCase& c = batch.add(str("to_tiles of ", n), {{"rows", 35}});
+    std::vector<float> x = random_floats(35 * n, 5, random);
+    x[0] = NAN, x.back() = -0.0f;
+    c.g->op("to_tiles", {c.matrix(kRows, n, x)});
+    c.rule.hard = true;
+  }
 }
 
 TEST_F(QuantizeQ8, EqualsTheRule) {

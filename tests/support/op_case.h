@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/half.h"
 #include "base/strings.h"
 #include "formats/plan.h"
 #include "formats/quant/group.h"
@@ -144,7 +145,7 @@ class OpCase {
       if (s.operand) out.push_back(physical_.at(s.operand));
     if (!node().state.empty()) out.push_back(state_bytes(states.at(node().state)));
     for (const graph::Value* v : node().outputs)
-      out.emplace_back(static_cast<size_t>(*kernel::activation_bytes(v->type).evaluate(dims_)), 0xFF);
+      out.emplace_back(static_cast<size_t>(*v->type.bytes().evaluate(dims_)), 0xFF);
     return out;
   }
 
@@ -170,12 +171,12 @@ class OpCase {
     return "";
   }
 
-  // Runs the graph's meaning of a node and keeps its outputs as operands of later nodes (q8g32 activations).
+  // Runs the graph's meaning of a node and keeps its outputs as operands of later nodes (q8g32 and tiled activations).
   void evaluate_last() {
     std::vector<graph::HostTensor> out = reference(node(), states);
     for (size_t i = 0; i < out.size(); ++i) {
       logical_[node().outputs[i]] = out[i];
-      physical_[node().outputs[i]] = q8_bytes(out[i]);
+      physical_[node().outputs[i]] = node().outputs[i]->type.is_tiled() ? tile_bytes(node().outputs[i]->type, out[i]) : q8_bytes(out[i]);
     }
   }
 
@@ -267,6 +268,36 @@ class OpCase {
     return out;
   }
 
+  // Where an element of a tiled activation lies (graph/ir.h).
+  static size_t tile_place(int64_t columns, int64_t row, int64_t column) {
+    int64_t tile = row / graph::kTileRows * ((columns + graph::kTileColumns - 1) / graph::kTileColumns) + column / graph::kTileColumns;
+    return static_cast<size_t>((tile * graph::kTileRows + row % graph::kTileRows) * graph::kTileColumns + column % graph::kTileColumns);
+  }
+
+  // Rows past the last hold NaN.
+  Bytes tile_bytes(const graph::TensorType& type, const graph::HostTensor& t) const {
+    Bytes out(static_cast<size_t>(*type.bytes().evaluate(dims_)), 0xFF);
+    int64_t columns = t.shape[1], padded = (columns + graph::kTileColumns - 1) / graph::kTileColumns * graph::kTileColumns;
+    for (int64_t r = 0; r < t.shape[0]; ++r)
+      for (int64_t c = 0; c < padded; ++c) {
+        uint16_t bits = c < columns ? f32_to_bf16(t.floats[static_cast<size_t>(r * columns + c)]) : 0;
+        std::memcpy(&out[2 * tile_place(columns, r, c)], &bits, 2);
+      }
+    return out;
+  }
+
+  static graph::HostTensor tile_tensor(const Bytes& bytes, int64_t rows, int64_t columns, std::string& problem) {
+    graph::HostTensor t{DType::kF32, {rows, columns}, {}, {}};
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < (columns + graph::kTileColumns - 1) / graph::kTileColumns * graph::kTileColumns; ++c) {
+        uint16_t bits;
+        std::memcpy(&bits, &bytes[2 * tile_place(columns, r, c)], 2);
+        if (c < columns) t.floats.push_back(bf16_to_f32(bits));
+        else if (bits != 0) problem = str("padding of row ", r, " is ", bits);
+      }
+    return t;
+  }
+
   // Reads a q8g32 activation; `problem` tells of padding that is not zero or a start that is not its group's.
   static graph::HostTensor q8_tensor(const Bytes& bytes, int64_t rows, int64_t columns,
                                      std::string& problem) {
@@ -324,6 +355,7 @@ class OpCase {
     for (const Dim& d : type.shape) shape.push_back(*d.evaluate(dims_));
     if (type.kind == graph::TensorType::Kind::kQ8Activation)
       return q8_tensor(bytes, shape[0], shape[1], problem);
+    if (type.is_tiled()) return tile_tensor(bytes, shape[0], shape[1], problem);
     graph::HostTensor t{type.dtype(), shape, {}, {}};
     if (type.dtype() == DType::kI32) {
       t.ints.resize(bytes.size() / 4);

@@ -8,10 +8,26 @@
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace mlc {
 namespace {
+
+#if defined(__x86_64__)
+// Whether the CPU multiplies matrix tiles of bf16 and Linux lets this process use their registers, which it must be asked for
+// (asm/prctl.h: ARCH_REQ_XCOMP_PERM of XFEATURE_XTILEDATA).
+bool may_use_bf16_tiles() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24;  // leaf 7, edx
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (kBf16 | kTiles)) != (kBf16 | kTiles)) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
 
 std::vector<std::string> detect() {
   std::vector<std::string> found;
@@ -28,8 +44,10 @@ std::vector<std::string> detect() {
   MLC_DETECT("avx512cd");
   MLC_DETECT("avx512vnni");
   MLC_DETECT("avxvnni");
+  MLC_DETECT("avx512bf16");
 #undef MLC_DETECT
   if (__builtin_cpu_supports("f16c")) found.push_back("f16c");
+  if (may_use_bf16_tiles()) found.push_back("amx_bf16");
 #elif defined(__aarch64__)
   constexpr unsigned long kHwcapDotprod = 1ul << 20, kHwcap2I8mm = 1ul << 13;  // asm/hwcap.h: ASIMDDP, I8MM
   if (getauxval(AT_HWCAP) & kHwcapDotprod) found.push_back("dotprod");

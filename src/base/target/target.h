@@ -9,7 +9,8 @@
 
 namespace mlc {
 
-// A matrix product that a subgroup computes together: C [rows, columns] += A [rows, depth] B [depth, columns], halves into f32.
+// A matrix product in registers: C [rows, columns] += A [rows, depth] B [depth, columns], 16-bit floats into f32. On GPUs a
+// subgroup computes it together, of f16; on CPUs one thread does, of bf16.
 struct MatrixUnit {
   int rows = 0, columns = 0, depth = 0;  // 0: none
   std::string text() const;              // "16x16x16": rows x columns x depth
@@ -36,6 +37,8 @@ struct Target {
   bool dot2_u8s8 = false;     // u8 x s8 -> i16, two products a lane, saturating (users must prove that it cannot)
   bool dot2_i16 = false;      // i16 x i16 -> i32, two products a lane
   bool mma_s8 = false;        // 2x8 by 8x2 s8 -> i32 matrix product
+  bool bf16_convert = false;  // f32 -> bf16 in hardware
+  MatrixUnit matrix_unit;     // f16 or bf16 into f32
 
   // Pages of the cache that one part of a single row's attention covers, where its heads alone are too little work for the
   // machine (graph/passes/split_attention.h); 0: never split. 16 pages are 256 tokens: on a CPU some 10 us of work per
@@ -48,7 +51,6 @@ struct Target {
   int subgroup_size = 0;              // lanes that exchange values; 0: not offered
   int64_t shared_bytes = 0;           // memory of a group
   int64_t max_binding_bytes = 0;      // of one buffer of a call
-  MatrixUnit matrix_unit;             // f16 x f16 -> f32
   bool f16_arithmetic = false;        // operations on halves beside conversion; no kernel uses them yet
   bool native_math = false;           // emit exp and its like as calls of the device's language
   bool discrete = false;              // memory of its own: uploads go through staging
@@ -68,7 +70,7 @@ std::vector<Target> x86_64_targets();
 std::vector<Target> aarch64_targets();
 
 // Features of the CPU this process runs on, restricted by MLC_CPU_FEATURES: "avx2", "fma", "f16c", "avx512f", "avx512bw",
-// "avx512vl", "avx512vnni", "dotprod", "i8mm", ...
+// "avx512vl", "avx512vnni", "amx_bf16", "dotprod", "i8mm", ...
 const std::vector<std::string>& host_cpu_features();
 // The first of `required` that the machine lacks, or "".
 std::string missing_cpu_feature(const std::vector<std::string>& required);

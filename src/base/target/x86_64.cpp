@@ -1,4 +1,4 @@
-// What x86-64 CPUs can do, as five levels.
+// What x86-64 CPUs can do, as six levels.
 #include "base/target/target.h"
 
 namespace mlc {
@@ -35,13 +35,20 @@ std::vector<Target> x86_64_targets() {
   vnni.required.push_back("avx512vnni");
   vnni.dot4_u8s8 = true;
 
+  Target amx = vnni;  // matrix tiles of 16 rows of 64 bytes
+  amx.name = "x86_64-amx";
+  amx.features = "-prefer-256-bit,+avx512vnni,+avx512bf16,+amx-tile,+amx-bf16";
+  amx.required.insert(amx.required.end(), {"avx512bf16", "amx_bf16"});
+  amx.bf16_convert = true;
+  amx.matrix_unit = {.rows = 16, .columns = 16, .depth = 32};
+
   Target avxvnni = avx2;  // the same dot product for CPUs without 512-bit vectors
   avxvnni.name = "x86_64-avxvnni";
   avxvnni.features = "+avxvnni";
   avxvnni.required.push_back("avxvnni");
   avxvnni.dot4_u8s8 = true;
 
-  return {vnni, avx512, avxvnni, avx2, generic};
+  return {amx, vnni, avx512, avxvnni, avx2, generic};
 }
 
 }  // namespace mlc

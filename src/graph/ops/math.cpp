@@ -108,6 +108,12 @@ HostTensor quantize_q8(const HostTensor& x) {
   return out;
 }
 
+HostTensor store_as(const TensorType& type, HostTensor x) {
+  if (type.kind == TensorType::Kind::kQ8Activation) return quantize_q8(x);
+  for (float& v : x.floats) v = round_to(type.dtype(), v);
+  return x;
+}
+
 std::vector<double> dequantize_q8(const HostTensor& x) {
   int64_t rows = x.shape[0], k = x.shape[1], groups = (k + kGroup - 1) / kGroup;
   std::vector<double> out(static_cast<size_t>(rows * k));

@@ -34,5 +34,7 @@ float quantize_group(const float* x, int64_t n, int32_t* codes);
 HostTensor quantize_q8(const HostTensor& x);
 // What the codes stand for: code * scale, exactly, in f64 [rows, K].
 std::vector<double> dequantize_q8(const HostTensor& x);
+// f32 [rows, K] as an activation of `type` holds it: itself, quantized, or rounded.
+HostTensor store_as(const TensorType& type, HostTensor x);
 
 }  // namespace mlc::graph

@@ -1,5 +1,5 @@
 // matmul: x [rows, K] times the transpose of weight [N, K], then the epilogue, in f64, rounded once when
-// stored.
+// stored. An x in tiles meets weights that are rounded as it is, to bf16.
 #include <algorithm>
 
 #include "graph/ops/check.h"
@@ -35,7 +35,7 @@ void check_step(const EpilogueStep& step, size_t index, const Dim& rows, int64_t
 
 std::vector<TensorType> infer(const Node& node, const Module&) {
   const TensorType &x = node.inputs[0]->type, &w = node.inputs[1]->type;
-  if (x.kind != TensorType::Kind::kQ8Activation) activation_operand(node, 0);
+  if (x.kind != TensorType::Kind::kQ8Activation && !x.is_tiled()) activation_operand(node, 0);
   if (x.shape.size() != 2 || !x.shape[1].is_const())
     refuse(describe(node, 0), " is no matrix with constant columns");
   bool floats =
@@ -92,6 +92,8 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
   for (int64_t j = 0; j < n; j += 4) {
     const int64_t found = std::min<int64_t>(4, n - j);
     std::copy_n(w.floats.data() + j * k, found * k, weight_rows.begin());
+    if (node.inputs[0]->type.is_tiled())
+      for (double& v : weight_rows) v = round_to(DType::kBF16, static_cast<float>(v));
     double dots[4];
     for (int64_t r = 0; r < rows; ++r) {
       four_dots(wide.data() + r * k, weight_rows.data(), k, dots);

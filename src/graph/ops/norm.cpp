@@ -1,5 +1,5 @@
-// rms_norm and layer_norm over the last axis. With output = "q8g32" the f32 result is quantized as
-// quantize_q8 does.
+// rms_norm and layer_norm over the last axis. With output = "q8g32" or "tiles" the f32 result becomes what quantize_q8 or
+// to_tiles makes of it.
 #include <cmath>
 
 #include "graph/ops/check.h"
@@ -16,7 +16,8 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
   positive_attribute(node, "eps");
   if (!node.attributes.count("output")) return {x};
   std::string output = string_attribute(node, "output");
-  if (output != "q8g32") refuse("attribute 'output' is '", output, "', expected q8g32");
+  if (output == "tiles") return {TensorType::tiles(x.shape)};
+  if (output != "q8g32") refuse("attribute 'output' is '", output, "', expected q8g32 or tiles");
   return {TensorType::q8(x.shape)};
 }
 
@@ -40,7 +41,7 @@ HostTensor normalize(const Node& node, const Inputs& in, bool centered) {
     for (int64_t c = 0; c < n; ++c)
       out.floats[r * n + c] = static_cast<float>((row[c] - mean) * factor * weight[c] + (bias ? bias[c] : 0));
   }
-  return node.outputs[0]->type.kind == TensorType::Kind::kQ8Activation ? quantize_q8(out) : out;
+  return store_as(node.outputs[0]->type, std::move(out));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// quantize_q8: f32 [rows, K] -> q8g32 [rows, K]; the rule stands at quantize_q8 in ops/math.h.
+// quantize_q8: f32 [rows, K] -> q8g32 [rows, K]; the rule stands at quantize_q8 in ops/math.h. to_tiles: f32 [rows, K] -> bf16
+// tiles [rows, K], rounded to nearest even.
 #include "graph/ops/check.h"
 #include "graph/ops/math.h"
 
@@ -13,7 +14,14 @@ std::vector<OpInfo> quantize_ops() {
        .infer = [](const Node& node,
                    const Module&) { return std::vector{TensorType::q8(activation_operand(node, 0).shape)}; },
        .interpret = [](const Node&, const Inputs& in, const Inputs&,
-                       InterpretContext&) { return std::vector{quantize_q8(*in[0])}; }}};
+                       InterpretContext&) { return std::vector{quantize_q8(*in[0])}; }},
+      {.name = "to_tiles",
+       .min_inputs = 1,
+       .max_inputs = 1,
+       .infer = [](const Node& node,
+                   const Module&) { return std::vector{TensorType::tiles(activation_operand(node, 0).shape)}; },
+       .interpret = [](const Node& node, const Inputs& in, const Inputs&,
+                       InterpretContext&) { return std::vector{store_as(node.outputs[0]->type, *in[0])}; }}};
 }
 
 }  // namespace mlc::graph

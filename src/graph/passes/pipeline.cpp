@@ -15,6 +15,7 @@
 #include "graph/passes/quantize_activations.h"
 #include "graph/passes/specialize_rows.h"
 #include "graph/passes/split_attention.h"
+#include "graph/passes/use_matrix_unit.h"
 #include "graph/print.h"
 #include "graph/verify.h"
 
@@ -57,7 +58,7 @@ void check_skips(const PassOptions& options) {
 
 std::vector<std::string> pass_names() {
   return {"merge_equal_nodes",    "eliminate_dead_values", "fuse_rope_append", "fuse_epilogues",
-          "quantize_activations", "choose_layouts",        "specialize_rows",       "split_attention"};
+          "quantize_activations", "choose_layouts",        "specialize_rows",  "use_matrix_unit", "split_attention"};
 }
 
 std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
@@ -75,6 +76,7 @@ std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
   run("choose_layouts", [&] { choose_layouts(m, *options.target); });
   run("specialize_rows",
       [&] { specialize_rows(m); });  // late: all passes above are the same for any number of rows
+  run("use_matrix_unit", [&] { use_matrix_unit(m, *options.target); });
   if (int64_t pages = options.target->attention_part_pages) run("split_attention", [&] { split_attention(m, pages); });
   return std::move(run.times);
 }

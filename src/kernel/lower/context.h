@@ -15,8 +15,15 @@ struct Matrix {
   int64_t columns = 0;
   int64_t row_stride = 0, column_offset = 0;
   bool quantized = false;  // q8g32: lower/quantize.h knows its bytes
+  bool tiled = false;      // bf16 in graph::kTileLayout
   ExprRef at(ExprRef row, ExprRef column) const {  // index of an element
     return row * static_cast<double>(row_stride) + column + static_cast<double>(column_offset);
+  }
+  // Tiled: index of the first of the 32 elements of a row in a group of columns.
+  ExprRef tile_at(const ExprRef& row, const ExprRef& group) const {
+    auto groups = static_cast<double>((columns + graph::kTileColumns - 1) / graph::kTileColumns);
+    return ((row / double(graph::kTileRows) * groups + group) * double(graph::kTileRows) + row % graph::kTileRows) *
+           double(graph::kTileColumns);
   }
 };
 
@@ -69,6 +76,6 @@ Function lower_kv_append(Lowering& low);
 Function lower_copy_pages(Lowering& low);
 Function lower_attention(Lowering& low);
 Function lower_attention_join(Lowering& low);
-Function lower_quantize_q8(Lowering& low);
+Function lower_to_rows(Lowering& low);
 
 }  // namespace mlc::kernel

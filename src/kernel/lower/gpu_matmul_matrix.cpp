@@ -81,10 +81,10 @@ void MatrixTile::multiply(const BufferRef& acc, const BufferRef& a, const Buffer
   for (int step = 0; step < w.format.group; step += unit.depth) {
     for (int i = 0; i < per_m; ++i)
       k().matrix_load({a, i}, inputs, (subgroup_m + double(i * unit.rows)) * double(2 * line_chunks()) + double(step / 4),
-                      2 * line_chunks(), false);
+                      2 * line_chunks(), MatrixOrder::kRows);
     for (int j = 0; j < per_n; ++j)
       k().matrix_load({b, j}, weights, (subgroup_n + double(j * unit.columns)) * double(line_chunks()) + double(step / 8),
-                      line_chunks(), true);
+                      line_chunks(), MatrixOrder::kColumns);
     for (int i = 0; i < per_m; ++i)
       for (int j = 0; j < per_n; ++j) k().matrix_multiply({acc, i * per_n + j}, {a, i}, {b, j});
   }
@@ -95,7 +95,7 @@ void MatrixTile::store(const BufferRef& acc) {
     for (int j = 0; j < per_n; ++j)
       k().matrix_store({acc, i * per_n + j}, sums,
                        (subgroup_m + double(i * unit.rows)) * double(sum_stride()) + subgroup_n + double(j * unit.columns), sum_stride(),
-                       false);
+                       MatrixOrder::kRows);
   k().barrier();
   gpu.for_units(int64_t{height} * columns(), threads(), thread, [&](ExprRef task, ExprRef inside) {
     ExprRef local = k().let("local", task % columns()), line = k().let("line", task / double(columns()));

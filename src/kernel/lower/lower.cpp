@@ -32,7 +32,7 @@ constexpr Row kLowerings[] = {
     {"layer_norm", lower_layer_norm, lower_gpu_layer_norm},
     {"matmul", lower_matmul, lower_gpu_matmul},
     {"mul", lower_elementwise, lower_gpu_elementwise},
-    {"quantize_q8", lower_quantize_q8, nullptr},
+    {"quantize_q8", lower_to_rows, nullptr},
     {"rms_norm", lower_rms_norm, lower_gpu_rms_norm},
     {"rope", lower_rope, lower_gpu_rope},
     {"rope_append", lower_rope_append, lower_gpu_rope_append},
@@ -40,6 +40,7 @@ constexpr Row kLowerings[] = {
     {"slice", lower_slice, lower_gpu_slice},
     {"softmax", nullptr, lower_gpu_softmax},
     {"take", lower_take, lower_gpu_take},
+    {"to_tiles", lower_to_rows, nullptr},
 };
 
 std::string attribute_text(const graph::Attribute& value) {
@@ -82,20 +83,10 @@ std::optional<Function> lower_preproc(const graph::TensorType& parameter, const 
   return parameter.layout == kLaneLayout ? lower_gpu_repack(parameter, target) : lower_repack(parameter, target);
 }
 
-Dim activation_bytes(const graph::TensorType& type) {
-  Dim elements(1);
-  if (type.kind != graph::TensorType::Kind::kQ8Activation) {
-    for (const Dim& d : type.shape) elements = elements * d;
-    return elements * size_of(type.dtype());
-  }
-  for (size_t i = 0; i + 1 < type.shape.size(); ++i) elements = elements * type.shape[i];
-  return elements * (ceildiv(type.shape.back(), 32) * 40);  // 32 codes, an f32 scale, an i32 start
-}
-
 int64_t layout_bytes(const graph::TensorType& parameter) {
   if (parameter.layout == kLaneLayout) return lane_weight(parameter).words() * 4;
   if (parameter.kind == graph::TensorType::Kind::kGroup) return weight_layout(parameter).bytes();
-  return activation_bytes(parameter).constant();
+  return parameter.bytes().constant();
 }
 
 std::vector<WeightPiece> weight_pieces(const graph::TensorType& parameter, int halves, int64_t max_bytes) {

@@ -28,7 +28,7 @@ struct LowerOptions {
 
 // A kernel and how a call binds to it. Buffers in order: node inputs, epilogue operands, state (if any), outputs.
 // A group-quantized parameter is one u8 buffer of layout_bytes(); a plain one its elements; a q8g32 activation one u8
-// buffer of activation_bytes(); a state, on CPUs [kPoolPages][layers] blocks of kv_page_bytes from the node's layer on
+// buffer of its bytes; a state, on CPUs [kPoolPages][layers] blocks of kv_page_bytes from the node's layer on
 // (the first, for ops without a layer), on GPUs the slab of the node's layer, [kPoolPages] (all layers' slabs in order).
 // `Function::dims` are names that the caller must provide: symbols of the node's shapes (rows, batch, pages), and
 // kPoolPages (formats/plan.h) for ops with state.
@@ -44,9 +44,6 @@ LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, c
 // into its physical layout: inputs, then one output of u8. nullopt when the layout is "packed" and plain.
 std::optional<Function> lower_preproc(const graph::TensorType& parameter, const Target& target);
 
-// Bytes of an activation or result: elements x size, or 40 bytes per started group of 32 of a q8g32 row (per row: the
-// codes of all groups, then the f32 scales, then the i32 starts).
-Dim activation_bytes(const graph::TensorType& type);
 
 // Bytes of a parameter in its physical layout.
 int64_t layout_bytes(const graph::TensorType& parameter);

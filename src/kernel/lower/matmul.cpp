@@ -1,4 +1,4 @@
-// matmul with float activations: picks the schedule, and holds the one for group-quantized weights.
+// matmul: picks the schedule, and holds the one for float activations and group-quantized weights.
 //
 // Quantized: one vector lane per weight row, so nothing is ever added across lanes. Per group of K the codes become
 // floats, multiply the broadcast activations into a partial sum, and the group's scale multiplies that once. Words are a
@@ -134,6 +134,7 @@ Function lower_group_matmul(Lowering& low) {
 Function lower_matmul(Lowering& low) {
   bool quantized_weight = low.type(1).kind == graph::TensorType::Kind::kGroup;
   if (low.type(0).kind == graph::TensorType::Kind::kQ8Activation) return lower_matmul_q8(low);
+  if (low.type(0).is_tiled()) return lower_matmul_matrix(low);
   return quantized_weight ? lower_group_matmul(low) : lower_plain_matmul(low);
 }
 

@@ -9,5 +9,7 @@ namespace mlc::kernel {
 Function lower_plain_matmul(Lowering& low);
 // q8g32 activations, 4-bit groups of 32 in a tile layout: integer dot products, one vector lane per weight row.
 Function lower_matmul_q8(Lowering& low);
+// bf16 activations in tiles, 4-bit groups of 32 in a tile layout: products of matrices.
+Function lower_matmul_matrix(Lowering& low);
 
 }  // namespace mlc::kernel

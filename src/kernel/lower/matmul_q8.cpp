@@ -5,32 +5,9 @@
 #include <algorithm>
 #include <tuple>
 
-#include "base/check.h"
-#include "base/strings.h"
 #include "kernel/lower/matmul.h"
 
 namespace mlc::kernel {
-namespace {
-
-WeightReader weight_reader(Lowering& low) {
-  WeightLayout layout = weight_layout(low.type(1));
-  internal_check(layout.tile_rows && layout.format.bits == 4 && layout.format.group == 32 &&
-                     layout.format.zero_point() == kStartZeroPoint,
-                 str("matmul: int8 activations need a 4-bit weight in tiles, found ", low.type(1).text()));
-  return {low.k, layout, low.k.input("weight", DType::kU8, layout.bytes())};
-}
-
-}  // namespace
-
-Q8Matmul::Q8Matmul(Lowering& l)
-    : low(l), k(l.k), schedule(matmul_schedule(l.target)), x(l.matrix(0, "x")), weight(weight_reader(l)), epilogue(l) {
-  int64_t columns = epilogue.columns();
-  lanes = std::min(low.lanes(), weight.layout.tile_rows);
-  vectors = (columns + lanes - 1) / lanes;
-  tail = columns % lanes != 0;
-  // A gated weight's second half begins at a tile border, or its rows are read one by one.
-  weight.scattered = halves() == 2 && tail;
-}
 
 std::pair<ExprRef, ExprRef> Q8Matmul::unpack_word(const ExprRef& row, const ExprRef& group, int j) {
   ExprRef word = k.let("word", weight.words(row, group, int_const(j), lanes));
@@ -90,16 +67,6 @@ ExprRef Q8Matmul::finish(const ExprRef& accumulator, const ExprRef& start) {
   if (schedule.inner == Inner::kDot2) sum = dot2_i16(accumulator, int_const(1, {DType::kI16, 2 * lanes}));
   if (starts_last()) sum = sum + start;
   return k.let("total", cast(sum, DType::kF32));
-}
-
-std::vector<ExprRef> Q8Matmul::tile_columns(const ExprRef& first, int count) {
-  ExprRef last = int_const((vectors - 1) * lanes);
-  std::vector<ExprRef> columns;
-  for (int v = 0; v < count; ++v) {
-    ExprRef column = first + double(v * lanes);
-    columns.push_back(vectors % count ? k.let("column", binary(BinaryOp::kMin, column, last)) : column);
-  }
-  return columns;
 }
 
 namespace {

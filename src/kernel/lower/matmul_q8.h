@@ -9,33 +9,19 @@
 #include <utility>
 #include <vector>
 
-#include "kernel/lower/epilogue.h"
-#include "kernel/lower/layouts.h"
 #include "kernel/lower/quantize.h"
+#include "kernel/lower/tiled_matmul.h"
 #include "kernel/schedule/cpu/matmul_table.h"
 
 namespace mlc::kernel {
 
 inline constexpr int kSteps = 8;  // of a group: 4 codes each
 
-struct Q8Matmul {
-  explicit Q8Matmul(Lowering& l);  // declares the call's buffers
+struct Q8Matmul : TiledMatmul {
+  explicit Q8Matmul(Lowering& l) : TiledMatmul(l), schedule(matmul_schedule(l.target)) {}
 
-  Lowering& low;
-  KernelBuilder& k;
   const MatmulSchedule& schedule;
-  Matrix x;
-  WeightReader weight;
-  Epilogue epilogue;
-  int lanes = 8;        // weight rows of one vector
-  int64_t vectors = 1;  // of a half's columns
-  bool tail = false;    // the last vector has lanes past the last column
 
-  int halves() const { return epilogue.halves(); }
-  int64_t groups() const { return weight.layout.groups(); }
-  ExprRef weight_row(const ExprRef& column, int half) const {
-    return column + double(half * epilogue.columns());
-  }
   Type bytes() const { return {schedule.inner == Inner::kDot4S8 ? DType::kI8 : DType::kU8, 4 * lanes}; }
 
   // The codes of a group as vectors of bytes: step s holds k = 4s .. 4s+3 of each lane. Word j has steps j and j + 4.
@@ -62,14 +48,6 @@ struct Q8Matmul {
   ExprRef begin(const ExprRef& start);
   ExprRef step(const ExprRef& accumulator, const ExprRef& weights, const ExprRef& activation);
   ExprRef finish(const ExprRef& accumulator, const ExprRef& start);
-
-  // First columns of the `count` vectors of a tile; past the last vector: the last once more, whose results are equal.
-  std::vector<ExprRef> tile_columns(const ExprRef& first, int count);
-
-  // Stores columns [column, column + lanes) of a row; values: one per half.
-  void store(const ExprRef& row, const ExprRef& column, const std::vector<ExprRef>& values) {
-    epilogue.store(row, column, values, tail);
-  }
 };
 
 void matmul_one_row(Q8Matmul& mm);

@@ -168,21 +168,15 @@ void matmul_many_rows(Q8Matmul& mm) {
   int64_t chunk = (mm.groups() + chunks - 1) / chunks;
   int64_t limit = std::min<int64_t>(schedule.block_bytes / (mm.groups() * 40), schedule.block_rows);
   limit = std::max<int64_t>(1, limit / rows) * rows;  // rows of a block
-  Dim blocks = ceildiv(mm.x.rows, limit);
-  k.grid("tile", Dim(panels) * blocks, [&](ExprRef tile) {
+  k.grid("tile", Dim(panels) * ceildiv(mm.x.rows, limit), [&](ExprRef tile) {
     Panel panel{mm, vectors, chunks};
     int64_t columns = int64_t{panel.slots()} * mm.lanes;
     panel.codes = k.shared("codes", DType::kU8, chunk * 32 * columns);
     panel.scales = k.shared("scales", DType::kF32, chunk * columns);
     panel.sums = k.shared("sums", DType::kF32, (chunks == 1 ? rows : limit) * columns);
     panel.columns = mm.tile_columns(k.let("column", tile % panels * double(vectors * mm.lanes)), vectors);
-    // Blocks of equal size, in whole tiles of rows.
-    ExprRef total = dim_expr(mm.x.rows), block_count = k.let("blocks", dim_expr(blocks));
-    ExprRef even = (total + (block_count - 1.0)) / block_count;
-    ExprRef size = k.let("size", (even + double(rows - 1)) / double(rows) * double(rows));
-    ExprRef first = k.let("first", tile / double(panels) * size);
-    ExprRef left = binary(BinaryOp::kMax, total - first, int_const(0));
-    multiply_block(panel, rows, chunk, first, k.let("count", binary(BinaryOp::kMin, size, left)));
+    RowBlock block = row_block(k, mm.x.rows, limit, rows, tile / double(panels));
+    multiply_block(panel, rows, chunk, block.first, block.count);
   });
 }
 

@@ -1,4 +1,4 @@
-// quantize_q8: f32 rows to int8 codes with one scale and one accumulator start per group of 32.
+// quantize_q8 and to_tiles: f32 rows to int8 codes with one scale and one accumulator start per group of 32, and to tiles of bf16.
 #include "kernel/lower/quantize.h"
 
 #include <algorithm>
@@ -47,7 +47,7 @@ void quantize_group(Lowering& low, const BufferRef& out, const QuantizedRow& row
 
 void store_row(Lowering& low, const Matrix& out, const ExprRef& row, const RowValue& value) {
   KernelBuilder& k = low.k;
-  if (!out.quantized) {
+  if (!out.quantized && !out.tiled) {
     k.vector_loop("i", int_const(out.columns), low.lanes(), [&](ExprRef i, int lanes) {
       low.store_f32(out.buffer, out.at(row, i), value(i, lanes, nullptr));
     });
@@ -63,13 +63,15 @@ void store_row(Lowering& low, const Matrix& out, const ExprRef& row, const RowVa
       ExprRef v = value(at, lanes, mask);
       values.push_back(k.let("v", mask ? select(mask, v, float_const(0)) : v));
     }
-    quantize_group(low, out.buffer, to, g, values);
+    if (out.quantized) return quantize_group(low, out.buffer, to, g, values);
+    ExprRef at = k.let("at", out.tile_at(row, g));
+    for (size_t i = 0; i < values.size(); ++i) low.store_f32(out.buffer, at + double(static_cast<int64_t>(i) * lanes), values[i]);
   };
   k.loop("group", 0, out.columns / 32, LoopKind::kSerial, [&](ExprRef g) { group(g, 32); });
   if (out.columns % 32) group(int_const(out.columns / 32), out.columns % 32);
 }
 
-Function lower_quantize_q8(Lowering& low) {
+Function lower_to_rows(Lowering& low) {
   Matrix x = low.matrix(0, "x");
   Matrix out = low.result();
   low.for_each_row(x.rows, [&](ExprRef r) {

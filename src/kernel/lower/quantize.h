@@ -40,7 +40,7 @@ ExprRef magnitude_bits(const ExprRef& v);
 void quantize_group(Lowering& low, const BufferRef& out, const QuantizedRow& row, const ExprRef& group,
                     const std::vector<ExprRef>& values);
 
-// Stores a row of `out` (f32, or q8g32, quantized group by group); value(i, lanes, mask) gives elements i.. of it, where
+// Stores a row of `out` (f32, or q8g32 or tiles, group by group); value(i, lanes, mask) gives elements i.. of it, where
 // masked lanes may give anything.
 using RowValue = std::function<ExprRef(ExprRef, int, ExprRef)>;
 void store_row(Lowering& low, const Matrix& out, const ExprRef& row, const RowValue& value);

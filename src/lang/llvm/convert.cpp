@@ -1,5 +1,8 @@
 // Value conversions as LLVM IR that needs no run-time library.
 #include <llvm/IR/Intrinsics.h>
+#include <llvm/IR/IntrinsicsX86.h>
+
+#include <numeric>
 
 #include "base/check.h"
 #include "base/strings.h"
@@ -71,6 +74,21 @@ Value* f32_to_bf16(Builder& b, Value* f) {
   return b.CreateTrunc(b.CreateSelect(large, high, rounded), like(f, b.getInt16Ty()));
 }
 
+// The same by an instruction for 16 lanes, or for 32.
+Value* f32_to_bf16_natively(Builder& b, Value* f, unsigned lanes) {
+  Value* bits;
+  if (lanes == 16) {
+    bits = b.CreateIntrinsic(llvm::Intrinsic::x86_avx512bf16_cvtneps2bf16_512, {}, {f});
+  } else {
+    llvm::SmallVector<int, 32> half(16);
+    std::iota(half.begin(), half.end(), 0);
+    Value* low = b.CreateShuffleVector(f, half);
+    for (int& lane : half) lane += 16;
+    bits = b.CreateIntrinsic(llvm::Intrinsic::x86_avx512bf16_cvtne2ps2bf16_512, {}, {b.CreateShuffleVector(f, half), low});
+  }
+  return b.CreateBitCast(bits, like(f, b.getInt16Ty()));
+}
+
 // e4m3fn bits -> f32: no infinities, 0x7F is NaN; the exponent bias is 7, so the shifted bits are the value
 // times 2^-120.
 Value* e4m3_to_f32(Builder& b, Value* v) {
@@ -99,7 +117,11 @@ Value* widen(Builder& b, Value* v, DType from, const ConversionTarget& target) {
 
 Value* narrow(Builder& b, Value* f, DType to, const ConversionTarget& target) {
   if (to == DType::kF16) return f32_to_f16(b, f, target.f16_convert);
-  if (to == DType::kBF16) return f32_to_bf16(b, f);
+  if (to == DType::kBF16) {
+    auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(f->getType());
+    const unsigned lanes = vector ? vector->getNumElements() : 1;
+    return target.bf16_convert && (lanes == 16 || lanes == 32) ? f32_to_bf16_natively(b, f, lanes) : f32_to_bf16(b, f);
+  }
   internal_error(str("kernel IR: no conversion from f32 to ", short_name(to), " exists"));
 }
 
@@ -130,7 +152,9 @@ Value* round_by_addition(Builder& b, Value* v) {
 
 ConversionTarget conversion_target(const Target& target) {
   // x86 rounds in SSE4.1 and later: every level but the first has 32-byte vectors.
-  return {.f16_convert = target.f16_convert, .native_rounding = is_arm(target) || target.vector_bytes > 16};
+  return {.f16_convert = target.f16_convert,
+          .native_rounding = is_arm(target) || target.vector_bytes > 16,
+          .bf16_convert = target.bf16_convert};
 }
 
 Value* convert(Builder& b, Value* v, const Type& from, const Type& to, const ConversionTarget& target) {

@@ -30,6 +30,7 @@ bool is_arm(const Target& target);
 struct ConversionTarget {
   bool f16_convert = false;      // fpext and fptrunc of half are instructions
   bool native_rounding = false;  // so are floor and round to even
+  bool bf16_convert = false;     // and f32 to bf16, of 16 or 32 lanes
 };
 ConversionTarget conversion_target(const Target& target);
 llvm::Value* convert(Builder& b, llvm::Value* value, const kernel::Type& from, const kernel::Type& to,
@@ -70,6 +71,12 @@ class FunctionEmitter {
   void emit_prefetch(const kernel::Stmt& s);
   llvm::BasicBlock* new_block(const std::string& name);
 
+  // matrix.cpp; a function with fragments configures the tiles where it begins and releases them where it ends.
+  void configure_tiles();
+  void release_tiles();
+  llvm::Value* tile(const kernel::FragmentRef& f);  // its number
+  void emit_matrix(const kernel::Stmt& s);
+
   // expr.cpp; value() computes each distinct node of one statement once.
   llvm::Value* value(const kernel::ExprRef& e);
   llvm::Value* emit(const kernel::Expr& e);
@@ -108,6 +115,7 @@ class FunctionEmitter {
   std::unordered_map<std::string, llvm::Value*> variables_, dims_;
   std::unordered_map<const kernel::Buffer*, Place> places_;
   std::unordered_map<const kernel::Expr*, llvm::Value*> memo_;
+  std::unordered_map<const kernel::Buffer*, size_t> tiles_;  // number of the first
   int thread_depth_ = 0;
 };
 

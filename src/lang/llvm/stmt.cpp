@@ -46,7 +46,9 @@ void FunctionEmitter::run() {
   b_.SetInsertPoint(new_block("entry"));
   emit_entry();
   make_alias_scopes();
+  configure_tiles();
   emit_block(kernel_.body);
+  release_tiles();
   b_.CreateRetVoid();
 }
 
@@ -104,7 +106,8 @@ void FunctionEmitter::emit_statement(const Stmt& s) {
       return;
     case StmtKind::kPrefetch:
       return emit_prefetch(s);
-    case StmtKind::kMatrix: break;  // thread-bound functions only
+    case StmtKind::kMatrix:
+      return emit_matrix(s);
   }
   internal_error("kernel IR: unknown statement kind");
 }

@@ -8,6 +8,7 @@ using kernel::Buffer;
 using kernel::Fragment;
 using kernel::FragmentRef;
 using kernel::MatrixOp;
+using kernel::MatrixOrder;
 using kernel::Stmt;
 
 // Fragment::Role in the numbers of the extension's table of uses: A, B, accumulator.
@@ -41,7 +42,7 @@ void FunctionEmitter::emit_matrix(const Stmt& s) {
     Id a = load(s.factors[0]), b = load(s.factors[1]), sum = instruction(Op::kLoad, type, {variable});
     return keep(instruction(Op::kCooperativeMatrixMulAddKHR, type, {a, b, sum}));
   }
-  Id place = pointer(s.memory, s.memory->element, s.begin), layout = module_.constant(s.by_columns ? 1 : 0);
+  Id place = pointer(s.memory, s.memory->element, s.begin), layout = module_.constant(s.order == MatrixOrder::kColumns ? 1 : 0);
   Id stride = module_.constant(static_cast<uint32_t>(s.stride));
   if (s.matrix == MatrixOp::kLoad)
     return keep(instruction(Op::kCooperativeMatrixLoadKHR, type, {place, layout, stride, kNonPrivatePointer}));

@@ -1,4 +1,5 @@
-// Register tiles of the int8 matmul (kernel/lower/matmul_q8*.cpp) by what a CPU can do: data, each row with its source.
+// Tiles of the matmuls of 4-bit weights (kernel/lower/matmul_q8*.cpp, matmul_matrix.cpp) by what a CPU can do: data, each row
+// with its source.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +32,16 @@ struct MatmulSchedule {
 
   const char* source = "";  // "measured on ...", "from ...", "guess"
 };
+
+// On a matrix unit. A panel of weights expanded to bf16 in L2 meets all rows of a block, two by two matrices of sums at a time.
+struct MatrixSchedule {
+  int panel_vectors = 1;  // of 16 weight rows (a gated weight's halves share them)
+  int panel_groups = 1;   // of 32 along K
+  int block_rows = 32;    // at most, a multiple of 32
+  const char* source = "";
+};
+// Of 2 MB of L2: weights 8 x 16 rows x 1024 x 2 bytes = 256 KiB, a block's sums 128 KiB and its activations 512 KiB a chunk.
+inline constexpr MatrixSchedule kMatrixSchedule{8, 32, 256, "measured on Sapphire Rapids"};
 
 // The first row of the table that the target fulfils.
 const MatmulSchedule& matmul_schedule(const Target& target);

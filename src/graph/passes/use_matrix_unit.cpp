@@ -1,0 +1,40 @@
+// Retypes quantized activations for a matrix unit.
+#include "graph/passes/use_matrix_unit.h"
+
+#include <algorithm>
+
+#include "graph/passes/uses.h"
+
+namespace mlc::graph {
+namespace {
+
+bool only_multiplied(const Value* v, const std::vector<Node*>& users) {
+  return std::all_of(users.begin(), users.end(),
+                     [&](const Node* user) { return user && user->op == "matmul" && user->inputs[0] == v; });
+}
+
+void use_in(Function& function) {
+  Uses uses = find_uses(function);
+  for (const auto& node : function.nodes)
+    for (Value* v : node->outputs) {
+      if (v->type.kind != TensorType::Kind::kQ8Activation || !only_multiplied(v, uses[v])) continue;
+      if (node->op == "quantize_q8") node->op = "to_tiles";
+      else if (node->op == "rms_norm" || node->op == "layer_norm") node->attributes["output"] = std::string("tiles");
+      else continue;
+      v->type = TensorType::tiles(v->type.shape);
+    }
+}
+
+}  // namespace
+
+void use_matrix_unit(Module& module, const Target& target) {
+  if (target.is_gpu() || target.matrix_unit.rows != kTileRows || target.matrix_unit.depth != kTileColumns) return;
+  for (const auto& f : module.functions) {
+    bool last_of_several = f->max_rows == 0 && std::count_if(module.functions.begin(), module.functions.end(), [&](const auto& g) {
+                                                  return g->name == f->name;
+                                                }) > 1;
+    if (last_of_several) use_in(*f);
+  }
+}
+
+}  // namespace mlc::graph
