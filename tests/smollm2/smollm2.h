@@ -36,7 +36,7 @@ class SmolLM2 {
   // On another device, with these variants.
   LoadedModel load_on(const std::string& device, const std::vector<Target>& targets, int opt_level,
                       const runtime::ModelLimits& limits) const {
-    const std::string library = folder_.file(device + "-O" + std::to_string(opt_level) + ".so");
+    const std::string library = folder_.file(targets.front().name + "-O" + std::to_string(opt_level) + ".so");
     if (!file_exists(library)) compile_to(library, config_, opt_level, targets);
     return LoadedModel::load(must(runtime::open_device(device)), library, folder_.path(), limits);
   }
