@@ -18,6 +18,7 @@ namespace {
 
 constexpr int64_t kMatrix = graph::kTileRows * graph::kTileColumns;  // elements of a factor's matrix
 constexpr int kRows = 2 * graph::kTileRows;                          // of a register tile
+constexpr int kAhead = 4;                                            // groups from a prefetch to its use: some 250 cycles
 
 struct MatrixPanel {
   TiledMatmul& mm;
@@ -38,6 +39,7 @@ struct MatrixPanel {
   void expand_slot(const ExprRef& g, const ExprRef& to, int slot);
   void expand(const ExprRef& first_group, const ExprRef& count);
   void multiply(const ExprRef& row, const ExprRef& local, int slot, const ExprRef& first_group, const ExprRef& count);
+  void prefetch(const ExprRef& at, int part, int parts);
   void store(const RowBlock& block);
 };
 
@@ -132,9 +134,18 @@ void MatrixPanel::multiply(const ExprRef& row, const ExprRef& local, int slot, c
     for (int i = 0; i < 2; ++i)
       k.matrix_load({a, i}, mm.x.buffer, x_at + g * double(kMatrix) + double(i * mm.groups() * kMatrix), graph::kTileColumns,
                     MatrixOrder::kRows);
-    each_sum([&](int i, int j) { k.matrix_multiply({acc, 2 * i + j}, {a, i}, {b, j}); });
+    each_sum([&](int i, int j) {
+      k.matrix_multiply({acc, 2 * i + j}, {a, i}, {b, j});
+      prefetch(x_at + (g + double(kAhead)) * double(kMatrix) + double(i * mm.groups() * kMatrix), j, wide(slot));
+    });
   });
   each_sum([&](int i, int j) { k.matrix_store({acc, 2 * i + j}, sums, sums_at(i, j), line(), MatrixOrder::kRows); });
+}
+
+// Asks for part `part` of `parts` of a matrix of activations: some lines after each product, which they hide behind.
+void MatrixPanel::prefetch(const ExprRef& at, int part, int parts) {
+  for (int row = part; row < graph::kTileRows; row += parts)  // a row is a cache line
+    mm.k.prefetch(mm.x.buffer, at + double(row * graph::kTileColumns));
 }
 
 // Finishes the rows of the block from their sums.
