@@ -152,13 +152,7 @@ void MatrixPanel::prefetch(const ExprRef& at, int part, int parts) {
 void MatrixPanel::store(const RowBlock& block) {
   KernelBuilder& k = mm.k;
   k.loop("m", int_const(0), block.count, LoopKind::kSerial, [&](ExprRef m) {
-    ExprRef row = k.let("row", block.first + m), from = k.let("sums_at", m * double(line()));
-    for (int v = 0; v < vectors; ++v) {
-      std::vector<ExprRef> values;
-      for (int h = 0; h < mm.halves(); ++h)
-        values.push_back(k.let("y", k.load(sums, from + double((v * mm.halves() + h) * mm.lanes), mm.lanes)));
-      mm.store(row, columns[static_cast<size_t>(v)], values);
-    }
+    mm.store(k.let("row", block.first + m), columns, sums, k.let("sums_at", m * double(line())));
   });
 }
 

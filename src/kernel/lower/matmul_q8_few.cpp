@@ -84,16 +84,8 @@ void FewRows::tile() {
   k.loop("group", 0, mm.groups(), LoopKind::kSerial, [&](ExprRef g) {
     for (int slot = 0; slot < slots(); slot += at_once()) group(g, slot, total);
   });
-  k.loop("row", int_const(0), total, LoopKind::kSerial, [&](ExprRef row) {
-    for (int v = 0; v < vectors; ++v) {
-      std::vector<ExprRef> values;
-      for (int h = 0; h < mm.halves(); ++h) {
-        ExprRef at = sums_at(row) + double((v * mm.halves() + h) * mm.lanes);
-        values.push_back(k.let("y", k.load(sums, at, mm.lanes)));
-      }
-      mm.store(row, columns[static_cast<size_t>(v)], values);
-    }
-  });
+  k.loop("row", int_const(0), total, LoopKind::kSerial,
+         [&](ExprRef row) { mm.store(row, columns, sums, k.let("sums_at", sums_at(row))); });
 }
 
 }  // namespace

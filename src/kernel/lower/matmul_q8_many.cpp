@@ -123,14 +123,7 @@ void Panel::tile(const ExprRef& block_row, const ExprRef& row, int rows, const E
 void Panel::store(const ExprRef& sums_at, const ExprRef& row, int rows) {
   KernelBuilder& k = mm.k;
   k.loop("m", 0, rows, LoopKind::kSerial, [&](ExprRef m) {
-    for (int v = 0; v < vectors; ++v) {
-      std::vector<ExprRef> values;
-      for (int h = 0; h < mm.halves(); ++h) {
-        ExprRef at = sums_at + m * double(slots() * mm.lanes) + double((v * mm.halves() + h) * mm.lanes);
-        values.push_back(k.let("y", k.load(sums, at, mm.lanes)));
-      }
-      mm.store(k.let("row", row + m), columns[static_cast<size_t>(v)], values);
-    }
+    mm.store(k.let("row", row + m), columns, sums, k.let("at", sums_at + m * double(slots() * mm.lanes)));
   });
 }
 

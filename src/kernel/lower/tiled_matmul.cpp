@@ -39,6 +39,17 @@ std::vector<ExprRef> TiledMatmul::tile_columns(const ExprRef& first, int count) 
   return columns;
 }
 
+void TiledMatmul::store(const ExprRef& row, const std::vector<ExprRef>& columns, const BufferRef& sums, const ExprRef& at) {
+  for (size_t v = 0; v < columns.size(); ++v) {
+    std::vector<ExprRef> values;
+    for (int h = 0; h < halves(); ++h) {
+      int64_t slot = static_cast<int64_t>(v) * halves() + h;
+      values.push_back(k.let("y", k.load(sums, at + double(slot * lanes), lanes)));
+    }
+    store(row, columns[v], values);
+  }
+}
+
 RowBlock row_block(KernelBuilder& k, const Dim& rows, int64_t limit, int unit, const ExprRef& index) {
   ExprRef total = dim_expr(rows), blocks = k.let("blocks", dim_expr(ceildiv(rows, limit)));
   ExprRef even = (total + (blocks - 1.0)) / blocks;

@@ -33,6 +33,8 @@ struct TiledMatmul {
   void store(const ExprRef& row, const ExprRef& column, const std::vector<ExprRef>& values) {
     epilogue.store(row, column, values, tail);
   }
+  // Stores a row from its sums at sums[at ..], [vector][half][lane], of the vectors that begin at `columns`.
+  void store(const ExprRef& row, const std::vector<ExprRef>& columns, const BufferRef& sums, const ExprRef& at);
 };
 
 // Some rows of a matrix, as i64 values.
