@@ -33,13 +33,25 @@ Dim TensorType::elements() const {
 Dim TensorType::bytes() const {
   internal_check(kind != Kind::kGroup, "bytes() of a group-quantized parameter");
   if (kind == Kind::kPlain) return elements() * size_of(dtype());
-  Dim total = ceildiv(shape.back(), 32) * 40;
+  Dim total = ceildiv(shape.back(), format.group) * (format.group + 8);
   for (size_t i = 0; i + 1 < shape.size(); ++i) total = total * shape[i];
   return total;
 }
 
+std::optional<TensorType> TensorType::find_q8(std::string_view name, Shape shape) {
+  for (const QuantScheme& scheme : quant_schemes()) {
+    TensorType type = q8(shape, scheme.linear);
+    if (scheme.quantized && type.element_text() == name) return type;
+  }
+  return std::nullopt;
+}
+
+std::string TensorType::element_text() const {
+  return kind == Kind::kQ8Activation ? str("q8g", format.group) : format.text();
+}
+
 std::string TensorType::text() const {
-  std::string out = kind == Kind::kQ8Activation ? "q8g32" : format.text();
+  std::string out = element_text();
   if (kind == Kind::kGroup || layout != "packed") out += "@" + layout;
   std::vector<std::string> dims;
   for (const Dim& d : shape) dims.push_back(d.text());

@@ -28,6 +28,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -49,11 +50,12 @@ struct TensorType {
   enum class Kind : uint8_t {
     kPlain,         // elements of format.dtype
     kGroup,         // a group-quantized parameter [N, K] (or [K] never)
-    // q8g32: per group of 32 along the last axis: 32 i8 codes, f32 scale, i32 start = -7 * sum of codes
+    // q8g32 and q8g40, for weights of 4 and 3 bits: per group along the last axis its i8 codes, an f32 scale, an i32 start =
+    // -(the weights' zero point) * sum of codes
     kQ8Activation,
   };
   Kind kind = Kind::kPlain;
-  WeightFormat format;  // kPlain: format.dtype is the element type
+  WeightFormat format;  // kPlain: format.dtype is the element type; kQ8Activation: bits and group are those of the weights
   // Physical layout of a parameter: "packed" (the bytes of the file) or the name of a repacked form, chosen
   // by the choose_layouts pass (formats/quant names them). Activations: "packed" or kTileLayout.
   std::string layout = "packed";
@@ -62,9 +64,12 @@ struct TensorType {
   static TensorType plain(DType dtype, Shape shape) {
     return {Kind::kPlain, WeightFormat::plain(dtype), "packed", std::move(shape)};
   }
-  static TensorType q8(Shape shape) {
-    return {Kind::kQ8Activation, WeightFormat::plain(DType::kI8), "packed", std::move(shape)};
+  // The activations that meet weights of a format.
+  static TensorType q8(Shape shape, const WeightFormat& weights = {WeightFormat::Kind::kGroup, DType::kF16, 4, 32}) {
+    return {Kind::kQ8Activation, {WeightFormat::Kind::kPlain, DType::kI8, weights.bits, weights.group}, "packed", std::move(shape)};
   }
+  // By the name that element_text() gives; nullopt for any other name.
+  static std::optional<TensorType> find_q8(std::string_view name, Shape shape);
   static TensorType tiles(Shape shape) {
     return {Kind::kPlain, WeightFormat::plain(DType::kBF16), kTileLayout, std::move(shape)};
   }
@@ -73,8 +78,9 @@ struct TensorType {
   // Elements of a kPlain tensor in memory, with the padding of kTileLayout.
   Dim elements() const;
   // Bytes of an activation or a plain parameter. kPlain: elements() * size; kQ8Activation: per row
-  // ceildiv(K, 32) * (32 codes + 4 + 4). Internal error for kGroup: kernel/lower/lower.h knows the sizes of its layouts.
+  // ceildiv(K, group) * (group codes + 4 + 4). Internal error for kGroup: kernel/lower/lower.h knows the sizes of its layouts.
   Dim bytes() const;
+  std::string element_text() const;  // "f32", "q4g32.f16", "q8g32"
   // A packed plain tensor leaves its layout out: "f32@tile8[64, 32]" but "f32[64, 32]".
   std::string text() const;  // "f32[rows, 576]", "q4g32.f16@tile8[576, 1536]", "q8g32[rows, 576]"
   friend bool operator==(const TensorType&, const TensorType&) = default;

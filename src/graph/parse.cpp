@@ -153,8 +153,8 @@ class Parser {
   TensorType parse_type() {
     std::string word = name();
     TensorType type;
-    if (word == "q8g32") {
-      type = TensorType::q8({});
+    if (auto q8 = TensorType::find_q8(word, {})) {
+      type = *q8;
     } else if (auto format = WeightFormat::parse(word)) {
       type.kind = format->is_quantized() ? TensorType::Kind::kGroup : TensorType::Kind::kPlain;
       type.format = *format;

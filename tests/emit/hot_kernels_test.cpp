@@ -37,17 +37,19 @@ const Target& target_named(const std::string& name) {
   internal_error("no target " + name);
 }
 
-// Assembly of x f32[rows, k] -> `conversion` -> matmul with a q4f16_1 weight [n, k], the latter.
-std::string matmul_assembly(const Target& target, int64_t min_rows, int64_t max_rows, bool gated,
+// Assembly of x f32[rows, k] -> `conversion` -> matmul with a q4f16_1 or q3f16_1 weight [n, k], the latter.
+std::string matmul_assembly(const Target& target, int bits, int64_t min_rows, int64_t max_rows, bool gated,
                             const std::string& conversion = "quantize_q8") {
   graph::Module module;
   module.functions.push_back(std::make_unique<graph::Function>());
   graph::Function& f = *module.functions[0];
   graph::GraphBuilder g(module, f);
-  WeightFormat format{WeightFormat::Kind::kGroup, DType::kF16, 4, 32, false};
+  WeightFormat format{WeightFormat::Kind::kGroup, DType::kF16, bits, bits == 3 ? 40 : 32};
   graph::Value* weight = g.parameter("w", {graph::TensorType::Kind::kGroup, format, "packed", {1024, 2048}});
   graph::Value* x = f.add_argument("x", graph::TensorType::plain(DType::kF32, {Dim::symbol("rows"), 2048}));
-  g.matmul(g.op(conversion, {x})[0], weight);
+  graph::Attributes attributes;
+  if (conversion == "quantize_q8") attributes["output"] = graph::TensorType::q8({}, format).element_text();
+  g.matmul(g.op(conversion, {x}, attributes)[0], weight);
   graph::Node& node = *f.nodes.back();
   if (gated) {
     node.epilogue.push_back({graph::EpilogueStep::Kind::kGated, nullptr, "silu"});
@@ -86,41 +88,45 @@ std::string hottest_block(const std::string& assembly, const std::string& instru
 
 int vector_spills(const std::string& code) { return count(code, "(16|32|64)-byte (Folded )?(Spill|Reload)"); }
 
-void expect_hot(const Hot& hot, int64_t min_rows, int64_t max_rows, bool gated, int products) {
-  std::string assembly = matmul_assembly(target_named(hot.target), min_rows, max_rows, gated);
+// tiles: products of register tiles, of which each holds one for every step of a group.
+void expect_hot(const Hot& hot, int bits, int64_t min_rows, int64_t max_rows, bool gated, int tiles) {
+  std::string assembly = matmul_assembly(target_named(hot.target), bits, min_rows, max_rows, gated);
   std::string block = hottest_block(assembly, hot.instruction);
-  SCOPED_TRACE(str(hot.target, " rows ", min_rows, "..", max_rows, gated ? " gated" : ""));
-  EXPECT_EQ(count(block, hot.instruction), products) << block;
+  SCOPED_TRACE(str(hot.target, " ", bits, " bits, rows ", min_rows, "..", max_rows, gated ? " gated" : ""));
+  EXPECT_EQ(count(block, hot.instruction), (bits == 3 ? 10 : 8) * tiles) << block;
   EXPECT_LE(vector_spills(block), 2) << block;
   EXPECT_LE(count(block, "(Folded )?(Spill|Reload)"), 4) << block;  // of addresses
 }
 
 TEST(HotKernels, OneRow) {
   for (const Hot& hot : kHot)
-    for (bool gated : {false, true}) expect_hot(hot, 1, 1, gated, gated ? 16 : 8);
+    for (int bits : {4, 3})
+      for (bool gated : {false, true}) expect_hot(hot, bits, 1, 1, gated, gated ? 2 : 1);
 }
 
 TEST(HotKernels, FewRows) {
   for (const Hot& hot : kHot)
-    for (bool gated : {false, true}) {
-      const kernel::MatmulSchedule& s = kernel::matmul_schedule(target_named(hot.target));
-      expect_hot(hot, 2, 16, gated, 8 * s.few_rows * s.few_vectors);
-    }
+    for (int bits : {4, 3})
+      for (bool gated : {false, true}) {
+        const kernel::MatmulSchedule& s = kernel::matmul_schedule(target_named(hot.target));
+        expect_hot(hot, bits, 2, 16, gated, s.few_rows * s.few_vectors);
+      }
 }
 
 TEST(HotKernels, ManyRows) {
   for (const Hot& hot : kHot)
-    for (bool gated : {false, true}) {
-      const kernel::MatmulSchedule& s = kernel::matmul_schedule(target_named(hot.target));
-      expect_hot(hot, 17, 0, gated, 8 * s.panel_rows * s.panel_vectors);
-    }
+    for (int bits : {4, 3})
+      for (bool gated : {false, true}) {
+        const kernel::MatmulSchedule& s = kernel::matmul_schedule(target_named(hot.target));
+        expect_hot(hot, bits, 17, 0, gated, s.panel_rows * s.panel_vectors);
+      }
 }
 
 // On a matrix unit: two by two products of tiles a group, each of which two products share; the tiles are set up and given back
 // once a call, and weights are rounded by an instruction.
 TEST(HotKernels, ManyRowsOnAMatrixUnit) {
   for (bool gated : {false, true}) {
-    std::string assembly = matmul_assembly(target_named("x86_64-amx"), 17, 0, gated, "to_tiles");
+    std::string assembly = matmul_assembly(target_named("x86_64-amx"), 4, 17, 0, gated, "to_tiles");
     std::string block = hottest_block(assembly, "tdpbf16ps");
     SCOPED_TRACE(gated ? "gated" : "");
     EXPECT_EQ(count(block, "tdpbf16ps"), 4) << block;
@@ -136,7 +142,7 @@ TEST(HotKernels, ManyRowsOnAMatrixUnit) {
 
 // With one vector of weights, activation codes reach it as an operand in memory: no instruction broadcasts them.
 TEST(HotKernels, DotsBroadcastFromMemory) {
-  std::string assembly = matmul_assembly(target_named("x86_64-avx512vnni"), 1, 1, false);
+  std::string assembly = matmul_assembly(target_named("x86_64-avx512vnni"), 4, 1, 1, false);
   std::string block = hottest_block(assembly, "vpdpbusd");
   EXPECT_EQ(count(block, "vpdpbusd.*\\{1to16\\}"), count(block, "vpdpbusd")) << block;
 }

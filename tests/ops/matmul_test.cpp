@@ -69,14 +69,14 @@ void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, const 
   node.outputs[0]->type.shape[1] = columns;
 }
 
-// codes * scales of q8g32 activations.
-graph::HostTensor dense(const graph::HostTensor& x) {
+// codes * scales of quantized activations.
+graph::HostTensor dense(const graph::HostTensor& x, int group) {
   if (x.ints.empty()) return x;
   graph::HostTensor out{DType::kF32, x.shape, {}, {}};
-  int64_t groups = (x.shape[1] + 31) / 32;
+  int64_t groups = (x.shape[1] + group - 1) / group;
   for (int64_t r = 0; r < x.shape[0]; ++r)
     for (int64_t c = 0; c < x.shape[1]; ++c)
-      out.floats.push_back(static_cast<float>(x.ints[r * x.shape[1] + c]) * x.floats[r * groups + c / 32]);
+      out.floats.push_back(static_cast<float>(x.ints[r * x.shape[1] + c]) * x.floats[r * groups + c / group]);
   return out;
 }
 
@@ -85,7 +85,8 @@ enum class Body { kAny, kFewRows };                // which guard a call with se
 
 OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::string& epilogue = "",
                    Input input = Input::kFloat, Body body = Body::kAny) {
-  const char* type = input == Input::kFloat ? "f32" : input == Input::kTiles ? "tiles" : "q8g32";
+  const std::string codes = graph::TensorType::q8({}, w.format).element_text();
+  const std::string type = input == Input::kFloat ? "f32" : input == Input::kTiles ? "tiles" : codes;
   OpCase& c = batch.add(str(type, " x ", w.format.text(), "@", w.layout, " rows ", s.rows, " n ", s.n, " k ", s.k, " ", epilogue),
                         {{"rows", s.rows}});
   std::mt19937 random(static_cast<unsigned>(s.rows * 31 + s.n * 7 + s.k));
@@ -94,11 +95,11 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
   if (extreme)
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = i / static_cast<size_t>(s.k) % 2 ? -127.0f : 127.0f;
-  if (input == Input::kInt8 && s.k > 64) std::fill_n(values.begin(), 32, 0.0f);  // a group of zeros
+  if (input == Input::kInt8 && s.k > 64) std::fill_n(values.begin(), w.format.group, 0.0f);  // a group of zeros
   bool floats = input == Input::kFloat;
   graph::Value* x = c.matrix(Dim::symbol("rows"), s.k, values, floats ? s.k + 5 : 0, floats ? 3 : 0);
   if (!floats) {
-    x = c.g->op(input == Input::kTiles ? "to_tiles" : "quantize_q8", {x})[0];
+    x = input == Input::kTiles ? c.g->op("to_tiles", {x})[0] : c.g->op("quantize_q8", {x}, {{"output", codes}})[0];
     c.evaluate_last();
   }
   std::vector<float> ones(static_cast<size_t>(s.n * s.k), 1.0f);
@@ -110,7 +111,7 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
   add_epilogue(c, *c.module.functions[0]->nodes.back(), epilogue, s, random);
   if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
   else if (body == Body::kFewRows) c.options.min_rows = 2, c.options.max_rows = 16;
-  double sum = absolute_sum(dense(c.logical(x)), c.logical(weight));
+  double sum = absolute_sum(dense(c.logical(x), w.format.group), c.logical(weight));
   c.rule.tolerance = dot_error(s.k, sum) + elementwise_error(sum + 1);
   for (char step : epilogue)
     c.rule.tolerance *= step == 'm' || step == 'G' ? sum + 2 : 1.2;  // |f'| <= 1.13 of every activation
@@ -166,8 +167,8 @@ TEST_F(Epilogue, OfTiledWeights) {
     add_matmul(batch, {group(4, DType::kF16), "tile8"}, {3, 44, 40}, steps);
 }
 
-void add_int8(OpBatch& batch, const std::string& layout, int64_t tile) {
-  Weight plain{group(4, DType::kF16), layout}, transposed{group(4, DType::kBF16, true), layout};
+void add_int8(OpBatch& batch, const std::string& layout, int64_t tile, int bits = 4) {
+  Weight plain{group(bits, DType::kF16), layout}, transposed{group(bits, DType::kBF16, true), layout};
   for (const Shape& s : shapes_around(tile)) add_matmul(batch, plain, s, "", Input::kInt8);
   add_matmul(batch, transposed, {3, 2 * tile + 1, 100}, "", Input::kInt8);
   add_matmul(batch, transposed, {1, tile, 64}, "bs", Input::kInt8);
@@ -176,17 +177,19 @@ void add_int8(OpBatch& batch, const std::string& layout, int64_t tile) {
 
 TEST_F(Int8Matmul, TilesOf8) { add_int8(batch, "tile8", 8); }
 TEST_F(Int8Matmul, TilesOf16) { add_int8(batch, "tile16", 16); }
+TEST_F(Int8Matmul, TilesOf8With3Bits) { add_int8(batch, "tile8", 8, 3); }
+TEST_F(Int8Matmul, TilesOf16With3Bits) { add_int8(batch, "tile16", 16, 3); }
 
 TEST_F(Int8Matmul, ExtremeCodes) {
-  for (std::string layout : {"tile8", "tile16"}) {
-    Weight w{group(4, DType::kF16), layout};
+  for (Weight w : {Weight{group(4, DType::kF16), "tile8"}, Weight{group(4, DType::kF16), "tile16"},
+                   Weight{group(3, DType::kF16), "tile8"}, Weight{group(3, DType::kF16), "tile16"}}) {
     for (Shape s : {Shape{1, 16, 320}, {13, 16, 320}}) add_matmul(batch, w, s, "", Input::kInt8Extreme);
     add_matmul(batch, w, {5, 16, 320}, "", Input::kInt8Extreme, Body::kFewRows);
   }
 }
 
-void add_few_rows(OpBatch& batch, const std::string& layout, int64_t tile) {
-  Weight plain{group(4, DType::kF16), layout}, transposed{group(4, DType::kBF16, true), layout};
+void add_few_rows(OpBatch& batch, const std::string& layout, int64_t tile, int bits = 4) {
+  Weight plain{group(bits, DType::kF16), layout}, transposed{group(bits, DType::kBF16, true), layout};
   auto add = [&](const Weight& w, const Shape& s, const std::string& epilogue = "") {
     add_matmul(batch, w, s, epilogue, Input::kInt8, Body::kFewRows);
   };
@@ -199,9 +202,11 @@ void add_few_rows(OpBatch& batch, const std::string& layout, int64_t tile) {
 
 TEST_F(Int8Matmul, FewRowsTilesOf8) { add_few_rows(batch, "tile8", 8); }
 TEST_F(Int8Matmul, FewRowsTilesOf16) { add_few_rows(batch, "tile16", 16); }
+TEST_F(Int8Matmul, FewRowsTilesOf8With3Bits) { add_few_rows(batch, "tile8", 8, 3); }
+TEST_F(Int8Matmul, FewRowsTilesOf16With3Bits) { add_few_rows(batch, "tile16", 16, 3); }
 
-void add_many_rows(OpBatch& batch, const std::string& layout, int64_t tile) {
-  Weight plain{group(4, DType::kF16), layout}, transposed{group(4, DType::kBF16, true), layout};
+void add_many_rows(OpBatch& batch, const std::string& layout, int64_t tile, int bits = 4) {
+  Weight plain{group(bits, DType::kF16), layout}, transposed{group(bits, DType::kBF16, true), layout};
   auto add = [&](const Weight& w, const Shape& s, const std::string& epilogue = "") {
     add_matmul(batch, w, s, epilogue, Input::kInt8);
   };
@@ -214,6 +219,8 @@ void add_many_rows(OpBatch& batch, const std::string& layout, int64_t tile) {
 
 TEST_F(Int8Matmul, ManyRowsTilesOf8) { add_many_rows(batch, "tile8", 8); }
 TEST_F(Int8Matmul, ManyRowsTilesOf16) { add_many_rows(batch, "tile16", 16); }
+TEST_F(Int8Matmul, ManyRowsTilesOf8With3Bits) { add_many_rows(batch, "tile8", 8, 3); }
+TEST_F(Int8Matmul, ManyRowsTilesOf16With3Bits) { add_many_rows(batch, "tile16", 16, 3); }
 
 // The interpreter runs these everywhere, machine code where there is a matrix unit.
 class MatrixMatmul : public OpTest {
@@ -246,41 +253,44 @@ TEST_F(MatrixMatmul, SeveralBlocksOfRows) {
 }
 
 // A row's result does not depend on how many rows are computed with it: all bodies for codes add the same numbers in one order.
-TEST(Int8MatmulBodies, GiveEqualBits) {
-  for (const Target& target : testable_targets()) {
-    std::string layout = target.f32_lanes() >= 16 ? "tile16" : "tile8";
-    OpBatch batch;
-    std::vector<OpCase*> cases;
-    for (Shape s : {Shape{1, 40, 320}, {9, 40, 320}, {9, 40, 320}, {29, 40, 320}})
-      cases.push_back(&add_matmul(batch, {group(4, DType::kF16), layout}, s, "", Input::kInt8,
-                                  cases.size() == 1 ? Body::kFewRows : Body::kAny));
-    std::vector<kernel::Function> kernels;
-    std::vector<KernelCall> calls;
-    for (OpCase* c : cases) {
-      kernels.push_back(c->lower(target));
-      kernels.back().name += std::to_string(kernels.size());
-      // The weights of the first and the longest activations, which the shorter ones begin.
-      std::vector<Bytes> memory = c->memory();
-      memory[1] = cases[0]->memory()[1];
-      std::copy_n(cases[3]->memory()[0].begin(), memory[0].size(), memory[0].begin());
-      calls.push_back({.kernel = calls.size(),
-                       .tiles = c->tiles(kernels.back()),
-                       .dims = c->dims(kernels.back()),
-                       .buffers = memory});
-    }
-    NativeKernels(kernels, target).run_calls(calls);
-    const Bytes& longest = calls[3].buffers[2];
-    for (const KernelCall& call : calls)
-      EXPECT_TRUE(std::equal(call.buffers[2].begin(), call.buffers[2].end(), longest.begin()))
-          << target.name << ", " << call.dims[0] << " rows";
+void expect_equal_bits(const Target& target, int bits) {
+  std::string layout = target.f32_lanes() >= 16 ? "tile16" : "tile8";
+  OpBatch batch;
+  std::vector<OpCase*> cases;
+  for (Shape s : {Shape{1, 40, 320}, {9, 40, 320}, {9, 40, 320}, {29, 40, 320}})
+    cases.push_back(&add_matmul(batch, {group(bits, DType::kF16), layout}, s, "", Input::kInt8,
+                                cases.size() == 1 ? Body::kFewRows : Body::kAny));
+  std::vector<kernel::Function> kernels;
+  std::vector<KernelCall> calls;
+  for (OpCase* c : cases) {
+    kernels.push_back(c->lower(target));
+    kernels.back().name += std::to_string(kernels.size());
+    // The weights of the first and the longest activations, which the shorter ones begin.
+    std::vector<Bytes> memory = c->memory();
+    memory[1] = cases[0]->memory()[1];
+    std::copy_n(cases[3]->memory()[0].begin(), memory[0].size(), memory[0].begin());
+    calls.push_back({.kernel = calls.size(),
+                     .tiles = c->tiles(kernels.back()),
+                     .dims = c->dims(kernels.back()),
+                     .buffers = memory});
   }
+  NativeKernels(kernels, target).run_calls(calls);
+  const Bytes& longest = calls[3].buffers[2];
+  for (const KernelCall& call : calls)
+    EXPECT_TRUE(std::equal(call.buffers[2].begin(), call.buffers[2].end(), longest.begin()))
+        << target.name << ", " << bits << " bits, " << call.dims[0] << " rows";
+}
+
+TEST(Int8MatmulBodies, GiveEqualBits) {
+  for (const Target& target : testable_targets())
+    for (int bits : {4, 3}) expect_equal_bits(target, bits);
 }
 
 TEST_F(Take, ReadsEveryLayout) {
   for (Weight w : {Weight{WeightFormat::plain(DType::kF32)}, Weight{WeightFormat::plain(DType::kBF16)},
                    Weight{group(4, DType::kF16)}, Weight{group(4, DType::kF16), "tile8"},
                    Weight{group(4, DType::kF32), "tile16"}, Weight{group(3, DType::kF16)},
-                   Weight{group(3, DType::kBF16), "tile8"}})
+                   Weight{group(3, DType::kBF16), "tile8"}, Weight{group(3, DType::kF16), "tile16"}})
     for (int64_t k : {1, 67, 128}) {
       std::mt19937 random(3);
       OpCase& c = batch.add(str("take from ", w.format.text(), "@", w.layout, " k ", k), {{"rows", 5}});

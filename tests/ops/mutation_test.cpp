@@ -142,16 +142,19 @@ TEST(Mutation, OfAPlainMatmulIsNoticed) {
   check_mutants(c);
 }
 
-TEST(Mutation, OfAnInt8MatmulIsNoticed) {
+void check_int8_mutants(const WeightFormat& format) {
   std::mt19937 random(32);
   OpCase c({{"rows", 17}});
-  graph::Value* x = c.g->op("quantize_q8", {c.matrix(kRows, 100, random_floats(1700, 2, random))})[0];
+  graph::Value* x = c.matrix(kRows, 100, random_floats(1700, 2, random));
+  x = c.g->op("quantize_q8", {x}, {{"output", graph::TensorType::q8({}, format).element_text()}})[0];
   c.evaluate_last();
-  WeightFormat format{WeightFormat::Kind::kGroup, DType::kF16, 4, 32, false};
   c.g->matmul(x, c.quantized(format, "tile8", 17, 100, random_floats(1700, 1, random)));
   c.rule.tolerance = dot_error(100, 100 * 2.0);
   check_mutants(c);
 }
+
+TEST(Mutation, OfAnInt8MatmulIsNoticed) { check_int8_mutants({WeightFormat::Kind::kGroup, DType::kF16, 4, 32}); }
+TEST(Mutation, OfAnInt8MatmulWith3BitsIsNoticed) { check_int8_mutants({WeightFormat::Kind::kGroup, DType::kF16, 3, 40}); }
 
 TEST(Mutation, OfAMatmulOfTilesIsNoticed) {
   std::mt19937 random(36);

@@ -32,13 +32,13 @@ TEST_F(Norm, Rms) {
 
 // The codes may differ by one where the f32 results, a rounding apart, lie on both sides of a tie.
 TEST_F(Norm, Quantized) {
-  for (std::string op : {"rms_norm", "layer_norm"})
+  for (auto [op, codes] : {std::pair("rms_norm", "q8g32"), {"layer_norm", "q8g32"}, {"rms_norm", "q8g40"}, {"layer_norm", "q8g40"}})
     for (int64_t n : {7, 32, 100}) {
       std::mt19937 random(9);
-      OpCase& c = batch.add(str(op, " to q8g32 of ", n), {{"rows", 3}});
+      OpCase& c = batch.add(str(op, " to ", codes, " of ", n), {{"rows", 3}});
       graph::Value* x = c.matrix(kRows, n, random_floats(3 * n, 3, random));
       c.g->op(op, {x, c.parameter(DType::kF32, {n}, random_floats(n, 1, random))},
-              {{"eps", 1e-5}, {"output", std::string("q8g32")}});
+              {{"eps", 1e-5}, {"output", std::string(codes)}});
       c.rule = near(norm_error(n, 2 * std::sqrt(double(n))));
       c.rule.codes = 1;
     }
@@ -131,16 +131,17 @@ TEST_F(ToTiles, EqualsTheRule) {
 }
 
 TEST_F(QuantizeQ8, EqualsTheRule) {
-  for (int64_t n : {1, 31, 32, 64, 100}) {
-    std::mt19937 random(8);
-    OpCase& c = batch.add(str("quantize_q8 of ", n), {{"rows", 4}});
-    std::vector<float> x = random_floats(4 * n, 5, random);
-    for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(n + i)] = 0;  // a row of zeros
-    for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(2 * n + i)] = i % 2 ? 127.0f : -127.0f;
-    x[static_cast<size_t>(3 * n)] = n == 64 ? NAN : std::numeric_limits<float>::infinity();
-    c.g->op("quantize_q8", {c.matrix(kRows, n, x)});
-    c.rule.hard = true;
-  }
+  for (std::string codes : {"q8g32", "q8g40"})
+    for (int64_t n : {1, 31, 32, 40, 64, 100}) {
+      std::mt19937 random(8);
+      OpCase& c = batch.add(str("quantize_q8 of ", n, " to ", codes), {{"rows", 4}});
+      std::vector<float> x = random_floats(4 * n, 5, random);
+      for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(n + i)] = 0;  // a row of zeros
+      for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(2 * n + i)] = i % 2 ? 127.0f : -127.0f;
+      x[static_cast<size_t>(3 * n)] = n == 64 ? NAN : std::numeric_limits<float>::infinity();
+      c.g->op("quantize_q8", {c.matrix(kRows, n, x)}, {{"output", codes}});
+      c.rule.hard = true;
+    }
 }
 
 }  // namespace

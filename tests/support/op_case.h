@@ -36,7 +36,7 @@ struct Rule {
   double tolerance = 0;
   bool relative = false;  // the tolerance is for magnitudes up to 1 and grows with them
   bool hard = false;      // NaN and infinities are expected where the meaning has them
-  int codes = 0;          // by how much q8g32 codes may differ
+  int codes = 0;          // by how much codes of activations may differ
 
   bool agrees(float expected, float actual) const {
     if (hard && std::isnan(expected)) return std::isnan(actual);
@@ -171,12 +171,12 @@ class OpCase {
     return "";
   }
 
-  // Runs the graph's meaning of a node and keeps its outputs as operands of later nodes (q8g32 and tiled activations).
+  // Runs the graph's meaning of a node and keeps its outputs as operands of later nodes (quantized and tiled activations).
   void evaluate_last() {
     std::vector<graph::HostTensor> out = reference(node(), states);
     for (size_t i = 0; i < out.size(); ++i) {
       logical_[node().outputs[i]] = out[i];
-      physical_[node().outputs[i]] = node().outputs[i]->type.is_tiled() ? tile_bytes(node().outputs[i]->type, out[i]) : q8_bytes(out[i]);
+      physical_[node().outputs[i]] = node().outputs[i]->type.is_tiled() ? tile_bytes(node().outputs[i]->type, out[i]) : q8_bytes(node().outputs[i]->type.format, out[i]);
     }
   }
 
@@ -250,20 +250,20 @@ class OpCase {
     return out;
   }
 
-  static Bytes q8_bytes(const graph::HostTensor& t) {
-    int64_t groups = (t.shape[1] + 31) / 32;
-    Bytes out(static_cast<size_t>(t.shape[0] * groups * 40));
+  static Bytes q8_bytes(const WeightFormat& weights, const graph::HostTensor& t) {
+    const int64_t size = weights.group, groups = weights.groups(t.shape[1]);
+    Bytes out(static_cast<size_t>(t.shape[0] * groups * (size + 8)));
     for (int64_t r = 0; r < t.shape[0]; ++r) {
-      uint8_t* row = out.data() + r * groups * 40;
+      uint8_t* row = out.data() + r * groups * (size + 8);
       std::vector<int32_t> starts(static_cast<size_t>(groups));
       for (int64_t c = 0; c < t.shape[1]; ++c) {
         int32_t code = t.ints[static_cast<size_t>(r * t.shape[1] + c)];
         row[c] = static_cast<uint8_t>(code);
-        starts[static_cast<size_t>(c / 32)] -= 7 * code;
+        starts[static_cast<size_t>(c / size)] -= weights.zero_point() * code;
       }
-      std::memcpy(row + groups * 32, &t.floats[static_cast<size_t>(r * groups)],
+      std::memcpy(row + groups * size, &t.floats[static_cast<size_t>(r * groups)],
                   static_cast<size_t>(groups * 4));
-      std::memcpy(row + groups * 36, starts.data(), static_cast<size_t>(groups * 4));
+      std::memcpy(row + groups * (size + 4), starts.data(), static_cast<size_t>(groups * 4));
     }
     return out;
   }
@@ -298,23 +298,23 @@ class OpCase {
     return t;
   }
 
-  // Reads a q8g32 activation; `problem` tells of padding that is not zero or a start that is not its group's.
-  static graph::HostTensor q8_tensor(const Bytes& bytes, int64_t rows, int64_t columns,
+  // Reads a quantized activation; `problem` tells of padding that is not zero or a start that is not its group's.
+  static graph::HostTensor q8_tensor(const WeightFormat& weights, const Bytes& bytes, int64_t rows, int64_t columns,
                                      std::string& problem) {
     graph::HostTensor t{DType::kI8, {rows, columns}, {}, {}};
-    int64_t groups = (columns + 31) / 32;
+    const int64_t size = weights.group, groups = weights.groups(columns);
     for (int64_t r = 0; r < rows; ++r) {
-      const uint8_t* row = bytes.data() + r * groups * 40;
+      const uint8_t* row = bytes.data() + r * groups * (size + 8);
       for (int64_t c = 0; c < columns; ++c) t.ints.push_back(static_cast<int8_t>(row[c]));
       for (int64_t gr = 0; gr < groups; ++gr) {
         float scale;
         int32_t start, expected = 0;
-        std::memcpy(&scale, row + groups * 32 + gr * 4, 4);
-        std::memcpy(&start, row + groups * 36 + gr * 4, 4);
+        std::memcpy(&scale, row + groups * size + gr * 4, 4);
+        std::memcpy(&start, row + groups * (size + 4) + gr * 4, 4);
         t.floats.push_back(scale);
-        for (int64_t c = gr * 32; c < std::min(columns, gr * 32 + 32); ++c)
-          expected -= 7 * static_cast<int8_t>(row[c]);
-        for (int64_t c = columns; c < gr * 32 + 32; ++c)
+        for (int64_t c = gr * size; c < std::min(columns, (gr + 1) * size); ++c)
+          expected -= weights.zero_point() * static_cast<int8_t>(row[c]);
+        for (int64_t c = columns; c < (gr + 1) * size; ++c)
           if (row[c] != 0) problem = str("padding of row ", r, " is ", int{row[c]});
         if (start != expected)
           problem = str("start of row ", r, " group ", gr, " is ", start, ", its codes give ", expected);
@@ -354,7 +354,7 @@ class OpCase {
     std::vector<int64_t> shape;
     for (const Dim& d : type.shape) shape.push_back(*d.evaluate(dims_));
     if (type.kind == graph::TensorType::Kind::kQ8Activation)
-      return q8_tensor(bytes, shape[0], shape[1], problem);
+      return q8_tensor(type.format, bytes, shape[0], shape[1], problem);
     if (type.is_tiled()) return tile_tensor(bytes, shape[0], shape[1], problem);
     graph::HostTensor t{type.dtype(), shape, {}, {}};
     if (type.dtype() == DType::kI32) {

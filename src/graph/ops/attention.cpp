@@ -9,7 +9,7 @@
 // attention_part and attention_join do the same for one row in two steps, so that a long context is work for many threads:
 // part p covers the tokens stored in pages p * part_pages and following of the sequence. Per head it gives the sum over
 // its tokens of exp(score - largest) * value, then the part's largest score and its sum of exp(score - largest); a
-// part without tokens gives 0, -3e38 and 0. The join weighs the parts; with output = "q8g32" it quantizes as quantize_q8
+// part without tokens gives 0, -3e38 and 0. The join weighs the parts; with output = "q8g32" or "q8g40" it quantizes as quantize_q8
 // does.
 #include <algorithm>
 #include <cmath>
@@ -179,9 +179,7 @@ std::vector<TensorType> infer_join(const Node& node, const Module&) {
   const Dim& rows = index_operand(node, 1);  // the row's position: how many rows there are
   Shape shape = {rows, width - 2 * heads};
   if (!node.attributes.count("output")) return {TensorType::plain(DType::kF32, shape)};
-  if (string_attribute(node, "output") != "q8g32")
-    refuse("attribute 'output' is '", node.get_string("output"), "', expected q8g32");
-  return {TensorType::q8(shape)};
+  return {q8_attribute(node, shape)};
 }
 
 std::vector<HostTensor> interpret_join(const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
@@ -201,8 +199,7 @@ std::vector<HostTensor> interpret_join(const Node& node, const Inputs& in, const
     }
     for (int64_t d = 0; d < n; ++d) out.floats[h * n + d] = static_cast<float>(sum[d] / total);
   }
-  bool quantized = node.outputs[0]->type.kind == TensorType::Kind::kQ8Activation;
-  return {quantized ? quantize_q8(out) : std::move(out)};
+  return {store_as(node.outputs[0]->type, std::move(out))};
 }
 
 }  // namespace

@@ -78,6 +78,14 @@ std::string string_attribute(const Node& node, const std::string& name) {
   return *value;
 }
 
+TensorType q8_attribute(const Node& node, const Shape& shape) {
+  if (!node.attributes.count("output")) return TensorType::q8(shape);
+  std::string name = string_attribute(node, "output");
+  std::optional<TensorType> type = TensorType::find_q8(name, shape);
+  if (!type) refuse("attribute 'output' is '", name, "', expected q8g32 or q8g40");
+  return *type;
+}
+
 void check_activation(const std::string& function) {
   const std::vector<std::string>& names = activation_names();
   if (std::find(names.begin(), names.end(), function) == names.end())

@@ -31,6 +31,8 @@ int64_t int_attribute(const Node& node, const std::string& name, int64_t min, in
 double positive_attribute(const Node& node, const std::string& name);
 bool bool_attribute_or(const Node& node, const std::string& name, bool fallback);
 std::string string_attribute(const Node& node, const std::string& name);
+// Quantized activations of the shape: those that attribute "output" names, or q8g32 without it.
+TensorType q8_attribute(const Node& node, const Shape& shape);
 // A name of apply_activation(); otherwise refuses with the nearest.
 void check_activation(const std::string& function);
 

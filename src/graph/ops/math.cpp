@@ -27,7 +27,6 @@ struct NamedActivation {
 constexpr NamedActivation kActivations[] = {
     {"gelu", gelu}, {"gelu_tanh", gelu_tanh}, {"relu", relu}, {"silu", silu}};
 
-constexpr int64_t kGroup = 32;
 
 }  // namespace
 
@@ -95,31 +94,31 @@ float quantize_group(const float* x, int64_t n, int32_t* codes) {
   return scale;
 }
 
-HostTensor quantize_q8(const HostTensor& x) {
-  int64_t rows = x.shape[0], k = x.shape[1], groups = (k + kGroup - 1) / kGroup;
+HostTensor quantize_q8(const HostTensor& x, int64_t group) {
+  int64_t rows = x.shape[0], k = x.shape[1], groups = (k + group - 1) / group;
   HostTensor out{DType::kI8, x.shape, {}, {}};
   out.ints.resize(static_cast<size_t>(rows * k));
   out.floats.resize(static_cast<size_t>(rows * groups));
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t g = 0; g < groups; ++g) {
-      int64_t begin = r * k + g * kGroup, n = std::min(kGroup, k - g * kGroup);
+      int64_t begin = r * k + g * group, n = std::min(group, k - g * group);
       out.floats[static_cast<size_t>(r * groups + g)] = quantize_group(&x.floats[begin], n, &out.ints[begin]);
     }
   return out;
 }
 
 HostTensor store_as(const TensorType& type, HostTensor x) {
-  if (type.kind == TensorType::Kind::kQ8Activation) return quantize_q8(x);
+  if (type.kind == TensorType::Kind::kQ8Activation) return quantize_q8(x, type.format.group);
   for (float& v : x.floats) v = round_to(type.dtype(), v);
   return x;
 }
 
-std::vector<double> dequantize_q8(const HostTensor& x) {
-  int64_t rows = x.shape[0], k = x.shape[1], groups = (k + kGroup - 1) / kGroup;
+std::vector<double> dequantize_q8(const HostTensor& x, int64_t group) {
+  int64_t rows = x.shape[0], k = x.shape[1], groups = (k + group - 1) / group;
   std::vector<double> out(static_cast<size_t>(rows * k));
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < k; ++c)
-      out[r * k + c] = static_cast<double>(x.ints[r * k + c]) * x.floats[r * groups + c / kGroup];
+      out[r * k + c] = static_cast<double>(x.ints[r * k + c]) * x.floats[r * groups + c / group];
   return out;
 }
 

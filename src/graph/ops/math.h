@@ -30,10 +30,10 @@ HostTensor make_floats(std::vector<int64_t> shape);
 // scale NaN and codes 0.
 float quantize_group(const float* x, int64_t n, int32_t* codes);
 
-// Quantizes [rows, K] as q8g32: per row the groups of 32 (the last may be short).
-HostTensor quantize_q8(const HostTensor& x);
+// Quantizes [rows, K]: per row the groups of `group` (the last may be short).
+HostTensor quantize_q8(const HostTensor& x, int64_t group = 32);
 // What the codes stand for: code * scale, exactly, in f64 [rows, K].
-std::vector<double> dequantize_q8(const HostTensor& x);
+std::vector<double> dequantize_q8(const HostTensor& x, int64_t group = 32);
 // f32 [rows, K] as an activation of `type` holds it: itself, quantized, or rounded.
 HostTensor store_as(const TensorType& type, HostTensor x);
 

@@ -1,4 +1,4 @@
-// rms_norm and layer_norm over the last axis. With output = "q8g32" or "tiles" the f32 result becomes what quantize_q8 or
+// rms_norm and layer_norm over the last axis. With output = "q8g32", "q8g40" or "tiles" the f32 result becomes what quantize_q8 or
 // to_tiles makes of it.
 #include <cmath>
 
@@ -15,10 +15,8 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
   for (size_t i = 1; i < node.inputs.size(); ++i) check_float_vector(node, i, x.shape[1]);
   positive_attribute(node, "eps");
   if (!node.attributes.count("output")) return {x};
-  std::string output = string_attribute(node, "output");
-  if (output == "tiles") return {TensorType::tiles(x.shape)};
-  if (output != "q8g32") refuse("attribute 'output' is '", output, "', expected q8g32 or tiles");
-  return {TensorType::q8(x.shape)};
+  if (string_attribute(node, "output") == "tiles") return {TensorType::tiles(x.shape)};
+  return {q8_attribute(node, x.shape)};
 }
 
 // out = (x - mean) * factor * weight + bias.

@@ -173,6 +173,21 @@ TEST_F(OpTest, MatmulReadsCodesAsCodeTimesScale) {
   EXPECT_NEAR(expected, 36.1, 0.3);
 }
 
+TEST_F(OpTest, MatmulWants3BitWeightsToMeetCodesInGroupsOf40) {
+  const TensorType weight{TensorType::Kind::kGroup, *WeightFormat::parse("q3g40.f16"), "packed", {2, 45}};
+  make("quantize_q8", {f32(rows, 45)}, {{"output", std::string("q8g40")}});
+  Floats x(45, 1.0f), w(90, 2.0f);
+  x[40] = 0.5f;  // alone with its scale in the second group: exact
+  HostTensor codes = run({floats({1, 45}, x)})[0];
+  EXPECT_EQ(codes.floats.size(), 2u);
+  make("matmul", {TensorType::q8({rows, 45}, weight.format), weight});
+  EXPECT_NEAR(run({codes, floats({2, 45}, w)})[0].floats[1], 89, 0.01);
+  make("matmul", {TensorType::q8({rows, 45}), weight});
+  EXPECT_EQ(refusal(), "operand 1 (q3g40.f16@packed[2, 45]) meets q8g32, expected q8g40");
+  make("quantize_q8", {f32(rows, 45)}, {{"output", std::string("q8g16")}});
+  EXPECT_EQ(refusal(), "attribute 'output' is 'q8g16', expected q8g32 or q8g40");
+}
+
 TEST_F(OpTest, NormsFollowTheirFormulas) {
   make("rms_norm", {f32(rows, 2), f32(2)}, {{"eps", 1.0}});
   // mean square (9 + 1) / 2 = 5, + 1 = 6

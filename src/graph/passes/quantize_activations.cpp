@@ -2,6 +2,8 @@
 #include "graph/passes/quantize_activations.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "graph/passes/uses.h"
 
@@ -10,15 +12,18 @@ namespace {
 
 bool wants_q8(const Node& node) {
   return node.op == "matmul" && node.inputs[1]->type.kind == TensorType::Kind::kGroup &&
-         node.inputs[1]->type.format.bits == 4 && node.inputs[0]->type.kind == TensorType::Kind::kPlain;
+         node.inputs[0]->type.kind == TensorType::Kind::kPlain;
 }
 
-// Whether v is nothing but the left side of matmuls that want codes.
-bool only_quantized_users(const Value* v, const std::vector<Node*>& users) {
+// What a matmul that wants codes wants.
+TensorType q8_input(const Node& node) { return TensorType::q8(node.inputs[0]->type.shape, node.inputs[1]->type.format); }
+
+// Whether v is nothing but the left side of matmuls that want codes of this type.
+bool only_quantized_users(const Value* v, const std::vector<Node*>& users, const TensorType& type) {
   return std::all_of(users.begin(), users.end(), [&](const Node* user) {
     bool in_epilogue = user && std::any_of(user->epilogue.begin(), user->epilogue.end(),
                                            [&](const EpilogueStep& s) { return s.operand == v; });
-    return user && !in_epilogue && wants_q8(*user);
+    return user && !in_epilogue && wants_q8(*user) && q8_input(*user) == type;
   });
 }
 
@@ -26,21 +31,23 @@ bool is_norm(const Node* node) { return node && (node->op == "rms_norm" || node-
 
 void quantize_in(Function& function) {
   Uses uses = find_uses(function);
-  std::unordered_map<Value*, Value*> codes;  // value -> its q8g32 form
+  std::map<std::pair<Value*, int>, Value*> codes;  // a value and the group's size -> its quantized form
   std::vector<std::unique_ptr<Node>> nodes;
   for (auto& node : function.nodes) {
     if (wants_q8(*node)) {
       Value*& x = node->inputs[0];
-      if (is_norm(x->producer) && only_quantized_users(x, uses[x])) {
-        x->producer->attributes["output"] = std::string("q8g32");
-        x->type = TensorType::q8(x->type.shape);
+      TensorType type = q8_input(*node);
+      if (is_norm(x->producer) && only_quantized_users(x, uses[x], type)) {
+        x->producer->attributes["output"] = type.element_text();
+        x->type = type;
       } else {
-        Value*& quantized = codes[x];
+        Value*& quantized = codes[{x, type.format.group}];
         if (!quantized) {
           nodes.push_back(std::make_unique<Node>());
           nodes.back()->op = "quantize_q8";
           nodes.back()->inputs = {x};
-          quantized = function.add_value(TensorType::q8(x->type.shape), nodes.back().get());
+          if (type != TensorType::q8(type.shape)) nodes.back()->attributes["output"] = type.element_text();
+          quantized = function.add_value(type, nodes.back().get());
           nodes.back()->outputs = {quantized};
         }
         x = quantized;

@@ -1,5 +1,5 @@
-// Gives matmuls with 4-bit group-quantized weights int8 activations (only at O2): a norm whose only users
-// they are emits q8g32 itself, any other value gets one quantize_q8 before its first such user.
+// Gives matmuls with group-quantized weights int8 activations in groups of the weights' size (only at O2): a norm
+// whose only users they are emits them itself, any other value gets one quantize_q8 before its first such user.
 //
 //   before:  %0 = rms_norm(%x, @n)                      %1 = matmul(%0, @w)
 //            %2 = activation(%1)                        %3 = matmul(%2, @d)

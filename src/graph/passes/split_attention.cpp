@@ -28,10 +28,11 @@ class Splitter {
   }
 
  private:
-  // The only reader of a value, when that is quantize_q8 and heads are whole groups of 32.
+  // The only reader of a value, when that is quantize_q8 and heads are whole groups.
   Node* only_quantizer(const Value* v, int64_t head_dim) {
     const std::vector<Node*>& users = uses_[v];
-    bool fits = users.size() == 1 && users[0] && users[0]->op == "quantize_q8" && head_dim % 32 == 0;
+    bool fits = users.size() == 1 && users[0] && users[0]->op == "quantize_q8" &&
+                head_dim % users[0]->outputs[0]->type.format.group == 0;
     return fits ? users[0] : nullptr;
   }
 
@@ -49,8 +50,8 @@ class Splitter {
     node.outputs = {function_.add_value(TensorType::plain(DType::kF32, {parts, heads * (head_dim + 2)}), &node)};
     join->inputs = {node.outputs[0], node.inputs[2]};
     if (Node* quantizer = only_quantizer(join->outputs[0], head_dim)) {
-      join->attributes["output"] = std::string("q8g32");
       join->outputs[0]->type = quantizer->outputs[0]->type;
+      join->attributes["output"] = join->outputs[0]->type.element_text();
       replacements_[quantizer->outputs[0]] = join->outputs[0];
       dead_.insert(quantizer);
     }

@@ -34,7 +34,8 @@ struct Join {
     std::vector<ExprRef> values;
     for (int v = 0; v < vectors; ++v) values.push_back(k.let("joined", k.load(sums, int_const(v)) / all));
     ExprRef to = k.let("to", head * double(head_dim) + column);
-    if (out.quantized) return quantize_group(low, out.buffer, QuantizedRow(out, int_const(0)), to / 32.0, values);
+    if (out.quantized())
+      return quantize_group(low, out.buffer, QuantizedRow(out, int_const(0)), to / double(out.q8.group), values);
     for (int v = 0; v < vectors; ++v) low.store_f32(out.buffer, out.at(int_const(0), to + double(v * lanes)), values[size_t(v)]);
   }
 };
@@ -66,8 +67,8 @@ Function lower_attention_join(Lowering& low) {
   low.vector(1, "positions");
   Matrix out = low.result();
   Join join{low, parts, out, out.columns / heads, parts.columns / heads, 1, 1};
-  join.lanes = low.lanes_dividing(join.head_dim);
-  join.vectors = out.quantized ? 32 / join.lanes : 1;
+  join.lanes = low.lanes_dividing(out.quantized() ? out.q8.group : join.head_dim);
+  join.vectors = out.quantized() ? out.q8.group / join.lanes : 1;
   const int64_t step = join.lanes * join.vectors;
   k.grid("head", heads, [&](ExprRef head) {
     BufferRef largest = k.registers("largest", {DType::kF32, 1}, 1);

@@ -33,12 +33,14 @@ Matrix Lowering::matrix(size_t i, const std::string& name) {
   View view{columns, 0};
   if (i < options.input_views.size() && options.input_views[i].row_stride) view = options.input_views[i];
   Matrix m{nullptr, t.shape[0], columns, view.row_stride, view.column_offset};
-  if (t.kind == graph::TensorType::Kind::kQ8Activation)
+  if (t.kind == graph::TensorType::Kind::kQ8Activation) {
+    m.q8 = t.format;
     m.buffer = k.input(name, DType::kU8, t.bytes());
-  else if ((m.tiled = t.is_tiled()))
+  } else if ((m.tiled = t.is_tiled())) {
     m.buffer = k.input(name, t.dtype(), t.elements());
-  else
+  } else {
     m.buffer = k.input(name, t.dtype(), t.shape[0] * view.row_stride);
+  }
   return m;
 }
 
@@ -50,8 +52,8 @@ Matrix Lowering::result(size_t i, const std::string& name) {
   const graph::TensorType& t = node.outputs[i]->type;
   int64_t columns = t.shape[1].constant();
   if (t.kind == graph::TensorType::Kind::kQ8Activation)
-    return {k.output(name, DType::kU8, t.bytes()), t.shape[0], columns, columns, 0, true};
-  if (t.is_tiled()) return {k.output(name, t.dtype(), t.elements()), t.shape[0], columns, columns, 0, false, true};
+    return {k.output(name, DType::kU8, t.bytes()), t.shape[0], columns, columns, 0, false, t.format};
+  if (t.is_tiled()) return {k.output(name, t.dtype(), t.elements()), t.shape[0], columns, columns, 0, true};
   return {k.output(name, t.dtype(), t.shape[0] * columns), t.shape[0], columns, columns, 0};
 }
 

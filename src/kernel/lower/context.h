@@ -14,8 +14,9 @@ struct Matrix {
   Dim rows;
   int64_t columns = 0;
   int64_t row_stride = 0, column_offset = 0;
-  bool quantized = false;  // q8g32: lower/quantize.h knows its bytes
-  bool tiled = false;      // bf16 in graph::kTileLayout
+  bool tiled = false;  // bf16 in graph::kTileLayout
+  WeightFormat q8;     // of quantized activations, whose bytes lower/quantize.h knows: bits and group of the weights
+  bool quantized() const { return q8.group > 0; }
   ExprRef at(ExprRef row, ExprRef column) const {  // index of an element
     return row * static_cast<double>(row_stride) + column + static_cast<double>(column_offset);
   }

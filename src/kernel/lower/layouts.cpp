@@ -23,16 +23,19 @@ WeightLayout weight_layout(const graph::TensorType& type) {
   return layout;
 }
 
-CodeSlot code_slot(const WeightLayout& layout, int k) {
-  int bits = layout.format.bits, per_word = layout.format.codes_per_word();
-  if (layout.tile_rows == 0 || bits != 4) return {k / per_word, k % per_word * bits};
-  return {k % 16 / 4, k % 4 * 8 + k / 16 * 4};
+std::vector<CodePiece> code_pieces(const WeightLayout& layout, int k) {
+  const int bits = layout.format.bits, per_word = layout.format.codes_per_word();
+  if (layout.tile_rows == 0) return {{k / per_word, k % per_word * bits, bits}};
+  const int step = k / 4, byte = k % 4 * 8;
+  if (bits == 4) return {{step % 4, byte + step / 4 * 4, 4}};
+  if (step < 8) return {{step / 2, byte + step % 2 * 3, 3}};
+  return {{2 * (step - 8), byte + 6, 2}, {2 * (step - 8) + 1, byte + 6, 1}};
 }
 
-ExprRef code_index(const WeightLayout& layout, const ExprRef& word, int position) {
-  if (layout.tile_rows == 0 || layout.format.bits != 4)
-    return word * double(layout.format.codes_per_word()) + double(position);
-  return word * 4.0 + double(position / 2 + position % 2 * 16);
+CodeIndex code_index(const WeightLayout& layout, int i) {
+  if (layout.tile_rows == 0) return {layout.codes_per_part(), i};
+  if (layout.format.bits == 4) return {4, i / 4 * 16 + i % 4};
+  return i < 16 ? CodeIndex{16, i} : CodeIndex{4, 16 + i};
 }
 
 ExprRef WeightReader::word_offset(ExprRef row, ExprRef group, ExprRef word) const {
@@ -87,11 +90,27 @@ ExprRef WeightReader::scales(ExprRef row, ExprRef group, int lanes) const {
               DType::kF32);
 }
 
-ExprRef WeightReader::centered(const ExprRef& word, int position) const {
-  int shift = position * layout.format.bits;
-  ExprRef bits = shift ? binary(BinaryOp::kShr, word, int_const(shift)) : word;
-  bits = binary(BinaryOp::kAnd, bits, int_const((1 << layout.format.bits) - 1));
-  return cast(cast(bits, DType::kI32) - double(layout.format.zero_point()), DType::kF32);
+// The code at its place in each of `repeat`'s ones.
+ExprRef WeightReader::masked(const std::vector<ExprRef>& words, int k, int64_t repeat) const {
+  ExprRef out;
+  int done = 0;  // bits
+  for (const CodePiece& piece : code_pieces(layout, k)) {
+    ExprRef bits = words[static_cast<size_t>(piece.word)];
+    if (int by = piece.shift - done) bits = binary(BinaryOp::kShr, bits, int_const(by));
+    bits = binary(BinaryOp::kAnd, bits, int_const((((1 << piece.bits) - 1) << done) * repeat));
+    out = out ? binary(BinaryOp::kOr, out, bits) : bits;
+    done += piece.bits;
+  }
+  return out;
+}
+
+ExprRef WeightReader::step(const std::vector<ExprRef>& words, int s) const {
+  ExprRef bytes = masked(words, 4 * s, 0x01010101);
+  return bitcast(bytes, {DType::kU8, 4 * bytes->type.lanes});
+}
+
+ExprRef WeightReader::centered(const ExprRef& codes) const {
+  return cast(cast(codes, DType::kI32) - double(layout.format.zero_point()), DType::kF32);
 }
 
 namespace {
@@ -110,13 +129,17 @@ void repack_group(KernelBuilder& k, const WeightLayout& from, const WeightLayout
     source.push_back(k.let("word", k.gather(codes, index, mask)));
   }
   for (int i = 0; i < to.format.group; ++i) {
-    CodeSlot a = code_slot(from, i), b = code_slot(to, i);
-    ExprRef code = source[static_cast<size_t>(a.word)];
-    if (a.shift) code = binary(BinaryOp::kShr, code, int_const(a.shift));
-    code = binary(BinaryOp::kAnd, code, int_const((1 << to.format.bits) - 1));
-    if (b.shift) code = binary(BinaryOp::kShl, code, int_const(b.shift));
-    ExprRef& word = target[static_cast<size_t>(b.word)];
-    word = k.let("packed", word ? binary(BinaryOp::kOr, word, code) : code);
+    const CodePiece at = code_pieces(from, i).front();  // the file splits no code
+    int done = 0;  // bits
+    for (const CodePiece& piece : code_pieces(to, i)) {
+      ExprRef bits = source[static_cast<size_t>(at.word)];
+      if (int by = at.shift + done) bits = binary(BinaryOp::kShr, bits, int_const(by));
+      bits = binary(BinaryOp::kAnd, bits, int_const((1 << piece.bits) - 1));
+      if (piece.shift) bits = binary(BinaryOp::kShl, bits, int_const(piece.shift));
+      ExprRef& word = target[static_cast<size_t>(piece.word)];
+      word = k.let("packed", word ? binary(BinaryOp::kOr, word, bits) : bits);
+      done += piece.bits;
+    }
   }
   for (int w = 0; w < 4; ++w)
     k.store(out, ((tile * double(to.groups()) + group) * 4.0 + double(w)) * double(rows * 4), target[size_t(w)]);

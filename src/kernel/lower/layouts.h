@@ -5,8 +5,11 @@
 //   "packed"  the file's order: word w of a row holds codes k = c*w .. c*w+c-1 (c = 8 or 10), lowest bits first.
 //             NK: codes [N][groups][4] u32, scales [N][groups].   KN: codes [groups][4][N] u32, scales [groups][N].
 //   "tileR"   (R = 4, 8, 16, 32) tiles of R rows: codes [N/R][groups][4][R] u32, scales [N/R][groups][R]; N is rounded
-//             up to R with codes and scales of zero. 4-bit codes are permuted inside a group so that bytes hold
-//             four consecutive k: word j, byte b has k = 4j + b in its low nibble and k = 4(j+4) + b in its high one.
+//             up to R with codes and scales of zero. Codes are permuted inside a group into steps: byte b of a word has
+//             codes k = 4s + b of steps s, so that the same bits of a word's bytes are four consecutive codes.
+//             4 bits: word j has step j in its low nibbles, step j + 4 in the high ones.
+//             3 bits: of word j bits 0-2 are step 2j and bits 3-5 step 2j + 1. Steps 8 and 9 are split: their low two
+//             bits are bits 6-7 of words 0 and 2, their high one is bit 6 of words 1 and 3.
 #pragma once
 
 #include <functional>
@@ -25,19 +28,29 @@ struct WeightLayout {
   int64_t groups() const { return format.groups(k); }
   int64_t padded_rows() const { return tile_rows ? (n + tile_rows - 1) / tile_rows * tile_rows : n; }
   int64_t scale_offset() const { return padded_rows() * groups() * 16; }  // 4 words of 4 bytes
+  // Codes are read in parts: words that hold some codes wholly.
+  int words_per_part() const { return tile_rows && format.bits == 3 ? 2 : 1; }
+  int parts() const { return 4 / words_per_part(); }
+  int codes_per_part() const { return format.group / parts(); }
   int64_t bytes() const { return scale_offset() + padded_rows() * groups() * size_of(format.dtype); }
 };
 
 // Internal error when the type is no group-quantized matrix or its layout is unknown.
 WeightLayout weight_layout(const graph::TensorType& type);
 
-// Where code k (0 <= k < group) of a group lies.
-struct CodeSlot {
-  int word = 0, shift = 0;
+// Some bits of a code: bits [shift, shift + bits) of a word.
+struct CodePiece {
+  int word = 0, shift = 0, bits = 0;
 };
-CodeSlot code_slot(const WeightLayout& layout, int k);
-// The inverse: k of the code at bits [position * bits, ...) of a word.
-ExprRef code_index(const WeightLayout& layout, const ExprRef& word, int position);
+// Where code k (0 <= k < group) of a group lies, lowest bits first.
+std::vector<CodePiece> code_pieces(const WeightLayout& layout, int k);
+// Which k code i of a part is; in tile layouts codes 4t .. 4t + 3 of a part are one of the group's steps.
+struct CodeIndex {
+  int stride = 0, offset = 0;
+  int at(int part) const { return stride * part + offset; }
+  ExprRef at(const ExprRef& part) const { return part * double(stride) + double(offset); }
+};
+CodeIndex code_index(const WeightLayout& layout, int i);
 
 // Reads a weight in its physical buffer for `lanes` consecutive rows from `row` on (`row` a multiple of `lanes` and
 // lanes <= tile_rows in a tile layout, unless `scattered`). Rows past n give codes and scales of unspecified value, but
@@ -54,10 +67,14 @@ struct WeightReader {
   ExprRef group_offset(ExprRef row, ExprRef group) const { return word_offset(row, group, int_const(0)); }
   // Scales as f32, one row each.
   ExprRef scales(ExprRef row, ExprRef group, int lanes) const;
-  // (code - zero point) of the code at bits [position * bits, ...) of the words, as f32.
-  ExprRef centered(const ExprRef& word, int position) const;
+  // Code k of a group's words [word], as u32 lanes; and, in a tile layout, the bytes of step s: u8 [4 * lanes].
+  ExprRef code(const std::vector<ExprRef>& words, int k) const { return masked(words, k, 1); }
+  ExprRef step(const std::vector<ExprRef>& words, int s) const;
+  // Codes or bytes as floats, less the zero point.
+  ExprRef centered(const ExprRef& codes) const;
 
  private:
+  ExprRef masked(const std::vector<ExprRef>& words, int k, int64_t repeat) const;
   ExprRef word_offset(ExprRef row, ExprRef group, ExprRef word) const;
   ExprRef scale_offset(ExprRef row, ExprRef group) const;
   ExprRef lanes_from(ExprRef row, int lanes, Type type, const std::function<ExprRef(ExprRef)>& offset) const;

@@ -1,7 +1,7 @@
 // matmul: picks the schedule, and holds the one for float activations and group-quantized weights.
 //
 // Quantized: one vector lane per weight row, so nothing is ever added across lanes. Per group of K the codes become
-// floats, multiply the broadcast activations into a partial sum, and the group's scale multiplies that once. Words are a
+// floats, multiply the broadcast activations into a partial sum, and the group's scale multiplies that once. Parts are a
 // loop, not straight code: hundreds of broadcasts in one block would be kept on the stack.
 #include "base/check.h"
 #include "base/strings.h"
@@ -30,19 +30,24 @@ struct GroupMatmul {
     int64_t half = v / vectors * epilogue.columns();
     return column + double(half + v % vectors * lanes);
   }
-  void word(const ExprRef& column, const ExprRef& g, const ExprRef& j, const std::vector<ExprRef>& base, int rest);
+  void part(const ExprRef& column, const ExprRef& g, const ExprRef& p, const std::vector<ExprRef>& base, int rest);
   void group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row, int rest);
   void block(const ExprRef& column, const ExprRef& first_row);
 };
 
-// Adds the products of word j of a group to the partial sums. rest: codes that the group really has, or 0 for all.
-void GroupMatmul::word(const ExprRef& column, const ExprRef& g, const ExprRef& j, const std::vector<ExprRef>& base,
+// Adds the products of part p of a group to the partial sums. rest: codes that the group really has, or 0 for all.
+void GroupMatmul::part(const ExprRef& column, const ExprRef& g, const ExprRef& p, const std::vector<ExprRef>& base,
                        int rest) {
   KernelBuilder& k = low.k;
-  std::vector<ExprRef> words;
-  for (int v = 0; v < count(); ++v) words.push_back(k.let("word", weight.words(weight_row(column, v), g, j, lanes)));
-  for (int i = 0; i < weight.layout.format.codes_per_word(); ++i) {
-    ExprRef at = code_index(weight.layout, j, i);
+  const int words_per_part = weight.layout.words_per_part();
+  std::vector<std::vector<ExprRef>> words(static_cast<size_t>(count()));
+  for (int v = 0; v < count(); ++v)
+    for (int w = 0; w < words_per_part; ++w)
+      words[static_cast<size_t>(v)].push_back(
+          k.let("word", weight.words(weight_row(column, v), g, p * double(words_per_part) + double(w), lanes)));
+  for (int i = 0; i < weight.layout.codes_per_part(); ++i) {
+    const CodeIndex index = code_index(weight.layout, i);
+    ExprRef at = index.at(p);
     std::vector<ExprRef> factors;
     for (const ExprRef& b : base) {
       if (rest) {
@@ -54,7 +59,7 @@ void GroupMatmul::word(const ExprRef& column, const ExprRef& g, const ExprRef& j
       }
     }
     for (int v = 0; v < count(); ++v) {
-      ExprRef code = k.let("code", weight.centered(words[static_cast<size_t>(v)], i));
+      ExprRef code = k.let("code", weight.centered(weight.code(words[static_cast<size_t>(v)], index.at(0))));
       for (size_t m = 0; m < base.size(); ++m) {
         ExprRef slot = int_const(v * rows + static_cast<int64_t>(m));
         k.store(partial, slot, fma(code, factors[m], k.load(partial, slot)));
@@ -69,7 +74,7 @@ void GroupMatmul::group(const ExprRef& column, const ExprRef& g, const std::vect
   std::vector<ExprRef> base;
   for (const ExprRef& r : row) base.push_back(k.let("x_at", x.at(r, g * double(weight.layout.format.group))));
   for (int i = 0; i < count() * rows; ++i) k.store(partial, int_const(i), float_const(0, {DType::kF32, lanes}));
-  k.loop("word", 0, 4, LoopKind::kSerial, [&](ExprRef j) { word(column, g, j, base, rest); });
+  k.loop("part", 0, weight.layout.parts(), LoopKind::kSerial, [&](ExprRef p) { part(column, g, p, base, rest); });
   for (int v = 0; v < count(); ++v) {
     ExprRef scale = k.let("scale", weight.scales(weight_row(column, v), g, lanes));
     for (int m = 0; m < rows; ++m) {

@@ -7,7 +7,7 @@ namespace mlc::kernel {
 
 // f32 activations, weight of f32, f16 or bf16: vectors run along K, a register tile of weight rows x activation rows.
 Function lower_plain_matmul(Lowering& low);
-// q8g32 activations, 4-bit groups of 32 in a tile layout: integer dot products, one vector lane per weight row.
+// Quantized activations and weights in a tile layout: integer dot products, one vector lane per weight row.
 Function lower_matmul_q8(Lowering& low);
 // bf16 activations in tiles, 4-bit groups of 32 in a tile layout: products of matrices.
 Function lower_matmul_matrix(Lowering& low);

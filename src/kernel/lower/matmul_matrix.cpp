@@ -62,7 +62,7 @@ class Dequantizer {
 
   ExprRef value(int i) {
     const Type ints{DType::kI32, mm_.lanes}, floats{DType::kF32, mm_.lanes};
-    CodeSlot at = code_slot(layout(), i);
+    const CodePiece at = code_pieces(layout(), i).front();  // 4 bits are in one piece
     if (!exact_) {
       ExprRef code = binary(BinaryOp::kAnd, moved(at, 0), int_const(15));
       return fma(cast(bitcast(code, ints), DType::kF32), factor_[0], offset_[0]);
@@ -78,7 +78,7 @@ class Dequantizer {
   const WeightLayout& layout() const { return mm_.weight.layout; }
 
   // The word with the code at bit `place`.
-  ExprRef moved(const CodeSlot& at, int place) {
+  ExprRef moved(const CodePiece& at, int place) {
     int by = place - at.shift;
     ExprRef& word = moved_[{at.word, by}];
     if (word) return word;
@@ -176,6 +176,7 @@ void multiply_block(MatrixPanel& panel, const RowBlock& block) {
 
 Function lower_matmul_matrix(Lowering& low) {
   TiledMatmul mm(low);
+  internal_check(mm.weight.layout.format.bits == 4, "matmul: a matrix unit needs 4-bit weights");
   KernelBuilder& k = low.k;
   const MatrixUnit& unit = low.target.matrix_unit;
   internal_check(unit.rows == graph::kTileRows && unit.depth == graph::kTileColumns && unit.columns == mm.lanes,

@@ -1,29 +1,38 @@
-// matmul of int8 activations and 4-bit weights in a tile layout: the shared parts, and the body for one row, which
+// matmul of int8 activations and weights in a tile layout: the shared parts, and the body for one row, which
 // streams the weights once.
 #include "kernel/lower/matmul_q8.h"
 
 #include <algorithm>
-#include <tuple>
 
+#include "base/check.h"
+#include "base/strings.h"
 #include "kernel/lower/matmul.h"
 
 namespace mlc::kernel {
 
-std::pair<ExprRef, ExprRef> Q8Matmul::unpack_word(const ExprRef& row, const ExprRef& group, int j) {
-  ExprRef word = k.let("word", weight.words(row, group, int_const(j), lanes));
-  auto codes = [&](const ExprRef& nibbles) {
-    ExprRef c = bitcast(binary(BinaryOp::kAnd, nibbles, int_const(0x0F0F0F0F)), bytes());
-    if (schedule.inner == Inner::kDot4S8) c = c - double(weight.layout.format.zero_point());
-    return k.let("codes", c);
-  };
-  ExprRef low = codes(word);
-  return {low, codes(binary(BinaryOp::kShr, word, int_const(4)))};
+Q8Matmul::Q8Matmul(Lowering& l) : TiledMatmul(l), schedule(matmul_schedule(l.target)) {
+  internal_check(low.type(0) == graph::TensorType::q8(low.type(0).shape, weight.layout.format),
+                 str("matmul: ", low.type(0).text(), " are no codes for ", low.type(1).text()));
+}
+
+std::vector<ExprRef> Q8Matmul::unpack_part(const ExprRef& row, const ExprRef& group, int part) {
+  std::vector<ExprRef> words, out;
+  const int count = weight.layout.words_per_part();
+  for (int w = 0; w < count; ++w) words.push_back(k.let("word", weight.words(row, group, int_const(part * count + w), lanes)));
+  for (int t = 0; t < steps_per_part(); ++t) {
+    ExprRef codes = bitcast(weight.step(words, step_index(0, t)), bytes());
+    if (schedule.inner == Inner::kDot4S8) codes = codes - double(weight.layout.format.zero_point());
+    out.push_back(k.let("codes", codes));
+  }
+  return out;
 }
 
 std::vector<ExprRef> Q8Matmul::unpack(const ExprRef& row, const ExprRef& group) {
-  std::vector<ExprRef> out(kSteps);
-  for (int j = 0; j < kSteps / 2; ++j)
-    std::tie(out[size_t(j)], out[size_t(j + kSteps / 2)]) = unpack_word(row, group, j);
+  std::vector<ExprRef> out(static_cast<size_t>(steps()));
+  for (int part = 0; part < weight.layout.parts(); ++part) {
+    std::vector<ExprRef> codes = unpack_part(row, group, part);
+    for (int t = 0; t < steps_per_part(); ++t) out[size_t(step_index(part, t))] = codes[size_t(t)];
+  }
   return out;
 }
 
@@ -80,13 +89,15 @@ std::vector<ExprRef> stream_group(Q8Matmul& mm, const Q8Matmul::Group& at, const
   std::vector<ExprRef> sum(halves, mm.begin(start));
   std::vector<ExprRef> second(halves, two ? int_const(0, {DType::kI32, mm.lanes}) : nullptr);
   auto shared = [&](ExprRef x) { return halves > 1 ? mm.k.let("x", x) : x; };
-  for (int j = 0; j < kSteps / 2; ++j) {
-    ExprRef x_low = shared(mm.activation(at, 0, j)), x_high = shared(mm.activation(at, 0, j + kSteps / 2));
+  for (int part = 0; part < mm.weight.layout.parts(); ++part) {
+    std::vector<ExprRef> xs;
+    for (int t = 0; t < mm.steps_per_part(); ++t) xs.push_back(shared(mm.activation(at, 0, mm.step_index(part, t))));
     for (size_t h = 0; h < halves; ++h) {
-      auto [low, high] = mm.unpack_word(mm.weight_row(column, static_cast<int>(h)), g, j);
-      sum[h] = mm.step(sum[h], low, x_low);
-      ExprRef& other = two ? second[h] : sum[h];
-      other = mm.step(other, high, x_high);
+      std::vector<ExprRef> codes = mm.unpack_part(mm.weight_row(column, static_cast<int>(h)), g, part);
+      for (size_t t = 0; t < codes.size(); ++t) {
+        ExprRef& chain = two && t % 2 ? second[h] : sum[h];
+        chain = mm.step(chain, codes[t], xs[t]);
+      }
     }
   }
   for (size_t h = 0; two && h < halves; ++h) sum[h] = sum[h] + second[h];

@@ -1,12 +1,11 @@
 // What the int8 matmul's bodies for one, few and many activation rows share: operands, unpacking and the inner product.
 //
-// A vector lane is one weight row. Per group of 32 a lane's four words become eight vectors of bytes (low and high
-// nibbles: steps), each meets four activation codes broadcast to all lanes, and the integer sum, exact, becomes a float
-// once: sums += float(sum) * (weight scale * activation scale), groups in order. All bodies do just this for every
+// A vector lane is one weight row. Per group a lane's four words become vectors of bytes, one for each step of four codes
+// (layouts.h: 8 of 4 bits, 10 of 3); each meets four activation codes broadcast to all lanes, and the integer sum, exact,
+// becomes a float once: sums += float(sum) * (weight scale * activation scale), groups in order. All bodies do just this for every
 // result, so they give equal bits.
 #pragma once
 
-#include <utility>
 #include <vector>
 
 #include "kernel/lower/quantize.h"
@@ -15,18 +14,21 @@
 
 namespace mlc::kernel {
 
-inline constexpr int kSteps = 8;  // of a group: 4 codes each
-
 struct Q8Matmul : TiledMatmul {
-  explicit Q8Matmul(Lowering& l) : TiledMatmul(l), schedule(matmul_schedule(l.target)) {}
+  explicit Q8Matmul(Lowering& l);
 
   const MatmulSchedule& schedule;
 
   Type bytes() const { return {schedule.inner == Inner::kDot4S8 ? DType::kI8 : DType::kU8, 4 * lanes}; }
 
-  // The codes of a group as vectors of bytes: step s holds k = 4s .. 4s+3 of each lane. Word j has steps j and j + 4.
+  int group_size() const { return weight.layout.format.group; }
+  int steps() const { return group_size() / 4; }
+  int steps_per_part() const { return weight.layout.codes_per_part() / 4; }
+  int step_index(int part, int t) const { return code_index(weight.layout, 4 * t).at(part) / 4; }
+
+  // The codes of a group as vectors of bytes: step s holds k = 4s .. 4s+3 of each lane. All, or a part's in its order.
   std::vector<ExprRef> unpack(const ExprRef& row, const ExprRef& group);
-  std::pair<ExprRef, ExprRef> unpack_word(const ExprRef& row, const ExprRef& group, int j);
+  std::vector<ExprRef> unpack_part(const ExprRef& row, const ExprRef& group, int part);
 
   // Fetches the weights of a later group, a fixed distance ahead in their stream.
   void prefetch(const ExprRef& row, const ExprRef& group);
@@ -42,7 +44,7 @@ struct Q8Matmul : TiledMatmul {
   ExprRef activation_scale(const Group& group, int m);
   ExprRef activation_start(const Group& group, int m);
 
-  // The inner product over a group, in order: begin, 8 x step, finish (f32 lanes). The start is needed first or last.
+  // The inner product over a group, in order: begin, steps() x step, finish (f32 lanes). The start is needed first or last.
   bool starts_first() const { return schedule.inner == Inner::kDot4U8; }
   bool starts_last() const { return schedule.inner == Inner::kDot2; }
   ExprRef begin(const ExprRef& start);

@@ -38,7 +38,7 @@ void FewRows::meet(const std::vector<std::vector<ExprRef>>& w, const std::vector
     ExprRef start = mm.starts_first() ? k.let("start", mm.activation_start(at, m)) : nullptr;
     dots.insert(dots.end(), w.size(), mm.begin(start));
   }
-  for (int s = 0; s < kSteps; ++s)
+  for (int s = 0; s < mm.steps(); ++s)
     for (int m = 0; m < rows; ++m) {
       ExprRef four = shared("x", mm.activation(at, m, s));
       for (size_t v = 0; v < w.size(); ++v) {

@@ -18,7 +18,7 @@ struct Panel {
   std::vector<ExprRef> columns = {};  // first column of each vector
 
   int slots() const { return vectors * mm.halves(); }  // slot v * halves + h
-  ExprRef codes_at(const ExprRef& g) const { return g * double(kSteps * slots() * 4 * mm.lanes); }
+  ExprRef codes_at(const ExprRef& g) const { return g * double(slots() * mm.group_size() * mm.lanes); }
   ExprRef scales_at(const ExprRef& g) const { return g * double(slots() * mm.lanes); }
 
   void expand(const ExprRef& first_group, const ExprRef& count);
@@ -37,7 +37,7 @@ void Panel::expand(const ExprRef& first_group, const ExprRef& count) {
     for (int slot = 0; slot < slots(); ++slot) {
       ExprRef row = mm.weight_row(columns[size_t(slot / mm.halves())], slot % mm.halves());
       std::vector<ExprRef> w = mm.unpack(row, g);
-      for (int s = 0; s < kSteps; ++s)
+      for (int s = 0; s < mm.steps(); ++s)
         k.store(codes, to + double((s * slots() + slot) * 4 * mm.lanes),
                 bitcast(w[size_t(s)], {DType::kU8, 4 * mm.lanes}));
       k.store(scales, scale_to + double(slot * mm.lanes), mm.weight.scales(row, g, mm.lanes));
@@ -57,7 +57,7 @@ void Panel::group(const QuantizedRow& first, const ExprRef& chunk_group, const E
     dots.insert(dots.end(), static_cast<size_t>(slots()), mm.begin(start));
   }
   auto shared = [&](const char* name, ExprRef value) { return slots() > 1 ? k.let(name, value) : value; };
-  for (int s = 0; s < kSteps; ++s) {
+  for (int s = 0; s < mm.steps(); ++s) {
     std::vector<ExprRef> w;
     for (int slot = 0; slot < slots(); ++slot) {
       ExprRef bytes = k.load(codes, from + double((s * slots() + slot) * 4 * mm.lanes), 4 * mm.lanes);
@@ -157,14 +157,15 @@ void matmul_many_rows(Q8Matmul& mm) {
   int vectors = std::max(1, schedule.panel_vectors / mm.halves());
   int rows = std::max(1, schedule.panel_rows * schedule.panel_vectors / (vectors * mm.halves()));
   int64_t panels = (mm.vectors + vectors - 1) / vectors;
-  int64_t chunks = (mm.groups() + schedule.panel_groups - 1) / schedule.panel_groups;
+  const int64_t panel_groups = int64_t{schedule.panel_groups} * 32 / mm.group_size();
+  int64_t chunks = (mm.groups() + panel_groups - 1) / panel_groups;
   int64_t chunk = (mm.groups() + chunks - 1) / chunks;
-  int64_t limit = std::min<int64_t>(schedule.block_bytes / (mm.groups() * 40), schedule.block_rows);
+  int64_t limit = std::min<int64_t>(schedule.block_bytes / QuantizedRow(mm.x, int_const(0)).bytes(), schedule.block_rows);
   limit = std::max<int64_t>(1, limit / rows) * rows;  // rows of a block
   k.grid("tile", Dim(panels) * ceildiv(mm.x.rows, limit), [&](ExprRef tile) {
     Panel panel{mm, vectors, chunks};
     int64_t columns = int64_t{panel.slots()} * mm.lanes;
-    panel.codes = k.shared("codes", DType::kU8, chunk * 32 * columns);
+    panel.codes = k.shared("codes", DType::kU8, chunk * mm.group_size() * columns);
     panel.scales = k.shared("scales", DType::kF32, chunk * columns);
     panel.sums = k.shared("sums", DType::kF32, (chunks == 1 ? rows : limit) * columns);
     panel.columns = mm.tile_columns(k.let("column", tile % panels * double(vectors * mm.lanes)), vectors);

@@ -1,13 +1,12 @@
-// quantize_q8 and to_tiles: f32 rows to int8 codes with one scale and one accumulator start per group of 32, and to tiles of bf16.
+// quantize_q8 and to_tiles: f32 rows to int8 codes with one scale and one accumulator start per group, and to tiles of bf16.
 #include "kernel/lower/quantize.h"
 
 #include <algorithm>
 
 namespace mlc::kernel {
 
-QuantizedRow::QuantizedRow(const Matrix& m, const ExprRef& row) : groups((m.columns + 31) / 32) {
-  base = row * double(groups * 40);
-}
+QuantizedRow::QuantizedRow(const Matrix& m, const ExprRef& row)
+    : size(m.q8.group), groups(m.q8.groups(m.columns)), zero_point(m.q8.zero_point()), base(row * double(bytes())) {}
 
 ExprRef magnitude_bits(const ExprRef& v) {
   return binary(BinaryOp::kAnd, bitcast(v, {DType::kI32, v->type.lanes}), int_const(0x7FFFFFFF));
@@ -42,33 +41,33 @@ void quantize_group(Lowering& low, const BufferRef& out, const QuantizedRow& row
     sum = sum ? sum + code : code;
   }
   k.store(out, row.scale(group), coder.scale);
-  k.store(out, row.start(group), reduce(BinaryOp::kAdd, sum) * double(-kStartZeroPoint));
+  k.store(out, row.start(group), reduce(BinaryOp::kAdd, sum) * double(-row.zero_point));
 }
 
 void store_row(Lowering& low, const Matrix& out, const ExprRef& row, const RowValue& value) {
   KernelBuilder& k = low.k;
-  if (!out.quantized && !out.tiled) {
+  if (!out.quantized() && !out.tiled) {
     k.vector_loop("i", int_const(out.columns), low.lanes(), [&](ExprRef i, int lanes) {
       low.store_f32(out.buffer, out.at(row, i), value(i, lanes, nullptr));
     });
     return;
   }
-  int lanes = std::min(low.lanes(), 32);
-  QuantizedRow to(out, row);
+  const int64_t size = out.tiled ? graph::kTileColumns : out.q8.group;
+  int lanes = low.lanes_dividing(size);
   auto group = [&](ExprRef g, int64_t count) {
     std::vector<ExprRef> values;
-    for (int i = 0; i < 32; i += lanes) {
-      ExprRef at = k.let("i", g * 32.0 + double(i));
+    for (int i = 0; i < size; i += lanes) {
+      ExprRef at = k.let("i", g * double(size) + double(i));
       ExprRef mask = count >= i + lanes ? nullptr : k.let("inside", less(ramp(int_const(i), 1, lanes), int_const(count)));
       ExprRef v = value(at, lanes, mask);
       values.push_back(k.let("v", mask ? select(mask, v, float_const(0)) : v));
     }
-    if (out.quantized) return quantize_group(low, out.buffer, to, g, values);
+    if (out.quantized()) return quantize_group(low, out.buffer, QuantizedRow(out, row), g, values);
     ExprRef at = k.let("at", out.tile_at(row, g));
     for (size_t i = 0; i < values.size(); ++i) low.store_f32(out.buffer, at + double(static_cast<int64_t>(i) * lanes), values[i]);
   };
-  k.loop("group", 0, out.columns / 32, LoopKind::kSerial, [&](ExprRef g) { group(g, 32); });
-  if (out.columns % 32) group(int_const(out.columns / 32), out.columns % 32);
+  k.loop("group", 0, out.columns / size, LoopKind::kSerial, [&](ExprRef g) { group(g, size); });
+  if (out.columns % size) group(int_const(out.columns / size), out.columns % size);
 }
 
 Function lower_to_rows(Lowering& low) {

@@ -1,6 +1,6 @@
-// A q8g32 row in memory, and its making: codes i8[groups * 32], scales f32[groups], starts i32[groups].
-// A start is -7 x the sum of the group's codes: what an accumulator begins with when it meets 4-bit weight codes, whose
-// zero point is 7: sum (q - 7) x = sum q x - 7 sum x.
+// A row of quantized activations in memory, and its making: codes i8[groups * size], scales f32[groups], starts i32[groups].
+// A start is -z x the sum of the group's codes: what an accumulator begins with when it meets weight codes q whose zero
+// point is z: sum (q - z) x = sum q x - z sum x.
 #pragma once
 
 #include <vector>
@@ -9,16 +9,15 @@
 
 namespace mlc::kernel {
 
-inline constexpr int kStartZeroPoint = 7;
-
-// Byte offsets of one row's parts in the u8 buffer of a q8g32 activation.
+// Byte offsets of one row's parts in the u8 buffer of a quantized activation.
 struct QuantizedRow {
   QuantizedRow(const Matrix& m, const ExprRef& row);
-  ExprRef codes(const ExprRef& group) const { return base + group * 32.0; }
-  ExprRef scale(const ExprRef& group) const { return base + double(groups * 32) + group * 4.0; }
-  ExprRef start(const ExprRef& group) const { return base + double(groups * 36) + group * 4.0; }
-  int64_t bytes() const { return groups * 40; }  // to the same part of the next row
-  int64_t groups;
+  ExprRef codes(const ExprRef& group) const { return base + group * double(size); }
+  ExprRef scale(const ExprRef& group) const { return base + double(groups * size) + group * 4.0; }
+  ExprRef start(const ExprRef& group) const { return base + double(groups * (size + 4)) + group * 4.0; }
+  int64_t bytes() const { return groups * (size + 8); }  // to the same part of the next row
+  int64_t size, groups;  // size: elements of a group
+  int zero_point;
   ExprRef base;
 };
 
@@ -36,11 +35,11 @@ struct Coder {
 // The bit patterns of |v|, i32: they order floats as integers do, with infinity and NaN on top.
 ExprRef magnitude_bits(const ExprRef& v);
 
-// Quantizes one group, given as f32 vectors of 32 lanes in all (zeros past the row's end).
+// Quantizes one group, given as f32 vectors of its size in all (zeros past the row's end).
 void quantize_group(Lowering& low, const BufferRef& out, const QuantizedRow& row, const ExprRef& group,
                     const std::vector<ExprRef>& values);
 
-// Stores a row of `out` (f32, or q8g32 or tiles, group by group); value(i, lanes, mask) gives elements i.. of it, where
+// Stores a row of `out` (f32, or quantized or tiles, group by group); value(i, lanes, mask) gives elements i.. of it, where
 // masked lanes may give anything.
 using RowValue = std::function<ExprRef(ExprRef, int, ExprRef)>;
 void store_row(Lowering& low, const Matrix& out, const ExprRef& row, const RowValue& value);

@@ -1,5 +1,5 @@
 // take: rows of a table by index, as f32. A quantized table is read in whatever layout its matmul twin wants.
-#include <algorithm>
+#include <numeric>
 
 #include "kernel/lower/context.h"
 #include "kernel/lower/layouts.h"
@@ -7,45 +7,37 @@
 namespace mlc::kernel {
 namespace {
 
-// The codes of one word as floats, lowest bits first, and where they belong.
-struct Decoded {
-  std::vector<ExprRef> pieces;             // f32 vectors whose lanes together are the codes of words 0, 1, 2, 3
-  std::vector<std::pair<int, int>> where;  // per lane of all pieces: word, shift
-};
-
-Decoded decode(KernelBuilder& k, const WeightReader& weight, const ExprRef& row, const ExprRef& group) {
-  Decoded out;
+// The codes of a group as floats: vectors whose lanes together are the codes in order.
+std::vector<ExprRef> decode(KernelBuilder& k, const WeightReader& weight, const ExprRef& row, const ExprRef& group) {
+  std::vector<ExprRef> words, pieces;
+  for (int w = 0; w < 4; ++w) words.push_back(k.let("word", weight.words(row, group, int_const(w), 1)));
   const WeightFormat& f = weight.layout.format;
-  for (int w = 0; w < 4; ++w) {
-    ExprRef word = k.let("word", weight.words(row, group, int_const(w), 1));
+  auto add = [&](const ExprRef& codes) { pieces.push_back(k.let("codes", weight.centered(codes))); };
+  if (weight.layout.tile_rows) {
+    for (int s = 0; s < f.group / 4; ++s) add(weight.step(words, s));
+    return pieces;
+  }
+  for (const ExprRef& word : words)
     for (int done = 0, lanes = 8; done < f.codes_per_word(); done += lanes) {
       while (lanes > f.codes_per_word() - done) lanes /= 2;
       ExprRef shift = ramp(int_const(done * f.bits, {DType::kU32, 1}), f.bits, lanes);
-      ExprRef code = binary(BinaryOp::kAnd, binary(BinaryOp::kShr, broadcast(word, lanes), shift),
-                            int_const((1 << f.bits) - 1));
-      out.pieces.push_back(k.let("codes", cast(cast(code, DType::kI32) - double(f.zero_point()), DType::kF32)));
-      for (int i = 0; i < lanes; ++i) out.where.push_back({w, (done + i) * f.bits});
+      add(binary(BinaryOp::kAnd, binary(BinaryOp::kShr, broadcast(word, lanes), shift), int_const((1 << f.bits) - 1)));
     }
-  }
-  return out;
+  return pieces;
 }
 
 // Stores elements [0, count) of a group in the order of k.
 void store_group(Lowering& low, const WeightReader& weight, const Matrix& out, const ExprRef& out_row,
                  const ExprRef& row, const ExprRef& group, int count) {
   KernelBuilder& k = low.k;
-  Decoded decoded = decode(k, weight, row, group);
+  std::vector<ExprRef> codes = decode(k, weight, row, group);
   ExprRef scale = k.let("scale", weight.scales(row, group, 1));
   ExprRef at = k.let("at", out.at(out_row, group * double(weight.layout.format.group)));
   for (int done = 0, lanes = 8; done < count; done += lanes) {
     while (lanes > count - done) lanes /= 2;
-    std::vector<int> pattern;
-    for (int i = 0; i < lanes; ++i) {
-      CodeSlot slot = code_slot(weight.layout, done + i);
-      auto it = std::find(decoded.where.begin(), decoded.where.end(), std::pair(slot.word, slot.shift));
-      pattern.push_back(static_cast<int>(it - decoded.where.begin()));
-    }
-    low.store_f32(out.buffer, at + double(done), shuffle(decoded.pieces, pattern) * scale);
+    std::vector<int> pattern(static_cast<size_t>(lanes));
+    std::iota(pattern.begin(), pattern.end(), done);
+    low.store_f32(out.buffer, at + double(done), shuffle(codes, pattern) * scale);
   }
 }
 

@@ -1,20 +1,17 @@
-// Operands and tiles of the matmuls of 4-bit weights on CPUs.
+// Operands and tiles of the matmuls of weights in tiles on CPUs.
 #include "kernel/lower/tiled_matmul.h"
 
 #include <algorithm>
 
 #include "base/check.h"
 #include "base/strings.h"
-#include "kernel/lower/quantize.h"
 
 namespace mlc::kernel {
 namespace {
 
 WeightReader weight_reader(Lowering& low) {
   WeightLayout layout = weight_layout(low.type(1));
-  internal_check(layout.tile_rows && layout.format.bits == 4 && layout.format.group == 32 &&
-                     layout.format.zero_point() == kStartZeroPoint,
-                 str("matmul: ", low.type(0).text(), " needs a 4-bit weight in tiles, found ", low.type(1).text()));
+  internal_check(layout.tile_rows, str("matmul: ", low.type(0).text(), " needs a weight in tiles, found ", low.type(1).text()));
   return {low.k, layout, low.k.input("weight", DType::kU8, layout.bytes())};
 }
 

@@ -1,4 +1,4 @@
-// What the matmuls of 4-bit weights in a tile layout share on CPUs: operands, vectors of columns, blocks of rows.
+// What the matmuls of weights in a tile layout share on CPUs: operands, vectors of columns, blocks of rows.
 #pragma once
 
 #include <vector>

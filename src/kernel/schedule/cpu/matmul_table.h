@@ -1,4 +1,4 @@
-// Tiles of the matmuls of 4-bit weights (kernel/lower/matmul_q8*.cpp, matmul_matrix.cpp) by what a CPU can do: data, each row
+// Tiles of the matmuls of weights in tile layouts (kernel/lower/matmul_q8*.cpp, matmul_matrix.cpp) by what a CPU can do: data, each row
 // with its source.
 #pragma once
 
@@ -8,11 +8,11 @@
 
 namespace mlc::kernel {
 
-// How products of weight codes and activation codes are summed over a group of 32.
+// How products of weight codes and activation codes are summed over a group: 32 of 4 bits or 40 of 3.
 enum class Inner {
   kDot4U8,  // u8 codes x s8, four a lane, into i32
   kDot4S8,  // (code - zero point) x s8, four a lane, into i32: no correction for the zero point
-  kDot2,    // pairs into i16, exact over a group: 8 x 2 x 15 x 127 = 30,480 < 2^15; then pairs of i16 into i32
+  kDot2,    // pairs into i16, exact over a group: 8 x 2 x 15 x 127 = 30,480 < 2^15, 10 x 2 x 7 x 127 fewer; then pairs of i16 into i32
 };
 
 struct MatmulSchedule {
@@ -26,7 +26,7 @@ struct MatmulSchedule {
   int panel_vectors = 2;            // vectors of weight rows (a gated weight's halves share them)
   int panel_rows = 4;               // activation rows
   bool sums_in_registers = false;   // the f32 sums over the groups of a panel; else in L1
-  int panel_groups = 16;            // of 32 along K
+  int panel_groups = 16;            // of 32 along K; as many codes in other groups
   int block_rows = 96;              // at most, so that their sums stay in cache and tiles are enough for many threads
   int64_t block_bytes = 256 << 10;  // of quantized activations that a block keeps in L2 while panels pass
 
