@@ -28,7 +28,7 @@ constexpr const char* kEverything = R"(module @toy {
     %4: f32[rows, 64] = attention($kv, %3, %s, %p, %indptr, %pages) {heads = 2, layer = 1, scale = 0.17677669529663687}
     %40: f32[ceildiv(pages, 16), 68] = attention_part($kv, %3, %s, %p, %indptr, %pages) {heads = 2, layer = 1, part_pages = 16, scale = 0.17677669529663687}
     %41: q8g32[rows, 64] = attention_join(%40, %p) {heads = 2, output = "q8g32"}
-    %5: q8g32[rows, 64] = quantize_q8(%4)
+    %5: q8g40[rows, 64] = quantize_q8(%4) {output = "q8g40"}
     %50: bf16@tiles16x32[rows, 64] = to_tiles(%4)
     %51: f32[rows, 64] = matmul(%50, @w3)
     %6: f32[rows, 64] = matmul(%5, @w3) epilogue(bias(@b), silu, mul(%0), add(%4))

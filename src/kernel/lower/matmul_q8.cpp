@@ -15,31 +15,33 @@ Q8Matmul::Q8Matmul(Lowering& l) : TiledMatmul(l), schedule(matmul_schedule(l.tar
                  str("matmul: ", low.type(0).text(), " are no codes for ", low.type(1).text()));
 }
 
-std::vector<ExprRef> Q8Matmul::unpack_part(const ExprRef& row, const ExprRef& group, int part) {
-  std::vector<ExprRef> words, out;
+std::vector<ExprRef> Q8Matmul::part_words(const ExprRef& row, const ExprRef& group, int part) {
+  std::vector<ExprRef> words;
   const int count = weight.layout.words_per_part();
   for (int w = 0; w < count; ++w) words.push_back(k.let("word", weight.words(row, group, int_const(part * count + w), lanes)));
-  for (int t = 0; t < steps_per_part(); ++t) {
-    ExprRef codes = bitcast(weight.step(words, step_index(0, t)), bytes());
-    if (schedule.inner == Inner::kDot4S8) codes = codes - double(weight.layout.format.zero_point());
-    out.push_back(k.let("codes", codes));
-  }
-  return out;
+  return words;
+}
+
+ExprRef Q8Matmul::unpack_step(const std::vector<ExprRef>& words, int t) {
+  ExprRef codes = bitcast(weight.step(words, step_index(0, t)), bytes());
+  if (schedule.inner == Inner::kDot4S8) codes = codes - double(weight.layout.format.zero_point());
+  return k.let("codes", codes);
 }
 
 std::vector<ExprRef> Q8Matmul::unpack(const ExprRef& row, const ExprRef& group) {
   std::vector<ExprRef> out(static_cast<size_t>(steps()));
   for (int part = 0; part < weight.layout.parts(); ++part) {
-    std::vector<ExprRef> codes = unpack_part(row, group, part);
-    for (int t = 0; t < steps_per_part(); ++t) out[size_t(step_index(part, t))] = codes[size_t(t)];
+    std::vector<ExprRef> words = part_words(row, group, part);
+    for (int t = 0; t < steps_per_part(); ++t) out[size_t(step_index(part, t))] = unpack_step(words, t);
   }
   return out;
 }
 
-void Q8Matmul::prefetch(const ExprRef& row, const ExprRef& group) {
-  constexpr double kAhead = 2048;
-  for (int line = 0; line < lanes * 16; line += 64)
-    k.prefetch(weight.buffer, weight.group_offset(row, group) + (kAhead + line), 3);
+void Q8Matmul::prefetch(const ExprRef& row, const ExprRef& group, int part, int parts) {
+  constexpr int kAhead = 2048, kLine = 64;
+  const int lines = std::max(1, lanes * 16 / kLine);
+  for (int line = part * lines / parts; line < (part + 1) * lines / parts; ++line)
+    k.prefetch(weight.buffer, weight.group_offset(row, group) + double(kAhead + line * kLine), 3);
 }
 
 Q8Matmul::Group Q8Matmul::activation_group(const QuantizedRow& first, const ExprRef& group) {
@@ -81,22 +83,26 @@ ExprRef Q8Matmul::finish(const ExprRef& accumulator, const ExprRef& start) {
 namespace {
 
 // The i32 sums of one group for the halves' vectors, which share the activation's broadcasts. Two chains each where a
-// dot product adds: the latency of one chain is all there is to wait for.
+// dot product adds: the latency of one chain is all there is to wait for. Prefetches lie between the parts also because
+// LLVM loads all of a group's words at once when it finds nothing between, and then spills.
 std::vector<ExprRef> stream_group(Q8Matmul& mm, const Q8Matmul::Group& at, const ExprRef& column, const ExprRef& g,
                                   const ExprRef& start) {
-  bool two = mm.schedule.inner != Inner::kDot2;
-  auto halves = static_cast<size_t>(mm.halves());
+  const bool two = mm.schedule.inner != Inner::kDot2;
+  const auto halves = static_cast<size_t>(mm.halves());
   std::vector<ExprRef> sum(halves, mm.begin(start));
   std::vector<ExprRef> second(halves, two ? int_const(0, {DType::kI32, mm.lanes}) : nullptr);
   auto shared = [&](ExprRef x) { return halves > 1 ? mm.k.let("x", x) : x; };
   for (int part = 0; part < mm.weight.layout.parts(); ++part) {
-    std::vector<ExprRef> xs;
-    for (int t = 0; t < mm.steps_per_part(); ++t) xs.push_back(shared(mm.activation(at, 0, mm.step_index(part, t))));
-    for (size_t h = 0; h < halves; ++h) {
-      std::vector<ExprRef> codes = mm.unpack_part(mm.weight_row(column, static_cast<int>(h)), g, part);
-      for (size_t t = 0; t < codes.size(); ++t) {
+    std::vector<std::vector<ExprRef>> words;
+    for (int h = 0; h < mm.halves(); ++h) {
+      mm.prefetch(mm.weight_row(column, h), g, part, mm.weight.layout.parts());
+      words.push_back(mm.part_words(mm.weight_row(column, h), g, part));
+    }
+    for (int t = 0; t < mm.steps_per_part(); ++t) {
+      ExprRef four = shared(mm.activation(at, 0, mm.step_index(part, t)));
+      for (size_t h = 0; h < halves; ++h) {
         ExprRef& chain = two && t % 2 ? second[h] : sum[h];
-        chain = mm.step(chain, codes[t], xs[t]);
+        chain = mm.step(chain, mm.unpack_step(words[h], t), four);
       }
     }
   }
@@ -112,7 +118,6 @@ void stream_vector(Q8Matmul& mm, const ExprRef& column) {
   BufferRef sums = k.registers("sum", f32, mm.halves());
   for (int h = 0; h < mm.halves(); ++h) k.store(sums, int_const(h), float_const(0, f32));
   k.loop("group", 0, mm.groups(), LoopKind::kSerial, [&](ExprRef g) {
-    for (int h = 0; h < mm.halves(); ++h) mm.prefetch(mm.weight_row(column, h), g);
     Q8Matmul::Group at = mm.activation_group(row, g);
     ExprRef start = k.let("start", mm.activation_start(at, 0));
     std::vector<ExprRef> dots = stream_group(mm, at, column, g, start);

@@ -26,12 +26,13 @@ struct Q8Matmul : TiledMatmul {
   int steps_per_part() const { return weight.layout.codes_per_part() / 4; }
   int step_index(int part, int t) const { return code_index(weight.layout, 4 * t).at(part) / 4; }
 
-  // The codes of a group as vectors of bytes: step s holds k = 4s .. 4s+3 of each lane. All, or a part's in its order.
+  // The codes of a group as vectors of bytes: step s holds k = 4s .. 4s+3 of each lane. All; or step t of a part's words.
   std::vector<ExprRef> unpack(const ExprRef& row, const ExprRef& group);
-  std::vector<ExprRef> unpack_part(const ExprRef& row, const ExprRef& group, int part);
+  std::vector<ExprRef> part_words(const ExprRef& row, const ExprRef& group, int part);
+  ExprRef unpack_step(const std::vector<ExprRef>& words, int t);
 
-  // Fetches the weights of a later group, a fixed distance ahead in their stream.
-  void prefetch(const ExprRef& row, const ExprRef& group);
+  // Fetches part `part` of `parts` of the weights of a later group, a fixed distance ahead in their stream.
+  void prefetch(const ExprRef& row, const ExprRef& group, int part = 0, int parts = 1);
 
   // Where the codes, scales and starts of one group of consecutive activation rows lie.
   struct Group {
