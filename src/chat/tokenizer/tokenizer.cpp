@@ -91,7 +91,6 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(std::unique_ptr<Tokeni
     t.texts_[token.id] = std::move(token.text);
     t.by_text_.push_back(token.id);
   }
-  std::sort(t.by_text_.begin(), t.by_text_.end(), [&](int32_t a, int32_t b) { return t.texts_[a] < t.texts_[b]; });
   return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
 }
 
@@ -116,6 +115,9 @@ const std::string& Tokenizer::token_text(int32_t id) const {
 }
 
 std::optional<int32_t> Tokenizer::token_id(std::string_view text) const {
+  std::call_once(sorted_, [&] {
+    std::sort(by_text_.begin(), by_text_.end(), [&](int32_t a, int32_t b) { return texts_[a] < texts_[b]; });
+  });
   auto it = std::lower_bound(by_text_.begin(), by_text_.end(), text,
                              [&](int32_t id, std::string_view t) { return texts_[id] < t; });
   return it != by_text_.end() && texts_[*it] == text ? std::optional(*it) : std::nullopt;

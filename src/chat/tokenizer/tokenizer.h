@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -77,7 +78,9 @@ class Tokenizer {
   int32_t token_count_ = 0;
   std::vector<std::string> texts_, bytes_;
   std::vector<TokenKind> kinds_;
-  std::vector<int32_t> by_text_;  // ids sorted by text, for token_id
+  // Ids sorted by text, for token_id; sorting them takes a tenth of loading, so the first that asks does.
+  mutable std::vector<int32_t> by_text_;
+  mutable std::once_flag sorted_;
 };
 
 }  // namespace mlc
