@@ -66,7 +66,8 @@ struct TensorType {
   }
   // The activations that meet weights of a format.
   static TensorType q8(Shape shape, const WeightFormat& weights = {WeightFormat::Kind::kGroup, DType::kF16, 4, 32}) {
-    return {Kind::kQ8Activation, {WeightFormat::Kind::kPlain, DType::kI8, weights.bits, weights.group}, "packed", std::move(shape)};
+    WeightFormat codes{WeightFormat::Kind::kPlain, DType::kI8, weights.bits, weights.group};
+    return {Kind::kQ8Activation, codes, "packed", std::move(shape)};
   }
   // By the name that element_text() gives; nullopt for any other name.
   static std::optional<TensorType> find_q8(std::string_view name, Shape shape);

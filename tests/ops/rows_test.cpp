@@ -32,7 +32,7 @@ TEST_F(Norm, Rms) {
 
 // The codes may differ by one where the f32 results, a rounding apart, lie on both sides of a tie.
 TEST_F(Norm, Quantized) {
-  for (auto [op, codes] : {std::pair("rms_norm", "q8g32"), {"layer_norm", "q8g32"}, {"rms_norm", "q8g40"}, {"layer_norm", "q8g40"}})
+  for (auto [op, codes] : {std::pair("rms_norm", "q8g32"), {"layer_norm", "q8g32"}, {"rms_norm", "q8g40"}})
     for (int64_t n : {7, 32, 100}) {
       std::mt19937 random(9);
       OpCase& c = batch.add(str(op, " to ", codes, " of ", n), {{"rows", 3}});

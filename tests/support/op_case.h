@@ -175,8 +175,9 @@ class OpCase {
   void evaluate_last() {
     std::vector<graph::HostTensor> out = reference(node(), states);
     for (size_t i = 0; i < out.size(); ++i) {
+      const graph::TensorType& type = node().outputs[i]->type;
       logical_[node().outputs[i]] = out[i];
-      physical_[node().outputs[i]] = node().outputs[i]->type.is_tiled() ? tile_bytes(node().outputs[i]->type, out[i]) : q8_bytes(node().outputs[i]->type.format, out[i]);
+      physical_[node().outputs[i]] = type.is_tiled() ? tile_bytes(type, out[i]) : q8_bytes(type.format, out[i]);
     }
   }
 

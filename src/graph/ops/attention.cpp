@@ -9,8 +9,8 @@
 // attention_part and attention_join do the same for one row in two steps, so that a long context is work for many threads:
 // part p covers the tokens stored in pages p * part_pages and following of the sequence. Per head it gives the sum over
 // its tokens of exp(score - largest) * value, then the part's largest score and its sum of exp(score - largest); a
-// part without tokens gives 0, -3e38 and 0. The join weighs the parts; with output = "q8g32" or "q8g40" it quantizes as quantize_q8
-// does.
+// part without tokens gives 0, -3e38 and 0. The join weighs the parts; with output = "q8g32" or "q8g40" it quantizes as
+// quantize_q8 does.
 #include <algorithm>
 #include <cmath>
 

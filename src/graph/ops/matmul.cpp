@@ -86,15 +86,16 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
                                   InterpretContext&) {
   const HostTensor &x = *in[0], &w = *in[1];
   int64_t rows = x.shape[0], k = x.shape[1], n = w.shape[0];
-  bool q8 = node.inputs[0]->type.kind == TensorType::Kind::kQ8Activation;
-  std::vector<double> wide = q8 ? dequantize_q8(x, node.inputs[0]->type.format.group) : std::vector<double>(x.floats.begin(), x.floats.end());
+  const TensorType& type = node.inputs[0]->type;
+  bool q8 = type.kind == TensorType::Kind::kQ8Activation;
+  std::vector<double> wide = q8 ? dequantize_q8(x, type.format.group) : std::vector<double>(x.floats.begin(), x.floats.end());
   std::vector<std::vector<double>> acc(static_cast<size_t>(rows),
                                        std::vector<double>(static_cast<size_t>(n)));
   std::vector<double> weight_rows(static_cast<size_t>(4 * k));
   for (int64_t j = 0; j < n; j += 4) {
     const int64_t found = std::min<int64_t>(4, n - j);
     std::copy_n(w.floats.data() + j * k, found * k, weight_rows.begin());
-    if (node.inputs[0]->type.is_tiled())
+    if (type.is_tiled())
       for (double& v : weight_rows) v = round_to(DType::kBF16, static_cast<float>(v));
     double dots[4];
     for (int64_t r = 0; r < rows; ++r) {

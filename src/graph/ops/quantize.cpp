@@ -1,5 +1,5 @@
-// quantize_q8: f32 [rows, K] -> q8g32 [rows, K], or what `output` names; the rule stands at quantize_q8 in ops/math.h. to_tiles: f32 [rows, K] -> bf16
-// tiles [rows, K], rounded to nearest even.
+// quantize_q8: f32 [rows, K] -> q8g32 [rows, K], or what `output` names; the rule stands at quantize_q8 in ops/math.h.
+// to_tiles: f32 [rows, K] -> bf16 tiles [rows, K], rounded to nearest even.
 #include "graph/ops/check.h"
 #include "graph/ops/math.h"
 

@@ -17,8 +17,8 @@ void use_in(Function& function) {
   Uses uses = find_uses(function);
   for (const auto& node : function.nodes)
     for (Value* v : node->outputs) {
-      if (v->type.kind != TensorType::Kind::kQ8Activation || v->type.format.group != kTileColumns || !only_multiplied(v, uses[v]))
-        continue;
+      bool fits = v->type.kind == TensorType::Kind::kQ8Activation && v->type.format.group == kTileColumns;
+      if (!fits || !only_multiplied(v, uses[v])) continue;
       if (node->op == "quantize_q8") node->op = "to_tiles";
       else if (node->op == "rms_norm" || node->op == "layer_norm") node->attributes["output"] = std::string("tiles");
       else continue;

@@ -74,7 +74,8 @@ void Panel::group(const QuantizedRow& first, const ExprRef& chunk_group, const E
   std::vector<ExprRef> scale;
   for (int slot = 0; slot < slots(); ++slot) {
     ExprRef value = k.load(scales, scale_from + double(slot * mm.lanes), mm.lanes);
-    scale.push_back(mm.schedule.sums_in_registers ? k.let("scale", value) : value);  // else an operand in memory: registers are short
+    // Where registers are short, an operand in memory.
+    scale.push_back(mm.schedule.sums_in_registers ? k.let("scale", value) : value);
   }
   int unit = to->scope == Scope::kRegister ? 1 : mm.lanes;
   for (int m = 0; m < rows; ++m) {

@@ -1,5 +1,5 @@
-// Tiles of the matmuls of weights in tile layouts (kernel/lower/matmul_q8*.cpp, matmul_matrix.cpp) by what a CPU can do: data, each row
-// with its source.
+// Tiles of the matmuls of weights in tile layouts (kernel/lower/matmul_q8*.cpp, matmul_matrix.cpp) by what a CPU can do:
+// data, each row with its source.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@ namespace mlc::kernel {
 enum class Inner {
   kDot4U8,  // u8 codes x s8, four a lane, into i32
   kDot4S8,  // (code - zero point) x s8, four a lane, into i32: no correction for the zero point
-  kDot2,    // pairs into i16, exact over a group: 8 x 2 x 15 x 127 = 30,480 < 2^15, 10 x 2 x 7 x 127 fewer; then pairs of i16 into i32
+  kDot2,    // pairs into i16, exact over a group: 8 x 2 x 15 x 127 = 30,480 < 2^15, and 10 x 2 x 7 x 127 is less; then
+            // pairs of i16 into i32
 };
 
 struct MatmulSchedule {
