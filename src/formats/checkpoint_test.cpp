@@ -235,6 +235,12 @@ TEST(Checkpoint, Llama3ScalingIsRecognised) {
   c = Checkpoint::open(folder.write("w.gguf", wrong.build())).value();
   EXPECT_NE(c->gguf_config().status().message().find("expected the rope factors of Llama 3"),
             std::string::npos);
+  GgufFile none = small_llama();
+  none.count("llama.attention.key_length", 1);
+  none.tensor("rope_freqs.weight", {0}, 0, "");
+  c = Checkpoint::open(folder.write("n.gguf", none.build())).value();
+  EXPECT_NE(c->gguf_config().status().message().find("expected the rope factors of Llama 3"),
+            std::string::npos);
 }
 
 TEST(Checkpoint, BadGgufModels) {

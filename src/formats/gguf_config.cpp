@@ -99,7 +99,7 @@ Result<Json> llama3_scaling(const GgufTensor& tensor, std::span<const std::byte>
         str(what, ": tensor 'rope_freqs.weight' ", found, "; expected the rope factors of Llama 3"));
   };
   int64_t pairs = head_dim / 2;
-  if (tensor.type != GgufType::kF32 || tensor.shape != std::vector<int64_t>{pairs})
+  if (pairs < 1 || tensor.type != GgufType::kF32 || tensor.shape != std::vector<int64_t>{pairs})
     return bad(str("has shape ", shown_shape(tensor.shape), " and type ", gguf_type_info(tensor.type).name));
   std::vector<float> factors(static_cast<size_t>(pairs));
   dequantize_gguf(tensor.type, file.subspan(tensor.offset, tensor.size), factors);
