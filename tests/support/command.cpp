@@ -15,6 +15,8 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/strings.h"
+#include "support/kept_result.h"
 #include "support/toys.h"
 
 namespace mlc::testing {
@@ -126,10 +128,15 @@ std::string toy_checkpoint(const Workplace& place, const std::string& name, cons
 
 std::string converted(const Workplace& place, const std::string& checkpoint, const std::string& quantization,
                       const std::string& name) {
-  for (const char* command : {"convert_weight", "gen_config"}) {
-    Outcome o = run_mlc_llm({command, checkpoint, "--quantization", quantization, "-o", place.path(name)});
-    EXPECT_EQ(o.exit_code, 0) << command << ": " << o.err;
-  }
+  copy_kept_result("converted\n" + quantization + "\n" + fingerprint(checkpoint), place.path(name), [&](const std::string& path) {
+    bool well = true;
+    for (const char* command : {"convert_weight", "gen_config"}) {
+      Outcome o = run_mlc_llm({command, checkpoint, "--quantization", quantization, "-o", path});
+      EXPECT_EQ(o.exit_code, 0) << command << ": " << o.err;
+      well &= o.exit_code == 0;
+    }
+    return well;
+  });
   return place.path(name);
 }
 
@@ -142,10 +149,14 @@ void remove_end_tokens(const std::string& folder) {
 
 std::string compiled(const Workplace& place, const std::string& folder, const std::string& name,
                      const std::vector<std::string>& flags) {
-  std::vector<std::string> arguments = {"compile", folder, "--device", "cpu", "-o", place.path(name)};
-  arguments.insert(arguments.end(), flags.begin(), flags.end());
-  Outcome o = run_mlc_llm(arguments);
-  EXPECT_EQ(o.exit_code, 0) << o.err;
+  const std::string key = "compiled\n" + join(flags, "\n") + "\n" + fingerprint(folder + "/mlc-chat-config.json");
+  copy_kept_result(key, place.path(name), [&](const std::string& path) {
+    std::vector<std::string> arguments = {"compile", folder, "--device", "cpu", "-o", path};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    Outcome o = run_mlc_llm(arguments);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.exit_code == 0;
+  });
   return place.path(name);
 }
 

@@ -46,12 +46,13 @@ class Workplace {
 // its config.json ("{}" for none). Returns its path.
 std::string toy_checkpoint(const Workplace& place, const std::string& name = "llama", const std::string& toy = "llama",
                            const std::string& config = "{}");
-// The toy converted into a folder; returns its path. Fails the test when the commands do.
+// The toy converted into a folder; returns its path. Fails the test when the commands do. It is converted once for all tests that
+// ask for the same (kept_result.h): a test of converting runs the command itself.
 std::string converted(const Workplace& place, const std::string& checkpoint, const std::string& quantization,
                       const std::string& name);
 // Takes the end tokens out of the folder's config: answers go on until max_tokens or the context end them.
 void remove_end_tokens(const std::string& folder);
-// A library compiled from the folder's config; returns its path.
+// A library compiled from the folder's config; returns its path. Compiled once, as above.
 std::string compiled(const Workplace& place, const std::string& folder, const std::string& name,
                      const std::vector<std::string>& flags = {});
 

@@ -12,12 +12,10 @@ if(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64" AND MLC_AARCH64_CXX AND MLC_QEM
     DEPENDS ${source} ${CMAKE_CURRENT_SOURCE_DIR}/support/kernel_call.h ${CMAKE_SOURCE_DIR}/src/formats/library.h)
   add_custom_target(aarch64_runner DEPENDS ${runner})
   foreach(suite emit link ops)
-    if(TARGET test_suite_${suite})
-      add_dependencies(test_suite_${suite} aarch64_runner)
-      target_compile_definitions(test_suite_${suite} PRIVATE
-        "MLC_AARCH64_RUNNER=\"${MLC_QEMU_AARCH64} -cpu max -L ${sysroot} ${runner}\"")
-    endif()
+    add_dependencies(test_suite_${suite} aarch64_runner)
+    target_compile_definitions(test_suite_${suite} PRIVATE
+      "MLC_AARCH64_RUNNER=\"${MLC_QEMU_AARCH64} -cpu max -L ${sysroot} ${runner}\"")
   endforeach()
 elseif(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
-  message(STATUS "tests of aarch64 kernels will fail: aarch64-linux-gnu-g++ or qemu-aarch64 not found; run scripts/install")
+  message(WARNING "tests of aarch64 kernels will fail: aarch64-linux-gnu-g++ or qemu-aarch64 not found; run scripts/install")
 endif()

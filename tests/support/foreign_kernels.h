@@ -1,5 +1,5 @@
 // Runs calls of a library for another architecture in an emulator. MLC_AARCH64_RUNNER (CMake) is the command
-// up to the runner's arguments; where there is none, such targets are not tested.
+// up to the runner's arguments; where there is none, the tests of such targets fail.
 #pragma once
 
 #include <gtest/gtest.h>
