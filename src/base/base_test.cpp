@@ -77,6 +77,28 @@ TEST(JsonText, BadInputIsASentence) {
   EXPECT_EQ(find(json, "z"), nullptr);
 }
 
+TEST(JsonText, ReadAsPythonReadsIt) {
+  Json json = parse_json("\xEF\xBB\xBF{\"n\": NaN, \"i\": [Infinity, -Infinity, 1e999, -1e999], \"a\": 1, \"a\": 2, \"big\": "
+                         "123456789012345678901234567890, \"s\": \"NaN \\\" Infinity\", \"h\": \"x\\ud800y\\ud83d\\ude00\\udc00\"}",
+                         "x.json").value();
+  EXPECT_TRUE(std::isnan(json["n"].get<double>()));
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(json["i"][i].get<double>(), (i % 2 ? -1 : 1) * std::numeric_limits<double>::infinity());
+  EXPECT_EQ(json["a"], 2);
+  EXPECT_EQ(json["big"].get<double>(), 123456789012345678901234567890.0);
+  EXPECT_EQ(json["s"], "NaN \" Infinity");
+  EXPECT_EQ(json["h"], "x\xEF\xBF\xBDy\xF0\x9F\x98\x80\xEF\xBF\xBD");
+  EXPECT_EQ(get_number(json, "n", "x.json").status().message(), "x.json: key 'n' has number NaN, expected a number");
+  EXPECT_TRUE(std::isnan(parse_json("NaN", "x.json").value().get<double>()));
+  EXPECT_EQ(standard_json(R"({"a": [1.5, true, null, "NaN", -2e-3]})"), std::nullopt);
+}
+
+TEST(JsonText, WhatIsNoJsonIsNamed) {
+  const std::pair<std::string, const char*> cases[] = {{"", "x: empty, expected JSON"}, {" \n", "x: empty, expected JSON"},
+      {"PK\3\4", "x: not valid JSON but a zip archive"}, {"\xFF\xFE{", "x: UTF-16 text"}, {"{\"a\": \"\xC3\"}", "x: not valid JSON: not UTF-8"},
+      {"{\"a\": NaN", "x: not valid JSON"}, {"{\"a\": Nan}", "x: not valid JSON"}, {"{\"a\": 1,}", "x: not valid JSON"}};
+  for (const auto& [text, message] : cases) EXPECT_TRUE(parse_json(text, "x").status().message().starts_with(message)) << message;
+}
+
 TEST(AtomicFiles, AppearOnlyWhenCommitted) {
   testing::TempFolder folder;
   std::string path = folder.file("atomic_file");

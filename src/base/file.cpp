@@ -6,12 +6,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 
+#include "base/file_kind.h"
 #include "base/strings.h"
 
 namespace mlc {
@@ -98,14 +100,24 @@ std::string path_join(std::string_view directory, std::string_view name) {
   return (std::filesystem::path(directory) / std::filesystem::path(name)).string();
 }
 
-Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return failure(path, "open");
+Status open_regular_file(const std::string& path, int& fd) {
+  fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   struct stat info;
-  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    ::close(fd);
-    return Status::error(path + ": not a regular file");
+  if (fd < 0) {
+    Status status = failure(path, "open");
+    bool link = ::lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode) && ::stat(path.c_str(), &info) != 0;
+    return link ? Status::error(path + ": a link to a file that does not exist; download the file again") : status;
   }
+  if (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) return Status::ok();
+  ::close(fd);
+  return Status::error(path + (S_ISDIR(info.st_mode) ? ": a folder, not a regular file" : ": not a regular file"));
+}
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
+  int fd = -1;
+  RETURN_IF_ERROR(open_regular_file(path, fd));
+  struct stat info;
+  ::fstat(fd, &info);
   size_t size = static_cast<size_t>(info.st_size);
   void* data = nullptr;
   if (size > 0) {
@@ -117,7 +129,9 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
     }
   }
   ::close(fd);
-  return std::shared_ptr<const MappedFile>(new MappedFile(path, static_cast<const std::byte*>(data), size));
+  std::shared_ptr<const MappedFile> file(new MappedFile(path, static_cast<const std::byte*>(data), size));
+  RETURN_IF_ERROR(check_not_stand_in({static_cast<const char*>(data), std::min(size, kProbeBytes)}, size, path));
+  return file;
 }
 
 MappedFile::~MappedFile() {

@@ -11,6 +11,7 @@
 
 namespace mlc {
 
+// Empty files are read as such; pointers and error pages are refused (file_kind.h).
 Result<std::string> read_file(const std::string& path);
 // Writes beside `path` under a temporary name, then renames; nothing is left behind on failure.
 Status write_file(const std::string& path, std::string_view bytes);
@@ -22,7 +23,11 @@ Status make_directories(const std::string& path);
 // "a/b" from ("a", "b"); an absolute `name` wins.
 std::string path_join(std::string_view directory, std::string_view name);
 
+// Opens for reading without waiting. Errors: no such file, a link to nothing, a folder, no regular file, not readable.
+Status open_regular_file(const std::string& path, int& fd);
+
 // A read-only view of a whole file. Shared, so that tensors can keep their bytes alive. An empty file maps to an empty span.
+// Pointers and error pages are refused (file_kind.h).
 class MappedFile {
  public:
   static Result<std::shared_ptr<const MappedFile>> open(const std::string& path);

@@ -2,8 +2,10 @@
 #include "base/json.h"
 
 #include <cmath>
+#include <limits>
 
 #include "base/file.h"
+#include "base/file_kind.h"
 #include "base/strings.h"
 
 namespace mlc {
@@ -35,18 +37,53 @@ std::string found(const Json* value) { return value ? std::string(value->type_na
 
 Status wrong(std::string_view key, const std::string& what, const Json* value, std::string_view expected) {
   std::string seen = found(value);
-  if (value && value->is_primitive()) seen += " " + value->dump().substr(0, 40);
+  if (value && value->is_number_float() && !std::isfinite(value->get<double>()))
+    seen += std::isnan(value->get<double>()) ? " NaN" : value->get<double>() < 0 ? " -Infinity" : " Infinity";
+  else if (value && value->is_primitive())
+    seen += " " + value->dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40);
   return Status::error(str(what, ": key '", key, "' has ", seen, ", expected ", expected));
+}
+
+// Puts the numbers back that standard_json wrote as strings.
+void restore_numbers(Json& json) {
+  using namespace std::string_view_literals;
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  for (Json& value : json) {
+    if (value.is_structured()) restore_numbers(value);
+    if (!value.is_string()) continue;
+    const std::string& text = value.get_ref<const std::string&>();
+    if (text == "\0\0NaN"sv) value = std::numeric_limits<double>::quiet_NaN();
+    else if (text == "\0\0Infinity"sv) value = kInfinity;
+    else if (text == "\0\0-Infinity"sv) value = -kInfinity;
+  }
+}
+
+// Why a text is no JSON, as far as its beginning tells.
+std::string no_json(std::string_view text) {
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) return "UTF-16 text, expected UTF-8; save it again as UTF-8";
+  FileKind kind = file_kind(text.substr(0, kProbeBytes), text.size());
+  if (kind == FileKind::kEmpty || trim(text).empty()) return "empty, expected JSON; download it again";
+  if (kind == FileKind::kJson || kind == FileKind::kText || kind == FileKind::kOther) {
+    if (!is_valid_utf8(text)) return "not valid JSON: not UTF-8 throughout; the file is damaged or of another encoding";
+    return "not valid JSON; the file is damaged or truncated";
+  }
+  return str("not valid JSON but ", kind_name(kind), "; expected a JSON text");
 }
 
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, const std::string& what) {
+  RETURN_IF_ERROR(check_not_stand_in(text, text.size(), what));
   if (nesting_depth(text) > kMaxDepth)
     return Status::error(str(what, ": JSON nested deeper than ", kMaxDepth, " levels; the file is damaged or hostile"));
   Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return Status::error(str(what, ": not valid JSON; the file is damaged or truncated"));
-  return json;
+  if (!json.is_discarded()) return json;
+  auto standard = standard_json(text);
+  if (standard) json = Json::parse(*standard, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return Status::error(str(what, ": ", no_json(text)));
+  Json whole = Json::array({std::move(json)});  // a number may stand alone
+  restore_numbers(whole);
+  return std::move(whole[0]);
 }
 
 Result<Json> read_json_file(const std::string& path) {
@@ -93,7 +130,7 @@ Result<int64_t> get_int(const Json& object, std::string_view key, const std::str
 }
 
 Result<double> get_number(const Json& object, std::string_view key, const std::string& what) {
-  if (auto v = find_number(object, key)) return *v;
+  if (auto v = find_number(object, key); v && std::isfinite(*v)) return *v;
   return wrong(key, what, find(object, key), "a number");
 }
 
