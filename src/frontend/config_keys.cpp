@@ -28,7 +28,9 @@ const std::vector<std::string>& harmless_keys() {
       "tf_legacy_loss", "tie_encoder_decoder", "tokenizer_class", "tokenizer_type", "top_k", "top_p", "torch_dtype",
       "torchscript", "transformers.js_config", "transformers_version", "typical_p", "unsloth_fixed", "unsloth_version",
       "use_bfloat16", "use_cache", "use_flash_attn", "use_flash_attention", "weight_path",
-      "init_std", "rope_parameters", "rope_scaling"};  // the last two: config_rope.h reports on them
+      "init_std",
+      // reported on elsewhere: check_kind, config_rope.h
+      "compression_config", "quantization", "quantization_config", "rope_parameters", "rope_scaling"};
   return keys;
 }
 
