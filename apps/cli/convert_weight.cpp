@@ -79,13 +79,11 @@ void convert_weight(const Options& options) {
   weights::ModelSource source = open(options);
   for (const std::string& note : source.config.notes) print_note(note);
   weights::Plan plan = plan_of(source, scheme, options, threads);
+  for (const std::string& note : plan.notes) print_note(note);
   if (options.plan) {
     std::fputs(weights::plan_text(plan).c_str(), stdout);
     return;
   }
-  if (!plan.ignored.empty())
-    std::fprintf(stderr, "note: %zu tensors of the checkpoint carry nothing this model needs: %s%s\n",
-                 plan.ignored.size(), plan.ignored[0].c_str(), plan.ignored.size() > 1 ? ", ..." : "");
   clean_up_on_interrupt("\ninterrupted; finished shards are kept, run the same command again to go on\n");
   auto start = std::chrono::steady_clock::now();
   weights::ConvertResult result;
@@ -95,6 +93,7 @@ void convert_weight(const Options& options) {
         weights::convert(plan, *source.checkpoint, options.output,
                          {.threads = threads, .progress = [&](int64_t bytes) { progress.add(bytes); }}));
   }
+  for (const std::string& note : result.notes) print_note(note);
   print_result(plan, result, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (!options.verify) return;
   weights::VerifyReport report = value_or_throw(verify(source, scheme, options.output, threads));
@@ -124,7 +123,7 @@ void add_convert_weight(CLI::App& app) {
   command->add_flag("--verify", options->verify,
                     "Then compare predictions with the source's on a text; stored beside the weights");
   command->add_flag("--ignore-extra", options->ignore_extra,
-                    "Leave out tensors that the model does not need");
+                    "Leave out tensors that the model does not need, without a word");
   command->add_option("--threads", options->threads, "Threads; default: all cores")
       ->check(CLI::Range(1, 1024));
   command->callback([options] { convert_weight(*options); });

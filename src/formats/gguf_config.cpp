@@ -1,4 +1,5 @@
 // Hugging Face's config.json, and the tokenizer's data, from the metadata of a GGUF file.
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -138,17 +139,18 @@ Result<Json> rope_scaling(const Gguf& gguf, std::span<const std::byte> file, Met
   return scaling;
 }
 
-// What the file says of sampling. A file that says nothing asks for none: temperature 0, greedy, which is also what
-// transformers does with a checkpoint that has no generation_config.json.
+// What the file says of sampling. One that says nothing gets what MLC's documents give: without, small models loop.
 void add_sampling(const Gguf& gguf, Json& config) {
   auto number = [&](std::string_view key) -> std::optional<double> {
     const GgufValue* v = gguf.find(key);
-    bool numeric = v && (v->type == GgufValue::Type::kF32 || v->type == GgufValue::Type::kF64);
-    return numeric ? std::optional(v->number) : std::nullopt;
+    return v && v->is_number() ? std::optional(v->number) : std::nullopt;
   };
   std::optional<double> temperature = number("general.sampling.temp"), top_p = number("general.sampling.top_p");
-  config["temperature"] = temperature && *temperature >= 0 ? *temperature : 0.0;
-  if (top_p && *top_p > 0 && *top_p <= 1) config["top_p"] = *top_p;
+  if (temperature && !(*temperature >= 0)) temperature.reset();
+  if (top_p && !(*top_p > 0 && *top_p <= 1)) top_p.reset();
+  if (!temperature && !top_p) top_p = 0.95;
+  config["temperature"] = temperature.value_or(0.7);
+  if (top_p) config["top_p"] = *top_p;
 }
 
 void add_token_ids(const Gguf& gguf, Json& config) {
@@ -218,6 +220,19 @@ Status copy_id(const Gguf& gguf, std::string_view key, size_t tokens, std::optio
     return Status::error(str(what, ": metadata ", key, " is ", value->integer, "; expected less than the ",
                              tokens, " tokens"));
   out = value->integer;
+  return Status::ok();
+}
+
+// A byte-level vocabulary whose words nothing can build: every text would fall into bytes.
+Status check_merges(const GgufTokenizer& t, const std::string& what) {
+  if (t.model != "gpt2" || !t.merges.empty()) return Status::ok();
+  for (size_t i = 0; i < t.tokens.size(); ++i) {
+    const bool normal = t.token_types.empty() || t.token_types[i] == 1;
+    const auto characters = std::ranges::count_if(t.tokens[i], [](char c) { return (c & 0xC0) != 0x80; });
+    if (normal && characters > 1)
+      return Status::error(str(what, ": metadata tokenizer.ggml.merges is missing; expected the merges of a gpt2 vocabulary, "
+                               "without which every word falls into bytes; convert the model to GGUF again"));
+  }
   return Status::ok();
 }
 
@@ -300,6 +315,7 @@ Result<GgufTokenizer> gguf_tokenizer(const Gguf& gguf, const std::string& what) 
   t.add_bos = find_flag(gguf, "tokenizer.ggml.add_bos_token");
   t.add_eos = find_flag(gguf, "tokenizer.ggml.add_eos_token");
   t.add_space_prefix = find_flag(gguf, "tokenizer.ggml.add_space_prefix");
+  RETURN_IF_ERROR(check_merges(t, what));
   return t;
 }
 

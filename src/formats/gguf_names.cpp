@@ -47,7 +47,6 @@ constexpr GgufNameRow kNeoxTop[] = {{"token_embd", "gpt_neox.embed_in"},
 constexpr GgufArchitecture kArchitectures[] = {
     {"llama", "llama", "LlamaForCausalLM", "model.layers.", kLlamaTop, kLlamaLayer},
     {"qwen2", "qwen2", "Qwen2ForCausalLM", "model.layers.", kLlamaTop, kQwenLayer},
-    {"qwen3", "qwen3", "Qwen3ForCausalLM", "model.layers.", kLlamaTop, kQwenLayer},
     {"gptneox", "gpt_neox", "GPTNeoXForCausalLM", "gpt_neox.layers.", kNeoxTop, kNeoxLayer},
 };
 
@@ -108,7 +107,7 @@ Result<const GgufArchitecture*> find_gguf_architecture(const Gguf& gguf, const s
     known.emplace_back(arch.name);
   }
   return Status::error(str(what, ": general.architecture is ", shown_name(name), "; expected one of ",
-                           join(known, ", "), " (convert from the Hugging Face checkpoint instead)"));
+                           join(known, ", "), "; models of other architectures are not built"));
 }
 
 Status check_gguf_architecture(const Gguf& gguf, const std::string& what) {

@@ -1,8 +1,12 @@
 // Reads model configs by the field tables of the model files.
 #include "frontend/config.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/strings.h"
+#include "frontend/config_keys.h"
+#include "frontend/config_rope.h"
 #include "frontend/config_rules.h"
 
 namespace mlc::frontend {
@@ -14,22 +18,39 @@ const Json& field_value(const Json& fields, const std::string& key) {
   return *it;
 }
 
-// model_type by flag or file.
-Result<const ModelDefinition*> find_definition(const Json* stated, const std::string& flag,
-                                               const std::string& what) {
-  std::string name = flag, origin = "--model-type";
-  if (flag == "auto" || flag.empty()) {
-    origin = what;
-    if (!stated || !stated->is_string())
-      return Status::error(str(what, ": key 'model_type' has ",
-                               stated ? stated->dump().substr(0, 40) : "nothing", ", expected one of ",
-                               join(model_types(), ", "), "; give it with --model-type"));
-    name = stated->get<std::string>();
-  }
+const ModelDefinition* definition_of(const std::string& name, std::string ModelDefinition::*member) {
   for (const ModelDefinition* definition : model_definitions())
-    if (definition->model_type == name) return definition;
-  return Status::error(str(origin, ": model_type '", name, "' is not built, expected one of ",
-                           join(model_types(), ", "), did_you_mean(name, model_types())));
+    if (definition->*member == name) return definition;
+  return nullptr;
+}
+
+// The definition whose class Hugging Face's key 'architectures' names.
+const ModelDefinition* find_architecture(const Json& source) {
+  const Json* classes = find(source, "architectures");
+  if (!classes || !classes->is_array()) return nullptr;
+  for (const Json& name : *classes)
+    if (const ModelDefinition* found = name.is_string() ? definition_of(name, &ModelDefinition::architecture) : nullptr)
+      return found;
+  return nullptr;
+}
+
+// The model type by flag, by the file's `stated`, or where that is missing by the class that the file names. A name in a
+// file was written by a program: an unknown one is another model's, no misspelling.
+Result<const ModelDefinition*> find_definition(const Json* stated, const Json& source, const std::string& flag,
+                                               const std::string& what) {
+  const bool by_flag = flag != "auto" && !flag.empty();
+  if (!by_flag && !stated)
+    if (const ModelDefinition* found = find_architecture(source)) return found;
+  if (!by_flag && (!stated || !stated->is_string())) {
+    const Json* classes = find(source, "architectures");
+    return Status::error(str(what, ": key 'model_type' has ", stated ? stated->dump().substr(0, 40) : "nothing",
+                             classes ? str(" and 'architectures' ", classes->dump().substr(0, 60)) : "",
+                             ", expected one of ", join(model_types(), ", "), "; give it with --model-type"));
+  }
+  const std::string name = by_flag ? flag : stated->get<std::string>();
+  if (const ModelDefinition* found = definition_of(name, &ModelDefinition::model_type)) return found;
+  return Status::error(str(by_flag ? "--model-type" : what, ": model_type '", name, "' is not built, expected one of ",
+                           join(model_types(), ", "), by_flag ? did_you_mean(name, model_types()) : ""));
 }
 
 // The value of one field: under its own name, else an alias, else the default.
@@ -53,31 +74,24 @@ Result<Json> read_field(const ConfigField& field, const Json& source, const std:
                            did_you_mean(field.name, present)));
 }
 
-Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& source,
+// The fields, with rope_scaling as far as the config class has it.
+Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& source, Context needed,
                                 const std::string& what) {
   ModelConfig config;
   config.model_type = definition.model_type;
+  config.source = what;
   config.fields = Json::object();
   for (const ConfigField& field : definition.fields) {
     ASSIGN_OR_RETURN(config.fields[field.name], read_field(field, source, what));
   }
-  RETURN_IF_ERROR(normalize_rope_scaling(config, what));
-  RETURN_IF_ERROR(resolve(config, what));
-  return config;
-}
-
-// transformers 5 writes rope_theta and the scaling into one object `rope_parameters`; spells it the older
-// way.
-Json with_flat_rope(Json hf) {
-  const Json* parameters = find(hf, "rope_parameters");
-  if (!parameters || !parameters->is_object()) return hf;
-  Json scaling = *parameters;
-  for (const char* key : {"rope_theta", "partial_rotary_factor"}) {
-    if (!find(hf, key) && find(scaling, key)) hf[key] = scaling[key];
-    scaling.erase(key);
+  if (const Json* scaling = find(source, "rope_scaling")) {
+    std::vector<std::string> kinds;
+    if (config.has("rope_scaling")) kinds.push_back("llama3");
+    ASSIGN_OR_RETURN(Json applied, supported_scaling(*scaling, kinds, what, config.notes));
+    if (config.has("rope_scaling")) config.fields["rope_scaling"] = std::move(applied);
   }
-  if (!find(hf, "rope_scaling")) hf["rope_scaling"] = std::move(scaling);
-  return hf;
+  RETURN_IF_ERROR(resolve(config, needed, what));
+  return config;
 }
 
 Status check_object(const Json& json, const std::string& what) {
@@ -136,10 +150,15 @@ bool ModelConfig::get_bool(const std::string& key) const {
 Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag,
                                     const std::string& what) {
   RETURN_IF_ERROR(check_object(hf, what));
+  RETURN_IF_ERROR(check_kind(hf, what));
   ASSIGN_OR_RETURN(const ModelDefinition* definition,
-                   find_definition(find(hf, "model_type"), model_type_flag, what));
-  RETURN_IF_ERROR(definition->check_source(hf, what));
-  return read_fields(*definition, with_flat_rope(hf), what);
+                   find_definition(find(hf, "model_type"), hf, model_type_flag, what));
+  std::vector<std::string> notes;
+  ASSIGN_OR_RETURN(Json flat, with_flat_rope(hf, what, notes));
+  ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, flat, Context::kLater, what));
+  config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
+  RETURN_IF_ERROR(check_keys(config, flat, {}, what));
+  return config;
 }
 
 Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_type_flag,
@@ -155,9 +174,10 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
     for (const auto& item : mlc.items())
       if (item.key() != "model_config") merged[item.key()] = item.value();
   }
-  ASSIGN_OR_RETURN(const ModelDefinition* definition, find_definition(model_type, model_type_flag, what));
-  ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, what));
+  ASSIGN_OR_RETURN(const ModelDefinition* definition, find_definition(model_type, merged, model_type_flag, what));
+  ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, Context::kNow, what));
   RETURN_IF_ERROR(resolve_window(config, merged, what));
+  if (nested) RETURN_IF_ERROR(check_keys(config, *nested, {"sliding_window_size", "attention_sink_size"}, what));
   return config;
 }
 
@@ -184,7 +204,7 @@ Status apply_overrides(ModelConfig& config, const ConfigOverrides& overrides) {
     else
       note_ignored(config, "--disaggregation", "disaggregation");
   }
-  return resolve(config, "overrides");
+  return resolve(config, Context::kNow, config.source);
 }
 
 }  // namespace mlc::frontend

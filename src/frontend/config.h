@@ -12,6 +12,7 @@ namespace mlc::frontend {
 
 struct ModelConfig {
   std::string model_type;  // "llama", "gpt_neox": a name of models/
+  std::string source;      // the file, for messages
   // The `model_config` object of mlc-chat-config.json: all fields of the family's config class, in its order,
   // resolved.
   Json fields;
@@ -35,10 +36,11 @@ struct ConfigOverrides {
   std::optional<bool> disaggregation;
 };
 
-// From a Hugging Face config.json. `model_type_flag` is --model-type ("auto" = by the file). `what` names the
-// file. Null counts as absent. Old-style rope_scaling ({"type": ...}) is dropped with a note, as MLC does.
-// Errors: unknown model_type (nearest named), missing or absurd numbers (zero, negative, > 2^31, heads not
-// dividing, ...), and what the model's file cannot compute (another activation, biases it lacks).
+// From a Hugging Face config.json. `model_type_flag` is --model-type ("auto" = by the file, or by its
+// `architectures`). `what` names the file. Null counts as absent. The context length may be missing: apply_overrides
+// asks for it. Keys that are present and not applied are refused or noted (config_keys.h, config_rope.h). Errors:
+// unknown model_type, missing or absurd numbers (zero, negative, > 2^31, heads not dividing, ...), and what the
+// model's file cannot compute (another activation, biases it lacks, packed weights).
 Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag,
                                     const std::string& what);
 
@@ -51,7 +53,7 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
 
 // Sets the given fields and infers the others again: a prefill chunk longer than the new context is reset. A
 // value whose field the model type lacks is ignored with a note, as MLC does. Errors name the flag
-// ("--context-window-size").
+// ("--context-window-size"), or the file where no context length is known.
 Status apply_overrides(ModelConfig& config, const ConfigOverrides& overrides);
 
 // The model types we can build, sorted.

@@ -27,9 +27,10 @@ std::string number(double value) {
                                                                : str(value);
 }
 
-Status infer_context(ModelConfig& config, const std::string& what) {
+Status infer_context(ModelConfig& config, Context needed, const std::string& what) {
   if (!config.has("context_window_size")) return Status::ok();
   const int64_t context = config.get_int("context_window_size");
+  if (context == 0 && needed == Context::kLater) return Status::ok();
   if (context == 0)
     return Status::error(str(what,
                              ": no context length found, expected key 'max_position_embeddings' or "
@@ -73,22 +74,6 @@ Status check_parallel(const ModelConfig& config, const std::string& what) {
   return Status::ok();
 }
 
-// The four numbers of llama3 scaling, which the runtime computes with.
-Status check_llama3(const Json& scaling, const std::string& what) {
-  for (const char* key :
-       {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
-    ASSIGN_OR_RETURN(double value, get_number(scaling, key, what + ": rope_scaling"));
-    if (!(value > 0 && value <= 1e9))
-      return Status::error(str(what, ": rope_scaling '", key, "' is ", value,
-                               ", expected a number above 0 and at most 1e9; the config is damaged"));
-  }
-  const double low = *find_number(scaling, "low_freq_factor"),
-               high = *find_number(scaling, "high_freq_factor");
-  if (low < high) return Status::ok();
-  return Status::error(str(what, ": rope_scaling low_freq_factor ", low, " is not below high_freq_factor ",
-                           high, "; the config is damaged"));
-}
-
 }  // namespace
 
 bool zero_means_inferred(const ConfigField& field) { return field.fallback == "0"; }
@@ -111,8 +96,8 @@ std::string mismatch(const ConfigField& field, const Json& value) {
   return "";
 }
 
-Status resolve(ModelConfig& config, const std::string& what) {
-  RETURN_IF_ERROR(infer_context(config, what));
+Status resolve(ModelConfig& config, Context needed, const std::string& what) {
+  RETURN_IF_ERROR(infer_context(config, needed, what));
   RETURN_IF_ERROR(infer_heads(config, what));
   RETURN_IF_ERROR(check_parallel(config, what));
   const RopeSpec rope = rope_spec(config);
@@ -141,26 +126,6 @@ Status resolve_window(ModelConfig& config, const Json& source, const std::string
   config.notes.push_back(str("prefill_chunk_size ", config.get_int("prefill_chunk_size"),
                              " is longer than sliding_window_size ", window, "; using ", window));
   config.fields["prefill_chunk_size"] = window;
-  return Status::ok();
-}
-
-Status normalize_rope_scaling(ModelConfig& config, const std::string& what) {
-  if (!config.has("rope_scaling")) return Status::ok();
-  Json& scaling = config.fields["rope_scaling"];
-  if (scaling.is_null()) return Status::ok();
-  if (!scaling.is_object())
-    return Status::error(str(what, ": key 'rope_scaling' is ", scaling.dump().substr(0, 60),
-                             ", expected an object or null; the config is damaged"));
-  const std::optional<std::string> kind = find_string(scaling, "rope_type");
-  if (kind == "llama3") return check_llama3(scaling, what);
-  if (kind && *kind != "default")
-    return Status::error(str(what, ": rope_scaling has rope_type '", *kind, "', expected llama3 or default",
-                             did_you_mean(*kind, {"llama3", "default"}), "; this scaling is not built"));
-  if (!kind)
-    config.notes.push_back(
-        str("rope_scaling ", scaling.dump().substr(0, 80),
-            " has no rope_type and is ignored, as MLC does: the model runs with unscaled rotation"));
-  scaling = nullptr;
   return Status::ok();
 }
 

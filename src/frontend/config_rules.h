@@ -12,14 +12,12 @@ std::string mismatch(const ConfigField& field, const Json& value);
 bool zero_means_inferred(const ConfigField& field);
 
 // Fills context, prefill chunk, head counts and head_dim where they are 0 and checks the fields against each
-// other. `what` starts the messages.
-Status resolve(ModelConfig& config, const std::string& what);
+// other. A context that the file does not state may be given later, by a flag. `what` starts the messages.
+enum class Context : uint8_t { kNow, kLater };
+Status resolve(ModelConfig& config, Context needed, const std::string& what);
 
 // The sliding window that the keys of `source` (mlc-chat-config.json) ask for, see parse_mlc_config; it may
 // cut the prefill chunk.
 Status resolve_window(ModelConfig& config, const Json& source, const std::string& what);
-
-// Keeps rope_scaling only where it has a rope_type that we rotate by; drops the old style with a note.
-Status normalize_rope_scaling(ModelConfig& config, const std::string& what);
 
 }  // namespace mlc::frontend

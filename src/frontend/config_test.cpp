@@ -161,7 +161,6 @@ TEST(ConfigErrors, OneSentenceThatNamesTheKey) {
       {"num_key_value_heads", "8", "num_attention_heads 4 is not a multiple of num_key_value_heads 8"},
       {"head_dim", "-1", "key 'head_dim' is -1, expected an integer from 1 to 65536"},
       {"head_dim", "5", "5 elements of each head of 5 would be rotated, expected an even number"},
-      {"max_position_embeddings", "", "no context length found"},
       {"max_position_embeddings", "0", "key 'max_position_embeddings' is 0, expected"},
       {"max_position_embeddings", "4294967296", "key 'max_position_embeddings' is 4294967296, expected"},
       {"rms_norm_eps", "0", "key 'rms_norm_eps' is 0, expected a number from 1e-30 to 1"},
@@ -181,6 +180,7 @@ TEST(ConfigErrors, OneSentenceThatNamesTheKey) {
   };
   for (const Bad& bad : cases) {
     Json hf = llama();
+    hf.erase("architectures");
     if (*bad.value)
       hf[bad.key] = parse_json(bad.value, "test").value();
     else
@@ -195,8 +195,10 @@ TEST(ConfigErrors, OneSentenceThatNamesTheKey) {
 TEST(ConfigErrors, NearestNames) {
   Json hf = llama();
   hf["model_type"] = "lama";
-  EXPECT_NE(parse_hf_config(hf, "auto", "c").status().message().find("did you mean 'llama'?"),
-            std::string::npos);
+  // What a file says was written by a program: another model's name, not a misspelling.
+  EXPECT_EQ(parse_hf_config(hf, "auto", "c").status().message(),
+            "c: model_type 'lama' is not built, expected one of gpt_neox, llama, qwen2");
+  EXPECT_NE(parse_hf_config(hf, "lama", "c").status().message().find("did you mean 'llama'?"), std::string::npos);
   EXPECT_EQ(parse_hf_config(hf, "llamma", "c").status().message().rfind("--model-type: ", 0), 0u);
   EXPECT_TRUE(parse_hf_config(hf, "llama", "c").is_ok());
   hf = llama();
@@ -229,6 +231,20 @@ TEST(ConfigErrors, OverridesNameTheFlag) {
   EXPECT_NE(
       apply_overrides(config, {.pipeline_parallel_stages = 3}).message().find("expected 1 to the 2 layers"),
       std::string::npos);
+}
+
+TEST(ConfigErrors, ContextThatNoFileAndNoFlagStates) {
+  Json hf = llama();
+  hf.erase("max_position_embeddings");
+  ModelConfig config = parsed(hf);
+  const std::string message = apply_overrides(config, {}).message();
+  EXPECT_EQ(message.rfind("config.json: no context length found", 0), 0u) << message;
+  ASSERT_TRUE(apply_overrides(config, {.context_window_size = 64}).is_ok());
+  EXPECT_EQ(config.get_int("prefill_chunk_size"), 64);
+  Json mlc = read("llama", "mlc-configs.json").at("q4f16_1");
+  mlc["context_window_size"] = 0;
+  mlc["model_config"]["context_window_size"] = 0;
+  EXPECT_FALSE(parse_mlc_config(mlc, "auto", "c").is_ok());
 }
 
 TEST(ConfigErrors, NotAnObject) {

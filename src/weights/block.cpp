@@ -30,12 +30,18 @@ bool is_exact_q4_0(const ParameterPlan& plan, const Checkpoint& checkpoint) {
   });
 }
 
+void add_irregular(std::map<int, NonFinite>& irregular, int index, const NonFinite& found) {
+  if (found.any()) irregular[index].add(found);
+}
+
 void repack_rows(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
                  BlockBuffers& buffers) {
   uint32_t* words = reinterpret_cast<uint32_t*>(buffers.weight.data());
   std::byte* scales = buffers.scale.data();
   for (const RowRun& run : source_rows(plan, block.row_begin, block.row_end)) {
-    GgufBlocks source = *checkpoint.blocks(plan.sources[static_cast<size_t>(run.source)]);
+    const int index = plan.sources[static_cast<size_t>(run.source)];
+    GgufBlocks source = *checkpoint.blocks(index);
+    const std::byte* first = scales;
     for (int64_t row = run.row_begin; row < run.row_begin + run.count; ++row) {
       int64_t begin = source.stored_row(row) * source.row_bytes +
                       source.row_bytes * plan.column / plan.whole_row_size,
@@ -44,6 +50,7 @@ void repack_rows(const ParameterPlan& plan, const Checkpoint& checkpoint, const 
       words += plan.format.words(plan.row_size);
       scales += 2 * plan.format.groups(plan.row_size);
     }
+    add_irregular(buffers.irregular, index, count_non_finite_blocks({first, scales}));
   }
 }
 
@@ -108,7 +115,7 @@ std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, in
 }
 
 void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_t row_begin, int64_t row_end,
-                 std::vector<std::byte>& scratch, std::vector<float>& values) {
+                 std::vector<std::byte>& scratch, std::vector<float>& values, std::map<int, NonFinite>* irregular) {
   values.resize(bytes_of((row_end - row_begin) * plan.row_size));
   std::span<float> rest(values);
   bool round = false;
@@ -119,6 +126,7 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
         checkpoint.read_rows(index, run.row_begin, run.row_begin + run.count, scratch);
     size_t count = bytes_of(run.count * plan.row_size);
     decode_rows(plan, dtype, bytes.data(), run.count, rest.first(count));
+    if (irregular) add_irregular(*irregular, index, count_non_finite(rest.first(count), plan.dtype));
     rest = rest.subspan(count);
     round |= dtype != plan.dtype;
   }
@@ -128,9 +136,11 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
                    BlockBuffers& buffers) {
   int64_t rows = block.row_end - block.row_begin;
+  buffers.irregular.clear();
   if (!plan.format.is_quantized()) {
     DType stored = plan.dtype == DType::kF32 && !plan.raw_f32 ? DType::kBF16 : plan.dtype;
-    read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values);
+    read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values,
+              &buffers.irregular);
     buffers.weight.resize(buffers.values.size() * bytes_of(size_of(stored)));
     encode_floats(stored, buffers.values, buffers.weight.data());
     buffers.scale.clear();
@@ -140,7 +150,8 @@ void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, cons
   buffers.weight.resize(bytes_of(rows * plan.format.words(plan.row_size) * 4));
   buffers.scale.resize(bytes_of(rows * plan.format.groups(plan.row_size) * scale_size));
   if (is_exact_q4_0(plan, checkpoint)) return repack_rows(plan, checkpoint, block, buffers);
-  read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values);
+  read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values,
+              &buffers.irregular);
   pack_rows(plan, rows, buffers);
 }
 

@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "formats/checkpoint.h"
+#include "weights/non_finite.h"
 #include "weights/plan.h"
 
 namespace mlc::weights {
@@ -23,6 +25,7 @@ struct BlockBuffers {
   std::vector<std::byte> scale_bits;  // f32 scales before they become bfloat16
   std::vector<std::byte> weight;      // result: stored elements, or words [rows, words of a row]
   std::vector<std::byte> scale;       // result: stored scales [rows, groups]
+  std::map<int, NonFinite> irregular;  // result: by tensor of the checkpoint
 };
 
 // A run of consecutive rows of one source.
@@ -34,12 +37,12 @@ struct RowRun {
 // Where rows [row_begin, row_end) of a parameter, or of a rank's part of one, come from, in order.
 std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, int64_t row_end);
 
-// Fills buffers.weight and buffers.scale (NK form even when the format is KN).
+// Fills buffers.weight, buffers.scale (NK form even when the format is KN) and buffers.irregular.
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
                    BlockBuffers& buffers);
 
-// Reads rows [row_begin, row_end) as f32 rounded to plan.dtype, into `values`.
+// Reads rows [row_begin, row_end) as f32 rounded to plan.dtype, into `values`; what is not finite is added to `irregular`.
 void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_t row_begin, int64_t row_end,
-                 std::vector<std::byte>& scratch, std::vector<float>& values);
+                 std::vector<std::byte>& scratch, std::vector<float>& values, std::map<int, NonFinite>* irregular = nullptr);
 
 }  // namespace mlc::weights

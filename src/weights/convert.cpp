@@ -57,6 +57,7 @@ class Conversion {
     RETURN_IF_ERROR(hash_rest());
     RETURN_IF_ERROR(write_shard_index(folder_, plan_.index));
     journal_->remove();
+    result.notes = non_finite_notes(irregular_, checkpoint_);
     return result;
   }
 
@@ -118,10 +119,17 @@ class Conversion {
     return shards_[p.weight.shard].kept && (!p.format.is_quantized() || shards_[p.scale.shard].kept);
   }
 
+  void add_irregular(const std::map<int, NonFinite>& found) {
+    if (found.empty()) return;
+    std::lock_guard lock(mutex_);
+    for (const auto& [tensor, counts] : found) irregular_[tensor].add(counts);
+  }
+
   Status convert_one(const Block& block, BlockBuffers& buffers) {
     const ParameterPlan& p = plan_.parameters[block.parameter];
     OpenParameter& open = parameters_[block.parameter];
     convert_block(p, checkpoint_, block, buffers);
+    add_irregular(buffers.irregular);
     if (p.format.transposed) {
       std::call_once(open.allocated, [&] {
         open.weight.resize(static_cast<size_t>(plan_.record(p.weight).size));
@@ -239,8 +247,9 @@ class Conversion {
   std::unique_ptr<Journal> journal_;
   std::vector<OpenShard> shards_;
   std::vector<OpenParameter> parameters_;
-  std::mutex mutex_;              // of files, finished_, failure_
+  std::mutex mutex_;              // of files, finished_, irregular_, failure_
   std::vector<size_t> finished_;  // shards that wait for their digest
+  std::map<int, NonFinite> irregular_;  // by tensor of the checkpoint
   std::atomic<bool> failed_{false};
   Status failure_;
 };

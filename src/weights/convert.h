@@ -22,7 +22,8 @@ struct ConvertOptions {
 };
 
 struct ConvertResult {
-  int kept_shards = 0;  // finished by an earlier run
+  int kept_shards = 0;             // finished by an earlier run
+  std::vector<std::string> notes;  // on values that are no finite numbers, in what this run read
 };
 
 // Writes the plan's shards and indices into `folder` (created), md5 sums included. Errors name the file.

@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "formats/checked.h"
+#include "weights/extra.h"
 #include "weights/ranks.h"
 
 namespace mlc::weights {
@@ -70,8 +71,8 @@ Status find_sources(const Checkpoint& checkpoint, const std::string& what, Param
   for (const std::string& name : plan.parameter.sources) {
     int index = checkpoint.find(name);
     if (index < 0)
-      return Status::error(str(what, ": tensor ", shown_name(name), " is missing, needed for ",
-                               plan.parameter.name, did_you_mean(name, names_of(checkpoint))));
+      return Status::error(str(what, ": tensor ", shown_name(name), " is missing, needed for ", plan.parameter.name,
+                               did_you_mean(name, names_of(checkpoint)), missing_hint(checkpoint, name)));
     const SourceTensor& tensor = checkpoint.tensors()[static_cast<size_t>(index)];
     RETURN_IF_ERROR(check_source(checkpoint, tensor, plan));
     plan.sources.push_back(index);
@@ -111,21 +112,6 @@ int64_t count_source_elements(const Plan& plan, const Checkpoint& checkpoint,
     open = next;
   }
   return total;
-}
-
-Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& used,
-                   const std::vector<std::string>& unused, const PlanOptions& options, Plan& plan) {
-  for (const SourceTensor& t : checkpoint.tensors()) {
-    if (used.contains(t.name)) continue;
-    plan.ignored.push_back(t.name);
-    if (is_unused(t.name, unused) || options.ignore_extra) continue;
-    return Status::error(
-        str(checkpoint.files()[static_cast<size_t>(t.file)], ": tensor ", shown_name(t.name), " ",
-            shown_shape(t.shape), " is extra: no parameter of this model type needs it",
-            did_you_mean(t.name, std::vector<std::string>(used.begin(), used.end())),
-            "; check --model-type and config.json, or pass --ignore-extra to leave such tensors out"));
-  }
-  return Status::ok();
 }
 
 // "x.weight" -> "x.q_weight", of rank 1 "x.q_weight_shard-1"; the plain tensor without `what`.
@@ -239,6 +225,7 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
   for (const Parameter& p : parameters) used.insert(p.sources.begin(), p.sources.end());
   std::vector<std::string> names =
       checkpoint ? names_of(*checkpoint) : std::vector<std::string>(used.begin(), used.end());
+  if (checkpoint) RETURN_IF_ERROR(check_packed(*checkpoint, used));
   if (checkpoint)
     for (const Parameter& p : parameters) {
       ParameterPlan found = plan_parameter(p, scheme);
@@ -256,7 +243,7 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
   plan.index.param_bytes = 0;
   place_records(plan, std::move(records));
   if (checkpoint) {
-    RETURN_IF_ERROR(check_extra(*checkpoint, used, unused, options, plan));
+    RETURN_IF_ERROR(check_extra(*checkpoint, used, unused, options.ignore_extra, plan.notes));
     plan.source_elements = count_source_elements(plan, *checkpoint, unused, used);
   } else {
     for (const ParameterPlan& p : plan.parameters) plan.source_elements += p.rows * p.row_size;

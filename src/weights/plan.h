@@ -51,7 +51,7 @@ struct Plan {
   ShardIndex index;                       // complete but for md5
   int64_t source_elements = 0;            // as the original counts them, for bits_per_param
   int64_t peak_memory = 0;                // bytes, upper estimate for `threads` of make_plan
-  std::vector<std::string> ignored;       // tensors of the checkpoint that no parameter needs
+  std::vector<std::string> notes;         // on tensors that no parameter needs (weights/extra.h)
 
   const TensorRecord& record(RecordPlace place) const {
     return index.shards[place.shard].tensors[place.tensor];
@@ -63,12 +63,12 @@ struct PlanOptions {
   int threads = 1;
   int ranks = 0;         // tensor-parallel ranks to split for; 0: not at all
   bool raw_f32 = false;  // store plain float32 as it is (format raw, 4 bytes), not as the original's bfloat16
-  bool ignore_extra =
-      false;  // tensors that are neither needed nor known to be harmless: list them, else an error
+  bool ignore_extra = false;  // say nothing of tensors that no parameter needs, even where that matters
 };
 
 // `checkpoint` may be nullptr: then tensors arrive in the order of one safetensors file, by name. `what`
-// names the checkpoint in errors: missing, extra or wrongly shaped tensors, dtypes that are not floats.
+// names the checkpoint in errors: missing or wrongly shaped tensors, extra ones that matter, packed weights, dtypes that
+// are not floats.
 Result<Plan> make_plan(const std::vector<frontend::Parameter>& parameters,
                        const std::vector<std::string>& unused, const QuantScheme& scheme,
                        const Checkpoint* checkpoint, const std::string& what,

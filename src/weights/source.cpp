@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/strings.h"
+#include "formats/gguf_keys.h"
 
 namespace mlc::weights {
 namespace {
@@ -53,6 +54,12 @@ Result<std::string> find_weights(const ModelSource& source, const std::string& f
   return source.folder;
 }
 
+Result<Json> gguf_config(const Checkpoint& checkpoint, const std::string& path, std::vector<std::string>& notes) {
+  ASSIGN_OR_RETURN(Json config, checkpoint.gguf_config());
+  RETURN_IF_ERROR(check_gguf_keys(*checkpoint.gguf(), config, path, notes));
+  return config;
+}
+
 }  // namespace
 
 Result<ModelSource> open_source(const SourceOptions& options) {
@@ -60,14 +67,15 @@ Result<ModelSource> open_source(const SourceOptions& options) {
   ASSIGN_OR_RETURN(source.config_path, find_config(options.config));
   source.folder = folder_of(source.config_path);
   ASSIGN_OR_RETURN(SourceFormat format, parse_source_format(options.source_format));
+  std::vector<std::string> notes;
   if (source.config_path.ends_with(".gguf")) {
     std::string weights = options.source == "auto" ? source.config_path : options.source;
     ASSIGN_OR_RETURN(source.checkpoint, Checkpoint::open(weights, format));
     if (source.checkpoint->format() == SourceFormat::kGguf) {
-      ASSIGN_OR_RETURN(source.hf_config, source.checkpoint->gguf_config());
+      ASSIGN_OR_RETURN(source.hf_config, gguf_config(*source.checkpoint, source.config_path, notes));
     } else {  // --source names weights of another kind
       ASSIGN_OR_RETURN(auto file, Checkpoint::open(source.config_path, SourceFormat::kGguf));
-      ASSIGN_OR_RETURN(source.hf_config, file->gguf_config());
+      ASSIGN_OR_RETURN(source.hf_config, gguf_config(*file, source.config_path, notes));
     }
   } else {
     ASSIGN_OR_RETURN(source.hf_config, read_json_file(source.config_path));
@@ -84,6 +92,7 @@ Result<ModelSource> open_source(const SourceOptions& options) {
     ASSIGN_OR_RETURN(source.config,
                      frontend::parse_hf_config(source.hf_config, options.model_type, source.config_path));
   }
+  source.config.notes.insert(source.config.notes.begin(), notes.begin(), notes.end());
   return source;
 }
 

@@ -1,5 +1,4 @@
-// The config fields that many models share, and the checks that model files make of a checkpoint's config.
-#include "base/strings.h"
+// The config fields that many models share.
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
@@ -23,8 +22,8 @@ ConfigField heads(std::string name, bool inferred) {
 ConfigField layers(std::string name) { return {std::move(name), Kind::kInteger, 1, kMaxLayers}; }
 ConfigField vocab_size() { return {"vocab_size", Kind::kInteger, 1, kMaxVocab}; }
 ConfigField norm_eps(std::string name) { return {std::move(name), Kind::kReal, 1e-30, 1}; }
-ConfigField rope_base() {
-  return {"position_embedding_base", Kind::kReal, 1, 1e15, "10000", {"rope_theta", "rotary_emb_base"}};
+ConfigField rope_base(std::vector<std::string> aliases) {
+  return {"position_embedding_base", Kind::kReal, 1, 1e15, "10000", std::move(aliases)};
 }
 ConfigField rope_scaling() { return {"rope_scaling", Kind::kAny, 0, 0, "null"}; }
 ConfigField head_dim() { return {"head_dim", Kind::kInteger, 1, kMaxHeads, "0"}; }
@@ -43,22 +42,5 @@ ConfigField flag(std::string name, bool fallback) {
 }
 
 }  // namespace field
-
-Status require_text(const Json& hf, const std::string& key, const std::vector<std::string>& allowed,
-                    const std::string& what) {
-  const Json* value = find(hf, key);
-  if (!value) return Status::ok();
-  for (const std::string& text : allowed)
-    if (value->is_string() && value->get<std::string>() == text) return Status::ok();
-  return Status::error(str(what, ": key '", key, "' is ", value->dump().substr(0, 60), ", expected ",
-                           join(allowed, " or "), "; this variant of the model is not built"));
-}
-
-Status refuse_flag(const Json& hf, const std::string& key, const std::string& what) {
-  const Json* value = find(hf, key);
-  if (!value || (value->is_boolean() && !value->get<bool>())) return Status::ok();
-  return Status::error(str(what, ": key '", key, "' is ", value->dump().substr(0, 60),
-                           ", expected false; this variant of the model is not built"));
-}
 
 }  // namespace mlc::frontend

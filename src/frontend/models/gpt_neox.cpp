@@ -88,11 +88,6 @@ class GptNeox : public Model {
   Linear head_;
 };
 
-Status check_source(const Json& hf, const std::string& what) {
-  RETURN_IF_ERROR(require_text(hf, "hidden_act", {"gelu"}, what));
-  return refuse_flag(hf, "tie_word_embeddings", what);
-}
-
 // Rounded down: 0.25 of a head of 80 rotates 20 elements.
 RopeSpec rope(const ModelConfig& config) {
   const double rotated = config.get_double("rotary_pct") * static_cast<double>(config.get_int("head_dim"));
@@ -104,6 +99,7 @@ RopeSpec rope(const ModelConfig& config) {
 const ModelDefinition& gpt_neox() {
   static const ModelDefinition definition{
       .model_type = "gpt_neox",
+      .architecture = "GPTNeoXForCausalLM",
       .fields = {field::flag("use_parallel_residual", true),
                  field::size("hidden_size"),
                  field::size("intermediate_size"),
@@ -112,14 +108,17 @@ const ModelDefinition& gpt_neox() {
                  field::norm_eps("layer_norm_eps"),
                  field::vocab_size(),
                  {"rotary_pct", ConfigField::Kind::kReal, 1e-3, 1, "", {"partial_rotary_factor"}},
-                 field::rope_base(),
+                 field::rope_base({"rotary_emb_base", "rope_theta"}),
                  field::context_window_size(),
                  field::head_dim(),
                  field::prefill_chunk_size(),
                  field::count("tensor_parallel_shards"),
                  {"ffn_out_dtype", ConfigField::Kind::kText, 0, 0, "\"float32\""},
                  field::count("max_batch_size")},
-      .check_source = check_source,
+      .keys = {{field::kActivation, {"gelu", "gelu_python"}},
+               {{"attention_bias", "mlp_bias", "qkv_bias", "use_bias", "bias"}, {true}},
+               {{"tie_word_embeddings"}, {false}},
+               {{"num_key_value_heads"}, {}, KnownKey::Otherwise::kRefuse, "num_attention_heads"}},
       .rope = rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         return std::make_unique<GptNeox>(parameters, config);

@@ -10,12 +10,6 @@
 namespace mlc::frontend {
 namespace {
 
-Status check_source(const Json& hf, const std::string& what) {
-  RETURN_IF_ERROR(require_text(hf, "hidden_act", {"silu"}, what));
-  RETURN_IF_ERROR(refuse_flag(hf, "attention_bias", what));
-  return refuse_flag(hf, "mlp_bias", what);
-}
-
 RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
 
 }  // namespace
@@ -23,6 +17,7 @@ RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.
 const ModelDefinition& llama() {
   static const ModelDefinition definition{
       .model_type = "llama",
+      .architecture = "LlamaForCausalLM",
       .fields = {field::size("hidden_size"), field::size("intermediate_size"),
                  field::heads("num_attention_heads"), field::layers("num_hidden_layers"),
                  field::norm_eps("rms_norm_eps"), field::vocab_size(),
@@ -31,7 +26,7 @@ const ModelDefinition& llama() {
                  field::heads("num_key_value_heads", /*inferred=*/true), field::head_dim(),
                  field::count("tensor_parallel_shards"), field::count("pipeline_parallel_stages"),
                  field::count("max_batch_size"), field::flag("disaggregation", false)},
-      .check_source = check_source,
+      .keys = {{field::kActivation, {"silu", "swish", "swiglu"}}},
       .rope = rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         return make_gated_decoder(parameters, config, {});

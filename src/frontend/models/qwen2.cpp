@@ -7,11 +7,6 @@
 namespace mlc::frontend {
 namespace {
 
-Status check_source(const Json& hf, const std::string& what) {
-  RETURN_IF_ERROR(require_text(hf, "hidden_act", {"silu"}, what));
-  return refuse_flag(hf, "use_sliding_window", what);
-}
-
 RopeSpec rope(const ModelConfig& config) {
   return {
       .kind = "default", .rotary_dim = config.get_int("head_dim"), .theta = config.get_double("rope_theta")};
@@ -23,6 +18,7 @@ const ModelDefinition& qwen2() {
   using Kind = ConfigField::Kind;
   static const ModelDefinition definition{
       .model_type = "qwen2",
+      .architecture = "Qwen2ForCausalLM",
       .fields = {{"hidden_act", Kind::kText, 0, 0, "\"silu\""},
                  field::size("hidden_size"),
                  field::size("intermediate_size"),
@@ -39,7 +35,10 @@ const ModelDefinition& qwen2() {
                  field::head_dim(),
                  {"dtype", Kind::kText, 0, 0, "\"float32\""},
                  field::count("max_batch_size")},
-      .check_source = check_source,
+      .keys = {{field::kActivation, {"silu", "swish", "swiglu"}},
+               {{"attention_bias", "qkv_bias", "use_qkv_bias"}, {true}},
+               // mean something only with use_sliding_window
+               {{"sliding_window", "max_window_layers"}, {}, KnownKey::Otherwise::kAccept}},
       .rope = rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         return make_gated_decoder(parameters, config, {.qkv = "c_attn", .qkv_bias = true});

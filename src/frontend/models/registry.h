@@ -22,15 +22,29 @@ struct ConfigField {
   std::vector<std::string> aliases;  // other names in Hugging Face files, tried in order
 };
 
+// Keys of Hugging Face's config.json, and the values with which they change nothing that the model file computes. An
+// array is compared element by element.
+struct KnownKey {
+  enum class Otherwise : uint8_t { kRefuse, kNote, kAccept };  // what becomes of other values
+  std::vector<std::string> names;
+  std::vector<Json> values;
+  Otherwise otherwise = Otherwise::kRefuse;
+  std::string equal_to = "", at_least = "";  // also: the value of that field of the config, or no less
+};
+
 // The fields many config classes share, with the ranges every model keeps to. Sizes are capped so that no product of
 // them (3 * heads * head_dim * hidden * 4 bytes <= 2^60) leaves int64.
 namespace field {
+// The names under which configs state the activation.
+inline const std::vector<std::string> kActivation = {"hidden_act", "hidden_activation", "activation_function",
+                                                     "activation"};
 ConfigField size(std::string name);                       // hidden and inner sizes: 1..2^24, required
 ConfigField heads(std::string name, bool inferred = false);  // 1..2^16
 ConfigField layers(std::string name);                     // 1..4096, required
 ConfigField vocab_size();                                 // 1..2^28, required
 ConfigField norm_eps(std::string name);                   // 0 < eps <= 1, required
-ConfigField rope_base();                                  // position_embedding_base; 10000 when no alias is given
+// position_embedding_base; 10000 when no alias is given
+ConfigField rope_base(std::vector<std::string> aliases = {"rope_theta", "rotary_emb_base"});
 ConfigField rope_scaling();
 ConfigField head_dim();                                   // inferred: hidden_size / num_attention_heads
 ConfigField context_window_size();                        // inferred: max_position_embeddings or max_sequence_length
@@ -40,10 +54,11 @@ ConfigField flag(std::string name, bool fallback);
 }  // namespace field
 
 struct ModelDefinition {
-  std::string model_type;  // Hugging Face's name, and the name of the file
+  std::string model_type;    // Hugging Face's name, and the name of the file
+  std::string architecture;  // Hugging Face's class, which names the type where model_type is missing
   std::vector<ConfigField> fields;
-  // Refuses a Hugging Face config that asks for what the model file does not compute.
-  Status (*check_source)(const Json& hf, const std::string& what);
+  // What the model file asks of keys, fields or not. The rules for all models (config_keys.cpp) hold for the others.
+  std::vector<KnownKey> keys;
   RopeSpec (*rope)(const ModelConfig& config);
   std::unique_ptr<Model> (*create)(ParameterList& parameters, const ModelConfig& config);
   std::vector<std::string> unused_sources;  // suffixes of checkpoint tensors that carry nothing
@@ -56,11 +71,5 @@ const ModelDefinition& model_definition(const std::string& model_type);  // inte
 // The spec of neox-style rotation of each head's first `rotary_dim` elements, by position_embedding_base and, where the
 // config class has it, rope_scaling.
 RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim);
-
-// The text key, if present, must be one of `allowed`, else an error that names them.
-Status require_text(const Json& hf, const std::string& key, const std::vector<std::string>& allowed,
-                    const std::string& what);
-// The flag must be absent or false.
-Status refuse_flag(const Json& hf, const std::string& key, const std::string& what);
 
 }  // namespace mlc::frontend
