@@ -4,7 +4,6 @@
 #include <unordered_set>
 
 #include "base/strings.h"
-#include "chat/tokenizer/tokenizer_json.h"
 
 namespace mlc {
 namespace {
@@ -106,7 +105,7 @@ const std::vector<PreTokenizer>& pre_tokenizers() {
   return kTable;
 }
 
-Json pre_tokenizer_json(const PreTokenizer& kind) {
+Json pre_tokenizer_json(const PreTokenizer& kind, bool add_prefix_space) {
   Json list = Json::array();
   auto split = [&](const std::string& pattern) {
     list.push_back({{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
@@ -115,7 +114,7 @@ Json pre_tokenizer_json(const PreTokenizer& kind) {
   if (kind.digits && kind.patterns.empty()) list.push_back(digits);
   for (const std::string& pattern : kind.patterns) split(pattern);
   if (kind.digits && !kind.patterns.empty()) list.push_back(digits);
-  list.push_back({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true},
+  list.push_back({{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true},
                   {"use_regex", kind.gpt2_words}});
   return {{"type", "Sequence"}, {"pretokenizers", std::move(list)}};
 }
@@ -149,11 +148,7 @@ Result<const PreTokenizer*> find_pre_tokenizer(const std::string& name, const st
 }
 
 Status add_byte_level(const GgufVocabulary& source, const std::string& what, TokenizerParts& parts) {
-  ASSIGN_OR_RETURN(const PreTokenizer* kind, find_pre_tokenizer(source.pre, what));
-  parts.pre_tokenizer = pre_tokenizer_json(*kind);
-  parts.ignore_merges = kind->ignore_merges;
-  if (kind->nfc) parts.normalizer = {{"type", "NFC"}};
-  parts.decoder = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  RETURN_IF_ERROR(set_word_pieces(source.pre, /*add_prefix_space=*/false, what, parts));
   for (const std::string& merge : source.merges) {
     size_t space = merge.find(' ', 1);
     if (space == std::string::npos || space + 1 == merge.size())
@@ -183,6 +178,15 @@ void add_sentencepiece(const GgufVocabulary& source, TokenizerParts& parts) {
 }
 
 }  // namespace
+
+Status set_word_pieces(const std::string& name, bool add_prefix_space, const std::string& what, TokenizerParts& parts) {
+  ASSIGN_OR_RETURN(const PreTokenizer* kind, find_pre_tokenizer(name, what));
+  parts.pre_tokenizer = pre_tokenizer_json(*kind, add_prefix_space);
+  parts.ignore_merges = kind->ignore_merges;
+  if (kind->nfc) parts.normalizer = {{"type", "NFC"}};
+  parts.decoder = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  return Status::ok();
+}
 
 std::vector<std::string> known_pre_tokenizers() {
   std::vector<std::string> names;
