@@ -179,6 +179,8 @@ Result<FolderTokenizer> unite_tokenizer(std::string json, const std::string& fil
   return result;
 }
 
+bool has_tokenizer(const std::string& folder) { return !find_vocabularies(folder).empty(); }
+
 Result<FolderTokenizer> read_folder_tokenizer(const std::string& folder, std::optional<TokenizerInfo> info) {
   std::vector<std::pair<std::string, Reader>> vocabularies = find_vocabularies(folder);
   if (vocabularies.empty())

@@ -25,6 +25,9 @@ struct FolderTokenizer {
 // noted. `info` overrides what is detected (the `tokenizer_info` of mlc-chat-config.json). Errors name the file.
 Result<FolderTokenizer> read_folder_tokenizer(const std::string& folder, std::optional<TokenizerInfo> info = std::nullopt);
 
+// Whether `folder` holds a file that may be a vocabulary.
+bool has_tokenizer(const std::string& folder);
+
 // The union of one vocabulary, given as the text of a tokenizer.json, and the side files' texts. `file` is where it came
 // from and starts errors; `family` may be nullptr. `whole`: it is a tokenizer.json of the model's own, to which a family adds
 // nothing.

@@ -4,11 +4,12 @@
 #include <unordered_set>
 
 #include "base/strings.h"
+#include "chat/end_tokens.h"
 
 namespace mlc {
 namespace {
 
-enum TokenType { kUnknown = 2, kControl = 3, kUserDefined = 4 };
+enum TokenType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4 };
 
 // How a kind cuts text into words before merging. `patterns` apply one after the other, each isolating its matches in
 // what the earlier ones left; `gpt2_words` ends with GPT-2's own pattern. Sources: the tokenizer.json of the named models.
@@ -207,6 +208,8 @@ Result<std::string> tokenizer_json_from_gguf(const GgufVocabulary& source, const
   }
   for (size_t id = 0; id < source.tokens.size(); ++id) {
     int32_t type = source.types.empty() ? 1 : source.types[id];
+    // Converters have written end tokens as ordinary ones; llama.cpp reads them as control tokens too.
+    if (type == kNormal && is_end_token_text(source.tokens[id])) type = kControl;
     if (source.model != "t5") parts.vocab.emplace_back(source.tokens[id], static_cast<int32_t>(id));
     if (type == kUnknown || type == kControl || type == kUserDefined)
       parts.added.push_back({static_cast<int32_t>(id), source.tokens[id], type != kUserDefined});

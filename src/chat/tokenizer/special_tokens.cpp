@@ -185,6 +185,12 @@ Json SpecialTokens::variables() const {
   return variables;
 }
 
+Json SpecialTokens::ids() const {
+  Json ids = Json::object();
+  for (const auto& [name, token] : named) ids[name + "_id"] = token.id;
+  return ids;
+}
+
 Result<TokenSettings> read_token_settings(const TokenizerSideFiles& files, const std::vector<AddedToken>& present) {
   TokenSettings settings;
   std::string path = path_join(files.folder, "tokenizer_config.json");

@@ -27,6 +27,8 @@ struct SpecialTokens {
   void set(const std::string& name, AddedToken token);
   // What transformers passes to chat templates: each named token's text, and the list additional_special_tokens.
   Json variables() const;
+  // {"bos_token_id": id, ...} of the named tokens, for those whose ids are known to be right.
+  Json ids() const;
 };
 
 // Everything the side files say.
