@@ -3,11 +3,14 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "apps/cli/commands.h"
 #include "apps/cli/library_info.h"
+#include "apps/cli/session.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "chat/tokenizer/tokenizer_json.h"
 #include "formats/shards.h"
 #include "weights/verify_report.h"
 
@@ -25,6 +28,23 @@ void print_config(const std::string& folder) {
   if (auto context = find_int(config, "context_window_size")) print("context", str(*context, " tokens"));
   const Json* talk = find(config, "conv_template");
   if (talk) print("chat template", talk->is_string() ? talk->get<std::string>() : find_string(*talk, "name").value_or("?"));
+}
+
+// What ends an answer, a line for each token and stop string; nothing where the folder cannot be chatted with.
+void print_ends(const std::string& folder) {
+  std::string path = path_join(folder, "mlc-chat-config.json");
+  if (!file_exists(path)) return;
+  Json config = value_or_throw(read_json_file(path));
+  auto conversation = conversation_of(config, path);
+  auto tokenizer = Tokenizer::load(folder);
+  if (!conversation.is_ok() || !tokenizer.is_ok()) return;
+  ChatTemplate chat_template = value_or_throw(ChatTemplate::create(*conversation, path));
+  std::string label = "answers end at";
+  auto line = [&](const std::string& end) { print(std::exchange(label, ""), end); };
+  for (const EndToken& end : end_tokens(config, chat_template, **tokenizer))
+    line(str(end.id, " ", shown(end.text), ": ", join(end.reasons, "; ")));
+  for (const std::string& text : conversation->stop_str) line(str("the text ", shown(text)));
+  if (!label.empty()) line("nothing but the limit of tokens");
 }
 
 void print_weights(const std::string& folder, bool tensors) {
@@ -68,6 +88,7 @@ void add_info(CLI::App& app) {
     if (file_exists(*folder)) return print_library(*folder, *tensors);
     value_or_throw(find_shard_index(*folder));  // no half an answer before an error
     print_config(*folder);
+    print_ends(*folder);
     print_weights(*folder, *tensors);
     auto report = value_or_throw(weights::read_verify_report(*folder));
     std::fputs(report ? weights::verify_text(*report).c_str() : "verified         no (see convert_weight --verify)\n", stdout);

@@ -19,14 +19,6 @@ namespace {
 const std::vector<std::string> kKnobs = {"attention_sink_size", "context_window_size", "opt", "pipeline_parallel_stages",
                                          "prefill_chunk_size", "sliding_window_size", "tensor_parallel_shards"};
 
-Result<Conversation> conversation_of(const Json& config, const std::string& path) {
-  const Json* object = find(config, "conv_template");
-  if (object && object->is_object()) return Conversation::from_json(*object, path);
-  if (object && object->is_string())
-    return find_preset_2023(object->get<std::string>(), static_cast<int32_t>(find_int(config, "bos_token_id").value_or(1)));
-  return Status::error(path + ": no conv_template; run `mlc_llm gen_config` again with --conv-template");
-}
-
 // What --overrides may not change in a library that is compiled already.
 Status check_baked(const Knobs& knobs, const std::string& opt, const runtime::Module& module) {
   const Json& manifest = module.manifest();
@@ -84,11 +76,20 @@ Status load(Session& s, const std::string& config_path, const runtime::ModelLimi
   ASSIGN_OR_RETURN(s.model, runtime::Model::load(*s.device, s.module, s.folder, limits,
                                                  [&](int64_t loaded) { progress.add(loaded); }));
   ASSIGN_OR_RETURN(s.tokenizer, tokenizer.get());
+  s.end_tokens = end_tokens(s.config, *s.chat_template, *s.tokenizer);
   s.engine = std::make_unique<serve::Engine>(*s.model, s.tokenizer);
   return Status::ok();
 }
 
 }  // namespace
+
+Result<Conversation> conversation_of(const Json& config, const std::string& path) {
+  const Json* object = find(config, "conv_template");
+  if (object && object->is_object()) return Conversation::from_json(*object, path);
+  if (object && object->is_string())
+    return find_preset_2023(object->get<std::string>(), static_cast<int32_t>(find_int(config, "bos_token_id").value_or(1)));
+  return Status::error(path + ": no conv_template; run `mlc_llm gen_config` again with --conv-template");
+}
 
 void add_session_flags(CLI::App& command, SessionFlags& flags) {
   command.add_option("MODEL", flags.model, "a converted folder, a Hugging Face folder or a GGUF file")->required();
@@ -102,9 +103,8 @@ void add_session_flags(CLI::App& command, SessionFlags& flags) {
 
 serve::GenerationConfig Session::generation_defaults() const {
   serve::GenerationConfig g = serve::GenerationConfig::from_mlc_config(config);
-  const Conversation& c = chat_template->conversation();
-  g.stop_strings = c.stop_str;
-  g.stop_token_ids = c.stop_token_ids;
+  g.stop_strings = chat_template->conversation().stop_str;
+  g.stop_token_ids = ids_of(end_tokens);
   return g;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "chat/end_tokens.h"
 #include "chat/template/chat_template.h"
 #include "runtime/devices/registry.h"
 #include "runtime/model.h"
@@ -37,9 +38,14 @@ struct Session {
   std::unique_ptr<serve::Engine> engine;
   double load_seconds = 0;  // of library, tokenizer and weights; not of converting or compiling
 
-  // Defaults of the config with the template's stop strings and tokens.
+  std::vector<EndToken> end_tokens;
+
+  // Defaults of the config with the template's stop strings and the end tokens.
   serve::GenerationConfig generation_defaults() const;
 };
+
+// The conversation template that mlc-chat-config.json (`config`, at `path`) gives.
+Result<Conversation> conversation_of(const Json& config, const std::string& path);
 
 // MODEL may be a Hugging Face folder, a GGUF file or a converted folder: what is missing is converted and compiled first
 // and kept under MLC_LLM_HOME. Errors: one sentence, naming the file or flag.

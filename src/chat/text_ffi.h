@@ -1,8 +1,8 @@
 // The C border of the Rust text library (rust/text): tokenizers and Jinja templates. Used only inside src/chat.
 //
 // Every call returns false or null on failure and then stores one UTF-8 sentence in `error`. Bytes that come out belong
-// to the caller and go back through mlc_text_free exactly once. Inputs are borrowed for the call. Handles are immutable:
-// any thread may use one at any time until it is freed.
+// to the caller and go back through mlc_text_free exactly once. Inputs are borrowed for the call. Handles are immutable
+// once mlc_tokenizer_add is done: any thread may use one at any time until it is freed.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +20,11 @@ struct MlcTokenizer;
 // `json`: a Hugging Face tokenizer.json. Truncation and padding in it are ignored.
 MlcTokenizer* mlc_tokenizer_new(const uint8_t* json, size_t size, MlcTextBytes* error);
 void mlc_tokenizer_free(MlcTokenizer* tokenizer);
+// Adds the tokens of a JSON list of {content, special, lstrip, rstrip, single_word, normalized}, in its order: text that is
+// a token already keeps its id and takes these flags, other text gets the next id. Before the handle is shared only.
+bool mlc_tokenizer_add(MlcTokenizer* tokenizer, const uint8_t* tokens, size_t size, MlcTextBytes* error);
+// The added tokens in id order: a JSON list as in tokenizer.json.
+bool mlc_tokenizer_added(const MlcTokenizer* tokenizer, MlcTextBytes* added, MlcTextBytes* error);
 // `ids`: 4 bytes each, native order; nothing is added in front or behind. Invalid UTF-8 is read as U+FFFD.
 bool mlc_tokenizer_encode(const MlcTokenizer* tokenizer, const uint8_t* text, size_t size, MlcTextBytes* ids,
                           MlcTextBytes* error);

@@ -310,7 +310,10 @@ Result<GgufTokenizer> gguf_tokenizer(const Gguf& gguf, const std::string& what) 
                    {"tokenizer.ggml.eot_token_id", &t.eot_id},
                    {"tokenizer.ggml.unknown_token_id", &t.unknown_id},
                    {"tokenizer.ggml.padding_token_id", &t.padding_id},
-                   {"tokenizer.ggml.seperator_token_id", &t.separator_id}};
+                   {"tokenizer.ggml.eom_token_id", &t.eom_id},
+                   {"tokenizer.ggml.seperator_token_id", &t.separator_id},
+                   {"tokenizer.ggml.cls_token_id", &t.class_id},
+                   {"tokenizer.ggml.mask_token_id", &t.mask_id}};
   for (const auto& [key, id] : ids) RETURN_IF_ERROR(copy_id(gguf, key, t.tokens.size(), *id, what));
   t.add_bos = find_flag(gguf, "tokenizer.ggml.add_bos_token");
   t.add_eos = find_flag(gguf, "tokenizer.ggml.add_eos_token");

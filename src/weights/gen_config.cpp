@@ -31,8 +31,10 @@ const std::vector<FilledKey>& token_keys() {
   return keys;
 }
 
+using Files = std::vector<std::pair<std::string, const Json*>>;
+
 // The value of a key in the first of `files` that has it and is not null.
-Result<Json> filled(const FilledKey& key, const std::vector<std::pair<std::string, const Json*>>& files) {
+Result<Json> filled(const FilledKey& key, const Files& files) {
   for (const auto& [path, json] : files) {
     const Json* value = find(*json, key.name);
     if (value == nullptr) continue;
@@ -56,27 +58,38 @@ Json field_or(const frontend::ModelConfig& config, const char* key, int64_t fall
   return config.fields.contains(key) && !config.fields[key].is_null() ? config.fields[key] : Json(fallback);
 }
 
-// A conversation that lets the checkpoint's own template speak.
-Conversation own_template(const TokenizerFiles& files, const Json& eos) {
+// The end ids that a config states, its language model's included; ids that can be no token's are left out.
+Status add_end_ids(const std::string& path, const Json& config, std::vector<int32_t>& ids) {
+  ASSIGN_OR_RETURN(Json stated, filled({"eos_token_id", Json::array()}, {{path, &config}}));
+  for (const Json& one : stated.is_array() ? stated : Json::array({stated})) {
+    int64_t id = find_int({{"id", one}}, "id").value_or(-1);
+    bool known = std::find(ids.begin(), ids.end(), id) != ids.end();
+    if (id >= 0 && id <= INT32_MAX && !known) ids.push_back(static_cast<int32_t>(id));
+  }
+  const Json* text = find(config, "text_config");
+  return text ? add_end_ids(path, *text, ids) : Status::ok();
+}
+
+// A conversation that lets the checkpoint's own template speak. It ends at what the tokenizer and every file state;
+// a default id is nothing that is stated.
+Result<Conversation> own_template(const TokenizerFiles& files, const Files& stating) {
   Conversation c;
   c.name = "jinja";
   c.roles = {{"user", "user"}, {"assistant", "assistant"}, {"tool", "tool"}};
   c.role_templates = {
       {"user", "{user_message}"}, {"assistant", "{assistant_message}"}, {"tool", "{tool_message}"}};
   c.seps = {"\n"};
-  c.jinja_template = files.jinja_template, c.bos_token = files.bos_token, c.eos_token = files.eos_token;
+  c.jinja_template = files.jinja_template;
+  c.template_variables = files.special.variables();
   c.stop_token_ids = files.stop_token_ids;
-  for (const Json& id : eos.is_array() ? eos : Json::array({eos}))
-    if (std::find(c.stop_token_ids.begin(), c.stop_token_ids.end(), id.get<int32_t>()) ==
-        c.stop_token_ids.end())
-      c.stop_token_ids.push_back(id.get<int32_t>());
+  for (const auto& [path, json] : stating) RETURN_IF_ERROR(add_end_ids(path, *json, c.stop_token_ids));
   return c;
 }
 
 Result<Conversation> conversation(const GenConfigOptions& options, const TokenizerFiles& files,
-                                  const Json& config, const ModelSource& source) {
+                                  const Json& ids, const Files& stating, const ModelSource& source) {
   if (!options.conv_template.empty()) {
-    const Json& bos = config["bos_token_id"];
+    const Json& bos = ids["bos_token_id"];
     auto preset = find_preset(options.conv_template, bos.is_number_integer() ? bos.get<int32_t>() : 1);
     if (!preset.is_ok()) return Status::error("--conv-template: " + preset.status().message());
     return preset;
@@ -85,7 +98,7 @@ Result<Conversation> conversation(const GenConfigOptions& options, const Tokeniz
     return Status::error(str("--conv-template: missing, and ",
                              source.config_path.ends_with(".gguf") ? source.config_path : source.folder,
                              " has no chat template of its own; give one of ", join(preset_names(), ", ")));
-  return own_template(files, config["eos_token_id"]);
+  return own_template(files, stating);
 }
 
 Result<Json> read_generation_config(const ModelSource& source) {
@@ -101,15 +114,18 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   RETURN_IF_ERROR(find_quant_scheme(options.quantization).status());
   RETURN_IF_ERROR(frontend::apply_overrides(source.config, options.overrides));
   ASSIGN_OR_RETURN(Json generation, read_generation_config(source));
-  const std::vector<std::pair<std::string, const Json*>> fill = {
+  bool gguf = source.config_path.ends_with(".gguf");
+  Files fill = {
       {path_join(source.folder, "generation_config.json"), &generation},
       {source.config_path, &source.hf_config}};
   const frontend::ModelConfig& model = source.config;
+  ASSIGN_OR_RETURN(TokenizerFiles files, read_tokenizer_files(source));
+  Json gguf_ids = gguf ? files.special.ids() : Json::object();
+  if (gguf) fill.emplace_back(source.config_path, &gguf_ids);
   Json ids = Json::object();
   for (const FilledKey& key : token_keys()) {
     ASSIGN_OR_RETURN(ids[key.name], filled(key, fill));
   }
-  ASSIGN_OR_RETURN(TokenizerFiles files, read_tokenizer_files(source));
   Json config = {
       {"version", "0.1.0"}, {"model_type", model.model_type}, {"quantization", options.quantization}};
   config["model_config"] = model.fields;
@@ -125,7 +141,7 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   }
   config["tokenizer_files"] = files.names;
   config["tokenizer_info"] = files.info.to_json();
-  ASSIGN_OR_RETURN(Conversation talk, conversation(options, files, ids, source));
+  ASSIGN_OR_RETURN(Conversation talk, conversation(options, files, ids, fill, source));
   config["conv_template"] = talk.to_json();
   config.update(ids);
   config["model_task"] = "chat";
@@ -133,7 +149,9 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   std::string text = config.dump(2, ' ', true, Json::error_handler_t::replace);
   RETURN_IF_ERROR(write_tokenizer_files(files, folder));
   RETURN_IF_ERROR(write_file(path_join(folder, "mlc-chat-config.json"), text));
-  return GeneratedConfig{std::move(config), model.notes};
+  std::vector<std::string> notes = model.notes;
+  notes.insert(notes.end(), files.notes.begin(), files.notes.end());
+  return GeneratedConfig{std::move(config), std::move(notes)};
 }
 
 }  // namespace mlc::weights

@@ -7,11 +7,9 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "chat/template/chat_template.h"
+#include "chat/tokenizer/folder.h"
 #include "chat/tokenizer/gguf_tokenizer.h"
 #include "chat/tokenizer/rwkv.h"
-#include "chat/tokenizer/sentencepiece.h"
-#include "chat/tokenizer/tokenizer.h"
-#include "chat/tokenizer/tokenizer_json.h"
 #include "formats/gguf_names.h"
 
 namespace mlc::weights {
@@ -37,25 +35,6 @@ std::string find_file(const std::string& folder, std::string_view start, std::st
   return found.empty() ? "" : found[0];
 }
 
-// "bos_token" of tokenizer_config.json: a text or an object with `content`.
-std::string token_text(const Json& config, const char* key) {
-  const Json* token = find(config, key);
-  if (token == nullptr) return "";
-  if (token->is_string()) return token->get<std::string>();
-  return find_string(*token, "content").value_or("");
-}
-
-std::vector<AddedToken> added_tokens(const Json& config) {
-  std::vector<AddedToken> tokens;
-  const Json* list = find(config, "added_tokens_decoder");
-  if (list == nullptr || !list->is_object()) return tokens;
-  for (const auto& [id, token] : list->items())
-    if (auto text = find_string(token, "content");
-        text && !id.empty() && id.find_first_not_of("0123456789") == std::string::npos && id.size() < 9)
-      tokens.push_back({std::stoi(id), *text, find_bool(token, "special").value_or(true)});
-  return tokens;
-}
-
 Status convert_rwkv(const std::string& from, TokenizerFiles& files, bool& done) {
   for (const char* end : {".txt", ".json"}) {
     std::string name = find_file(from, "rwkv_vocab_v", end);
@@ -71,24 +50,13 @@ Status convert_rwkv(const std::string& from, TokenizerFiles& files, bool& done) 
   return Status::ok();
 }
 
-Status convert_others(const std::string& from, const Json& config, TokenizerFiles& files) {
-  bool done = false;
-  RETURN_IF_ERROR(convert_rwkv(from, files, done));
-  if (done) return Status::ok();
-  if (std::string path = path_join(from, "tokenizer.model"); file_exists(path)) {
-    ASSIGN_OR_RETURN(std::string model, read_file(path));
-    ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_sentencepiece(model, path));
-    put(files, "tokenizer.json", std::move(json));
-    return Status::ok();
-  }
-  if (std::string name = find_file(from, "", ".tiktoken"); !name.empty()) {
-    std::string path = path_join(from, name);
-    ASSIGN_OR_RETURN(std::string text, read_file(path));
-    ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_tiktoken(text, added_tokens(config), "", path));
-    put(files, "tokenizer.json", std::move(json));
-    return Status::ok();
-  }
-  return Status::ok();
+// The tokenizer as one tokenizer.json: the file of that name where the union is more than it, or where there was none.
+void put_union(const std::string& from, const FolderTokenizer& read, TokenizerFiles& files) {
+  if (read.json.empty()) return;
+  std::string path = path_join(from, "tokenizer.json");
+  for (TokenizerFiles::Text& file : files.texts)
+    if (file.name == "tokenizer.json") file.text = read.json;
+  if (!file_exists(path)) put(files, "tokenizer.json", read.json);
 }
 
 Status copy_files(const std::string& from, TokenizerFiles& files) {
@@ -98,15 +66,16 @@ Status copy_files(const std::string& from, TokenizerFiles& files) {
     ASSIGN_OR_RETURN(std::string text, read_file(path));
     put(files, name, std::move(text));
   }
-  Json config;
-  if (std::string path = path_join(from, "tokenizer_config.json"); file_exists(path)) {
-    ASSIGN_OR_RETURN(config, read_json_file(path));
-    files.bos_token = token_text(config, "bos_token"), files.eos_token = token_text(config, "eos_token");
-  }
-  if (!file_exists(path_join(from, "tokenizer.json")))
-    RETURN_IF_ERROR(convert_others(from, config, files));
   ASSIGN_OR_RETURN(std::optional<std::string> jinja, find_jinja_template(from));
   files.jinja_template = jinja.value_or("");
+  bool rwkv = false;
+  if (!file_exists(path_join(from, "tokenizer.json"))) RETURN_IF_ERROR(convert_rwkv(from, files, rwkv));
+  if (rwkv || !has_tokenizer(from)) return Status::ok();
+  ASSIGN_OR_RETURN(FolderTokenizer read, read_folder_tokenizer(from));
+  put_union(from, read, files);
+  files.notes = std::move(read.notes);
+  files.tokenizer = std::move(read.tokenizer);
+  files.special = files.tokenizer->special();
   return Status::ok();
 }
 
@@ -125,31 +94,33 @@ Status from_gguf(const ModelSource& source, TokenizerFiles& files) {
   vocabulary.unknown_token_id = static_cast<int32_t>(data.unknown_id.value_or(0));
   vocabulary.add_space_prefix = data.add_space_prefix.value_or(true);
   ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_gguf(vocabulary, source.config_path));
+  ASSIGN_OR_RETURN(files.tokenizer, Tokenizer::from_json(json, source.config_path));
   put(files, "tokenizer.json", std::move(json));
   files.jinja_template = data.chat_template;
-  auto text_of = [&](std::optional<int64_t> id) {
-    return id ? data.tokens[static_cast<size_t>(*id)] : std::string();
-  };
-  files.bos_token = text_of(data.bos_id), files.eos_token = text_of(data.eos_id);
-  for (std::optional<int64_t> id : {data.eos_id, data.eot_id})
+  const std::pair<const char*, std::optional<int64_t>> special[] = {
+      {"bos_token", data.bos_id},     {"eos_token", data.eos_id}, {"unk_token", data.unknown_id},
+      {"sep_token", data.separator_id}, {"pad_token", data.padding_id}, {"cls_token", data.class_id},
+      {"mask_token", data.mask_id}};
+  for (const auto& [name, id] : special)
+    if (id) files.special.set(name, {static_cast<int32_t>(*id), data.tokens[static_cast<size_t>(*id)]});
+  for (std::optional<int64_t> id : {data.eos_id, data.eot_id, data.eom_id})
     if (id && std::find(files.stop_token_ids.begin(), files.stop_token_ids.end(), *id) ==
                   files.stop_token_ids.end())
       files.stop_token_ids.push_back(static_cast<int32_t>(*id));
   return Status::ok();
 }
 
-// What tokenizer.json tells: info, count, and the id of the end token.
-Status inspect(const std::string& what, TokenizerFiles& files) {
-  for (const TokenizerFiles::Text& file : files.texts) {
-    if (file.name != "tokenizer.json") continue;
-    std::string path = path_join(what, file.name);
-    ASSIGN_OR_RETURN(files.info, detect_tokenizer_info(file.text, path));
-    ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::from_json(file.text, path));
-    files.token_count = tokenizer->token_count();
-    if (files.stop_token_ids.empty() && !files.eos_token.empty())
-      if (auto id = tokenizer->token_id(files.eos_token)) files.stop_token_ids.push_back(*id);
-  }
-  return Status::ok();
+// What the tokenizer tells: info, count, and the id of the end token.
+void inspect(TokenizerFiles& files) {
+  if (!files.tokenizer) return;
+  bool json = std::any_of(files.texts.begin(), files.texts.end(),
+                          [](const TokenizerFiles::Text& file) { return file.name == "tokenizer.json"; });
+  if (!json) return;
+  files.info = files.tokenizer->info();
+  files.token_count = files.tokenizer->token_count();
+  std::string end = files.special.text("eos_token");
+  if (!files.stop_token_ids.empty() || end.empty()) return;
+  if (auto id = files.tokenizer->token_id(end)) files.stop_token_ids.push_back(*id);
 }
 
 }  // namespace
@@ -158,8 +129,15 @@ Result<TokenizerFiles> read_tokenizer_files(const ModelSource& source) {
   TokenizerFiles files;
   bool gguf = source.config_path.ends_with(".gguf");
   RETURN_IF_ERROR(gguf ? from_gguf(source, files) : copy_files(source.folder, files));
-  RETURN_IF_ERROR(inspect(gguf ? source.config_path : source.folder, files));
+  inspect(files);
   return files;
+}
+
+Status check_tokenizer(const ModelSource& source) {
+  ASSIGN_OR_RETURN(TokenizerFiles files, read_tokenizer_files(source));
+  bool rwkv = std::any_of(files.texts.begin(), files.texts.end(),
+                          [](const TokenizerFiles::Text& file) { return file.name == "tokenizer_model"; });
+  return files.tokenizer || rwkv ? Status::ok() : read_folder_tokenizer(source.folder).status();
 }
 
 Status write_tokenizer_files(const TokenizerFiles& files, const std::string& folder) {

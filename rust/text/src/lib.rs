@@ -103,6 +103,29 @@ pub unsafe extern "C" fn mlc_tokenizer_free(tokenizer: *mut TextTokenizer) {
 }
 
 /// # Safety
+/// Live handle that no other thread uses, readable `tokens`, writable `error`.
+#[no_mangle]
+pub unsafe extern "C" fn mlc_tokenizer_add(
+    tokenizer: *mut TextTokenizer,
+    tokens: *const u8,
+    size: usize,
+    error: *mut Bytes,
+) -> bool {
+    guarded(error, || (*tokenizer).add(input(tokens, size))).is_some()
+}
+
+/// # Safety
+/// Live handle, writable `added` and `error`.
+#[no_mangle]
+pub unsafe extern "C" fn mlc_tokenizer_added(
+    tokenizer: *const TextTokenizer,
+    added: *mut Bytes,
+    error: *mut Bytes,
+) -> bool {
+    store(added, guarded(error, || (*tokenizer).added().map(Bytes::from_vec)))
+}
+
+/// # Safety
 /// Live handle, readable `text`, writable `ids` and `error`.
 #[no_mangle]
 pub unsafe extern "C" fn mlc_tokenizer_encode(

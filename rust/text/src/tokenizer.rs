@@ -1,8 +1,9 @@
 //! A Hugging Face tokenizer loaded from the text of a tokenizer.json.
 
+use serde_json::{json, Value};
 use tokenizers::models::bpe::BPE;
 use tokenizers::{
-    DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TokenizerImpl,
+    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TokenizerImpl,
 };
 
 /// What most files hold. `Tokenizer` itself reads a model of any kind through a tree of JSON values; reading this kind
@@ -12,6 +13,16 @@ type BpeTokenizer =
 
 pub struct TextTokenizer {
     inner: Tokenizer,
+}
+
+/// One token in the words of a tokenizer.json; an absent flag is false.
+fn added_token(token: &Value) -> AddedToken {
+    let flag = |name: &str| token[name].as_bool().unwrap_or(false);
+    AddedToken::from(token["content"].as_str().unwrap_or(""), flag("special"))
+        .lstrip(flag("lstrip"))
+        .rstrip(flag("rstrip"))
+        .single_word(flag("single_word"))
+        .normalized(flag("normalized"))
 }
 
 impl TextTokenizer {
@@ -24,6 +35,29 @@ impl TextTokenizer {
         inner.with_truncation(None).map_err(|e| e.to_string())?;
         inner.with_padding(None);
         Ok(TextTokenizer { inner })
+    }
+
+    /// Adds the tokens of a JSON list in its order: text that is a token keeps its id and takes the flags, other text gets
+    /// the next id.
+    pub fn add(&mut self, tokens: &[u8]) -> Result<(), String> {
+        let list: Vec<Value> = serde_json::from_slice(tokens).map_err(|e| format!("cannot add tokens: {e}"))?;
+        let tokens: Vec<AddedToken> = list.iter().map(added_token).collect();
+        self.inner.add_tokens(&tokens);
+        Ok(())
+    }
+
+    /// The added tokens in id order, as the `added_tokens` of a tokenizer.json.
+    pub fn added(&self) -> Result<Vec<u8>, String> {
+        let mut list: Vec<(u32, AddedToken)> = self.inner.get_added_tokens_decoder().into_iter().collect();
+        list.sort_by_key(|(id, _)| *id);
+        let list: Vec<Value> = list
+            .iter()
+            .map(|(id, t)| {
+                json!({"id": id, "content": t.content, "single_word": t.single_word, "lstrip": t.lstrip,
+                       "rstrip": t.rstrip, "normalized": t.normalized, "special": t.special})
+            })
+            .collect();
+        serde_json::to_vec(&list).map_err(|e| e.to_string())
     }
 
     /// Ids without the post-processor's additions (no BOS). Bytes that are not UTF-8 are read as U+FFFD.

@@ -66,8 +66,8 @@ Result<std::vector<PromptPiece>> ChatTemplate::render(const Json& messages, cons
   variables["tools"] = options.tools;
   if (!variables.contains("documents")) variables["documents"] = nullptr;
   variables["add_generation_prompt"] = options.add_generation_prompt;
-  if (!conversation_.bos_token.empty()) variables["bos_token"] = conversation_.bos_token;
-  if (!conversation_.eos_token.empty()) variables["eos_token"] = conversation_.eos_token;
+  for (const auto& [name, value] : conversation_.template_variables.items())
+    if (!variables.contains(name)) variables[name] = value;  // a caller's own win, as in transformers
   ASSIGN_OR_RETURN(std::string text, jinja_->render(variables));
   return std::vector<PromptPiece>{{{}, std::move(text)}};
 }

@@ -91,7 +91,7 @@ TEST(ChatTemplates, JinjaAndPresetsBehindOneCall) {
   Conversation conversation = find_preset("chatml").value();
   conversation.jinja_template = "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
                                 "{% if add_generation_prompt %}<go>{% endif %}{{ tools }}{{ mood }}";
-  conversation.bos_token = "<s>";
+  conversation.template_variables["bos_token"] = "<s>";
   Json messages = {{{"role", "user"}, {"content", "Hi \xFF!"}}};
   ChatTemplate chat = ChatTemplate::create(conversation, "model").value();
   EXPECT_TRUE(chat.is_jinja());

@@ -91,6 +91,25 @@ Status read_seed_messages(const Json& object, const std::string& what, Conversat
   return Status::ok();
 }
 
+Status read_variables(const Json& object, const std::string& what, Json& variables) {
+  for (const char* name : {"bos_token", "eos_token"})
+    if (std::string text = find_string(object, name).value_or(""); !text.empty()) variables[name] = text;
+  if (!find(object, "special_tokens")) return Status::ok();
+  ASSIGN_OR_RETURN(const Json* given, get_object(object, "special_tokens", what));
+  for (const auto& [name, value] : given->items()) {
+    bool texts = value.is_string();
+    if (value.is_array()) {
+      ASSIGN_OR_RETURN(auto list, list_from<std::string>(*given, name, what));
+      texts = !list.empty() || value.empty();
+    }
+    if (!texts)
+      return Status::error(str(what, ": key 'special_tokens' has ", value.type_name(), " for '", name,
+                               "', expected a string or a list of strings"));
+    variables[name] = value;
+  }
+  return Status::ok();
+}
+
 // One turn, in the form that rendering works on.
 struct Turn {
   std::string role;
@@ -168,9 +187,13 @@ Json Conversation::to_json() const {
   out["function_string"] = function_string;
   out["use_function_calling"] = use_function_calling;
   if (!jinja_template.empty()) {
+    Json others = template_variables;
     out["jinja_template"] = jinja_template;
-    out["bos_token"] = bos_token;
-    out["eos_token"] = eos_token;
+    for (const char* name : {"bos_token", "eos_token"}) {
+      out[name] = find_string(template_variables, name).value_or("");
+      others.erase(name);
+    }
+    if (!others.empty()) out["special_tokens"] = std::move(others);
   }
   return out;
 }
@@ -207,8 +230,7 @@ Result<Conversation> Conversation::from_json(const Json& object, const std::stri
   c.function_string = find_string(object, "function_string").value_or("");
   c.use_function_calling = find_bool(object, "use_function_calling").value_or(false);
   c.jinja_template = find_string(object, "jinja_template").value_or("");
-  c.bos_token = find_string(object, "bos_token").value_or("");
-  c.eos_token = find_string(object, "eos_token").value_or("");
+  RETURN_IF_ERROR(read_variables(object, what, c.template_variables));
   return c;
 }
 

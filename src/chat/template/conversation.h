@@ -41,9 +41,11 @@ struct Conversation {
   std::string function_string;                        // replaces {function_string}
   bool use_function_calling = false;
 
-  // The checkpoint's own Jinja template; when not empty it renders the prompt instead of the fields above. These three
-  // keys are ours: they are written only when set, and other readers of the file skip them.
-  std::string jinja_template, bos_token, eos_token;
+  // The checkpoint's own Jinja template; when not empty it renders the prompt instead of the fields above, with these
+  // variables: texts (bos_token, ...) and lists of texts (additional_special_tokens). The keys are ours: written only with a
+  // template, bos_token and eos_token beside it and the others in `special_tokens`; other readers of the file skip them.
+  std::string jinja_template;
+  Json template_variables = Json::object();
 
   Json to_json() const;
   // Absent keys take their defaults. Errors start with `what`: a wrong type, or `seps` of a length other than 1 or 2.

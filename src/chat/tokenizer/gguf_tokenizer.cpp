@@ -4,12 +4,12 @@
 #include <unordered_set>
 
 #include "base/strings.h"
-#include "chat/tokenizer/tokenizer_json.h"
+#include "chat/end_tokens.h"
 
 namespace mlc {
 namespace {
 
-enum TokenType { kUnknown = 2, kControl = 3, kUserDefined = 4 };
+enum TokenType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4 };
 
 // How a kind cuts text into words before merging. `patterns` apply one after the other, each isolating its matches in
 // what the earlier ones left; `gpt2_words` ends with GPT-2's own pattern. Sources: the tokenizer.json of the named models.
@@ -106,7 +106,7 @@ const std::vector<PreTokenizer>& pre_tokenizers() {
   return kTable;
 }
 
-Json pre_tokenizer_json(const PreTokenizer& kind) {
+Json pre_tokenizer_json(const PreTokenizer& kind, bool add_prefix_space) {
   Json list = Json::array();
   auto split = [&](const std::string& pattern) {
     list.push_back({{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
@@ -115,7 +115,7 @@ Json pre_tokenizer_json(const PreTokenizer& kind) {
   if (kind.digits && kind.patterns.empty()) list.push_back(digits);
   for (const std::string& pattern : kind.patterns) split(pattern);
   if (kind.digits && !kind.patterns.empty()) list.push_back(digits);
-  list.push_back({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true},
+  list.push_back({{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true},
                   {"use_regex", kind.gpt2_words}});
   return {{"type", "Sequence"}, {"pretokenizers", std::move(list)}};
 }
@@ -149,11 +149,7 @@ Result<const PreTokenizer*> find_pre_tokenizer(const std::string& name, const st
 }
 
 Status add_byte_level(const GgufVocabulary& source, const std::string& what, TokenizerParts& parts) {
-  ASSIGN_OR_RETURN(const PreTokenizer* kind, find_pre_tokenizer(source.pre, what));
-  parts.pre_tokenizer = pre_tokenizer_json(*kind);
-  parts.ignore_merges = kind->ignore_merges;
-  if (kind->nfc) parts.normalizer = {{"type", "NFC"}};
-  parts.decoder = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  RETURN_IF_ERROR(set_word_pieces(source.pre, /*add_prefix_space=*/false, what, parts));
   for (const std::string& merge : source.merges) {
     size_t space = merge.find(' ', 1);
     if (space == std::string::npos || space + 1 == merge.size())
@@ -184,6 +180,15 @@ void add_sentencepiece(const GgufVocabulary& source, TokenizerParts& parts) {
 
 }  // namespace
 
+Status set_word_pieces(const std::string& name, bool add_prefix_space, const std::string& what, TokenizerParts& parts) {
+  ASSIGN_OR_RETURN(const PreTokenizer* kind, find_pre_tokenizer(name, what));
+  parts.pre_tokenizer = pre_tokenizer_json(*kind, add_prefix_space);
+  parts.ignore_merges = kind->ignore_merges;
+  if (kind->nfc) parts.normalizer = {{"type", "NFC"}};
+  parts.decoder = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  return Status::ok();
+}
+
 std::vector<std::string> known_pre_tokenizers() {
   std::vector<std::string> names;
   for (const PreTokenizer& kind : pre_tokenizers()) names.insert(names.end(), kind.names.begin(), kind.names.end());
@@ -203,6 +208,8 @@ Result<std::string> tokenizer_json_from_gguf(const GgufVocabulary& source, const
   }
   for (size_t id = 0; id < source.tokens.size(); ++id) {
     int32_t type = source.types.empty() ? 1 : source.types[id];
+    // Converters have written end tokens as ordinary ones; llama.cpp reads them as control tokens too.
+    if (type == kNormal && is_end_token_text(source.tokens[id])) type = kControl;
     if (source.model != "t5") parts.vocab.emplace_back(source.tokens[id], static_cast<int32_t>(id));
     if (type == kUnknown || type == kControl || type == kUserDefined)
       parts.added.push_back({static_cast<int32_t>(id), source.tokens[id], type != kUserDefined});

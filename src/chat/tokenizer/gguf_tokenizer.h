@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "chat/tokenizer/tokenizer_json.h"
 
 namespace mlc {
 
@@ -26,6 +27,10 @@ struct GgufVocabulary {
 // Ids are the positions in `tokens`. Errors start with `what` and name the key: lists of different lengths, duplicate
 // tokens, a merge without a space, an unknown model or `pre` (with the nearest known one).
 Result<std::string> tokenizer_json_from_gguf(const GgufVocabulary& source, const std::string& what);
+
+// Sets the pre-tokenizer, normalizer, decoder and merge rule of a byte-level vocabulary of the kind `name` (as
+// tokenizer.ggml.pre has it). Errors start with `what`.
+Status set_word_pieces(const std::string& name, bool add_prefix_space, const std::string& what, TokenizerParts& parts);
 
 // Names that `tokenizer.ggml.pre` may have.
 std::vector<std::string> known_pre_tokenizers();

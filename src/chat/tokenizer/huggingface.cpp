@@ -55,13 +55,32 @@ class HuggingFaceTokenizer : public TokenizerBackend {
   std::string what_;
 };
 
+using Handle = std::unique_ptr<MlcTokenizer, decltype(&mlc_tokenizer_free)>;
+
+Result<std::string> added_tokens(const Handle& handle, const std::string& what) {
+  TextBytes list, error;
+  if (!mlc_tokenizer_added(handle.get(), list.out(), error.out())) return Status::error(str(what, ": ", error.view()));
+  return list.text();
+}
+
 }  // namespace
 
-Result<std::unique_ptr<TokenizerBackend>> make_huggingface_tokenizer(std::string_view json, const std::string& what) {
+Result<std::unique_ptr<TokenizerBackend>> make_huggingface_tokenizer(std::string_view json, const std::string& what,
+                                                                     const std::vector<AddedToken>& more,
+                                                                     std::string* changed) {
   TextBytes error;
-  MlcTokenizer* handle = mlc_tokenizer_new(text_data(json), json.size(), error.out());
+  Handle handle(mlc_tokenizer_new(text_data(json), json.size(), error.out()), mlc_tokenizer_free);
   if (!handle) return Status::error(str(what, ": ", error.view()));
-  return std::unique_ptr<TokenizerBackend>(new HuggingFaceTokenizer(handle, what));
+  if (!more.empty()) {
+    ASSIGN_OR_RETURN(std::string before, added_tokens(handle, what));
+    std::string list = added_tokens_json(more);
+    TextBytes failed;
+    if (!mlc_tokenizer_add(handle.get(), text_data(list), list.size(), failed.out()))
+      return Status::error(str(what, ": ", failed.view()));
+    ASSIGN_OR_RETURN(std::string after, added_tokens(handle, what));
+    if (changed && after != before) *changed = std::move(after);
+  }
+  return std::unique_ptr<TokenizerBackend>(new HuggingFaceTokenizer(handle.release(), what));
 }
 
 }  // namespace mlc

@@ -2,10 +2,12 @@
 #include "chat/tokenizer/info.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "base/strings.h"
 #include "chat/tokenizer/byte_level.h"
+#include "chat/tokenizer/tokenizer_json.h"
 
 namespace mlc {
 namespace {
@@ -21,26 +23,28 @@ size_t string_end(std::string_view text, size_t at) {
   return std::string_view::npos;
 }
 
-// The index after the object that begins at `at`, or npos.
-size_t object_end(std::string_view text, size_t at) {
+// The index after the object or list that begins at `at`, or npos.
+size_t nested_end(std::string_view text, size_t at) {
   int64_t depth = 0;
   for (size_t i = at; i < text.size();) {
     if (text[i] == '"') {
       i = string_end(text, i);
       continue;
     }
-    depth += text[i] == '{' ? 1 : text[i] == '}' ? -1 : 0;
+    depth += text[i] == '{' || text[i] == '[' ? 1 : text[i] == '}' || text[i] == ']' ? -1 : 0;
     ++i;
     if (depth == 0) return i;
   }
   return std::string_view::npos;
 }
 
-// The text with {} for "model", most of a tokenizer.json; unchanged where that is not found. The vocabulary's reader
-// checks what is left out here.
-std::string without_model(std::string_view text) {
-  constexpr std::string_view kKey = "\"model\"";
+// Where the value of `key` stands in the text of an object, found without parsing; only values that are objects or lists.
+struct Place {
+  size_t begin, end;
+};
+std::optional<Place> find_nested(std::string_view text, std::string_view key) {
   auto skip_space = [&](size_t i) { return std::min(text.find_first_not_of(" \t\r\n", i), text.size()); };
+  std::string quoted = str("\"", key, "\"");
   int64_t depth = 0;
   for (size_t i = 0; i < text.size();) {
     if (text[i] != '"') {
@@ -51,13 +55,26 @@ std::string without_model(std::string_view text) {
     size_t end = string_end(text, i);
     if (end == std::string_view::npos) break;
     size_t colon = skip_space(end), value = colon < text.size() ? skip_space(colon + 1) : text.size();
-    bool model = depth == 1 && text.substr(i, end - i) == kKey && value < text.size() && text[colon] == ':';
-    size_t after = model && text[value] == '{' ? object_end(text, value) : std::string_view::npos;
-    if (after != std::string_view::npos)
-      return std::string(text.substr(0, value)) + "{}" + std::string(text.substr(after));
+    if (depth == 1 && text.substr(i, end - i) == quoted && value < text.size() && text[colon] == ':' &&
+        (text[value] == '{' || text[value] == '[')) {
+      size_t after = nested_end(text, value);
+      if (after != std::string_view::npos) return Place{value, after};
+    }
     i = end;
   }
-  return std::string(text);
+  return std::nullopt;
+}
+
+// `text` with `with` in the place.
+std::string replaced(std::string_view text, Place place, std::string_view with) {
+  return str(text.substr(0, place.begin), with, text.substr(place.end));
+}
+
+// The text with {} for "model", most of a tokenizer.json; unchanged where that is not found. The vocabulary's reader
+// checks what is left out here.
+std::string without_model(std::string_view text) {
+  std::optional<Place> model = find_nested(text, "model");
+  return model ? replaced(text, *model, "{}") : std::string(text);
 }
 
 // Parses everything but "model", whose vocabulary would dominate time and memory.
@@ -92,8 +109,8 @@ Status refuse_duplicates(const Json& head, const std::string& what) {
   for (const Json& token : *added) {
     std::string content = find_string(token, "content").value_or("");
     if (!seen.insert(content).second)
-      return Status::error(str(what, ": added_tokens has '", content,
-                               "' twice, expected once; delete one of the two entries"));
+      return Status::error(str(what, ": added_tokens has ", shown(content),
+                               " twice, expected once; delete one of the two entries"));
   }
   return Status::ok();
 }
@@ -140,6 +157,20 @@ Result<TokenizerInfo> detect_tokenizer_info(std::string_view tokenizer_json, con
       info.prepend_space_in_encode = true;
   });
   return info;
+}
+
+Result<Json> find_added_tokens(std::string_view tokenizer_json, const std::string& what) {
+  ASSIGN_OR_RETURN(Json head, parse_head(tokenizer_json, what));
+  const Json* added = find(head, "added_tokens");
+  return added ? *added : Json();
+}
+
+Result<std::string> replace_added_tokens(std::string_view tokenizer_json, std::string_view list, const std::string& what) {
+  if (std::optional<Place> place = find_nested(tokenizer_json, "added_tokens")) return replaced(tokenizer_json, *place, list);
+  size_t brace = tokenizer_json.find('{');
+  if (brace == std::string_view::npos || tokenizer_json.find("\"added_tokens\"") != std::string_view::npos)
+    return Status::error(what + ": added_tokens is no list; the file is damaged");
+  return str(tokenizer_json.substr(0, brace + 1), "\"added_tokens\":", list, ",", tokenizer_json.substr(brace + 1));
 }
 
 std::string token_text_to_bytes(std::string_view token, const TokenizerInfo& info) {

@@ -24,6 +24,10 @@ struct TokenizerInfo {
 // `added_tokens`. The vocabulary is skipped, not stored.
 Result<TokenizerInfo> detect_tokenizer_info(std::string_view tokenizer_json, const std::string& what);
 
+// The `added_tokens` of a tokenizer.json (null where absent), and the text with this JSON in their place. Errors: not JSON.
+Result<Json> find_added_tokens(std::string_view tokenizer_json, const std::string& what);
+Result<std::string> replace_added_tokens(std::string_view tokenizer_json, std::string_view list, const std::string& what);
+
 // The bytes that token text stands for: byte_fallback reads "<0x0A>" as one byte and U+2581 as a space; byte_level undoes
 // GPT-2's map. A token outside the map (an added one) stands for itself.
 std::string token_text_to_bytes(std::string_view token, const TokenizerInfo& info);

@@ -12,6 +12,8 @@ namespace mlc {
 namespace {
 
 enum PieceType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+constexpr const char* kUnderline = "\xE2\x96\x81";  // U+2581
+
 enum ModelType { kUnigram = 1, kBpe = 2 };
 
 // One protobuf field; `number_value` for varint and fixed types, `bytes` for length-delimited ones.
@@ -126,7 +128,8 @@ bool read_model(std::string_view bytes, Model& model) {
 
 }  // namespace
 
-Result<std::string> tokenizer_json_from_sentencepiece(std::string_view bytes, const std::string& what) {
+Result<std::string> tokenizer_json_from_sentencepiece(std::string_view bytes, const std::string& what,
+                                                      bool prefix_start_only) {
   Model model;
   if (!read_model(bytes, model) || model.pieces.empty())
     return Status::error(str(what, ": not a SentencePiece model; the file is damaged or truncated"));
@@ -135,7 +138,10 @@ Result<std::string> tokenizer_json_from_sentencepiece(std::string_view bytes, co
                              " found, expected 1 (unigram) or 2 (BPE); use the model's tokenizer.json"));
   TokenizerParts parts;
   parts.byte_fallback = model.byte_fallback;
-  parts.normalizer = sentencepiece_normalizer(model.dummy_prefix, model.remove_extra_spaces,
+  bool start_only = prefix_start_only && model.dummy_prefix && model.type == kBpe;
+  if (start_only)
+    parts.pre_tokenizer = {{"type", "Metaspace"}, {"replacement", kUnderline}, {"prepend_scheme", "first"}, {"split", false}};
+  parts.normalizer = sentencepiece_normalizer(model.dummy_prefix && !start_only, model.remove_extra_spaces,
                                               model.charsmap.empty() ? "" : encode_base64(model.charsmap));
   parts.decoder = sentencepiece_decoder(model.dummy_prefix);
   std::vector<std::pair<std::string, double>> mergeable;

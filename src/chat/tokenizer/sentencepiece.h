@@ -15,7 +15,9 @@
 namespace mlc {
 
 // BPE and unigram models; BPE merges, which the file lacks, come from the scores. Ids are those of SentencePiece, except
-// that control tokens inside the text are recognised, as Hugging Face does. Errors start with `what`.
-Result<std::string> tokenizer_json_from_sentencepiece(std::string_view model, const std::string& what);
+// that control tokens inside the text are recognised, as Hugging Face does. `prefix_start_only`: the space that the model puts
+// in front of words goes to the start of a text only, not behind each added token too. Errors start with `what`.
+Result<std::string> tokenizer_json_from_sentencepiece(std::string_view model, const std::string& what,
+                                                      bool prefix_start_only = false);
 
 }  // namespace mlc

@@ -1,4 +1,4 @@
-// Finds a model's tokenizer files and keeps the vocabulary's tables.
+// Keeps the vocabulary's tables.
 #include "chat/tokenizer/tokenizer.h"
 
 #include <algorithm>
@@ -6,25 +6,14 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "chat/tokenizer/byte_level.h"
+#include "chat/tokenizer/folder.h"
 #include "chat/tokenizer/huggingface.h"
 #include "chat/tokenizer/rwkv.h"
-#include "chat/tokenizer/sentencepiece.h"
-#include "chat/tokenizer/tokenizer_json.h"
 
 namespace mlc {
 namespace {
 
 constexpr int32_t kMaxVocab = 1 << 24;  // the largest published vocabularies have under 2^19 tokens
-
-Result<std::string> json_from_vocab_and_merges(const std::string& folder, const std::string& vocab_path) {
-  ASSIGN_OR_RETURN(std::string vocab, read_file(vocab_path));
-  ASSIGN_OR_RETURN(std::string merges, read_file(path_join(folder, "merges.txt")));
-  std::string added, added_path = path_join(folder, "added_tokens.json");
-  if (file_exists(added_path)) {
-    ASSIGN_OR_RETURN(added, read_file(added_path));
-  }
-  return tokenizer_json_from_vocab_and_merges(vocab, merges, added, vocab_path);
-}
 
 }  // namespace
 
@@ -34,47 +23,30 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::load(const std::string& fold
     size_t slash = base.find_last_of('/');
     base = slash == std::string::npos ? "." : base.substr(0, slash);
   }
-  std::string json = path_join(base, "tokenizer.json"), spm = path_join(base, "tokenizer.model"),
-              vocab = path_join(base, "vocab.json"), rwkv = path_join(base, "tokenizer_model");
-  if (file_exists(json)) {
-    ASSIGN_OR_RETURN(std::string text, read_file(json));
-    return from_json(text, json, info);
-  }
-  if (file_exists(spm)) {
-    ASSIGN_OR_RETURN(std::string bytes, read_file(spm));
-    ASSIGN_OR_RETURN(std::string text, tokenizer_json_from_sentencepiece(bytes, spm));
-    return from_json(text, spm, info);
-  }
-  if (file_exists(vocab) && file_exists(path_join(base, "merges.txt"))) {
-    ASSIGN_OR_RETURN(std::string text, json_from_vocab_and_merges(base, vocab));
-    return from_json(text, vocab, info);
-  }
-  if (file_exists(rwkv)) {
-    ASSIGN_OR_RETURN(std::string bytes, read_file(rwkv));
-    return from_rwkv(bytes, rwkv);
-  }
-  return Status::error(str(base, ": no tokenizer found, expected tokenizer.json, tokenizer.model, vocab.json with "
-                                 "merges.txt, or tokenizer_model; copy the model's tokenizer files into this folder"));
+  ASSIGN_OR_RETURN(FolderTokenizer read, read_folder_tokenizer(base, std::move(info)));
+  return read.tokenizer;
 }
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_json(std::string_view json, const std::string& what,
                                                               std::optional<TokenizerInfo> info) {
   ASSIGN_OR_RETURN(TokenizerInfo detected, detect_tokenizer_info(json, what));
   ASSIGN_OR_RETURN(auto backend, make_huggingface_tokenizer(json, what));
-  return build(std::move(backend), info.value_or(detected), /*text_is_bytes=*/false, what);
+  return build(std::move(backend), info.value_or(detected), /*text_is_bytes=*/false, {}, what);
 }
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_rwkv(std::string_view msgpack, const std::string& what) {
   ASSIGN_OR_RETURN(auto vocabulary, read_rwkv_model(msgpack, what));
-  return build(make_rwkv_tokenizer(std::move(vocabulary)), TokenizerInfo{}, /*text_is_bytes=*/true, what);
+  return build(make_rwkv_tokenizer(std::move(vocabulary)), TokenizerInfo{}, /*text_is_bytes=*/true, {}, what);
 }
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(std::unique_ptr<TokenizerBackend> backend, TokenizerInfo info,
-                                                          bool text_is_bytes, const std::string& what) {
+                                                          bool text_is_bytes, SpecialTokens special,
+                                                          const std::string& what) {
   auto tokenizer = std::make_shared<Tokenizer>();
   Tokenizer& t = *tokenizer;
   t.backend_ = std::move(backend);
   t.info_ = std::move(info);
+  t.special_ = std::move(special);
   t.what_ = what;
   ASSIGN_OR_RETURN(std::vector<Token> tokens, t.backend_->tokens());
   if (tokens.empty()) return Status::error(str(what, ": the vocabulary is empty; the file is damaged"));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "chat/tokenizer/info.h"
+#include "chat/tokenizer/special_tokens.h"
 
 namespace mlc {
 
@@ -38,9 +39,8 @@ class TokenizerBackend {
 // An immutable tokenizer, shared by all requests; any thread may use it at any time.
 class Tokenizer {
  public:
-  // From a model folder (or a file in it), the first that exists of: tokenizer.json; tokenizer.model (SentencePiece);
-  // vocab.json + merges.txt (+ added_tokens.json); tokenizer_model (RWKV). `info` overrides what is detected (the
-  // `tokenizer_info` of mlc-chat-config.json).
+  // From a model folder (or a file in it): the union of its files, as folder.h says. `info` overrides what is detected
+  // (the `tokenizer_info` of mlc-chat-config.json).
   static Result<std::shared_ptr<const Tokenizer>> load(const std::string& folder,
                                                        std::optional<TokenizerInfo> info = std::nullopt);
   // From the text of a tokenizer.json; `what` starts error messages.
@@ -48,6 +48,10 @@ class Tokenizer {
                                                             std::optional<TokenizerInfo> info = std::nullopt);
   // From the bytes of an RWKV tokenizer_model: a msgpack map {id: bytes}.
   static Result<std::shared_ptr<const Tokenizer>> from_rwkv(std::string_view msgpack, const std::string& what);
+
+  // On a backend; `text_is_bytes`: its token texts are bytes, not what a tokenizer.json writes.
+  static Result<std::shared_ptr<const Tokenizer>> build(std::unique_ptr<TokenizerBackend> backend, TokenizerInfo info,
+                                                        bool text_is_bytes, SpecialTokens special, const std::string& what);
 
   // The ids of `text`, special tokens in it recognised, nothing added in front (no BOS). Bytes that are not UTF-8 are
   // read as U+FFFD.
@@ -68,12 +72,13 @@ class Tokenizer {
   // vocab_size entries: the bytes each token puts into the text (token_text_to_bytes), for stop strings and grammars.
   const std::vector<std::string>& token_bytes() const { return bytes_; }
   const TokenizerInfo& info() const { return info_; }
+  // bos_token and so on; empty where the tokenizer was made from a tokenizer.json alone.
+  const SpecialTokens& special() const { return special_; }
 
  private:
-  static Result<std::shared_ptr<const Tokenizer>> build(std::unique_ptr<TokenizerBackend> backend, TokenizerInfo info,
-                                                        bool text_is_bytes, const std::string& what);
   std::unique_ptr<TokenizerBackend> backend_;
   TokenizerInfo info_;
+  SpecialTokens special_;
   std::string what_;
   int32_t token_count_ = 0;
   std::vector<std::string> texts_, bytes_;

@@ -18,18 +18,6 @@ void append_string(std::string_view text, std::string& out) {
   out += Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-void append_added(const std::vector<AddedToken>& added, std::string& out) {
-  bool first = true;
-  for (const AddedToken& token : added) {
-    out += first ? "" : ",";
-    first = false;
-    out += str("{\"id\":", token.id, ",\"content\":");
-    append_string(token.text, out);
-    out += str(",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":",
-               token.special ? "true" : "false", "}");
-  }
-}
-
 void append_bpe(const TokenizerParts& parts, std::string& out) {
   out += "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":";
   if (parts.unknown.empty()) out += "null";
@@ -90,22 +78,6 @@ Status each_line(std::string_view text, const Visit& visit) {
   return Status::ok();
 }
 
-// JSON {text: id} as a list, without the linear key search of an ordered object.
-Result<std::vector<std::pair<std::string, int32_t>>> read_vocab(std::string_view text, const std::string& what) {
-  auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
-  if (json.is_discarded() || !json.is_object())
-    return Status::error(str(what, ": expected a JSON object {token: id}; the file is damaged or truncated"));
-  std::vector<std::pair<std::string, int32_t>> vocab;
-  for (const auto& item : json.items()) {
-    const auto& id = item.value();
-    if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX)
-      return Status::error(str(what, ": token '", item.key(), "' has ", id.dump().substr(0, 40), ", expected an id"));
-    vocab.emplace_back(item.key(), id.get<int32_t>());
-  }
-  std::sort(vocab.begin(), vocab.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  return vocab;
-}
-
 Json byte_level(bool add_prefix_space, bool use_regex) {
   return {{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
@@ -125,10 +97,31 @@ int base64_digit(char c) {
 
 }  // namespace
 
+std::string shown(std::string_view text) {
+  std::string escaped = Json(std::string(text)).dump(-1, ' ', true, Json::error_handler_t::replace);
+  return "'" + escaped.substr(1, std::min<size_t>(escaped.size() - 2, 60)) + "'";
+}
+
+std::string added_tokens_json(const std::vector<AddedToken>& tokens) {
+  std::string out = "[";
+  for (const AddedToken& token : tokens) {
+    auto flag = [&](const char* name, bool value) { out += str(",\"", name, "\":", value ? "true" : "false"); };
+    out += str(out.size() > 1 ? "," : "", "{\"id\":", token.id, ",\"content\":");
+    append_string(token.text, out);
+    flag("single_word", token.single_word);
+    flag("lstrip", token.lstrip);
+    flag("rstrip", token.rstrip);
+    flag("normalized", token.normalized);
+    flag("special", token.special);
+    out += "}";
+  }
+  return out + "]";
+}
+
 std::string write_tokenizer_json(const TokenizerParts& parts) {
-  std::string out = "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[";
-  append_added(parts.added, out);
-  out += "],\"normalizer\":" + parts.normalizer.dump() + ",\"pre_tokenizer\":" + parts.pre_tokenizer.dump() +
+  std::string out = "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":" +
+                    added_tokens_json(parts.added);
+  out += ",\"normalizer\":" + parts.normalizer.dump() + ",\"pre_tokenizer\":" + parts.pre_tokenizer.dump() +
          ",\"post_processor\":null,\"decoder\":" + parts.decoder.dump() + ",\"model\":";
   parts.scored_vocab.empty() ? append_bpe(parts, out) : append_unigram(parts, out);
   out += "}";
@@ -188,29 +181,36 @@ Json sentencepiece_decoder(bool prefix_space) {
   return sequence("decoders", std::move(list));
 }
 
-Result<std::string> tokenizer_json_from_vocab_and_merges(std::string_view vocab_json, std::string_view merges_txt,
-                                                         std::string_view added_json, const std::string& what) {
-  TokenizerParts parts;
-  ASSIGN_OR_RETURN(parts.vocab, read_vocab(vocab_json, what));
+Result<std::vector<std::pair<std::string, int32_t>>> read_vocab(std::string_view text, const std::string& what) {
+  // Not Json: an ordered object searches its keys linearly.
+  auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
+  if (json.is_discarded() || !json.is_object())
+    return Status::error(str(what, ": expected a JSON object {token: id}; the file is damaged or truncated"));
+  std::vector<std::pair<std::string, int32_t>> vocab;
+  for (const auto& item : json.items()) {
+    const auto& id = item.value();
+    if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX)
+      return Status::error(str(what, ": token ", shown(item.key()), " has ", id.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 40), ", expected an id"));
+    vocab.emplace_back(item.key(), id.get<int32_t>());
+  }
+  std::sort(vocab.begin(), vocab.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return vocab;
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> read_merges(std::string_view text, const std::string& what) {
+  std::vector<std::pair<std::string, std::string>> merges;
   bool first = true;
-  RETURN_IF_ERROR(each_line(merges_txt, [&](std::string_view line) {
+  RETURN_IF_ERROR(each_line(text, [&](std::string_view line) {
     bool header = first && line.substr(0, 8) == "#version";
     first = false;
     if (header || line.empty()) return Status::ok();
     size_t space = line.find(' ', 1);
     if (space == std::string_view::npos || space + 1 == line.size())
-      return Status::error(str(what, ": merges.txt has the line '", line.substr(0, 60), "', expected 'left right'"));
-    parts.merges.emplace_back(line.substr(0, space), line.substr(space + 1));
+      return Status::error(str(what, ": merges.txt has the line ", shown(line), ", expected 'left right'"));
+    merges.emplace_back(line.substr(0, space), line.substr(space + 1));
     return Status::ok();
   }));
-  if (!added_json.empty()) {
-    ASSIGN_OR_RETURN(auto added, read_vocab(added_json, what + ": added_tokens.json"));
-    for (auto& [text, id] : added) parts.added.push_back({id, std::move(text), /*special=*/true});
-    add_to_vocab(parts);
-  }
-  parts.pre_tokenizer = byte_level(/*add_prefix_space=*/false, /*use_regex=*/true);
-  parts.decoder = byte_level(/*add_prefix_space=*/true, /*use_regex=*/true);
-  return write_tokenizer_json(parts);
+  return merges;
 }
 
 Result<std::string> tokenizer_json_from_tiktoken(std::string_view text, const std::vector<AddedToken>& special,
@@ -223,7 +223,7 @@ Result<std::string> tokenizer_json_from_tiktoken(std::string_view text, const st
     int32_t rank = -1;
     if (space != std::string_view::npos) std::from_chars(line.data() + space + 1, line.data() + line.size(), rank);
     if (rank < 0)
-      return Status::error(str(what, ": the line '", line.substr(0, 60), "' found, expected 'base64 rank'"));
+      return Status::error(str(what, ": the line ", shown(line), " found, expected 'base64 rank'"));
     ASSIGN_OR_RETURN(std::string bytes, decode_base64(line.substr(0, space), what));
     if (bytes.empty() || !ranks.emplace(bytes, rank).second)
       return Status::error(str(what, ": the token of rank ", rank, " is empty or a duplicate; the file is damaged"));

@@ -14,8 +14,17 @@ namespace mlc {
 struct AddedToken {
   int32_t id = 0;
   std::string text;
-  bool special = true;
+  bool special = true;                   // steers the model; left out of answers
+  bool lstrip = false, rstrip = false;   // takes the white space before or after it
+  bool single_word = false;              // not found inside a word
+  bool normalized = false;               // looked for in normalized text
 };
+
+// The tokens as the `added_tokens` of a tokenizer.json writes them.
+std::string added_tokens_json(const std::vector<AddedToken>& tokens);
+
+// Text of a file in a message: in single quotes, ASCII, at most 60 characters.
+std::string shown(std::string_view text);
 
 // The parts of a tokenizer.json that differ between families. Vocabularies are lists of (text, id): a JSON object of
 // them would be searched linearly for each key.
@@ -42,9 +51,9 @@ std::vector<std::pair<std::string, std::string>> merges_from_scores(
 Json sentencepiece_normalizer(bool prefix_space, bool collapse_spaces, const std::string& charsmap_base64);
 Json sentencepiece_decoder(bool prefix_space);
 
-// GPT-2's form: vocab.json {text: id}, merges.txt ("left right" per line), added_tokens.json {text: id} or "".
-Result<std::string> tokenizer_json_from_vocab_and_merges(std::string_view vocab_json, std::string_view merges_txt,
-                                                         std::string_view added_json, const std::string& what);
+// vocab.json {text: id} in id order, and merges.txt ("left right" per line). Errors start with `what`.
+Result<std::vector<std::pair<std::string, int32_t>>> read_vocab(std::string_view json, const std::string& what);
+Result<std::vector<std::pair<std::string, std::string>>> read_merges(std::string_view text, const std::string& what);
 
 // tiktoken's form: one "base64 rank" per line. `special` are the model's special tokens; `split_regex` is the model's own
 // word pattern, "" for GPT-2's.

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "chat/tokenizer/byte_level.h"
+#include "chat/tokenizer/families.h"
 #include "chat/tokenizer/gguf_tokenizer.h"
 #include "chat/tokenizer/rwkv.h"
 #include "chat/tokenizer/sentencepiece.h"
@@ -101,8 +102,8 @@ TEST(Tokenizer, DamagedFilesGetASentence) {
   std::string spm = data("spm_bpe.model");
   for (size_t size : {size_t{0}, size_t{1}, size_t{100}, spm.size() - 1})
     EXPECT_FALSE(tokenizer_json_from_sentencepiece(std::string_view(spm).substr(0, size), "m").is_ok()) << size;
-  EXPECT_FALSE(tokenizer_json_from_vocab_and_merges("{\"a\": -1}", "", "", "v").is_ok());
-  EXPECT_FALSE(tokenizer_json_from_vocab_and_merges("{\"a\": 1}", "a", "", "v").is_ok());
+  EXPECT_FALSE(tokenizer_json_from_vocab_and_merges("{\"a\": -1}", "", nullptr, false, "v").is_ok());
+  EXPECT_FALSE(tokenizer_json_from_vocab_and_merges("{\"a\": 1}", "a", nullptr, false, "v").is_ok());
 }
 
 TEST(Rwkv, TheTextFormBecomesTheOriginalsModelFile) {
