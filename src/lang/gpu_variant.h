@@ -8,7 +8,7 @@
 #include "base/target/target.h"
 #include "kernel/ir.h"
 
-namespace mlc {
+namespace mlc::lang {
 
 // Whether this build writes the language of that Target::kind.
 bool has_gpu_language(const std::string& kind);
@@ -22,4 +22,4 @@ Json gpu_limits(const std::vector<kernel::Function>& kernels);
 // The code of all kernels for people: the text, or the disassembly of a language without one.
 std::string gpu_code_dump(const std::vector<std::string>& blobs, const Target& target);
 
-}  // namespace mlc
+}  // namespace mlc::lang

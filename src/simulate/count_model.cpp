@@ -1,13 +1,13 @@
 // Counting a model's steps.
-#include "count_model.h"
+#include "simulate/count_model.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <map>
 #include <numeric>
 
+#include "base/check.h"
 #include "base/strings.h"
-#include "compile.h"
 
 namespace mlc {
 namespace {
@@ -110,18 +110,12 @@ std::string kernel_line(const CountedKernel& k) {
 
 }  // namespace
 
-Result<std::vector<CountedStep>> count_model(const Json& mlc_config, const std::string& what, const Target& target, int64_t rows,
-                                             int64_t tokens, int64_t most_groups) {
-  internal_check(target.is_gpu(), "only GPU kernels can be counted");
-  CompileOptions options;
-  options.targets = {target};
-  options.stop_after = "kernel";
-  ASSIGN_OR_RETURN(CompiledModel compiled, compile_model(mlc_config, what, options));
+std::vector<CountedStep> count_model(const BuiltPlan& built, int64_t rows, int64_t tokens, int64_t most_groups) {
   std::vector<CountedStep> steps;
   for (auto [name, count] : {std::pair{"decode", int64_t{1}}, {"prefill", rows}}) {
-    const PlanFunction* f = compiled.first_variant.plan.find_function(name);
+    const PlanFunction* f = built.plan.find_function(name);
     internal_check(f != nullptr, str("the model has no function ", name));
-    steps.push_back(StepCounter(compiled.first_variant, count, std::max(tokens, count), most_groups).count(*f));
+    steps.push_back(StepCounter(built, count, std::max(tokens, count), most_groups).count(*f));
   }
   return steps;
 }

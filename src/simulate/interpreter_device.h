@@ -5,12 +5,12 @@
 // objects.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "compile.h"
+#include "base/json.h"
 #include "formats/library.h"
+#include "plan/build_plan.h"
 
 namespace mlc {
 
@@ -18,11 +18,8 @@ namespace mlc {
 // it.
 class InterpretedLibrary {
  public:
-  // As compile_model up to its phase `kernel`, for options.targets[0]: the kernels are those that target's
-  // code is made from.
-  static Result<std::unique_ptr<InterpretedLibrary>> compile(const Json& mlc_config, const std::string& what,
-                                                             CompileOptions options);
-  // One variant of these kernels, which the plan names in this order.
+  // One variant of these kernels, which the plan names in this order: what compile_model (compile.h) gives after its phase
+  // `kernel`.
   InterpretedLibrary(const Json& manifest, BuiltPlan built);
   InterpretedLibrary(const InterpretedLibrary&) = delete;
   InterpretedLibrary& operator=(const InterpretedLibrary&) = delete;

@@ -1,5 +1,5 @@
 // Optimised graph -> plan + kernels.
-#include "plan_builder.h"
+#include "plan/build_plan.h"
 
 #include <algorithm>
 #include <map>

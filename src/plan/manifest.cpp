@@ -1,5 +1,5 @@
 // Writes manifests.
-#include "manifest.h"
+#include "plan/manifest.h"
 
 #include "formats/library.h"
 

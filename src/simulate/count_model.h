@@ -4,10 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
-#include "base/status.h"
-#include "base/target/target.h"
 #include "kernel/count.h"
+#include "plan/build_plan.h"
 
 namespace mlc {
 
@@ -27,10 +25,10 @@ struct CountedStep {
   std::vector<CountedKernel> kernels;
 };
 
-// One decode step, and one prefill of `rows` rows, of one sequence that holds `tokens` tokens afterwards. Weights and
-// activations are zeros: no count depends on them. At most `most_groups` groups of a kernel stand for all of them.
-Result<std::vector<CountedStep>> count_model(const Json& mlc_config, const std::string& what, const Target& target, int64_t rows,
-                                             int64_t tokens, int64_t most_groups = 8);
+// One decode step, and one prefill of `rows` rows, of one sequence that holds `tokens` tokens afterwards; `built` is a model's
+// variant for a GPU after the kernel passes (compile.h, stop_after = "kernel"). Weights and activations are zeros: no count
+// depends on them. At most `most_groups` groups of a kernel stand for all of them.
+std::vector<CountedStep> count_model(const BuiltPlan& built, int64_t rows, int64_t tokens, int64_t most_groups = 8);
 
 // For people: a line a kernel, and the dispatches of a layer.
 std::string count_table(const std::vector<CountedStep>& steps);

@@ -1,5 +1,5 @@
 // Emits the kernels of GPU variants.
-#include "gpu_variant.h"
+#include "lang/gpu_variant.h"
 
 #include <algorithm>
 
@@ -9,7 +9,7 @@
 #include "lang/opencl/dialect.h"
 #include "lang/spirv/emit.h"
 
-namespace mlc {
+namespace mlc::lang {
 namespace {
 
 struct Language {
@@ -19,13 +19,13 @@ struct Language {
   std::string (*text)(const std::string& code);  // for people
 };
 
-std::string emit_opencl(const kernel::Function& function, const Target&) { return lang::print_opencl(function); }
-std::string emit_spirv(const kernel::Function& function, const Target&) { return lang::emit_spirv(function); }
+std::string emit_text(const kernel::Function& function, const Target&) { return print_opencl(function); }
+std::string emit_words(const kernel::Function& function, const Target&) { return emit_spirv(function); }
 std::string as_it_is(const std::string& code) { return code; }
 
 constexpr Language kLanguages[] = {
-    {"opencl", GpuLanguage::kOpenClC, emit_opencl, as_it_is},
-    {"vulkan", GpuLanguage::kSpirv, emit_spirv, lang::spirv::disassemble},
+    {"opencl", GpuLanguage::kOpenClC, emit_text, as_it_is},
+    {"vulkan", GpuLanguage::kSpirv, emit_words, spirv::disassemble},
 };
 
 const Language& language_of(const Target& target) {
@@ -75,4 +75,4 @@ std::string gpu_code_dump(const std::vector<std::string>& blobs, const Target& t
   return all;
 }
 
-}  // namespace mlc
+}  // namespace mlc::lang

@@ -1,5 +1,5 @@
 // The interpreter device.
-#include "interpreter_device.h"
+#include "simulate/interpreter_device.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -135,15 +135,6 @@ Result<runtime::DevicePtr> open(const runtime::DeviceOptions&) {
 }
 
 }  // namespace
-
-Result<std::unique_ptr<InterpretedLibrary>> InterpretedLibrary::compile(const Json& mlc_config,
-                                                                        const std::string& what,
-                                                                        CompileOptions options) {
-  options.targets.resize(std::min<size_t>(options.targets.size(), 1));
-  options.stop_after = "kernel";
-  ASSIGN_OR_RETURN(CompiledModel compiled, compile_model(mlc_config, what, options));
-  return std::make_unique<InterpretedLibrary>(compiled.manifest, std::move(compiled.first_variant));
-}
 
 InterpretedLibrary::InterpretedLibrary(const Json& manifest, BuiltPlan built)
     : kernels_(std::move(built.kernels)),
