@@ -12,14 +12,14 @@
 #include "base/user_error.h"
 #include "formats/library.h"
 #include "frontend/model.h"
-#include "gpu_variant.h"
 #include "graph/passes/pipeline.h"
 #include "graph/print.h"
 #include "kernel/pipeline.h"
+#include "lang/gpu_variant.h"
 #include "lang/llvm/emit.h"
 #include "link/link.h"
-#include "manifest.h"
-#include "plan_builder.h"
+#include "plan/build_plan.h"
+#include "plan/manifest.h"
 
 namespace mlc {
 namespace {
@@ -123,7 +123,7 @@ std::string symbol_prefix(const CompileOptions& options, const Target& target) {
 
 void emit_variant(const CompileOptions& options, Variant& variant, bool keep_text) {
   if (variant.target.is_gpu()) {
-    variant.blobs = gpu_kernel_blobs(variant.built.kernels, variant.target);
+    variant.blobs = lang::gpu_kernel_blobs(variant.built.kernels, variant.target);
     return;
   }
   variant.code = lang::emit_object(variant.built.kernels, variant.target,
@@ -141,7 +141,7 @@ Json variant_header(const Variant& v) {
   Json header = {{"name", v.target.name}, {"kind", v.target.kind}};
   if (!v.target.is_gpu()) header["architecture"] = split(v.target.triple, '-')[0];
   header["requires"] = v.target.required;
-  if (v.target.is_gpu()) header["limits"] = gpu_limits(v.built.kernels);
+  if (v.target.is_gpu()) header["limits"] = lang::gpu_limits(v.built.kernels);
   return header;
 }
 
@@ -169,7 +169,7 @@ void link_variants(Compilation& c) {
 
 void dump_variant(Compilation& c, const Variant& v) {
   c.dump.write(v.target.name + "-plan.txt", plan_text(v.built.plan));
-  if (v.target.is_gpu()) return c.dump.write(v.target.name + "-kernels.txt", gpu_code_dump(v.blobs, v.target));
+  if (v.target.is_gpu()) return c.dump.write(v.target.name + "-kernels.txt", lang::gpu_code_dump(v.blobs, v.target));
   c.dump.write(v.target.name + "-kernels.ll", v.code.llvm_ir);
   c.dump.write(v.target.name + "-kernels.s", v.code.assembly);
 }

@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "base/target/target.h"
-#include "plan_builder.h"
+#include "plan/build_plan.h"
 
 namespace mlc {
 

@@ -5,7 +5,8 @@
 
 #include "apps/cli/knobs.h"
 #include "base/strings.h"
-#include "count_model.h"
+#include "compile.h"
+#include "simulate/count_model.h"
 
 namespace mlc::cli {
 
@@ -14,8 +15,12 @@ Status print_counts(const std::string& model, const std::string& device, int64_t
   ASSIGN_OR_RETURN(std::vector<Target> targets, targets_for_device(device == "auto" ? "vulkan-nvidia" : device));
   std::string path;
   ASSIGN_OR_RETURN(Json config, read_mlc_config(model, path));
-  ASSIGN_OR_RETURN(auto steps, count_model(config, path, targets.front(), rows, rows));
-  std::printf("%s for %s\n%s", model.c_str(), targets.front().name.c_str(), count_table(steps).c_str());
+  CompileOptions options;
+  options.targets = {targets.front()};
+  options.stop_after = "kernel";
+  ASSIGN_OR_RETURN(CompiledModel compiled, compile_model(config, path, options));
+  const std::string table = count_table(count_model(compiled.first_variant, rows, rows));
+  std::printf("%s for %s\n%s", model.c_str(), targets.front().name.c_str(), table.c_str());
   return Status::ok();
 }
 

@@ -5,7 +5,7 @@
 #include <cctype>
 
 #include "base/strings.h"
-#include "gpu_variant.h"
+#include "lang/gpu_variant.h"
 #include "runtime/devices/registry.h"
 
 namespace mlc::cli {
@@ -31,7 +31,7 @@ std::string gpu_name(const std::string& device) {
 std::vector<std::string> built_gpu_names() {
   std::vector<std::string> names;
   for (const std::string& name : gpu_device_names())
-    if (has_gpu_language(split(name, '-')[0])) names.push_back(name);
+    if (lang::has_gpu_language(split(name, '-')[0])) names.push_back(name);
   return names;
 }
 

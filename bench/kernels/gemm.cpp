@@ -23,7 +23,7 @@
 #include "formats/library.h"
 #include "graph/builder.h"
 #include "graph/passes/choose_layouts.h"
-#include "kernel/lower/layouts.h"
+#include "kernel/lower/cpu/weight_layouts.h"
 #include "kernel/lower/lower.h"
 #include "kernel/pipeline.h"
 #include "kernel/shared_layout.h"

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 
-#include "interpreter_device.h"
 #include "kernel/builder.h"
 #include "kernel/passes/narrow_indices.h"
 #include "runtime/devices/null/null.h"
 #include "runtime/memory.h"
+#include "simulate/interpreter_device.h"
 #include "support/gpu_kernels.h"
 #include "support/native_kernels.h"
 
@@ -23,7 +23,7 @@ DevicePtr open(const std::string& name) {
 
 const auto kDevices = ::testing::Values("null", "cpu", "interpreter", "opencl", "vulkan");
 
-bool is_gpu(const std::string& device) { return has_gpu_language(device); }
+bool is_gpu(const std::string& device) { return lang::has_gpu_language(device); }
 
 class Conformance : public ::testing::TestWithParam<std::string> {
  protected:

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "interpreter_device.h"
 #include "support/compiled_model.h"
+#include "support/interpreted_library.h"
 #include "support/native_kernels.h"
 #include "support/npy.h"
 
@@ -39,7 +39,7 @@ TEST_P(InterpreterModel, HasTheLogitsOfTheCpuDevice) {
   CompileOptions options;
   options.opt_level = GetParam().opt_level;
   options.targets = {target};
-  const auto library = must(InterpretedLibrary::compile(config, "mlc-chat-config.json", options));
+  const auto library = interpreted(config, options);
   LoadedModel interpreted;
   interpreted.device = must(runtime::open_device("interpreter"));
   interpreted.module = must(runtime::Module::wrap(*interpreted.device, **library, "toy"));

@@ -5,10 +5,10 @@
 #include <cstring>
 
 #include "base/target/target.h"
-#include "interpreter_device.h"
 #include "runtime/devices/registry.h"
 #include "runtime/devices/vulkan/matrix.h"
 #include "support/compiled_model.h"
+#include "support/interpreted_library.h"
 #include "support/npy.h"
 
 namespace mlc::testing {
@@ -143,7 +143,7 @@ TEST(VulkanMatrix, AToyHasItsLogitsWithinTheRoundingToHalves) {
   for (size_t variant : {0, 1}) {
     CompileOptions options;
     options.targets = {targets_for_device("vulkan-nvidia")->at(variant)};
-    const auto library = must(InterpretedLibrary::compile(toy_config("llama", "q4f16_1"), "mlc-chat-config.json", options));
+    const auto library = interpreted(toy_config("llama", "q4f16_1"), options);
     LoadedModel m;
     m.device = must(runtime::open_device("interpreter"));
     m.module = must(runtime::Module::wrap(*m.device, **library, "toy"));

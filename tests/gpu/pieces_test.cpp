@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "interpreter_device.h"
 #include "support/compiled_model.h"
+#include "support/interpreted_library.h"
 #include "support/gpu_devices.h"
 #include "support/npy.h"
 
@@ -122,7 +122,7 @@ TEST_P(Pieces, HaveTheLogitsOfTheWholeOnTheInterpreter) {
     options.opt_level = 0;
     const Target target = targets_for_device("vulkan-software")->front();
     options.targets = {in_pieces ? cut(target, GetParam().weight_bytes) : target};
-    const auto library = must(InterpretedLibrary::compile(config, "mlc-chat-config.json", options));
+    const auto library = interpreted(config, options);
     LoadedModel m;
     m.device = must(runtime::open_device("interpreter"));
     if (in_pieces) m.device->properties.max_binding_bytes = kBindingBytes;

@@ -1,8 +1,8 @@
 // How many kernels a decode step runs on a GPU, and what they move, counted from the plan of every toy.
 #include <gtest/gtest.h>
 
-#include "count_model.h"
 #include "kernel/schedule/gpu/table.h"
+#include "simulate/count_model.h"
 #include "support/compiled_model.h"
 #include "support/gpu_devices.h"
 #include "support/toys.h"
@@ -10,11 +10,20 @@
 namespace mlc::testing {
 namespace {
 
+Result<std::vector<CountedStep>> count(const Json& config, const std::string& what, const Target& target, int64_t rows,
+                                       int64_t tokens, int64_t most_groups) {
+  CompileOptions options;
+  options.targets = {target};
+  options.stop_after = "kernel";
+  ASSIGN_OR_RETURN(const CompiledModel compiled, compile_model(config, what, options));
+  return count_model(compiled.first_variant, rows, tokens, most_groups);
+}
+
 std::vector<CountedStep> steps_of(const std::string& toy, const std::string& device, int64_t layers) {
   Json config = toy_config(toy, "q4f16_1");
   if (layers) config["model_config"]["num_hidden_layers"] = layers;
   Target target = class_target(device);
-  Result<std::vector<CountedStep>> steps = count_model(config, toy, target, 20, 40, 2);
+  Result<std::vector<CountedStep>> steps = count(config, toy, target, 20, 40, 2);
   EXPECT_TRUE(steps.is_ok()) << steps.status().message();
   return steps.is_ok() ? *steps : std::vector<CountedStep>(2);
 }
@@ -41,7 +50,7 @@ TEST(GpuSteps, ALayerIsAtMostEightKernels) {
 // Keys lie in chunks of 8 elements.
 TEST(GpuSteps, OddHeadsAreRefused) {
   Result<std::vector<CountedStep>> steps =
-      count_model(toy_config("llama_odd", "q4f16_1"), "llama_odd",
+      count(toy_config("llama_odd", "q4f16_1"), "llama_odd",
                   class_target("vulkan-nvidia"), 20, 40, 2);
   ASSERT_FALSE(steps.is_ok());
   EXPECT_EQ(steps.status().message(),
@@ -60,7 +69,7 @@ std::vector<CountedStep> smollm2_steps(const std::string& device, int64_t prefil
                                  {"head_dim", 64},
                                  {"vocab_size", 4096},
                                  {"tie_word_embeddings", true}});
-  return must(count_model(config, "smollm2", class_target(device), prefill_rows, 256, 1));
+  return must(count(config, "smollm2", class_target(device), prefill_rows, 256, 1));
 }
 
 const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd", "vulkan-intel", "vulkan-software",

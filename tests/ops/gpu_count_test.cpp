@@ -1,7 +1,7 @@
 // What GPU kernels do to memory, counted by the interpreter: bytes moved against the least possible, whole sectors, banks,
 // barriers. And how many kernels a decode step of a layer is.
 #include "kernel/count.h"
-#include "kernel/lower/gpu_weight.h"
+#include "kernel/lower/gpu/weight.h"
 #include "support/gpu_devices.h"
 #include "support/op_batch.h"
 #include "support/toy_graph.h"

@@ -4,7 +4,7 @@
 
 #include "kernel/count.h"
 #include "kernel/interpret.h"
-#include "kernel/lower/gpu_weight.h"
+#include "kernel/lower/gpu/weight.h"
 #include "kernel/passes/rewrite.h"
 #include "ops/tolerance.h"
 #include "support/gpu_devices.h"

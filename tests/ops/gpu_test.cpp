@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "base/draw.h"
-#include "kernel/lower/gpu_weight.h"
+#include "kernel/lower/gpu/weight.h"
 #include "ops/sliding_case.h"
 #include "ops/tolerance.h"
 #include "support/gpu_devices.h"
@@ -17,7 +17,7 @@ namespace {
 using Kind = graph::EpilogueStep::Kind;
 const Dim kRows = Dim::symbol("rows");
 
-// The order of a page's K on GPUs (kernel/lower/gpu_cache.h) from that on CPUs ([head][d][token]) or back.
+// The order of a page's K on GPUs (kernel/lower/gpu/cache.h) from that on CPUs ([head][d][token]) or back.
 void reorder_keys(Bytes& bytes, const graph::KvCache& c, bool to_gpu) {
   Bytes from = bytes;
   auto size = static_cast<size_t>(size_of(c.dtype)), chunk = 16 / size, tokens = size_t(c.page_size), dim = size_t(c.head_dim);

@@ -39,7 +39,7 @@ inline double attention_error(int64_t n, int64_t d, double score, double value) 
   return (2 * dot_error(d, score) + (2 * static_cast<double>(n) + 32) * kEps) * value;
 }
 
-// What 16-bit codes of q and of weights add to it over a cache of codes (kernel/lower/attention_coded.cpp): half a step of the
+// What 16-bit codes of q and of weights add to it over a cache of codes (kernel/lower/cpu/attention_coded.cpp): half a step of the
 // largest element of q in each of d products, L = 32767 steps to it, which acts as a score's error does; and for each of at
 // most 128 weights of a span half a step of the largest, of a sum of weights that is no less than the largest.
 inline double coded_attention_error(int64_t n, double score, double value) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "formats/library.h"
-#include "gpu_variant.h"
+#include "lang/gpu_variant.h"
 #include "runtime/memory.h"
 
 namespace mlc::testing {
@@ -17,9 +17,9 @@ using Bytes = std::vector<uint8_t>;
 class GpuVariant {
  public:
   GpuVariant(const std::vector<kernel::Function>& kernels, const Target& target)
-      : header_(Json({{"name", target.name}, {"kind", target.kind}, {"requires", target.required}, {"limits", gpu_limits(kernels)}})
+      : header_(Json({{"name", target.name}, {"kind", target.kind}, {"requires", target.required}, {"limits", lang::gpu_limits(kernels)}})
                     .dump()) {
-    for (const std::string& blob : gpu_kernel_blobs(kernels, target)) {
+    for (const std::string& blob : lang::gpu_kernel_blobs(kernels, target)) {
       blobs_.emplace_back((blob.size() + 7) / 8);  // aligned to 8
       std::memcpy(blobs_.back().data(), blob.data(), blob.size());
     }

@@ -1,16 +1,10 @@
-// Operands, rows and sums: the parts that every lowering begins with.
+// The node's operands, and the arithmetic of elementwise ops.
 #include "kernel/lower/context.h"
-
-#include <algorithm>
 
 #include "base/check.h"
 #include "base/strings.h"
-#include "formats/plan.h"
-#include "kernel/lower/cache.h"
-#include "kernel/lower/layouts.h"
 
 namespace mlc::kernel {
-namespace {
 
 Dim elements_of(const graph::Shape& shape) {
   Dim total(1);
@@ -18,43 +12,11 @@ Dim elements_of(const graph::Shape& shape) {
   return total;
 }
 
-}  // namespace
-
-int Lowering::lanes_dividing(int64_t n) const {
-  int count = lanes();
-  while (n % count != 0) count /= 2;
-  return count;
-}
-
-Matrix Lowering::matrix(size_t i, const std::string& name) {
+View Lowering::view(size_t i) const {
   const graph::TensorType& t = type(i);
   internal_check(t.shape.size() == 2 && t.shape[1].is_const(), str(node.op, ": operand ", i, " is no matrix"));
-  int64_t columns = t.shape[1].constant();
-  View view{columns, 0};
-  if (i < options.input_views.size() && options.input_views[i].row_stride) view = options.input_views[i];
-  Matrix m{nullptr, t.shape[0], columns, view.row_stride, view.column_offset};
-  if (t.kind == graph::TensorType::Kind::kQ8Activation) {
-    m.q8 = t.format;
-    m.buffer = k.input(name, DType::kU8, t.bytes());
-  } else if ((m.tiled = t.is_tiled())) {
-    m.buffer = k.input(name, t.dtype(), t.elements());
-  } else {
-    m.buffer = k.input(name, t.dtype(), t.shape[0] * view.row_stride);
-  }
-  return m;
-}
-
-BufferRef Lowering::vector(size_t i, const std::string& name) {
-  return k.input(name, type(i).dtype(), elements_of(type(i).shape));
-}
-
-Matrix Lowering::result(size_t i, const std::string& name) {
-  const graph::TensorType& t = node.outputs[i]->type;
-  int64_t columns = t.shape[1].constant();
-  if (t.kind == graph::TensorType::Kind::kQ8Activation)
-    return {k.output(name, DType::kU8, t.bytes()), t.shape[0], columns, columns, 0, false, t.format};
-  if (t.is_tiled()) return {k.output(name, t.dtype(), t.elements()), t.shape[0], columns, columns, 0, true};
-  return {k.output(name, t.dtype(), t.shape[0] * columns), t.shape[0], columns, columns, 0};
+  if (i < options.input_views.size() && options.input_views[i].row_stride) return options.input_views[i];
+  return {t.shape[1].constant(), 0};
 }
 
 const graph::KvCache& Lowering::cache() const {
@@ -63,48 +25,11 @@ const graph::KvCache& Lowering::cache() const {
   return *found;
 }
 
-BufferRef Lowering::state(bool writable) {
-  const graph::KvCache& c = cache();
-  DType dtype = is_coded(c) ? DType::kU8 : c.dtype;
-  int64_t earlier_layers = node.attributes.count("layer") ? c.layers - 1 : 0;  // the call's layer may be the last
-  Dim size = Dim::symbol(kPoolPages) * page_stride(c) + Dim(-earlier_layers * layer_stride(c));
-  return writable ? k.output("cache", dtype, size) : k.input("cache", dtype, size);
-}
-
-ExprRef Lowering::load_f32(const BufferRef& buffer, ExprRef index, int lanes, ExprRef mask) {
-  return cast(k.load(buffer, std::move(index), lanes, std::move(mask)), DType::kF32);
-}
-
-void Lowering::store_f32(const BufferRef& buffer, ExprRef index, ExprRef value, ExprRef mask) {
-  k.store(buffer, std::move(index), cast(std::move(value), buffer->element.dtype), std::move(mask));
-}
-
-void Lowering::for_each_row(const Dim& rows, const KernelBuilder::Body& body) {
-  if (single_row())
-    k.grid("tile", 1, [&](ExprRef) { body(int_const(0)); });
-  else
-    k.grid("row", rows, body);
-}
-
-ExprRef Lowering::sum_over(const std::string& name, int64_t n, const std::function<ExprRef(ExprRef, int)>& term) {
-  int wide = lanes();
-  constexpr int kChains = 4;  // independent sums hide the latency of an add
-  BufferRef sums = k.registers(name, {DType::kF32, wide}, kChains);
-  BufferRef single = k.registers(name + "_rest", {DType::kF32, 1}, 1);
-  auto add = [&](const BufferRef& to, int64_t at, ExprRef value) {
-    k.store(to, int_const(at), k.load(to, int_const(at)) + value);
-  };
-  for (int c = 0; c < kChains; ++c) k.store(sums, int_const(c), float_const(0, {DType::kF32, wide}));
-  k.store(single, int_const(0), float_const(0));
-  int64_t blocks = n / (wide * kChains), done = blocks * wide * kChains;
-  k.loop("i", 0, blocks, LoopKind::kSerial, [&](ExprRef i) {
-    for (int c = 0; c < kChains; ++c) add(sums, c, term(i * double(wide * kChains) + double(c * wide), wide));
-  });
-  for (; done + wide <= n; done += wide) add(sums, 0, term(int_const(done), wide));
-  k.loop("i", done, n - done, LoopKind::kSerial, [&](ExprRef i) { add(single, 0, term(i, 1)); });
-  auto sum = [&](int c) { return k.load(sums, int_const(c)); };
-  ExprRef total = reduce(BinaryOp::kAdd, (sum(0) + sum(1)) + (sum(2) + sum(3)));
-  return k.let(name + "_total", total + k.load(single, int_const(0)));
+ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v) {
+  if (node.op == "add" || node.op == "bias") return v[0] + v[1];
+  if (node.op == "mul") return v[0] * v[1];
+  if (node.op == "activation") return apply_activation(node.get_string("function"), v[0]);
+  return v[0];  // cast: the store rounds
 }
 
 ExprRef apply_activation(const std::string& function, ExprRef x) {
@@ -117,6 +42,10 @@ ExprRef apply_activation(const std::string& function, ExprRef x) {
     return (x * 0.5) * (call(MathFn::kTanh, inner) + 1.0);
   }
   internal_error(str("unknown activation ", function));
+}
+
+Rotation rotation_of(const graph::Node& node) {
+  return {node.get_int("head_dim"), node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
 }
 
 }  // namespace mlc::kernel

@@ -1,32 +1,13 @@
-// What the lowerings of all op families share: the node's operands as buffers, and the shapes of loops around them.
+// What the lowerings for CPUs and for GPUs share: the node, the target, and the builder of its kernel.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "kernel/builder.h"
 #include "kernel/lower/lower.h"
 
 namespace mlc::kernel {
-
-// A 2-D operand or result in memory.
-struct Matrix {
-  BufferRef buffer;
-  Dim rows;
-  int64_t columns = 0;
-  int64_t row_stride = 0, column_offset = 0;
-  bool tiled = false;  // bf16 in graph::kTileLayout
-  WeightFormat q8;     // of quantized activations, whose bytes lower/quantize.h knows: bits and group of the weights
-  bool quantized() const { return q8.group > 0; }
-  ExprRef at(ExprRef row, ExprRef column) const {  // index of an element
-    return row * static_cast<double>(row_stride) + column + static_cast<double>(column_offset);
-  }
-  // Tiled: index of the first of the 32 elements of a row in a group of columns.
-  ExprRef tile_at(const ExprRef& row, const ExprRef& group) const {
-    auto groups = static_cast<double>((columns + graph::kTileColumns - 1) / graph::kTileColumns);
-    return ((row / double(graph::kTileRows) * groups + group) * double(graph::kTileRows) + row % graph::kTileRows) *
-           double(graph::kTileColumns);
-  }
-};
 
 struct Lowering {
   const graph::Node& node;
@@ -38,45 +19,29 @@ struct Lowering {
   Lowering(const graph::Node& n, const graph::Module& m, const LowerOptions& o)
       : node(n), module(m), options(o), target(*o.target), k(n.op) {}
 
-  int lanes() const { return target.f32_lanes(); }
-  // The widest vector of f32 that divides n.
-  int lanes_dividing(int64_t n) const;
   bool single_row() const { return options.max_rows == 1; }
   const graph::TensorType& type(size_t i) const { return node.inputs[i]->type; }
-
-  // Declare operand i of the node (call them in order), the epilogue's operands, the state and the output.
-  Matrix matrix(size_t i, const std::string& name);
-  BufferRef vector(size_t i, const std::string& name);
-  Matrix result(size_t i = 0, const std::string& name = "out");
+  // Where operand i, a matrix, lies: as options.input_views says, or dense.
+  View view(size_t i) const;
   const graph::KvCache& cache() const;
-  BufferRef state(bool writable);
-
-  // Elements [index, index + lanes) as f32.
-  ExprRef load_f32(const BufferRef& buffer, ExprRef index, int lanes = 1, ExprRef mask = nullptr);
-  // Rounds an f32 value to the buffer's type and stores it.
-  void store_f32(const BufferRef& buffer, ExprRef index, ExprRef value, ExprRef mask = nullptr);
-  // A grid over the rows of `m`; with one row the body sees the constant 0.
-  void for_each_row(const Dim& rows, const KernelBuilder::Body& body);
-  // sum over [0, n) of term(index, lanes): vector partial sums, one horizontal add at the end, then the rest singly.
-  ExprRef sum_over(const std::string& name, int64_t n, const std::function<ExprRef(ExprRef, int)>& term);
 };
 
+Dim elements_of(const graph::Shape& shape);
+
+// What add, bias, mul, activation and cast compute of their operands' f32 elements.
+ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v);
 // An activation function of graph/ops/math.h on f32.
 ExprRef apply_activation(const std::string& function, ExprRef x);
 
-Function lower_take(Lowering& low);
-Function lower_matmul(Lowering& low);
-Function lower_rms_norm(Lowering& low);
-Function lower_layer_norm(Lowering& low);
-Function lower_elementwise(Lowering& low);
-Function lower_slice(Lowering& low);
-Function lower_gated(Lowering& low);
-Function lower_rope(Lowering& low);
-Function lower_rope_append(Lowering& low);
-Function lower_kv_append(Lowering& low);
-Function lower_copy_pages(Lowering& low);
-Function lower_attention(Lowering& low);
-Function lower_attention_join(Lowering& low);
-Function lower_to_rows(Lowering& low);
+// How heads are rotated, as the attributes of rope and rope_append say.
+struct Rotation {
+  int64_t head_dim = 0, rotary_dim = 0;
+  bool interleaved = false;
+};
+Rotation rotation_of(const graph::Node& node);
+
+// Elements of a row, or of one head of it: n of them from an index on; what becomes of them.
+using LoadElement = std::function<ExprRef(ExprRef, int)>;
+using PutElement = std::function<void(ExprRef, ExprRef)>;
 
 }  // namespace mlc::kernel

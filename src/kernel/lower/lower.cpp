@@ -6,16 +6,18 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "base/user_error.h"
-#include "kernel/lower/gpu_weight.h"
-#include "kernel/lower/layouts.h"
+#include "kernel/lower/cpu/lowerings.h"
+#include "kernel/lower/cpu/weight_layouts.h"
+#include "kernel/lower/gpu/lowerings.h"
+#include "kernel/lower/gpu/weight.h"
 
 namespace mlc::kernel {
 namespace {
 
 struct Row {
   const char* op;
-  Function (*lower)(Lowering&);      // for CPUs; nullptr: no such form, likewise below
-  Function (*lower_gpu)(Lowering&);  // for GPUs
+  Function (*lower_cpu)(CpuLowering&);  // nullptr: no such form, likewise below
+  Function (*lower_gpu)(Lowering&);
 };
 
 constexpr Row kLowerings[] = {
@@ -69,11 +71,15 @@ LowerOptions needed(const graph::Node& node, const LowerOptions& options) {
 LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, const LowerOptions& options) {
   internal_check(options.target != nullptr, "lower_node needs a target");
   for (const Row& row : kLowerings) {
-    auto lower = options.target->is_gpu() ? row.lower_gpu : row.lower;
-    if (node.op != row.op || !lower) continue;
+    const bool gpu = options.target->is_gpu();
+    if (node.op != row.op || !(gpu ? row.lower_gpu != nullptr : row.lower_cpu != nullptr)) continue;
     LowerOptions guard = needed(node, options);
-    Lowering low(node, module, guard);
-    return {lower(low)};
+    if (gpu) {
+      Lowering low(node, module, guard);
+      return {row.lower_gpu(low)};
+    }
+    CpuLowering low(node, module, guard);
+    return {row.lower_cpu(low)};
   }
   throw UserError(str(node.op, ": no kernel is known for this op on ", options.target->name));
 }

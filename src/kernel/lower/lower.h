@@ -1,4 +1,5 @@
-// Lowers one graph node to one kernel for a target: the door from graph to kernel. One file per op family beside this.
+// Lowers one graph node to one kernel for a target: the door from graph to kernel. Beside it stands what CPUs
+// and GPUs share; cpu/ and gpu/ hold a file per op family.
 #pragma once
 
 #include <optional>

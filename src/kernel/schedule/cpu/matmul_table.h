@@ -1,4 +1,4 @@
-// Tiles of the matmuls of weights in tile layouts (kernel/lower/matmul_q8*.cpp, matmul_matrix.cpp) by what a CPU can do:
+// Tiles of the matmuls of weights in tile layouts (kernel/lower/cpu/matmul_q8*.cpp, matmul_matrix.cpp) by what a CPU can do:
 // data, each row with its source.
 #pragma once
 

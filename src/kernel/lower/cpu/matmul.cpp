@@ -1,0 +1,147 @@
+// matmul: picks the schedule, and holds the one for float activations and group-quantized weights.
+//
+// Quantized: one vector lane per weight row, so nothing is ever added across lanes. Per group of K the codes become
+// floats, multiply the broadcast activations into a partial sum, and the group's scale multiplies that once. Parts are a
+// loop, not straight code: hundreds of broadcasts in one block would be kept on the stack.
+#include "base/check.h"
+#include "base/strings.h"
+#include "base/user_error.h"
+#include "kernel/lower/cpu/epilogue.h"
+#include "kernel/lower/cpu/matmul.h"
+#include "kernel/lower/cpu/lowerings.h"
+#include "kernel/lower/cpu/weight_layouts.h"
+
+namespace mlc::kernel {
+namespace {
+
+struct GroupMatmul {
+  CpuLowering& low;
+  Matrix x;
+  WeightReader weight;
+  Epilogue epilogue;
+  int lanes = 1;    // weight rows of one vector
+  int vectors = 1;  // vectors of a tile
+  int rows = 1;     // activation rows at once
+  bool tail = false;
+  BufferRef sums = nullptr, partial = nullptr;  // registers [count()][rows]: over groups, and of the running group
+
+  int count() const { return vectors * epilogue.halves(); }
+  // First weight row of vector v of the tile: the vectors of the first half, then those of the second.
+  ExprRef weight_row(const ExprRef& column, int v) const {
+    int64_t half = v / vectors * epilogue.columns();
+    return column + double(half + v % vectors * lanes);
+  }
+  void part(const ExprRef& column, const ExprRef& g, const ExprRef& p, const std::vector<ExprRef>& base, int rest);
+  void group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row, int rest);
+  void block(const ExprRef& column, const ExprRef& first_row);
+};
+
+// Adds the products of part p of a group to the partial sums. rest: codes that the group really has, or 0 for all.
+void GroupMatmul::part(const ExprRef& column, const ExprRef& g, const ExprRef& p, const std::vector<ExprRef>& base,
+                       int rest) {
+  KernelBuilder& k = low.k;
+  const int words_per_part = weight.layout.words_per_part();
+  std::vector<std::vector<ExprRef>> words(static_cast<size_t>(count()));
+  for (int v = 0; v < count(); ++v)
+    for (int w = 0; w < words_per_part; ++w)
+      words[static_cast<size_t>(v)].push_back(
+          k.let("word", weight.words(weight_row(column, v), g, p * double(words_per_part) + double(w), lanes)));
+  for (int i = 0; i < weight.layout.codes_per_part(); ++i) {
+    const CodeIndex index = code_index(weight.layout, i);
+    ExprRef at = index.at(p);
+    std::vector<ExprRef> factors;
+    for (const ExprRef& b : base) {
+      if (rest) {
+        ExprRef inside = k.let("inside", less(at, int_const(rest)));
+        ExprRef value = low.load_f32(x.buffer, b + binary(BinaryOp::kMin, at, int_const(rest - 1)));
+        factors.push_back(k.let("x", broadcast(select(inside, value, float_const(0)), lanes)));
+      } else {
+        factors.push_back(k.let("x", broadcast(low.load_f32(x.buffer, b + at), lanes)));
+      }
+    }
+    for (int v = 0; v < count(); ++v) {
+      ExprRef code = k.let("code", weight.centered(weight.code(words[static_cast<size_t>(v)], index.at(0))));
+      for (size_t m = 0; m < base.size(); ++m) {
+        ExprRef slot = int_const(v * rows + static_cast<int64_t>(m));
+        k.store(partial, slot, fma(code, factors[m], k.load(partial, slot)));
+      }
+    }
+  }
+}
+
+// Adds one group's products, times its scales, to the sums.
+void GroupMatmul::group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row, int rest) {
+  KernelBuilder& k = low.k;
+  std::vector<ExprRef> base;
+  for (const ExprRef& r : row) base.push_back(k.let("x_at", x.at(r, g * double(weight.layout.format.group))));
+  for (int i = 0; i < count() * rows; ++i) k.store(partial, int_const(i), float_const(0, {DType::kF32, lanes}));
+  k.loop("part", 0, weight.layout.parts(), LoopKind::kSerial, [&](ExprRef p) { part(column, g, p, base, rest); });
+  for (int v = 0; v < count(); ++v) {
+    ExprRef scale = k.let("scale", weight.scales(weight_row(column, v), g, lanes));
+    for (int m = 0; m < rows; ++m) {
+      ExprRef slot = int_const(v * rows + m);
+      k.store(sums, slot, fma(k.load(partial, slot), scale, k.load(sums, slot)));
+    }
+  }
+}
+
+void GroupMatmul::block(const ExprRef& column, const ExprRef& first_row) {
+  KernelBuilder& k = low.k;
+  ExprRef total = dim_expr(x.rows);
+  std::vector<ExprRef> row;
+  for (int m = 0; m < rows; ++m)
+    row.push_back(rows == 1 ? first_row : k.let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
+  sums = k.registers("sum", {DType::kF32, lanes}, count() * rows);
+  partial = k.registers("partial", {DType::kF32, lanes}, count() * rows);
+  for (int i = 0; i < count() * rows; ++i) k.store(sums, int_const(i), float_const(0, {DType::kF32, lanes}));
+  int64_t size = weight.layout.format.group, whole = weight.layout.k / size, rest = weight.layout.k % size;
+  k.loop("group", 0, whole, LoopKind::kSerial,
+         [&](ExprRef g) { group(column, g, row, 0); });
+  if (rest) group(column, int_const(whole), row, static_cast<int>(rest));
+  for (int m = 0; m < rows; ++m) {
+    auto finish = [&] {
+      for (int v = 0; v < vectors; ++v) {
+        std::vector<ExprRef> values;
+        for (int h = 0; h < epilogue.halves(); ++h)
+          values.push_back(k.let("y", k.load(sums, int_const((h * vectors + v) * rows + m))));
+        epilogue.store(row[size_t(m)], k.let("n", column + double(v * lanes)), values, tail);
+      }
+    };
+    if (rows == 1) finish();
+    else k.branch(less(first_row + double(m), total), finish);
+  }
+}
+
+Function lower_group_matmul(CpuLowering& low) {
+  Matrix x = low.matrix(0, "x");
+  WeightLayout layout = weight_layout(low.type(1));
+  BufferRef weight = low.k.input("weight", DType::kU8, layout.bytes());
+  GroupMatmul mm{low, x, WeightReader{low.k, layout, weight}, Epilogue(low)};
+  int64_t columns = mm.epilogue.columns();
+  mm.lanes = low.lanes();
+  if (layout.tile_rows) mm.lanes = std::min(mm.lanes, layout.tile_rows);
+  // A gated weight's second half begins at a tile border, or its rows are read one by one.
+  mm.weight.scattered = mm.epilogue.halves() == 2 && columns % mm.lanes != 0;
+  mm.tail = columns % mm.lanes != 0;
+  mm.rows = low.single_row() ? 1 : 4;
+  mm.vectors = low.single_row() && columns % (2 * mm.lanes) == 0 ? 2 : 1;
+  int64_t step = mm.lanes * mm.vectors;
+  low.k.grid("tile", (columns + step - 1) / step, [&](ExprRef tile) {
+    ExprRef column = low.k.let("column", tile * double(step));
+    if (low.single_row()) return mm.block(column, int_const(0));
+    low.k.loop("block", int_const(0), dim_expr(ceildiv(x.rows, mm.rows)), LoopKind::kSerial,
+               [&](ExprRef b) { mm.block(column, low.k.let("first", b * double(mm.rows))); });
+  });
+  return low.k.finish();
+}
+
+}  // namespace
+
+Function lower_matmul(CpuLowering& low) {
+  bool quantized_weight = low.type(1).kind == graph::TensorType::Kind::kGroup;
+  if (low.type(0).kind == graph::TensorType::Kind::kQ8Activation) return lower_matmul_q8(low);
+  if (low.type(0).is_tiled()) return lower_matmul_matrix(low);
+  return quantized_weight ? lower_group_matmul(low) : lower_plain_matmul(low);
+}
+
+}  // namespace mlc::kernel

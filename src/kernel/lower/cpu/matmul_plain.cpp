@@ -1,0 +1,114 @@
+// matmul over unquantized weights: dot products along K, one horizontal add per result at the end.
+#include "kernel/lower/cpu/epilogue.h"
+#include "kernel/lower/cpu/matmul.h"
+
+namespace mlc::kernel {
+namespace {
+
+constexpr int kOutputs = 4;  // weight rows of a register tile, per half
+
+struct PlainMatmul {
+  CpuLowering& low;
+  Matrix x, weight;
+  Epilogue epilogue;
+  int rows = 1;    // activation rows at once
+  int chains = 1;  // independent sums per result
+  int columns() const { return kOutputs * epilogue.halves(); }
+
+  // Adds x[row][i..] * weight[n][i..], `lanes` elements to each of the first used_chains of sums [columns][rows][stride].
+  void step(const BufferRef& sums, const std::vector<ExprRef>& x_at, const std::vector<ExprRef>& w_at, ExprRef i,
+            int lanes, int used_chains, int stride);
+  void block(const ExprRef& column, const ExprRef& first_row);
+  void store(const BufferRef& sums, const BufferRef& rest, const ExprRef& row, const ExprRef& column, int m);
+};
+
+void PlainMatmul::step(const BufferRef& sums, const std::vector<ExprRef>& x_at, const std::vector<ExprRef>& w_at,
+                       ExprRef i, int lanes, int used_chains, int stride) {
+  KernelBuilder& k = low.k;
+  for (int c = 0; c < used_chains; ++c) {
+    std::vector<ExprRef> factors;
+    for (const ExprRef& at : x_at)
+      factors.push_back(k.let("x", low.load_f32(x.buffer, at + i + double(c * lanes), lanes)));
+    for (size_t n = 0; n < w_at.size(); ++n) {
+      ExprRef w = k.let("w", low.load_f32(weight.buffer, w_at[n] + i + double(c * lanes), lanes));
+      for (size_t m = 0; m < x_at.size(); ++m) {
+        ExprRef at = int_const(static_cast<int64_t>((n * x_at.size() + m) * size_t(stride)) + c);
+        k.store(sums, at, fma(w, factors[m], k.load(sums, at)));
+      }
+    }
+  }
+}
+
+void PlainMatmul::store(const BufferRef& sums, const BufferRef& rest, const ExprRef& row, const ExprRef& column,
+                        int m) {
+  KernelBuilder& k = low.k;
+  std::vector<ExprRef> values;
+  for (int h = 0; h < epilogue.halves(); ++h) {
+    std::vector<ExprRef> lanes;
+    for (int j = 0; j < kOutputs; ++j) {
+      int64_t at = (h * kOutputs + j) * rows + m;
+      ExprRef sum = k.load(sums, int_const(at * chains));
+      for (int c = 1; c < chains; ++c) sum = sum + k.load(sums, int_const(at * chains + c));
+      lanes.push_back(k.let("y", reduce(BinaryOp::kAdd, sum) + k.load(rest, int_const(at))));
+    }
+    values.push_back(k.let("y", shuffle(lanes, {0, 1, 2, 3})));
+  }
+  epilogue.store(row, column, values, epilogue.columns() % kOutputs != 0);
+}
+
+void PlainMatmul::block(const ExprRef& column, const ExprRef& first_row) {
+  KernelBuilder& k = low.k;
+  ExprRef total = dim_expr(x.rows);
+  std::vector<ExprRef> row, x_at, w_at;
+  for (int m = 0; m < rows; ++m) {
+    row.push_back(rows == 1 ? first_row : k.let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
+    x_at.push_back(k.let("x_at", x.at(row.back(), int_const(0))));
+  }
+  for (int j = 0; j < columns(); ++j) {
+    ExprRef n = column + double(j % kOutputs);
+    if (epilogue.columns() % kOutputs) n = binary(BinaryOp::kMin, n, int_const(epilogue.columns() - 1));
+    w_at.push_back(k.let("w_at", (n + double(j / kOutputs * epilogue.columns())) * double(weight.columns)));
+  }
+  int wide = low.lanes(), results = columns() * rows;
+  BufferRef sums = k.registers("sum", {DType::kF32, wide}, results * chains);
+  BufferRef rest = k.registers("rest", {DType::kF32, 1}, results);
+  for (int i = 0; i < results * chains; ++i) k.store(sums, int_const(i), float_const(0, {DType::kF32, wide}));
+  for (int i = 0; i < results; ++i) k.store(rest, int_const(i), float_const(0));
+  int64_t size = weight.columns, unit = wide * chains, blocks = size / unit, done = blocks * unit;
+  k.loop("i", 0, blocks, LoopKind::kSerial,
+         [&](ExprRef i) { step(sums, x_at, w_at, k.let("k", i * double(unit)), wide, chains, chains); });
+  for (; done + wide <= size; done += wide) step(sums, x_at, w_at, int_const(done), wide, 1, chains);
+  k.loop("i", done, size - done, LoopKind::kSerial, [&](ExprRef i) { step(rest, x_at, w_at, i, 1, 1, 1); });
+  for (int m = 0; m < rows; ++m) {
+    auto finish = [&] { store(sums, rest, row[size_t(m)], column, m); };
+    if (rows == 1) finish();
+    else k.branch(less(first_row + double(m), total), finish);
+  }
+}
+
+}  // namespace
+
+Function lower_plain_matmul(CpuLowering& low) {
+  Matrix x = low.matrix(0, "x");
+  Matrix weight = low.matrix(1, "weight");
+  PlainMatmul mm{low, x, weight, Epilogue(low)};
+  int room = low.target.vector_registers * 3 / 4;  // the rest holds operands
+  mm.rows = low.single_row() ? 1 : std::max(1, room / mm.columns());
+  mm.chains = low.single_row() && mm.epilogue.halves() == 1 ? 2 : 1;
+  constexpr int kBlocks = 4;  // register tiles of one grid tile: 16 results of a row, enough to pay for claiming it
+  int64_t columns = mm.epilogue.columns(), blocks = (columns + kOutputs - 1) / kOutputs;
+  auto column_block = [&](ExprRef column) {
+    if (low.single_row()) return mm.block(column, int_const(0));
+    low.k.loop("block", int_const(0), dim_expr(ceildiv(x.rows, mm.rows)), LoopKind::kSerial,
+               [&](ExprRef b) { mm.block(column, low.k.let("first", b * double(mm.rows))); });
+  };
+  low.k.grid("tile", (blocks + kBlocks - 1) / kBlocks, [&](ExprRef tile) {
+    ExprRef first = low.k.let("first", tile * double(kBlocks));
+    ExprRef count = binary(BinaryOp::kMin, int_const(kBlocks), int_const(blocks) - first);
+    low.k.loop("column", int_const(0), count, LoopKind::kSerial,
+               [&](ExprRef b) { column_block(low.k.let("n", (first + b) * double(kOutputs))); });
+  });
+  return low.k.finish();
+}
+
+}  // namespace mlc::kernel

@@ -1,0 +1,384 @@
+// Matmul on GPUs: which schedule, the epilogue, activations against codes, and the schedules that hold all in registers.
+#include "kernel/lower/gpu/matmul.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/strings.h"
+#include "kernel/lower/gpu/lowerings.h"
+
+namespace mlc::kernel {
+
+using Kind = graph::EpilogueStep::Kind;
+
+GpuEpilogue::GpuEpilogue(GpuLowering& gpu) : gpu_(gpu) {
+  const graph::Node& node = gpu.low.node;
+  for (size_t i = 0; i < node.epilogue.size(); ++i) {
+    const graph::EpilogueStep& step = node.epilogue[i];
+    gated_ = gated_ || step.kind == Kind::kGated;
+    Words operand;
+    if (step.operand) {
+      Dim size(1);
+      for (const Dim& d : step.operand->type.shape) size = size * d;
+      operand = gpu.words(str("operand", i), step.operand->type.dtype(), size, false);
+    }
+    operands_.push_back(operand);
+  }
+  out_ = gpu.result();
+  columns_ = gpu.low.type(1).shape[0].constant() / halves();
+  first_ = node.get_int_or(kPieceAttribute, 0);
+}
+
+void GpuEpilogue::store(const ExprRef& row, const ExprRef& local, std::vector<ExprRef> values) {
+  const graph::Node& node = gpu_.low.node;
+  ExprRef column = first_ ? gpu_.k.let("column", local + double(first_)) : local;
+  for (size_t s = 0; s < node.epilogue.size(); ++s) {
+    const graph::EpilogueStep& step = node.epilogue[s];
+    if (step.kind == Kind::kGated) {
+      values = {gpu_.k.let("gated", apply_activation(step.function, values[0]) * values[1])};
+      continue;
+    }
+    int64_t width = out_.columns * static_cast<int64_t>(values.size());
+    for (size_t h = 0; h < values.size(); ++h) {
+      ExprRef at = column + static_cast<double>(static_cast<int64_t>(h) * out_.columns);
+      if (step.kind != Kind::kBias) at = row * static_cast<double>(width) + at;
+      ExprRef v = values[h];
+      if (step.kind == Kind::kActivation) v = apply_activation(step.function, v);
+      else if (step.kind == Kind::kMul) v = v * gpu_.load(operands_[s], at);
+      else v = v + gpu_.load(operands_[s], at);
+      values[h] = gpu_.k.let("x", v);
+    }
+  }
+  gpu_.store(out_.words, out_.at(row, column), values[0]);
+}
+
+GroupReader::GroupReader(GpuLowering& gpu, const WordMatrix& x, const LaneWeight& w, const ExprRef& thread)
+    : gpu_(gpu), x_(x), w_(w), broadcast_(gpu.schedule.broadcast && gpu.low.target.subgroup_size > 1) {
+  if (broadcast_) lane_ = gpu.k.let("lane", thread % gpu.lanes);
+}
+
+ExprRef GroupReader::elements(const ExprRef& row, const ExprRef& group, const ExprRef& vector) {
+  ExprRef column = gpu_.k.let("column", group * double(w_.format.group) + vector * 4.0);
+  int n = x_.lanes();
+  if (n == 4 && w_.k % w_.format.group == 0) return gpu_.k.let("x", gpu_.load(x_.words, x_.at(row, column), 4));
+  std::vector<ExprRef> one;
+  for (int i = 0; i < 4; ++i) {
+    ExprRef at = gpu_.k.let("c", column + double(i));
+    ExprRef v = gpu_.load(x_.words, x_.at(row, binary(BinaryOp::kMin, at, int_const(w_.k - 1))));
+    one.push_back(gpu_.k.let("x", select(less(at, int_const(w_.k)), v, float_const(0))));
+  }
+  return gpu_.k.let("x", vector_of(one));
+}
+
+std::vector<ExprRef> GroupReader::load(const ExprRef& row, const ExprRef& group) {
+  int vectors = w_.format.codes_per_word();  // four words of that many codes
+  std::vector<ExprRef> out;
+  if (!broadcast_) {
+    for (int v = 0; v < vectors; ++v) out.push_back(elements(row, group, int_const(v)));
+    return out;
+  }
+  for (int first = 0; first < vectors; first += gpu_.lanes) {
+    ExprRef vector = lane_ + double(first);
+    if (first + gpu_.lanes > vectors) vector = binary(BinaryOp::kMin, vector, int_const(vectors - 1));
+    out.push_back(elements(row, group, vector));
+  }
+  return out;
+}
+
+GroupInputs GroupReader::spread(const std::vector<ExprRef>& loaded) {
+  KernelBuilder& k = gpu_.k;
+  int per_word = w_.format.codes_per_word();
+  std::vector<ExprRef> whole;  // the group's vectors in order of k
+  for (int v = 0; v < per_word; ++v) {
+    if (!broadcast_) whole.push_back(loaded[static_cast<size_t>(v)]);
+    else whole.push_back(k.let("x", subgroup_broadcast(loaded[static_cast<size_t>(v / gpu_.lanes)], v % gpu_.lanes)));
+  }
+  ExprRef sum = whole[0];
+  for (int v = 1; v < per_word; ++v) sum = k.let("sum", sum + whole[static_cast<size_t>(v)]);
+  GroupInputs out;
+  out.zero = k.let("zero", sum_lanes(k, sum) * double(w_.format.zero_point()));
+  for (int p = 0; p < per_word; ++p) {
+    std::vector<ExprRef> lanes;
+    for (int w = 0; w < 4; ++w) {
+      int at = per_word * w + p;
+      lanes.push_back(extract(whole[static_cast<size_t>(at / 4)], at % 4));
+    }
+    out.at.push_back(k.let("xp", vector_of(lanes) * std::ldexp(1.0, -w_.code_exponent(p))));
+  }
+  return out;
+}
+
+GroupTile::GroupTile(Lowering& low)
+    : gpu(low),
+      x(gpu.matrix(0, "x")),
+      w(lane_weight(low.type(1))),
+      weight(low.k.input("weight", DType::kU32, w.words())),
+      epilogue(gpu) {}
+
+void GroupTile::enter(const ExprRef& group, const ExprRef& its_thread) {
+  thread = its_thread;
+  first_column = k().let("first", group % across() * double(columns()));
+  first_row = k().let("first_row", group / double(across()) * double(height));
+}
+
+ExprRef GroupTile::weight_row(const ExprRef& place) {
+  ExprRef in_block = place % kLaneRows;
+  ExprRef local = k().let("local", place - in_block + (in_block / 4.0 + in_block % 4 * 8.0));
+  ExprRef column = first_column + local % columns();
+  if (epilogue.columns() % columns() != 0) column = binary(BinaryOp::kMin, column, int_const(epilogue.columns() - 1));
+  return column + local / double(columns()) * double(epilogue.columns());
+}
+
+ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale, const GroupInputs& x) {
+  ExprRef dot;
+  for (size_t p = 0; p < x.at.size(); ++p) {
+    ExprRef codes = w.codes_at(words, static_cast<int>(p));
+    dot = k.let("dot", dot ? fma(codes, x.at[p], dot) : codes * x.at[p]);
+  }
+  return scale * (sum_lanes(k, dot) - x.zero);
+}
+
+namespace {
+
+// A group of threads that serves a block of weight rows: lanes along rows, `rows` rows a lane.
+struct RowBlock {
+  GpuLowering& gpu;
+  const LaneWeight& w;
+  const GpuEpilogue& epilogue;
+  int rows;  // of a lane, all halves
+  ExprRef first_column, lane;
+  std::vector<ExprRef> places = {}, scale_places = {};
+
+  int columns() const { return rows / epilogue.halves() * gpu.lanes; }
+  int half_rows() const { return rows / epilogue.halves(); }
+  ExprRef column(int r) const { return first_column + (lane + double(r % half_rows() * gpu.lanes)); }
+  // The place of group 0 of the lane's r-th row; rows past the end are some row.
+  ExprRef place(int r) const {
+    ExprRef row = column(r);
+    if (w.n / epilogue.halves() % columns() != 0) row = binary(BinaryOp::kMin, row, int_const(epilogue.columns() - 1));
+    return gpu.k.let("place", w.place(row + double(r / half_rows() * epilogue.columns()), int_const(0)));
+  }
+  // The lane's rows: where group 0 of each begins.
+  void find() {
+    for (int r = 0; r < rows; ++r) {
+      places.push_back(place(r));
+      scale_places.push_back(gpu.k.let("scale_place", w.scale_place(places.back())));
+    }
+  }
+  ExprRef words(const BufferRef& weight, int r, const ExprRef& g) const {
+    return gpu.k.let("words", w.codes(gpu.k, weight, places[static_cast<size_t>(r)] + g * double(kLaneRows)));
+  }
+  // The scales of all of the lane's rows. Those of one block of 32 rows come in one load where the lane has rows
+  // i + 8 j of it: all four of eight lanes, every other one of sixteen.
+  std::vector<ExprRef> scales(const BufferRef& weight, const ExprRef& g) const {
+    bool aligned = epilogue.columns() % columns() == 0;
+    int at_once = 1;
+    if (aligned && columns() % kLaneRows == 0 && gpu.lanes < kLaneRows) at_once = kLaneRows / gpu.lanes;
+    else if (aligned && gpu.lanes == 8 && half_rows() == 2) at_once = 2;
+    std::vector<ExprRef> out;
+    for (int r = 0; r < rows; r += at_once) {
+      ExprRef at = scale_places[static_cast<size_t>(r)] + g * double(kLaneRows);
+      if (gpu.lanes != 16 || at_once == 1) {
+        for (const ExprRef& s : w.scales(gpu.k, weight, at, at_once)) out.push_back(s);
+        continue;
+      }
+      std::vector<ExprRef> s = w.scales(gpu.k, weight, at - lane / 8.0, 4);
+      for (size_t j : {size_t{0}, size_t{2}})
+        out.push_back(gpu.k.let("scale", select(less(lane, int_const(8)), s[j], s[j + 1])));
+    }
+    return out;
+  }
+  // Stores the results of activation row m: value(r) of each of the lane's rows.
+  void store(const ExprRef& m, const ExprRef& inside, GpuEpilogue& to, const std::function<ExprRef(int)>& value) const {
+    for (int r = 0; r < half_rows(); ++r) {
+      std::vector<ExprRef> values;
+      for (int h = 0; h < epilogue.halves(); ++h) values.push_back(gpu.k.let("y", value(h * half_rows() + r)));
+      ExprRef at = gpu.k.let("n", column(r)), guard = inside;
+      if (epilogue.columns() % columns() != 0) {
+        ExprRef fits = less(at, int_const(epilogue.columns()));
+        guard = guard ? binary(BinaryOp::kAnd, guard, fits) : fits;
+      }
+      gpu.where(guard, [&] { to.store(m, at, values); });
+    }
+  }
+};
+
+}  // namespace
+
+// Decode: lanes along weight rows, subgroups of the group ("slices") along K, summed at the end in shared memory.
+Function gpu_matvec(Lowering& low) {
+  GpuLowering gpu(low);
+  KernelBuilder& k = low.k;
+  WordMatrix x = gpu.matrix(0, "x");
+  LaneWeight w = lane_weight(low.type(1));
+  BufferRef weight = k.input("weight", DType::kU32, w.words());
+  GpuEpilogue epilogue(gpu);
+  int rows = std::max(gpu.schedule.matvec_rows, epilogue.halves()), lanes = gpu.lanes;
+  // Lanes pass activations on in uniform control flow only, so a slice of its own has no step that it skips.
+  int slices = gpu.schedule.broadcast ? 1 : static_cast<int>(std::min<int64_t>(gpu.schedule.matvec_slices, w.groups()));
+  RowBlock block{gpu, w, epilogue, rows, nullptr, nullptr};
+  int64_t blocks = (epilogue.columns() + block.columns() - 1) / block.columns();
+  k.groups(blocks, lanes * slices, lanes, [&](ExprRef group, ExprRef thread) {
+    block.lane = slices == 1 ? thread : k.let("lane", thread % lanes);
+    block.first_column = k.let("first", group * double(block.columns()));
+    ExprRef slice = slices == 1 ? int_const(0) : k.let("slice", thread / double(lanes));
+    GroupReader reader(gpu, x, w, thread);
+    block.find();
+    BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows);
+    for (int r = 0; r < rows; ++r) k.store(acc, int_const(r), float_const(0));
+    k.loop("step", 0, (w.groups() + slices - 1) / slices, LoopKind::kSerial, [&](ExprRef step) {
+      ExprRef g = slices == 1 ? step : k.let("g", step * double(slices) + slice);
+      auto add_group = [&] {
+        GroupInputs in = reader.spread(reader.load(int_const(0), g));
+        std::vector<ExprRef> scales = block.scales(weight, g);
+        for (int r = 0; r < rows; ++r) {
+          ExprRef dot = group_dot(k, w, block.words(weight, r, g), scales[static_cast<size_t>(r)], in);
+          k.store(acc, int_const(r), k.load(acc, int_const(r)) + dot);
+        }
+      };
+      // The last step is not for all slices.
+      gpu.where(w.groups() % slices != 0 ? less(g, int_const(w.groups())) : nullptr, add_group);
+    });
+    auto mine = [&](int r) { return k.load(acc, int_const(r)); };
+    if (slices == 1) return block.store(int_const(0), nullptr, epilogue, mine);
+    BufferRef parts = k.shared("parts", DType::kF32, int64_t{slices} * rows * lanes);
+    for (int r = 0; r < rows; ++r) k.store(parts, (slice + double(int64_t{r} * slices)) * double(lanes) + block.lane, mine(r));
+    k.barrier();
+    k.branch(less(thread, int_const(lanes)), [&] {
+      block.store(int_const(0), nullptr, epilogue, [&](int r) {
+        ExprRef sum = k.load(parts, block.lane + double(r * slices * lanes));
+        for (int s = 1; s < slices; ++s) sum = sum + k.load(parts, block.lane + double((r * slices + s) * lanes));
+        return sum;
+      });
+    });
+  });
+  return k.finish();
+}
+
+// Many rows where loads are dear: lanes along weight rows, a register tile of weight rows x activation rows in each lane,
+// codes unpacked once for all activation rows.
+Function gpu_matmul_lanes(Lowering& low) {
+  GpuLowering gpu(low);
+  KernelBuilder& k = low.k;
+  WordMatrix x = gpu.matrix(0, "x");
+  LaneWeight w = lane_weight(low.type(1));
+  BufferRef weight = k.input("weight", DType::kU32, w.words());
+  GpuEpilogue epilogue(gpu);
+  int rows = std::max(gpu.schedule.tile_columns, epilogue.halves()), height = gpu.schedule.tile_rows, lanes = gpu.lanes;
+  RowBlock block{gpu, w, epilogue, rows, nullptr, nullptr};
+  int64_t blocks = (epilogue.columns() + block.columns() - 1) / block.columns();
+  k.groups(ceildiv(x.rows, height) * blocks, lanes, lanes, [&](ExprRef group, ExprRef thread) {
+    block.lane = thread;
+    block.first_column = k.let("first", group % blocks * double(block.columns()));
+    ExprRef m0 = k.let("m0", group / double(blocks) * double(height)), total = dim_expr(x.rows);
+    GroupReader reader(gpu, x, w, thread);
+    std::vector<ExprRef> m;
+    block.find();
+    for (int i = 0; i < height; ++i) m.push_back(k.let("m", binary(BinaryOp::kMin, m0 + double(i), total - 1.0)));
+    BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows * height);
+    for (int i = 0; i < rows * height; ++i) k.store(acc, int_const(i), float_const(0));
+    k.loop("group", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
+      std::vector<std::vector<ExprRef>> codes(static_cast<size_t>(rows));
+      std::vector<ExprRef> scales = block.scales(weight, g);
+      for (int r = 0; r < rows; ++r) {
+        ExprRef words = block.words(weight, r, g);
+        for (int p = 0; p < w.format.codes_per_word(); ++p)
+          codes[static_cast<size_t>(r)].push_back(k.let("codes", w.codes_at(words, p)));
+      }
+      for (int i = 0; i < height; ++i) {
+        GroupInputs in = reader.spread(reader.load(m[static_cast<size_t>(i)], g));
+        for (int r = 0; r < rows; ++r) {
+          ExprRef dot;
+          for (size_t p = 0; p < in.at.size(); ++p) {
+            const ExprRef& c = codes[static_cast<size_t>(r)][p];
+            dot = k.let("dot", dot ? fma(c, in.at[p], dot) : c * in.at[p]);
+          }
+          ExprRef at = int_const(r * height + i);
+          k.store(acc, at, fma(scales[static_cast<size_t>(r)], sum_lanes(k, dot) - in.zero, k.load(acc, at)));
+        }
+      }
+    });
+    for (int i = 0; i < height; ++i)
+      block.store(m[static_cast<size_t>(i)], k.let("inside", less(m0 + double(i), total)), epilogue,
+                  [&](int r) { return k.load(acc, int_const(r * height + i)); });
+  });
+  return k.finish();
+}
+
+namespace {
+
+bool covers(const WordMatrix& m, int lanes) { return m.columns % lanes == 0; }
+
+}  // namespace
+
+// Unquantized weights: lanes along K, sums over the subgroup at the end.
+Function gpu_matmul_plain(Lowering& low) {
+  GpuLowering gpu(low);
+  KernelBuilder& k = low.k;
+  WordMatrix x = gpu.matrix(0, "x"), weight = gpu.matrix(1, "weight");
+  GpuEpilogue epilogue(gpu);
+  int n = std::min(x.lanes(), weight.lanes()), halves = epilogue.halves(), lanes = gpu.lanes;
+  while (!covers(x, n)) n /= 2;
+  constexpr int kColumns = 4;
+  int height = low.single_row() ? 1 : 4, results = kColumns * halves * height;
+  int64_t blocks = (epilogue.columns() + kColumns - 1) / kColumns, units = x.columns / n;
+  Dim row_blocks = low.single_row() ? Dim(1) : ceildiv(x.rows, height);
+  k.groups(row_blocks * blocks, lanes, lanes, [&](ExprRef group, ExprRef lane) {
+    ExprRef first = k.let("first", group % blocks * double(kColumns));
+    ExprRef m0 = low.single_row() ? int_const(0) : k.let("m0", group / double(blocks) * double(height));
+    ExprRef total = dim_expr(x.rows);
+    std::vector<ExprRef> m, rows;
+    for (int i = 0; i < height; ++i)
+      m.push_back(height == 1 ? m0 : k.let("m", binary(BinaryOp::kMin, m0 + double(i), total - 1.0)));
+    for (int c = 0; c < kColumns * halves; ++c) {
+      ExprRef column = binary(BinaryOp::kMin, first + double(c % kColumns), int_const(epilogue.columns() - 1));
+      rows.push_back(k.let("row", column + double(c / kColumns * epilogue.columns())));
+    }
+    BufferRef acc = k.registers("acc", {DType::kF32, n}, results);
+    for (int i = 0; i < results; ++i) k.store(acc, int_const(i), float_const(0, {DType::kF32, n}));
+    gpu.for_units(units, lanes, lane, [&](ExprRef unit, ExprRef inside) {
+      ExprRef at = k.let("at", unit * double(n));
+      std::vector<ExprRef> factors;
+      for (int i = 0; i < height; ++i) {
+        ExprRef v = k.let("x", gpu.load(x.words, x.at(m[static_cast<size_t>(i)], at), n));
+        factors.push_back(inside ? k.let("x", select(inside, v, float_const(0, v->type))) : v);
+      }
+      for (size_t c = 0; c < rows.size(); ++c) {
+        ExprRef v = k.let("w", gpu.load(weight.words, weight.at(rows[c], at), n));
+        if (inside) v = k.let("w", select(inside, v, float_const(0, v->type)));
+        for (int i = 0; i < height; ++i) {
+          ExprRef to = int_const(static_cast<int64_t>(c) * height + i);
+          k.store(acc, to, fma(v, factors[static_cast<size_t>(i)], k.load(acc, to)));
+        }
+      }
+    });
+    std::vector<ExprRef> sums;
+    for (int i = 0; i < results; ++i) {
+      ExprRef mine = k.let("mine", sum_lanes(k, k.load(acc, int_const(i))));
+      sums.push_back(k.let("sum", subgroup(BinaryOp::kAdd, mine)));
+    }
+    for (int c = 0; c < kColumns; ++c)
+      for (int i = 0; i < height; ++i) {
+        // One lane stores each result.
+        ExprRef mine = binary(BinaryOp::kEq, lane, int_const((c * height + i) % lanes));
+        ExprRef column = k.let("n", first + double(c));
+        ExprRef fits = binary(BinaryOp::kAnd, less(column, int_const(epilogue.columns())), less(m0 + double(i), total));
+        k.branch(binary(BinaryOp::kAnd, mine, fits), [&] {
+          std::vector<ExprRef> values;
+          for (int h = 0; h < halves; ++h) values.push_back(sums[static_cast<size_t>((h * kColumns + c) * height + i)]);
+          epilogue.store(m[static_cast<size_t>(i)], column, values);
+        });
+      }
+  });
+  return k.finish();
+}
+
+Function lower_gpu_matmul(Lowering& low) {
+  if (low.type(1).kind != graph::TensorType::Kind::kGroup) return gpu_matmul_plain(low);
+  if (low.single_row()) return gpu_matvec(low);
+  bool many = low.options.min_rows > 1 && low.options.max_rows == 0;  // a few leave the tiles of a matrix unit empty
+  if (many && fits_matrix_unit(low)) return gpu_matmul_matrix(low);
+  return gpu_schedule(low.target).shared_tiles ? gpu_matmul_shared(low) : gpu_matmul_lanes(low);
+}
+
+}  // namespace mlc::kernel

@@ -1,0 +1,89 @@
+// Matmuls on GPUs: the parts that the schedules share.
+#pragma once
+
+#include <vector>
+
+#include "kernel/lower/gpu/context.h"
+#include "kernel/lower/gpu/weight.h"
+
+namespace mlc::kernel {
+
+// The epilogue of a matmul, one result at a time.
+class GpuEpilogue {
+ public:
+  // Declares the steps' operands and then the output: call it after the matmul's own inputs.
+  explicit GpuEpilogue(GpuLowering& gpu);
+  // Rows of the weight per result column: 2 when a step gates (result n comes from weight rows n and n + columns()).
+  int halves() const { return gated_ ? 2 : 1; }
+  // Of the result, or of the part that a piece of a weight gives (lower.h); columns are counted from its first one.
+  int64_t columns() const { return columns_; }
+  // Finishes the result of a row and column and stores it. values: one f32 per half.
+  void store(const ExprRef& row, const ExprRef& column, std::vector<ExprRef> values);
+
+ private:
+  GpuLowering& gpu_;
+  std::vector<Words> operands_;  // without a buffer where a step has none
+  WordMatrix out_;
+  bool gated_ = false;
+  int64_t columns_ = 0, first_ = 0;
+};
+
+// Many rows times a weight of groups, by tiles in shared memory: what its schedules declare, and the weight's rows in a tile.
+struct GroupTile {
+  GpuLowering gpu;
+  WordMatrix x;
+  LaneWeight w;
+  BufferRef weight;
+  GpuEpilogue epilogue;
+  int width = 0, height = 0;  // weight rows and activation rows of a thread group
+  ExprRef thread, first_column, first_row;
+
+  explicit GroupTile(Lowering& low);
+  GroupTile(const GroupTile&) = delete;
+  KernelBuilder& k() { return gpu.k; }
+  int columns() const { return width / epilogue.halves(); }  // of the result
+  int64_t across() const { return (epilogue.columns() + columns() - 1) / columns(); }  // tiles along the result's columns
+  // Sets thread, first_column and first_row; tiles are counted along columns first.
+  void enter(const ExprRef& group, const ExprRef& thread);
+  // The weight row at `place` of the tile, whose rows lie in the order of their scales (gpu_weight.h); past the end some row.
+  ExprRef weight_row(const ExprRef& place);
+};
+
+// One group of activations as the codes of a weight meet them.
+struct GroupInputs {
+  std::vector<ExprRef> at;  // by position p: lane w is x[c*w + p] / 2^code_exponent(p)
+  ExprRef zero;             // zero point times the group's sum
+};
+
+// Reads a row's group of x for dot products with codes. With schedule.broadcast and real subgroups each lane loads four
+// elements; load() and spread() are apart so that loads of several rows can stand before their use.
+class GroupReader {
+ public:
+  GroupReader(GpuLowering& gpu, const WordMatrix& x, const LaneWeight& w, const ExprRef& thread);
+  // What this lane loads of the group: f32x4 values.
+  std::vector<ExprRef> load(const ExprRef& row, const ExprRef& group);
+  GroupInputs spread(const std::vector<ExprRef>& loaded);
+  // Elements 4 * vector .. of the group as f32x4; zeros past the end of the row.
+  ExprRef elements(const ExprRef& row, const ExprRef& group, const ExprRef& vector);
+
+ private:
+  GpuLowering& gpu_;
+  const WordMatrix& x_;
+  const LaneWeight& w_;
+  ExprRef lane_;
+  bool broadcast_;
+};
+
+// scale * (codes . x - zero) of one group.
+ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale, const GroupInputs& x);
+
+// The schedules. matvec: one row; tiles: any number.
+Function gpu_matvec(Lowering& low);
+Function gpu_matmul_lanes(Lowering& low);
+Function gpu_matmul_shared(Lowering& low);
+Function gpu_matmul_matrix(Lowering& low);  // precondition: fits_matrix_unit()
+// Whether the target has a matrix unit whose depth divides the weight's groups.
+bool fits_matrix_unit(const Lowering& low);
+Function gpu_matmul_plain(Lowering& low);
+
+}  // namespace mlc::kernel

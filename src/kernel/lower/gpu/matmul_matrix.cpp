@@ -1,0 +1,155 @@
+// Many rows on GPUs with matrix units: tiles of weights and activations in shared memory as halves, matrices of sums in each
+// subgroup.
+//
+// A step along K is one group of the weight. Both tiles lie [row][k] in 16-byte chunks of a line that is one chunk longer than a
+// group of 32, so that eight neighbouring lines start in different banks, for the matrix loads and for the stores. The weight rows
+// of a tile lie in the order of their scales, as in gpu_matmul_shared.cpp. The sums pass through shared memory once, at the end:
+// which lane holds which element is the device's secret.
+#include <algorithm>
+#include <cmath>
+
+#include "kernel/lower/gpu/matmul.h"
+
+namespace mlc::kernel {
+namespace {
+
+constexpr int kChunkWords = 4;
+
+struct MatrixTile : GroupTile {
+  using GroupTile::GroupTile;
+  MatrixUnit unit;
+  int per_n = 0, per_m = 0;         // matrices of sums of a subgroup
+  BufferRef weights, inputs, sums;  // shared: u32x4, u32x2 and f32
+  ExprRef subgroup_n, subgroup_m;   // the subgroup's first row of each tile
+
+  int along_n() const { return width / (per_n * unit.columns); }
+  int threads() const { return along_n() * (height / (per_m * unit.rows)) * gpu.lanes; }
+  int64_t line_chunks() const { return w.format.group / 8 + 1; }
+  int64_t sum_stride() const { return width + 4; }
+  // The place of a weight row in the tile: weight_row() backwards.
+  static ExprRef place_of(const ExprRef& row) {
+    return row / double(kLaneRows) * double(kLaneRows) + row % 8 * 4.0 + row % kLaneRows / 8.0;
+  }
+  void load_weights(const ExprRef& g);
+  void load_inputs(GroupReader& reader, const ExprRef& g);
+  void multiply(const BufferRef& acc, const BufferRef& a, const BufferRef& b);
+  void store(const BufferRef& acc);
+};
+
+// A thread unpacks a row's group: neighbouring lanes read neighbouring 16 bytes.
+void MatrixTile::load_weights(const ExprRef& g) {
+  int per_word = w.format.codes_per_word();
+  gpu.for_units(width, threads(), thread, [&](ExprRef place, ExprRef inside) {
+    gpu.where(inside, [&] {
+      ExprRef from = k().let("place", w.place(weight_row(place), g)), bits = k().let("bits", w.codes(k(), weight, from));
+      ExprRef scale = k().let("scale", w.scales(k(), weight, w.scale_place(from))[0]);
+      ExprRef zero = k().let("zero", scale * double(-w.format.zero_point()));
+      std::vector<ExprRef> words;
+      for (int i = 0; i < w.format.group; i += 2) {
+        std::vector<ExprRef> pair;
+        for (int j = i; j < i + 2; ++j) {
+          int p = j % per_word;
+          ExprRef code = w.codes_at(extract(bits, j / per_word), p);
+          pair.push_back(fma(code, scale * std::ldexp(1.0, -w.code_exponent(p)), zero));
+        }
+        words.push_back(k().let("halves", pack_half(vector_of(pair))));
+      }
+      ExprRef to = k().let("to", place * double(line_chunks()));
+      for (size_t c = 0; c < words.size() / kChunkWords; ++c)
+        k().store(weights, to + double(c), vector_of({words[4 * c], words[4 * c + 1], words[4 * c + 2], words[4 * c + 3]}));
+    });
+  });
+}
+
+// Rows past the last are not read; what comes of them is not stored. Two rows that are filled at once are four apart: their
+// lines start half of the banks apart.
+void MatrixTile::load_inputs(GroupReader& reader, const ExprRef& g) {
+  int64_t vectors = w.format.group / 4;
+  gpu.for_units(vectors * height, threads(), thread, [&](ExprRef task, ExprRef inside) {
+    ExprRef vector = k().let("vector", task % vectors), line = k().let("line", task / double(vectors));
+    ExprRef local = k().let("local", line - line % 8 + (line % 2 * 4.0 + line % 8 / 2.0));
+    ExprRef row = k().let("row", first_row + local), exists = less(row, dim_expr(x.rows));
+    gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
+      ExprRef v = reader.elements(row, g, vector);
+      ExprRef halves = vector_of({pack_half(shuffle({v}, {0, 1})), pack_half(shuffle({v}, {2, 3}))});
+      k().store(inputs, local * double(2 * line_chunks()) + vector, halves);
+    });
+  });
+}
+
+void MatrixTile::multiply(const BufferRef& acc, const BufferRef& a, const BufferRef& b) {
+  for (int step = 0; step < w.format.group; step += unit.depth) {
+    for (int i = 0; i < per_m; ++i)
+      k().matrix_load({a, i}, inputs, (subgroup_m + double(i * unit.rows)) * double(2 * line_chunks()) + double(step / 4),
+                      2 * line_chunks(), MatrixOrder::kRows);
+    for (int j = 0; j < per_n; ++j)
+      k().matrix_load({b, j}, weights, (subgroup_n + double(j * unit.columns)) * double(line_chunks()) + double(step / 8),
+                      line_chunks(), MatrixOrder::kColumns);
+    for (int i = 0; i < per_m; ++i)
+      for (int j = 0; j < per_n; ++j) k().matrix_multiply({acc, i * per_n + j}, {a, i}, {b, j});
+  }
+}
+
+void MatrixTile::store(const BufferRef& acc) {
+  for (int i = 0; i < per_m; ++i)
+    for (int j = 0; j < per_n; ++j)
+      k().matrix_store({acc, i * per_n + j}, sums,
+                       (subgroup_m + double(i * unit.rows)) * double(sum_stride()) + subgroup_n + double(j * unit.columns), sum_stride(),
+                       MatrixOrder::kRows);
+  k().barrier();
+  gpu.for_units(int64_t{height} * columns(), threads(), thread, [&](ExprRef task, ExprRef inside) {
+    ExprRef local = k().let("local", task % columns()), line = k().let("line", task / double(columns()));
+    ExprRef column = k().let("column", first_column + local), row = k().let("row", first_row + line);
+    ExprRef exists = less(row, dim_expr(x.rows));
+    if (epilogue.columns() % columns()) exists = binary(BinaryOp::kAnd, exists, less(column, int_const(epilogue.columns())));
+    gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
+      std::vector<ExprRef> values;
+      for (int h = 0; h < epilogue.halves(); ++h)
+        values.push_back(k().let("y", k().load(sums, line * double(sum_stride()) + place_of(local + double(h * columns())))));
+      epilogue.store(row, column, values);
+    });
+  });
+}
+
+}  // namespace
+
+bool fits_matrix_unit(const Lowering& low) {
+  const MatrixUnit& unit = low.target.matrix_unit;
+  const WeightFormat& format = low.type(1).format;
+  return unit.rows > 0 && format.group % unit.depth == 0 && format.group % 8 == 0 && format.codes_per_word() % 2 == 0;
+}
+
+Function gpu_matmul_matrix(Lowering& low) {
+  KernelBuilder& k = low.k;
+  MatrixTile tile(low);
+  const GpuSchedule& s = tile.gpu.schedule;
+  const LaneWeight& w = tile.w;
+  const MatrixUnit& unit = tile.unit = low.target.matrix_unit;
+  tile.width = s.matrix_width, tile.height = s.matrix_height, tile.per_n = s.matrix_per_n, tile.per_m = s.matrix_per_m;
+  k.groups(ceildiv(tile.x.rows, tile.height) * tile.across(), tile.threads(), tile.gpu.lanes, [&](ExprRef group, ExprRef thread) {
+    tile.enter(group, thread);
+    tile.weights = k.shared("weights", Type{DType::kU32, 4}, tile.width * tile.line_chunks());
+    tile.inputs = k.shared("inputs", Type{DType::kU32, 2}, tile.height * 2 * tile.line_chunks());
+    tile.sums = k.shared("sums", DType::kF32, tile.height * tile.sum_stride());
+    ExprRef subgroup = k.let("subgroup", thread / double(tile.gpu.lanes));
+    tile.subgroup_n = k.let("subgroup_n", subgroup % tile.along_n() * double(tile.per_n * unit.columns));
+    tile.subgroup_m = k.let("subgroup_m", subgroup / double(tile.along_n()) * double(tile.per_m * unit.rows));
+    GroupReader reader(tile.gpu, tile.x, w, thread);
+    using Role = Fragment::Role;
+    BufferRef a = k.fragments("a", DType::kF16, {Role::kA, unit.rows, unit.depth}, tile.per_m);
+    BufferRef b = k.fragments("b", DType::kF16, {Role::kB, unit.depth, unit.columns}, tile.per_n);
+    BufferRef acc = k.fragments("acc", DType::kF32, {Role::kSum, unit.rows, unit.columns}, tile.per_n * tile.per_m);
+    for (int i = 0; i < tile.per_n * tile.per_m; ++i) k.matrix_clear({acc, i});
+    k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
+      tile.load_weights(g);
+      tile.load_inputs(reader, g);
+      k.barrier();
+      tile.multiply(acc, a, b);
+      k.barrier();
+    });
+    tile.store(acc);
+  });
+  return k.finish();
+}
+
+}  // namespace mlc::kernel

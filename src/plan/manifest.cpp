@@ -1,0 +1,115 @@
+// Writes manifests.
+#include "plan/manifest.h"
+
+#include "formats/library.h"
+
+namespace mlc {
+namespace {
+
+int64_t limit(const Json& mlc_config, const frontend::ModelConfig& config, const std::string& key,
+              int64_t fallback) {
+  if (auto value = find_int(mlc_config, key)) return *value;
+  return config.has(key) ? config.get_int(key) : fallback;
+}
+
+Json parameters(const Plan& plan) {
+  Json list = Json::array();
+  const std::string* last = nullptr;
+  for (const PlanWeight& w : plan.weights) {
+    if (last && *last == w.name) continue;  // another piece of it
+    last = &w.name;
+    for (size_t i = 0; i < w.sources.size(); ++i) {
+      Json preprocs = Json::array();
+      if (w.preproc_kernel >= 0)
+        preprocs.push_back({{"func_name", plan.kernels[static_cast<size_t>(w.preproc_kernel)]},
+                            {"in_shape", w.source_shapes[i]},
+                            {"out_shape", {w.bytes}},
+                            {"out_dtype", "uint8"}});
+      list.push_back({{"name", w.sources[i]},
+                      {"shape", w.source_shapes[i]},
+                      {"dtype", w.source_dtypes[i]},
+                      {"preprocs", preprocs},
+                      {"pipeline_stages", {0}}});
+    }
+  }
+  return list;
+}
+
+Json tensors(const Plan& plan, const std::vector<PlanTensor>& items) {
+  Json list = Json::array();
+  for (const PlanTensor& t : items) {
+    Json shape = Json::array();
+    for (ExprId e : t.shape) shape.push_back(plan.expressions[e].text());
+    list.push_back({{"name", t.name}, {"dtype", long_name(t.dtype)}, {"shape", shape}});
+  }
+  return list;
+}
+
+Json functions(const Plan& plan) {
+  Json object = Json::object();
+  for (const PlanFunction& f : plan.functions)
+    object[f.name] = {{"arguments", tensors(plan, f.arguments)}, {"results", tensors(plan, f.results)}};
+  return object;
+}
+
+// Arena bytes of the hungriest body of each function at the library's limits.
+Json memory_usage(const Plan& plan, int64_t rows, int64_t batch) {
+  Json object = Json::object();
+  for (const PlanFunction& f : plan.functions) {
+    int64_t most = 0;
+    for (const PlanBody& b : f.bodies)
+      most = std::max(most,
+                      plan.expressions[b.arena_bytes]
+                          .evaluate({{"rows", rows}, {"batch", batch}, {"pages", batch}, {"copies", batch}})
+                          .value_or(0));
+    object[f.name] = most;
+  }
+  return object;
+}
+
+}  // namespace
+
+Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, const QuantScheme& scheme,
+                   const Plan& plan, const LibraryFacts& library) {
+  Json m = {{"model_type", config.model_type}, {"quantization", scheme.name}};
+  int64_t context = limit(mlc_config, config, "context_window_size", -1);
+  int64_t chunk = limit(mlc_config, config, "prefill_chunk_size", 2048),
+          batch = limit(mlc_config, config, "max_batch_size", 1);
+  bool window = config.sliding_window_size > 0;
+  if (window)
+    context = -1, chunk = config.get_int("prefill_chunk_size");  // texts have no end; chunks fit the window
+  m["context_window_size"] = context;
+  m["sliding_window_size"] = window ? config.sliding_window_size : -1;
+  m["attention_sink_size"] =
+      window ? config.attention_sink_size : limit(mlc_config, config, "attention_sink_size", -1);
+  m["prefill_chunk_size"] = chunk;
+  m["max_batch_size"] = batch;
+  m["active_vocab_size"] = limit(mlc_config, config, "active_vocab_size", config.get_int("vocab_size"));
+  m["tensor_parallel_shards"] = limit(mlc_config, config, "tensor_parallel_shards", 1);
+  m["pipeline_parallel_stages"] = limit(mlc_config, config, "pipeline_parallel_stages", 1);
+  m["disaggregation"] = false;
+  m["kv_state_kind"] = "kv_cache";
+  m["model_task"] = "chat";
+  m["params"] = parameters(plan);
+  for (const PlanState& s : plan.states)
+    m["kv_cache"] = {
+        {"num_hidden_layers", s.layers},     {"num_attention_heads", config.get_int("num_attention_heads")},
+        {"num_key_value_heads", s.kv_heads}, {"head_dim", s.head_dim},
+        {"dtype", long_name(s.dtype)},       {"page_size", s.page_size},
+        {"page_bytes", s.page_bytes()}};
+  m["memory_usage"] = memory_usage(plan, chunk, batch);
+  m["vocab_size"] = config.get_int("vocab_size");
+  m["hidden_size"] = config.get_int("hidden_size");
+  frontend::RopeSpec rope = frontend::rope_spec(config);
+  m["rope"] = {
+      {"kind", rope.kind}, {"rotary_dim", rope.rotary_dim}, {"theta", rope.theta}, {"scaling", rope.scaling}};
+  m["functions"] = functions(plan);
+  m["architecture"] = library.architecture;
+  m["library"] = {{"abi_version", kLibraryAbiVersion},
+                  {"kind", library.kind},
+                  {"opt", "O" + std::to_string(library.opt_level)},
+                  {"variants", library.variants}};
+  return m;
+}
+
+}  // namespace mlc
