@@ -29,9 +29,9 @@ class Summary(unittest.TestCase):
     GTEST = """<testsuites tests="2" failures="0"><testsuite name="A" tests="2" failures="0" errors="0">
         <testcase name="x" status="run"/><testcase name="y" status="run"/></testsuite></testsuites>"""
 
-    def run_on(self, reports, phases, seconds=100):
+    def run_on(self, reports, phases, seconds=100, planned=None):
         summary = load(".ci/summary")
-        budget = {name: [500] for name in phases}
+        budget = {name: [500] for name in planned or phases}
         before = os.getcwd()
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as out:
             for path, text in reports.items():
@@ -59,6 +59,9 @@ class Summary(unittest.TestCase):
     def test_fails_where_a_phase_failed_or_reported_nothing(self):
         self.assertEqual(self.run_on({}, {"demo": [1, 5, 5]})[1][-1], "ci: 0 passed, 1 failed, 0 skipped")
         self.assertEqual(self.run_on({}, {"test": [0, 5, 5]})[1][-1], "ci: 0 passed, 1 failed, 0 skipped")
+
+    def test_fails_where_a_phase_did_not_run(self):
+        self.assertEqual(self.run_on({}, {"demo": [0, 5, 5]}, planned=["demo", "test"])[1][-1], "ci: 1 passed, 1 failed, 0 skipped")
 
     def test_tells_what_is_over_and_fails_only_far_over(self):
         status, lines = self.run_on({}, {"demo": [0, 501, 5]}, 3700)
