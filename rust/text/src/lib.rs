@@ -3,13 +3,12 @@
 //! Rules of the border: every function catches panics; an error is a UTF-8 sentence in `error`; bytes handed out are
 //! owned by the caller and go back through `mlc_text_free`; inputs are borrowed for the call only.
 
-mod python;
-mod template;
+mod jinja;
 mod tokenizer;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use template::ChatTemplate;
+use jinja::ChatTemplate;
 use tokenizer::TextTokenizer;
 
 /// Bytes owned by this library until `mlc_text_free`; ids are 4 bytes each, native order.
