@@ -156,7 +156,7 @@ Status inspect(const std::string& what, TokenizerFiles& files) {
 
 Result<TokenizerFiles> read_tokenizer_files(const ModelSource& source) {
   TokenizerFiles files;
-  bool gguf = source.config_path.ends_with(".gguf");
+  bool gguf = source.is_gguf;
   RETURN_IF_ERROR(gguf ? from_gguf(source, files) : copy_files(source.folder, files));
   RETURN_IF_ERROR(inspect(gguf ? source.config_path : source.folder, files));
   return files;
