@@ -21,6 +21,10 @@ def safetensors(header, size):
 seed("safetensors", "two", safetensors({"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
                                         "b": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [8, 20]}}, 20))
 seed("safetensors", "empty", safetensors({}, 0))
+seed("safetensors", "unread", safetensors({"__metadata__": {"a": [1, {"b": float("nan")}], "c": None}, "a": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]},
+                                           "b": {"kind": {"x": []}, "dtype": "C64", "shape": [1], "data_offsets": [2, 10]}}, 10))
+seed("weight_index", "twice", b'{"metadata":{"total_size":NaN},"weight_map":{"a":"f"},"weight_map":{"a":"f","b":"f","a":"g"}}')
+seed("weight_index", "stale", b'\xef\xbb\xbf{"weight_map":{"a":"model-00001-of-00002.safetensors","gone":"model-00009-of-00009.bin"},"metadata":[1e999]}')
 seed("weight_index", "two", b'{"metadata":{"total_size":20},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors","c":"m-1.safetensors"}}')
 
 
@@ -75,6 +79,18 @@ scalars = [(b"k%d" % t, t, bytes(n)) for t, n in ((0, 1), (1, 1), (2, 2), (3, 2)
 seed("gguf", "values", gguf(scalars + [(b"list", 9, u32(3) + struct.pack("<Qhh", 2, -1, 1))], []))
 
 
+seed("gguf", "unread", gguf(model(b"llama") + [(b"caf\xe9", 9, u32(9) + struct.pack("<QIQiiIQ", 2, 5, 2, 1, 2, 8, 1) + text(b"a")), (b"bool", 7, b"\x09"),
+                                             (b"u64", 10, b"\xff" * 8), (b"twice", 4, u32(1)), (b"twice", 4, u32(2))],
+                            LLAMA[:1] + [(b"strange", (32,), 99, 40), (b"output.weight", (256, 2), 17, 148), (b"five", (1, 1, 1, 1, 2), 0, 8)]))
+seed("gguf", "part", gguf([(b"split.no", 2, struct.pack("<H", 1)), (b"split.count", 2, struct.pack("<H", 3))], [(b"blk.0.attn_q.weight", (8, 8), 1, 128)]))
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+for name, data in {"pointer": POINTER, "page": b"\n<!DOCTYPE html><html>", "error": b'<?xml version="1.0"?><Error><Code>', "gguf": gguf([], []), "swapped": b"FUGG",
+                   "safetensors": safetensors({}, 0), "zip": b"PK\3\4", "legacy": b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "tar": b"a" * 257 + b"ustar",
+                   "gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ", "elf": b"\x7fELF", "text": b"Entry not found", "empty": b"", "part": b"model-00002-of-00003.safetensors",
+                   "json": b'\xef\xbb\xbf{"a": [NaN, Infinity, -Infinity, 1e999, -1e999], "b": "\\ud800x\\ud83d\\ude00", "b": 123456789012345678901234567890}'}.items():
+    seed("probe", name, data)
+
+
 def unicode(value):
     return b"X" + struct.pack("<I", len(value)) + value
 
@@ -93,6 +109,10 @@ PICKLES = {
                  + tensor(b"w", b"HalfStorage", b"0", 1, 0, (), ())[6:] + b"\x88Nt" + b"R.",
     "others": b"\x80\x02}(" + unicode(b"n") + b"J\xff\xff\xff\xff" + unicode(b"f") + b"G\x00\x00\x00\x00\x00\x00\x00\x00" + unicode(b"l") + b"\x8a\x02\x00\xff"
               + b"\x8c\x01a\x94h\x00" + tensor(b"w", b"LongStorage", b"0", 1, 0, (1,), (1,)) + b"u.",
+    "objects": b"\x80\x02}(" + tensor(b"w", b"QInt8Storage", b"0", 2, 0, (2,), (1,)) + unicode(b"o") + b"}(" + unicode(b"state") + b"}K\x01](K\x01esu"
+               + unicode(b"n") + b"cargparse\nNamespace\n)\x81}" + unicode(b"a") + b"K\x01sb" + unicode(b"s") + b"\x8f(K\x01\x90" + unicode(b"f") + b"(K\x01\x91"
+               + unicode(b"k") + b"cm\nC\n)}\x92" + unicode(b"d") + b"ccollections\ndefaultdict\n)R" + unicode(b"k") + b"K\x01s" + unicode(b"p") + b"K\x01K\x020(K\x031"
+               + unicode(b"b") + b"C\x02ab" + unicode(b"l") + b"\x8a\x0d" + bytes(13) + tensor(b"v", b"FloatStorage", b"0", 6, 0, (6,), (1,)) + b"u.",
     "global": b"\x80\x04}\x8c\x01w\x8c\x0ccollections\x8c\x0bOrderedDict\x93)R\x85\x86s.",
 }
 

@@ -1,6 +1,6 @@
 // One view over every kind of source checkpoint: safetensors, PyTorch .bin and GGUF, in one file or several.
 //
-// open() maps the files and checks all their headers; read() gives one tensor's bytes, straight from the
+// What a file is, its content says, not its name. open() maps the files and checks all their headers; read() gives one tensor's bytes, straight from the
 // mapping where it can; release() then lets the pages go, so that streaming through a checkpoint takes the
 // memory of one tensor.
 #pragma once
@@ -30,13 +30,14 @@ enum class SourceFormat { kAuto, kSafetensors, kTorch, kGguf };
 Result<SourceFormat> parse_source_format(std::string_view flag_value);
 
 struct SourceTensor {
-  std::string name;            // Hugging Face's; names of GGUF files are translated (gguf_names.h)
+  std::string name;            // Hugging Face's; names of GGUF files are translated where they are known (gguf_names.h)
   DType dtype;                 // of the bytes that read() gives
   std::vector<int64_t> shape;  // outermost first
   int64_t byte_size;           // product(shape) * size_of(dtype)
   int file;                    // index into files()
   std::string stored_name;     // in the file
   std::string stored_type;     // the file's own word: "BF16", "Q4_0", "bfloat16"
+  std::string unread;          // "" or why its values cannot be read: "has dtype 'F4'; expected ..."; read() may give bytes
 };
 
 // A tensor of a GGUF file as its blocks. Row r of the tensor (the last dimension is the row) lies at
@@ -51,18 +52,22 @@ struct GgufBlocks {
 
 class Checkpoint {
  public:
-  // `path`: a folder, or one file: *.safetensors, *.bin / *.pt / *.pth, *.index.json, *.gguf. In a folder the
-  // first that exists wins: pytorch_model.bin.index.json, pytorch_model.bin, model.safetensors.index.json,
-  // model.safetensors, the only *.gguf. A format other than kAuto leaves out the other kinds. Errors name the
-  // file and what was expected.
+  // `path`: a folder, or a file: weights of any kind, an index (*.index.json), or one part of several
+  // (*-00001-of-00003.*), which brings in the others. In a folder the first that is whole wins:
+  // pytorch_model.bin.index.json, pytorch_model.bin, its parts, the same of model.safetensors, the only GGUF model, the only
+  // other file of weights; each one passed over has a note. A format other than kAuto leaves out the other kinds. Errors name
+  // the file and what was expected.
   static Result<std::unique_ptr<Checkpoint>> open(const std::string& path,
                                                   SourceFormat format = SourceFormat::kAuto);
 
   SourceFormat format() const { return format_; }
+  // What was passed over or does not fit and is not needed, each a sentence that starts with a file.
+  const std::vector<std::string>& notes() const { return notes_; }
+  void add_note(std::string sentence) { notes_.push_back(std::move(sentence)); }
   const std::vector<std::string>& files() const { return paths_; }
   // In arrival order (mlc-facts 2.4): files in order of first appearance in weight_map, in each the
-  // weight_map's order; one safetensors or GGUF file: by offset; one .bin: order of its dictionary. Names are
-  // unique.
+  // weight_map's order and then what it does not list; safetensors and GGUF files without an index: by offset; .bin: order of
+  // its dictionary. Names are unique.
   const std::vector<SourceTensor>& tensors() const { return tensors_; }
   // Index into tensors(), or -1.
   int find(std::string_view name) const;
@@ -84,10 +89,11 @@ class Checkpoint {
   // GGUF only: Hugging Face's config.json and the tokenizer's data from the metadata (gguf_names.h).
   Result<Json> gguf_config() const;
   Result<GgufTokenizer> gguf_tokenizer() const;
-  // GGUF only: the file's metadata. nullptr for other formats.
+  // GGUF only: the metadata and tensors, of all parts. nullptr for other formats.
   const Gguf* gguf() const { return format_ == SourceFormat::kGguf ? &gguf_ : nullptr; }
 
  private:
+  friend class CheckpointOpener;
   // Where the bytes of a tensor lie and how they become what read() gives.
   struct Place {
     uint64_t offset = 0, size = 0;  // in the file, as stored
@@ -97,12 +103,6 @@ class Checkpoint {
     std::vector<int64_t> strides;      // .bin, in elements from offset; empty = contiguous
   };
 
-  Status add_file(const std::string& path);
-  Status add_tensor(SourceTensor tensor, Place place);
-  Status open_index(const std::string& path);
-  Status open_safetensors(const std::string& path, const std::vector<std::string>* wanted);
-  Status open_torch(const std::string& path, const std::vector<std::string>* wanted);
-  Status open_gguf(const std::string& path);
   std::span<const std::byte> read_gguf(int index, int64_t row_begin, int64_t row_end,
                                        std::vector<std::byte>& buffer) const;
 
@@ -113,6 +113,7 @@ class Checkpoint {
   std::vector<Place> places_;
   std::unordered_map<std::string, int> index_;
   Gguf gguf_;
+  std::vector<std::string> notes_;
 };
 
 }  // namespace mlc

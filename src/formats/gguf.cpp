@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <unordered_set>
 
 #include "base/strings.h"
@@ -16,9 +17,11 @@ using Type = GgufValue::Type;
 
 constexpr uint64_t kMaxTensors = 1 << 18;
 constexpr uint64_t kMaxKeys = 1 << 16;
-constexpr uint64_t kMaxKeyBytes = 65'535;  // the format's own limit
 constexpr uint64_t kMaxNameBytes = 1'024;
-constexpr uint32_t kMaxRank = 4;  // the format's own limit
+constexpr uint32_t kMaxRank = 16;
+constexpr int kMaxNesting = 8;
+constexpr size_t kMaxNotes = 8;
+constexpr uint64_t kNoSize = ~uint64_t{0};  // of a tensor whose type is not known
 
 // Bytes of a number, 0 for text and arrays.
 uint64_t number_size(Type type) {
@@ -92,8 +95,10 @@ class GgufParser {
     std::unordered_set<std::string_view> keys;
     for (uint64_t i = 0; i < key_count_; ++i) {
       RETURN_IF_ERROR(read_pair(i));
-      if (!keys.insert(file_.metadata.back().first).second)
-        return bad(str("metadata key ", shown_name(file_.metadata.back().first), " stands twice"));
+      if (keys.insert(file_.metadata.back().first).second) continue;
+      if (file_.notes.size() < kMaxNotes)
+        file_.notes.push_back(str("metadata key ", shown_name(file_.metadata.back().first), " stands twice; its first value counts"));
+      file_.metadata.pop_back();
     }
     RETURN_IF_ERROR(read_alignment());
     std::unordered_set<std::string_view> names;
@@ -144,8 +149,8 @@ class GgufParser {
     uint32_t type = 0;
     std::string where = str("metadata key ", index);
     if (!cursor_.read(length)) return truncated(where);
-    if (length > kMaxKeyBytes)
-      return bad(str(where, " is ", length, " bytes long; expected at most ", kMaxKeyBytes));
+    if (length > cursor_.remaining())
+      return bad(str(where, " is ", length, " bytes long, but ", cursor_.remaining(), " are left in the file"));
     if (!cursor_.take_text(length, key) || !cursor_.read(type)) return truncated(where);
     where = "metadata key " + shown_name(key);
     if (type > static_cast<uint32_t>(Type::kF64))
@@ -158,17 +163,14 @@ class GgufParser {
   }
 
   Status read_value(GgufValue& value, const std::string& where) {
-    if (value.type == Type::kArray) return read_array(value, where);
+    if (value.type == Type::kArray) return read_array(value, where, 1);
     if (value.type == Type::kText) return read_text(value.text, where);
     std::span<const std::byte> raw;
     if (!cursor_.take(number_size(value.type), raw)) return truncated(where);
     value.number = number_at(value.type, raw.data());
-    if (value.type == Type::kBool && value.number > 1)
-      return bad(str(where, " is a bool of value ", value.number, "; expected 0 or 1"));
     if (value.type == Type::kU64 || value.type == Type::kI64) {
       std::memcpy(&value.integer, raw.data(), 8);
-      if (value.type == Type::kU64 && value.integer < 0)
-        return bad(str(where, " is ", static_cast<uint64_t>(value.integer), "; expected less than 2^63"));
+      if (value.type == Type::kU64 && value.integer < 0) value.integer = std::numeric_limits<int64_t>::max();
     } else if (value.is_integer()) {
       value.integer = static_cast<int64_t>(value.number);
     }
@@ -184,17 +186,27 @@ class GgufParser {
     return Status::ok();
   }
 
-  Status read_array(GgufValue& value, const std::string& where) {
+  Status read_array(GgufValue& value, const std::string& where, int depth) {
     uint32_t type = 0;
     if (!cursor_.read(type) || !cursor_.read(value.count)) return truncated(where);
-    if (type > static_cast<uint32_t>(Type::kF64) || type == static_cast<uint32_t>(Type::kArray))
-      return bad(str(where, " is an array of value type ", type, "; expected numbers or texts"));
+    if (type > static_cast<uint32_t>(Type::kF64))
+      return bad(str(where, " is an array of value type ", type, "; expected 0 to 12"));
     value.element_type = static_cast<Type>(type);
-    uint64_t size =
-        value.element_type == Type::kText ? 8 : number_size(value.element_type);  // a text has its length
+    // A text has its length, an array its type and count.
+    uint64_t size = value.element_type == Type::kText    ? 8
+                    : value.element_type == Type::kArray ? 12
+                                                         : number_size(value.element_type);
     if (value.count > cursor_.remaining() / size)
       return bad(str(where, " is an array of ", value.count, " elements, but ", cursor_.remaining(),
                      " bytes are left in the file"));
+    if (value.element_type == Type::kArray) {
+      if (depth == kMaxNesting) return bad(str(where, " nests arrays deeper than ", kMaxNesting));
+      for (uint64_t i = 0; i < value.count; ++i) {
+        GgufValue skipped;
+        RETURN_IF_ERROR(read_array(skipped, where, depth + 1));
+      }
+      return Status::ok();
+    }
     if (value.element_type != Type::kText) {
       bool inside = cursor_.take(value.count * size, value.elements);
       internal_check(inside, "the count was checked above");
@@ -240,8 +252,13 @@ class GgufParser {
     }
     if (!cursor_.read(type) || !cursor_.read(tensor.offset)) return truncated(where);
     const GgufTypeInfo* info = find_gguf_type(type);
-    if (!info)
-      return bad(str(where, " has type ", gguf_type_name(type), "; expected one of ", gguf_known_types()));
+    tensor.stored_type = gguf_type_name(type);
+    if (!info) {
+      tensor.unread = str("has type ", tensor.stored_type, "; expected one of ", gguf_known_types());
+      tensor.type = GgufType::kI8;
+      tensor.size = kNoSize;
+      return add_tensor(std::move(tensor), where);
+    }
     tensor.type = info->type;
     return size_tensor(tensor, *info, where);
   }
@@ -256,10 +273,14 @@ class GgufParser {
     if (row % info.block_elements != 0)
       return bad(str(where, " of type ", info.name, " has rows of ", row,
                      " elements; expected a multiple of ", info.block_elements));
+    tensor.size = *size;
+    return add_tensor(std::move(tensor), where);
+  }
+
+  Status add_tensor(GgufTensor tensor, const std::string& where) {
     if (tensor.offset % file_.alignment != 0)
       return bad(str(where, " begins at data byte ", tensor.offset, "; expected a multiple of the alignment ",
                      file_.alignment));
-    tensor.size = *size;
     file_.tensors.push_back(std::move(tensor));
     return Status::ok();
   }
@@ -275,7 +296,13 @@ class GgufParser {
                      });
     uint64_t end = 0;
     uint64_t data_size = bytes_.size() - begin;
-    for (GgufTensor& tensor : file_.tensors) {
+    for (size_t i = 0; i < file_.tensors.size(); ++i) {
+      GgufTensor& tensor = file_.tensors[i];
+      if (tensor.size == kNoSize) {
+        uint64_t next = i + 1 < file_.tensors.size() ? std::min(file_.tensors[i + 1].offset, data_size) : data_size;
+        tensor.size = next > tensor.offset ? next - tensor.offset : 0;
+        tensor.shape = {static_cast<int64_t>(tensor.size)};
+      }
       if (!range_inside(tensor.offset, tensor.size, data_size))
         return bad(str("tensor ", shown_name(tensor.name), " of ", tensor.size, " bytes begins at data byte ",
                        tensor.offset, " but the file holds ", data_size,
@@ -300,6 +327,7 @@ class GgufParser {
 
 double GgufValue::element(uint64_t i) const {
   uint64_t size = number_size(element_type);
+  if (type == Type::kArray && element_type == Type::kArray && i < count) return std::numeric_limits<double>::quiet_NaN();
   internal_check(type == Type::kArray && size > 0 && i < count, "element() is for arrays of numbers");
   return number_at(element_type, elements.data() + i * size);
 }

@@ -69,22 +69,23 @@ std::optional<std::pair<int64_t, std::string_view>> split_layer(std::string_view
   return std::pair(layer, name.substr(digits + 1));
 }
 
-// The order of a moved tensor's rows, after checking that they can have been moved so.
-Result<RowOrder> row_order(const Gguf& gguf, const GgufArchitecture& arch, const GgufNameRow& row,
-                           const GgufTensor& tensor, const std::string& what) {
-  if (row.kind == Kind::kSame) return RowOrder{};
+// The order of a moved tensor's rows, or why they cannot have been moved so.
+Status find_row_order(const Gguf& gguf, const GgufArchitecture& arch, const GgufNameRow& row, const GgufTensor& tensor,
+                      const std::string& what, GgufName& name) {
+  if (row.kind == Kind::kSame || !tensor.unread.empty()) return Status::ok();
   ASSIGN_OR_RETURN(int64_t heads, gguf_head_count(gguf, arch, row.kv_heads, what));
   int64_t parts = row.kind == Kind::kLlamaPairs ? 2 : 3;
   int64_t rows = tensor.shape.empty() ? 0 : tensor.shape[0];
-  if (rows == 0 || rows % (heads * parts) != 0)
-    return Status::error(str(what, ": tensor ", shown_name(tensor.name), " has shape ",
-                             shown_shape(tensor.shape), "; expected rows in ", heads, " heads of ", parts,
-                             " equal parts"));
-  if (tensor.shape.size() != 2 && !(tensor.shape.size() == 1 && gguf_type_info(tensor.type).plain))
-    return Status::error(str(what, ": tensor ", shown_name(tensor.name), " has shape ",
-                             shown_shape(tensor.shape), " and type ", gguf_type_info(tensor.type).name,
-                             "; expected a matrix, or a vector of a plain type"));
-  return RowOrder{row.kind, heads};
+  bool divides = rows > 0 && rows % (heads * parts) == 0;
+  bool plain = tensor.shape.size() == 2 || (tensor.shape.size() == 1 && gguf_type_info(tensor.type).plain);
+  if (!divides)
+    name.unread = str("has shape ", shown_shape(tensor.shape), "; expected rows in ", heads, " heads of ", parts, " equal parts");
+  else if (!plain)
+    name.unread = str("has shape ", shown_shape(tensor.shape), " and type ", tensor.stored_type,
+                      "; expected a matrix, or a vector of a plain type");
+  else
+    name.order = RowOrder{row.kind, heads};
+  return Status::ok();
 }
 
 }  // namespace
@@ -124,18 +125,13 @@ Result<std::optional<GgufName>> translate_gguf_tensor(const Gguf& gguf, const Gg
   std::string_view stem = name.substr(0, name.size() - suffix.size());
   auto layer = split_layer(stem);
   const GgufNameRow* row = layer ? find_row(arch->layer, layer->second) : find_row(arch->top, stem);
-  if (!row || suffix.empty()) {
-    std::vector<std::string> candidates;
-    for (const GgufNameRow& r : layer ? arch->layer : arch->top)
-      candidates.push_back((layer ? str("blk.", layer->first, ".") : "") +
-                           str(r.gguf, suffix.empty() ? ".weight" : suffix));
-    return Status::error(str(what, ": tensor ", shown_name(name), " is unknown in a model of architecture ",
-                             arch->name, did_you_mean(name, candidates)));
-  }
-  ASSIGN_OR_RETURN(RowOrder order, row_order(gguf, *arch, *row, tensor, what));
-  std::string translated = layer ? str(arch->layer_prefix, layer->first, ".", row->hugging_face, suffix)
-                                 : str(row->hugging_face, suffix);
-  return std::optional(GgufName{std::move(translated), order});
+  if (!row || suffix.empty()) return std::optional(GgufName{std::string(name), {}, {}});
+  GgufName translated{layer ? str(arch->layer_prefix, layer->first, ".", row->hugging_face, suffix)
+                            : str(row->hugging_face, suffix),
+                      {},
+                      {}};
+  RETURN_IF_ERROR(find_row_order(gguf, *arch, *row, tensor, what, translated));
+  return std::optional(std::move(translated));
 }
 
 }  // namespace mlc

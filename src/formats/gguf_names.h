@@ -28,16 +28,16 @@ struct RowOrder {
 };
 
 struct GgufName {
-  std::string name;  // Hugging Face's
+  std::string name;    // Hugging Face's; the file's own where the architecture has no such tensor
   RowOrder order;
+  std::string unread;  // "" or why the rows cannot be put in order: order is kSame then
 };
 
 // Whether we translate `architecture` (metadata general.architecture); the error lists those we do.
 Status check_gguf_architecture(const Gguf& gguf, const std::string& what);
 
 // Translates a tensor's name; nullopt for tensors that Hugging Face's checkpoint does not have
-// (rope_freqs.weight). Unknown names, and rows that the head count of the metadata does not divide, are
-// errors.
+// (rope_freqs.weight). Errors: architectures that we do not know, no sound head count where rows were moved.
 Result<std::optional<GgufName>> translate_gguf_tensor(const Gguf& gguf, const GgufTensor& tensor,
                                                       const std::string& what);
 

@@ -17,6 +17,7 @@ namespace {
 constexpr uint64_t kMaxHeader = 100'000'000;
 constexpr size_t kMaxTensors = 1 << 18;
 constexpr size_t kMaxRank = 16;
+constexpr std::string_view kMetadata = "__metadata__";
 
 struct NamedDType {
   std::string_view name;
@@ -36,15 +37,16 @@ class HeaderEvents {
   HeaderEvents(SafetensorsHeader& header, const std::string& what) : header_(header), what_(what) {}
   std::string problem;
 
-  bool null() { return unexpected("null"); }
-  bool boolean(bool) { return unexpected("a boolean"); }
-  bool number_integer(int64_t value) { return unexpected(str("the number ", value)); }
+  bool null() { return skipping() || unexpected("null"); }
+  bool boolean(bool) { return skipping() || unexpected("a boolean"); }
+  bool number_integer(int64_t value) { return skipping() || unexpected(str("the number ", value)); }
   bool number_float(double, const std::string& text) {
-    return unexpected(str("the number ", text.substr(0, 40)));
+    return skipping() || unexpected(str("the number ", text.substr(0, 40)));
   }
   bool binary(std::vector<uint8_t>&) { return unexpected("binary data"); }
 
   bool number_unsigned(uint64_t value) {
+    if (skipping()) return true;
     if (!in_array_ || value > static_cast<uint64_t>(INT64_MAX)) return unexpected(str("the number ", value));
     if (field_ == Field::kShape) {
       if (entry_.shape.size() == kMaxRank) return fail(str("has more than ", kMaxRank, " dimensions"));
@@ -57,22 +59,23 @@ class HeaderEvents {
   }
 
   bool string(std::string& value) {
-    if (depth_ == 2 && in_metadata_) {
+    if (depth_ == 2 && in_metadata_ && skipped_ == 0) {
       header_.metadata.emplace_back(std::move(key_), std::move(value));
       return true;
     }
+    if (skipping()) return true;
     if (depth_ != 2 || field_ != Field::kDType || in_array_) return unexpected("a string");
     dtype_name_ = std::move(value);
     return true;
   }
 
   bool start_object(size_t) {
+    bool is_metadata = depth_ == 1 && key_ == kMetadata && skipped_ == 0;
+    if (skipping() && !is_metadata) return ++skipped_ > 0;
     if (in_array_ || depth_ == 2) return unexpected("an object");
     if (++depth_ == 1) return true;
-    in_metadata_ = key_ == "__metadata__";
-    if (in_metadata_ && metadata_seen_)
-      return stop(str(what_, ": '__metadata__' stands twice in the header"));
-    if (in_metadata_) return metadata_seen_ = true;
+    in_metadata_ = is_metadata;
+    if (in_metadata_) return true;
     if (header_.entries.size() == kMaxTensors)
       return stop(str(what_, ": more than ", kMaxTensors, " tensors"));
     entry_ = {};
@@ -83,13 +86,16 @@ class HeaderEvents {
   }
 
   bool key(std::string& value) {
+    if (skipped_ > 0) return true;
     if (depth_ == 1 || in_metadata_) {
       key_ = std::move(value);
       return true;
     }
-    field_ = value == "dtype" ? Field::kDType : value == "shape" ? Field::kShape : Field::kOffsets;
-    if (field_ == Field::kOffsets && value != "data_offsets")
-      return fail(str("has the key ", shown_name(value), "; expected only dtype, shape and data_offsets"));
+    field_ = value == "dtype"          ? Field::kDType
+             : value == "shape"        ? Field::kShape
+             : value == "data_offsets" ? Field::kOffsets
+                                       : Field::kOther;
+    if (field_ == Field::kOther) return true;
     unsigned bit = 1u << static_cast<unsigned>(field_);
     if (seen_ & bit) return fail(str("has the key ", shown_name(value), " twice"));
     seen_ |= bit;
@@ -97,6 +103,7 @@ class HeaderEvents {
   }
 
   bool end_object() {
+    if (skipped_ > 0) return --skipped_ >= 0;
     if (--depth_ == 0) return true;
     if (in_metadata_) {
       in_metadata_ = false;
@@ -106,10 +113,12 @@ class HeaderEvents {
   }
 
   bool start_array(size_t) {
-    if (depth_ != 2 || in_array_ || in_metadata_ || field_ == Field::kDType) return unexpected("an array");
+    if (skipping()) return ++skipped_ > 0;
+    if (depth_ != 2 || in_array_ || field_ == Field::kDType) return unexpected("an array");
     return in_array_ = true;
   }
   bool end_array() {
+    if (skipped_ > 0) return --skipped_ >= 0;
     in_array_ = false;
     return true;
   }
@@ -120,7 +129,14 @@ class HeaderEvents {
   }
 
  private:
-  enum class Field { kDType, kShape, kOffsets };
+  enum class Field { kDType, kShape, kOffsets, kOther };
+
+  // Whether the value that comes is one that nobody reads: of the metadata, or of a key that only newer files have.
+  bool skipping() const {
+    if (skipped_ > 0) return true;
+    if (depth_ == 1) return key_ == kMetadata;
+    return depth_ == 2 && (in_metadata_ || field_ == Field::kOther);
+  }
 
   bool stop(std::string message) {
     problem = std::move(message);
@@ -134,7 +150,6 @@ class HeaderEvents {
       return stop(str(what_, ": the header is ", found, "; expected a JSON object of tensors"));
     if (depth_ == 1)
       return stop(str(what_, ": header key ", shown_name(key_), " holds ", found, "; expected an object"));
-    if (in_metadata_) return stop(str(what_, ": '__metadata__' holds ", found, "; expected only strings"));
     return fail(str("holds ", found,
                     " in its header entry; expected {\"dtype\": text, \"shape\": [integers], "
                     "\"data_offsets\": [begin, end]}"));
@@ -144,11 +159,8 @@ class HeaderEvents {
     if (seen_ != 7 || offset_count_ != 2) return fail("lacks dtype, shape or data_offsets in the header");
     const NamedDType* dtype = std::find_if(std::begin(kDTypes), std::end(kDTypes),
                                            [&](const NamedDType& d) { return d.name == dtype_name_; });
-    if (dtype == std::end(kDTypes)) {
-      std::vector<std::string> names;
-      for (const NamedDType& d : kDTypes) names.emplace_back(d.name);
-      return fail(str("has dtype ", shown_name(dtype_name_), "; expected one of ", join(names, " ")));
-    }
+    entry_.type = dtype_name_;
+    if (dtype == std::end(kDTypes)) return finish_unread();
     entry_.dtype = dtype->dtype;
     auto count = element_count(entry_.shape);
     auto bytes =
@@ -164,12 +176,28 @@ class HeaderEvents {
     return true;
   }
 
+  // A dtype that we do not read: the model may not need the tensor.
+  bool finish_unread() {
+    std::vector<std::string> names;
+    for (const NamedDType& d : kDTypes) names.emplace_back(d.name);
+    entry_.unread = str("has dtype ", shown_name(dtype_name_), "; expected one of ", join(names, " "));
+    if (offsets_[1] < offsets_[0])
+      return fail(str("has data_offsets [", offsets_[0], ", ", offsets_[1], "]; expected the begin before the end"));
+    entry_.dtype = DType::kU8;
+    entry_.offset = offsets_[0];
+    entry_.size = offsets_[1] - offsets_[0];
+    entry_.shape = {static_cast<int64_t>(entry_.size)};
+    header_.entries.push_back(std::move(entry_));
+    return true;
+  }
+
   SafetensorsHeader& header_;
   const std::string& what_;
   SafetensorsEntry entry_;
   std::string key_, dtype_name_;
   int depth_ = 0;
-  bool in_array_ = false, in_metadata_ = false, metadata_seen_ = false;
+  bool in_array_ = false, in_metadata_ = false;
+  int skipped_ = 0;  // objects and arrays open inside a value that nobody reads
   Field field_ = Field::kDType;
   unsigned seen_ = 0;  // bit per Field
   std::array<uint64_t, 2> offsets_{};
@@ -204,6 +232,13 @@ Status check_tiling(SafetensorsHeader& header, uint64_t data_begin, uint64_t fil
   return Status::ok();
 }
 
+Status parse_header(std::string_view text, SafetensorsHeader& header, const std::string& what) {
+  HeaderEvents events(header, what);
+  bool parsed = Json::sax_parse(text.begin(), text.end(), &events);
+  if (!events.problem.empty()) return Status::error(events.problem);
+  return parsed ? Status::ok() : Status::error(str(what, ": the header is not a JSON object"));
+}
+
 }  // namespace
 
 Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> bytes, const std::string& what) {
@@ -220,10 +255,12 @@ Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> bytes, co
     return Status::error(str(what, ": header of ", length, " bytes but the file has ", bytes.size(),
                              "; it is truncated, download it again"));
   SafetensorsHeader header;
-  HeaderEvents events(header, what);
-  bool parsed = Json::sax_parse(text.begin(), text.end(), &events);
-  if (!events.problem.empty()) return Status::error(events.problem);
-  if (!parsed) return Status::error(str(what, ": the header is not a JSON object"));
+  Status parsed = parse_header(text, header, what);
+  if (auto standard = parsed.is_ok() ? std::nullopt : standard_json(text)) {
+    header = {};
+    parsed = parse_header(*standard, header, what);
+  }
+  RETURN_IF_ERROR(parsed);
   RETURN_IF_ERROR(check_tiling(header, 8 + length, bytes.size(), what));
   return header;
 }

@@ -1,6 +1,7 @@
 // A stack machine for the tensor subset of pickle protocols 2 to 5.
 #include "formats/torch_pickle.h"
 
+#include <algorithm>
 #include <optional>
 #include <unordered_set>
 
@@ -14,7 +15,7 @@ constexpr size_t kMaxPickle = 64 << 20;
 constexpr size_t kMaxTensors = 1 << 18;
 constexpr size_t kMaxRank = 16;
 
-enum class Kind : uint8_t { kNone, kInteger, kText, kTuple, kDict, kList, kGlobal, kStorage, kTensor };
+enum class Kind : uint8_t { kNone, kInteger, kText, kTuple, kDict, kList, kGlobal, kStorage, kTensor, kObject };
 enum class Global : uint8_t { kOrderedDict, kSize, kRebuildTensor, kRebuildParameter, kStorageClass };
 
 struct KnownGlobal {
@@ -39,14 +40,26 @@ constexpr KnownGlobal kGlobals[] = {
     {"torch", "BoolStorage", Global::kStorageClass, DType::kBool},
 };
 
+// What no checkpoint needs: a file that asks for it was made to harm. (Nothing is run, whatever it asks for.)
+constexpr std::string_view kHarmfulModules[] = {"os",     "posix", "nt",      "subprocess", "sys",   "socket",
+                                                "shutil", "runpy", "pty",     "importlib",  "ctypes", "webbrowser",
+                                                "code",   "pdb",   "commands"};
+constexpr std::string_view kHarmfulFunctions[] = {"eval", "exec", "execfile", "compile", "open", "__import__"};
+
+bool is_harmful(std::string_view module, std::string_view name) {
+  auto is_one_of = [](std::string_view text, auto& list) { return std::find(std::begin(list), std::end(list), text) != std::end(list); };
+  if (module == "builtins" || module == "__builtin__") return is_one_of(name, kHarmfulFunctions);
+  return is_one_of(module.substr(0, module.find('.')), kHarmfulModules);
+}
+
 // What a value holds, by kind: kInteger: number; kText: text; kTuple: `count` ids from `number` on in the
 // tuple pool; kDict, kList: `number` = index into the containers; kGlobal: index into kGlobals; kStorage,
-// kTensor: index into those.
+// kTensor: index into those; kObject (a class or what it makes, neither known here): text, its name.
 struct Value {
   Kind kind = Kind::kNone;
   uint32_t count = 0;
   int64_t number = 0;
-  const char* text = nullptr;  // kText, of `count` bytes
+  const char* text = nullptr;  // kText, kObject: of `count` bytes
 };
 using Id = uint32_t;  // index into values_
 
@@ -54,11 +67,12 @@ struct Storage {
   std::string_view key;
   DType dtype;
   uint64_t elements;
+  std::string_view unread;  // its class where that is not known
 };
 
 const char* kind_name(Kind kind) {
   constexpr const char* names[] = {"None",   "a number", "a text",    "a tuple", "a dictionary",
-                                   "a list", "a class",  "a storage", "a tensor"};
+                                   "a list", "a class",  "a storage", "a tensor", "an object"};
   return names[static_cast<int>(kind)];
 }
 
@@ -163,7 +177,20 @@ class Machine {
       case 0x93:
         return global_stack();
       case 'R':
+      case 0x81:
         return reduce();
+      case 0x92:
+        return reduce_with_keywords();
+      case '0':
+        return drop(1);
+      case '1':
+        return drop_to_mark();
+      case 0x8F:
+        return push_container(Kind::kList);
+      case 0x90:
+        return append_items(0, true);
+      case 0x91:
+        return tuple_to_mark();
       case 'b':
         return build();
       case 'Q':
@@ -197,7 +224,16 @@ class Machine {
       case 'M':
         return integer<uint16_t>();
       case 0x8A:
-        return long_integer();
+        return long_integer<uint8_t>();
+      case 0x8B:
+        return long_integer<uint32_t>();
+      case 'B':
+        return bytes<uint32_t>();
+      case 'C':
+        return bytes<uint8_t>();
+      case 0x8E:
+      case 0x96:
+        return bytes<uint64_t>();
       case 'G':
         return real();
       case 'X':
@@ -220,17 +256,24 @@ class Machine {
     T value;
     return cursor_.read(value) ? push_integer(value) : truncated();
   }
+  template <typename T>
   Status long_integer() {
-    uint8_t length = 0;
+    T length = 0;
     std::span<const std::byte> bytes;
     if (!cursor_.read(length) || !cursor_.take(length, bytes)) return truncated();
-    if (length > 8) return wrong(str("an integer of ", int{length}, " bytes"));
+    if (length > 8) return push({});  // the state of a random generator, say
     uint64_t value = length > 0 && (static_cast<uint8_t>(bytes.back()) & 0x80) ? ~uint64_t{0} : 0;
     for (size_t i = 0; i < length; ++i) {
       value &= ~(uint64_t{0xFF} << (8 * i));
       value |= static_cast<uint64_t>(bytes[i]) << (8 * i);
     }
     return push_integer(static_cast<int64_t>(value));
+  }
+  template <typename T>
+  Status bytes() {  // never used beside the tensors
+    T length;
+    std::span<const std::byte> skipped;
+    return cursor_.read(length) && cursor_.take(length, skipped) ? push({}) : truncated();
   }
   Status real() {  // numbers beside the tensors are never used
     uint64_t bits;
@@ -254,6 +297,17 @@ class Machine {
   Status short_tuple(size_t count) {
     if (!has(count)) return wrong("a tuple of more values than there are");
     return push_tuple(stack_.size() - count);
+  }
+  Status drop(size_t count) {
+    if (!has(count)) return wrong("dropping more values than there are");
+    stack_.resize(stack_.size() - count);
+    return Status::ok();
+  }
+  Status drop_to_mark() {
+    if (marks_.empty() || marks_.back() > stack_.size()) return wrong("dropping values without a mark");
+    stack_.resize(marks_.back());
+    marks_.pop_back();
+    return Status::ok();
   }
   template <typename T>
   Status put() {
@@ -306,25 +360,41 @@ class Machine {
       if (known.module == module && known.name == name) return push({.kind = Kind::kGlobal, .number = index});
       ++index;
     }
-    return bad(str("data.pkl asks for ", shown_name(module), ".", shown_name(name),
-                   "; only tensors and dictionaries of tensors are read and nothing is ever run (save the "
-                   "model as safetensors)"));
+    if (is_harmful(module, name))
+      return bad(str("data.pkl asks for ", shown_name(module), ".", shown_name(name),
+                     ", which no checkpoint needs; nothing is ever run, and the file is refused as hostile"));
+    return push_object(name);
+  }
+  Status push_object(std::string_view name) {
+    return push({.kind = Kind::kObject, .count = static_cast<uint32_t>(name.size()), .text = name.data()});
   }
 
+  // The object that the class and the arguments on the stack, the top `count` values, would make.
+  Status make_object(size_t count) {
+    std::string_view name = text_of(top(count - 1));
+    RETURN_IF_ERROR(drop(count));
+    return push_object(name);
+  }
+  Status reduce_with_keywords() {
+    if (!has(3) || top(2).kind != Kind::kObject) return wrong("a call of something unknown");
+    return make_object(3);
+  }
   Status reduce() {
+    if (has(2) && top(1).kind == Kind::kObject) return make_object(2);
     if (!has(2) || top().kind != Kind::kTuple || top(1).kind != Kind::kGlobal)
       return wrong("a call of something unknown");
     Value arguments = values_[pop()];
     const KnownGlobal& known = kGlobals[values_[pop()].number];
     switch (known.global) {
       case Global::kOrderedDict:
-        if (arguments.count != 0) return wrong("an OrderedDict with arguments");
+        if (arguments.count != 0) return push_object(known.name);
         return push_container(Kind::kDict);
       case Global::kSize:
         if (arguments.count != 1 || item(arguments, 0).kind != Kind::kTuple)
           return wrong("a torch.Size without a tuple");
         return push(item(arguments, 0));
       case Global::kRebuildParameter:
+        if (arguments.count > 0 && item(arguments, 0).kind == Kind::kObject) return push(item(arguments, 0));
         if (arguments.count != 3 || item(arguments, 0).kind != Kind::kTensor)
           return wrong("a parameter without a tensor");
         return push(item(arguments, 0));
@@ -337,14 +407,16 @@ class Machine {
   }
 
   Status rebuild_tensor(const Value& arguments) {
+    if (arguments.count > 0 && item(arguments, 0).kind == Kind::kObject) return push(item(arguments, 0));
     if (arguments.count < 6 || arguments.count > 7 || item(arguments, 0).kind != Kind::kStorage ||
         item(arguments, 1).kind != Kind::kInteger || item(arguments, 2).kind != Kind::kTuple ||
         item(arguments, 3).kind != Kind::kTuple)
       return wrong("a tensor not made of (storage, offset, size, stride, requires_grad, hooks)");
     if (tensors_.size() == kMaxTensors) return wrong(str("more than ", kMaxTensors, " tensors"));
     const Storage& storage = storages_[static_cast<size_t>(item(arguments, 0).number)];
-    PickledTensor tensor{
-        .storage_key = storage.key, .dtype = storage.dtype, .storage_elements = storage.elements};
+    PickledTensor tensor;
+    tensor.storage_key = storage.key, tensor.dtype = storage.dtype, tensor.storage_elements = storage.elements;
+    if (!storage.unread.empty()) tensor.unread = str("is stored as ", shown_name(storage.unread), "; expected floats or integers");
     if (item(arguments, 1).number < 0) return wrong("a tensor with a negative offset");
     tensor.offset = static_cast<uint64_t>(item(arguments, 1).number);
     RETURN_IF_ERROR(read_dims(item(arguments, 2), tensor.shape));
@@ -364,9 +436,10 @@ class Machine {
     return Status::ok();
   }
 
-  // State set on a dictionary (the _metadata of a state_dict) is dropped.
+  // State set on a dictionary (the _metadata of a state_dict) or an object is dropped.
   Status build() {
-    if (!has(2) || top(1).kind != Kind::kDict) return wrong("state set on something else than a dictionary");
+    if (!has(2) || (top(1).kind != Kind::kDict && top(1).kind != Kind::kObject))
+      return wrong("state set on something else than a dictionary");
     pop();
     return Status::ok();
   }
@@ -375,12 +448,18 @@ class Machine {
     if (!has(1) || top().kind != Kind::kTuple) return wrong("a persistent id that is no tuple");
     Value id = values_[pop()];
     bool sound = id.count == 5 && item(id, 0).kind == Kind::kText && text_of(item(id, 0)) == "storage" &&
-                 item(id, 1).kind == Kind::kGlobal && item(id, 2).kind == Kind::kText &&
+                 (item(id, 1).kind == Kind::kGlobal || item(id, 1).kind == Kind::kObject) && item(id, 2).kind == Kind::kText &&
                  item(id, 4).kind == Kind::kInteger && item(id, 4).number >= 0;
-    const KnownGlobal* known = sound ? &kGlobals[item(id, 1).number] : nullptr;
-    if (!known || known->global != Global::kStorageClass)
-      return wrong("a persistent id other than ('storage', class, key, device, elements)");
-    storages_.push_back({text_of(item(id, 2)), known->dtype, static_cast<uint64_t>(item(id, 4).number)});
+    if (!sound) return wrong("a persistent id other than ('storage', class, key, device, elements)");
+    Storage storage{text_of(item(id, 2)), DType::kU8, static_cast<uint64_t>(item(id, 4).number), {}};
+    if (item(id, 1).kind == Kind::kObject) {
+      storage.unread = text_of(item(id, 1));
+    } else {
+      const KnownGlobal& known = kGlobals[item(id, 1).number];
+      if (known.global != Global::kStorageClass) return wrong("a persistent id of a class that is no storage");
+      storage.dtype = known.dtype;
+    }
+    storages_.push_back(storage);
     return push({.kind = Kind::kStorage, .number = static_cast<int64_t>(storages_.size() - 1)});
   }
 
@@ -391,8 +470,12 @@ class Machine {
       begin = marks_.back();
       marks_.pop_back();
     }
-    if (begin <= floor() || begin > stack_.size() || (stack_.size() - begin) % multiple != 0 ||
-        values_[stack_[begin - 1]].kind != kind)
+    bool holder = begin > floor() && begin <= stack_.size() && (stack_.size() - begin) % multiple == 0;
+    if (holder && values_[stack_[begin - 1]].kind == Kind::kObject) {
+      stack_.resize(begin);
+      return Status::ok();
+    }
+    if (!holder || values_[stack_[begin - 1]].kind != kind)
       return wrong(str("items without ", kind_name(kind), " to hold them"));
     auto& items = containers_[static_cast<size_t>(values_[stack_[begin - 1]].number)];
     items.insert(items.end(), stack_.begin() + static_cast<ptrdiff_t>(begin), stack_.end());
@@ -402,28 +485,42 @@ class Machine {
   Status set_items(size_t begin, bool marked) { return move_items(begin, marked, Kind::kDict, 2); }
   Status append_items(size_t begin, bool marked) { return move_items(begin, marked, Kind::kList, 1); }
 
+  static std::string shown(const Value& value) {
+    return value.kind == Kind::kObject ? str("an object ", shown_name(text_of(value))) : std::string(kind_name(value.kind));
+  }
+  bool holds_tensors(const Value& value) const {
+    if (value.kind != Kind::kDict) return false;
+    const auto& items = containers_[static_cast<size_t>(value.number)];
+    return std::any_of(items.begin(), items.end(), [&](Id id) { return values_[id].kind == Kind::kTensor; });
+  }
+
   Result<std::vector<PickledTensor>> collect() {
     if (stack_.size() != 1 || top().kind != Kind::kDict)
-      return bad(str("holds ", stack_.empty() ? "nothing" : kind_name(top().kind),
+      return bad(str("holds ", stack_.empty() ? "nothing" : shown(top()),
                      "; expected a dictionary of tensors (a state_dict)"));
     const auto& items = containers_[static_cast<size_t>(top().number)];
     std::vector<PickledTensor> result;
     std::unordered_set<std::string_view> names;
+    std::string inner;  // an entry that holds tensors
+    bool any = false;
     for (size_t i = 0; i + 1 < items.size(); i += 2) {
       const Value &key = values_[items[i]], &value = values_[items[i + 1]];
       if (value.kind == Kind::kNone || value.kind == Kind::kInteger || value.kind == Kind::kText) continue;
-      if (key.kind != Kind::kText)
-        return bad(str("a key of the dictionary is ", kind_name(key.kind), "; expected a name"));
+      if (key.kind != Kind::kText) continue;  // no parameter has such a name
       std::string name = shown_name(text_of(key));
-      if (value.kind != Kind::kTensor)
-        return bad(str("entry ", name, " is ", kind_name(value.kind),
-                       "; expected a tensor (save that state_dict alone)"));
       if (!names.insert(text_of(key)).second) return bad(str("tensor ", name, " stands twice"));
-      result.push_back(tensors_[static_cast<size_t>(value.number)]);
+      if (value.kind == Kind::kTensor) {
+        result.push_back(tensors_[static_cast<size_t>(value.number)]);
+        any = true;
+      } else {
+        result.emplace_back().unread = str("is ", shown(value), "; expected a tensor");
+        if (inner.empty() && holds_tensors(value)) inner = name;
+      }
       result.back().name = text_of(key);
     }
-    if (result.empty()) return bad("holds no tensors; expected a dictionary of tensors (a state_dict)");
-    return result;
+    if (any) return result;
+    return bad(str("holds no tensors", inner.empty() ? "" : str(" but in its entry ", inner),
+                   "; expected a dictionary of tensors", inner.empty() ? " (a state_dict)" : ", save that entry alone"));
   }
 
   static constexpr Id kNoId = ~Id{0};

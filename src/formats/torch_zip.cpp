@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "base/file_kind.h"
 #include "base/strings.h"
 #include "formats/checked.h"
 #include "formats/torch_pickle.h"
@@ -156,23 +157,18 @@ class Zip {
 
 // Files that are no zip get a reason and a remedy.
 Status check_kind(std::span<const std::byte> bytes, const std::string& what) {
-  auto starts_with = [&](std::string_view magic, size_t at) {
-    return bytes.size() >= at + magic.size() &&
-           std::memcmp(bytes.data() + at, magic.data(), magic.size()) == 0;
-  };
-  using namespace std::string_view_literals;
+  std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kProbeBytes));
+  RETURN_IF_ERROR(check_not_stand_in(head, bytes.size(), what));
   constexpr std::string_view remedy =
       "; load it with a current PyTorch and save it again: torch.save(torch.load(FILE, weights_only=True), "
       "FILE)";
-  if (starts_with("PK\3\4"sv, 0)) return Status::ok();
-  if (starts_with("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv, 0) ||
-      starts_with("ustar"sv, 257))
+  FileKind kind = file_kind(head, bytes.size());
+  if (kind == FileKind::kZip) return Status::ok();
+  if (kind == FileKind::kLegacyTorch || kind == FileKind::kTar)
     return Status::error(str(what, ": written by PyTorch before 1.6 (not a zip); expected a zip", remedy));
-  if (starts_with("\x80"sv, 0))
+  if (kind == FileKind::kPickle)
     return Status::error(str(what, ": a bare pickle; expected a zip by torch.save", remedy));
-  if (starts_with("version https://git-lfs"sv, 0))
-    return Status::error(str(what, ": a Git LFS pointer, not the weights; run git lfs pull"));
-  return Status::error(str(what, ": not a zip file; expected a checkpoint by torch.save"));
+  return Status::error(str(what, ": ", kind_name(kind), ", not a zip file; expected a checkpoint by torch.save"));
 }
 
 // Whether strides are those of C order; dimensions of size 1 do not count.
@@ -183,6 +179,10 @@ bool is_contiguous(const PickledTensor& t) {
     expected *= static_cast<uint64_t>(t.shape[i]);  // the product was checked by the caller
   }
   return true;
+}
+
+TorchTensor unread_tensor(std::string_view name, std::string why) {
+  return {.name = std::string(name), .unread = std::move(why), .dtype = DType::kU8, .shape = {0}, .strides = {}, .offset = 0, .size = 0};
 }
 
 Result<TorchTensor> place(const PickledTensor& t, const Entry& storage, const std::string& what) {
@@ -197,6 +197,7 @@ Result<TorchTensor> place(const PickledTensor& t, const Entry& storage, const st
   auto count = element_count(t.shape);
   if (!count) return bad(str("has the impossible shape ", shown_shape(t.shape)));
   TorchTensor out{.name = std::string(t.name),
+                  .unread = {},
                   .dtype = t.dtype,
                   .shape = t.shape,
                   .strides = {},
@@ -212,8 +213,8 @@ Result<TorchTensor> place(const PickledTensor& t, const Entry& storage, const st
     return bad(str("of shape ", shown_shape(t.shape), ", strides ", shown_shape(t.strides), " and offset ",
                    t.offset, " reaches outside its storage of ", t.storage_elements, " elements"));
   if (*count > t.storage_elements)
-    return bad(str("of shape ", shown_shape(t.shape), " repeats elements of its storage of ",
-                   t.storage_elements, "; expected one element each (save it with .contiguous())"));
+    return unread_tensor(t.name, str("has shape ", shown_shape(t.shape), " but repeats elements of its storage of ",
+                                     t.storage_elements, "; expected one element each (save it with .contiguous())"));
   out.offset = storage.offset + t.offset * item;
   out.size = (*last - t.offset + 1) * item;
   if (!is_contiguous(t)) out.strides = t.strides;
@@ -247,6 +248,10 @@ Result<std::vector<TorchTensor>> parse_torch_zip(std::span<const std::byte> byte
   ASSIGN_OR_RETURN(auto pickled, parse_torch_pickle(bytes.subspan(pickle->offset, pickle->size), what));
   std::vector<TorchTensor> tensors;
   for (const PickledTensor& t : pickled) {
+    if (!t.unread.empty()) {
+      tensors.push_back(unread_tensor(t.name, t.unread));
+      continue;
+    }
     auto storage = by_name.find(prefix + "data/" + std::string(t.storage_key));
     if (storage == by_name.end())
       return Status::error(str(what, ": tensor ", shown_name(t.name), " lies in storage ",

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "base/json.h"
 #include "base/strings.h"
@@ -68,8 +67,10 @@ class IndexEvents {
   bool open(std::string_view found) {
     if (in_map_) return scalar(found);
     if (depth_ == 1 && key_ == "weight_map") {
-      if (map_seen) return stop(str(what_, ": 'weight_map' stands twice"));
       map_seen = in_map_ = true;
+      index_ = {};
+      file_ids_.clear();
+      places_.clear();
     }
     ++depth_;
     return true;
@@ -89,8 +90,11 @@ class IndexEvents {
       if (index_.files.size() == kMaxFiles) return stop(str(what_, ": more than ", kMaxFiles, " files"));
       index_.files.push_back(file);
     }
-    if (!names_.insert(key_).second)
-      return stop(str(what_, ": tensor ", shown_name(key_), " stands twice in 'weight_map'"));
+    auto [place, first] = places_.try_emplace(key_, index_.tensors.size());
+    if (!first) {
+      index_.tensors[place->second].second = it->second;
+      return true;
+    }
     index_.tensors.emplace_back(std::move(key_), it->second);
     return true;
   }
@@ -101,19 +105,25 @@ class IndexEvents {
   int depth_ = 0;
   bool in_map_ = false;
   std::unordered_map<std::string, int> file_ids_;
-  std::unordered_set<std::string> names_;
+  std::unordered_map<std::string, size_t> places_;  // in index_.tensors
 };
+
+Status parse_events(std::string_view text, WeightIndex& index, const std::string& what) {
+  index = {};
+  IndexEvents events(index, what);
+  bool parsed = Json::sax_parse(text.begin(), text.end(), &events);
+  if (!events.problem.empty()) return Status::error(events.problem);
+  if (parsed && events.map_seen && !index.tensors.empty()) return Status::ok();
+  return Status::error(str(what, ": no tensors in 'weight_map'; expected an object of tensor to file name"));
+}
 
 }  // namespace
 
 Result<WeightIndex> parse_weight_index(std::string_view text, const std::string& what) {
   WeightIndex index;
-  IndexEvents events(index, what);
-  bool parsed = Json::sax_parse(text.begin(), text.end(), &events);
-  if (!events.problem.empty()) return Status::error(events.problem);
-  if (!parsed || !events.map_seen || index.tensors.empty())
-    return Status::error(
-        str(what, ": no tensors in 'weight_map'; expected an object of tensor to file name"));
+  Status parsed = parse_events(text, index, what);
+  if (auto standard = parsed.is_ok() ? std::nullopt : standard_json(text)) parsed = parse_events(*standard, index, what);
+  RETURN_IF_ERROR(parsed);
   std::stable_sort(index.tensors.begin(), index.tensors.end(),
                    [](const auto& a, const auto& b) { return a.second < b.second; });
   return index;

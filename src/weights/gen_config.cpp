@@ -39,9 +39,8 @@ Result<Json> filled(const FilledKey& key, const Files& files) {
     const Json* value = find(*json, key.name);
     if (value == nullptr) continue;
     if (key.fallback.is_number_float()) {
-      if (!value->is_number())
-        return Status::error(str(path, ": ", key.name, " is ", value->type_name(), ", expected a number"));
-      return Json(value->get<double>());
+      ASSIGN_OR_RETURN(double number, get_number(*json, key.name, path));
+      return Json(number);
     }
     bool ids = value->is_number_integer() ||
                (value->is_array() && std::all_of(value->begin(), value->end(),
@@ -96,14 +95,14 @@ Result<Conversation> conversation(const GenConfigOptions& options, const Tokeniz
   }
   if (files.jinja_template.empty())
     return Status::error(str("--conv-template: missing, and ",
-                             source.config_path.ends_with(".gguf") ? source.config_path : source.folder,
+                             source.is_gguf ? source.config_path : source.folder,
                              " has no chat template of its own; give one of ", join(preset_names(), ", ")));
   return own_template(files, stating);
 }
 
 Result<Json> read_generation_config(const ModelSource& source) {
   std::string path = path_join(source.folder, "generation_config.json");
-  if (source.config_path.ends_with(".gguf") || !file_exists(path)) return Json::object();
+  if (source.is_gguf || !file_exists(path)) return Json::object();
   return read_json_file(path);
 }
 

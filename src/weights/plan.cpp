@@ -53,6 +53,7 @@ Status check_source(const Checkpoint& checkpoint, const SourceTensor& tensor, co
   const Parameter& p = plan.parameter;
   std::string where =
       str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(tensor.name));
+  if (!tensor.unread.empty()) return Status::error(str(where, " ", tensor.unread));
   if (!is_float(tensor.dtype) || tensor.dtype > DType::kF64)
     return Status::error(str(where, " is ", tensor.stored_type, ", expected floats (F16, BF16 or F32)"));
   std::vector<int64_t> expected = p.shape;

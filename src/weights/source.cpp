@@ -1,12 +1,12 @@
 // Finds config.json and the checkpoint for the flags of convert_weight and gen_config.
 #include "weights/source.h"
 
-#include <algorithm>
 #include <filesystem>
-#include <vector>
 
+#include "base/file_kind.h"
 #include "base/strings.h"
 #include "formats/gguf_keys.h"
+#include "formats/weight_files.h"
 
 namespace mlc::weights {
 namespace {
@@ -16,35 +16,59 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? "." : folder;
 }
 
-// GGUF files of a folder, sorted.
-std::vector<std::string> gguf_files(const std::string& folder) {
-  std::vector<std::string> files;
-  std::error_code code;
-  for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code))
-    if (it->path().extension() == ".gguf") files.push_back(it->path().string());
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-// CONFIG as a file: config.json or a GGUF file.
-Result<std::string> find_config(const std::string& config) {
-  if (is_directory(config)) {
-    if (std::string path = path_join(config, "config.json"); file_exists(path)) return path;
-    std::vector<std::string> files = gguf_files(config);
-    if (files.size() == 1) return files[0];
-    if (files.size() > 1)
-      return Status::error(str("CONFIG: ", config, " holds ", files.size(),
-                               " GGUF files, name one of them: ", join(files, ", ")));
-    if (std::string path = path_join(config, "mlc-chat-config.json"); file_exists(path)) return path;
-    return Status::error(
-        str("CONFIG: ", config, " holds no config.json and no GGUF file; give a model folder"));
+// A folder's config: its config.json, else its GGUF model, opened, else a converted model's config.
+Status find_config_in(const std::string& folder, ModelSource& source) {
+  std::string config = path_join(folder, "config.json");
+  Status problem = Status::error(str("CONFIG: ", folder, " holds no config.json and no GGUF file; give a model folder"));
+  if (file_exists(config)) {
+    auto json = read_json_file(config);
+    if (json.is_ok()) {
+      source.config_path = config;
+      source.hf_config = std::move(*json);
+      return Status::ok();
+    }
+    problem = json.status();
   }
-  if (file_exists(config)) return config;
-  return Status::error(
-      str("CONFIG: ", config, " does not exist; expected a model folder, its config.json, or a GGUF file"));
+  if (FoundWeights weights = find_weights(folder); !weights.ggufs.empty()) {
+    auto gguf = Checkpoint::open(folder, SourceFormat::kGguf);
+    if (gguf.is_ok()) {
+      if (file_exists(config)) (*gguf)->add_note(str(problem.message(), "; using ", (*gguf)->files()[0], " instead"));
+      source.config_path = (*gguf)->files()[0];
+      source.is_gguf = true;
+      source.checkpoint = std::move(*gguf);
+      return Status::ok();
+    }
+    if (!file_exists(config)) problem = gguf.status();
+  }
+  if (std::string converted = path_join(folder, "mlc-chat-config.json"); !file_exists(config) && file_exists(converted)) {
+    source.config_path = converted;
+    ASSIGN_OR_RETURN(source.hf_config, read_json_file(converted));
+    return Status::ok();
+  }
+  return problem;
 }
 
-Result<std::string> find_weights(const ModelSource& source, const std::string& flag) {
+// A file given as CONFIG. Weights and their index stand for the config.json beside them; `weights` names them then.
+Status find_config_of(const std::string& file, ModelSource& source, std::string& weights) {
+  ASSIGN_OR_RETURN(FileKind kind, probe_file(file));
+  source.config_path = file;
+  source.is_gguf = kind == FileKind::kGguf;
+  if (source.is_gguf) return Status::ok();
+  bool holds_weights = kind == FileKind::kSafetensors || kind == FileKind::kZip;
+  if (!holds_weights) {
+    ASSIGN_OR_RETURN(source.hf_config, read_json_file(file));
+    holds_weights = find(source.hf_config, "weight_map") != nullptr;
+  }
+  if (!holds_weights) return Status::ok();
+  weights = file;
+  source.config_path = path_join(folder_of(file), "config.json");
+  if (!file_exists(source.config_path))
+    return Status::error(str("CONFIG: ", file, " holds weights alone and no config.json is beside it; give a model folder"));
+  ASSIGN_OR_RETURN(source.hf_config, read_json_file(source.config_path));
+  return Status::ok();
+}
+
+Result<std::string> weights_path(const ModelSource& source, const std::string& flag) {
   if (flag != "auto") {
     if (!file_exists(flag) && !is_directory(flag))
       return Status::error(str("--source: ", flag, " does not exist"));
@@ -54,35 +78,54 @@ Result<std::string> find_weights(const ModelSource& source, const std::string& f
   return source.folder;
 }
 
-Result<Json> gguf_config(const Checkpoint& checkpoint, const std::string& path, std::vector<std::string>& notes) {
+// The config of a GGUF file, with notes on its keys that are not applied.
+Result<Json> read_gguf_config(const Checkpoint& checkpoint, const std::string& path, std::vector<std::string>& notes) {
   ASSIGN_OR_RETURN(Json config, checkpoint.gguf_config());
   RETURN_IF_ERROR(check_gguf_keys(*checkpoint.gguf(), config, path, notes));
   return config;
+}
+
+// The config out of a GGUF file, and the checkpoint: that file, or what --source names.
+Status open_gguf(ModelSource& source, const std::string& weights, SourceFormat format, std::vector<std::string>& notes) {
+  if (!source.checkpoint) {
+    ASSIGN_OR_RETURN(source.checkpoint, Checkpoint::open(source.config_path, SourceFormat::kGguf));
+  }
+  const bool own_weights = weights == "auto" && (format == SourceFormat::kAuto || format == SourceFormat::kGguf);
+  if (!own_weights) {
+    ASSIGN_OR_RETURN(auto named, Checkpoint::open(weights == "auto" ? source.config_path : weights, format));
+    if (named->format() != SourceFormat::kGguf) {
+      ASSIGN_OR_RETURN(source.hf_config, read_gguf_config(*source.checkpoint, source.config_path, notes));
+      source.checkpoint = std::move(named);
+      return Status::ok();
+    }
+    source.checkpoint = std::move(named);
+  }
+  ASSIGN_OR_RETURN(source.hf_config, read_gguf_config(*source.checkpoint, source.config_path, notes));
+  return Status::ok();
 }
 
 }  // namespace
 
 Result<ModelSource> open_source(const SourceOptions& options) {
   ModelSource source;
-  ASSIGN_OR_RETURN(source.config_path, find_config(options.config));
-  source.folder = folder_of(source.config_path);
   ASSIGN_OR_RETURN(SourceFormat format, parse_source_format(options.source_format));
+  std::string weights = options.source, given;
   std::vector<std::string> notes;
-  if (source.config_path.ends_with(".gguf")) {
-    std::string weights = options.source == "auto" ? source.config_path : options.source;
-    ASSIGN_OR_RETURN(source.checkpoint, Checkpoint::open(weights, format));
-    if (source.checkpoint->format() == SourceFormat::kGguf) {
-      ASSIGN_OR_RETURN(source.hf_config, gguf_config(*source.checkpoint, source.config_path, notes));
-    } else {  // --source names weights of another kind
-      ASSIGN_OR_RETURN(auto file, Checkpoint::open(source.config_path, SourceFormat::kGguf));
-      ASSIGN_OR_RETURN(source.hf_config, gguf_config(*file, source.config_path, notes));
-    }
+  if (is_directory(options.config)) {
+    RETURN_IF_ERROR(find_config_in(options.config, source));
+  } else if (file_exists(options.config)) {
+    RETURN_IF_ERROR(find_config_of(options.config, source, given));
   } else {
-    ASSIGN_OR_RETURN(source.hf_config, read_json_file(source.config_path));
-    if (options.with_checkpoint) {
-      ASSIGN_OR_RETURN(std::string weights, find_weights(source, options.source));
-      ASSIGN_OR_RETURN(source.checkpoint, Checkpoint::open(weights, format));
-    }
+    return Status::error(str("CONFIG: ", options.config,
+                             " does not exist; expected a model folder, its config.json, or a GGUF file"));
+  }
+  if (weights == "auto" && !given.empty()) weights = given;
+  source.folder = folder_of(source.config_path);
+  if (source.is_gguf) {
+    RETURN_IF_ERROR(open_gguf(source, weights, format, notes));
+  } else if (options.with_checkpoint) {
+    ASSIGN_OR_RETURN(weights, weights_path(source, weights));
+    ASSIGN_OR_RETURN(source.checkpoint, Checkpoint::open(weights, format));
   }
   if (source.hf_config.is_object() && source.hf_config.contains("model_config") &&
       source.hf_config.contains("quantization")) {
@@ -92,6 +135,8 @@ Result<ModelSource> open_source(const SourceOptions& options) {
     ASSIGN_OR_RETURN(source.config,
                      frontend::parse_hf_config(source.hf_config, options.model_type, source.config_path));
   }
+  if (source.checkpoint)
+    notes.insert(notes.end(), source.checkpoint->notes().begin(), source.checkpoint->notes().end());
   source.config.notes.insert(source.config.notes.begin(), notes.begin(), notes.end());
   return source;
 }

@@ -127,7 +127,7 @@ void inspect(TokenizerFiles& files) {
 
 Result<TokenizerFiles> read_tokenizer_files(const ModelSource& source) {
   TokenizerFiles files;
-  bool gguf = source.config_path.ends_with(".gguf");
+  bool gguf = source.is_gguf;
   RETURN_IF_ERROR(gguf ? from_gguf(source, files) : copy_files(source.folder, files));
   inspect(files);
   return files;
