@@ -79,7 +79,7 @@ const std::vector<KnownKey>& common_keys() {
 
 std::string shown_value(const Json& value) {
   std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
-  return text.size() <= 60 ? text : text.substr(0, 60) + "...";
+  return text.size() <= 100 ? text : text.substr(0, 100) + "...";
 }
 
 const KnownKey* find_key(const std::vector<KnownKey>& keys, const std::string& name) {

@@ -12,6 +12,8 @@ namespace {
 
 using Transform = frontend::Parameter::Transform;
 
+constexpr int64_t kCachedElements = 4096;  // as f32 half of a small first-level cache
+
 size_t bytes_of(int64_t n) { return static_cast<size_t>(n); }
 
 // The source row of row `row` of a fused QKV in [3, heads, head_dim] order; the source has [heads, 3,
@@ -125,8 +127,15 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
     std::span<const std::byte> bytes =
         checkpoint.read_rows(index, run.row_begin, run.row_begin + run.count, scratch);
     size_t count = bytes_of(run.count * plan.row_size);
-    decode_rows(plan, dtype, bytes.data(), run.count, rest.first(count));
-    if (irregular) add_irregular(*irregular, index, count_non_finite(rest.first(count), plan.dtype));
+    // A few rows at a time, looked through while the cache has them.
+    const int64_t step = std::max<int64_t>(1, kCachedElements / std::max<int64_t>(1, plan.row_size)),
+                  row_bytes = plan.whole_row_size * size_of(dtype);
+    for (int64_t row = 0; row < run.count; row += step) {
+      const int64_t rows = std::min(step, run.count - row);
+      std::span<float> part = rest.subspan(bytes_of(row * plan.row_size), bytes_of(rows * plan.row_size));
+      decode_rows(plan, dtype, bytes.data() + row * row_bytes, rows, part);
+      if (irregular) add_irregular(*irregular, index, count_non_finite(part, plan.dtype));
+    }
     rest = rest.subspan(count);
     round |= dtype != plan.dtype;
   }

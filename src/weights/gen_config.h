@@ -24,7 +24,7 @@ struct GeneratedConfig {
 
 // Writes the tokenizer files and mlc-chat-config.json (indent 2, no newline at the end) into `folder`,
 // created. A checkpoint's own template is kept as conv_template.jinja_template with its bos_token and
-// eos_token.
+// eos_token. A generation_config.json with "do_sample": false gives temperature 0.
 Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOptions& options,
                                         const std::string& folder);
 

@@ -12,7 +12,6 @@
 namespace mlc::weights {
 namespace {
 
-constexpr size_t kLanes = 16;
 constexpr size_t kListed = 4;  // tensors in a note
 constexpr uint32_t kSign = 0x80000000u, kInfinity = 0x7F800000u;
 
@@ -24,15 +23,23 @@ uint32_t overflow_bits(DType dtype) {
 
 // Whether the magnitude of any value is at least `threshold`: adding what is left to 2^31 carries into the top bit.
 bool any_reaches(std::span<const float> values, uint32_t threshold) {
+  using Lanes __attribute__((vector_size(16))) = uint32_t;
+  constexpr size_t kLanes = 4, kStep = 4 * kLanes;
   const uint32_t rest = kSign - threshold;
-  uint32_t seen[kLanes] = {}, bits[kLanes];
+  Lanes seen[4] = {};
   size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes) {
+  for (; i + kStep <= values.size(); i += kStep) {
+    Lanes bits[4];
     std::memcpy(bits, &values[i], sizeof bits);
-    for (size_t lane = 0; lane < kLanes; ++lane) seen[lane] |= (bits[lane] & ~kSign) + rest;
+    seen[0] |= (bits[0] & ~kSign) + rest;
+    seen[1] |= (bits[1] & ~kSign) + rest;
+    seen[2] |= (bits[2] & ~kSign) + rest;
+    seen[3] |= (bits[3] & ~kSign) + rest;
   }
-  for (; i < values.size(); ++i) seen[0] |= (std::bit_cast<uint32_t>(values[i]) & ~kSign) + rest;
-  return std::ranges::any_of(seen, [](uint32_t lane) { return (lane & kSign) != 0; });
+  const Lanes joined = seen[0] | seen[1] | seen[2] | seen[3];
+  uint32_t all = joined[0] | joined[1] | joined[2] | joined[3];
+  for (; i < values.size(); ++i) all |= (std::bit_cast<uint32_t>(values[i]) & ~kSign) + rest;
+  return (all & kSign) != 0;
 }
 
 std::string counts_of(const NonFinite& found) {
