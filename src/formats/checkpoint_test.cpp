@@ -247,9 +247,9 @@ TEST(Checkpoint, Llama3ScalingIsRecognised) {
 TEST(Checkpoint, BadGgufModels) {
   TempFolder folder;
   auto problem = [&](const GgufFile& f) { return open_problem(folder.write("m.gguf", f.build())); };
-  EXPECT_NE(problem(GgufFile().text("general.architecture", "mamba"))
-                .find("expected one of llama, qwen2, gptneox"),
-            std::string::npos);
+  EXPECT_NE(
+      problem(GgufFile().text("general.architecture", "mamba")).find("expected one of llama, qwen2, gptneox"),
+      std::string::npos);
   EXPECT_NE(problem(small_llama().tensor("blk.0.attn_qq.weight", {1}, 0, "xxxx"))
                 .find("did you mean 'blk.0.attn_q.weight'"),
             std::string::npos);

@@ -117,7 +117,8 @@ std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, in
 }
 
 void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_t row_begin, int64_t row_end,
-                 std::vector<std::byte>& scratch, std::vector<float>& values, std::map<int, NonFinite>* irregular) {
+                 std::vector<std::byte>& scratch, std::vector<float>& values,
+                 std::map<int, NonFinite>* irregular) {
   values.resize(bytes_of((row_end - row_begin) * plan.row_size));
   std::span<float> rest(values);
   bool round = false;
@@ -149,7 +150,7 @@ void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, cons
   if (!plan.format.is_quantized()) {
     DType stored = plan.dtype == DType::kF32 && !plan.raw_f32 ? DType::kBF16 : plan.dtype;
     read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values,
-              &buffers.irregular);
+                &buffers.irregular);
     buffers.weight.resize(buffers.values.size() * bytes_of(size_of(stored)));
     encode_floats(stored, buffers.values, buffers.weight.data());
     buffers.scale.clear();

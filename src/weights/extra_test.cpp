@@ -45,7 +45,8 @@ class Extra : public ::testing::Test {
       data += t.dtype == "F32" ? packed(values) : packed(halves);
       header[t.name] = {{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {begin, data.size()}}};
     }
-    const std::string path = folder_.write("model.safetensors", mlc::testing::safetensors(header.dump(), data));
+    const std::string path =
+        folder_.write("model.safetensors", mlc::testing::safetensors(header.dump(), data));
     auto opened = Checkpoint::open(path);
     EXPECT_TRUE(opened.is_ok()) << opened.status().message();
     return std::move(opened).value();
@@ -53,25 +54,28 @@ class Extra : public ::testing::Test {
 
   static Parameter parameter(const std::string& name, std::vector<int64_t> shape) {
     Parameter p;
-    p.name = name, p.shape = std::move(shape), p.role = p.shape.size() == 2 ? WeightRole::kLinear : WeightRole::kOther;
+    p.name = name, p.shape = std::move(shape),
+    p.role = p.shape.size() == 2 ? WeightRole::kLinear : WeightRole::kOther;
     p.sources = {name};
     return p;
   }
 
   // The refusal, or the notes, of a model of one layer with one projection and these tensors beside it.
-  std::string said_of(std::vector<Tensor> more, bool ignore_extra = false, const std::vector<std::string>& unused = {}) {
+  std::string said_of(std::vector<Tensor> more, bool ignore_extra = false,
+                      const std::vector<std::string>& unused = {}) {
     const std::string name = "model.layers.0.self_attn.q_proj.weight";
     more.push_back({name, {2, 32}});
     auto source = checkpoint(more);
-    auto plan = make_plan({parameter(name, {2, 32})}, unused, *find_quant_scheme("q4f16_1"), source.get(), "FILE",
-                          {.ignore_extra = ignore_extra});
+    auto plan = make_plan({parameter(name, {2, 32})}, unused, *find_quant_scheme("q4f16_1"), source.get(),
+                          "FILE", {.ignore_extra = ignore_extra});
     return plan.is_ok() ? join(plan->notes, "\n") : plan.status().message();
   }
 
   // What converting a tensor of these values to a scheme says.
   std::string converted(const Tensor& tensor, const std::string& scheme) {
     auto source = checkpoint({tensor});
-    auto plan = make_plan({parameter(tensor.name, tensor.shape)}, {}, *find_quant_scheme(scheme), source.get(), "FILE");
+    auto plan = make_plan({parameter(tensor.name, tensor.shape)}, {}, *find_quant_scheme(scheme),
+                          source.get(), "FILE");
     EXPECT_TRUE(plan.is_ok()) << plan.status().message();
     auto result = convert(*plan, *source, folder_.file("out"), {.threads = 2});
     EXPECT_TRUE(result.is_ok()) << result.status().message();
@@ -84,21 +88,25 @@ class Extra : public ::testing::Test {
 TEST_F(Extra, IsNotedByItsFirstNames) {
   EXPECT_EQ(said_of({}), "");
   EXPECT_EQ(said_of({{"v_head.summary.weight", {1, 32}}, {"v_head.summary.bias", {1}}}),
-            "2 tensors of the checkpoint, which no parameter of this model needs, left out: 'v_head.summary.weight', "
+            "2 tensors of the checkpoint, which no parameter of this model needs, left out: "
+            "'v_head.summary.weight', "
             "'v_head.summary.bias'");
   std::vector<Tensor> many;
   for (int i = 0; i < 100; ++i) many.push_back({str("extra.", i), {1}});
   EXPECT_NE(said_of(many).find("'extra.4' and 95 more"), std::string::npos) << said_of(many);
   EXPECT_EQ(said_of(many, /*ignore_extra=*/true), "");
   EXPECT_EQ(said_of({{"x.weight", {1}}}, false, {"x.weight"}), "");
-  for (const char* name : {"model.layers.0.self_attn.q_proj.lora_A.weight", "model.layers.0.self_attn.k_scale", "draft.layers.0.self_attn.q_norm.weight"})
+  for (const char* name : {"model.layers.0.self_attn.q_proj.lora_A.weight",
+                           "model.layers.0.self_attn.k_scale", "draft.layers.0.self_attn.q_norm.weight"})
     EXPECT_NE(said_of({{name, {1}}}).find("left out"), std::string::npos) << name;
-  EXPECT_NE(said_of({{"model.layers.1.self_attn.q_proj.weight", {2, 32}}}).find("past num_hidden_layers"), std::string::npos);
+  EXPECT_NE(said_of({{"model.layers.1.self_attn.q_proj.weight", {2, 32}}}).find("past num_hidden_layers"),
+            std::string::npos);
 }
 
 TEST_F(Extra, BuffersGetNoWord) {
-  for (const char* name : {"model.layers.0.self_attn.rotary_emb.inv_freq", "model.position_ids", "h.0.attn.bias",
-                           "h.0.attn.masked_bias", "model.rotary_emb.inv_freq", "gpt_neox.layers.0.attention.bias"})
+  for (const char* name :
+       {"model.layers.0.self_attn.rotary_emb.inv_freq", "model.position_ids", "h.0.attn.bias",
+        "h.0.attn.masked_bias", "model.rotary_emb.inv_freq", "gpt_neox.layers.0.attention.bias"})
     EXPECT_EQ(said_of({{name, {1}}}), "") << name;
 }
 
@@ -128,8 +136,11 @@ TEST_F(Extra, WhatChangesTheModelIsRefused) {
 TEST_F(Extra, PackedWeightsSayByWhom) {
   struct {
     const char *array, *quantizer;
-  } const cases[] = {{".qweight", "GPTQ or AWQ"}, {".weight_packed", "compressed-tensors"}, {".weight_scale_inv", "FP8"},
-                     {".weight.quant_state.bitsandbytes__nf4", "bitsandbytes"}, {".SCB", "bitsandbytes"}};
+  } const cases[] = {{".qweight", "GPTQ or AWQ"},
+                     {".weight_packed", "compressed-tensors"},
+                     {".weight_scale_inv", "FP8"},
+                     {".weight.quant_state.bitsandbytes__nf4", "bitsandbytes"},
+                     {".SCB", "bitsandbytes"}};
   for (const auto& c : cases) {
     const std::string said = said_of({{str("model.layers.0.self_attn.q_proj", c.array), {4}}});
     EXPECT_NE(said.find(str("already quantized by ", c.quantizer)), std::string::npos) << said;
@@ -139,13 +150,17 @@ TEST_F(Extra, PackedWeightsSayByWhom) {
 TEST_F(Extra, MissingTensorsHint) {
   auto source = checkpoint({{"model.layers.0.block_sparse_moe.experts.0.w1.weight", {2, 32}}});
   auto error = [&](const std::string& name) {
-    return make_plan({parameter(name, {2, 32})}, {}, *find_quant_scheme("q4f16_1"), source.get(), "FILE").status().message();
+    return make_plan({parameter(name, {2, 32})}, {}, *find_quant_scheme("q4f16_1"), source.get(), "FILE")
+        .status()
+        .message();
   };
-  EXPECT_NE(error("lm_head.weight").find("tie_word_embeddings"), std::string::npos) << error("lm_head.weight");
+  EXPECT_NE(error("lm_head.weight").find("tie_word_embeddings"), std::string::npos)
+      << error("lm_head.weight");
   EXPECT_NE(error("model.layers.0.mlp.up_proj.weight").find("mixture of experts"), std::string::npos);
 }
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN(),
+                kInfinity = std::numeric_limits<float>::infinity();
 
 TEST_F(Extra, ValuesThatAreNotFiniteAreCounted) {
   for (const char* scheme : {"q0f16", "q0f32", "q4f16_0", "q4f16_1", "q4f32_1", "q3f16_1"})
@@ -154,14 +169,16 @@ TEST_F(Extra, ValuesThatAreNotFiniteAreCounted) {
       EXPECT_EQ(converted({"w", {37, 40}, values, dtype}, scheme), "") << scheme << " " << dtype;
       values[3] = kNan, values.back() = -kNan, values[700] = -kInfinity;
       const std::string said = converted({"w", {37, 40}, values, dtype}, scheme);
-      EXPECT_NE(said.find("tensor 'w' holds 2 NaN, 1 infinite"), std::string::npos) << scheme << " " << dtype << said;
+      EXPECT_NE(said.find("tensor 'w' holds 2 NaN, 1 infinite"), std::string::npos)
+          << scheme << " " << dtype << said;
     }
 }
 
 TEST_F(Extra, ValuesThatOverflowAreCounted) {
   const Tensor large{"w", {1, 64}, {65504.0f, 65519.0f, 65520.0f, -1e30f}};
   for (const char* scheme : {"q0f16", "q4f16_1"})
-    EXPECT_NE(converted(large, scheme).find("tensor 'w' holds 2; choose"), std::string::npos) << converted(large, scheme);
+    EXPECT_NE(converted(large, scheme).find("tensor 'w' holds 2; choose"), std::string::npos)
+        << converted(large, scheme);
   EXPECT_EQ(converted(large, "q0f32"), "");
   EXPECT_EQ(converted(large, "q4f32_1"), "");
 }

@@ -71,8 +71,9 @@ Status find_sources(const Checkpoint& checkpoint, const std::string& what, Param
   for (const std::string& name : plan.parameter.sources) {
     int index = checkpoint.find(name);
     if (index < 0)
-      return Status::error(str(what, ": tensor ", shown_name(name), " is missing, needed for ", plan.parameter.name,
-                               did_you_mean(name, names_of(checkpoint)), missing_hint(checkpoint, name)));
+      return Status::error(str(what, ": tensor ", shown_name(name), " is missing, needed for ",
+                               plan.parameter.name, did_you_mean(name, names_of(checkpoint)),
+                               missing_hint(checkpoint, name)));
     const SourceTensor& tensor = checkpoint.tensors()[static_cast<size_t>(index)];
     RETURN_IF_ERROR(check_source(checkpoint, tensor, plan));
     plan.sources.push_back(index);

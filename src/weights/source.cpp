@@ -54,7 +54,8 @@ Result<std::string> find_weights(const ModelSource& source, const std::string& f
   return source.folder;
 }
 
-Result<Json> gguf_config(const Checkpoint& checkpoint, const std::string& path, std::vector<std::string>& notes) {
+Result<Json> gguf_config(const Checkpoint& checkpoint, const std::string& path,
+                         std::vector<std::string>& notes) {
   ASSIGN_OR_RETURN(Json config, checkpoint.gguf_config());
   RETURN_IF_ERROR(check_gguf_keys(*checkpoint.gguf(), config, path, notes));
   return config;

@@ -135,7 +135,8 @@ TEST(GenConfig, ACheckpointThatTakesTheBestTokenStaysGreedy) {
     std::filesystem::remove(path);
     EXPECT_TRUE(write_file(path, generation).is_ok());
     auto source = open_source({.config = input.path(), .with_checkpoint = false});
-    auto result = generate_config(*source, {.quantization = "q4f16_1", .conv_template = "chatml"}, output.path());
+    auto result =
+        generate_config(*source, {.quantization = "q4f16_1", .conv_template = "chatml"}, output.path());
     EXPECT_TRUE(result.is_ok()) << result.status().message();
     return result->config["temperature"];
   };
