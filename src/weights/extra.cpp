@@ -104,11 +104,16 @@ std::string change(const Checkpoint& checkpoint, const SourceTensor& tensor,
   return inside ? meaning(name) : "";
 }
 
+// As the file spells it.
+std::string spelled(const SourceTensor& tensor) {
+  return shown_name(tensor.stored_name.empty() ? tensor.name : tensor.stored_name);
+}
+
 void note_names(const std::vector<std::string>& names, const std::string& saying,
                 std::vector<std::string>& notes) {
   if (names.empty()) return;
   std::vector<std::string> shown;
-  for (size_t i = 0; i < std::min(names.size(), kListed); ++i) shown.push_back(shown_name(names[i]));
+  for (size_t i = 0; i < std::min(names.size(), kListed); ++i) shown.push_back(names[i]);
   const std::string more = names.size() > kListed ? str(" and ", names.size() - kListed, " more") : "";
   notes.push_back(
       str(names.size(), names.size() == 1 ? " tensor " : " tensors ", saying, ": ", join(shown, ", "), more));
@@ -142,11 +147,11 @@ Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& us
     if (used.contains(name) || ends_with_any(name, unused) || is_buffer(name)) continue;
     if (std::string adds = change(checkpoint, tensor, used); !adds.empty())
       return Status::error(
-          str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(name), " ",
+          str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", spelled(tensor), " ",
               shown_shape(tensor.shape), " is extra: it adds ", adds,
               ", which a model of this type and config does not compute; check --model-type and config.json, "
               "or pass --ignore-extra to leave such tensors out"));
-    (is_later_layer(name, used) ? later : extra).push_back(name);
+    (is_later_layer(name, used) ? later : extra).push_back(spelled(tensor));
   }
   note_names(extra, "of the checkpoint, which no parameter of this model needs, left out", notes);
   note_names(later, "of layers past num_hidden_layers of config.json left out", notes);
@@ -159,7 +164,7 @@ Status check_packed(const Checkpoint& checkpoint, const std::set<std::string>& u
       const size_t at = tensor.name.find(packing.array);
       if (at == std::string::npos || !used.contains(tensor.name.substr(0, at) + ".weight")) continue;
       return Status::error(
-          str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(tensor.name),
+          str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", spelled(tensor),
               " shows that the weights are already quantized by ", packing.quantizer,
               ", expected plain weights (F16, BF16 or F32); convert the checkpoint it was made from, or a "
               "GGUF file of it"));
@@ -173,7 +178,7 @@ std::string missing_hint(const Checkpoint& checkpoint, const std::string& name) 
            "true";
   for (const SourceTensor& tensor : checkpoint.tensors())
     if (meaning(tensor.name) == "a mixture of experts")
-      return str("; ", shown_name(tensor.name), " shows a mixture of experts, which is not built");
+      return str("; ", spelled(tensor), " shows a mixture of experts, which is not built");
   return "";
 }
 

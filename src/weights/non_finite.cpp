@@ -101,8 +101,8 @@ std::vector<std::string> non_finite_notes(const std::map<int, NonFinite>& found,
   std::vector<std::string> wrong, overflowing, notes;
   for (const auto& [index, counts] : found) {
     const SourceTensor& tensor = checkpoint.tensors()[static_cast<size_t>(index)];
-    const std::string where =
-        str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(tensor.name));
+    const std::string where = str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ",
+                                  shown_name(tensor.stored_name.empty() ? tensor.name : tensor.stored_name));
     if (counts.nan + counts.infinite > 0) wrong.push_back(str(where, " holds ", counts_of(counts)));
     if (counts.overflowing > 0) overflowing.push_back(str(where, " holds ", counts.overflowing));
   }
