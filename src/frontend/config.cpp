@@ -179,7 +179,10 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
   }
   ASSIGN_OR_RETURN(const ModelDefinition* definition,
                    find_definition(model_type, merged, model_type_flag, what));
+  std::vector<std::string> notes;
+  ASSIGN_OR_RETURN(merged, with_flat_rope(std::move(merged), what, notes));
   ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, Context::kNow, what));
+  config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
   RETURN_IF_ERROR(resolve_window(config, merged, what));
   if (nested)
     RETURN_IF_ERROR(check_keys(config, *nested, {"sliding_window_size", "attention_sink_size"}, what));

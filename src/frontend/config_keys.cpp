@@ -181,7 +181,7 @@ Status check_keys(ModelConfig& config, const Json& source, const std::vector<std
 Status check_kind(const Json& hf, const std::string& what) {
   for (const char* name : {"quantization_config", "compression_config", "quantization"}) {
     const Json* packed = find(hf, name);
-    if (!packed || packed->empty()) continue;
+    if (!packed || packed->empty() || *packed == false) continue;
     const bool unpacked =
         find_bool(*packed, "load_in_4bit") == false && find_bool(*packed, "load_in_8bit") == false;
     if (unpacked) continue;

@@ -227,6 +227,9 @@ TEST(ConfigKeys, ConvertedFoldersAreLookedThroughToo) {
   mlc["model_config"]["rope_new"] = 1;
   const ModelConfig config = parse_mlc_config(mlc, "auto", "c.json").value();
   ASSERT_EQ(config.notes.size(), 2u);
+  mlc["model_config"].erase("rope_scaling");
+  mlc["model_config"]["rope_parameters"] = {{"rope_theta", 77000.0}};
+  EXPECT_EQ(parse_mlc_config(mlc, "auto", "c.json")->get_double("rope_theta"), 77000);
   EXPECT_NE(config.notes[0].find("rope_scaling"), std::string::npos);
   EXPECT_NE(config.notes[1].find("rope_new"), std::string::npos);
 }
