@@ -2,6 +2,7 @@
 // values.
 #include "formats/gguf.h"
 
+#include "formats/gguf_keys.h"
 #include "formats/gguf_names.h"
 #include "read_all.h"
 
@@ -15,7 +16,10 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     internal_check(tensor.offset + tensor.size <= size, "tensors lie in the file");
     fuzz::check_status(translate_gguf_tensor(*gguf, tensor, fuzz::kFile).status());
   }
-  fuzz::check_status(gguf_config(*gguf, bytes, fuzz::kFile).status());
+  auto config = gguf_config(*gguf, bytes, fuzz::kFile);
+  fuzz::check_status(config.status());
+  std::vector<std::string> notes;
+  if (config.is_ok()) fuzz::check_status(check_gguf_keys(*gguf, *config, fuzz::kFile, notes));
   fuzz::check_status(gguf_tokenizer(*gguf, fuzz::kFile).status());
   fuzz::read_all(data, size, SourceFormat::kGguf);
   return 0;

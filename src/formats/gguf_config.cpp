@@ -127,8 +127,9 @@ Result<Json> rope_scaling(const Gguf& gguf, std::span<const std::byte> file, Met
   if (const GgufTensor* freqs = find_tensor(gguf, "rope_freqs.weight"))
     return llama3_scaling(*freqs, file, theta, head_dim, what);
   std::string_view type = meta.text("rope.scaling.type");
-  if (type.empty() && meta.has("rope.scale_linear"))
-    return Json{{"factor", meta.number("rope.scale_linear")}, {"rope_type", "linear"}};
+  for (const char* factor : {"rope.scaling.factor", "rope.scale_linear"})  // linear where no type is said
+    if (type.empty() && meta.has(factor) && meta.number(factor) != 0)
+      return Json{{"factor", meta.number(factor)}, {"rope_type", "linear"}};
   if (type.empty() || type == "none") return Json();
   if (type != "linear" && type != "yarn")
     return Status::error(str(what, ": metadata ", meta.key("rope.scaling.type"), " is ", shown_name(type),
@@ -139,7 +140,8 @@ Result<Json> rope_scaling(const Gguf& gguf, std::span<const std::byte> file, Met
   return scaling;
 }
 
-// What the file says of sampling. One that says nothing gets what MLC's documents give: without, small models loop.
+// What the file says of sampling. One that says nothing gets what MLC's documents give: without, small models
+// loop.
 void add_sampling(const Gguf& gguf, Json& config) {
   auto number = [&](std::string_view key) -> std::optional<double> {
     const GgufValue* v = gguf.find(key);
@@ -230,8 +232,10 @@ Status check_merges(const GgufTokenizer& t, const std::string& what) {
     const bool normal = t.token_types.empty() || t.token_types[i] == 1;
     const auto characters = std::ranges::count_if(t.tokens[i], [](char c) { return (c & 0xC0) != 0x80; });
     if (normal && characters > 1)
-      return Status::error(str(what, ": metadata tokenizer.ggml.merges is missing; expected the merges of a gpt2 vocabulary, "
-                               "without which every word falls into bytes; convert the model to GGUF again"));
+      return Status::error(
+          str(what,
+              ": metadata tokenizer.ggml.merges is missing; expected the merges of a gpt2 vocabulary, "
+              "without which every word falls into bytes; convert the model to GGUF again"));
   }
   return Status::ok();
 }

@@ -20,12 +20,12 @@ struct KeyRule {
   std::string_view name;
   enum class Neutral : uint8_t {
     kAny,
-    kZero,           // how writers say "none", and a flag that is off
-    kZeroOrOne,      // a multiplier
+    kZero,       // how writers say "none", and a flag that is off
+    kZeroOrOne,  // a multiplier
     kTrue,
-    kHeadDim,        // the size of a head
-    kUsualScale,     // 0, or 1 / sqrt(size of a head)
-    kNoSmaller,      // 0, or at least the context
+    kHeadDim,     // the size of a head
+    kUsualScale,  // 0, or 1 / sqrt(size of a head)
+    kNoSmaller,   // 0, or at least the context
   } neutral = Neutral::kAny;
   bool refused = true;  // other values; else they are noted
 };
@@ -37,8 +37,6 @@ constexpr KeyRule kModelRules[] = {
     {"attention.head_count"},
     {"attention.head_count_kv"},
     {"attention.key_length"},
-    {"attention.layer_norm_epsilon"},
-    {"attention.layer_norm_rms_epsilon"},
     {"block_count"},
     {"context_length"},
     {"embedding_length"},
@@ -74,19 +72,35 @@ constexpr KeyRule kModelRules[] = {
     {"swin_norm", kZero},
     {"use_parallel_residual", kZero},
 };
-// Those of gptneox that differ: applied there.
-constexpr std::string_view kNeoxApplied[] = {"rope.dimension_count", "use_parallel_residual"};
+// Applied in some architectures.
+bool is_applied(std::string_view architecture, std::string_view name) {
+  if (architecture != "gptneox") return name == "attention.layer_norm_rms_epsilon";
+  return name == "attention.layer_norm_epsilon" || name == "rope.dimension_count" ||
+         name == "use_parallel_residual";
+}
 
 // What the tokenizer room and gen_config read, or may leave out.
 bool is_known_tokenizer_key(std::string_view name) {
-  constexpr std::string_view kKnown[] = {"model", "pre", "tokens", "scores", "token_type", "merges", "token_type_count",
-                                         "add_bos_token", "add_eos_token", "add_sep_token", "add_space_prefix",
-                                         "remove_extra_whitespaces", "precompiled_charsmap", "eos_token_ids"};
+  constexpr std::string_view kKnown[] = {"model",
+                                         "pre",
+                                         "tokens",
+                                         "scores",
+                                         "token_type",
+                                         "merges",
+                                         "token_type_count",
+                                         "add_bos_token",
+                                         "add_eos_token",
+                                         "add_sep_token",
+                                         "add_space_prefix",
+                                         "remove_extra_whitespaces",
+                                         "precompiled_charsmap",
+                                         "eos_token_ids"};
   return name.ends_with("_token_id") || std::ranges::find(kKnown, name) != std::end(kKnown);
 }
 
 std::string shown_value(const GgufValue& value) {
-  if (value.is_number()) return value.type == GgufValue::Type::kBool ? (value.integer ? "true" : "false") : str(value.number);
+  if (value.is_number())
+    return value.type == GgufValue::Type::kBool ? (value.integer ? "true" : "false") : str(value.number);
   if (value.type == GgufValue::Type::kText) return shown_name(value.text.substr(0, 60));
   return str("an array of ", value.count);
 }
@@ -117,21 +131,22 @@ class KeyCheck {
  private:
   Status check(std::string_view key, const GgufValue& value) {
     if (key.starts_with(str(arch_, "."))) return check_model_key(key, key.substr(arch_.size() + 1), value);
-    const bool sampling = key.starts_with("general.sampling.") && key != "general.sampling.temp" && key != "general.sampling.top_p";
+    const bool sampling = key.starts_with("general.sampling.") && key != "general.sampling.temp" &&
+                          key != "general.sampling.top_p";
     const bool tokenizer = key.starts_with("tokenizer.ggml.") && !is_known_tokenizer_key(key.substr(15));
     if (sampling || tokenizer) leave(key, value);
     return Status::ok();
   }
 
   Status check_model_key(std::string_view key, std::string_view name, const GgufValue& value) {
-    const bool neox = arch_ == "gptneox";
-    if (neox && std::ranges::find(kNeoxApplied, name) != std::end(kNeoxApplied)) return Status::ok();
+    if (is_applied(arch_, name)) return Status::ok();
     const KeyRule* rule = std::ranges::find(kModelRules, name, &KeyRule::name);
     const bool known = rule != std::end(kModelRules);
     if (known && is_neutral(*rule, value)) return Status::ok();
     if (known && rule->refused)
-      return Status::error(str(what_, ": metadata ", shown_name(key), " is ", shown_value(value), "; expected ",
-                               expectation(*rule), ", this variant of the model is not built"));
+      return Status::error(str(what_, ": metadata ", shown_name(key), " is ", shown_value(value),
+                               "; expected ", expectation(*rule),
+                               ", this variant of the model is not built"));
     leave(key, value);
     return Status::ok();
   }
@@ -140,7 +155,8 @@ class KeyCheck {
   Status check_type() {
     const std::string_view type = gguf_.find_text("general.type");
     if (type.empty() || type == "model") return Status::ok();
-    return Status::error(str(what_, ": metadata general.type is ", shown_name(type), "; expected 'model', the weights of a language model"));
+    return Status::error(str(what_, ": metadata general.type is ", shown_name(type),
+                             "; expected 'model', the weights of a language model"));
   }
 
   bool is_neutral(const KeyRule& rule, const GgufValue& value) const {
@@ -150,13 +166,20 @@ class KeyCheck {
   }
   bool is_neutral(const KeyRule& rule, double number) const {
     switch (rule.neutral) {
-      case kAny: return true;
-      case kZero: return number == 0;
-      case kZeroOrOne: return number == 0 || number == 1;
-      case kTrue: return number == 1;
-      case kHeadDim: return number == head_dim_;
-      case kUsualScale: return number == 0 || std::fabs(number * std::sqrt(head_dim_) - 1) < 1e-3;
-      case kNoSmaller: return number == 0 || (context_ > 0 && number >= context_);
+      case kAny:
+        return true;
+      case kZero:
+        return number == 0;
+      case kZeroOrOne:
+        return number == 0 || number == 1;
+      case kTrue:
+        return number == 1;
+      case kHeadDim:
+        return number == head_dim_;
+      case kUsualScale:
+        return number == 0 || std::fabs(number * std::sqrt(head_dim_) - 1) < 1e-3;
+      case kNoSmaller:
+        return number == 0 || (context_ > 0 && number >= context_);
     }
     return false;
   }
@@ -170,11 +193,16 @@ class KeyCheck {
 
   std::string expectation(const KeyRule& rule) const {
     switch (rule.neutral) {
-      case kZeroOrOne: return "1";
-      case kTrue: return "true";
-      case kHeadDim: return str(head_dim_, ", the size of a head");
-      case kUsualScale: return str(1 / std::sqrt(head_dim_));
-      default: return "0 or none";
+      case kZeroOrOne:
+        return "1";
+      case kTrue:
+        return "true";
+      case kHeadDim:
+        return str(head_dim_, ", the size of a head");
+      case kUsualScale:
+        return str(1 / std::sqrt(head_dim_));
+      default:
+        return "0 or none";
     }
   }
 
@@ -191,7 +219,8 @@ class KeyCheck {
 
 }  // namespace
 
-Status check_gguf_keys(const Gguf& gguf, const Json& config, const std::string& what, std::vector<std::string>& notes) {
+Status check_gguf_keys(const Gguf& gguf, const Json& config, const std::string& what,
+                       std::vector<std::string>& notes) {
   return KeyCheck(gguf, config, what).run(notes);
 }
 

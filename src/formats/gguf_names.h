@@ -42,9 +42,10 @@ Result<std::optional<GgufName>> translate_gguf_tensor(const Gguf& gguf, const Gg
                                                       const std::string& what);
 
 // config.json as Hugging Face would write it: architectures, model_type, sizes, rope_theta, rope_scaling,
-// tie_word_embeddings (true when there is no output.weight), vocab_size, token ids, and sampling settings (temperature
-// 0.7 and top_p 0.95, as in MLC's documents, when the file has none). `file` is the whole file: llama 3's rope_scaling is
-// recognised by the factors in its rope_freqs.weight. Keys that are not applied: gguf_keys.h.
+// tie_word_embeddings (true when there is no output.weight), vocab_size, token ids, and sampling settings
+// (temperature 0.7 and top_p 0.95, as in MLC's documents, when the file has none). `file` is the whole file:
+// llama 3's rope_scaling is recognised by the factors in its rope_freqs.weight. Keys that are not applied:
+// gguf_keys.h.
 Result<Json> gguf_config(const Gguf& gguf, std::span<const std::byte> file, const std::string& what);
 
 // The tokenizer's data as plain values, for the tokenizer room to convert. Text is raw bytes (UTF-8 in sound
@@ -61,8 +62,8 @@ struct GgufTokenizer {
   std::optional<int64_t> bos_id, eos_id, eot_id, eom_id, unknown_id, padding_id, separator_id, class_id, mask_id;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
 };
-// Refused: no tokens, lists whose lengths differ, special ids outside the vocabulary, a byte-level vocabulary with words
-// but without the merges that make them.
+// Refused: no tokens, lists whose lengths differ, special ids outside the vocabulary, a byte-level vocabulary
+// with words but without the merges that make them.
 Result<GgufTokenizer> gguf_tokenizer(const Gguf& gguf, const std::string& what);
 
 }  // namespace mlc

@@ -18,7 +18,7 @@ const Json& field_value(const Json& fields, const std::string& key) {
   return *it;
 }
 
-const ModelDefinition* definition_of(const std::string& name, std::string ModelDefinition::*member) {
+const ModelDefinition* definition_of(const std::string& name, std::string ModelDefinition::* member) {
   for (const ModelDefinition* definition : model_definitions())
     if (definition->*member == name) return definition;
   return nullptr;
@@ -29,28 +29,31 @@ const ModelDefinition* find_architecture(const Json& source) {
   const Json* classes = find(source, "architectures");
   if (!classes || !classes->is_array()) return nullptr;
   for (const Json& name : *classes)
-    if (const ModelDefinition* found = name.is_string() ? definition_of(name, &ModelDefinition::architecture) : nullptr)
+    if (const ModelDefinition* found =
+            name.is_string() ? definition_of(name, &ModelDefinition::architecture) : nullptr)
       return found;
   return nullptr;
 }
 
-// The model type by flag, by the file's `stated`, or where that is missing by the class that the file names. A name in a
-// file was written by a program: an unknown one is another model's, no misspelling.
-Result<const ModelDefinition*> find_definition(const Json* stated, const Json& source, const std::string& flag,
-                                               const std::string& what) {
+// The model type by flag, by the file's `stated`, or where that is missing by the class that the file names.
+// A name in a file was written by a program: an unknown one is another model's, no misspelling.
+Result<const ModelDefinition*> find_definition(const Json* stated, const Json& source,
+                                               const std::string& flag, const std::string& what) {
   const bool by_flag = flag != "auto" && !flag.empty();
   if (!by_flag && !stated)
     if (const ModelDefinition* found = find_architecture(source)) return found;
   if (!by_flag && (!stated || !stated->is_string())) {
     const Json* classes = find(source, "architectures");
-    return Status::error(str(what, ": key 'model_type' has ", stated ? stated->dump().substr(0, 40) : "nothing",
+    return Status::error(str(what, ": key 'model_type' has ",
+                             stated ? stated->dump().substr(0, 40) : "nothing",
                              classes ? str(" and 'architectures' ", classes->dump().substr(0, 60)) : "",
                              ", expected one of ", join(model_types(), ", "), "; give it with --model-type"));
   }
   const std::string name = by_flag ? flag : stated->get<std::string>();
   if (const ModelDefinition* found = definition_of(name, &ModelDefinition::model_type)) return found;
-  return Status::error(str(by_flag ? "--model-type" : what, ": model_type '", name, "' is not built, expected one of ",
-                           join(model_types(), ", "), by_flag ? did_you_mean(name, model_types()) : ""));
+  return Status::error(str(by_flag ? "--model-type" : what, ": model_type '", name,
+                           "' is not built, expected one of ", join(model_types(), ", "),
+                           by_flag ? did_you_mean(name, model_types()) : ""));
 }
 
 // The value of one field: under its own name, else an alias, else the default.
@@ -174,10 +177,15 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
     for (const auto& item : mlc.items())
       if (item.key() != "model_config") merged[item.key()] = item.value();
   }
-  ASSIGN_OR_RETURN(const ModelDefinition* definition, find_definition(model_type, merged, model_type_flag, what));
+  ASSIGN_OR_RETURN(const ModelDefinition* definition,
+                   find_definition(model_type, merged, model_type_flag, what));
+  std::vector<std::string> notes;
+  ASSIGN_OR_RETURN(merged, with_flat_rope(std::move(merged), what, notes));
   ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, Context::kNow, what));
+  config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
   RETURN_IF_ERROR(resolve_window(config, merged, what));
-  if (nested) RETURN_IF_ERROR(check_keys(config, *nested, {"sliding_window_size", "attention_sink_size"}, what));
+  if (nested)
+    RETURN_IF_ERROR(check_keys(config, *nested, {"sliding_window_size", "attention_sink_size"}, what));
   return config;
 }
 

@@ -37,10 +37,11 @@ struct ConfigOverrides {
 };
 
 // From a Hugging Face config.json. `model_type_flag` is --model-type ("auto" = by the file, or by its
-// `architectures`). `what` names the file. Null counts as absent. The context length may be missing: apply_overrides
-// asks for it. Keys that are present and not applied are refused or noted (config_keys.h, config_rope.h). Errors:
-// unknown model_type, missing or absurd numbers (zero, negative, > 2^31, heads not dividing, ...), and what the
-// model's file cannot compute (another activation, biases it lacks, packed weights).
+// `architectures`). `what` names the file. Null counts as absent. The context length may be missing:
+// apply_overrides asks for it. Keys that are present and not applied are refused or noted (config_keys.h,
+// config_rope.h). Errors: unknown model_type, missing or absurd numbers (zero, negative, > 2^31, heads not
+// dividing, ...), and what the model's file cannot compute (another activation, biases it lacks, packed
+// weights).
 Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag,
                                     const std::string& what);
 

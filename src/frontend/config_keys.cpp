@@ -11,23 +11,25 @@ namespace {
 
 constexpr size_t kListed = 40;  // names in a note
 
-// Nothing that a model computes depends on these: training, file keeping, sampling (gen_config reads that), labels.
+// Nothing that a model computes depends on these: training, file keeping, sampling (gen_config reads that),
+// labels.
 const std::vector<std::string>& harmless_keys() {
   static const std::vector<std::string> keys = {
-      "_attn_implementation", "_attn_implementation_autoset", "_commit_hash", "_flash_attn_2_enabled", "_name_or_path",
-      "_pre_quantization_dtype", "architectures", "attn_implementation", "auto_map", "bad_words_ids",
-      "chunk_size_feed_forward", "cross_attention_hidden_size", "custom_pipelines", "diversity_penalty", "do_sample",
-      "dtype", "early_stopping", "exponential_decay_length_penalty", "finetuning_task", "frequency_penalty",
-      "gradient_checkpointing", "id2label", "initializer_range", "is_decoder", "is_llama_config", "label2id",
-      "length_penalty", "max_length", "max_new_tokens", "min_length", "min_p", "model_max_length", "model_type",
-      "name_or_path", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "num_beam_groups", "num_beams",
-      "num_labels", "num_return_sequences", "output_attentions", "output_hidden_states", "output_past",
-      "output_router_logits", "output_scores", "padding_side", "prefix", "presence_penalty", "pretraining_tp",
-      "problem_type", "remove_invalid_values", "repetition_penalty", "return_dict", "return_dict_in_generate",
-      "router_aux_loss_coef", "suppress_tokens", "begin_suppress_tokens", "task_specific_params", "temperature",
-      "tf_legacy_loss", "tie_encoder_decoder", "tokenizer_class", "tokenizer_type", "top_k", "top_p", "torch_dtype",
-      "torchscript", "transformers.js_config", "transformers_version", "typical_p", "unsloth_fixed", "unsloth_version",
-      "use_bfloat16", "use_cache", "use_flash_attn", "use_flash_attention", "weight_path",
+      "_attn_implementation", "_attn_implementation_autoset", "_commit_hash", "_flash_attn_2_enabled",
+      "_name_or_path", "_pre_quantization_dtype", "architectures", "attn_implementation", "auto_map",
+      "bad_words_ids", "chunk_size_feed_forward", "cross_attention_hidden_size", "custom_pipelines",
+      "diversity_penalty", "do_sample", "dtype", "early_stopping", "exponential_decay_length_penalty",
+      "finetuning_task", "frequency_penalty", "gradient_checkpointing", "id2label", "initializer_range",
+      "is_decoder", "is_llama_config", "label2id", "length_penalty", "max_length", "max_new_tokens",
+      "min_length", "min_p", "model_max_length", "model_type", "name_or_path", "no_repeat_ngram_size",
+      "encoder_no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels", "num_return_sequences",
+      "output_attentions", "output_hidden_states", "output_past", "output_router_logits", "output_scores",
+      "padding_side", "prefix", "presence_penalty", "pretraining_tp", "problem_type", "remove_invalid_values",
+      "repetition_penalty", "return_dict", "return_dict_in_generate", "router_aux_loss_coef",
+      "suppress_tokens", "begin_suppress_tokens", "task_specific_params", "temperature", "tf_legacy_loss",
+      "tie_encoder_decoder", "tokenizer_class", "tokenizer_type", "top_k", "top_p", "torch_dtype",
+      "torchscript", "transformers.js_config", "transformers_version", "typical_p", "unsloth_fixed",
+      "unsloth_version", "use_bfloat16", "use_cache", "use_flash_attn", "use_flash_attention", "weight_path",
       "init_std",
       // reported on elsewhere: check_kind, config_rope.h
       "compression_config", "quantization", "quantization_config", "rope_parameters", "rope_scaling"};
@@ -45,7 +47,8 @@ const std::vector<KnownKey>& common_keys() {
   using enum KnownKey::Otherwise;
   static const std::vector<KnownKey> keys = {
       // rotation
-      {{"partial_rotary_factor", "rotary_pct", "rotary_percentage", "rope_ratio", "rope_scaling_factor"}, {1}},
+      {{"partial_rotary_factor", "rotary_pct", "rotary_percentage", "rope_ratio", "rope_scaling_factor"},
+       {1}},
       {{"rotary_dim"}, {}, kRefuse, "head_dim"},
       {{"rope_interleaved", "rope_interleave", "use_mrope", "use_dynamic_ntk", "use_logn_attn"}, {false}},
       {{"rope_type"}, {"default"}},
@@ -55,7 +58,8 @@ const std::vector<KnownKey>& common_keys() {
       {{"alibi", "use_alibi"}, {false}},
       // which positions a token attends to
       {{"layer_types"}, {"full_attention"}},
-      {{"use_sliding_window", "use_bidirectional_attention", "is_encoder_decoder", "add_cross_attention"}, {false}},
+      {{"use_sliding_window", "use_bidirectional_attention", "is_encoder_decoder", "add_cross_attention"},
+       {false}},
       {{"sliding_window"}, {}, kNote, "", "context_window_size"},
       {{"attention_chunk_size"}, {}, kRefuse, "", "context_window_size"},
       {{"is_causal"}, {true}},
@@ -79,7 +83,7 @@ const std::vector<KnownKey>& common_keys() {
 
 std::string shown_value(const Json& value) {
   std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
-  return text.size() <= 60 ? text : text.substr(0, 60) + "...";
+  return text.size() <= 100 ? text : text.substr(0, 100) + "...";
 }
 
 const KnownKey* find_key(const std::vector<KnownKey>& keys, const std::string& name) {
@@ -106,8 +110,10 @@ bool is_neutral(const ModelConfig& config, const KnownKey& key, const Json& valu
 // "silu or swish", "16 as head_dim".
 std::string expectation(const ModelConfig& config, const KnownKey& key) {
   std::vector<std::string> texts;
-  for (const Json& value : key.values) texts.push_back(value.is_string() ? value.get<std::string>() : value.dump());
-  if (const Json* field = number_field(config, key.equal_to)) texts.push_back(str(field->dump(), " as ", key.equal_to));
+  for (const Json& value : key.values)
+    texts.push_back(value.is_string() ? value.get<std::string>() : value.dump());
+  if (const Json* field = number_field(config, key.equal_to))
+    texts.push_back(str(field->dump(), " as ", key.equal_to));
   if (const Json* field = number_field(config, key.at_least))
     texts.push_back(str("at least the ", key.at_least, " ", field->dump()));
   return texts.empty() ? "none" : join(texts, " or ");
@@ -121,7 +127,8 @@ std::string name_in(const ConfigField& field, const Json& source) {
   return "";
 }
 
-// Whether the key is a field or another name of one; of two names with different values the second is reported.
+// Whether the key is a field or another name of one; of two names with different values the second is
+// reported.
 bool is_field(const ModelDefinition& definition, const Json& source, const std::string& key,
               std::vector<std::string>& left) {
   for (const ConfigField& field : definition.fields) {
@@ -136,9 +143,11 @@ bool is_field(const ModelDefinition& definition, const Json& source, const std::
 
 void note_left(ModelConfig& config, const std::vector<std::string>& left, const std::string& what) {
   if (left.empty()) return;
-  std::vector<std::string> listed(left.begin(), left.begin() + static_cast<int64_t>(std::min(left.size(), kListed)));
+  std::vector<std::string> listed(left.begin(),
+                                  left.begin() + static_cast<int64_t>(std::min(left.size(), kListed)));
   const std::string more = left.size() > kListed ? str(" and ", left.size() - kListed, " more") : "";
-  config.notes.push_back(str(what, ": not applied by models of type ", config.model_type, ": ", join(listed, ", "), more,
+  config.notes.push_back(str(what, ": not applied by models of type ", config.model_type, ": ",
+                             join(listed, ", "), more,
                              "; if the checkpoint was trained with them, answers differ"));
 }
 
@@ -172,20 +181,23 @@ Status check_keys(ModelConfig& config, const Json& source, const std::vector<std
 Status check_kind(const Json& hf, const std::string& what) {
   for (const char* name : {"quantization_config", "compression_config", "quantization"}) {
     const Json* packed = find(hf, name);
-    if (!packed || packed->empty()) continue;
-    const bool unpacked = find_bool(*packed, "load_in_4bit") == false && find_bool(*packed, "load_in_8bit") == false;
+    if (!packed || packed->empty() || *packed == false) continue;
+    const bool unpacked =
+        find_bool(*packed, "load_in_4bit") == false && find_bool(*packed, "load_in_8bit") == false;
     if (unpacked) continue;
     const std::string method = find_string(*packed, "quant_method").value_or("a method of its own");
     const std::optional<int64_t> bits = find_int(*packed, "bits");
-    return Status::error(str(what, ": key '", name, "' says that the weights are already quantized by ", method,
-                             bits ? str(" (", *bits, " bits)") : "",
-                             ", expected plain weights (F16, BF16 or F32); convert the checkpoint it was made from, or "
-                             "a GGUF file of it"));
+    return Status::error(
+        str(what, ": key '", name, "' says that the weights are already quantized by ", method,
+            bits ? str(" (", *bits, " bits)") : "",
+            ", expected plain weights (F16, BF16 or F32); convert the checkpoint it was made from, or "
+            "a GGUF file of it"));
   }
   const Json* text = find(hf, "text_config");
   if (!text || !text->is_object()) return Status::ok();
   return Status::error(str(what, ": key 'text_config' makes it a model around the text model '",
-                           find_string(*text, "model_type").value_or("unknown"), "' (for images or sound), expected a "
+                           find_string(*text, "model_type").value_or("unknown"),
+                           "' (for images or sound), expected a "
                            "text model; give a checkpoint of the text model alone"));
 }
 

@@ -1,19 +1,19 @@
-// What becomes of the keys of a config that are no fields of its config class: those for which a model's definition, or
-// the rules for all models, say that they change nothing here are passed over, known others are refused, and the rest is
-// listed in one note. Null counts as absent.
+// What becomes of the keys of a config that are no fields of its config class: those for which a model's
+// definition, or the rules for all models, say that they change nothing here are passed over, known others
+// are refused, and the rest is listed in one note. Null counts as absent.
 #pragma once
 
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
 
-// Looks through all keys of `source`, a Hugging Face config or the model_config of MLC's, after its fields were read
-// into `config`; notes go to config.notes. `applied` are read elsewhere.
+// Looks through all keys of `source`, a Hugging Face config or the model_config of MLC's, after its fields
+// were read into `config`; notes go to config.notes. `applied` are read elsewhere.
 Status check_keys(ModelConfig& config, const Json& source, const std::vector<std::string>& applied,
                   const std::string& what);
 
-// Refuses configs whose weights are packed by another quantizer, and those of models around a text model. To be asked
-// first: their other keys are not what they seem.
+// Refuses configs whose weights are packed by another quantizer, and those of models around a text model. To
+// be asked first: their other keys are not what they seem.
 Status check_kind(const Json& hf, const std::string& what);
 
 // "key 'name' (value)", the value cut to a few words.

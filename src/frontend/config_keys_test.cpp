@@ -1,5 +1,5 @@
-// Keys that are no fields: configs as public models have them get no word, and every key that changes the result is
-// applied, refused or noted by its name.
+// Keys that are no fields: configs as public models have them get no word, and every key that changes the
+// result is applied, refused or noted by its name.
 #include "frontend/config_keys.h"
 
 #include <gtest/gtest.h>
@@ -129,17 +129,41 @@ struct Extra {
 
 TEST(ConfigKeys, EveryKeyThatIsNotAppliedIsNamed) {
   const Extra extras[] = {
-      {"attn_logit_softcapping", "50.0"}, {"final_logit_softcapping", "30.0"}, {"logit_scale", "0.0625"},
-      {"logits_scaling", "8.0"}, {"embedding_multiplier", "12.0"}, {"residual_multiplier", "0.22"},
-      {"attention_multiplier", "0.0078125"}, {"query_pre_attn_scalar", "224"}, {"clip_qkv", "8.0"},
-      {"qk_norm", "true"}, {"use_qk_norm", "true"}, {"no_rope_layers", "[1, 0]"}, {"alibi", "true"},
-      {"num_experts", "8"}, {"num_local_experts", "8"}, {"n_routed_experts", "64"}, {"num_experts_per_tok", "2"},
-      {"moe_intermediate_size", "1408"}, {"layer_types", "[\"sliding_attention\", \"full_attention\"]"},
-      {"attention_chunk_size", "8"}, {"use_sliding_window", "true"}, {"sliding_window_pattern", "6"},
-      {"rope_local_base_freq", "10000.0"}, {"rope_ratio", "2.0"}, {"rotary_dim", "4"}, {"rope_interleaved", "true"},
-      {"rope_something_new", "3"}, {"norm_type", "\"layernorm\""}, {"activation_function", "\"relu2\""},
-      {"hidden_activation", "\"gelu_pytorch_tanh\""}, {"hidden_act", "\"gelu_new\""}, {"scale_attn_weights", "false"},
-      {"is_causal", "false"}, {"text_config", "{\"model_type\": \"llama\"}"}, {"dual_chunk_attention_config", "{\"chunk_size\": 8}"},
+      {"attn_logit_softcapping", "50.0"},
+      {"final_logit_softcapping", "30.0"},
+      {"logit_scale", "0.0625"},
+      {"logits_scaling", "8.0"},
+      {"embedding_multiplier", "12.0"},
+      {"residual_multiplier", "0.22"},
+      {"attention_multiplier", "0.0078125"},
+      {"query_pre_attn_scalar", "224"},
+      {"clip_qkv", "8.0"},
+      {"qk_norm", "true"},
+      {"use_qk_norm", "true"},
+      {"no_rope_layers", "[1, 0]"},
+      {"alibi", "true"},
+      {"num_experts", "8"},
+      {"num_local_experts", "8"},
+      {"n_routed_experts", "64"},
+      {"num_experts_per_tok", "2"},
+      {"moe_intermediate_size", "1408"},
+      {"layer_types", "[\"sliding_attention\", \"full_attention\"]"},
+      {"attention_chunk_size", "8"},
+      {"use_sliding_window", "true"},
+      {"sliding_window_pattern", "6"},
+      {"rope_local_base_freq", "10000.0"},
+      {"rope_ratio", "2.0"},
+      {"rotary_dim", "4"},
+      {"rope_interleaved", "true"},
+      {"rope_something_new", "3"},
+      {"norm_type", "\"layernorm\""},
+      {"activation_function", "\"relu2\""},
+      {"hidden_activation", "\"gelu_pytorch_tanh\""},
+      {"hidden_act", "\"gelu_new\""},
+      {"scale_attn_weights", "false"},
+      {"is_causal", "false"},
+      {"text_config", "{\"model_type\": \"llama\"}"},
+      {"dual_chunk_attention_config", "{\"chunk_size\": 8}"},
       {"quantization_config", "{\"quant_method\": \"gptq\", \"bits\": 4}"},
       {"quantization_config", "{\"quant_method\": \"compressed-tensors\", \"config_groups\": {}}"},
       {"quantization", "{\"group_size\": 64, \"bits\": 4}"},
@@ -148,19 +172,33 @@ TEST(ConfigKeys, EveryKeyThatIsNotAppliedIsNamed) {
     for (const Extra& extra : extras)
       EXPECT_NE(said_of(toy, extra.key, extra.value).find(extra.key), std::string::npos)
           << toy << " " << extra.key << ": " << said_of(toy, extra.key, extra.value);
-  for (const Extra& extra : {Extra{"sliding_window", "64"}, {"partial_rotary_factor", "0.5"}, {"attention_bias", "true"}})
+  for (const Extra& extra :
+       {Extra{"sliding_window", "64"}, {"partial_rotary_factor", "0.5"}, {"attention_bias", "true"}})
     EXPECT_NE(said_of("llama", extra.key, extra.value).find(extra.key), std::string::npos) << extra.key;
-  for (const Extra& extra : {Extra{"attention_bias", "false"}, {"num_key_value_heads", "2"}, {"tie_word_embeddings", "true"}})
+  for (const Extra& extra :
+       {Extra{"attention_bias", "false"}, {"num_key_value_heads", "2"}, {"tie_word_embeddings", "true"}})
     EXPECT_NE(said_of("gpt_neox", extra.key, extra.value).find(extra.key), std::string::npos) << extra.key;
 }
 
 TEST(ConfigKeys, ValuesThatChangeNothingGetNoWord) {
   const Extra extras[] = {
-      {"attn_logit_softcapping", "null"}, {"final_logit_softcapping", "0.0"}, {"logit_scale", "1"}, {"clip_qkv", "null"},
-      {"qk_norm", "false"}, {"no_rope_layers", "[]"}, {"no_rope_layers", "[1, 1]"}, {"num_experts", "0"},
-      {"layer_types", "[\"full_attention\", \"full_attention\"]"}, {"sliding_window", "4096"}, {"pruned_heads", "{}"},
-      {"use_logn_attn", "false"}, {"embd_pdrop", "0.1"}, {"sep_token_id", "3"}, {"rope_parameters", "{}"},
-      {"quantization_config", "{\"load_in_4bit\": false, \"load_in_8bit\": false}"}, {"anything_unknown", "null"},
+      {"attn_logit_softcapping", "null"},
+      {"final_logit_softcapping", "0.0"},
+      {"logit_scale", "1"},
+      {"clip_qkv", "null"},
+      {"qk_norm", "false"},
+      {"no_rope_layers", "[]"},
+      {"no_rope_layers", "[1, 1]"},
+      {"num_experts", "0"},
+      {"layer_types", "[\"full_attention\", \"full_attention\"]"},
+      {"sliding_window", "4096"},
+      {"pruned_heads", "{}"},
+      {"use_logn_attn", "false"},
+      {"embd_pdrop", "0.1"},
+      {"sep_token_id", "3"},
+      {"rope_parameters", "{}"},
+      {"quantization_config", "{\"load_in_4bit\": false, \"load_in_8bit\": false}"},
+      {"anything_unknown", "null"},
   };
   for (const std::string& toy : kTypes)
     for (const Extra& extra : extras)
@@ -173,7 +211,8 @@ TEST(ConfigKeys, UnknownKeysGetOneNote) {
   hf["rope_new"] = 3;
   hf["shape_of_things"] = "to come";
   EXPECT_EQ(join(parse_hf_config(hf, "auto", "config.json")->notes, "\n"),
-            "config.json: not applied by models of type llama: key 'rope_new' (3), key 'shape_of_things' (\"to come\"); "
+            "config.json: not applied by models of type llama: key 'rope_new' (3), key 'shape_of_things' "
+            "(\"to come\"); "
             "if the checkpoint was trained with them, answers differ");
   for (int i = 0; i < 1000; ++i) hf[str("key_", i)] = std::string(500, 'x');
   const std::vector<std::string> notes = parse_hf_config(hf, "auto", "config.json")->notes;
@@ -188,6 +227,9 @@ TEST(ConfigKeys, ConvertedFoldersAreLookedThroughToo) {
   mlc["model_config"]["rope_new"] = 1;
   const ModelConfig config = parse_mlc_config(mlc, "auto", "c.json").value();
   ASSERT_EQ(config.notes.size(), 2u);
+  mlc["model_config"].erase("rope_scaling");
+  mlc["model_config"]["rope_parameters"] = {{"rope_theta", 77000.0}};
+  EXPECT_EQ(parse_mlc_config(mlc, "auto", "c.json")->get_double("rope_theta"), 77000);
   EXPECT_NE(config.notes[0].find("rope_scaling"), std::string::npos);
   EXPECT_NE(config.notes[1].find("rope_new"), std::string::npos);
 }
@@ -233,7 +275,8 @@ TEST(ConfigRope, BaseOfEverySpelling) {
 
 TEST(ConfigRope, ParametersByKindOfLayer) {
   Json hf = config_of("llama");
-  const Json full = {{"rope_type", "default"}, {"rope_theta", 700000.0}}, other = {{"rope_type", "default"}, {"rope_theta", 10000.0}};
+  const Json full = {{"rope_type", "default"}, {"rope_theta", 700000.0}},
+             other = {{"rope_type", "default"}, {"rope_theta", 10000.0}};
   hf["rope_parameters"] = {{"sliding_attention", full}, {"full_attention", full}};
   EXPECT_EQ(base_of(hf), 700000);
   hf["rope_parameters"] = {{"sliding_attention", other}, {"full_attention", full}};
@@ -269,8 +312,9 @@ TEST(ConfigRope, ScalingsThatAreNotApplied) {
         const std::string said = config.is_ok() ? join(config->notes, "\n") : config.status().message();
         EXPECT_NE(said.find("rope_scaling"), std::string::npos) << toy << " " << c.scaling << ": " << said;
       }
-  for (const char* neutral : {R"({"type": "linear", "factor": 1.0})", R"({"rope_type": "default"})", R"({"rope_theta": 10000.0})",
-                              R"({"type": "mrope", "mrope_section": [16, 24, 24]})"})
+  for (const char* neutral :
+       {R"({"type": "linear", "factor": 1.0})", R"({"rope_type": "default"})", R"({"rope_theta": 10000.0})",
+        R"({"type": "mrope", "mrope_section": [16, 24, 24]})"})
     for (const std::string& toy : kTypes)
       EXPECT_EQ(said_of(toy, "rope_scaling", neutral), "") << toy << " " << neutral;
 }
@@ -285,7 +329,8 @@ TEST(ConfigRope, Llama3InBothSpellings) {
   EXPECT_EQ(config.fields.dump(), expected);
   EXPECT_TRUE(config.notes.empty());
   hf["rope_scaling"]["attention_factor"] = 1.5;
-  EXPECT_NE(join(parse_hf_config(hf, "auto", "c")->notes, "").find("rope_scaling.attention_factor"), std::string::npos);
+  EXPECT_NE(join(parse_hf_config(hf, "auto", "c")->notes, "").find("rope_scaling.attention_factor"),
+            std::string::npos);
   Json qwen = config_of("qwen2");
   qwen["rope_scaling"] = config_of("llama3_tied")["rope_scaling"];
   EXPECT_FALSE(parse_hf_config(qwen, "auto", "c").is_ok());

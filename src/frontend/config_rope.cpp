@@ -33,10 +33,12 @@ Result<Json> of_full_attention(const Json& parameters, const Json* layer_types, 
     if (value.is_object() && (type == "full_attention" || !full)) full = &value;
   if (!full) return parameters;
   for (const auto& [type, value] : parameters.items()) {
-    const bool unused = layer_types && layer_types->is_array() && std::ranges::find(*layer_types, Json(type)) == layer_types->end();
+    const bool unused = layer_types && layer_types->is_array() &&
+                        std::ranges::find(*layer_types, Json(type)) == layer_types->end();
     if (!value.is_object() || value == *full || unused) continue;
-    return Status::error(str(what, ": key '", key, "' has another rotation for layers of type '", type,
-                             "' than for others, expected one for all; this variant of the model is not built"));
+    return Status::error(
+        str(what, ": key '", key, "' has another rotation for layers of type '", type,
+            "' than for others, expected one for all; this variant of the model is not built"));
   }
   return *full;
 }
@@ -48,8 +50,8 @@ void raise(Json& hf, Json& parameters, const std::string& name, const std::vecto
   if (!inner) return;
   for (const std::string& other : names) {
     if (const Json* outer = find(hf, other); outer && *outer != *inner)
-      notes.push_back(str(what, ": ", shown_key(other, *outer), " is not applied: '", key, "' has '", name, "' ",
-                          inner->dump(), ", which wins as in transformers"));
+      notes.push_back(str(what, ": ", shown_key(other, *outer), " is not applied: '", key, "' has '", name,
+                          "' ", inner->dump(), ", which wins as in transformers"));
     hf.erase(other);
   }
   hf[name] = *inner;
@@ -78,27 +80,32 @@ Result<Json> with_flat_rope(Json hf, const std::string& what, std::vector<std::s
   const Json *older = find(hf, "rope_scaling"), *newer = find(hf, "rope_parameters");
   if (older && older->empty()) older = nullptr;
   if (older && newer && *older != *newer)
-    notes.push_back(str(what, ": ", shown_key("rope_parameters", *newer), " is not applied: 'rope_scaling' wins, as in transformers"));
+    notes.push_back(str(what, ": ", shown_key("rope_parameters", *newer),
+                        " is not applied: 'rope_scaling' wins, as in transformers"));
   const std::string key = older ? "rope_scaling" : "rope_parameters";
   const Json* stated = older ? older : newer;
   if (!stated) return hf;
   if (!stated->is_object())
-    return Status::error(str(what, ": ", "key '", key, "' is ", stated->dump().substr(0, 60), ", expected an object or null; the config is damaged"));
+    return Status::error(str(what, ": ", "key '", key, "' is ", stated->dump().substr(0, 60),
+                             ", expected an object or null; the config is damaged"));
   ASSIGN_OR_RETURN(Json parameters, of_full_attention(*stated, find(hf, "layer_types"), key, what));
-  raise(hf, parameters, "rope_theta", {"rope_theta", "rotary_emb_base", "position_embedding_base"}, key, what, notes);
+  raise(hf, parameters, "rope_theta", {"rope_theta", "rotary_emb_base", "position_embedding_base"}, key, what,
+        notes);
   raise(hf, parameters, "partial_rotary_factor", {"partial_rotary_factor", "rotary_pct"}, key, what, notes);
   hf["rope_scaling"] = parameters.empty() ? Json() : std::move(parameters);
   return hf;
 }
 
-Result<Json> supported_scaling(const Json& scaling, const std::vector<std::string>& kinds, const std::string& what,
-                               std::vector<std::string>& notes) {
+Result<Json> supported_scaling(const Json& scaling, const std::vector<std::string>& kinds,
+                               const std::string& what, std::vector<std::string>& notes) {
   if (!scaling.is_object())
     return Status::error(str(what, ": key 'rope_scaling' is ", scaling.dump().substr(0, 60),
                              ", expected an object or null; the config is damaged"));
-  const std::optional<std::string> newer = find_string(scaling, "rope_type"), older = find_string(scaling, "type");
+  const std::optional<std::string> newer = find_string(scaling, "rope_type"),
+                                   older = find_string(scaling, "type");
   if (newer && older && newer != older)
-    notes.push_back(str(what, ": rope_scaling has type '", *older, "' beside rope_type '", *newer, "', which wins as in transformers"));
+    notes.push_back(str(what, ": rope_scaling has type '", *older, "' beside rope_type '", *newer,
+                        "', which wins as in transformers"));
   const std::string kind = newer ? *newer : older.value_or("");
   const std::string shown = str(what, ": ", shown_key("rope_scaling", scaling));
   if (is_identity(kind, scaling)) {
@@ -107,22 +114,30 @@ Result<Json> supported_scaling(const Json& scaling, const std::vector<std::strin
   }
   if (kind == "llama3" && std::ranges::find(kinds, kind) != kinds.end()) {
     RETURN_IF_ERROR(check_llama3(scaling, what));
-    note_rest(scaling, {"rope_type", "type", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}, what, notes);
+    note_rest(scaling,
+              {"rope_type", "type", "factor", "low_freq_factor", "high_freq_factor",
+               "original_max_position_embeddings"},
+              what, notes);
     Json applied = scaling;
     if (!newer) applied["rope_type"] = kind, applied.erase("type");
     return applied;
   }
   if (kind == "dynamic") {
-    notes.push_back(str(shown, " is not applied: answers are right within the context that the model was trained on, and degrade beyond it"));
+    notes.push_back(str(shown,
+                        " is not applied: answers are right within the context that the model was trained "
+                        "on, and degrade beyond it"));
     return Json();
   }
   if (newer) {
     std::vector<std::string> built = kinds;
     built.push_back("default");
-    return Status::error(str(what, ": rope_scaling has rope_type '", *newer, "', expected ", join(built, " or "),
-                             did_you_mean(*newer, built), "; this scaling is not built"));
+    return Status::error(str(what, ": rope_scaling has rope_type '", *newer, "', expected ",
+                             join(built, " or "), did_you_mean(*newer, built),
+                             "; this scaling is not built"));
   }
-  notes.push_back(str(shown, older ? "" : " has no rope_type and", " is ignored, as MLC does: the model runs with unscaled rotation, so its answers differ from those of transformers"));
+  notes.push_back(str(shown, older ? "" : " has no rope_type and",
+                      " is ignored, as MLC does: the model runs with unscaled rotation, so its answers "
+                      "differ from those of transformers"));
   return Json();
 }
 

@@ -198,7 +198,8 @@ TEST(ConfigErrors, NearestNames) {
   // What a file says was written by a program: another model's name, not a misspelling.
   EXPECT_EQ(parse_hf_config(hf, "auto", "c").status().message(),
             "c: model_type 'lama' is not built, expected one of gpt_neox, llama, qwen2");
-  EXPECT_NE(parse_hf_config(hf, "lama", "c").status().message().find("did you mean 'llama'?"), std::string::npos);
+  EXPECT_NE(parse_hf_config(hf, "lama", "c").status().message().find("did you mean 'llama'?"),
+            std::string::npos);
   EXPECT_EQ(parse_hf_config(hf, "llamma", "c").status().message().rfind("--model-type: ", 0), 0u);
   EXPECT_TRUE(parse_hf_config(hf, "llama", "c").is_ok());
   hf = llama();

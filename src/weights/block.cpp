@@ -12,6 +12,8 @@ namespace {
 
 using Transform = frontend::Parameter::Transform;
 
+constexpr int64_t kCachedElements = 4096;  // as f32 half of a small first-level cache
+
 size_t bytes_of(int64_t n) { return static_cast<size_t>(n); }
 
 // The source row of row `row` of a fused QKV in [3, heads, head_dim] order; the source has [heads, 3,
@@ -115,7 +117,8 @@ std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, in
 }
 
 void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_t row_begin, int64_t row_end,
-                 std::vector<std::byte>& scratch, std::vector<float>& values, std::map<int, NonFinite>* irregular) {
+                 std::vector<std::byte>& scratch, std::vector<float>& values,
+                 std::map<int, NonFinite>* irregular) {
   values.resize(bytes_of((row_end - row_begin) * plan.row_size));
   std::span<float> rest(values);
   bool round = false;
@@ -125,8 +128,15 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
     std::span<const std::byte> bytes =
         checkpoint.read_rows(index, run.row_begin, run.row_begin + run.count, scratch);
     size_t count = bytes_of(run.count * plan.row_size);
-    decode_rows(plan, dtype, bytes.data(), run.count, rest.first(count));
-    if (irregular) add_irregular(*irregular, index, count_non_finite(rest.first(count), plan.dtype));
+    // A few rows at a time, looked through while the cache has them.
+    const int64_t step = std::max<int64_t>(1, kCachedElements / std::max<int64_t>(1, plan.row_size)),
+                  row_bytes = plan.whole_row_size * size_of(dtype);
+    for (int64_t row = 0; row < run.count; row += step) {
+      const int64_t rows = std::min(step, run.count - row);
+      std::span<float> part = rest.subspan(bytes_of(row * plan.row_size), bytes_of(rows * plan.row_size));
+      decode_rows(plan, dtype, bytes.data() + row * row_bytes, rows, part);
+      if (irregular) add_irregular(*irregular, index, count_non_finite(part, plan.dtype));
+    }
     rest = rest.subspan(count);
     round |= dtype != plan.dtype;
   }
@@ -140,7 +150,7 @@ void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, cons
   if (!plan.format.is_quantized()) {
     DType stored = plan.dtype == DType::kF32 && !plan.raw_f32 ? DType::kBF16 : plan.dtype;
     read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values,
-              &buffers.irregular);
+                &buffers.irregular);
     buffers.weight.resize(buffers.values.size() * bytes_of(size_of(stored)));
     encode_floats(stored, buffers.values, buffers.weight.data());
     buffers.scale.clear();

@@ -41,8 +41,10 @@ std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, in
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
                    BlockBuffers& buffers);
 
-// Reads rows [row_begin, row_end) as f32 rounded to plan.dtype, into `values`; what is not finite is added to `irregular`.
+// Reads rows [row_begin, row_end) as f32 rounded to plan.dtype, into `values`; what is not finite is added to
+// `irregular`.
 void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_t row_begin, int64_t row_end,
-                 std::vector<std::byte>& scratch, std::vector<float>& values, std::map<int, NonFinite>* irregular = nullptr);
+                 std::vector<std::byte>& scratch, std::vector<float>& values,
+                 std::map<int, NonFinite>* irregular = nullptr);
 
 }  // namespace mlc::weights

@@ -21,8 +21,9 @@ bool ends_with_any(const std::string& name, const std::vector<std::string>& ends
 // What modules keep beside their weights, made anew by every program.
 bool is_buffer(const std::string& name) {
   static const std::vector<std::string> ends = {
-      "rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "rotary_pos_emb.inv_freq", "rope.freqs",
-      "position_ids", ".masked_bias", ".attention.bias", ".attn.bias", "._extra_state"};
+      "rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "rotary_pos_emb.inv_freq",
+      "rope.freqs",          "position_ids",          ".masked_bias",          ".attention.bias",
+      ".attn.bias",          "._extra_state"};
   return ends_with_any(name, ends);
 }
 
@@ -60,22 +61,31 @@ bool is_zero(const Checkpoint& checkpoint, const SourceTensor& tensor) {
   return std::ranges::all_of(values, [](float value) { return value == 0; });
 }
 
-// What a tensor of a layer that is used, or of the whole model, adds to it; "" where it is unknown or nothing.
+// What a tensor of a layer that is used, or of the whole model, adds to it; "" where it is unknown or
+// nothing.
 std::string meaning(const std::string& name) {
   struct Sign {
     const char *part, *meaning;
   };
-  static constexpr Sign kSigns[] = {
-      {"q_norm", "a norm of the queries"},         {"k_norm", "a norm of the keys"},
-      {"q_layernorm", "a norm of the queries"},    {"k_layernorm", "a norm of the keys"},
-      {"feedforward_layernorm", "another norm"},   {"sub_norm", "another norm"},
-      {"attn_post_norm", "another norm"},          {"post_attention_norm", "another norm"},
-      {"post_ffw_norm", "another norm"},           {".experts.", "a mixture of experts"},
-      {"block_sparse_moe", "a mixture of experts"}, {"shared_expert", "a mixture of experts"},
-      {"_exps.", "a mixture of experts"},          {"_shexp.", "a mixture of experts"},
-      {"ffn_gate_inp", "a mixture of experts"},    {".mlp.gate.", "a mixture of experts"},
-      {".router.", "a mixture of experts"},        {"sinks", "attention sinks"},
-      {"rope_factors", "factors of the rotation"}};
+  static constexpr Sign kSigns[] = {{"q_norm", "a norm of the queries"},
+                                    {"k_norm", "a norm of the keys"},
+                                    {"q_layernorm", "a norm of the queries"},
+                                    {"k_layernorm", "a norm of the keys"},
+                                    {"feedforward_layernorm", "another norm"},
+                                    {"sub_norm", "another norm"},
+                                    {"attn_post_norm", "another norm"},
+                                    {"post_attention_norm", "another norm"},
+                                    {"post_ffw_norm", "another norm"},
+                                    {".experts.", "a mixture of experts"},
+                                    {"block_sparse_moe", "a mixture of experts"},
+                                    {"shared_expert", "a mixture of experts"},
+                                    {"_exps.", "a mixture of experts"},
+                                    {"_shexp.", "a mixture of experts"},
+                                    {"ffn_gate_inp", "a mixture of experts"},
+                                    {".mlp.gate.", "a mixture of experts"},
+                                    {".router.", "a mixture of experts"},
+                                    {"sinks", "attention sinks"},
+                                    {"rope_factors", "factors of the rotation"}};
   if (name.find("lora_") != std::string::npos) return "";
   for (const Sign& sign : kSigns)
     if (name.find(sign.part) != std::string::npos) return sign.meaning;
@@ -83,21 +93,30 @@ std::string meaning(const std::string& name) {
 }
 
 // Why the tensor cannot be left out, or "".
-std::string change(const Checkpoint& checkpoint, const SourceTensor& tensor, const std::set<std::string>& used) {
+std::string change(const Checkpoint& checkpoint, const SourceTensor& tensor,
+                   const std::set<std::string>& used) {
   const std::string& name = tensor.name;
   if (name.ends_with(".bias") && used.contains(name.substr(0, name.size() - 5) + ".weight"))
     return is_zero(checkpoint, tensor) ? "" : "a bias (config.json: attention_bias, mlp_bias)";
   const std::string layer = layer_prefix(name);
-  const bool inside = layer.empty() ? name.starts_with("rope_factors") : any_begins(used, layer) || layer.starts_with("blk.");
+  const bool inside =
+      layer.empty() ? name.starts_with("rope_factors") : any_begins(used, layer) || layer.starts_with("blk.");
   return inside ? meaning(name) : "";
 }
 
-void note_names(const std::vector<std::string>& names, const std::string& saying, std::vector<std::string>& notes) {
+// As the file spells it.
+std::string spelled(const SourceTensor& tensor) {
+  return shown_name(tensor.stored_name.empty() ? tensor.name : tensor.stored_name);
+}
+
+void note_names(const std::vector<std::string>& names, const std::string& saying,
+                std::vector<std::string>& notes) {
   if (names.empty()) return;
   std::vector<std::string> shown;
-  for (size_t i = 0; i < std::min(names.size(), kListed); ++i) shown.push_back(shown_name(names[i]));
+  for (size_t i = 0; i < std::min(names.size(), kListed); ++i) shown.push_back(names[i]);
   const std::string more = names.size() > kListed ? str(" and ", names.size() - kListed, " more") : "";
-  notes.push_back(str(names.size(), names.size() == 1 ? " tensor " : " tensors ", saying, ": ", join(shown, ", "), more));
+  notes.push_back(
+      str(names.size(), names.size() == 1 ? " tensor " : " tensors ", saying, ": ", join(shown, ", "), more));
 }
 
 // The arrays by which a quantizer replaces "X.weight", after X.
@@ -119,18 +138,20 @@ constexpr Packing kPackings[] = {
 }  // namespace
 
 Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& used,
-                   const std::vector<std::string>& unused, bool ignore_extra, std::vector<std::string>& notes) {
+                   const std::vector<std::string>& unused, bool ignore_extra,
+                   std::vector<std::string>& notes) {
   if (ignore_extra) return Status::ok();
   std::vector<std::string> extra, later;
   for (const SourceTensor& tensor : checkpoint.tensors()) {
     const std::string& name = tensor.name;
     if (used.contains(name) || ends_with_any(name, unused) || is_buffer(name)) continue;
     if (std::string adds = change(checkpoint, tensor, used); !adds.empty())
-      return Status::error(str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(name), " ",
-                               shown_shape(tensor.shape), " is extra: it adds ", adds,
-                               ", which a model of this type and config does not compute; check --model-type and config.json, "
-                               "or pass --ignore-extra to leave such tensors out"));
-    (is_later_layer(name, used) ? later : extra).push_back(name);
+      return Status::error(
+          str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", spelled(tensor), " ",
+              shown_shape(tensor.shape), " is extra: it adds ", adds,
+              ", which a model of this type and config does not compute; check --model-type and config.json, "
+              "or pass --ignore-extra to leave such tensors out"));
+    (is_later_layer(name, used) ? later : extra).push_back(spelled(tensor));
   }
   note_names(extra, "of the checkpoint, which no parameter of this model needs, left out", notes);
   note_names(later, "of layers past num_hidden_layers of config.json left out", notes);
@@ -142,20 +163,22 @@ Status check_packed(const Checkpoint& checkpoint, const std::set<std::string>& u
     for (const Packing& packing : kPackings) {
       const size_t at = tensor.name.find(packing.array);
       if (at == std::string::npos || !used.contains(tensor.name.substr(0, at) + ".weight")) continue;
-      return Status::error(str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(tensor.name),
-                               " shows that the weights are already quantized by ", packing.quantizer,
-                               ", expected plain weights (F16, BF16 or F32); convert the checkpoint it was made from, or a "
-                               "GGUF file of it"));
+      return Status::error(
+          str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", spelled(tensor),
+              " shows that the weights are already quantized by ", packing.quantizer,
+              ", expected plain weights (F16, BF16 or F32); convert the checkpoint it was made from, or a "
+              "GGUF file of it"));
     }
   return Status::ok();
 }
 
 std::string missing_hint(const Checkpoint& checkpoint, const std::string& name) {
   if (name == "lm_head.weight")
-    return "; if the output layer of this model is its embedding, config.json needs \"tie_word_embeddings\": true";
+    return "; if the output layer of this model is its embedding, config.json needs \"tie_word_embeddings\": "
+           "true";
   for (const SourceTensor& tensor : checkpoint.tensors())
     if (meaning(tensor.name) == "a mixture of experts")
-      return str("; ", shown_name(tensor.name), " shows a mixture of experts, which is not built");
+      return str("; ", spelled(tensor), " shows a mixture of experts, which is not built");
   return "";
 }
 

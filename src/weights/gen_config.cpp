@@ -138,6 +138,8 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   for (const FilledKey& key : sampling_keys()) {
     ASSIGN_OR_RETURN(config[key.name], filled(key, fill));
   }
+  if (find_bool(generation, "do_sample") == false)
+    config["temperature"] = 0.0;  // transformers then takes the best token
   config["tokenizer_files"] = files.names;
   config["tokenizer_info"] = files.info.to_json();
   ASSIGN_OR_RETURN(Conversation talk, conversation(options, files, ids, fill, source));

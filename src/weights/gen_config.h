@@ -23,7 +23,8 @@ struct GeneratedConfig {
 };
 
 // Writes the tokenizer files and mlc-chat-config.json (indent 2, no newline at the end) into `folder`,
-// created. A checkpoint's own template is kept as conv_template.jinja_template with its variables.
+// created. A checkpoint's own template is kept as conv_template.jinja_template with its variables. A
+// generation_config.json with "do_sample": false gives temperature 0.
 Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOptions& options,
                                         const std::string& folder);
 

@@ -26,6 +26,7 @@ NonFinite count_non_finite(std::span<const float> values, DType dtype);
 NonFinite count_non_finite_blocks(std::span<const std::byte> scales);
 
 // By tensor of the checkpoint: a sentence on those with NaN or infinity, and one on those that overflow.
-std::vector<std::string> non_finite_notes(const std::map<int, NonFinite>& found, const Checkpoint& checkpoint);
+std::vector<std::string> non_finite_notes(const std::map<int, NonFinite>& found,
+                                          const Checkpoint& checkpoint);
 
 }  // namespace mlc::weights

@@ -55,7 +55,9 @@ Status check_source(const Checkpoint& checkpoint, const SourceTensor& tensor, co
       str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(tensor.name));
   if (!tensor.unread.empty()) return Status::error(str(where, " ", tensor.unread));
   if (!is_float(tensor.dtype) || tensor.dtype > DType::kF64)
-    return Status::error(str(where, " is ", tensor.stored_type, ", expected floats (F16, BF16 or F32)"));
+    return Status::error(str(where, " is ", tensor.stored_type,
+                             ", expected floats (F16, BF16 or F32); what another program quantized "
+                             "cannot be converted, but the checkpoint it was made from can"));
   std::vector<int64_t> expected = p.shape;
   if (p.sources.size() > 1 && !tensor.shape.empty()) expected[0] = tensor.shape[0];
   if (tensor.shape != expected) {
@@ -71,9 +73,12 @@ Status find_sources(const Checkpoint& checkpoint, const std::string& what, Param
   int64_t rows = 0;
   for (const std::string& name : plan.parameter.sources) {
     int index = checkpoint.find(name);
-    if (index < 0)
-      return Status::error(str(what, ": tensor ", shown_name(name), " is missing, needed for ", plan.parameter.name,
-                               did_you_mean(name, names_of(checkpoint)), missing_hint(checkpoint, name)));
+    if (index < 0) {
+      const std::string hint = missing_hint(checkpoint, name);
+      return Status::error(str(what, ": tensor ", shown_name(name), " is missing, needed for ",
+                               plan.parameter.name,
+                               hint.empty() ? did_you_mean(name, names_of(checkpoint)) : hint));
+    }
     const SourceTensor& tensor = checkpoint.tensors()[static_cast<size_t>(index)];
     RETURN_IF_ERROR(check_source(checkpoint, tensor, plan));
     plan.sources.push_back(index);

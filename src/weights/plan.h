@@ -67,8 +67,8 @@ struct PlanOptions {
 };
 
 // `checkpoint` may be nullptr: then tensors arrive in the order of one safetensors file, by name. `what`
-// names the checkpoint in errors: missing or wrongly shaped tensors, extra ones that matter, packed weights, dtypes that
-// are not floats.
+// names the checkpoint in errors: missing or wrongly shaped tensors, extra ones that matter, packed weights,
+// dtypes that are not floats.
 Result<Plan> make_plan(const std::vector<frontend::Parameter>& parameters,
                        const std::vector<std::string>& unused, const QuantScheme& scheme,
                        const Checkpoint* checkpoint, const std::string& what,

@@ -127,6 +127,25 @@ TEST(GenConfig, WithoutATemplateTheCheckpointsOwnIsKept) {
   EXPECT_NE(wrong.status().message().find("llama-2"), std::string::npos) << wrong.status().message();
 }
 
+TEST(GenConfig, ACheckpointThatTakesTheBestTokenStaysGreedy) {
+  mlc::testing::TempFolder input, output;
+  gather_source("gpt_neox", input.path());
+  auto temperature = [&](const std::string& generation) {
+    const std::string path = input.file("generation_config.json");
+    std::filesystem::remove(path);
+    EXPECT_TRUE(write_file(path, generation).is_ok());
+    auto source = open_source({.config = input.path(), .with_checkpoint = false});
+    auto result =
+        generate_config(*source, {.quantization = "q4f16_1", .conv_template = "chatml"}, output.path());
+    EXPECT_TRUE(result.is_ok()) << result.status().message();
+    return result->config["temperature"];
+  };
+  EXPECT_EQ(temperature(R"({"do_sample": false})"), 0.0);
+  EXPECT_EQ(temperature(R"({"do_sample": false, "temperature": 0.6})"), 0.0);
+  EXPECT_EQ(temperature(R"({"do_sample": true, "temperature": 0.6})"), 0.6);
+  EXPECT_EQ(temperature("{}"), 1.0);
+}
+
 // A published conversion of Qwen2 1.5B: all shards, records and offsets from its config alone.
 TEST(Plan, LayoutOfAPublishedModelFromItsConfigAlone) {
   auto source = open_source({.config = kData + "weights/qwen2-1.5b", .with_checkpoint = false});

@@ -22,8 +22,8 @@ struct ConfigField {
   std::vector<std::string> aliases;  // other names in Hugging Face files, tried in order
 };
 
-// Keys of Hugging Face's config.json, and the values with which they change nothing that the model file computes. An
-// array is compared element by element.
+// Keys of Hugging Face's config.json, and the values with which they change nothing that the model file
+// computes. An array is compared element by element.
 struct KnownKey {
   enum class Otherwise : uint8_t { kRefuse, kNote, kAccept };  // what becomes of other values
   std::vector<std::string> names;
@@ -57,7 +57,8 @@ struct ModelDefinition {
   std::string model_type;    // Hugging Face's name, and the name of the file
   std::string architecture;  // Hugging Face's class, which names the type where model_type is missing
   std::vector<ConfigField> fields;
-  // What the model file asks of keys, fields or not. The rules for all models (config_keys.cpp) hold for the others.
+  // What the model file asks of keys, fields or not. The rules for all models (config_keys.cpp) hold for the
+  // others.
   std::vector<KnownKey> keys;
   RopeSpec (*rope)(const ModelConfig& config);
   std::unique_ptr<Model> (*create)(ParameterList& parameters, const ModelConfig& config);
