@@ -160,3 +160,15 @@ seed("config", "gpt_neox", json.dumps(NEOX_CONFIG).encode())
 seed("config", "mlc", json.dumps({"model_type": "llama", "quantization": "q4f16_1", "model_config": LLAMA_CONFIG, "context_window_size": 128}).encode())
 seed("plan", "empty", b"MLCPLAN1" + bytes(24))
 seed("plan", "empty2", b"MLCPLAN2" + bytes(32))
+
+
+def side_files(config=None, special_map=None, added=None, own=None):
+    return b"\x1e".join(b"" if part is None else json.dumps(part).encode() for part in (config, special_map, added, own))
+
+
+TOKEN = {"content": "<e>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+seed("special_tokens", "decoder", side_files({"eos_token": "<e>", "added_tokens_decoder": {"4": TOKEN, "9": dict(TOKEN, content="<f>", lstrip=True)}},
+                                             {"pad_token": "<p>"}, None, [dict(TOKEN, id=4)]))
+seed("special_tokens", "map", side_files({"bos_token": dict(TOKEN, __type="AddedToken"), "unk_token": None, "image_token": "<i>", "extra_special_tokens": {"v_token": "<v>"}},
+                                         {"eos_token": dict(TOKEN), "additional_special_tokens": ["<t>", dict(TOKEN, content="<u>")]}, {"<x>": 4, "a": 0}))
+seed("special_tokens", "bare", side_files())

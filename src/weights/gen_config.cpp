@@ -106,6 +106,16 @@ Result<Json> read_generation_config(const ModelSource& source) {
   return read_json_file(path);
 }
 
+// A token that a side file named after the model was made has no embedding.
+void note_tokens_beyond(const TokenizerFiles& files, const Json& vocab_size, const std::string& where,
+                        std::vector<std::string>& notes) {
+  if (!files.tokenizer || !vocab_size.is_number_integer()) return;
+  int64_t rows = vocab_size.get<int64_t>();
+  if (rows <= 0 || files.tokenizer->vocab_size() <= rows) return;
+  notes.push_back(str(where, ": token ", shown(files.tokenizer->token_text(static_cast<int32_t>(rows))), " has id ", rows,
+                      ", but the model knows ids below ", rows, "; prompts with it are refused"));
+}
+
 }  // namespace
 
 Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOptions& options,
@@ -152,6 +162,7 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   RETURN_IF_ERROR(write_file(path_join(folder, "mlc-chat-config.json"), text));
   std::vector<std::string> notes = model.notes;
   notes.insert(notes.end(), files.notes.begin(), files.notes.end());
+  note_tokens_beyond(files, config["vocab_size"], gguf ? source.config_path : source.folder, notes);
   return GeneratedConfig{std::move(config), std::move(notes)};
 }
 

@@ -253,7 +253,7 @@ TEST_F(Commands, BenchRunsStreams) {
 
 TEST_F(Commands, InfoDescribesFoldersAndLibraries) {
   expect_contains(run_well({"info", folder_}).out,
-                  {"llama", "q4f16_1", "256 tokens", "tensor-cache.json", "25 tensors"});
+                  {"llama", "q4f16_1", "256 tokens", "answers end at", "tensor-cache.json", "25 tensors"});
   expect_contains(run_well({"info", library_}).out,
                   {"q4.so", "llama", "q4f16_1", "variants", "ABI version", "functions", "kv cache"});
   expect_contains(run_well({"info", library_, "--tensors"}).out, {"model.norm.weight"});

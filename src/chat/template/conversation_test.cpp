@@ -164,5 +164,22 @@ TEST(Prompts, BadInputGetsASentence) {
   EXPECT_FALSE(Conversation::from_json({{"seps", {""}}, {"roles", {{"user", 1}}}}, "m").is_ok());
 }
 
+TEST(Conversation, TemplateVariablesComeBack) {
+  Conversation c;
+  c.seps = {"\n"};
+  c.jinja_template = "{{ pad_token }}";
+  c.template_variables = {{"bos_token", "<s>"}, {"pad_token", "<p>"}, {"additional_special_tokens", {"<a>", "<b>"}}};
+  Json json = c.to_json();
+  EXPECT_EQ(json["bos_token"], "<s>");
+  EXPECT_EQ(json["eos_token"], "");
+  EXPECT_EQ(json["special_tokens"], (Json{{"pad_token", "<p>"}, {"additional_special_tokens", {"<a>", "<b>"}}}));
+  EXPECT_EQ(Conversation::from_json(json, "c")->template_variables, c.template_variables);
+  json["special_tokens"]["pad_token"] = 1;
+  EXPECT_EQ(Conversation::from_json(json, "c").status().message(),
+            "c: key 'special_tokens' has number for 'pad_token', expected a string or a list of strings");
+  json["special_tokens"]["pad_token"] = {1};
+  EXPECT_FALSE(Conversation::from_json(json, "c").is_ok());
+}
+
 }  // namespace
 }  // namespace mlc

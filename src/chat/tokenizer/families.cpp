@@ -8,7 +8,7 @@
 namespace mlc {
 namespace {
 
-using Special = std::vector<std::pair<std::string_view, std::string_view>>;
+using Special = std::vector<std::pair<std::string, std::string>>;
 
 const std::vector<TokenizerFamily>& families() {
   static const Special kEndOfText = {
@@ -33,6 +33,7 @@ const std::vector<TokenizerFamily>& families() {
                        "qwen3_vl", "qwen3_vl_moe"},
        .words = "qwen2",
        .nfc = true,
+       .plain_special = true,
        .special = kQwen},
       {.classes = {"Qwen3_5Tokenizer"},
        .model_types = {"qwen3_5", "qwen3_5_moe", "qwen3_5_text", "qwen3_5_moe_text", "qwen4_exp"},

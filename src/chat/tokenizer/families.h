@@ -16,7 +16,8 @@ struct TokenizerFamily {
   std::vector<std::string_view> model_types;  // config.json's model_type, where no class is given
   std::string_view words;                     // the pre-tokenizer, by its GGUF name; "" for GPT-2's own
   bool nfc = false;                           // text is normalized to NFC first
-  std::vector<std::pair<std::string_view, std::string_view>> special;  // eos_token and so on where the config is silent
+  bool plain_special = false;                 // as in TokenSettings
+  std::vector<std::pair<std::string, std::string>> special;  // eos_token and so on where the config is silent
 };
 
 // nullptr where neither is known. Of a few model types published with the wrong class the type decides.

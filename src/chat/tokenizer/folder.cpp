@@ -84,8 +84,13 @@ Result<FolderTokenizer> from_model_file(const Context& context, const std::strin
   ASSIGN_OR_RETURN(std::string bytes, read_file(path));
   if (looks_like_tiktoken(bytes)) return from_tiktoken(context, path);
   bool start_only = prefixes_start_only(context.config, context.model_type);
-  ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_sentencepiece(bytes, path, start_only));
-  return unite_tokenizer(std::move(json), path, context.side, context.family, /*whole=*/false, context.info);
+  SentencePieceNames names;
+  ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_sentencepiece(bytes, path, start_only, &names));
+  TokenizerFamily own;
+  if (!names.bos.empty()) own.special.emplace_back("bos_token", names.bos);
+  if (!names.eos.empty()) own.special.emplace_back("eos_token", names.eos);
+  if (!names.unknown.empty()) own.special.emplace_back("unk_token", names.unknown);
+  return unite_tokenizer(std::move(json), path, context.side, context.family ? context.family : &own, /*whole=*/false, context.info);
 }
 
 Result<FolderTokenizer> from_vocab_and_merges(const Context& context, const std::string& path) {
@@ -136,7 +141,7 @@ void add_family_tokens(const TokenizerFamily& family, const std::string& json, b
     bool silenced = std::find(settings.silent.begin(), settings.silent.end(), name) != settings.silent.end();
     if (silenced || !settings.special.text(name).empty()) continue;
     if (!whole || json.find(str("\"", text, "\"")) != std::string::npos)
-      settings.special.set(std::string(name), AddedToken{0, std::string(text)});
+      settings.special.set(name, AddedToken{0, text});
   }
 }
 
@@ -164,14 +169,22 @@ Result<FolderTokenizer> unite_tokenizer(std::string json, const std::string& fil
   ASSIGN_OR_RETURN(Json list, find_added_tokens(json, file));
   ASSIGN_OR_RETURN(std::vector<AddedToken> present, read_added_tokens(list.is_null() ? nullptr : &list, file));
   ASSIGN_OR_RETURN(TokenSettings settings, read_token_settings(side, present));
-  if (family) add_family_tokens(*family, json, whole, settings);
+  // The prefix that the normalizer puts in front of words would go in front of these too, and nothing would match.
+  if (detected.prepend_space_in_encode && !whole)
+    for (AddedToken& token : settings.listed) token.normalized = false;
+  if (family) {
+    add_family_tokens(*family, json, whole, settings);
+    settings.plain_special = family->plain_special;
+  }
   std::string added;
   ASSIGN_OR_RETURN(auto backend, make_huggingface_tokenizer(json, file, tokens_to_add(settings, present), &added));
+  if (!added.empty()) {
+    // Read again: a tokenizer keeps matching special tokens by the flags that they came with.
+    ASSIGN_OR_RETURN(json, replace_added_tokens(json, added, file));
+    ASSIGN_OR_RETURN(backend, make_huggingface_tokenizer(json, file));
+  }
   ASSIGN_OR_RETURN(result.tokenizer, Tokenizer::build(std::move(backend), info.value_or(detected), /*text_is_bytes=*/false,
                                                       settings.special, file));
-  if (!added.empty()) {
-    ASSIGN_OR_RETURN(json, replace_added_tokens(json, added, file));
-  }
   result.json = std::move(json);
   result.file = file;
   result.notes = settings.notes;

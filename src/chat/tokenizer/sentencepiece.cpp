@@ -88,6 +88,7 @@ struct Piece {
 struct Model {
   std::vector<Piece> pieces;
   uint64_t type = kUnigram;
+  int64_t unknown_id = 0, bos_id = 1, eos_id = 2;
   bool byte_fallback = false, dummy_prefix = true, remove_extra_spaces = true;
   std::string charsmap;
 };
@@ -112,6 +113,9 @@ bool read_model(std::string_view bytes, Model& model) {
     } else if (field.number == 2) {
       for (Field spec; inner.next(spec);) {
         if (spec.number == 3) model.type = spec.number_value;
+        if (spec.number == 40) model.unknown_id = static_cast<int64_t>(spec.number_value);
+        if (spec.number == 41) model.bos_id = static_cast<int64_t>(spec.number_value);
+        if (spec.number == 42) model.eos_id = static_cast<int64_t>(spec.number_value);
         if (spec.number == 35) model.byte_fallback = spec.number_value != 0;
       }
     } else if (field.number == 3) {
@@ -129,7 +133,7 @@ bool read_model(std::string_view bytes, Model& model) {
 }  // namespace
 
 Result<std::string> tokenizer_json_from_sentencepiece(std::string_view bytes, const std::string& what,
-                                                      bool prefix_start_only) {
+                                                      bool prefix_start_only, SentencePieceNames* names) {
   Model model;
   if (!read_model(bytes, model) || model.pieces.empty())
     return Status::error(str(what, ": not a SentencePiece model; the file is damaged or truncated"));
@@ -158,6 +162,10 @@ Result<std::string> tokenizer_json_from_sentencepiece(std::string_view bytes, co
     else parts.vocab.emplace_back(piece.text, number);
     if (piece.type == kNormal || piece.type == kUserDefined) mergeable.emplace_back(piece.text, piece.score);
   }
+  auto piece_at = [&](int64_t id) {
+    return id >= 0 && id < static_cast<int64_t>(model.pieces.size()) ? model.pieces[static_cast<size_t>(id)].text : "";
+  };
+  if (names) *names = {piece_at(model.bos_id), piece_at(model.eos_id), piece_at(model.unknown_id)};
   if (model.type == kBpe) parts.merges = merges_from_scores(mergeable);
   return write_tokenizer_json(parts);
 }

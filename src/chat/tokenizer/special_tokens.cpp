@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "base/file.h"
@@ -68,38 +69,58 @@ Result<Json> parse_object(const std::string& text, const std::string& path) {
   return object;
 }
 
-// extra_special_tokens: a list, or an object of further named tokens.
-Status read_extra(const Json& value, std::string_view key, const std::string& what, SpecialTokens& special) {
-  if (value.is_object()) {
-    for (const auto& [name, token] : value.items()) {
-      ASSIGN_OR_RETURN(AddedToken named, read_token(token, str(key, ".", name), what));
-      special.set(name, std::move(named));
+// The extra tokens of one file: extra_special_tokens as a list, which joins an earlier file's, or as an object of further
+// named tokens; additional_special_tokens, its old name, where no list is there yet.
+Status read_extra(const Json& object, const std::string& what, TokenSettings& settings) {
+  SpecialTokens& special = settings.special;
+  const Json* extra = find(object, "extra_special_tokens");
+  if (extra && extra->is_object()) {
+    for (const auto& [name, value] : extra->items()) {
+      ASSIGN_OR_RETURN(AddedToken token, read_token(value, str("extra_special_tokens.", name), what));
+      special.set(name, std::move(token));
     }
-    return Status::ok();
+    extra = nullptr;
   }
-  if (!value.is_array()) return wrong(what, key, value, "a list of tokens");
-  ASSIGN_OR_RETURN(std::vector<AddedToken> tokens, read_tokens(value, key, what));
+  const char* key = extra && !extra->empty() ? "extra_special_tokens" : "additional_special_tokens";
+  const Json* list = find(object, key);
+  bool old_list_counts = !settings.has_extra;
+  settings.has_extra |= extra != nullptr;
+  if (!list || (extra != list && !old_list_counts)) return Status::ok();
+  if (!list->is_array()) return wrong(what, key, *list, "a list of tokens");
+  ASSIGN_OR_RETURN(std::vector<AddedToken> tokens, read_tokens(*list, key, what));
   for (AddedToken& token : tokens)
-    if (!contains(special.extra, token.text)) special.extra.push_back(std::move(token));
+    if (old_list_counts || !contains(special.extra, token.text)) special.extra.push_back(std::move(token));
+  settings.has_extra = true;
   return Status::ok();
 }
 
-// The special tokens that an object (a config or a map) names. A later file's tokens replace those of an earlier one.
-Status read_special(const Json& object, const std::string& what, TokenSettings& settings) {
-  SpecialTokens& special = settings.special;
-  for (const auto& [key, value] : object.items()) {
+// The special tokens that tokenizer_config.json names.
+Status read_config(const Json& config, const std::string& what, TokenSettings& settings) {
+  for (const auto& [key, value] : config.items()) {
     bool standard = is_standard(key);
     if (standard && value.is_null()) settings.silent.push_back(key);
+    bool custom = !standard && key.ends_with("_token") && (value.is_string() || find_string(value, "__type"));
+    if ((!standard && !custom) || value.is_null()) continue;
+    ASSIGN_OR_RETURN(AddedToken token, read_token(value, key, what));
+    settings.special.set(key, std::move(token));
+  }
+  return read_extra(config, what, settings);
+}
+
+// Those of special_tokens_map.json: its standard ones win over the config's, its others come before the config's.
+Status read_map(const Json& map, const std::string& what, TokenSettings& settings) {
+  SpecialTokens& special = settings.special;
+  SpecialTokens others;
+  for (const auto& [key, value] : map.items()) {
+    bool standard = is_standard(key);
     bool custom = !standard && key.ends_with("_token") && (value.is_string() || find_string(value, "content"));
     if ((!standard && !custom) || value.is_null()) continue;
     ASSIGN_OR_RETURN(AddedToken token, read_token(value, key, what));
-    special.set(key, std::move(token));
+    (standard ? special : others).set(key, std::move(token));
   }
-  const Json* extra = find(object, "extra_special_tokens");
-  const Json* additional = find(object, "additional_special_tokens");
-  if (extra && !extra->empty()) return read_extra(*extra, "extra_special_tokens", what, special);
-  if (additional) return read_extra(*additional, "additional_special_tokens", what, special);
-  return Status::ok();
+  for (auto& [name, token] : special.named) others.set(name, std::move(token));
+  special.named = std::move(others.named);
+  return read_extra(map, what, settings);
 }
 
 // The ids of a decoder are the keys of its object.
@@ -196,7 +217,7 @@ Result<TokenSettings> read_token_settings(const TokenizerSideFiles& files, const
   std::string path = path_join(files.folder, "tokenizer_config.json");
   if (!files.tokenizer_config.empty()) {
     ASSIGN_OR_RETURN(settings.config, parse_object(files.tokenizer_config, path));
-    RETURN_IF_ERROR(read_special(settings.config, path, settings));
+    RETURN_IF_ERROR(read_config(settings.config, path, settings));
   }
   if (const Json* decoder = find(settings.config, "added_tokens_decoder")) {
     ASSIGN_OR_RETURN(settings.listed, read_decoder(*decoder, path));
@@ -206,26 +227,36 @@ Result<TokenSettings> read_token_settings(const TokenizerSideFiles& files, const
   if (!files.special_tokens_map.empty()) {
     path = path_join(files.folder, "special_tokens_map.json");
     ASSIGN_OR_RETURN(Json map, parse_object(files.special_tokens_map, path));
-    RETURN_IF_ERROR(read_special(map, path, settings));
+    RETURN_IF_ERROR(read_map(map, path, settings));
   }
   ASSIGN_OR_RETURN(settings.listed, read_legacy(files, settings.special, present));
   return settings;
 }
 
 std::vector<AddedToken> tokens_to_add(const TokenSettings& settings, const std::vector<AddedToken>& present) {
-  std::unordered_set<std::string> known, named;
-  for (const auto& entry : settings.special.named) named.insert(entry.second.text);
+  std::vector<AddedToken> tokens;
+  std::unordered_map<std::string, size_t> places;
+  auto put = [&](AddedToken token) {  // twice: the first place, the last flags
+    auto [place, is_new] = places.emplace(token.text, tokens.size());
+    if (is_new) tokens.push_back(std::move(token));
+    else tokens[place->second] = std::move(token);
+  };
+  std::vector<AddedToken> special;
+  for (const auto& entry : settings.special.named) special.push_back(entry.second);
+  std::unordered_set<std::string> named, known;
+  for (const AddedToken& token : special) named.insert(token.text);
   for (const AddedToken& token : present) known.insert(token.text);
-  std::vector<AddedToken> tokens = settings.listed;
-  for (AddedToken& token : tokens) {
+  for (AddedToken token : settings.listed) {
     known.insert(token.text);
     token.special |= named.contains(token.text);
+    put(std::move(token));
   }
-  auto add = [&](const AddedToken& token) {
-    if (!token.text.empty() && known.insert(token.text).second) tokens.push_back(token);
-  };
-  for (const auto& entry : settings.special.named) add(entry.second);
-  for (const AddedToken& token : settings.special.extra) add(token);
+  special.insert(special.end(), settings.special.extra.begin(), settings.special.extra.end());
+  for (const AddedToken& token : special) {
+    if (token.text.empty()) continue;
+    if (settings.plain_special) put({0, token.text});
+    else if (!known.contains(token.text)) put(token);
+  }
   return tokens;
 }
 

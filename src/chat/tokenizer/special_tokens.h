@@ -24,6 +24,7 @@ struct SpecialTokens {
 
   // The text of a named token, "" where there is none.
   std::string text(std::string_view name) const;
+  // Replaces the token of that name, or adds it in its place.
   void set(const std::string& name, AddedToken token);
   // What transformers passes to chat templates: each named token's text, and the list additional_special_tokens.
   Json variables() const;
@@ -37,6 +38,8 @@ struct TokenSettings {
   std::vector<AddedToken> listed;  // by id: added_tokens_decoder, else added_tokens.json and the vocabulary's own
   Json config = Json::object();    // tokenizer_config.json
   std::vector<std::string> silent;  // named tokens that the config sets to null
+  bool has_extra = false;          // a file has a list of extra tokens, be it an empty one
+  bool plain_special = false;      // named and extra tokens take no white space, whatever flags they are listed with
   std::vector<std::string> notes;  // one sentence each
 };
 

@@ -173,6 +173,13 @@ TEST(Gguf, SentencePieceMetadata) {
   EXPECT_FALSE(t->info().strip_space_in_decode);
 }
 
+TEST(Gguf, EndTokensWrittenAsOrdinaryOnesAreControlTokens) {
+  GgufVocabulary source{.model = "gpt2", .pre = "gpt-2", .tokens = {"a", "<|im_end|>", "<", "|", ">"}};
+  auto t = Tokenizer::from_json(tokenizer_json_from_gguf(source, "g").value(), "g").value();
+  EXPECT_EQ(t->token_kind(1), TokenKind::kSpecial);
+  EXPECT_EQ(t->encode("a<|im_end|>").value(), (Ids{0, 1}));
+}
+
 TEST(Gguf, DamagedMetadataGetsASentence) {
   auto message = [](const GgufVocabulary& source) { return tokenizer_json_from_gguf(source, "m.gguf").status().message(); };
   EXPECT_NE(message({.model = "gpt2", .pre = "smolm", .tokens = {"a"}}).find("did you mean 'smollm'"), std::string::npos);
