@@ -36,6 +36,9 @@ T value_or_throw(Result<T> result) {
 // Prints `note: <text>` on standard error, each text once a process: chat runs commands that note the same.
 void print_note(const std::string& text);
 
+// Prints one line on standard error, bytes that could drive a terminal as \xNN.
+void print_line(const std::string& text);
+
 // A flag's check: a whole number in [low, high], its error says what was found.
 CLI::Validator whole_number(int64_t low, int64_t high);
 

@@ -35,7 +35,7 @@ std::string found(const Json* value) { return value ? std::string(value->type_na
 
 Status wrong(std::string_view key, const std::string& what, const Json* value, std::string_view expected) {
   std::string seen = found(value);
-  if (value && value->is_primitive()) seen += " " + value->dump().substr(0, 40);
+  if (value && value->is_primitive()) seen += " " + json_text(*value).substr(0, 40);
   return Status::error(str(what, ": key '", key, "' has ", seen, ", expected ", expected));
 }
 
@@ -112,6 +112,10 @@ Result<const Json*> get_object(const Json& object, std::string_view key, const s
   const Json* v = find(object, key);
   if (v && v->is_object()) return v;
   return wrong(key, what, v, "an object");
+}
+
+std::string json_text(const Json& json, int indent, bool ascii) {
+  return json.dump(indent, ' ', ascii, Json::error_handler_t::replace);
 }
 
 }  // namespace mlc

@@ -22,7 +22,7 @@ Result<const ModelDefinition*> find_definition(const Json* stated, const std::st
     origin = what;
     if (!stated || !stated->is_string())
       return Status::error(str(what, ": key 'model_type' has ",
-                               stated ? stated->dump().substr(0, 40) : "nothing", ", expected one of ",
+                               stated ? json_text(*stated).substr(0, 40) : "nothing", ", expected one of ",
                                join(model_types(), ", "), "; give it with --model-type"));
     name = stated->get<std::string>();
   }
@@ -40,7 +40,7 @@ Result<Json> read_field(const ConfigField& field, const Json& source, const std:
     const Json* value = find(source, name);
     if (!value || (zero_means_inferred(field) && *value == 0 && name == field.name)) continue;
     if (std::string expected = mismatch(field, *value); !expected.empty())
-      return Status::error(str(what, ": key '", name, "' is ", value->dump().substr(0, 60), ", expected ",
+      return Status::error(str(what, ": key '", name, "' is ", json_text(*value).substr(0, 60), ", expected ",
                                expected, "; the config is damaged"));
     return *value;
   }

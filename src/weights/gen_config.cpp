@@ -130,7 +130,7 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   config.update(ids);
   config["model_task"] = "chat";
   config["embedding_metadata"] = nullptr;
-  std::string text = config.dump(2, ' ', true, Json::error_handler_t::replace);
+  std::string text = json_text(config, 2, true);
   RETURN_IF_ERROR(write_tokenizer_files(files, folder));
   RETURN_IF_ERROR(write_file(path_join(folder, "mlc-chat-config.json"), text));
   return GeneratedConfig{std::move(config), model.notes};

@@ -2,6 +2,7 @@
 #include "weights/tokenizer_files.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
@@ -52,7 +53,7 @@ std::vector<AddedToken> added_tokens(const Json& config) {
   for (const auto& [id, token] : list->items())
     if (auto text = find_string(token, "content");
         text && !id.empty() && id.find_first_not_of("0123456789") == std::string::npos && id.size() < 9)
-      tokens.push_back({std::stoi(id), *text, find_bool(token, "special").value_or(true)});
+      tokens.push_back({static_cast<int32_t>(std::strtol(id.c_str(), nullptr, 10)), *text, find_bool(token, "special").value_or(true)});
   return tokens;
 }
 

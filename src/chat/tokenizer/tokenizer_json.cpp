@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kUnderline = "\xE2\x96\x81";  // U+2581
 
 void append_string(std::string_view text, std::string& out) {
-  out += Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
+  out += json_text(std::string(text));
 }
 
 void append_added(const std::vector<AddedToken>& added, std::string& out) {
@@ -64,7 +64,7 @@ void append_unigram(const TokenizerParts& parts, std::string& out) {
     out += first ? "[" : ",[";
     first = false;
     append_string(text, out);
-    out += "," + Json(score).dump() + "]";
+    out += "," + json_text(score) + "]";
   }
   out += str("],\"byte_fallback\":", parts.byte_fallback ? "true" : "false", "}");
 }
@@ -99,7 +99,7 @@ Result<std::vector<std::pair<std::string, int32_t>>> read_vocab(std::string_view
   for (const auto& item : json.items()) {
     const auto& id = item.value();
     if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX)
-      return Status::error(str(what, ": token '", item.key(), "' has ", id.dump().substr(0, 40), ", expected an id"));
+      return Status::error(str(what, ": token '", item.key(), "' has ", json_text(id).substr(0, 40), ", expected an id"));
     vocab.emplace_back(item.key(), id.get<int32_t>());
   }
   std::sort(vocab.begin(), vocab.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
@@ -128,8 +128,8 @@ int base64_digit(char c) {
 std::string write_tokenizer_json(const TokenizerParts& parts) {
   std::string out = "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[";
   append_added(parts.added, out);
-  out += "],\"normalizer\":" + parts.normalizer.dump() + ",\"pre_tokenizer\":" + parts.pre_tokenizer.dump() +
-         ",\"post_processor\":null,\"decoder\":" + parts.decoder.dump() + ",\"model\":";
+  out += "],\"normalizer\":" + json_text(parts.normalizer) + ",\"pre_tokenizer\":" + json_text(parts.pre_tokenizer) +
+         ",\"post_processor\":null,\"decoder\":" + json_text(parts.decoder) + ",\"model\":";
   parts.scored_vocab.empty() ? append_bpe(parts, out) : append_unigram(parts, out);
   out += "}";
   return out;

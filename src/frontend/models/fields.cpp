@@ -50,14 +50,14 @@ Status require_text(const Json& hf, const std::string& key, const std::vector<st
   if (!value) return Status::ok();
   for (const std::string& text : allowed)
     if (value->is_string() && value->get<std::string>() == text) return Status::ok();
-  return Status::error(str(what, ": key '", key, "' is ", value->dump().substr(0, 60), ", expected ",
+  return Status::error(str(what, ": key '", key, "' is ", json_text(*value).substr(0, 60), ", expected ",
                            join(allowed, " or "), "; this variant of the model is not built"));
 }
 
 Status refuse_flag(const Json& hf, const std::string& key, const std::string& what) {
   const Json* value = find(hf, key);
   if (!value || (value->is_boolean() && !value->get<bool>())) return Status::ok();
-  return Status::error(str(what, ": key '", key, "' is ", value->dump().substr(0, 60),
+  return Status::error(str(what, ": key '", key, "' is ", json_text(*value).substr(0, 60),
                            ", expected false; this variant of the model is not built"));
 }
 
