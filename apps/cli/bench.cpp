@@ -209,7 +209,7 @@ Json report(const Session& session, const Flags& flags, const std::vector<Measur
 
 void print_table(const Json& r) {
   auto number = [&](const char* key) { return r[key].get<double>(); };
-  std::printf("%s on %s, %d threads\n", r["model"].get<std::string>().c_str(), r["variant"].get<std::string>().c_str(),
+  std::printf("%s on %s, %d threads\n", printable(r["model"].get<std::string>()).c_str(), r["variant"].get<std::string>().c_str(),
               r["threads"].get<int>());
   std::printf("  prefill %5lld tokens   %10.1f tok/s\n", static_cast<long long>(r["prefill_tokens"].get<int64_t>()), number("prefill_tok_s"));
   std::printf("  decode  %5lld tokens   %10.1f tok/s", static_cast<long long>(r["decode_tokens"].get<int64_t>()), number("decode_tok_s"));

@@ -26,8 +26,8 @@ void add_conv_template_flag(CLI::App& command, std::string& conv_template);
 // --source, --source-format and --ignore-extra.
 void add_weight_flags(CLI::App& command, CheckpointFlags& flags);
 
-// Writes mlc-chat-config.json and the tokenizer files into `output`, and says so. Throws UserError.
-void gen_config(const CheckpointFlags& flags, const std::string& output);
+// Writes mlc-chat-config.json and the tokenizer files into `output`; returns a line that says so. Throws UserError.
+std::string gen_config(const CheckpointFlags& flags, const std::string& output);
 // Writes the quantized weights, and says so. Throws UserError.
 void convert_weight(const CheckpointFlags& flags, const std::string& output);
 

@@ -37,7 +37,9 @@ void print_note(const std::string& text) {
   if (printed.insert(text).second) print_line("note: " + text);
 }
 
-void print_line(const std::string& text) { std::fprintf(stderr, "%s\n", Status::error(text).message().c_str()); }
+std::string printable(const std::string& text) { return Status::error(text).message(); }
+
+void print_line(const std::string& text) { std::fprintf(stderr, "%s\n", printable(text).c_str()); }
 
 CLI::Validator whole_number(int64_t low, int64_t high) {
   auto check = [low, high](const std::string& text) -> std::string {

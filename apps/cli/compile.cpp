@@ -90,7 +90,7 @@ Status compile(const Flags& flags) {
   for (const auto& phase : compiled.phases) seconds += phase.seconds;
   std::vector<std::string> names;
   for (const Target& t : options.targets) names.push_back(t.name);
-  std::printf("%s: %s, %lld kernels for %s, %.2f s\n", flags.output.c_str(),
+  std::printf("%s: %s, %lld kernels for %s, %.2f s\n", printable(flags.output).c_str(),
               human_bytes(static_cast<double>(compiled.library.size())).c_str(), static_cast<long long>(compiled.kernels),
               join(names, ", ").c_str(), seconds);
   return Status::ok();

@@ -8,10 +8,11 @@
 #include "apps/cli/checkpoint.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/knobs.h"
+#include "base/strings.h"
 
 namespace mlc::cli {
 
-void gen_config(const CheckpointFlags& flags, const std::string& output) {
+std::string gen_config(const CheckpointFlags& flags, const std::string& output) {
   weights::SourceOptions from = flags.source;
   from.with_checkpoint = false;
   weights::GenConfigOptions options{flags.quantization, flags.conv_template, flags.config};
@@ -20,10 +21,9 @@ void gen_config(const CheckpointFlags& flags, const std::string& output) {
   clean_up_on_interrupt("\ninterrupted\n");
   weights::GeneratedConfig result = value_or_throw(weights::generate_config(source, options, output));
   for (const std::string& note : result.notes) print_note(note);
-  std::printf("Wrote %s/mlc-chat-config.json: %s, %s, context %lld, chat template %s\n", output.c_str(),
-              source.config.model_type.c_str(), flags.quantization.c_str(),
-              static_cast<long long>(result.config["context_window_size"].get<int64_t>()),
-              find_string(result.config["conv_template"], "name").value_or("").c_str());
+  return printable(str("Wrote ", output, "/mlc-chat-config.json: ", source.config.model_type, ", ", flags.quantization, ", context ",
+                       result.config["context_window_size"].get<int64_t>(), ", chat template ",
+                       find_string(result.config["conv_template"], "name").value_or("")));
 }
 
 void add_gen_config(CLI::App& app) {
@@ -43,7 +43,7 @@ void add_gen_config(CLI::App& app) {
   command->add_option("-o,--output", options->output, "Folder to write; created")->required();
   command->callback([options] {
     if (!options->disaggregation.empty()) options->checkpoint.config.disaggregation = true;
-    gen_config(options->checkpoint, options->output);
+    std::printf("%s\n", gen_config(options->checkpoint, options->output).c_str());
   });
 }
 

@@ -14,7 +14,7 @@
 namespace mlc::cli {
 namespace {
 
-void print(const std::string& label, const std::string& value) { std::printf("%-16s %s\n", label.c_str(), value.c_str()); }
+void print(const std::string& label, const std::string& value) { std::printf("%-16s %s\n", label.c_str(), printable(value).c_str()); }
 
 void print_config(const std::string& folder) {
   std::string path = path_join(folder, "mlc-chat-config.json");

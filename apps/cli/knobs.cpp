@@ -135,10 +135,12 @@ Result<frontend::ModelConfig> change_config(Json& config, const std::vector<Conf
     if (inner) config["model_config"][change.key] = change.value;
     if (config.contains(change.key) || !inner) config[change.key] = change.value;
     origins.push_back(change.origin);
-    if (change.key == "context_window_size" && change.value == -1 && find_int(config, "sliding_window_size").value_or(-1) <= 0)
+  }
+  const bool slides = find_int(config, "sliding_window_size").value_or(-1) > 0;
+  for (const ConfigChange& change : changes)
+    if (change.key == "context_window_size" && change.value == -1 && !slides)
       return Status::error(str(change.origin, " is -1 (no limit), which only a model with a sliding window can have; give a number "
                                               "of tokens, or leave it out for the model's own"));
-  }
   auto read = frontend::parse_mlc_config(config, "auto", what);
   if (read.is_ok() || changes.empty()) return read;
   if (auto unchanged = frontend::parse_mlc_config(before, "auto", what); !unchanged.is_ok()) return read;

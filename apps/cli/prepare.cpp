@@ -123,7 +123,7 @@ class NewFolder {
 
 // An error about a folder of ours in terms of the checkpoint that the user named.
 std::string about_checkpoint(std::string text, const std::string& folder, const std::string& model) {
-  const std::string shown = Status::error(folder).message();
+  const std::string shown = printable(folder);
   for (size_t at = text.find(shown); at != std::string::npos; at = text.find(shown, at + model.size())) {
     size_t length = shown.size();
     if (!is_directory(model) && text.compare(at + length, 1, "/") == 0)  // a file holds what the folder has in files

@@ -197,7 +197,7 @@ Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags) {
   s->folder = folder.path;
   Status opened = open_folder(*s, flags, wanted, folder);
   if (opened.is_ok()) return s;
-  const std::string cached = Status::error(s->folder).message();
+  const std::string cached = printable(s->folder);
   if (!folder.converted || opened.message().find(cached) == std::string::npos) return opened;
   return Status::error(str(opened.message(), "; ", cached, " is a conversion of ", checkpoint.source.config, ": remove it to convert again"));
 }

@@ -133,7 +133,9 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   std::string text = json_text(config, 2, true);
   RETURN_IF_ERROR(write_tokenizer_files(files, folder));
   RETURN_IF_ERROR(write_file(path_join(folder, "mlc-chat-config.json"), text));
-  return GeneratedConfig{std::move(config), model.notes};
+  std::vector<std::string> notes = model.notes;
+  notes.insert(notes.end(), files.notes.begin(), files.notes.end());
+  return GeneratedConfig{std::move(config), std::move(notes)};
 }
 
 }  // namespace mlc::weights

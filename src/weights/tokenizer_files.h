@@ -22,6 +22,7 @@ struct TokenizerFiles {
   std::string jinja_template;           // the checkpoint's own chat template, "" for none
   std::string bos_token, eos_token;     // their texts, "" where unknown
   std::vector<int32_t> stop_token_ids;  // the end tokens that the tokenizer's own files name
+  std::vector<std::string> notes;       // for the user, one sentence each
 };
 
 // Reads tokenizer.model, tokenizer.json, vocab.json, merges.txt, added_tokens.json and tokenizer_config.json

@@ -196,7 +196,7 @@ TEST_F(Commands, ChatConvertsAndCompilesOnce) {
 
 TEST_F(Commands, JitPolicies) {
   auto with = [&](const std::string& policy) {
-    return run_mlc_llm({"chat", folder_, "--prompt", "hi"},
+    return run_mlc_llm({"chat", folder_, "--prompt", "hi", "--max-tokens", "4"},
                        {.environment = {{"MLC_LLM_HOME", place_.path("home")}, {"MLC_JIT_POLICY", policy}}});
   };
   testing::expect_error(with("OFF"), {"MLC_JIT_POLICY", "OFF", "--model-lib"});
@@ -211,7 +211,7 @@ TEST_F(Commands, JitPolicies) {
 
 TEST_F(Commands, ADamagedCachedLibraryIsCompiledAgain) {
   CommandOptions home{.environment = {{"MLC_LLM_HOME", place_.path("home")}}};
-  Names arguments = {"chat", folder_, "--prompt", "hi"};
+  Names arguments = {"chat", folder_, "--prompt", "hi", "--max-tokens", "4"};
   run_well(arguments, home);
   for (const std::string& name : place_.list("home"))
     if (name.ends_with(".so")) place_.write("home/" + name, "cut");

@@ -98,7 +98,10 @@ Names unknown_flags(const std::string& message, const Names& commands) {
     std::string flag = it->str(), before = message.substr(0, static_cast<size_t>(it->position()));
     if (flag == "--help" || message.size() == flag.size() || message.find(flag + ",") == 0) continue;  // a declaration
     Names asked = commands;
-    std::string sentence = before.substr(before.rfind(';') == std::string::npos ? 0 : before.rfind(';'));
+    if (before.ends_with("llama-gguf-split ")) continue;  // another program's
+    std::string sentence = before;
+    for (const char* end : {";", ", or "})
+      if (size_t at = sentence.rfind(end); at != std::string::npos) sentence.erase(0, at);
     for (const std::string& command : kCommands)
       if (sentence.find(command + " ") != std::string::npos) asked = {command};  // "compile the model again with --host"
     if (before.empty()) {  // about a flag that was given, so that it exists
@@ -163,7 +166,7 @@ TEST_F(ChatFlags, OfTheConfigNeedNoOtherConversion) {
   std::string text(300, 'x');
   testing::expect_error(chat(folder, {"--context-window-size", "128"}, text + "\n"), {"limit 127"});
   testing::expect_error(chat(folder, {"--overrides", "context_window_size=100"}, text + "\n"), {"limit 99"});
-  EXPECT_EQ(chat(folder, {"--overrides", "sliding_window=64;prefill_chunk_size=64"}).out, "Hi\n");
+  EXPECT_EQ(chat(folder, {"--overrides", "context_window_size=-1;sliding_window=64;prefill_chunk_size=64"}).out, "Hi\n");
   EXPECT_EQ(chat(folder, {"--tensor-parallel-shard", "1", "--opt", "cutlass_attn=1;cutlass_norm=1"}).out, "Hi\n");
   int conversions = 0;
   for (const std::string& name : place_.list("home")) conversions += name.ends_with("tensor-cache.json");
@@ -188,20 +191,36 @@ TEST_F(ChatFlags, ThatAConvertedFolderCannotTakeAreRefused) {
   testing::expect_error(run_mlc_llm({"chat", folder, "--quantization", "q4f16_1"}), {"--quantization", "q4f16_1", "q0f32"});
 }
 
+TEST_F(ChatFlags, ATokenizerBesideAGgufFileIsTakenAsAdvised) {
+  testing::ScriptedModel model = testing::scripted({.answer = {"H", "i"}, .merges = {{"z", "q"}}, .gpt2_order = true});
+  place_.make_folder("a");
+  std::string file = testing::write_gguf(place_.path("a/m.gguf"), model, {.pre = "brand-new"});
+  testing::expect_error(chat(file, {}), {file, "brand-new", "tokenizer.json", "beside"});
+  place_.write("a/tokenizer.json", model.tokenizer.dump());
+  Outcome o = chat(file, {"--temperature", "0"});
+  EXPECT_EQ(o.out, "Hi\n");
+  EXPECT_NE(o.err.find("note: " + place_.path("a/tokenizer.json") + " is taken as the tokenizer"), std::string::npos) << o.err;
+  testing::ScriptedModel larger = testing::scripted({.answer = {"H"}, .merges = {{"a", "b"}, {"b", "c"}}});
+  place_.write("a/tokenizer.json", larger.tokenizer.dump());
+  testing::expect_error(chat(file, {}), {"a/tokenizer.json", "another model"});
+}
+
 TEST_F(ChatFlags, NeedsAreToldBeforeTheWorkAndNameTheUsersFolder) {
   auto expect = [&](const std::string& model, const Names& flags, const Names& words) {
     Outcome o = chat(model, flags);
-    testing::expect_error(o, words);
+    EXPECT_EQ(o.exit_code, 1);
+    EXPECT_EQ(o.err.find("error: " + model), o.err.find("error: --") == 0 ? std::string::npos : 0) << o.err;
+    for (const std::string& word : words) EXPECT_NE(o.err.find(word), std::string::npos) << o.err;
     EXPECT_EQ(o.err.find(place_.path("home")), std::string::npos) << o.err;
     EXPECT_EQ(o.err.find("converting"), std::string::npos) << o.err;
     for (const std::string& name : place_.list("home")) EXPECT_EQ(name.find("params_shard"), std::string::npos) << name;
   };
   std::string speechless = testing::write_folder(place_.path("speechless"), testing::hi(), {.without = {"tokenizer.json"}});
-  expect(speechless, {"--conv-template", "chatml"}, {speechless, "tokenizer"});
+  expect(speechless, {"--conv-template", "chatml"}, {"tokenizer"});
   std::string plain = testing::write_folder(place_.path("plain"), testing::hi(), {.chat_template = ""});
   expect(plain, {}, {plain, "--conv-template"});
   std::string broken = testing::write_folder(place_.path("broken"), testing::hi(), {.chat_template = "{% if %}"});
-  expect(broken, {}, {broken});
+  expect(broken, {}, {"syntax error"});
 }
 
 }  // namespace
