@@ -149,9 +149,9 @@ void link_variants(Compilation& c) {
   link::LinkInput input;
   input.triple = container_triple(c.options);
   input.soname = c.options.soname;
-  input.manifest = c.result.manifest.dump();
+  input.manifest = json_text(c.result.manifest);
   for (Variant& v : c.variants) {
-    link::VariantCode variant{.header = variant_header(v).dump(),
+    link::VariantCode variant{.header = json_text(variant_header(v)),
                               .plan = encode_plan(v.built.plan),
                               .object = std::move(v.code.object),
                               .kernel_symbols = {},
@@ -215,9 +215,10 @@ void run_phases(Compilation& c, const Json& mlc_config) {
 
 Result<int> parse_opt(const std::string& text) {
   if (text.size() == 2 && text[0] == 'O' && text[1] >= '0' && text[1] <= '3') return text[1] - '0';
-  const std::vector<std::string> knobs = {"cublas_gemm", "cudagraph", "cutlass", "faster_transformer", "flashinfer",
-                                          "ipc_allreduce_strategy"};
+  const std::vector<std::string> knobs = {"cublas_gemm",  "cudagraph",          "cutlass",    "cutlass_attn",
+                                          "cutlass_norm", "faster_transformer", "flashinfer", "ipc_allreduce_strategy"};
   for (const std::string& part : split(text, ';')) {
+    if (part.empty() && part.size() != text.size()) continue;  // after the last knob
     std::string key = split(part, '=')[0];
     if (part.find('=') == std::string::npos)
       return Status::error(str("--opt: found '", text, "', expected O0, O1, O2, O3 or knobs like flashinfer=1;cudagraph=0"));

@@ -209,7 +209,7 @@ Json report(const Session& session, const Flags& flags, const std::vector<Measur
 
 void print_table(const Json& r) {
   auto number = [&](const char* key) { return r[key].get<double>(); };
-  std::printf("%s on %s, %d threads\n", r["model"].get<std::string>().c_str(), r["variant"].get<std::string>().c_str(),
+  std::printf("%s on %s, %d threads\n", printable(r["model"].get<std::string>()).c_str(), r["variant"].get<std::string>().c_str(),
               r["threads"].get<int>());
   std::printf("  prefill %5lld tokens   %10.1f tok/s\n", static_cast<long long>(r["prefill_tokens"].get<int64_t>()), number("prefill_tok_s"));
   std::printf("  decode  %5lld tokens   %10.1f tok/s", static_cast<long long>(r["decode_tokens"].get<int64_t>()), number("decode_tok_s"));
@@ -223,14 +223,14 @@ void print_table(const Json& r) {
 }
 
 Status bench(Flags flags) {
-  if (flags.count) return print_counts(flags.session.model, flags.session.device, flags.prefill);
+  if (flags.count) return print_counts(flags.session.checkpoint.source.config, flags.session.device, flags.prefill);
   flags.session.sequences = flags.streams;
   if (flags.streams > 1) flags.session.total_tokens = flags.streams * (flags.prefill + flags.decode);
   ASSIGN_OR_RETURN(auto session, open_session(flags.session));
   int64_t context = session->model->context_tokens();
   if (flags.prefill + flags.decode > context)
     return Status::error(str("--prefill: ", flags.prefill, " + --decode ", flags.decode, " tokens are more than the context of ",
-                             context, "; lower them or raise context_window_size in --overrides"));
+                             context, "; lower them or raise --context-window-size"));
   Totals totals;
   ASSIGN_OR_RETURN(totals.first_token_s, first_token_seconds(*session->model));
   std::vector<int32_t> prompt = some_tokens(flags.prefill, session->model->vocab_size());
@@ -242,7 +242,7 @@ Status bench(Flags flags) {
   totals.peak_bytes = peak_memory_bytes();  // before the buffer of the bandwidth
   if (!flags.no_bandwidth) totals.bandwidth = read_bandwidth(session->device->properties.threads);
   Json r = report(*session, flags, runs, totals);
-  if (flags.json) std::printf("%s\n", r.dump(2).c_str());
+  if (flags.json) std::printf("%s\n", json_text(r, 2).c_str());
   else print_table(r);
   return Status::ok();
 }

@@ -72,6 +72,8 @@ int run_command_line(const std::vector<std::string>& arguments) {
     return app.exit(help);
   } catch (const CLI::CallForAllHelp& help) {
     return app.exit(help);
+  } catch (const CLI::RuntimeError& ended) {  // a command that has told what went wrong
+    return ended.get_exit_code();
   } catch (const CLI::ParseError& error) {
     std::string unknown = unknown_argument(app);  // a mistyped flag is why the right one is missing
     throw UserError(unknown.empty() ? sentence(error) : unknown);

@@ -6,8 +6,7 @@
 
 namespace mlc::cli {
 
-// `arguments` without the program's name. Returns the exit code; a user's mistake is thrown as UserError. Commands use it
-// to run others as the user would (chat converts and compiles what is missing).
+// `arguments` without the program's name. Returns the exit code; a user's mistake is thrown as UserError.
 int run_command_line(const std::vector<std::string>& arguments);
 
 }  // namespace mlc::cli

@@ -36,6 +36,11 @@ T value_or_throw(Result<T> result) {
 // Prints `note: <text>` on standard error, each text once a process: chat runs commands that note the same.
 void print_note(const std::string& text);
 
+// One line of text: control bytes, and those that are not UTF-8, as \xNN.
+std::string printable(const std::string& text);
+// Prints one such line on standard error.
+void print_line(const std::string& text);
+
 // A flag's check: a whole number in [low, high], its error says what was found.
 CLI::Validator whole_number(int64_t low, int64_t high);
 

@@ -34,8 +34,12 @@ void throw_if_error(const Status& status) {
 
 void print_note(const std::string& text) {
   static std::set<std::string> printed;
-  if (printed.insert(text).second) std::fprintf(stderr, "note: %s\n", text.c_str());
+  if (printed.insert(text).second) print_line("note: " + text);
 }
+
+std::string printable(const std::string& text) { return Status::error(text).message(); }
+
+void print_line(const std::string& text) { std::fprintf(stderr, "%s\n", printable(text).c_str()); }
 
 CLI::Validator whole_number(int64_t low, int64_t high) {
   auto check = [low, high](const std::string& text) -> std::string {

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "apps/cli/checkpoint.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/device_flag.h"
 #include "apps/cli/knobs.h"
@@ -37,7 +38,7 @@ Status check_output(const std::string& output) {
     if (suffix == known)
       return Status::error(str("--output: ", suffix, " libraries are not built yet; use a name ending in .so (shared) or .tar (static)"));
   if (suffix != ".so" && !is_static(output))
-    std::fprintf(stderr, "warning: --output: '%s' does not end in .so; a shared library is written\n", output.c_str());
+    print_line(str("warning: --output: '", output, "' does not end in .so; a shared library is written"));
   return Status::ok();
 }
 
@@ -66,10 +67,11 @@ Status compile(const Flags& flags) {
     config["quantization"] = flags.quantization;
   }
   if (flags.model_type != "auto") config["model_type"] = flags.model_type;
-  ASSIGN_OR_RETURN(Knobs knobs, parse_knobs(flags.overrides, "--overrides", config_knobs()));
-  RETURN_IF_ERROR(apply_config_knobs(knobs, config));
+  ASSIGN_OR_RETURN(Knobs knobs, parse_knobs(flags.overrides, "--overrides", override_keys()));
+  ASSIGN_OR_RETURN(auto changes, config_changes({}, knobs));
+  RETURN_IF_ERROR(change_config(config, changes, path).status());
   CompileOptions options;
-  ASSIGN_OR_RETURN(options.opt_level, parse_opt(flags.opt));
+  ASSIGN_OR_RETURN(options.opt_level, opt_level(flags.opt));
   options.targets = std::move(chosen.targets);
   options.container = chosen.container;
   options.soname = std::filesystem::path(flags.output).filename().string();
@@ -88,7 +90,7 @@ Status compile(const Flags& flags) {
   for (const auto& phase : compiled.phases) seconds += phase.seconds;
   std::vector<std::string> names;
   for (const Target& t : options.targets) names.push_back(t.name);
-  std::printf("%s: %s, %lld kernels for %s, %.2f s\n", flags.output.c_str(),
+  std::printf("%s: %s, %lld kernels for %s, %.2f s\n", printable(flags.output).c_str(),
               human_bytes(static_cast<double>(compiled.library.size())).c_str(), static_cast<long long>(compiled.kernels),
               join(names, ", ").c_str(), seconds);
   return Status::ok();
@@ -101,11 +103,11 @@ void add_compile(CLI::App& app) {
   CLI::App* sub = app.add_subcommand("compile", "Compile a model library; needs no weights");
   sub->add_option("MODEL", flags->model, "mlc-chat-config.json or the folder that holds it")->required();
   sub->add_option("--quantization", flags->quantization, "instead of the config's");
-  sub->add_option("--model-type", flags->model_type, "instead of the config's");
+  add_model_type_flag(*sub, flags->model_type);
   sub->add_option("--device", flags->device, "auto (the best of this machine), cpu, opencl, vulkan, or a class of GPU such as opencl-adreno");
   sub->add_option("--host", flags->host, "auto (this machine), a triple (all its CPU levels), or one level's name; for a GPU the triple of the library file");
   sub->add_flag("--enable-subgroups", flags->enable_subgroups, "WebGPU only");
-  sub->add_option("--opt", flags->opt, "O0 (floats everywhere) .. O3, or knobs");
+  add_opt_flag(*sub, flags->opt);
   sub->add_option("--system-lib-prefix", flags->system_lib_prefix, "of the symbols of a static library (.tar); auto: by model and quantization");
   sub->add_option("--output,-o", flags->output, "the library to write")->required();
   sub->add_option("--overrides", flags->overrides, "context_window_size=2048;prefill_chunk_size=512;...");

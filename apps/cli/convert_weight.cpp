@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "apps/cli/checkpoint.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/verify.h"
 #include "base/env.h"
@@ -19,10 +20,9 @@ namespace mlc::cli {
 namespace {
 
 struct Options {
-  weights::SourceOptions source;
-  std::string quantization, device = "auto", output, lora_adapter;
-  bool plan = false, ignore_extra = false, verify = false;
-  int threads = 0;
+  CheckpointFlags checkpoint;
+  std::string device = "auto", output, lora_adapter;
+  bool plan = false, verify = false;
 };
 
 void check_flags(const Options& options) {
@@ -34,19 +34,19 @@ void check_flags(const Options& options) {
                         ") cannot be run whole; unset one of the two"));
   if (options.output.empty() && !options.plan) throw UserError("--output: missing; give the folder to write");
   if (options.device != "auto" && options.device.substr(0, 3) != "cpu")
-    std::fprintf(stderr, "note: --device %s: weights are converted on the CPU\n", options.device.c_str());
+    print_note(str("--device ", options.device, ": weights are converted on the CPU"));
 }
 
 // The plan of CONFIG alone needs no weights where there are none.
 weights::ModelSource open(const Options& options) {
-  auto source = weights::open_source(options.source);
-  if (source.is_ok() || !options.plan || options.source.source != "auto")
+  auto source = weights::open_source(options.checkpoint.source);
+  if (source.is_ok() || !options.plan || options.checkpoint.source.source != "auto")
     return value_or_throw(std::move(source));
-  weights::SourceOptions without = options.source;
+  weights::SourceOptions without = options.checkpoint.source;
   without.with_checkpoint = false;
   auto config_only = weights::open_source(without);
   if (!config_only.is_ok()) throw UserError(source.status().message());
-  std::fprintf(stderr, "note: planned from the config alone: %s\n", source.status().message().c_str());
+  print_note("planned from the config alone: " + source.status().message());
   return value_or_throw(std::move(config_only));
 }
 
@@ -60,7 +60,7 @@ weights::Plan plan_of(const weights::ModelSource& source, const QuantScheme& sch
     what = str(source.folder, " (", source.checkpoint->files().size(), " files)");
   return value_or_throw(
       weights::make_plan(model.parameters, model.unused_sources, scheme, source.checkpoint.get(), what,
-                         {.threads = threads, .ranks = ranks, .ignore_extra = options.ignore_extra}));
+                         {.threads = threads, .ranks = ranks, .ignore_extra = options.checkpoint.ignore_extra}));
 }
 
 void print_result(const weights::Plan& plan, const weights::ConvertResult& result, double seconds) {
@@ -72,10 +72,10 @@ void print_result(const weights::Plan& plan, const weights::ConvertResult& resul
               human_bytes(static_cast<double>(plan.output_bytes())).c_str(), seconds);
 }
 
-void convert_weight(const Options& options) {
+void convert(const Options& options) {
   check_flags(options);
-  QuantScheme scheme = value_or_throw(find_quant_scheme(options.quantization));
-  int threads = options.threads > 0 ? options.threads : usable_threads();
+  QuantScheme scheme = value_or_throw(find_quant_scheme(options.checkpoint.quantization));
+  int threads = options.checkpoint.threads > 0 ? options.checkpoint.threads : usable_threads();
   weights::ModelSource source = open(options);
   for (const std::string& note : source.config.notes) print_note(note);
   weights::Plan plan = plan_of(source, scheme, options, threads);
@@ -102,31 +102,33 @@ void convert_weight(const Options& options) {
 
 }  // namespace
 
+void convert_weight(const CheckpointFlags& flags, const std::string& output) {
+  Options options;
+  options.checkpoint = flags, options.output = output;
+  convert(options);
+}
+
 void add_convert_weight(CLI::App& app) {
   auto options = std::make_shared<Options>();
+  CheckpointFlags& checkpoint = options->checkpoint;
   CLI::App* command = app.add_subcommand("convert_weight", "Quantize a checkpoint into MLC's weight files");
-  command->add_option("config", options->source.config, "Model folder, its config.json, or a GGUF file")
+  command->add_option("config", checkpoint.source.config, "Model folder, its config.json, or a GGUF file")
       ->required();
-  command->add_option("--quantization", options->quantization, "Quantization, for example q4f16_1")
+  command->add_option("--quantization", checkpoint.quantization, "Quantization, for example q4f16_1")
       ->required();
-  command->add_option("--model-type", options->source.model_type, "Model type; auto: by config.json");
+  add_model_type_flag(*command, checkpoint.source.model_type);
   command->add_option("--device", options->device,
                       "Accepted for compatibility; weights are converted on the CPU");
-  command->add_option("--source", options->source.source,
-                      "Weights: a file, an index, or a folder; auto: beside CONFIG");
-  command->add_option("--source-format", options->source.source_format,
-                      "auto, huggingface-torch, huggingface-safetensor, awq or gguf");
+  add_weight_flags(*command, checkpoint);
   command->add_option("-o,--output", options->output, "Folder to write; created");
   command->add_option("--lora-adapter", options->lora_adapter, "Adapter to merge first (not built yet)");
   command->add_flag("--plan", options->plan,
                     "Print tensors, shards, sizes and peak memory; read and write no weights");
   command->add_flag("--verify", options->verify,
                     "Then compare predictions with the source's on a text; stored beside the weights");
-  command->add_flag("--ignore-extra", options->ignore_extra,
-                    "Leave out tensors that the model does not need, without a word");
-  command->add_option("--threads", options->threads, "Threads; default: all cores")
+  command->add_option("--threads", checkpoint.threads, "Threads; default: all cores")
       ->check(CLI::Range(1, 1024));
-  command->callback([options] { convert_weight(*options); });
+  command->callback([options] { convert(*options); });
 }
 
 }  // namespace mlc::cli

@@ -17,7 +17,7 @@
 namespace mlc::cli {
 namespace {
 
-void print(const std::string& label, const std::string& value) { std::printf("%-16s %s\n", label.c_str(), value.c_str()); }
+void print(const std::string& label, const std::string& value) { std::printf("%-16s %s\n", label.c_str(), printable(value).c_str()); }
 
 void print_config(const std::string& folder) {
   std::string path = path_join(folder, "mlc-chat-config.json");
@@ -35,15 +35,14 @@ void print_ends(const std::string& folder) {
   std::string path = path_join(folder, "mlc-chat-config.json");
   if (!file_exists(path)) return;
   Json config = value_or_throw(read_json_file(path));
-  auto conversation = conversation_of(config, path);
+  auto chat_template = open_template(config, path);
   auto tokenizer = Tokenizer::load(folder);
-  if (!conversation.is_ok() || !tokenizer.is_ok()) return;
-  ChatTemplate chat_template = value_or_throw(ChatTemplate::create(*conversation, path));
+  if (!chat_template.is_ok() || !tokenizer.is_ok()) return;
   std::string label = "answers end at";
   auto line = [&](const std::string& end) { print(std::exchange(label, ""), end); };
-  for (const EndToken& end : end_tokens(config, chat_template, **tokenizer))
+  for (const EndToken& end : end_tokens(config, *chat_template, **tokenizer))
     line(str(end.id, " ", shown(end.text), ": ", join(end.reasons, "; ")));
-  for (const std::string& text : conversation->stop_str) line(str("the text ", shown(text)));
+  for (const std::string& text : chat_template->conversation().stop_str) line(str("the text ", shown(text)));
   if (!label.empty()) line("nothing but the limit of tokens");
 }
 

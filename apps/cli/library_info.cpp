@@ -61,7 +61,7 @@ void print_parameters(const Json& manifest, bool tensors) {
   if (!tensors) return;
   for (const Json& p : *parameters) {
     const Json* shape = find(p, "shape");
-    std::printf("%s  %s  %s\n", text_of(p, "name").c_str(), shape ? shape->dump().c_str() : "?", text_of(p, "dtype").c_str());
+    std::printf("%s  %s  %s\n", text_of(p, "name").c_str(), shape ? json_text(*shape).c_str() : "?", text_of(p, "dtype").c_str());
   }
 }
 

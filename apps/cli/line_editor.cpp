@@ -13,7 +13,10 @@
 #include <cstdio>
 #include <cstring>
 #include <iostream>
+#include <string_view>
 #include <utility>
+
+#include "base/env.h"
 
 namespace mlc::cli {
 namespace {
@@ -96,6 +99,29 @@ int read_character(EditLine* line, const Interrupts& interrupts, wchar_t* out) {
   return 1;
 }
 
+// What terminals put around pasted text once they are asked to.
+constexpr const char *kMarkPastes = "\033[?2004h", *kLeavePastes = "\033[?2004l", *kPasteBegins = "\033[200~";
+constexpr std::wstring_view kPasteEnds = L"\033[201~";
+
+void tell_terminal(const char* sequence) {
+  if (env::terminal() == "dumb") return;
+  std::fputs(sequence, stdout);
+  std::fflush(stdout);
+}
+
+// Pasted text as one entry takes it: line breaks of any system, none at its end, nothing that could drive the terminal.
+std::wstring cleaned(const std::wstring& pasted) {
+  std::wstring text;
+  for (size_t i = 0; i < pasted.size(); ++i) {
+    wchar_t c = pasted[i];
+    if (c == L'\r' && i + 1 < pasted.size() && pasted[i + 1] == L'\n') continue;
+    if (c == L'\r') c = L'\n';
+    if (c >= L' ' ? c != 127 : c == L'\n' || c == L'\t') text += c;
+  }
+  while (text.ends_with(L'\n')) text.pop_back();
+  return text;
+}
+
 unsigned char insert_newline(EditLine* editor, int) {
   return el_insertstr(editor, "\n") == 0 ? CC_REFRESH : CC_ERROR;
 }
@@ -121,6 +147,17 @@ struct LineEditor::Editor {
   }
   static char* show_prompt(EditLine* line) { return of(line)->prompt.data(); }
   static int next_character(EditLine* line, wchar_t* out) { return read_character(line, of(line)->interrupts, out); }
+  // Pasted lines are one entry: their line breaks do not end it.
+  static unsigned char insert_paste(EditLine* line, int) {
+    std::wstring text;
+    wchar_t c = 0;
+    while (!text.ends_with(kPasteEnds)) {
+      if (next_character(line, &c) != 1) return CC_ERROR;
+      text += c;
+    }
+    text = cleaned(text.substr(0, text.size() - kPasteEnds.size()));
+    return text.empty() || el_winsertstr(line, text.c_str()) == 0 ? CC_REFRESH : CC_ERROR;
+  }
 
   explicit Editor(std::string text) : prompt(std::move(text)) {
     use_utf8();
@@ -137,6 +174,8 @@ struct LineEditor::Editor {
     el_set(line, EL_ADDFN, "insert-newline", "start a new line in the entry", insert_newline);
     el_set(line, EL_BIND, "\033\r", "insert-newline", nullptr);
     el_set(line, EL_BIND, "\033\n", "insert-newline", nullptr);
+    el_set(line, EL_ADDFN, "insert-paste", "insert pasted text", insert_paste);
+    el_set(line, EL_BIND, kPasteBegins, "insert-paste", nullptr);
     el_set(line, EL_BIND, "^R", "em-inc-search-prev", nullptr);
   }
   ~Editor() {
@@ -155,12 +194,16 @@ std::optional<std::string> LineEditor::read() {
   if (!editor_) {
     std::string line;
     if (!std::getline(std::cin, line)) return std::nullopt;
+    if (std::exchange(first_, false) && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);  // a byte order mark
+    if (line.ends_with('\r')) line.pop_back();
     return line;
   }
   editor_->interrupts.take();  // those that came between two reads had no line to drop
   for (;;) {
     int count = 0;
+    tell_terminal(kMarkPastes);
     const char* text = el_gets(editor_->line, &count);
+    tell_terminal(kLeavePastes);
     if (!text && editor_->interrupts.take()) {  // a fresh prompt
       std::fputc('\n', stdout);
       continue;

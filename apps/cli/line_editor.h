@@ -14,13 +14,15 @@ class LineEditor {
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;
 
-  // The next entry without its newline; nullopt at the end of input. Ctrl-C at the prompt drops the line.
+  // The next entry without its newline, be it LF or CR LF; nullopt at the end of input. Ctrl-C at the prompt drops the line;
+  // pasted lines are one entry.
   std::optional<std::string> read();
   bool interactive() const { return editor_ != nullptr; }
 
  private:
   struct Editor;
   std::unique_ptr<Editor> editor_;
+  bool first_ = true;  // no line has been read
 };
 
 }  // namespace mlc::cli

@@ -6,6 +6,7 @@
 
 #include "apps/cli/command_line.h"
 #include "apps/cli/commands.h"
+#include "base/strings.h"
 #include "base/user_error.h"
 
 int main(int argc, char** argv) {
@@ -15,7 +16,7 @@ int main(int argc, char** argv) {
     mlc::cli::finish_output();
     return code;
   } catch (const mlc::UserError& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
+    mlc::cli::print_line(mlc::str("error: ", error.what()));
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "error: out of memory; free some, or use a smaller model or context\n");
   } catch (const std::exception& error) {

@@ -4,16 +4,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
 
-#include "apps/cli/command_line.h"
 #include "apps/cli/commands.h"
+#include "apps/cli/knobs.h"
+#include "apps/cli/session.h"
 #include "base/env.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "base/target/target.h"
+#include "base/user_error.h"
+#include "chat/tokenizer/tokenizer.h"
 #include "compile.h"
 #include "formats/library.h"
 #include "formats/quant/scheme.h"
@@ -35,20 +39,49 @@ std::string stamp(const std::string& path) {
   return str(std::filesystem::absolute(path, code).string(), "|", info.st_size, "|", info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec);
 }
 
-// Of a folder: its config and weight files.
+// Of a folder, its files; of a file, it and what is read beside it: the other parts of a checkpoint, a tokenizer.
 std::string checkpoint_stamp(const std::string& model) {
-  if (!is_directory(model)) return stamp(model);
-  std::string all = stamp(model);
+  std::filesystem::path path(model);
+  const bool whole = is_directory(model) || path.extension() == ".json";
+  const std::string folder = is_directory(model) ? model : path.has_parent_path() ? path.parent_path().string() : ".";
+  const std::string name = path.filename().string(), part = name.substr(0, name.rfind("-of-"));
+  std::vector<std::string> stamps = {stamp(model)};
   std::error_code code;
-  for (const auto& entry : std::filesystem::directory_iterator(model, code))
-    if (entry.is_regular_file(code)) all += "|" + std::to_string(checksum64(stamp(entry.path().string())));
-  return all;
+  for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    std::string file = it->path().filename().string();
+    bool beside = file == "tokenizer.json" || (part != name && file.starts_with(part.substr(0, part.rfind('-'))));
+    if ((whole || beside) && it->is_regular_file(code)) stamps.push_back(std::to_string(checksum64(stamp(it->path().string()))));
+  }
+  std::sort(stamps.begin() + 1, stamps.end());
+  return join(stamps, "|");
 }
 
+// Of the cache's folder: what the user sees of the model's name. File systems take 255 bytes.
 std::string name_of(const std::string& model) {
+  constexpr size_t kMost = 100;
   std::filesystem::path path = std::filesystem::path(model).lexically_normal();
   std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
-  return name.ends_with(".gguf") ? name.substr(0, name.size() - 5) : name;
+  if (name.ends_with(".gguf")) name.resize(name.size() - 5);
+  if (name.size() <= kMost) return name;
+  size_t end = kMost;
+  while (end > kMost - 4 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;  // no half character
+  return name.substr(0, end);
+}
+
+std::string scheme_of(const CheckpointFlags& flags) { return flags.quantization.empty() ? kDefaultQuantization : flags.quantization; }
+
+// Everything that the conversion depends on.
+std::string cache_folder(const CheckpointFlags& flags) {
+  const weights::SourceOptions& from = flags.source;
+  std::string key = str(checkpoint_stamp(from.config), "|", scheme_of(flags), "|", flags.conv_template);
+  if (from.model_type != "auto") key += "|type " + from.model_type;
+  if (from.source != "auto") key += "|source " + checkpoint_stamp(from.source);
+  if (from.source_format != "auto") key += "|format " + from.source_format;
+  if (flags.ignore_extra) key += "|extra";
+  for (const ConfigKey& config : config_keys())
+    if (const std::optional<int64_t>& value = flags.config.*config.value) key += str("|", config.name, " ", *value);
+  return path_join(path_join(env::home(), "model_weights/local"),
+                   str(name_of(from.config), "-", scheme_of(flags), "-", hex(checksum64(key))));
 }
 
 // Sends standard output to standard error while it lives: what prepares a chat is no part of its answers.
@@ -88,16 +121,50 @@ class NewFolder {
   bool keep_;
 };
 
-// The config first: its errors are quick to find. The index of the weights is written last and marks a complete folder.
-void convert(const std::string& model, const std::string& scheme, const std::string& conv_template, const std::string& folder) {
-  OutputToErrors redirected;
+// An error about a folder of ours in terms of the checkpoint that the user named.
+std::string about_checkpoint(std::string text, const std::string& folder, const std::string& model) {
+  const std::string shown = printable(folder);
+  for (size_t at = text.find(shown); at != std::string::npos; at = text.find(shown, at + model.size())) {
+    size_t length = shown.size();
+    if (!is_directory(model) && text.compare(at + length, 1, "/") == 0)  // a file holds what the folder has in files
+      length = std::min(text.find_first_of(": ", at + length), text.size()) - at;
+    text.replace(at, length, model);
+  }
+  return text;
+}
+
+// The config first: its errors are quick to find, and so are those of tokenizer and template.
+void write_config(const CheckpointFlags& flags, const std::string& folder) {
   NewFolder fresh(folder);
-  std::vector<std::string> gen_config = {"gen_config", model, "--quantization", scheme, "--output", folder};
-  if (!conv_template.empty()) gen_config.insert(gen_config.end(), {"--conv-template", conv_template});
-  run_command_line(gen_config);
+  gen_config(flags, folder);
+  auto check = [&]() -> Status {
+    std::string path;
+    ASSIGN_OR_RETURN(Json config, read_mlc_config(folder, path));
+    RETURN_IF_ERROR(open_template(config, folder).status());
+    return Tokenizer::load(folder).status();
+  };
+  if (Status status = check(); !status.is_ok()) throw UserError(about_checkpoint(status.message(), folder, flags.source.config));
   fresh.keep();  // an interrupted conversion goes on where it ended
-  run_command_line({"convert_weight", model, "--quantization", scheme, "--output", folder});
+}
+
+// Returns the folder: `folder`, or `own` where the checkpoint's config cannot be read without the flags that change it. The
+// index of the weights is written last and marks a complete folder.
+std::string convert(const CheckpointFlags& flags, const std::string& folder, const std::string& own) {
+  OutputToErrors redirected;
+  CheckpointFlags plain = flags;
+  plain.config = {};
+  std::string to = folder;
+  try {
+    write_config(plain, folder);
+  } catch (const UserError&) {
+    if (own == folder) throw;
+    write_config(flags, own);
+    to = own;
+  }
+  print_line(str(flags.source.config, ": converting to ", flags.quantization, " (kept in ", to, ")"));
+  convert_weight(flags, to);
   end_clean_up_on_interrupt();
+  return to;
 }
 
 bool is_complete(const std::string& folder) {
@@ -130,45 +197,46 @@ Status check_jit_policy() {
   return Status::error(str("MLC_JIT_POLICY: found '", value, "', expected ON, OFF, REDO or READONLY", did_you_mean(value, known)));
 }
 
-Result<std::string> prepare_folder(const std::string& model, const Conversion& conversion) {
+Result<PreparedFolder> prepare_folder(const CheckpointFlags& flags) {
+  const std::string& model = flags.source.config;
   if (!is_directory(model) && !file_exists(model))
     return Status::error(str(model, ": no such file or folder; expected a converted folder, a Hugging Face folder or a GGUF file"));
-  if (is_directory(model) && file_exists(path_join(model, "mlc-chat-config.json"))) return model;
+  if (is_directory(model) && file_exists(path_join(model, "mlc-chat-config.json"))) return PreparedFolder{model};
   if (file_exists(model) && model.ends_with("mlc-chat-config.json")) {
     std::string parent = std::filesystem::path(model).parent_path().string();
-    return parent.empty() ? std::string(".") : parent;
+    return PreparedFolder{parent.empty() ? std::string(".") : parent};
   }
-  std::string scheme = conversion.quantization.empty() ? kDefaultQuantization : conversion.quantization;
-  RETURN_IF_ERROR(find_quant_scheme(scheme).status());
-  std::string key = hex(checksum64(str(checkpoint_stamp(model), "|", scheme, "|", conversion.conv_template)));
-  std::string parent = path_join(env::home(), "model_weights/local");
-  std::string folder = path_join(parent, str(name_of(model), "-", scheme, "-", key));
-  if (is_complete(folder)) return folder;
-  RETURN_IF_ERROR(make_cache(parent));
-  std::fprintf(stderr, "%s: converting to %s (kept in %s)\n", model.c_str(), scheme.c_str(), folder.c_str());
-  convert(model, scheme, conversion.conv_template, folder);
-  return folder;
+  CheckpointFlags wanted = flags, plain = flags;
+  wanted.quantization = scheme_of(flags);
+  RETURN_IF_ERROR(find_quant_scheme(wanted.quantization).status());
+  plain.config = {};  // the numbers are laid over the converted config, so that others need no other conversion
+  const std::string folder = cache_folder(plain), own = cache_folder(wanted);
+  for (const std::string& known : {folder, own})
+    if (is_complete(known)) return PreparedFolder{known, true};
+  RETURN_IF_ERROR(make_cache(std::filesystem::path(folder).parent_path().string()));
+  return PreparedFolder{convert(wanted, folder, own), true};
 }
 
-Result<std::string> prepare_library(const std::string& folder, const Json& config, const runtime::Device& device,
-                                    const std::string& opt) {
+Result<std::string> prepare_library(const std::string& name, const Json& config, const runtime::Device& device, int opt_level,
+                                    const std::function<Status()>& before_compiling) {
   RETURN_IF_ERROR(check_jit_policy());
   ASSIGN_OR_RETURN(auto targets, best_targets(device));
   // What the code depends on: the config, the flags, this CPU, and the compiler itself.
-  std::string key = str(config.dump(), "|", device.properties.name, "|", opt, "|", targets[0].name, "|", stamp("/proc/self/exe"));
+  std::string key = str(json_text(config), "|", device.properties.name, "|O", opt_level, "|", targets[0].name, "|", stamp("/proc/self/exe"));
   // A folder of our own: the original keeps its (incompatible) libraries in model_lib itself.
   std::string directory = path_join(env::home(), "model_lib/cpp");
   std::string path = path_join(directory, hex(checksum64(key)) + ".so");
   std::string jit = env::jit_policy();
   if (jit != "REDO" && file_exists(path) && describe_library(path).is_ok()) return path;
   if (jit == "READONLY")
-    return Status::error(str("MLC_JIT_POLICY: it is READONLY and no library is cached for ", folder, "; pass --model-lib"));
+    return Status::error(str("MLC_JIT_POLICY: it is READONLY and no library is cached for ", name, "; pass --model-lib"));
   RETURN_IF_ERROR(make_cache(directory));
+  RETURN_IF_ERROR(before_compiling());
   CompileOptions options;
-  ASSIGN_OR_RETURN(options.opt_level, parse_opt(opt));
-  std::fprintf(stderr, "%s: compiling for %s (kept in %s)\n", folder.c_str(), targets[0].name.c_str(), path.c_str());
+  options.opt_level = opt_level;
+  print_line(str(name, ": compiling for ", targets[0].name, " (kept in ", path, ")"));
   options.targets = std::move(targets);
-  ASSIGN_OR_RETURN(CompiledModel compiled, compile_model(config, path_join(folder, "mlc-chat-config.json"), options));
+  ASSIGN_OR_RETURN(CompiledModel compiled, compile_model(config, name, options));
   clean_up_on_interrupt("\ninterrupted\n");
   RETURN_IF_ERROR(write_file(path, compiled.library));
   end_clean_up_on_interrupt();

@@ -2,9 +2,11 @@
 // MLC_LLM_HOME (mlc-facts 1.16, 1.17).
 #pragma once
 
+#include <functional>
 #include <string>
 
-#include "apps/cli/knobs.h"
+#include "apps/cli/checkpoint.h"
+#include "base/json.h"
 #include "runtime/device.h"
 
 namespace mlc::cli {
@@ -12,21 +14,24 @@ namespace mlc::cli {
 // The quantization of checkpoints that chat converts by itself; see docs/quality.md for why it is this one.
 inline constexpr const char* kDefaultQuantization = "q4f16_1";
 
-// How a checkpoint is converted; a converted folder ignores it.
-struct Conversion {
-  std::string quantization;   // "" = kDefaultQuantization
-  std::string conv_template;  // "" = the checkpoint's own
+// A folder with mlc-chat-config.json.
+struct PreparedFolder {
+  std::string path;
+  bool converted = false;  // a conversion of the checkpoint that the user named, kept by us
 };
 
-// A folder with mlc-chat-config.json: `model` itself, or a cached conversion of the checkpoint it names.
-Result<std::string> prepare_folder(const std::string& model, const Conversion& conversion);
+// The folder that `flags.source.config` names, or a cached conversion of the checkpoint that it names; `flags` say how that
+// is converted ("" for the quantization: kDefaultQuantization). Tokenizer and chat template are looked at before the weights;
+// what is wrong with them names the checkpoint. Errors: also flags of a conversion for a folder that is converted already.
+Result<PreparedFolder> prepare_folder(const CheckpointFlags& flags);
 
 // MLC_JIT_POLICY. Errors: an unknown value; OFF, which forbids prepare_library.
 Status check_jit_policy();
 
 // The path of a library for the config on this machine and device, compiled if MLC_JIT_POLICY allows and it is not cached.
-// `opt`: as --opt.
-Result<std::string> prepare_library(const std::string& folder, const Json& config, const runtime::Device& device,
-                                    const std::string& opt);
+// `name`: what the user calls the model; starts errors and messages. `before_compiling` is asked first where it must be
+// compiled: an error of it ends the work.
+Result<std::string> prepare_library(const std::string& name, const Json& config, const runtime::Device& device, int opt_level,
+                                    const std::function<Status()>& before_compiling);
 
 }  // namespace mlc::cli

@@ -2,55 +2,60 @@
 #include "apps/cli/session.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <future>
 
 #include "apps/cli/commands.h"
+#include "apps/cli/knobs.h"
 #include "apps/cli/prepare.h"
 #include "base/progress.h"
 #include "base/strings.h"
 #include "base/threads.h"
 #include "formats/library.h"
+#include "formats/quant/scheme.h"
 #include "frontend/config.h"
 
 namespace mlc::cli {
 namespace {
 
-const std::vector<std::string> kKnobs = {"attention_sink_size", "context_window_size", "opt", "pipeline_parallel_stages",
-                                         "prefill_chunk_size", "sliding_window_size", "tensor_parallel_shards"};
+constexpr int kDefaultOpt = 2;
 
-// What --overrides may not change in a library that is compiled already.
-Status check_baked(const Knobs& knobs, const std::string& opt, const runtime::Module& module) {
+// How the user wants the config and the library.
+struct Wanted {
+  std::vector<ConfigChange> changes;
+  std::optional<int> opt;
+  std::string opt_origin;
+};
+
+// What cannot be changed in a library that is compiled already.
+Status check_baked(const Wanted& wanted, const runtime::Module& module) {
   const Json& manifest = module.manifest();
   const std::string advice = "; compile the model again with it, or leave out --model-lib";
-  for (const char* key : {"attention_sink_size", "sliding_window_size"})
-    if (auto it = knobs.find(key); it != knobs.end()) {
-      ASSIGN_OR_RETURN(int64_t wanted, knob_int("--overrides", key, it->second));
-      int64_t compiled = find_int(manifest, key).value_or(-1);
-      if (wanted != compiled)
-        return Status::error(str("--overrides: ", key, "=", wanted, ", ", module.path(), " was compiled with ", compiled, advice));
-    }
-  if (auto it = knobs.find("prefill_chunk_size"); it != knobs.end()) {
-    ASSIGN_OR_RETURN(int64_t wanted, knob_int("--overrides", "prefill_chunk_size", it->second));
-    int64_t compiled = find_int(manifest, "prefill_chunk_size").value_or(0);
-    if (wanted > compiled)
-      return Status::error(str("--overrides: prefill_chunk_size=", wanted, ", ", module.path(), " was compiled for at most ",
-                               compiled, advice));
+  for (const ConfigChange& change : wanted.changes) {
+    const bool chunk = change.key == "prefill_chunk_size";
+    if (!chunk && change.key != "attention_sink_size" && change.key != "sliding_window_size") continue;
+    int64_t compiled = find_int(manifest, change.key).value_or(chunk ? 0 : -1);
+    if (chunk ? change.value > compiled : change.value != compiled)
+      return Status::error(str(change.origin, "=", change.value, ", ", module.path(), " was compiled ",
+                               chunk ? "for at most " : "with ", compiled, advice));
   }
   const Json* library = find(manifest, "library");
   std::string compiled = library ? find_string(*library, "opt").value_or("?") : "?";
-  if (!opt.empty() && opt != compiled)
-    return Status::error(str("--overrides: opt=", opt, ", ", module.path(), " was compiled with ", compiled, advice));
+  if (wanted.opt && str("O", *wanted.opt) != compiled)
+    return Status::error(str(wanted.opt_origin, "=O", *wanted.opt, ", ", module.path(), " was compiled with ", compiled, advice));
   return Status::ok();
 }
 
-runtime::ModelLimits limits_of(const Json& config, const Knobs& knobs, const SessionFlags& flags) {
+runtime::ModelLimits limits_of(const Json& config, const Wanted& wanted, const SessionFlags& flags) {
   runtime::ModelLimits limits{.max_sequences = flags.sequences,
                               .context_tokens = std::max<int64_t>(find_int(config, "context_window_size").value_or(0), 0),
                               .total_tokens = flags.total_tokens,
                               .prefill_chunk = 0,
                               .shuffle_pages = {}};
-  if (knobs.contains("prefill_chunk_size"))
+  bool chunk = std::any_of(wanted.changes.begin(), wanted.changes.end(),
+                           [](const ConfigChange& change) { return change.key == "prefill_chunk_size"; });
+  if (chunk)
     limits.prefill_chunk = std::max<int64_t>(find_int(config, "prefill_chunk_size").value_or(0), 0);
   return limits;
 }
@@ -63,42 +68,112 @@ Result<std::string> device_for(const SessionFlags& flags) {
   return library ? find_string(*library, "kind").value_or("cpu") : "cpu";
 }
 
-// Library, tokenizer, template and weights, all of them found and named by now.
-Status load(Session& s, const std::string& config_path, const runtime::ModelLimits& limits) {
-  // The tokenizer takes as long as the weights of a small model: both are read at once.
-  auto tokenizer = std::async(std::launch::async, [&] { return Tokenizer::load(s.folder); });
-  ASSIGN_OR_RETURN(Conversation conversation, conversation_of(s.config, config_path));
-  ASSIGN_OR_RETURN(ChatTemplate chat_template, ChatTemplate::create(std::move(conversation), config_path));
-  s.chat_template = std::make_unique<ChatTemplate>(std::move(chat_template));
+// What says how a checkpoint becomes a folder says nothing about one that is converted already, unless its config takes it.
+Status apply_to_converted(const CheckpointFlags& flags, Json& config, const std::string& path) {
+  const char* given = flags.source.source != "auto"          ? "--source"
+                      : flags.source.source_format != "auto" ? "--source-format"
+                      : flags.ignore_extra                   ? "--ignore-extra"
+                                                             : nullptr;
+  if (given)
+    return Status::error(str(given, ": ", path, " says that this model is converted already; leave the flag out, or name the checkpoint"));
+  std::string scheme = find_string(config, "quantization").value_or("");
+  if (!flags.quantization.empty()) RETURN_IF_ERROR(find_quant_scheme(flags.quantization).status());
+  if (!flags.quantization.empty() && flags.quantization != scheme)
+    return Status::error(str("--quantization: found ", flags.quantization, ", ", path, " says that this model is converted to ", scheme,
+                             " already; leave the flag out, or name the checkpoint"));
+  if (flags.source.model_type != "auto") config["model_type"] = flags.source.model_type;
+  if (flags.conv_template.empty()) return Status::ok();
+  auto preset = find_preset(flags.conv_template, static_cast<int32_t>(find_int(config, "bos_token_id").value_or(1)));
+  if (!preset.is_ok()) return Status::error("--conv-template: " + preset.status().message());
+  config["conv_template"] = preset->to_json();
+  return Status::ok();
+}
+
+Result<Wanted> what_is_wanted(const SessionFlags& flags) {
+  std::vector<std::string> keys = override_keys();
+  keys.push_back("opt");
+  std::sort(keys.begin(), keys.end());
+  ASSIGN_OR_RETURN(Knobs knobs, parse_knobs(flags.overrides, "--overrides", keys));
+  Wanted wanted{.changes = {}, .opt = {}, .opt_origin = "--opt"};
+  std::string opt = flags.opt;
+  if (auto it = knobs.find("opt"); it != knobs.end()) {
+    if (!opt.empty() && opt != it->second)
+      return Status::error(str("--opt is ", opt, ", and --overrides has opt=", it->second, "; leave one of them out"));
+    if (opt.empty()) wanted.opt_origin = "--overrides: opt";
+    opt = it->second;
+  }
+  if (!opt.empty()) {
+    ASSIGN_OR_RETURN(wanted.opt, opt_level(opt));
+  }
+  ASSIGN_OR_RETURN(wanted.changes, config_changes(flags.checkpoint.config, knobs));
+  return wanted;
+}
+
+using SharedTokenizer = std::shared_future<Result<std::shared_ptr<const Tokenizer>>>;
+
+// Library and weights; the tokenizer, which takes as long as the weights of a small model, is read beside them.
+Status load(Session& s, const SessionFlags& flags, const Wanted& wanted, const SharedTokenizer& tokenizer) {
+  std::string library = flags.model_lib;
+  if (library.empty()) {
+    ASSIGN_OR_RETURN(library, prepare_library(s.name, s.config, *s.device, wanted.opt.value_or(kDefaultOpt),
+                                              [&] { return tokenizer.get().status(); }));
+  }
+  auto start = std::chrono::steady_clock::now();
+  ASSIGN_OR_RETURN(s.module, runtime::Module::load(*s.device, library));
+  if (!flags.model_lib.empty()) RETURN_IF_ERROR(check_baked(wanted, *s.module));
   int64_t bytes = 0;
   for (const PlanWeight& w : s.module->plan().weights) bytes += w.bytes;
-  Progress progress("loading", bytes);
-  ASSIGN_OR_RETURN(s.model, runtime::Model::load(*s.device, s.module, s.folder, limits,
-                                                 [&](int64_t loaded) { progress.add(loaded); }));
-  ASSIGN_OR_RETURN(s.tokenizer, tokenizer.get());
+  {
+    Progress progress("loading", bytes);
+    ASSIGN_OR_RETURN(s.model, runtime::Model::load(*s.device, s.module, s.folder, limits_of(s.config, wanted, flags),
+                                                   [&](int64_t loaded) { progress.add(loaded); }));
+  }
+  ASSIGN_OR_RETURN(s.tokenizer, Result(tokenizer.get()));
   s.end_tokens = end_tokens(s.config, *s.chat_template, *s.tokenizer);
   s.engine = std::make_unique<serve::Engine>(*s.model, s.tokenizer);
+  s.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return Status::ok();
+}
+
+Status open_folder(Session& s, const SessionFlags& flags, const Wanted& wanted, const PreparedFolder& folder) {
+  std::string path;
+  ASSIGN_OR_RETURN(s.config, read_mlc_config(s.folder, path));
+  s.name = folder.converted ? flags.checkpoint.source.config : path;
+  if (!folder.converted) RETURN_IF_ERROR(apply_to_converted(flags.checkpoint, s.config, path));
+  ASSIGN_OR_RETURN(frontend::ModelConfig model_config, change_config(s.config, wanted.changes, s.name));
+  SharedTokenizer tokenizer = std::async(std::launch::async, [&s] { return Tokenizer::load(s.folder); }).share();
+  ASSIGN_OR_RETURN(ChatTemplate chat_template, open_template(s.config, s.name));
+  s.chat_template = std::make_unique<ChatTemplate>(std::move(chat_template));
+  RETURN_IF_ERROR(load(s, flags, wanted, tokenizer));
+  for (const std::string& note : model_config.notes) print_note(note);
   return Status::ok();
 }
 
 }  // namespace
 
-Result<Conversation> conversation_of(const Json& config, const std::string& path) {
+Result<ChatTemplate> open_template(const Json& config, const std::string& what) {
   const Json* object = find(config, "conv_template");
-  if (object && object->is_object()) return Conversation::from_json(*object, path);
-  if (object && object->is_string())
-    return find_preset_2023(object->get<std::string>(), static_cast<int32_t>(find_int(config, "bos_token_id").value_or(1)));
-  return Status::error(path + ": no conv_template; run `mlc_llm gen_config` again with --conv-template");
+  if (!object || !(object->is_object() || object->is_string()))
+    return Status::error(what + ": no conv_template; name one with --conv-template");
+  auto bos = static_cast<int32_t>(find_int(config, "bos_token_id").value_or(1));
+  ASSIGN_OR_RETURN(Conversation conversation, object->is_object() ? Conversation::from_json(*object, what)
+                                                                  : find_preset_2023(object->get<std::string>(), bos));
+  return ChatTemplate::create(std::move(conversation), what);
 }
 
 void add_session_flags(CLI::App& command, SessionFlags& flags) {
-  command.add_option("MODEL", flags.model, "a converted folder, a Hugging Face folder or a GGUF file")->required();
+  CheckpointFlags& checkpoint = flags.checkpoint;
+  command.add_option("MODEL", checkpoint.source.config, "a converted folder, a Hugging Face folder or a GGUF file")->required();
   command.add_option("--device", flags.device, "auto, cpu, opencl, vulkan, or one of several: opencl:1; see mlc_llm devices");
   command.add_option("--model-lib", flags.model_lib, "a compiled library; absent: compiled and cached");
   command.add_option("--overrides", flags.overrides, "context_window_size=2048;prefill_chunk_size=512;opt=O2");
-  command.add_option("--quantization", flags.quantization, "when MODEL must be converted first");
-  command.add_option("--conv-template", flags.conv_template, "when MODEL must be converted first and has no chat template");
-  command.add_option("--threads", flags.threads, "CPU threads; absent: all usable cores")->check(whole_number(1, 512));
+  command.add_option("--quantization", checkpoint.quantization, "when MODEL must be converted first");
+  add_model_type_flag(command, checkpoint.source.model_type);
+  add_conv_template_flag(command, checkpoint.conv_template);
+  add_weight_flags(command, checkpoint);
+  add_config_flags(command, checkpoint.config);
+  add_opt_flag(command, flags.opt);
+  command.add_option("--threads", checkpoint.threads, "CPU threads; absent: all usable cores")->check(whole_number(1, 512));
 }
 
 serve::GenerationConfig Session::generation_defaults() const {
@@ -110,34 +185,21 @@ serve::GenerationConfig Session::generation_defaults() const {
 
 Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags) {
   auto s = std::make_unique<Session>();
-  ASSIGN_OR_RETURN(Knobs knobs, parse_knobs(flags.overrides, "--overrides", kKnobs));
-  std::string opt;
-  if (auto it = knobs.find("opt"); it != knobs.end()) {
-    opt = it->second;
-    knobs.erase(it);
-  }
-  std::string library = flags.model_lib;
-  if (library.empty()) RETURN_IF_ERROR(check_jit_policy());
-  if (int cores = usable_threads(); flags.threads > cores)
-    return Status::error(str("--threads: ", flags.threads, " is more than the ", cores,
+  const CheckpointFlags& checkpoint = flags.checkpoint;
+  ASSIGN_OR_RETURN(Wanted wanted, what_is_wanted(flags));
+  if (flags.model_lib.empty()) RETURN_IF_ERROR(check_jit_policy());
+  if (int cores = usable_threads(); checkpoint.threads > cores)
+    return Status::error(str("--threads: ", checkpoint.threads, " is more than the ", cores,
                              " cores this process may use; leave the flag out to use them all"));
   ASSIGN_OR_RETURN(std::string device, device_for(flags));
-  ASSIGN_OR_RETURN(s->device, runtime::open_device(device, {.threads = flags.threads, .index = 0, .notice = print_note}));
-  ASSIGN_OR_RETURN(s->folder, prepare_folder(flags.model, {flags.quantization, flags.conv_template}));
-  std::string config_path;
-  ASSIGN_OR_RETURN(s->config, read_mlc_config(s->folder, config_path));
-  RETURN_IF_ERROR(apply_config_knobs(knobs, s->config));
-  ASSIGN_OR_RETURN(frontend::ModelConfig model_config, frontend::parse_mlc_config(s->config, "auto", config_path));
-  if (library.empty()) {
-    ASSIGN_OR_RETURN(library, prepare_library(s->folder, s->config, *s->device, opt.empty() ? "O2" : opt));
-  }
-  auto start = std::chrono::steady_clock::now();
-  ASSIGN_OR_RETURN(s->module, runtime::Module::load(*s->device, library));
-  if (!flags.model_lib.empty()) RETURN_IF_ERROR(check_baked(knobs, opt, *s->module));
-  RETURN_IF_ERROR(load(*s, config_path, limits_of(s->config, knobs, flags)));
-  for (const std::string& note : model_config.notes) print_note(note);
-  s->load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return s;
+  ASSIGN_OR_RETURN(s->device, runtime::open_device(device, {.threads = checkpoint.threads, .index = 0, .notice = print_note}));
+  ASSIGN_OR_RETURN(PreparedFolder folder, prepare_folder(checkpoint));
+  s->folder = folder.path;
+  Status opened = open_folder(*s, flags, wanted, folder);
+  if (opened.is_ok()) return s;
+  const std::string cached = printable(s->folder);
+  if (!folder.converted || opened.message().find(cached) == std::string::npos) return opened;
+  return Status::error(str(opened.message(), "; ", cached, " is a conversion of ", checkpoint.source.config, ": remove it to convert again"));
 }
 
 }  // namespace mlc::cli

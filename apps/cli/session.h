@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "apps/cli/checkpoint.h"
 #include "base/json.h"
 #include "chat/end_tokens.h"
 #include "chat/template/chat_template.h"
@@ -18,8 +19,8 @@ class App;
 namespace mlc::cli {
 
 struct SessionFlags {
-  std::string model, device = "auto", model_lib, overrides, quantization, conv_template;
-  int threads = 0;
+  CheckpointFlags checkpoint;  // MODEL, and how it is converted and changed
+  std::string device = "auto", model_lib, overrides, opt;
   // Set by commands, not by flags: sequences at once, and tokens of all of them (0 = one sequence's context).
   int64_t sequences = 1, total_tokens = 0;
 };
@@ -29,6 +30,7 @@ void add_session_flags(CLI::App& command, SessionFlags& flags);
 
 struct Session {
   std::string folder;   // of the converted weights and config
+  std::string name;     // what errors about the config start with: its file, or the checkpoint it was made of
   Json config;          // mlc-chat-config.json
   runtime::DevicePtr device;
   std::shared_ptr<runtime::Module> module;
@@ -44,8 +46,8 @@ struct Session {
   serve::GenerationConfig generation_defaults() const;
 };
 
-// The conversation template that mlc-chat-config.json (`config`, at `path`) gives.
-Result<Conversation> conversation_of(const Json& config, const std::string& path);
+// The chat template that an mlc-chat-config.json states; errors start with `what`.
+Result<ChatTemplate> open_template(const Json& config, const std::string& what);
 
 // MODEL may be a Hugging Face folder, a GGUF file or a converted folder: what is missing is converted and compiled first
 // and kept under MLC_LLM_HOME. Errors: one sentence, naming the file or flag.

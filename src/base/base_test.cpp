@@ -49,6 +49,8 @@ TEST(DTypeNames, BothSpellingsParse) {
 TEST(Status, AMessageIsOnePrintableLine) {
   EXPECT_EQ(Status::error(std::string("a\nb\x7f\x1b[2J\0", 8)).message(), "a\\x0ab\\x7f\\x1b[2J");
   EXPECT_EQ(Status::error("caf\u00e9").message(), "caf\u00e9");
+  EXPECT_EQ(Status::error("caf\xe9 \xf0\x9f").message(), "caf\\xe9 \\xf0\\x9f");  // Latin-1, and a character cut in two
+  EXPECT_EQ(Status::error("\u009b2J \u00a0\U0001F642").message(), "\\xc2\\x9b2J \u00a0\U0001F642");
 }
 
 TEST(Strings, NearestNameIsTheOneMeant) {
@@ -62,6 +64,11 @@ TEST(Strings, Utf8) {
   EXPECT_FALSE(is_valid_utf8("\xED\xA0\x80"));      // surrogate
   EXPECT_FALSE(is_valid_utf8("\xC0\xAF"));          // overlong
   EXPECT_FALSE(is_valid_utf8("\xF4\x90\x80\x80"));  // past U+10FFFF
+}
+
+TEST(JsonText, AnyBytesCanBeWritten) {
+  EXPECT_EQ(json_text({{"caf\xe9", "\xf0\x9f"}}), "{\"caf\uFFFD\":\"\uFFFD\"}");
+  EXPECT_EQ(json_text({"\u00e9", 1.5}, 1, true), "[\n \"\\u00e9\",\n 1.5\n]");
 }
 
 TEST(JsonText, BadInputIsASentence) {

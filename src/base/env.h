@@ -21,6 +21,8 @@ inline std::string log_level() { return get("MLC_LOG", "1"); }
 inline std::string num_threads() { return get("MLC_NUM_THREADS"); }
 // MLC_CPU_FEATURES: comma list that hides the others (for tests of older CPUs), for example "avx2,fma,f16c".
 inline std::string cpu_features() { return get("MLC_CPU_FEATURES"); }
+// TERM: the terminal's kind. chat asks it to mark pasted text unless it is dumb.
+inline std::string terminal() { return get("TERM", "dumb"); }
 // MLC_BLESS: 1 makes golden tests write what they got into their files instead of comparing (tests only).
 // Default: off.
 inline bool bless() { return get("MLC_BLESS") == "1"; }

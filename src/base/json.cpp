@@ -40,7 +40,7 @@ Status wrong(std::string_view key, const std::string& what, const Json* value, s
   if (value && value->is_number_float() && !std::isfinite(value->get<double>()))
     seen += std::isnan(value->get<double>()) ? " NaN" : value->get<double>() < 0 ? " -Infinity" : " Infinity";
   else if (value && value->is_primitive())
-    seen += " " + value->dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40);
+    seen += " " + json_text(*value).substr(0, 40);
   return Status::error(str(what, ": key '", key, "' has ", seen, ", expected ", expected));
 }
 
@@ -149,6 +149,10 @@ Result<const Json*> get_object(const Json& object, std::string_view key, const s
   const Json* v = find(object, key);
   if (v && v->is_object()) return v;
   return wrong(key, what, v, "an object");
+}
+
+std::string json_text(const Json& json, int indent, bool ascii) {
+  return json.dump(indent, ' ', ascii, Json::error_handler_t::replace);
 }
 
 }  // namespace mlc

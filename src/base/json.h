@@ -39,4 +39,8 @@ Result<std::string> get_string(const Json& object, std::string_view key, const s
 Result<const Json*> get_array(const Json& object, std::string_view key, const std::string& what);
 Result<const Json*> get_object(const Json& object, std::string_view key, const std::string& what);
 
+// The text of any value: bytes that are not UTF-8 become U+FFFD (Json::dump would end the program). `indent` below 0: one line;
+// `ascii`: other characters as \uXXXX.
+std::string json_text(const Json& json, int indent = -1, bool ascii = false);
+
 }  // namespace mlc

@@ -17,7 +17,7 @@ class [[nodiscard]] Status {
  public:
   Status() = default;
   static Status ok() { return {}; }
-  // Control bytes become \xNN: a name out of a foreign file cannot break the line or drive the terminal.
+  // Control bytes and bytes that are not UTF-8 become \xNN: no name out of a file breaks the line or drives the terminal.
   static Status error(std::string_view message);
   bool is_ok() const { return !failed_; }
   const std::string& message() const { return message_; }

@@ -18,7 +18,7 @@ std::string_view format_name(RecordFormat format) {
 }
 
 // As Python prints a float: shortest digits that read back the same, and ".0" after a whole number.
-std::string float_text(double value) { return Json(value).dump(); }
+std::string float_text(double value) { return json_text(value); }
 
 void append_field(std::string& text, int indent, std::string_view key, const std::string& value,
                   bool last = false) {
@@ -27,7 +27,7 @@ void append_field(std::string& text, int indent, std::string_view key, const std
 }
 
 std::string quoted(const std::string& text) {
-  return Json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  return json_text(text, -1, true);
 }
 
 void append_tensor(std::string& text, const TensorRecord& t, bool last) {

@@ -27,7 +27,7 @@ Result<std::vector<int64_t>> parse_shape(const Json& record, const std::string& 
     if (!dim.is_number_integer() || (dim.is_number_unsigned() && dim.get<uint64_t>() > INT64_MAX) ||
         dim.get<int64_t>() < 0)
       return Status::error(str(what, ": shape holds ",
-                               dim.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40),
+                               json_text(dim).substr(0, 40),
                                ", expected integers of 0 or more"));
     shape.push_back(dim.get<int64_t>());
   }

@@ -45,8 +45,8 @@ Result<const ModelDefinition*> find_definition(const Json* stated, const Json& s
   if (!by_flag && (!stated || !stated->is_string())) {
     const Json* classes = find(source, "architectures");
     return Status::error(str(what, ": key 'model_type' has ",
-                             stated ? stated->dump().substr(0, 40) : "nothing",
-                             classes ? str(" and 'architectures' ", classes->dump().substr(0, 60)) : "",
+                             stated ? json_text(*stated).substr(0, 40) : "nothing",
+                             classes ? str(" and 'architectures' ", json_text(*classes).substr(0, 60)) : "",
                              ", expected one of ", join(model_types(), ", "), "; give it with --model-type"));
   }
   const std::string name = by_flag ? flag : stated->get<std::string>();
@@ -64,7 +64,7 @@ Result<Json> read_field(const ConfigField& field, const Json& source, const std:
     const Json* value = find(source, name);
     if (!value || (zero_means_inferred(field) && *value == 0 && name == field.name)) continue;
     if (std::string expected = mismatch(field, *value); !expected.empty())
-      return Status::error(str(what, ": key '", name, "' is ", value->dump().substr(0, 60), ", expected ",
+      return Status::error(str(what, ": key '", name, "' is ", json_text(*value).substr(0, 60), ", expected ",
                                expected, "; the config is damaged"));
     return *value;
   }

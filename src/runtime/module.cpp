@@ -25,7 +25,7 @@ Result<uint32_t> choose_variant(Device& device, const MlcModelLibrary& library, 
     reasons.push_back(str(find_string(header, "name").value_or("?"), " needs ", missing));
   }
   return Status::error(str(what, ": this library cannot run here: ", join(reasons, "; "),
-                           header.value("kind", "cpu") == "cpu" ? "; compile the model again with --host auto on this machine"
+                           find_string(header, "kind").value_or("cpu") == "cpu" ? "; compile the model again with --host auto on this machine"
                                                                 : "; compile the model again with --device " + device.properties.name));
 }
 

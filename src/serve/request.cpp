@@ -4,7 +4,7 @@
 namespace mlc::serve {
 
 const char* finish_reason_text(FinishReason reason) {
-  constexpr const char* kTexts[] = {"none", "stop", "length", "error", "abort"};
+  constexpr const char* kTexts[] = {"none", "stop", "length", "error", "abort", "cycle"};
   return kTexts[static_cast<int>(reason)];
 }
 

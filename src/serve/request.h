@@ -9,6 +9,7 @@
 
 #include "chat/stream.h"
 #include "runtime/kv/paged_cache.h"
+#include "serve/cycle.h"
 #include "serve/sample/sampler.h"
 
 namespace mlc::serve {
@@ -16,7 +17,7 @@ namespace mlc::serve {
 using RequestId = int64_t;
 using Clock = std::chrono::steady_clock;
 
-enum class FinishReason : uint8_t { kNone, kStop, kLength, kError, kAbort };
+enum class FinishReason : uint8_t { kNone, kStop, kLength, kError, kAbort, kCycle };
 const char* finish_reason_text(FinishReason reason);  // "stop", "length", ...
 
 struct RequestMetrics {
@@ -59,6 +60,7 @@ struct RequestState {
   int64_t computed = 0;               // tokens whose K and V are in the cache
   TokenCounts counts;                 // of generated tokens
   Sampler sampler;
+  CycleDetector cycle;                // of an answer that end_cycles ends
   TextStream text;
   FinishReason finish = FinishReason::kNone;
   RequestMetrics metrics;

@@ -138,9 +138,9 @@ Result<runtime::DevicePtr> open(const runtime::DeviceOptions&) {
 
 InterpretedLibrary::InterpretedLibrary(const Json& manifest, BuiltPlan built)
     : kernels_(std::move(built.kernels)),
-      header_(Json({{"name", kKind}, {"kind", kKind}, {"requires", Json::array()}}).dump()),
+      header_(json_text(Json({{"name", kKind}, {"kind", kKind}, {"requires", Json::array()}}))),
       plan_(encode_plan(built.plan)),
-      manifest_(manifest.dump()) {
+      manifest_(json_text(manifest)) {
   for (const kernel::Function& k : kernels_) table_.push_back(&k);
   variant_ = {.header = header_.data(),
               .header_bytes = header_.size(),

@@ -123,7 +123,7 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   RETURN_IF_ERROR(find_quant_scheme(options.quantization).status());
   RETURN_IF_ERROR(frontend::apply_overrides(source.config, options.overrides));
   ASSIGN_OR_RETURN(Json generation, read_generation_config(source));
-  bool gguf = source.config_path.ends_with(".gguf");
+  bool gguf = source.is_gguf;
   Files fill = {
       {path_join(source.folder, "generation_config.json"), &generation},
       {source.config_path, &source.hf_config}};
@@ -157,7 +157,7 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   config.update(ids);
   config["model_task"] = "chat";
   config["embedding_metadata"] = nullptr;
-  std::string text = config.dump(2, ' ', true, Json::error_handler_t::replace);
+  std::string text = json_text(config, 2, true);
   RETURN_IF_ERROR(write_tokenizer_files(files, folder));
   RETURN_IF_ERROR(write_file(path_join(folder, "mlc-chat-config.json"), text));
   std::vector<std::string> notes = model.notes;

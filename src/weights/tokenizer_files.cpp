@@ -2,6 +2,7 @@
 #include "weights/tokenizer_files.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
@@ -79,6 +80,25 @@ Status copy_files(const std::string& from, TokenizerFiles& files) {
   return Status::ok();
 }
 
+// The vocabulary's own tokenizer; where that cannot be made (a word pattern of another name), the tokenizer.json beside the file.
+Result<std::string> tokenizer_json_of(const GgufVocabulary& vocabulary, const ModelSource& source, TokenizerFiles& files) {
+  auto own = tokenizer_json_from_gguf(vocabulary, source.config_path);
+  const std::string beside = path_join(source.folder, "tokenizer.json");
+  if (own.is_ok() || !file_exists(beside)) {
+    RETURN_IF_ERROR(own.status());
+    ASSIGN_OR_RETURN(files.tokenizer, Tokenizer::from_json(*own, source.config_path));
+    return own;
+  }
+  ASSIGN_OR_RETURN(std::string json, read_file(beside));
+  ASSIGN_OR_RETURN(files.tokenizer, Tokenizer::from_json(json, beside));
+  if (files.tokenizer->token_count() > static_cast<int64_t>(vocabulary.tokens.size()))
+    return Status::error(str(beside, ": has ", files.tokenizer->token_count(), " tokens, ", source.config_path, " has ",
+                             vocabulary.tokens.size(), ": it is of another model"));
+  const std::string& why = own.status().message();
+  files.notes.push_back(str(beside, " is taken as the tokenizer, since ", why.substr(0, why.rfind(';'))));
+  return json;
+}
+
 Status from_gguf(const ModelSource& source, TokenizerFiles& files) {
   std::unique_ptr<Checkpoint> own;
   const Checkpoint* file = source.checkpoint.get();
@@ -93,8 +113,7 @@ Status from_gguf(const ModelSource& source, TokenizerFiles& files) {
   vocabulary.scores = data.scores, vocabulary.types = data.token_types;
   vocabulary.unknown_token_id = static_cast<int32_t>(data.unknown_id.value_or(0));
   vocabulary.add_space_prefix = data.add_space_prefix.value_or(true);
-  ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_gguf(vocabulary, source.config_path));
-  ASSIGN_OR_RETURN(files.tokenizer, Tokenizer::from_json(json, source.config_path));
+  ASSIGN_OR_RETURN(std::string json, tokenizer_json_of(vocabulary, source, files));
   put(files, "tokenizer.json", std::move(json));
   files.jinja_template = data.chat_template;
   const std::pair<const char*, std::optional<int64_t>> special[] = {

@@ -25,6 +25,7 @@ struct TokenizerFiles {
   std::shared_ptr<const Tokenizer> tokenizer;  // nullptr where there is none, and for RWKV vocabularies
   std::vector<std::string> notes;       // for the user, one sentence each
   std::vector<int32_t> stop_token_ids;  // the end tokens that the tokenizer's own files name
+  std::vector<std::string> notes;       // for the user, one sentence each
 };
 
 // Reads tokenizer.model, tokenizer.json, vocab.json, merges.txt, added_tokens.json and tokenizer_config.json

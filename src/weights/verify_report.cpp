@@ -18,7 +18,7 @@ Status write_verify_report(const std::string& folder, const VerifyReport& r) {
                {"perplexity_source", r.perplexity_source},
                {"perplexity_converted", r.perplexity_converted},
                {"activations", r.activations}};
-  return write_file(path_join(folder, kVerifyFile), json.dump(2) + "\n");
+  return write_file(path_join(folder, kVerifyFile), json_text(json, 2) + "\n");
 }
 
 Result<std::optional<VerifyReport>> read_verify_report(const std::string& folder) {

@@ -197,6 +197,20 @@ TEST_F(ChatTerminal, EscapeEnterStartsANewLine) {
   t.wait_for_end();
 }
 
+TEST_F(ChatTerminal, PastedLinesAreOneMessage) {
+  Terminal t(arguments());
+  t.wait_for("\x1b[?2004h");  // asks for marks around them
+  t.type("/set max_tokens=1\r");
+  t.wait_for(">>> ");
+  t.type("\x1b[200~one\r\n\ntwo\rthree\r\x1b[201~\r");
+  t.wait_for(">>> ");
+  t.type("/metrics\r");
+  t.wait_for("finished_requests\t1");
+  t.wait_for(">>> ");
+  t.type("\x1b[200~/exit\n\x1b[201~\r");
+  t.wait_for_end();
+}
+
 TEST_F(ChatTerminal, HistoryBringsLinesBack) {
   Terminal t(arguments());
   t.wait_for(">>> ");
@@ -213,8 +227,8 @@ TEST_F(ChatTerminal, HistoryBringsLinesBack) {
 TEST_F(ChatTerminal, OtherAlphabetsAndEditing) {
   Terminal t(arguments());
   t.wait_for(">>> ");
-  t.type("/ö→🙂x\x7f\r");  // backspace takes the x
-  t.wait_for("/ö→🙂: unknown command");
+  t.type("/set ö→🙂x\x7f=1\r");  // backspace takes the x
+  t.wait_for("unknown key 'ö→🙂'");
   t.wait_for(">>> ");
   t.type("/exit\r");
   t.wait_for_end();

@@ -41,7 +41,7 @@ Result<std::shared_ptr<const JinjaTemplate>> JinjaTemplate::parse(std::string_vi
 JinjaTemplate::~JinjaTemplate() { mlc_template_free(handle_); }
 
 Result<std::string> JinjaTemplate::render(const Json& variables, int64_t now) const {
-  std::string context = variables.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string context = json_text(variables);
   std::array<int32_t, 7> clock = clock_of(now);
   TextBytes text, error;
   if (!mlc_template_render(handle_, text_data(context), context.size(), clock.data(), text.out(), error.out()))

@@ -69,7 +69,7 @@ Result<std::vector<T>> list_from(const Json& object, std::string_view key, const
   for (const Json& item : value->is_array() ? *value : one) {
     bool fits = std::is_same_v<T, std::string> ? item.is_string() : item.is_number_integer();
     if (!fits)
-      return Status::error(str(what, ": key '", key, "' has ", item.dump().substr(0, 40), ", expected a list of ",
+      return Status::error(str(what, ": key '", key, "' has ", json_text(item).substr(0, 40), ", expected a list of ",
                                std::is_same_v<T, std::string> ? "strings" : "integers"));
     list.push_back(item.get<T>());
   }
@@ -83,7 +83,7 @@ Status read_seed_messages(const Json& object, const std::string& what, Conversat
     bool fits = message.is_array() && message.size() == 2 && message[0].is_string() &&
                 (message[1].is_string() || message[1].is_null());
     if (!fits)
-      return Status::error(str(what, ": key 'messages' has ", message.dump().substr(0, 60), ", expected [role, text]"));
+      return Status::error(str(what, ": key 'messages' has ", json_text(message).substr(0, 60), ", expected [role, text]"));
     std::optional<std::string> content;
     if (message[1].is_string()) content = message[1].get<std::string>();
     conversation.messages.emplace_back(message[0].get<std::string>(), std::move(content));

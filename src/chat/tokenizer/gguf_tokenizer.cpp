@@ -145,7 +145,7 @@ Result<const PreTokenizer*> find_pre_tokenizer(const std::string& name, const st
       if (known == (name.empty() ? "default" : name)) return &kind;
   return Status::error(str(what, ": tokenizer.ggml.pre is '", name, "', which is not known",
                            did_you_mean(name, known_pre_tokenizers()),
-                           "; take the tokenizer.json of the original model instead"));
+                           "; put the tokenizer.json of the original model beside the file"));
 }
 
 Status add_byte_level(const GgufVocabulary& source, const std::string& what, TokenizerParts& parts) {

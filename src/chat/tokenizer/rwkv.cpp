@@ -223,7 +223,7 @@ Result<RwkvVocabulary> read_rwkv_json(std::string_view text, const std::string& 
   RwkvVocabulary vocabulary;
   for (const auto& item : json.items()) {
     if (!item.value().is_number_unsigned() || item.value().get<uint64_t>() > INT32_MAX)
-      return Status::error(str(what, ": token '", item.key(), "' has ", item.value().dump().substr(0, 40),
+      return Status::error(str(what, ": token '", item.key(), "' has ", json_text(item.value()).substr(0, 40),
                                ", expected an id"));
     vocabulary[item.value().get<int32_t>()] = item.key();
   }

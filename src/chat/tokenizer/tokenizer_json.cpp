@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kUnderline = "\xE2\x96\x81";  // U+2581
 
 void append_string(std::string_view text, std::string& out) {
-  out += Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
+  out += json_text(std::string(text));
 }
 
 void append_bpe(const TokenizerParts& parts, std::string& out) {
@@ -52,7 +52,7 @@ void append_unigram(const TokenizerParts& parts, std::string& out) {
     out += first ? "[" : ",[";
     first = false;
     append_string(text, out);
-    out += "," + Json(score).dump() + "]";
+    out += "," + json_text(score) + "]";
   }
   out += str("],\"byte_fallback\":", parts.byte_fallback ? "true" : "false", "}");
 }
@@ -121,8 +121,8 @@ std::string added_tokens_json(const std::vector<AddedToken>& tokens) {
 std::string write_tokenizer_json(const TokenizerParts& parts) {
   std::string out = "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":" +
                     added_tokens_json(parts.added);
-  out += ",\"normalizer\":" + parts.normalizer.dump() + ",\"pre_tokenizer\":" + parts.pre_tokenizer.dump() +
-         ",\"post_processor\":null,\"decoder\":" + parts.decoder.dump() + ",\"model\":";
+  out += ",\"normalizer\":" + json_text(parts.normalizer) + ",\"pre_tokenizer\":" + json_text(parts.pre_tokenizer) +
+         ",\"post_processor\":null,\"decoder\":" + json_text(parts.decoder) + ",\"model\":";
   parts.scored_vocab.empty() ? append_bpe(parts, out) : append_unigram(parts, out);
   out += "}";
   return out;

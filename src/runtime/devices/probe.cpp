@@ -52,7 +52,7 @@ Result<std::vector<ListedDevice>> from_json(const Json& answer, const std::strin
     ::dup2(nothing, STDOUT_FILENO);
     ::dup2(nothing, STDERR_FILENO);
   }
-  std::string text = to_json(lister()).dump();
+  std::string text = json_text(to_json(lister()));
   for (size_t done = 0; done < text.size();) {
     ssize_t n = ::write(to, text.data() + done, text.size() - done);
     if (n <= 0) break;

@@ -23,6 +23,7 @@ struct GenerationConfig {
   std::vector<std::string> stop_strings;
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
+  bool end_cycles = false;         // ends an answer that only repeats itself (serve/cycle.h), with kCycle
 
   // temperature, top_p and the two penalties of an mlc-chat-config.json; nothing else of it is read (mlc-facts 4.2).
   static GenerationConfig from_mlc_config(const Json& config);

@@ -1,0 +1,19 @@
+// What a line typed into chat is: one of its commands, or text for the model.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+
+namespace mlc::cli {
+
+struct ChatLine {
+  std::string command;  // "/set", "/exit", ...; "" for text
+  std::string text;     // for the model, or what /set is given
+};
+
+// Text that begins with / is for the model too, unless it is a command; // before what would be a command makes it text and
+// loses one slash. Errors: a single word that is one letter from a command.
+Result<ChatLine> read_chat_line(const std::string& line);
+
+}  // namespace mlc::cli
