@@ -80,7 +80,7 @@ class Search {
 Result<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& path, SourceFormat format) {
   if (is_directory(path)) return Search(path, format).run();
   std::error_code code;
-  if (!std::filesystem::exists(std::filesystem::symlink_status(path, code)))
+  if (std::filesystem::symlink_status(path, code).type() == std::filesystem::file_type::not_found)
     return Status::error(str(path, ": no such file or folder; expected a checkpoint"));
   ASSIGN_OR_RETURN(auto checkpoint, open_weight_files(parts_of(path)));
   if (format != SourceFormat::kAuto && format != checkpoint->format_)

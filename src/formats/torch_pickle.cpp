@@ -150,6 +150,7 @@ class Machine {
       case '}':
         return push_container(Kind::kDict);
       case ']':
+      case 0x8F:
         return push_container(Kind::kList);
       case ')':
         return push_tuple(stack_.size());
@@ -157,6 +158,7 @@ class Machine {
         marks_.push_back(stack_.size());
         return Status::ok();
       case 't':
+      case 0x91:
         return tuple_to_mark();
       case 0x85:
       case 0x86:
@@ -185,12 +187,6 @@ class Machine {
         return drop(1);
       case '1':
         return drop_to_mark();
-      case 0x8F:
-        return push_container(Kind::kList);
-      case 0x90:
-        return append_items(0, true);
-      case 0x91:
-        return tuple_to_mark();
       case 'b':
         return build();
       case 'Q':
@@ -202,6 +198,7 @@ class Machine {
       case 'a':
         return append_items(stack_.empty() ? 0 : stack_.size() - 1, false);
       case 'e':
+      case 0x90:
         return append_items(0, true);
       default:
         return literal(op);

@@ -82,7 +82,7 @@ const std::vector<KnownKey>& common_keys() {
 }
 
 std::string shown_value(const Json& value) {
-  std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+  std::string text = json_text(value, -1, /*ascii=*/true);
   return text.size() <= 100 ? text : text.substr(0, 100) + "...";
 }
 
@@ -111,11 +111,11 @@ bool is_neutral(const ModelConfig& config, const KnownKey& key, const Json& valu
 std::string expectation(const ModelConfig& config, const KnownKey& key) {
   std::vector<std::string> texts;
   for (const Json& value : key.values)
-    texts.push_back(value.is_string() ? value.get<std::string>() : value.dump());
+    texts.push_back(value.is_string() ? value.get<std::string>() : json_text(value));
   if (const Json* field = number_field(config, key.equal_to))
-    texts.push_back(str(field->dump(), " as ", key.equal_to));
+    texts.push_back(str(json_text(*field), " as ", key.equal_to));
   if (const Json* field = number_field(config, key.at_least))
-    texts.push_back(str("at least the ", key.at_least, " ", field->dump()));
+    texts.push_back(str("at least the ", key.at_least, " ", json_text(*field)));
   return texts.empty() ? "none" : join(texts, " or ");
 }
 

@@ -51,7 +51,7 @@ void raise(Json& hf, Json& parameters, const std::string& name, const std::vecto
   for (const std::string& other : names) {
     if (const Json* outer = find(hf, other); outer && *outer != *inner)
       notes.push_back(str(what, ": ", shown_key(other, *outer), " is not applied: '", key, "' has '", name,
-                          "' ", inner->dump(), ", which wins as in transformers"));
+                          "' ", json_text(*inner), ", which wins as in transformers"));
     hf.erase(other);
   }
   hf[name] = *inner;
@@ -86,7 +86,7 @@ Result<Json> with_flat_rope(Json hf, const std::string& what, std::vector<std::s
   const Json* stated = older ? older : newer;
   if (!stated) return hf;
   if (!stated->is_object())
-    return Status::error(str(what, ": ", "key '", key, "' is ", stated->dump().substr(0, 60),
+    return Status::error(str(what, ": ", "key '", key, "' is ", json_text(*stated).substr(0, 60),
                              ", expected an object or null; the config is damaged"));
   ASSIGN_OR_RETURN(Json parameters, of_full_attention(*stated, find(hf, "layer_types"), key, what));
   raise(hf, parameters, "rope_theta", {"rope_theta", "rotary_emb_base", "position_embedding_base"}, key, what,
@@ -99,7 +99,7 @@ Result<Json> with_flat_rope(Json hf, const std::string& what, std::vector<std::s
 Result<Json> supported_scaling(const Json& scaling, const std::vector<std::string>& kinds,
                                const std::string& what, std::vector<std::string>& notes) {
   if (!scaling.is_object())
-    return Status::error(str(what, ": key 'rope_scaling' is ", scaling.dump().substr(0, 60),
+    return Status::error(str(what, ": key 'rope_scaling' is ", json_text(scaling).substr(0, 60),
                              ", expected an object or null; the config is damaged"));
   const std::optional<std::string> newer = find_string(scaling, "rope_type"),
                                    older = find_string(scaling, "type");

@@ -19,7 +19,7 @@ constexpr std::string_view kNames[] = {"bos_token", "eos_token", "unk_token", "s
 bool is_standard(std::string_view name) { return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames); }
 
 Status wrong(const std::string& what, std::string_view place, const Json& value, std::string_view expected) {
-  std::string found = value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40);
+  std::string found = json_text(value, -1, true).substr(0, 40);
   return Status::error(str(what, ": ", shown(place), " has ", found, ", expected ", expected));
 }
 

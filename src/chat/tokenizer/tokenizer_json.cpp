@@ -98,7 +98,7 @@ int base64_digit(char c) {
 }  // namespace
 
 std::string shown(std::string_view text) {
-  std::string escaped = Json(std::string(text)).dump(-1, ' ', true, Json::error_handler_t::replace);
+  std::string escaped = json_text(std::string(text), -1, true);
   return "'" + escaped.substr(1, std::min<size_t>(escaped.size() - 2, 60)) + "'";
 }
 
@@ -190,7 +190,7 @@ Result<std::vector<std::pair<std::string, int32_t>>> read_vocab(std::string_view
   for (const auto& item : json.items()) {
     const auto& id = item.value();
     if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX)
-      return Status::error(str(what, ": token ", shown(item.key()), " has ", id.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 40), ", expected an id"));
+      return Status::error(str(what, ": token ", shown(item.key()), " has ", json_text(id, -1, true).substr(0, 40), ", expected an id"));
     vocab.emplace_back(item.key(), id.get<int32_t>());
   }
   std::sort(vocab.begin(), vocab.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
