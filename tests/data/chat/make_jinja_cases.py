@@ -2,12 +2,13 @@
 and statement of jinja2 with values of every kind.
 
 Writes jinja_cases.json: {"context": variables, "cases": [[template, prompt, or null where Python raises an error], ...]}.
-Templates whose output holds an address or depends on chance are left out. Needs jinja2 3.1.6 only.
+Templates whose output holds an address, depends on chance or is a complex number are left out. Needs jinja2 3.1.6 only.
 Usage: python make_jinja_cases.py
 """
 import itertools
 import json
 import pathlib
+import re
 import warnings
 from datetime import datetime, timezone
 
@@ -141,7 +142,7 @@ def main():
             text.encode("utf-8")
         except Exception:
             text = None
-        if text is None or " at 0x" not in text:
+        if text is None or not re.search(r" at 0x|<bound method|\dj\)", text):
             cases.append([template, text])
     lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
     output = pathlib.Path(__file__).parent / "jinja_cases.json"

@@ -29,6 +29,8 @@ static LETTER: Class = Class::new(r"^\p{L}$");
 static DECIMAL: Class = Class::new(r"^\p{Nd}$");
 static NUMBER: Class = Class::new(r"^\p{N}$");
 static TITLE: Class = Class::new(r"^\p{Lt}$");
+static NAME_START: Class = Class::new(r"^\p{XID_Start}$");
+static NAME_PART: Class = Class::new(r"^\p{XID_Continue}$");
 static HIDDEN: Class = Class::new(r"^[\p{C}\p{Zl}\p{Zp}\p{Zs}]$");
 
 /// Characters with Numeric_Type=Digit that are not decimals: superscripts, circled digits and the like.
@@ -90,11 +92,16 @@ pub fn is_cased(c: char) -> bool {
     c.is_lowercase() || c.is_uppercase() || is_title(c)
 }
 
+/// What names consist of; it may be more than identifiers allow.
+pub fn is_name_part(c: char) -> bool {
+    is_word(c) || (!c.is_ascii() && NAME_PART.has(c))
+}
+
 pub fn is_identifier(text: &str) -> bool {
-    let start = |c: char| c == '_' || if c.is_ascii() { c.is_ascii_alphabetic() } else { c.is_alphabetic() };
-    let mark = |c: char| matches!(c, '\u{300}'..='\u{36f}' | '\u{b7}' | '\u{203f}' | '\u{2040}');
+    let start = |c: char| c == '_' || if c.is_ascii() { c.is_ascii_alphabetic() } else { NAME_START.has(c) };
+    let part = |c: char| c == '_' || if c.is_ascii() { c.is_ascii_alphanumeric() } else { NAME_PART.has(c) };
     let mut chars = text.chars();
-    chars.next().is_some_and(start) && chars.all(|c| start(c) || is_decimal(c) || mark(c))
+    chars.next().is_some_and(start) && chars.all(part)
 }
 
 /// The titlecase mapping of one character.
@@ -191,6 +198,7 @@ pub fn casefold(text: &str) -> String {
     for c in text.chars() {
         match c as u32 {
             0x131 | 0x13a0..=0x13f5 => out.push(c),
+            0x1e9e => out.push_str("ss"),
             0x13f8..=0x13fd | 0xab70..=0xabbf => out.extend(c.to_uppercase()), // Cherokee folds to capitals
             _ => c.to_uppercase().for_each(|upper| out.extend(upper.to_lowercase())),
         }

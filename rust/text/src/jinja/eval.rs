@@ -11,6 +11,7 @@ use super::error::{fail, Error, Kind, R};
 use super::filters;
 use super::loops::collect;
 use super::operators;
+use super::parser::children;
 use super::tests;
 use super::value::{Dict, Text, Value};
 use super::vm::{Frame, Vm};
@@ -89,7 +90,7 @@ fn operation(vm: &Vm, expr: &Expr, frame: &Rc<Frame>) -> R<Value> {
         ExprKind::List(items) => Value::list(list(vm, items, frame)?),
         ExprKind::Tuple(items) => Value::tuple(list(vm, items, frame)?),
         ExprKind::Dict(pairs) => dict(vm, pairs, frame),
-        ExprKind::Slice(object, bounds) => slice(vm, object, bounds, frame),
+        ExprKind::Slice(object, bounds) => slice(vm, expr, object, bounds, frame),
         ExprKind::Const(_) | ExprKind::Name(_) | ExprKind::NsRef(..) | ExprKind::Filter(None, ..) => {
             fail(Kind::Runtime, "an expression stands where it has no value")
         }
@@ -109,7 +110,9 @@ fn dict(vm: &Vm, pairs: &[(Expr, Expr)], frame: &Rc<Frame>) -> R<Value> {
     Ok(Value::dict(dict))
 }
 
-fn slice(vm: &Vm, object: &Expr, bounds: &[Option<Box<Expr>>; 3], frame: &Rc<Frame>) -> R<Value> {
+type Bounds = [Option<Box<Expr>>; 3];
+
+fn slice(vm: &Vm, whole: &Expr, object: &Expr, bounds: &Bounds, frame: &Rc<Frame>) -> R<Value> {
     let object = eval(vm, object, frame)?;
     let mut values = [Value::None, Value::None, Value::None];
     for (value, bound) in values.iter_mut().zip(bounds) {
@@ -117,7 +120,27 @@ fn slice(vm: &Vm, object: &Expr, bounds: &[Option<Box<Expr>>; 3], frame: &Rc<Fra
             *value = eval(vm, bound, frame)?;
         }
     }
-    access::slice(vm, &object, &values)
+    match access::slice(vm, &object, &values) {
+        // jinja2 works constants out beforehand, and there a slice that fails is undefined.
+        Err(error) if matches!(error.kind, Kind::Type | Kind::Lookup) && is_constant(whole) => {
+            Ok(Value::hint("a constant cannot be sliced so"))
+        }
+        result => result,
+    }
+}
+
+/// Whether jinja2 works the expression out when it compiles.
+fn is_constant(expr: &Expr) -> bool {
+    let own = match &expr.kind {
+        ExprKind::Name(_) | ExprKind::NsRef(..) | ExprKind::Call(..) | ExprKind::Filter(None, ..) => false,
+        ExprKind::Filter(_, name, _) => {
+            !matches!(&**name, "map" | "select" | "reject" | "selectattr" | "rejectattr" | "random")
+        }
+        _ => true,
+    };
+    let mut inner = true;
+    children(&expr.kind, &mut |child| inner = inner && is_constant(child));
+    own && inner
 }
 
 fn comparison(vm: &Vm, first: &Expr, rest: &[(ast::Compare, Expr)], frame: &Rc<Frame>) -> R<Value> {

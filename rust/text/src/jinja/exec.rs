@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::args::Args;
-use super::ast::{self, Block, Escape, Expr, ExprKind, For, Name, Output, Slot, Stmt, StmtKind};
+use super::ast::{self, Block, Escape, Expr, ExprKind, For, Layout, Name, Output, Slot, Stmt, StmtKind};
 use super::call::{call, text_value};
 use super::error::{fail, Kind, R};
 use super::eval::{arguments, at_line, eval, filter_text};
@@ -69,21 +69,7 @@ fn statement(vm: &Vm, kind: &StmtKind, frame: &Rc<Frame>, out: &mut String) -> R
         }
         StmtKind::SetBlock { target, filter, body: inner, layout, exported } => {
             check_references(target, frame)?;
-            let block = Frame::entered(vm, layout, Some(frame))?;
-            let mut text = String::new();
-            let flow = body(vm, inner, &block, &mut text)?;
-            if flow != Flow::Next {
-                return Ok(flow);
-            }
-            let mut value = text_value(vm, text);
-            if let Some(filter) = filter {
-                value = filter_text(vm, filter, &value, &block)?;
-                if vm.autoescape.get() {
-                    value = Value::Markup(str_of(vm, &value)?);
-                }
-            }
-            assign(vm, target, value, frame)?;
-            export(vm, exported, frame);
+            return set_block(vm, (target, filter.as_ref()), (inner, layout), exported, frame);
         }
         StmtKind::With { targets, values, body: inner, layout } => {
             let scope = Frame::entered(vm, layout, Some(frame))?;
@@ -95,18 +81,12 @@ fn statement(vm: &Vm, kind: &StmtKind, frame: &Rc<Frame>, out: &mut String) -> R
         }
         StmtKind::Autoescape { value, body: inner, layout } => {
             let scope = Frame::entered(vm, layout, Some(frame))?;
-            let on = eval(vm, value, &scope)?.truth(vm)?;
-            let before = vm.autoescape.replace(on);
-            let flow = body(vm, inner, &scope, out);
-            vm.autoescape.set(before);
-            return flow;
+            return autoescape(vm, value, inner, &scope, out);
         }
         StmtKind::Macro { node, target, exported } => {
-            let value = macro_value(vm, node, frame);
-            frame.set(target.slot, value);
-            if *exported {
-                export(vm, std::slice::from_ref(target), frame);
-            }
+            frame.set(target.slot, macro_value(vm, node, frame));
+            let names = if *exported { std::slice::from_ref(target) } else { &[] };
+            export(vm, names, frame);
         }
         StmtKind::CallBlock { call: called, node } => call_block(vm, called, node, frame, out)?,
         StmtKind::Generation { node } => {
@@ -114,14 +94,7 @@ fn statement(vm: &Vm, kind: &StmtKind, frame: &Rc<Frame>, out: &mut String) -> R
             vm.emit(out, &str_of(vm, &text)?)?;
         }
         StmtKind::FilterBlock { filter, body: inner, layout } => {
-            let scope = Frame::entered(vm, layout, Some(frame))?;
-            let mut text = String::new();
-            let flow = body(vm, inner, &scope, &mut text)?;
-            if flow != Flow::Next {
-                return Ok(flow);
-            }
-            let filtered = filter_text(vm, filter, &text_value(vm, text), &scope)?;
-            emit_raw(vm, &filtered, out)?;
+            return filter_block(vm, filter, inner, layout, frame, out);
         }
         StmtKind::Block(block) => block_statement(vm, block, frame, out)?,
         StmtKind::Other(tag, exprs, _) => {
@@ -134,6 +107,57 @@ fn statement(vm: &Vm, kind: &StmtKind, frame: &Rc<Frame>, out: &mut String) -> R
         StmtKind::Continue => return Ok(Flow::Continue),
     }
     Ok(Flow::Next)
+}
+
+fn set_block(
+    vm: &Vm,
+    (target, filter): (&Expr, Option<&Expr>),
+    (inner, layout): (&[Stmt], &Layout),
+    exported: &[Name],
+    frame: &Rc<Frame>,
+) -> R<Flow> {
+    let scope = Frame::entered(vm, layout, Some(frame))?;
+    let mut text = String::new();
+    let flow = body(vm, inner, &scope, &mut text)?;
+    if flow != Flow::Next {
+        return Ok(flow);
+    }
+    let mut value = text_value(vm, text);
+    if let Some(filter) = filter {
+        value = filter_text(vm, filter, &value, &scope)?;
+        if vm.autoescape.get() {
+            value = Value::Markup(str_of(vm, &value)?);
+        }
+    }
+    assign(vm, target, value, frame)?;
+    export(vm, exported, frame);
+    Ok(Flow::Next)
+}
+
+fn autoescape(vm: &Vm, value: &Expr, inner: &[Stmt], scope: &Rc<Frame>, out: &mut String) -> R<Flow> {
+    let on = eval(vm, value, scope)?.truth(vm)?;
+    let before = vm.autoescape.replace(on);
+    let flow = body(vm, inner, scope, out);
+    vm.autoescape.set(before);
+    flow
+}
+
+fn filter_block(
+    vm: &Vm,
+    filter: &Expr,
+    inner: &[Stmt],
+    layout: &Layout,
+    frame: &Rc<Frame>,
+    out: &mut String,
+) -> R<Flow> {
+    let scope = Frame::entered(vm, layout, Some(frame))?;
+    let mut text = String::new();
+    let flow = body(vm, inner, &scope, &mut text)?;
+    if flow == Flow::Next {
+        let filtered = filter_text(vm, filter, &text_value(vm, text), &scope)?;
+        emit_raw(vm, &filtered, out)?;
+    }
+    Ok(flow)
 }
 
 fn output(vm: &Vm, parts: &[Output], escape: Escape, frame: &Rc<Frame>, out: &mut String) -> R<()> {

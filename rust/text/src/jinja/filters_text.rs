@@ -93,7 +93,7 @@ fn simple(vm: &Vm, name: &str, value: &Value) -> R<Value> {
         "e" | "escape" => html::escape_value(vm, value)?,
         "forceescape" => html::escape_value(vm, &Value::Str(str_of(vm, value)?))?,
         "pprint" => Value::str(pretty(vm, value)?),
-        "safe" => Value::Markup(str_of(vm, value)?),
+        "safe" => Value::Markup((&*str_of(vm, value)?).into()), // another object than a Markup value
         "string" => soft(vm, value)?,
         "striptags" => Value::str(html::strip_tags(&str_of(vm, value)?)),
         "title" => Value::str(title(&str_of(vm, value)?)),

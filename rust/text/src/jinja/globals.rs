@@ -1,5 +1,6 @@
 //! Global functions and classes.
 
+use num_traits::ToPrimitive;
 use std::rc::Rc;
 
 use super::args::Args;
@@ -7,7 +8,7 @@ use super::error::{fail, Kind, R};
 use super::html;
 use super::loops::collect;
 use super::methods::no_keywords;
-use super::number::small_index;
+use super::number::index;
 use super::repr::str_of;
 use super::strftime::strftime;
 use super::value::{Dict, Joiner, Range, Text, Value};
@@ -115,12 +116,18 @@ pub fn check_attribute(name: &str) -> R<()> {
 
 fn range(args: Args) -> R<Value> {
     let mut args = args.bind("range", ["_start", "_stop", "_step"], 1)?;
-    let first = small_index(&args.value(0))?;
+    let bound = |value: &Value| -> R<i64> {
+        match index(value)?.to_i64() {
+            Some(bound) => Ok(bound),
+            None => fail(Kind::Overflow, "a range goes beyond 64 bits"),
+        }
+    };
+    let first = bound(&args.value(0))?;
     let (start, stop) = match args.take(1) {
-        Some(stop) => (first, small_index(&stop)?),
+        Some(stop) => (first, bound(&stop)?),
         None => (0, first),
     };
-    let step = args.int(2, 1)?;
+    let step = args.take(2).map_or(Ok(1), |step| bound(&step))?;
     if step == 0 {
         return fail(Kind::Value, "the step of a range is zero");
     }

@@ -3,7 +3,7 @@
 use num_bigint::BigInt;
 
 use super::ast::Const;
-use super::chars::{is_decimal, is_identifier, is_space, is_word};
+use super::chars::{is_identifier, is_name_part, is_space};
 use super::error::{syntax, R};
 use super::literal;
 
@@ -53,6 +53,9 @@ impl Token {
         })
     }
 }
+
+/// What every tag begins with.
+const BRACE: char = '\u{7b}';
 
 /// Longer operators first.
 const OPERATORS: [&str; 26] = [
@@ -138,14 +141,14 @@ impl<'s> Lexer<'s> {
         let rest = self.rest();
         let mut from = 0;
         let (start, tag) = loop {
-            let Some(found) = rest[from..].find('{') else {
+            let Some(found) = rest[from..].find(BRACE) else {
                 self.push(Token::Data(rest.into()));
                 self.advance(rest.len());
                 return Ok(());
             };
             let start = from + found;
             match rest.as_bytes().get(start + 1) {
-                Some(b'{') => break (start, Tag::Variable),
+                Some(byte) if *byte == BRACE as u8 => break (start, Tag::Variable),
                 Some(b'#') => break (start, Tag::Comment),
                 Some(b'%') if word_tag(&rest[start..], "raw", false).is_some() => break (start, Tag::Raw),
                 Some(b'%') => break (start, Tag::Block),
@@ -278,8 +281,8 @@ impl<'s> Lexer<'s> {
             }
             return Ok(());
         }
-        if is_word(first) || is_decimal(first) {
-            let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        if is_name_part(first) {
+            let length = rest.find(|c| !is_name_part(c)).unwrap_or(rest.len());
             let name = &rest[..length];
             if !is_identifier(name) {
                 return syntax(self.line, format!("'{name}' is not a name"));
@@ -305,7 +308,7 @@ impl<'s> Lexer<'s> {
         match *op {
             "(" => self.open.push(b')'),
             "[" => self.open.push(b']'),
-            "{" => self.open.push(b'}'),
+            "{" => self.open.push(BRACE as u8 + 2),
             ")" | "]" | "}" => {
                 let expected = self.open.pop();
                 if expected != op.bytes().next() {

@@ -36,6 +36,7 @@ mod parser;
 mod percent;
 mod repr;
 mod resolve;
+mod scopes;
 mod statements;
 mod str_methods;
 mod strftime;

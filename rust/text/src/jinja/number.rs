@@ -247,7 +247,7 @@ pub fn compare(a: &Number, b: &Number) -> Option<std::cmp::Ordering> {
     match (a, b) {
         (Number::Int(a), Number::Int(b)) => Some(a.cmp(b)),
         (Number::Float(a), Number::Float(b)) => a.partial_cmp(b),
-        (Number::Float(a), b) => compare_float(*a, b).map(|order| order),
+        (Number::Float(a), b) => compare_float(*a, b),
         (a, Number::Float(b)) => compare_float(*b, a).map(std::cmp::Ordering::reverse),
         (a, b) => Some(a.big()?.cmp(&b.big()?)),
     }
@@ -278,8 +278,10 @@ fn round_float(value: f64, digits: i64) -> R<f64> {
         return Ok(0f64.copysign(value));
     }
     if kept == -1 {
-        let half = 5.0 * 10f64.powi(exponent as i32);
-        return Ok(if value.abs() > half { 10f64.powi(exponent as i32 + 1).copysign(value) } else { 0f64.copysign(value) });
+        let half = BigInt::from(5) * Pow::pow(BigInt::from(10), exponent.max(0) as u32);
+        let up = BigInt::from_f64(value.abs().ceil()).is_some_and(|whole| whole > half);
+        let unit: f64 = if up { format!("1e{}", exponent + 1).parse().unwrap_or(f64::INFINITY) } else { 0.0 };
+        return Ok(unit.copysign(value));
     }
     let result: f64 = format!("{value:.*e}", kept as usize).parse().unwrap_or(value);
     if result.is_infinite() {

@@ -51,6 +51,7 @@ impl Source<'_> {
 
     fn get(&mut self, vm: &Vm, name: &str) -> R<Value> {
         self.named = true;
+        self.taken = 1; // an unnamed conversion behind a named one has no value
         if !self.is_mapping() {
             return fail(Kind::Type, "the format needs a mapping");
         }

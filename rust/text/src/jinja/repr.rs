@@ -144,6 +144,14 @@ pub fn write_repr(vm: &Vm, value: &Value, out: &mut String) -> R<()> {
         Value::Tuple(seq) => tuple(vm, seq, out)?,
         Value::Dict(dict) => pairs(vm, dict.map.values().map(|(key, value)| (key, value)), out)?,
         Value::View(kind, dict) => view(vm, *kind, dict, value.type_name(), out)?,
+        other => object(vm, other, out)?,
+    }
+    vm.charge(out.len() - before)
+}
+
+/// Appends repr() of what is no plain data.
+fn object(vm: &Vm, value: &Value, out: &mut String) -> R<()> {
+    match value {
         Value::Range(range) => {
             let _ = write!(out, "range({}, {}", range.start, range.stop);
             if range.step != 1 {
@@ -180,7 +188,7 @@ pub fn write_repr(vm: &Vm, value: &Value, out: &mut String) -> R<()> {
             let _ = write!(out, "<{} object at 0x0>", other.type_name());
         }
     }
-    vm.charge(out.len() - before)
+    Ok(())
 }
 
 pub fn repr(vm: &Vm, value: &Value) -> R<String> {

@@ -4,31 +4,14 @@
 //! anywhere is the frame's own from its first line on; on entry it is copied from the frame around it, or undefined.
 //! Other names are those of the frames around it, or variables of the context, looked up when the frame is entered.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ast::{
-    Block, Const, Escape, Expr, ExprKind, For, Layout, Load, Macro, Name, Output, Slot, Stmt, StmtKind, Template,
+    Args, Block, Const, Escape, Expr, ExprKind, For, Layout, Macro, Name, Output, Slot, Stmt, StmtKind, Template,
 };
 use super::error::{syntax, R};
-use super::parser::children;
-use super::value::Text;
+use super::scopes::{has_scoped_block, reads, scan, scan_expr, Scopes, Use};
 use super::{filters, tests};
-
-#[derive(Clone, Default)]
-struct Symbols {
-    refs: BTreeSet<u32>,
-    loads: BTreeMap<u32, Load>,
-    stores: BTreeSet<u32>,
-}
-
-#[derive(Default)]
-struct Frame {
-    /// Slot numbers by name; branches of an if share them.
-    slots: BTreeMap<Text, u32>,
-    names: Vec<Text>,
-    symbols: Symbols,
-}
 
 /// Where code stands.
 #[derive(Clone, Copy)]
@@ -50,128 +33,21 @@ impl Place {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Use {
-    Load,
-    Store,
-    Param,
-}
-
 #[derive(Default)]
-pub struct Resolver {
-    frames: Vec<Frame>,
+struct Resolver {
+    scopes: Scopes,
     blocks: Vec<Arc<Block>>,
 }
 
 pub fn resolve(template: &mut Template) -> R<()> {
     let mut resolver = Resolver::default();
-    resolver.frames.push(Frame::default());
-    template.self_slot = resolver.special(&template.body, "self");
-    resolver.analyze(&template.body);
+    resolver.scopes.enter();
+    template.self_slot = resolver.scopes.special(&template.body, "self");
+    resolver.scopes.analyze(&template.body);
     resolver.body(&mut template.body, ROOT)?;
-    template.layout = resolver.leave();
+    template.layout = resolver.scopes.leave();
     template.blocks = resolver.blocks;
     Ok(())
-}
-
-/// Calls `visit` with each name in jinja2's order; blocks inside only if `blocks` is set.
-fn scan(stmts: &[Stmt], blocks: bool, visit: &mut dyn FnMut(&str, Use)) {
-    for stmt in stmts {
-        match &stmt.kind {
-            StmtKind::Output(parts, _) => parts.iter().for_each(|part| {
-                if let Output::Expr(expr) = part {
-                    scan_expr(expr, Use::Load, visit);
-                }
-            }),
-            StmtKind::For(node) => {
-                scan_expr(&node.target, Use::Store, visit);
-                scan_expr(&node.iter, Use::Load, visit);
-                scan(&node.body, blocks, visit);
-                scan(&node.otherwise, blocks, visit);
-                node.test.iter().for_each(|test| scan_expr(test, Use::Load, visit));
-            }
-            StmtKind::If(branches, otherwise) => {
-                branches.iter().for_each(|(test, body)| {
-                    scan_expr(test, Use::Load, visit);
-                    scan(body, blocks, visit);
-                });
-                scan(otherwise, blocks, visit);
-            }
-            StmtKind::Set { target, value, .. } => {
-                scan_expr(target, Use::Store, visit);
-                scan_expr(value, Use::Load, visit);
-            }
-            StmtKind::SetBlock { target, filter, body, .. } => {
-                scan_expr(target, Use::Store, visit);
-                filter.iter().for_each(|filter| scan_expr(filter, Use::Load, visit));
-                scan(body, blocks, visit);
-            }
-            StmtKind::With { targets, values, body, .. } => {
-                targets.iter().for_each(|target| scan_expr(target, Use::Param, visit));
-                values.iter().for_each(|value| scan_expr(value, Use::Load, visit));
-                scan(body, blocks, visit);
-            }
-            StmtKind::Autoescape { value, body, .. } => {
-                scan_expr(value, Use::Load, visit);
-                scan(body, blocks, visit);
-            }
-            StmtKind::Macro { node, .. } | StmtKind::Generation { node } => scan_macro(node, blocks, visit),
-            StmtKind::CallBlock { call, node } => {
-                scan_expr(call, Use::Load, visit);
-                scan_macro(node, blocks, visit);
-            }
-            StmtKind::FilterBlock { filter, body, .. } => {
-                scan(body, blocks, visit);
-                scan_expr(filter, Use::Load, visit);
-            }
-            StmtKind::Block(block) if blocks => scan(&block.body, blocks, visit),
-            StmtKind::Other(_, exprs, _) => exprs.iter().for_each(|expr| scan_expr(expr, Use::Load, visit)),
-            StmtKind::Block(_) | StmtKind::Break | StmtKind::Continue => {}
-        }
-    }
-}
-
-fn scan_macro(node: &Macro, blocks: bool, visit: &mut dyn FnMut(&str, Use)) {
-    node.params.iter().for_each(|param| visit(&param.name, Use::Param));
-    node.defaults.iter().for_each(|default| scan_expr(default, Use::Load, visit));
-    scan(&node.body, blocks, visit);
-}
-
-fn scan_expr(expr: &Expr, how: Use, visit: &mut dyn FnMut(&str, Use)) {
-    if let ExprKind::Name(name) = &expr.kind {
-        visit(&name.name, how);
-    }
-    children(&expr.kind, &mut |child| scan_expr(child, how, visit));
-}
-
-/// Whether the statements read `wanted` before they assign it.
-fn reads(stmts: &[Stmt], wanted: &str) -> bool {
-    let (mut found, mut hidden) = (false, false);
-    scan(stmts, false, &mut |name, how| {
-        if name == wanted {
-            found |= how == Use::Load && !hidden;
-            hidden |= how != Use::Load;
-        }
-    });
-    found
-}
-
-fn has_scoped_block(stmts: &[Stmt]) -> bool {
-    stmts.iter().any(|stmt| match &stmt.kind {
-        StmtKind::Block(block) => block.scoped || has_scoped_block(&block.body),
-        StmtKind::For(node) => has_scoped_block(&node.body) || has_scoped_block(&node.otherwise),
-        StmtKind::If(branches, otherwise) => {
-            branches.iter().any(|(_, body)| has_scoped_block(body)) || has_scoped_block(otherwise)
-        }
-        StmtKind::SetBlock { body, .. }
-        | StmtKind::With { body, .. }
-        | StmtKind::Autoescape { body, .. }
-        | StmtKind::FilterBlock { body, .. } => has_scoped_block(body),
-        StmtKind::Macro { node, .. } | StmtKind::CallBlock { node, .. } | StmtKind::Generation { node } => {
-            has_scoped_block(&node.body)
-        }
-        _ => false,
-    })
 }
 
 /// What an autoescape statement with this value makes of the code inside.
@@ -189,175 +65,9 @@ fn unique<T>(node: &mut Arc<T>) -> R<&mut T> {
     Arc::get_mut(node).map_or_else(|| syntax(0, "a node of the template is shared"), Ok)
 }
 
-// Finding out what a frame reads and assigns.
-impl Resolver {
-    fn slot(&mut self, name: &str) -> u32 {
-        let Some(frame) = self.frames.last_mut() else { return 0 };
-        if let Some(slot) = frame.slots.get(name) {
-            return *slot;
-        }
-        let slot = frame.names.len() as u32;
-        let name: Text = name.into();
-        frame.names.push(name.clone());
-        frame.slots.insert(name, slot);
-        slot
-    }
-
-    fn symbols(&mut self) -> &mut Symbols {
-        if self.frames.is_empty() {
-            self.frames.push(Frame::default());
-        }
-        let last = self.frames.len() - 1;
-        &mut self.frames[last].symbols
-    }
-
-    /// Where the name is, seen from `skip` frames further out.
-    fn find(&self, name: &str, skip: u32) -> Option<Slot> {
-        for (up, frame) in self.frames.iter().rev().enumerate().skip(skip as usize) {
-            if let Some(index) = frame.slots.get(name).filter(|slot| frame.symbols.refs.contains(slot)) {
-                return Some(Slot { up: up as u32, index: *index });
-            }
-        }
-        None
-    }
-
-    fn define(&mut self, name: &str, load: Load) -> u32 {
-        let slot = self.slot(name);
-        let symbols = self.symbols();
-        symbols.refs.insert(slot);
-        symbols.loads.insert(slot, load);
-        slot
-    }
-
-    fn parameter(&mut self, name: &str) -> u32 {
-        let slot = self.define(name, Load::Parameter);
-        self.symbols().stores.insert(slot);
-        slot
-    }
-
-    fn store(&mut self, name: &str) {
-        let slot = self.slot(name);
-        self.symbols().stores.insert(slot);
-        if !self.symbols().refs.contains(&slot) {
-            let load = self.find(name, 1).map_or(Load::Undefined, Load::Alias);
-            self.define(name, load);
-        }
-    }
-
-    fn load(&mut self, name: &str) {
-        if self.find(name, 0).is_none() {
-            self.define(name, Load::Resolve);
-        }
-    }
-
-    /// A parameter that exists only where the body reads it.
-    fn special(&mut self, body: &[Stmt], name: &str) -> Option<u32> {
-        reads(body, name).then(|| self.parameter(name))
-    }
-
-    fn analyze_expr(&mut self, expr: &Expr, how: Use) {
-        scan_expr(expr, how, &mut |name, how| match how {
-            Use::Load => self.load(name),
-            Use::Store => self.store(name),
-            Use::Param => {
-                self.parameter(name);
-            }
-        });
-        self.analyze_references(expr);
-    }
-
-    /// Namespaces that a target assigns attributes of.
-    fn analyze_references(&mut self, target: &Expr) {
-        match &target.kind {
-            ExprKind::NsRef(name, _) => self.load(&name.name),
-            ExprKind::Tuple(items) => items.iter().for_each(|item| self.analyze_references(item)),
-            _ => {}
-        }
-    }
-
-    fn analyze(&mut self, stmts: &[Stmt]) {
-        for stmt in stmts {
-            match &stmt.kind {
-                StmtKind::Output(parts, _) => parts.iter().for_each(|part| {
-                    if let Output::Expr(expr) = part {
-                        self.analyze_expr(expr, Use::Load);
-                    }
-                }),
-                StmtKind::For(node) => self.analyze_expr(&node.iter, Use::Load),
-                StmtKind::If(branches, otherwise) => self.analyze_if(branches, otherwise),
-                StmtKind::Set { target, value, .. } => {
-                    self.analyze_expr(value, Use::Load);
-                    self.analyze_expr(target, Use::Store);
-                }
-                StmtKind::SetBlock { target, .. } => self.analyze_expr(target, Use::Store),
-                StmtKind::With { values, .. } => values.iter().for_each(|v| self.analyze_expr(v, Use::Load)),
-                StmtKind::Macro { target, .. } => self.store(&target.name),
-                StmtKind::CallBlock { call, .. } => self.analyze_expr(call, Use::Load),
-                StmtKind::FilterBlock { filter, .. } => self.analyze_expr(filter, Use::Load),
-                StmtKind::Other(_, exprs, names) => {
-                    exprs.iter().for_each(|expr| self.analyze_expr(expr, Use::Load));
-                    names.iter().for_each(|name| self.store(&name.name));
-                }
-                StmtKind::Autoescape { .. }
-                | StmtKind::Generation { .. }
-                | StmtKind::Block(_)
-                | StmtKind::Break
-                | StmtKind::Continue => {}
-            }
-        }
-    }
-
-    /// Runs `analyze` on a copy of the symbols.
-    fn branch(&mut self, analyze: impl FnOnce(&mut Resolver)) -> Symbols {
-        let original = self.symbols().clone();
-        analyze(self);
-        std::mem::replace(self.symbols(), original)
-    }
-
-    fn analyze_if(&mut self, branches: &[(Expr, Vec<Stmt>)], otherwise: &[Stmt]) {
-        let Some(((test, body), others)) = branches.split_first() else { return };
-        self.analyze_expr(test, Use::Load);
-        let first = self.branch(|r| r.analyze(body));
-        let middle = self.branch(|r| {
-            for (test, body) in others {
-                r.analyze_expr(test, Use::Load);
-                let inner = r.branch(|r| r.analyze(body));
-                r.merge([inner]);
-            }
-        });
-        let last = self.branch(|r| r.analyze(otherwise));
-        self.merge([first, middle, last]);
-    }
-
-    /// A name that only some branches assign is looked up outside when the frame is entered.
-    fn merge<const N: usize>(&mut self, branches: [Symbols; N]) {
-        let before = self.symbols().stores.clone();
-        let mut stored = BTreeSet::new();
-        for branch in branches {
-            stored.extend(branch.stores.iter().filter(|slot| !before.contains(slot)));
-            let symbols = self.symbols();
-            symbols.refs.extend(branch.refs);
-            symbols.loads.extend(branch.loads);
-            symbols.stores.extend(branch.stores);
-        }
-        for slot in stored {
-            let name = self.frames.last().map(|frame| frame.names[slot as usize].clone()).unwrap_or_default();
-            let load = self.find(&name, 1).map_or(Load::Resolve, Load::Alias);
-            self.symbols().loads.insert(slot, load);
-        }
-    }
-
-    fn leave(&mut self) -> Layout {
-        let frame = self.frames.pop().unwrap_or_default();
-        let load = |slot: usize| frame.symbols.loads.get(&(slot as u32)).copied().unwrap_or(Load::Undefined);
-        Layout { loads: frame.names.iter().enumerate().map(|(slot, name)| (name.clone(), load(slot))).collect() }
-    }
-}
-
-// Giving names their slots.
 impl Resolver {
     fn name(&self, name: &mut Name, line: u32) -> R<()> {
-        let Some(slot) = self.find(&name.name, 0) else {
+        let Some(slot) = self.scopes.find(&name.name, 0) else {
             return syntax(line, format!("'{}' is used here but nowhere else; jinja2 does not compile this", name.name));
         };
         name.slot = slot;
@@ -425,7 +135,7 @@ impl Resolver {
         }
     }
 
-    fn args(&self, args: &mut super::ast::Args, place: Place) -> R<()> {
+    fn args(&self, args: &mut Args, place: Place) -> R<()> {
         self.exprs(&mut args.positional, place)?;
         args.keyword.iter_mut().try_for_each(|(_, value)| self.expr(value, place))?;
         args.star.iter_mut().try_for_each(|value| self.expr(value, place))?;
@@ -441,7 +151,7 @@ impl Resolver {
         let mut names = Vec::new();
         if place.toplevel {
             scan_expr(target, Use::Store, &mut |name, _| {
-                let slot = self.find(name, 0).unwrap_or_default();
+                let slot = self.scopes.find(name, 0).unwrap_or_default();
                 names.push(Name { name: name.into(), slot });
             });
         }
@@ -456,12 +166,12 @@ impl Resolver {
         prepare: impl FnOnce(&mut Resolver),
         more: impl FnOnce(&mut Resolver) -> R<()>,
     ) -> R<Layout> {
-        self.frames.push(Frame::default());
+        self.scopes.enter();
         prepare(self);
-        self.analyze(body);
+        self.scopes.analyze(body);
         more(self)?;
         self.body(body, place)?;
-        Ok(self.leave())
+        Ok(self.scopes.leave())
     }
 
     fn body(&mut self, stmts: &mut [Stmt], place: Place) -> R<()> {
@@ -498,35 +208,13 @@ impl Resolver {
             StmtKind::SetBlock { target, filter, body, layout, exported } => {
                 self.expr(target, place)?;
                 *exported = self.exported(target, place);
-                let filter = filter.iter_mut();
                 *layout = self.frame(body, place.inner(), |_| (), |r| {
-                    filter.into_iter().try_for_each(|filter| r.expr(filter, place.inner()))
+                    filter.iter_mut().try_for_each(|filter| r.expr(filter, place.inner()))
                 })?;
                 Ok(())
             }
-            StmtKind::With { targets, values, body, layout } => {
-                self.exprs(values, place)?;
-                let names: Vec<Expr> = std::mem::take(targets);
-                let declared = &names;
-                *layout = self.frame(
-                    body,
-                    place.inner(),
-                    |r| declared.iter().for_each(|target| r.analyze_expr(target, Use::Param)),
-                    |_| Ok(()),
-                )?;
-                *targets = names;
-                self.with_targets(targets, layout)
-            }
-            StmtKind::Autoescape { value, body, layout } => {
-                self.frames.push(Frame::default());
-                self.analyze_expr(value, Use::Load);
-                self.analyze(body);
-                self.expr(value, place.inner())?;
-                let escape = escape_of(value);
-                self.body(body, Place { escape, ..place.inner() })?;
-                *layout = self.leave();
-                Ok(())
-            }
+            StmtKind::With { targets, values, body, layout } => self.with(targets, values, (body, layout), place),
+            StmtKind::Autoescape { value, body, layout } => self.autoescape(value, (body, layout), place),
             StmtKind::Macro { node, target, exported } => {
                 self.macro_body(unique(node)?, place)?;
                 *exported = place.toplevel;
@@ -537,15 +225,7 @@ impl Resolver {
                 self.macro_body(unique(node)?, place)?;
                 self.expr(call, place)
             }
-            StmtKind::FilterBlock { filter, body, layout } => {
-                self.frames.push(Frame::default());
-                self.analyze(body);
-                self.analyze_expr(filter, Use::Load);
-                self.body(body, place.inner())?;
-                self.expr(filter, place.inner())?;
-                *layout = self.leave();
-                Ok(())
-            }
+            StmtKind::FilterBlock { filter, body, layout } => self.filter_block(filter, (body, layout), place),
             StmtKind::Block(node) => self.block(node, line),
             StmtKind::Other(tag, exprs, _) => {
                 if *tag == "extends" && !place.toplevel {
@@ -558,6 +238,41 @@ impl Resolver {
             }
             StmtKind::Break | StmtKind::Continue => Ok(()),
         }
+    }
+
+    fn autoescape(&mut self, value: &mut Expr, (body, layout): (&mut [Stmt], &mut Layout), place: Place) -> R<()> {
+        let inner = place.inner();
+        self.scopes.enter();
+        self.scopes.analyze_expr(value, Use::Load);
+        self.scopes.analyze(body);
+        self.expr(value, inner)?;
+        self.body(body, Place { escape: escape_of(value), ..inner })?;
+        *layout = self.scopes.leave();
+        Ok(())
+    }
+
+    /// The filter's arguments belong to the block's frame too.
+    fn filter_block(&mut self, filter: &mut Expr, (body, layout): (&mut [Stmt], &mut Layout), place: Place) -> R<()> {
+        self.scopes.enter();
+        self.scopes.analyze(body);
+        self.scopes.analyze_expr(filter, Use::Load);
+        self.body(body, place.inner())?;
+        self.expr(filter, place.inner())?;
+        *layout = self.scopes.leave();
+        Ok(())
+    }
+
+    fn with(
+        &mut self,
+        targets: &mut [Expr],
+        values: &mut [Expr],
+        (body, layout): (&mut Vec<Stmt>, &mut Layout),
+        place: Place,
+    ) -> R<()> {
+        self.exprs(values, place)?;
+        let declare = |r: &mut Resolver| targets.iter().for_each(|t| r.scopes.analyze_expr(t, Use::Param));
+        *layout = self.frame(body, place.inner(), declare, |_| Ok(()))?;
+        self.with_targets(targets, layout)
     }
 
     /// The targets' slots in the frame that has been left.
@@ -587,22 +302,22 @@ impl Resolver {
         }
         let inner = place.inner();
         if let Some(test) = &mut node.test {
-            self.frames.push(Frame::default());
-            self.analyze_expr(&node.target, Use::Param);
-            self.analyze_expr(test, Use::Load);
+            self.scopes.enter();
+            self.scopes.analyze_expr(&node.target, Use::Param);
+            self.scopes.analyze_expr(test, Use::Load);
             self.expr(test, inner)?;
-            node.test_layout = self.leave();
+            node.test_layout = self.scopes.leave();
         }
         let scoped = has_scoped_block(&node.body) || has_scoped_block(&node.otherwise);
-        self.frames.push(Frame::default());
-        self.analyze_expr(&node.target, Use::Param); // first, for the slots it has in the test's frame
+        self.scopes.enter();
+        self.scopes.analyze_expr(&node.target, Use::Param); // first, for the slots it has in the test's frame
         if node.recursive || scoped || reads(&node.body, "loop") {
-            node.loop_slot = Some(self.parameter("loop"));
+            node.loop_slot = Some(self.scopes.parameter("loop"));
         }
-        self.analyze(&node.body);
+        self.scopes.analyze(&node.body);
         self.expr(&mut node.target, inner)?;
         self.body(&mut node.body, Place { in_loop: true, ..inner })?;
-        node.body_layout = self.leave();
+        node.body_layout = self.scopes.leave();
         let else_place = Place { in_loop: place.in_loop && !node.recursive, ..inner };
         node.else_layout = self.frame(&mut node.otherwise, else_place, |_| (), |_| Ok(()))?;
         Ok(())
@@ -610,25 +325,25 @@ impl Resolver {
 
     fn macro_body(&mut self, node: &mut Macro, place: Place) -> R<()> {
         let place = Place { in_loop: false, ..place.inner() };
-        self.frames.push(Frame::default());
+        self.scopes.enter();
         for param in &node.params {
-            self.parameter(&param.name);
+            self.scopes.parameter(&param.name);
         }
-        node.defaults.iter().for_each(|default| self.analyze_expr(default, Use::Load));
-        self.analyze(&node.body);
+        node.defaults.iter().for_each(|default| self.scopes.analyze_expr(default, Use::Load));
+        self.scopes.analyze(&node.body);
         let given = |name: &str| node.params.iter().position(|param| *param.name == *name);
         if reads(&node.body, "caller") {
             match given("caller") {
-                None => node.caller = Some(self.parameter("caller")),
-                Some(at) if at + node.defaults.len() >= node.params.len() => node.caller = Some(self.slot("caller")),
+                None => node.caller = Some(self.scopes.parameter("caller")),
+                Some(at) if at + node.defaults.len() >= node.params.len() => node.caller = Some(self.scopes.slot("caller")),
                 Some(_) => return syntax(node.line, "the parameter 'caller' needs a default"),
             }
         }
         if reads(&node.body, "kwargs") && given("kwargs").is_none() {
-            node.kwargs = Some(self.parameter("kwargs"));
+            node.kwargs = Some(self.scopes.parameter("kwargs"));
         }
         if reads(&node.body, "varargs") && given("varargs").is_none() {
-            node.varargs = Some(self.parameter("varargs"));
+            node.varargs = Some(self.scopes.parameter("varargs"));
         }
         for param in &mut node.params {
             self.name(param, node.line)?;
@@ -637,7 +352,7 @@ impl Resolver {
             self.expr(default, place)?;
         }
         self.body(&mut node.body, place)?;
-        node.layout = self.leave();
+        node.layout = self.scopes.leave();
         Ok(())
     }
 
@@ -647,7 +362,7 @@ impl Resolver {
         }
         let block = unique(node)?;
         if block.scoped {
-            for (up, frame) in self.frames.iter().rev().enumerate() {
+            for (up, frame) in self.scopes.frames.iter().rev().enumerate() {
                 for slot in &frame.symbols.stores {
                     let name = &frame.names[*slot as usize];
                     if !block.visible.iter().any(|known| known.name == *name) {
@@ -657,14 +372,14 @@ impl Resolver {
                 }
             }
         }
-        let outer = std::mem::take(&mut self.frames);
-        self.frames.push(Frame::default());
-        block.self_slot = self.special(&block.body, "self");
-        block.super_slot = self.special(&block.body, "super");
-        self.analyze(&block.body);
+        let outer = std::mem::take(&mut self.scopes.frames);
+        self.scopes.enter();
+        block.self_slot = self.scopes.special(&block.body, "self");
+        block.super_slot = self.scopes.special(&block.body, "super");
+        self.scopes.analyze(&block.body);
         self.body(&mut block.body, Place { toplevel: false, ..ROOT })?;
-        block.layout = self.leave();
-        self.frames = outer;
+        block.layout = self.scopes.leave();
+        self.scopes.frames = outer;
         self.blocks.push(node.clone());
         Ok(())
     }

@@ -53,7 +53,7 @@ fn word_end(text: &[char], begin: usize) -> usize {
             let behind = at + 1;
             let after_two = at >= 2 && letter(at - 1) && letter(at - 2);
             let after_part =
-                at >= 3 && letter(at - 3) && text[at - 2] == '-' && is_word_or_mark(text[at - 1]);
+                at >= 3 && letter(at - 3) && text[at - 2] == '-' && letter(at - 1);
             let goes_on = letter(behind)
                 && (letter(behind + 1) || (text.get(behind + 1) == Some(&'-') && letter(behind + 2)));
             if (after_two || after_part) && goes_on {
