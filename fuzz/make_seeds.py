@@ -3,6 +3,7 @@
 import json
 import pathlib
 import struct
+import sys
 
 ROOT = pathlib.Path(__file__).parent / "corpus"
 
@@ -140,3 +141,13 @@ seed("config", "gpt_neox", json.dumps(NEOX_CONFIG).encode())
 seed("config", "mlc", json.dumps({"model_type": "llama", "quantization": "q4f16_1", "model_config": LLAMA_CONFIG, "context_window_size": 128}).encode())
 seed("plan", "empty", b"MLCPLAN1" + bytes(24))
 seed("plan", "empty2", b"MLCPLAN2" + bytes(32))
+
+# Statements of the comparison with jinja2, the shapes of chat templates among them.
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests" / "data" / "chat"))
+import jinja_statements  # noqa: E402
+
+for number, source in enumerate(jinja_statements.STATEMENTS[::6]):
+    seed("template", f"statement_{number:02}", source.encode())
+for name, expressions in (("expression", jinja_statements.EXPRESSIONS), ("filter", jinja_statements.FILTERS), ("method", jinja_statements.METHODS)):
+    for number, part in enumerate(expressions[i::12] for i in range(12)):
+        seed("template", f"{name}_{number:02}", "".join(f"{{{{ {e} }}}}" for e in part[:20]).encode("utf-8", "replace"))

@@ -33,7 +33,7 @@ pub fn apply(vm: &Vm, name: &str, value: &Value, args: Args) -> R<Value> {
         "max" | "min" => extreme(vm, name == "max", value, args),
         "sort" => {
             let mut args = args.bind(name, ["reverse", "case_sensitive", "attribute"], 0)?;
-            let (reverse, case) = (args.flag(vm, 0, false)?, args.flag(vm, 1, false)?);
+            let (reverse, case) = (args.strict_flag(0)?, args.flag(vm, 1, false)?);
             let paths = Path::several(args.take(2).as_ref());
             let key = |item: &Value| {
                 let part = |path: &Path| path.get(vm, item, None).and_then(|key| folded(vm, key, case));
@@ -175,7 +175,7 @@ fn dictsort(vm: &Vm, value: &Value, args: Args) -> R<Value> {
     let mut args = args.bind("dictsort", ["case_sensitive", "by", "reverse"], 0)?;
     let case = args.flag(vm, 0, false)?;
     let by = args.take(1).unwrap_or_else(|| Value::str("key"));
-    let reverse = args.flag(vm, 2, false)?;
+    let reverse = args.strict_flag(2)?;
     let at = match by.as_text().map(|by| by.to_string()).as_deref() {
         Some("key") => 0,
         Some("value") => 1,
