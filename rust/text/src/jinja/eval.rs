@@ -57,8 +57,33 @@ pub fn eval(vm: &Vm, expr: &Expr, frame: &Rc<Frame>) -> R<Value> {
         _ => {
             vm.step()?;
             vm.guard()?;
-            operation(vm, expr, frame).map_err(at_line(expr.line))
+            match operation(vm, expr, frame) {
+                Err(error) => as_constant(vm, expr, frame, error, false).map_err(at_line(expr.line)),
+                value => value,
+            }
         }
+    }
+}
+
+/// jinja2 works constants out when it compiles, and there a slice that fails is undefined: the value of an expression
+/// that has failed, if it is such a constant. `printed`: it may also be undefined itself.
+fn as_constant(vm: &Vm, expr: &Expr, frame: &Rc<Frame>, error: Box<Error>, printed: bool) -> R<Value> {
+    if !matches!(error.kind, Kind::Type | Kind::Lookup) || vm.constant.replace(true) {
+        return Err(error);
+    }
+    let value = eval(vm, expr, frame);
+    vm.constant.set(false);
+    match value {
+        Ok(value) if printed || !value.is_undefined() => Ok(value),
+        _ => Err(error),
+    }
+}
+
+/// Evaluates what is printed.
+pub fn eval_printed(vm: &Vm, expr: &Expr, frame: &Rc<Frame>) -> R<Value> {
+    match eval(vm, expr, frame) {
+        Err(error) => as_constant(vm, expr, frame, error, true),
+        value => value,
     }
 }
 
@@ -134,19 +159,6 @@ fn slice(vm: &Vm, object: &Expr, bounds: &[Option<Box<Expr>>; 3], frame: &Rc<Fra
     match access::slice(vm, &object, &values) {
         Err(error) if vm.constant.get() && matches!(error.kind, Kind::Type | Kind::Lookup) => {
             Ok(Value::hint("a constant cannot be sliced so"))
-        }
-        result => result,
-    }
-}
-
-/// Evaluates what is printed. jinja2 works constants out when it compiles, and there a slice that fails is undefined.
-pub fn eval_printed(vm: &Vm, expr: &Expr, frame: &Rc<Frame>) -> R<Value> {
-    match eval(vm, expr, frame) {
-        Err(error) if matches!(error.kind, Kind::Type | Kind::Lookup) && !vm.constant.get() => {
-            vm.constant.set(true);
-            let again = eval(vm, expr, frame);
-            vm.constant.set(false);
-            again.or(Err(error))
         }
         result => result,
     }
