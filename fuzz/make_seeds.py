@@ -3,6 +3,7 @@
 import json
 import pathlib
 import struct
+import sys
 
 ROOT = pathlib.Path(__file__).parent / "corpus"
 
@@ -172,3 +173,12 @@ seed("special_tokens", "decoder", side_files({"eos_token": "<e>", "added_tokens_
 seed("special_tokens", "map", side_files({"bos_token": dict(TOKEN, __type="AddedToken"), "unk_token": None, "image_token": "<i>", "extra_special_tokens": {"v_token": "<v>"}},
                                          {"eos_token": dict(TOKEN), "additional_special_tokens": ["<t>", dict(TOKEN, content="<u>")]}, {"<x>": 4, "a": 0}))
 seed("special_tokens", "bare", side_files())
+# Statements of the comparison with jinja2, the shapes of chat templates among them.
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests" / "data" / "chat"))
+import jinja_statements  # noqa: E402
+
+for number, source in enumerate(jinja_statements.STATEMENTS[::6]):
+    seed("template", f"statement_{number:02}", source.encode())
+for name, expressions in (("expression", jinja_statements.EXPRESSIONS), ("filter", jinja_statements.FILTERS), ("method", jinja_statements.METHODS)):
+    for number, part in enumerate(expressions[i::12] for i in range(12)):
+        seed("template", f"{name}_{number:02}", "".join(f"{{{{ {e} }}}}" for e in part[:20]).encode("utf-8", "replace"))

@@ -58,7 +58,7 @@ TEST(JinjaCases, HostileTemplatesAreBounded) {
   for (const std::string& source : {
            std::string("{{ 'x' * 10 ** 12 }}"),
            std::string("{{ [0] * 10 ** 12 }}"),
-           std::string("{{ 9 ** 9 ** 9 }}"),
+           std::string("{{ 9 ** (9 ** 9) }}"),
            std::string("{{ '%999999999d' % 1 }}"),
            std::string("{{ '{:999999999}'.format(1) }}"),
            std::string("{{ 'x'.center(10 ** 11) }}"),

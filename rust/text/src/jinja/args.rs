@@ -89,6 +89,11 @@ impl<const N: usize> Bound<N> {
         self.some(at).map(|value| number::small_index(&value)).transpose()
     }
 
+    /// A flag that Python takes only as an integer or bool.
+    pub fn strict_flag(&mut self, at: usize) -> R<bool> {
+        Ok(self.int(at, 0)? != 0)
+    }
+
     pub fn flag(&mut self, vm: &Vm, at: usize, default: bool) -> R<bool> {
         self.take(at).map_or(Ok(default), |value| value.truth(vm))
     }

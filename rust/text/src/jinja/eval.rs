@@ -11,7 +11,6 @@ use super::error::{fail, Error, Kind, R};
 use super::filters;
 use super::loops::collect;
 use super::operators;
-use super::parser::children;
 use super::tests;
 use super::value::{Dict, Text, Value};
 use super::vm::{Frame, Vm};
@@ -37,15 +36,54 @@ fn constant(value: &Const) -> Value {
     }
 }
 
+/// What jinja2 works out when it compiles, if its operands allow it.
+fn may_be_constant(kind: &ExprKind) -> bool {
+    match kind {
+        ExprKind::Name(_) | ExprKind::Call(..) => false,
+        ExprKind::Filter(_, name, _) => {
+            !matches!(&**name, "map" | "select" | "reject" | "selectattr" | "rejectattr" | "random")
+        }
+        _ => true,
+    }
+}
+
 pub fn eval(vm: &Vm, expr: &Expr, frame: &Rc<Frame>) -> R<Value> {
+    if vm.constant.get() && !may_be_constant(&expr.kind) {
+        return fail(Kind::Runtime, "not a constant");
+    }
     match &expr.kind {
         ExprKind::Const(value) => Ok(constant(value)),
         ExprKind::Name(name) => Ok(frame.get(name.slot, &name.name)),
         _ => {
             vm.step()?;
             vm.guard()?;
-            operation(vm, expr, frame).map_err(at_line(expr.line))
+            match operation(vm, expr, frame) {
+                Err(error) => as_constant(vm, expr, frame, error, false).map_err(at_line(expr.line)),
+                value => value,
+            }
         }
+    }
+}
+
+/// jinja2 works constants out when it compiles, and there a slice that fails is undefined: the value of an expression
+/// that has failed, if it is such a constant. `printed`: it may also be undefined itself.
+fn as_constant(vm: &Vm, expr: &Expr, frame: &Rc<Frame>, error: Box<Error>, printed: bool) -> R<Value> {
+    if !matches!(error.kind, Kind::Type | Kind::Lookup) || vm.constant.replace(true) {
+        return Err(error);
+    }
+    let value = eval(vm, expr, frame);
+    vm.constant.set(false);
+    match value {
+        Ok(value) if printed || !value.is_undefined() => Ok(value),
+        _ => Err(error),
+    }
+}
+
+/// Evaluates what is printed.
+pub fn eval_printed(vm: &Vm, expr: &Expr, frame: &Rc<Frame>) -> R<Value> {
+    match eval(vm, expr, frame) {
+        Err(error) => as_constant(vm, expr, frame, error, true),
+        value => value,
     }
 }
 
@@ -90,7 +128,7 @@ fn operation(vm: &Vm, expr: &Expr, frame: &Rc<Frame>) -> R<Value> {
         ExprKind::List(items) => Value::list(list(vm, items, frame)?),
         ExprKind::Tuple(items) => Value::tuple(list(vm, items, frame)?),
         ExprKind::Dict(pairs) => dict(vm, pairs, frame),
-        ExprKind::Slice(object, bounds) => slice(vm, expr, object, bounds, frame),
+        ExprKind::Slice(object, bounds) => slice(vm, object, bounds, frame),
         ExprKind::Const(_) | ExprKind::Name(_) | ExprKind::NsRef(..) | ExprKind::Filter(None, ..) => {
             fail(Kind::Runtime, "an expression stands where it has no value")
         }
@@ -110,9 +148,7 @@ fn dict(vm: &Vm, pairs: &[(Expr, Expr)], frame: &Rc<Frame>) -> R<Value> {
     Ok(Value::dict(dict))
 }
 
-type Bounds = [Option<Box<Expr>>; 3];
-
-fn slice(vm: &Vm, whole: &Expr, object: &Expr, bounds: &Bounds, frame: &Rc<Frame>) -> R<Value> {
+fn slice(vm: &Vm, object: &Expr, bounds: &[Option<Box<Expr>>; 3], frame: &Rc<Frame>) -> R<Value> {
     let object = eval(vm, object, frame)?;
     let mut values = [Value::None, Value::None, Value::None];
     for (value, bound) in values.iter_mut().zip(bounds) {
@@ -121,26 +157,11 @@ fn slice(vm: &Vm, whole: &Expr, object: &Expr, bounds: &Bounds, frame: &Rc<Frame
         }
     }
     match access::slice(vm, &object, &values) {
-        // jinja2 works constants out beforehand, and there a slice that fails is undefined.
-        Err(error) if matches!(error.kind, Kind::Type | Kind::Lookup) && is_constant(whole) => {
+        Err(error) if vm.constant.get() && matches!(error.kind, Kind::Type | Kind::Lookup) => {
             Ok(Value::hint("a constant cannot be sliced so"))
         }
         result => result,
     }
-}
-
-/// Whether jinja2 works the expression out when it compiles.
-fn is_constant(expr: &Expr) -> bool {
-    let own = match &expr.kind {
-        ExprKind::Name(_) | ExprKind::NsRef(..) | ExprKind::Call(..) | ExprKind::Filter(None, ..) => false,
-        ExprKind::Filter(_, name, _) => {
-            !matches!(&**name, "map" | "select" | "reject" | "selectattr" | "rejectattr" | "random")
-        }
-        _ => true,
-    };
-    let mut inner = true;
-    children(&expr.kind, &mut |child| inner = inner && is_constant(child));
-    own && inner
 }
 
 fn comparison(vm: &Vm, first: &Expr, rest: &[(ast::Compare, Expr)], frame: &Rc<Frame>) -> R<Value> {

@@ -8,7 +8,7 @@ use super::args::Args;
 use super::ast::{self, Block, Escape, Expr, ExprKind, For, Layout, Name, Output, Slot, Stmt, StmtKind};
 use super::call::{call, text_value};
 use super::error::{fail, Kind, R};
-use super::eval::{arguments, at_line, eval, filter_text};
+use super::eval::{arguments, at_line, eval, eval_printed, filter_text};
 use super::globals::check_attribute;
 use super::html;
 use super::loops::{collect, iterate, length, FromFn, Loop};
@@ -165,7 +165,7 @@ fn output(vm: &Vm, parts: &[Output], escape: Escape, frame: &Rc<Frame>, out: &mu
         match part {
             Output::Data(text) => vm.emit(out, text)?,
             Output::Expr(expr) => {
-                let value = eval(vm, expr, frame)?;
+                let value = eval_printed(vm, expr, frame)?;
                 let escaped = escape == Escape::On || (escape == Escape::Dynamic && vm.autoescape.get());
                 let value = if escaped { html::escape_value(vm, &value)? } else { value };
                 let text = str_of(vm, &value).map_err(at_line(expr.line))?;

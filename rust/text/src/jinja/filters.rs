@@ -103,14 +103,14 @@ pub fn folded(vm: &Vm, value: Value, case_sensitive: bool) -> R<Value> {
     }
 }
 
-/// A generator that begins to work when it is first asked: `start` makes the source.
-pub fn generator<S>(held: &[&Value], mut start: S) -> R<Value>
+/// A generator that begins to work when it is first asked: `start` makes the source. `name`: see value::Iter.
+pub fn generator<S>(name: &'static str, held: &[&Value], mut start: S) -> R<Value>
 where
     S: FnMut(&Vm) -> R<Option<Box<dyn Source>>> + 'static,
 {
     let mut source: Option<Box<dyn Source>> = None;
     let mut started = false;
-    Value::iter("generator", held, FromFn(move |vm: &Vm| {
+    Value::iter(name, held, FromFn(move |vm: &Vm| {
         if !started {
             started = true;
             source = start(vm)?;
@@ -172,7 +172,7 @@ fn map(value: &Value, mut args: Args) -> R<Value> {
             None => Ok(None),
         }))))
     };
-    generator(&held, move |vm| start(vm))
+    generator("generator object sync_do_map", &held, move |vm| start(vm))
 }
 
 fn select(filter: &str, value: &Value, mut args: Args) -> R<Value> {
@@ -212,13 +212,13 @@ fn select(filter: &str, value: &Value, mut args: Args) -> R<Value> {
             Ok(None)
         }))))
     };
-    generator(&held, move |vm| start(vm))
+    generator("generator object select_or_reject", &held, move |vm| start(vm))
 }
 
 /// A generator over what `make` gives when it is first asked.
-pub fn lazily(value: &Value, more: &[&Value], mut make: impl FnMut(&Vm) -> R<Vec<Value>> + 'static) -> R<Value> {
+pub fn lazily(name: &'static str, value: &Value, more: &[&Value], mut make: impl FnMut(&Vm) -> R<Vec<Value>> + 'static) -> R<Value> {
     let held: Vec<&Value> = std::iter::once(value).chain(more.iter().copied()).collect();
-    generator(&held, move |vm| {
+    generator(name, &held, move |vm| {
         let source: Box<dyn Source> = Box::new(super::loops::Owned(make(vm)?.into_iter()));
         Ok(Some(source))
     })

@@ -23,7 +23,7 @@ pub fn apply(vm: &Vm, name: &str, value: &Value, args: Args) -> R<Value> {
         "items" => {
             args.none(name)?;
             let dict = value.clone();
-            generator(&[value], move |_| match &dict {
+            generator("generator object do_items", &[value], move |_| match &dict {
                 Value::Undefined(_) => Ok(None),
                 Value::Dict(dict) => iterate(&Value::View(ViewKind::Items, dict.clone())).map(Some),
                 _ => fail(Kind::Type, "items needs a dict"),
@@ -33,7 +33,7 @@ pub fn apply(vm: &Vm, name: &str, value: &Value, args: Args) -> R<Value> {
         "max" | "min" => extreme(vm, name == "max", value, args),
         "sort" => {
             let mut args = args.bind(name, ["reverse", "case_sensitive", "attribute"], 0)?;
-            let (reverse, case) = (args.flag(vm, 0, false)?, args.flag(vm, 1, false)?);
+            let (reverse, case) = (args.strict_flag(0)?, args.flag(vm, 1, false)?);
             let paths = Path::several(args.take(2).as_ref());
             let key = |item: &Value| {
                 let part = |path: &Path| path.get(vm, item, None).and_then(|key| folded(vm, key, case));
@@ -93,10 +93,10 @@ fn reverse(vm: &Vm, value: &Value) -> R<Value> {
         Some(mut items) => {
             items.reverse();
             let name = match value {
-                Value::List(_) => "list_reverseiterator",
-                Value::Dict(_) | Value::View(..) => "dict_reversekeyiterator",
-                Value::Range(_) => "range_iterator",
-                _ => "reversed",
+                Value::List(_) => "list_reverseiterator object",
+                Value::Dict(_) | Value::View(..) => "dict_reversekeyiterator object",
+                Value::Range(_) => "range_iterator object",
+                _ => "reversed object",
             };
             Value::iter(name, &[value], Owned(items.into_iter()))
         }
@@ -114,7 +114,7 @@ fn batch(value: &Value, args: Args) -> R<Value> {
     let iterated = value.clone();
     let held = [value, &size].map(Value::clone);
     let fills = fill.clone().unwrap_or(Value::None);
-    generator(&[&held[0], &held[1], &fills], move |_| {
+    generator("generator object do_batch", &[&held[0], &held[1], &fills], move |_| {
         let mut source = iterate(&iterated)?;
         let (size, fill) = (size.clone(), fill.clone());
         let mut row: Vec<Value> = Vec::new();
@@ -149,7 +149,7 @@ fn slice(value: &Value, args: Args) -> R<Value> {
     let (slices, fill) = (args.value(0), args.some(1));
     let fills = fill.clone().unwrap_or(Value::None);
     let iterated = value.clone();
-    lazily(value, &[&fills], move |vm| {
+    lazily("generator object sync_do_slice", value, &[&fills], move |vm| {
         let items = collect(vm, &iterated)?;
         let slices = small_index(&slices)?;
         if slices == 0 {
@@ -175,7 +175,7 @@ fn dictsort(vm: &Vm, value: &Value, args: Args) -> R<Value> {
     let mut args = args.bind("dictsort", ["case_sensitive", "by", "reverse"], 0)?;
     let case = args.flag(vm, 0, false)?;
     let by = args.take(1).unwrap_or_else(|| Value::str("key"));
-    let reverse = args.flag(vm, 2, false)?;
+    let reverse = args.strict_flag(2)?;
     let at = match by.as_text().map(|by| by.to_string()).as_deref() {
         Some("key") => 0,
         Some("value") => 1,
@@ -278,7 +278,7 @@ fn unique(vm: &Vm, value: &Value, args: Args) -> R<Value> {
     let case = args.flag(vm, 0, false)?;
     let path = Path::of(args.take(1).as_ref());
     let iterated = value.clone();
-    generator(&[value], move |_| {
+    generator("generator object sync_do_unique", &[value], move |_| {
         let mut source = iterate(&iterated)?;
         let path = path.clone();
         let mut seen: std::collections::HashSet<Key> = std::collections::HashSet::new();

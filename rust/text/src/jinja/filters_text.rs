@@ -245,19 +245,21 @@ fn indent(vm: &Vm, value: &Value, args: Args) -> R<Value> {
 
 fn truncate(vm: &Vm, value: &Value, args: Args) -> R<Value> {
     let mut args = args.bind("truncate", ["length", "killwords", "end", "leeway"], 0)?;
-    let limit = args.int(0, 255)?;
+    let limit = args.take(0).unwrap_or(Value::Int(255));
+    let room = convert::to_float_strict(&limit)?;
     let kill = args.flag(vm, 1, false)?;
     let end = args.take(2).unwrap_or_else(|| Value::str("..."));
-    let leeway = args.int_or_none(3)?.unwrap_or(5);
+    let leeway = args.some(3).map_or(Ok(5.0), |leeway| convert::to_float_strict(&leeway))?;
     let Some(end_length) = length(vm, &end)? else { return fail(Kind::Type, "the end of truncate is no str") };
-    if limit < end_length as i64 || leeway < 0 {
+    if room < end_length as f64 || leeway < 0.0 {
         return fail(Kind::Value, format!("truncate: the length is below {end_length}, or the leeway below 0"));
     }
     match length(vm, value)? {
-        Some(length) if length as i64 <= limit.saturating_add(leeway) => return Ok(value.clone()),
+        Some(length) if length as f64 <= room + leeway => return Ok(value.clone()),
         Some(_) => {}
         None => return fail(Kind::Type, format!("a {} has no length", value.type_name())),
     }
+    let limit = number::small_index(&limit)?;
     let this = text(value, "what truncate gets")?;
     let cut = strings::slice(&this, None, Some(limit - end_length as i64), 1);
     let kept = if kill { &cut } else { cut.rsplit_once(' ').map_or(&*cut, |(head, _)| head) };
@@ -267,7 +269,7 @@ fn truncate(vm: &Vm, value: &Value, args: Args) -> R<Value> {
 fn wordwrap(vm: &Vm, value: &Value, args: Args) -> R<Value> {
     let names = ["width", "break_long_words", "wrapstring", "break_on_hyphens"];
     let mut args = args.bind("wordwrap", names, 0)?;
-    let width = args.int(0, 79)?;
+    let width = args.take(0).unwrap_or(Value::Int(79));
     let long = args.flag(vm, 1, true)?;
     let joint = args.text_or_none(2)?.unwrap_or_else(|| "\n".into());
     let hyphens = args.flag(vm, 3, true)?;
@@ -275,6 +277,7 @@ fn wordwrap(vm: &Vm, value: &Value, args: Args) -> R<Value> {
     vm.charge(this.len() * 16)?;
     let mut lines = Vec::new();
     for line in strings::split_lines(&this, false) {
+        let width = number::small_index(&width)?;
         if width <= 0 {
             return fail(Kind::Value, "the width of wordwrap must be above 0");
         }

@@ -200,19 +200,20 @@ fn is_email(text: &str) -> bool {
 
 /// How links of urlize look.
 struct LinkStyle {
-    limit: Option<i64>,
+    limit: Option<Value>,
     attributes: String,
     schemes: Vec<Text>,
 }
 
 impl LinkStyle {
-    fn shown(&self, text: &str) -> String {
-        match self.limit {
-            Some(limit) if text.chars().count() as i64 > limit => {
-                format!("{}...", super::strings::slice(&text.into(), None, Some(limit), 1))
-            }
-            _ => text.into(),
-        }
+    fn shown(&self, text: &str) -> R<String> {
+        let Some(limit) = &self.limit else { return Ok(text.into()) };
+        let limit = super::number::small_index(limit)?;
+        Ok(if text.chars().count() as i64 > limit {
+            format!("{}...", super::strings::slice(&text.into(), None, Some(limit), 1))
+        } else {
+            text.into()
+        })
     }
 
     fn anchor(&self, target: &str, text: &str) -> String {
@@ -220,7 +221,7 @@ impl LinkStyle {
     }
 
     /// A word of escaped text, as a link if it is one.
-    fn word(&self, word: &str) -> String {
+    fn word(&self, word: &str) -> R<String> {
         let (head, mut middle, mut tail) = split_word(word);
         for (open, close) in [("(", ")"), ("<", ">"), ("&lt;", "&gt;")] {
             let opened = middle.matches(open).count();
@@ -236,7 +237,7 @@ impl LinkStyle {
         let linked = if is_link(&middle) {
             let bare = !middle.starts_with("https://") && !middle.starts_with("http://");
             let target = if bare { format!("https://{middle}") } else { middle.clone() };
-            self.anchor(&target, &self.shown(&middle))
+            self.anchor(&target, &self.shown(&middle)?)
         } else if let Some(address) = middle.strip_prefix("mailto:").filter(|address| is_email(address)) {
             format!("<a href=\"{middle}\">{address}</a>")
         } else if middle.contains('@')
@@ -255,7 +256,7 @@ impl LinkStyle {
             }
             linked
         };
-        format!("{head}{linked}{tail}")
+        Ok(format!("{head}{linked}{tail}"))
     }
 }
 
@@ -275,7 +276,7 @@ fn split_word(word: &str) -> (String, String, String) {
 
 pub fn urlize(vm: &Vm, value: &Value, args: Args) -> R<Value> {
     let mut args = args.bind("urlize", ["trim_url_limit", "nofollow", "target", "rel", "extra_schemes"], 0)?;
-    let limit = args.int_or_none(0)?;
+    let limit = args.some(0);
     let nofollow = args.flag(vm, 1, false)?;
     let target = args.text_or_none(2)?;
     let given = args.text_or_none(3)?;
@@ -307,7 +308,7 @@ pub fn urlize(vm: &Vm, value: &Value, args: Args) -> R<Value> {
         let word = rest.find(is_space).unwrap_or(rest.len());
         vm.charge(word * 16)?;
         if word > 0 {
-            out.push_str(&style.word(&rest[..word]));
+            out.push_str(&style.word(&rest[..word])?);
             vm.charge_text(out.len() / 64)?;
         }
         let blank = rest[word..].find(|c| !is_space(c)).map_or(rest.len(), |at| word + at);

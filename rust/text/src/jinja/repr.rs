@@ -8,6 +8,9 @@ use super::number::decimal;
 use super::value::{Dict, Seq, Text, Value, ViewKind};
 use super::vm::{Vm, MAX_TEXT};
 
+/// What stands for the address of an object.
+const ADDRESS: &str = "0x7f0000000000";
+
 /// repr(float): shortest digits that round-trip; exponent form below 1e-4 and from 1e16 on.
 pub fn float(value: f64) -> String {
     if value.is_nan() {
@@ -181,11 +184,14 @@ fn object(vm: &Vm, value: &Value, out: &mut String) -> R<()> {
             let _ = write!(out, "<class 'jinja2.utils.{}'>", function.python_name());
         }
         Value::Function(function) => {
-            let _ = write!(out, "<function {} at 0x0>", function.python_name());
+            let _ = write!(out, "<function {} at {ADDRESS}>", function.python_name());
         }
         Value::Block(None) => out.push_str("<TemplateReference None>"),
+        Value::Iter(iter) => {
+            let _ = write!(out, "<{} at {ADDRESS}>", iter.name);
+        }
         other => {
-            let _ = write!(out, "<{} object at 0x0>", other.type_name());
+            let _ = write!(out, "<{} object at {ADDRESS}>", other.type_name());
         }
     }
     Ok(())

@@ -175,7 +175,7 @@ fn texts(vm: &Vm, object: &Value, parts: Vec<&str>) -> R<Value> {
 
 fn split(vm: &Vm, object: &Value, this: &Text, name: &str, args: Args) -> R<Value> {
     if name == "splitlines" {
-        let keep = args.bind(name, ["keepends"], 0)?.flag(vm, 0, false)?;
+        let keep = args.bind(name, ["keepends"], 0)?.strict_flag(0)?;
         return texts(vm, object, strings::split_lines(this, keep));
     }
     let mut args = args.bind(name, ["sep", "maxsplit"], 0)?;

@@ -97,7 +97,7 @@ pub trait Source {
     fn next(&mut self, vm: &Vm) -> R<Option<Value>>;
 }
 
-/// A Python iterator: used up once. `name` is its type.
+/// A Python iterator: used up once. `name` is its type, a blank, and the rest of its repr.
 pub struct Iter {
     pub name: &'static str,
     pub source: RefCell<Box<dyn Source>>,
@@ -353,7 +353,7 @@ impl Value {
             Value::View(ViewKind::Keys, _) => "dict_keys",
             Value::View(ViewKind::Values, _) => "dict_values",
             Value::View(ViewKind::Items, _) => "dict_items",
-            Value::Iter(iter) => iter.name,
+            Value::Iter(iter) => iter.name.split(' ').next().unwrap_or(iter.name),
             Value::Namespace(_) => "Namespace",
             Value::Cycler(_) => "Cycler",
             Value::Joiner(_) => "Joiner",

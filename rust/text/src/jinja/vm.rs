@@ -30,6 +30,8 @@ pub struct Frame {
 pub struct Vm {
     pub template: Arc<Template>,
     pub autoescape: Cell<bool>,
+    /// Only constants are evaluated, as jinja2 does when it compiles (eval_printed).
+    pub constant: Cell<bool>,
     /// year, month 1..12, day, hour, minute, second, day of the year 1..366
     pub clock: [i32; 7],
     variables: Dict,
@@ -71,6 +73,7 @@ impl Vm {
         Vm {
             template,
             autoescape: Cell::new(false),
+            constant: Cell::new(false),
             clock,
             variables,
             exported: RefCell::new(vec![HashMap::new()]),
