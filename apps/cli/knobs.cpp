@@ -38,6 +38,8 @@ Status check_range(const ConfigChange& change) {
   return Status::ok();
 }
 
+bool is_unlimited(const ConfigChange& change) { return change.key == "context_window_size" && change.value == -1; }
+
 }  // namespace
 
 std::string flag_of(std::string key) {
@@ -131,6 +133,7 @@ Result<frontend::ModelConfig> change_config(Json& config, const std::vector<Conf
   const Json before = config;
   std::vector<std::string> origins;
   for (const ConfigChange& change : changes) {
+    if (is_unlimited(change)) continue;  // what a window makes of any context
     bool inner = config.contains("model_config") && config["model_config"].contains(change.key);
     if (inner) config["model_config"][change.key] = change.value;
     if (config.contains(change.key) || !inner) config[change.key] = change.value;
@@ -138,7 +141,7 @@ Result<frontend::ModelConfig> change_config(Json& config, const std::vector<Conf
   }
   const bool slides = find_int(config, "sliding_window_size").value_or(-1) > 0;
   for (const ConfigChange& change : changes)
-    if (change.key == "context_window_size" && change.value == -1 && !slides)
+    if (is_unlimited(change) && !slides)
       return Status::error(str(change.origin, " is -1 (no limit), which only a model with a sliding window can have; give a number "
                                               "of tokens, or leave it out for the model's own"));
   auto read = frontend::parse_mlc_config(config, "auto", what);

@@ -182,7 +182,7 @@ TEST_F(Commands, ALongAnswerFillsTheContextAndSaysSo) {
 
 TEST_F(Commands, ChatConvertsAndCompilesOnce) {
   CommandOptions home{.environment = {{"MLC_LLM_HOME", place_.path("home")}}};
-  Names arguments = {"chat", checkpoint_, "--quantization", "q0f32", "--prompt", "hi"};
+  Names arguments = {"chat", checkpoint_, "--quantization", "q0f32", "--prompt", "hi", "--max-tokens", "4"};
   Outcome first = run_well(arguments, home);
   expect_contains(first.err, {"converting to q0f32", "compiling for"});
   EXPECT_EQ(first.out.find("Wrote"), std::string::npos);

@@ -209,7 +209,8 @@ TEST_F(ChatFlags, NeedsAreToldBeforeTheWorkAndNameTheUsersFolder) {
   auto expect = [&](const std::string& model, const Names& flags, const Names& words) {
     Outcome o = chat(model, flags);
     EXPECT_EQ(o.exit_code, 1);
-    EXPECT_EQ(o.err.find("error: " + model), o.err.find("error: --") == 0 ? std::string::npos : 0) << o.err;
+    EXPECT_EQ(o.err.rfind("error: ", 0), 0u) << o.err;
+    EXPECT_NE(o.err.find(model), std::string::npos) << o.err;
     for (const std::string& word : words) EXPECT_NE(o.err.find(word), std::string::npos) << o.err;
     EXPECT_EQ(o.err.find(place_.path("home")), std::string::npos) << o.err;
     EXPECT_EQ(o.err.find("converting"), std::string::npos) << o.err;
