@@ -71,7 +71,10 @@ Status copy_files(const std::string& from, TokenizerFiles& files) {
   files.jinja_template = jinja.value_or("");
   bool rwkv = false;
   if (!file_exists(path_join(from, "tokenizer.json"))) RETURN_IF_ERROR(convert_rwkv(from, files, rwkv));
-  if (rwkv || !has_tokenizer(from)) return Status::ok();
+  if (rwkv || !has_tokenizer(from)) {
+    ASSIGN_OR_RETURN(files.special, read_folder_special_tokens(from));
+    return Status::ok();
+  }
   ASSIGN_OR_RETURN(FolderTokenizer read, read_folder_tokenizer(from));
   put_union(from, read, files);
   files.notes = std::move(read.notes);
@@ -117,7 +120,7 @@ Status from_gguf(const ModelSource& source, TokenizerFiles& files) {
   put(files, "tokenizer.json", std::move(json));
   files.jinja_template = data.chat_template;
   const std::pair<const char*, std::optional<int64_t>> special[] = {
-      {"bos_token", data.bos_id},     {"eos_token", data.eos_id}, {"unk_token", data.unknown_id},
+      {"bos_token", data.bos_id},       {"eos_token", data.eos_id},   {"unk_token", data.unknown_id},
       {"sep_token", data.separator_id}, {"pad_token", data.padding_id}, {"cls_token", data.class_id},
       {"mask_token", data.mask_id}};
   for (const auto& [name, id] : special)

@@ -165,8 +165,8 @@ void note_moved_ids(const TokenSettings& settings, const Tokenizer& tokenizer, F
 Result<FolderTokenizer> unite_tokenizer(std::string json, const std::string& file, const TokenizerSideFiles& side,
                                         const TokenizerFamily* family, bool whole, std::optional<TokenizerInfo> info) {
   FolderTokenizer result;
-  ASSIGN_OR_RETURN(TokenizerInfo detected, detect_tokenizer_info(json, file));
-  ASSIGN_OR_RETURN(Json list, find_added_tokens(json, file));
+  Json list;
+  ASSIGN_OR_RETURN(TokenizerInfo detected, detect_tokenizer_info(json, file, &list));
   ASSIGN_OR_RETURN(std::vector<AddedToken> present, read_added_tokens(list.is_null() ? nullptr : &list, file));
   ASSIGN_OR_RETURN(TokenSettings settings, read_token_settings(side, present));
   // The prefix that the normalizer puts in front of words would go in front of these too, and nothing would match.
@@ -190,6 +190,12 @@ Result<FolderTokenizer> unite_tokenizer(std::string json, const std::string& fil
   result.notes = settings.notes;
   note_moved_ids(settings, *result.tokenizer, result);
   return result;
+}
+
+Result<SpecialTokens> read_folder_special_tokens(const std::string& folder) {
+  ASSIGN_OR_RETURN(Context context, read_context(folder, std::nullopt));
+  ASSIGN_OR_RETURN(TokenSettings settings, read_token_settings(context.side, {}));
+  return std::move(settings.special);
 }
 
 bool has_tokenizer(const std::string& folder) { return !find_vocabularies(folder).empty(); }

@@ -25,6 +25,9 @@ struct FolderTokenizer {
 // noted. `info` overrides what is detected (the `tokenizer_info` of mlc-chat-config.json). Errors name the file.
 Result<FolderTokenizer> read_folder_tokenizer(const std::string& folder, std::optional<TokenizerInfo> info = std::nullopt);
 
+// The special tokens that the side files of `folder` name, whatever its vocabulary.
+Result<SpecialTokens> read_folder_special_tokens(const std::string& folder);
+
 // Whether `folder` holds a file that may be a vocabulary.
 bool has_tokenizer(const std::string& folder);
 

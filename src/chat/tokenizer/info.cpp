@@ -140,9 +140,10 @@ Result<TokenizerInfo> TokenizerInfo::from_json(const Json& object, const std::st
   return info;
 }
 
-Result<TokenizerInfo> detect_tokenizer_info(std::string_view tokenizer_json, const std::string& what) {
+Result<TokenizerInfo> detect_tokenizer_info(std::string_view tokenizer_json, const std::string& what, Json* added) {
   ASSIGN_OR_RETURN(Json head, parse_head(tokenizer_json, what));
   RETURN_IF_ERROR(refuse_duplicates(head, what));
+  if (const Json* list = find(head, "added_tokens"); list && added) *added = *list;
   TokenizerInfo info;
   each_component(find(head, "decoder"), "decoders", [&](const Json& decoder) {
     std::string type = find_string(decoder, "type").value_or("");
@@ -157,12 +158,6 @@ Result<TokenizerInfo> detect_tokenizer_info(std::string_view tokenizer_json, con
       info.prepend_space_in_encode = true;
   });
   return info;
-}
-
-Result<Json> find_added_tokens(std::string_view tokenizer_json, const std::string& what) {
-  ASSIGN_OR_RETURN(Json head, parse_head(tokenizer_json, what));
-  const Json* added = find(head, "added_tokens");
-  return added ? *added : Json();
 }
 
 Result<std::string> replace_added_tokens(std::string_view tokenizer_json, std::string_view list, const std::string& what) {

@@ -257,6 +257,15 @@ std::vector<AddedToken> tokens_to_add(const TokenSettings& settings, const std::
     if (settings.plain_special) put({0, token.text});
     else if (!known.contains(token.text)) put(token);
   }
+  // What is there already with these flags: nothing to do, which is the rule.
+  std::unordered_map<std::string_view, const AddedToken*> same;
+  for (const AddedToken& token : present) same[token.text] = &token;
+  std::erase_if(tokens, [&](AddedToken token) {
+    auto it = same.find(token.text);
+    if (it == same.end()) return false;
+    token.id = it->second->id;
+    return token == *it->second;
+  });
   return tokens;
 }
 

@@ -49,7 +49,7 @@ struct TokenSettings {
 Result<TokenSettings> read_token_settings(const TokenizerSideFiles& files, const std::vector<AddedToken>& present);
 
 // What is added to the vocabulary, in this order: the listed tokens, then named and extra ones that are in neither list.
-// A listed token that is named becomes special.
+// A listed token that is named becomes special. What `present` has with the same flags is left out.
 std::vector<AddedToken> tokens_to_add(const TokenSettings& settings, const std::vector<AddedToken>& present);
 
 // The `added_tokens` of a tokenizer.json (`list`, null for none); `what` starts errors.

@@ -18,6 +18,7 @@ struct AddedToken {
   bool lstrip = false, rstrip = false;   // takes the white space before or after it
   bool single_word = false;              // not found inside a word
   bool normalized = false;               // looked for in normalized text
+  bool operator==(const AddedToken&) const = default;
 };
 
 // The tokens as the `added_tokens` of a tokenizer.json writes them.
