@@ -37,7 +37,10 @@ std::string found(const Json* value) { return value ? std::string(value->type_na
 
 Status wrong(std::string_view key, const std::string& what, const Json* value, std::string_view expected) {
   std::string seen = found(value);
-  if (value && value->is_primitive()) seen += " " + shown_json(*value).substr(0, 40);
+  if (value && value->is_number_float() && !std::isfinite(value->get<double>()))
+    seen += std::isnan(value->get<double>()) ? " NaN" : value->get<double>() < 0 ? " -Infinity" : " Infinity";
+  else if (value && value->is_primitive())
+    seen += " " + value->dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40);
   return Status::error(str(what, ": key '", key, "' has ", seen, ", expected ", expected));
 }
 
@@ -68,13 +71,6 @@ std::string no_json(std::string_view text) {
 }
 
 }  // namespace
-
-std::string shown_json(const Json& value) {
-  double number = value.is_number_float() ? value.get<double>() : 0;
-  if (std::isnan(number)) return "NaN";
-  if (std::isinf(number)) return number < 0 ? "-Infinity" : "Infinity";
-  return value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 60);
-}
 
 Result<Json> parse_json(std::string_view text, const std::string& what) {
   RETURN_IF_ERROR(check_not_stand_in(text, text.size(), what));

@@ -23,9 +23,6 @@ Result<Json> parse_json(std::string_view text, const std::string& what);
 std::optional<std::string> standard_json(std::string_view text);
 Result<Json> read_json_file(const std::string& path);
 
-// A value for sentences: its text, which says NaN and Infinity too, at most 60 bytes of it.
-std::string shown_json(const Json& value);
-
 // Field of an object, or nullptr when absent, null, or `object` is not an object.
 const Json* find(const Json& object, std::string_view key);
 

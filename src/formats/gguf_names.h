@@ -28,7 +28,7 @@ struct RowOrder {
 };
 
 struct GgufName {
-  std::string name;  // Hugging Face's; the file's own where the architecture has no such tensor
+  std::string name;    // Hugging Face's; the file's own where the architecture has no such tensor
   RowOrder order;
   std::string unread;  // "" or why the rows cannot be put in order: order is kSame then
 };
@@ -42,9 +42,9 @@ Result<std::optional<GgufName>> translate_gguf_tensor(const Gguf& gguf, const Gg
                                                       const std::string& what);
 
 // config.json as Hugging Face would write it: architectures, model_type, sizes, rope_theta, rope_scaling,
-// tie_word_embeddings (true when there is no output.weight), vocab_size, token ids, and sampling settings
-// (temperature 0 when the file has none). `file` is the whole file: llama 3's rope_scaling is recognised by
-// the factors in its rope_freqs.weight.
+// tie_word_embeddings (true when there is no output.weight), vocab_size, token ids, and sampling settings (temperature 0
+// when the file has none). `file` is the whole file:
+// llama 3's rope_scaling is recognised by the factors in its rope_freqs.weight.
 Result<Json> gguf_config(const Gguf& gguf, std::span<const std::byte> file, const std::string& what);
 
 // The tokenizer's data as plain values, for the tokenizer room to convert. Text is raw bytes (UTF-8 in sound

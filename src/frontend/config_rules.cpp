@@ -18,7 +18,7 @@ Result<int64_t> optional_size(const Json& source, const std::string& key, const 
   if (!value) return int64_t{-1};
   if (value->is_number_integer()) return value->get<int64_t>();
   return Status::error(
-      str(what, ": key '", key, "' is ", shown_json(*value), ", expected an integer, -1 for none"));
+      str(what, ": key '", key, "' is ", value->dump().substr(0, 60), ", expected an integer, -1 for none"));
 }
 
 // Shortest decimal for ranges: "16777216", "1e-30".
@@ -149,7 +149,7 @@ Status normalize_rope_scaling(ModelConfig& config, const std::string& what) {
   Json& scaling = config.fields["rope_scaling"];
   if (scaling.is_null()) return Status::ok();
   if (!scaling.is_object())
-    return Status::error(str(what, ": key 'rope_scaling' is ", shown_json(scaling),
+    return Status::error(str(what, ": key 'rope_scaling' is ", scaling.dump().substr(0, 60),
                              ", expected an object or null; the config is damaged"));
   const std::optional<std::string> kind = find_string(scaling, "rope_type");
   if (kind == "llama3") return check_llama3(scaling, what);
