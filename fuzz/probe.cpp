@@ -24,6 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   auto part = parse_part_name(text);
   if (part) internal_check(part->name_of(part->number) == text, "a part's name is written as it was read");
-  internal_check(parts_of(std::string(text.substr(0, text.find('\0')))).size() >= 1, "a file is a part of itself");
+  internal_check(parts_of(std::string(text.substr(0, text.find('\0')))).size() >= 1,
+                 "a file is a part of itself");
   return 0;
 }

@@ -17,7 +17,7 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr uint64_t kMaxPointer = 1024;                // Git LFS: a pointer file is shorter than 1024 bytes
+constexpr uint64_t kMaxPointer = 1024;  // Git LFS: a pointer file is shorter than 1024 bytes
 constexpr uint64_t kMaxSafetensorsHeader = 100'000'000;
 
 struct Magic {
@@ -36,11 +36,15 @@ constexpr Magic kMagics[] = {
     {"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv, FileKind::kLegacyTorch},
     {"ustar"sv, FileKind::kTar, 257},
     {"\x1f\x8b"sv, FileKind::kGzip},
-    {"\xfd" "7zXZ"sv, FileKind::kXz},
+    {"\xfd"
+     "7zXZ"sv,
+     FileKind::kXz},
     {"\x28\xb5\x2f\xfd"sv, FileKind::kZstd},
     {"BZh"sv, FileKind::kBzip2},
     {"\x89HDF\r\n\x1a\n"sv, FileKind::kHdf5},
-    {"\x7f" "ELF"sv, FileKind::kElf},
+    {"\x7f"
+     "ELF"sv,
+     FileKind::kElf},
 };
 
 std::string_view without_leading_space(std::string_view text) {
@@ -50,9 +54,9 @@ std::string_view without_leading_space(std::string_view text) {
 }
 
 bool starts_with_lower(std::string_view text, std::string_view lower) {
-  return text.size() >= lower.size() && std::equal(lower.begin(), lower.end(), text.begin(), [](char want, char c) {
-           return want == (c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-         });
+  return text.size() >= lower.size() &&
+         std::equal(lower.begin(), lower.end(), text.begin(),
+                    [](char want, char c) { return want == (c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
 }
 
 // A page, or the XML in which object stores report errors; other XML and comments may begin a chat template.
@@ -66,7 +70,8 @@ bool is_page(std::string_view text) {
 }
 
 bool is_pointer(std::string_view text, uint64_t size) {
-  return size < kMaxPointer && (text.starts_with("version https://git-lfs"sv) || text.starts_with("version https://hawser.github.com/spec/"sv));
+  return size < kMaxPointer && (text.starts_with("version https://git-lfs"sv) ||
+                                text.starts_with("version https://hawser.github.com/spec/"sv));
 }
 
 bool is_text(std::string_view head, uint64_t size) {
@@ -103,25 +108,44 @@ FileKind file_kind(std::string_view head, uint64_t size) {
 
 std::string_view kind_name(FileKind kind) {
   switch (kind) {
-    case FileKind::kEmpty: return "an empty file";
-    case FileKind::kLfsPointer: return "a Git LFS pointer";
-    case FileKind::kErrorPage: return "a web page";
-    case FileKind::kGguf: return "a GGUF file";
-    case FileKind::kOldGgml: return "a GGML file from before GGUF";
-    case FileKind::kSafetensors: return "a safetensors file";
-    case FileKind::kZip: return "a zip archive";
-    case FileKind::kLegacyTorch: return "a checkpoint of PyTorch before 1.6";
-    case FileKind::kPickle: return "a bare pickle";
-    case FileKind::kTar: return "a tar archive";
-    case FileKind::kGzip: return "a gzip archive";
-    case FileKind::kXz: return "an xz archive";
-    case FileKind::kZstd: return "a zstd archive";
-    case FileKind::kBzip2: return "a bzip2 archive";
-    case FileKind::kHdf5: return "an HDF5 file";
-    case FileKind::kElf: return "an ELF program or library";
-    case FileKind::kJson: return "a JSON text";
-    case FileKind::kText: return "a text";
-    case FileKind::kOther: break;
+    case FileKind::kEmpty:
+      return "an empty file";
+    case FileKind::kLfsPointer:
+      return "a Git LFS pointer";
+    case FileKind::kErrorPage:
+      return "a web page";
+    case FileKind::kGguf:
+      return "a GGUF file";
+    case FileKind::kOldGgml:
+      return "a GGML file from before GGUF";
+    case FileKind::kSafetensors:
+      return "a safetensors file";
+    case FileKind::kZip:
+      return "a zip archive";
+    case FileKind::kLegacyTorch:
+      return "a checkpoint of PyTorch before 1.6";
+    case FileKind::kPickle:
+      return "a bare pickle";
+    case FileKind::kTar:
+      return "a tar archive";
+    case FileKind::kGzip:
+      return "a gzip archive";
+    case FileKind::kXz:
+      return "an xz archive";
+    case FileKind::kZstd:
+      return "a zstd archive";
+    case FileKind::kBzip2:
+      return "a bzip2 archive";
+    case FileKind::kHdf5:
+      return "an HDF5 file";
+    case FileKind::kElf:
+      return "an ELF program or library";
+    case FileKind::kJson:
+      return "a JSON text";
+    case FileKind::kText:
+      return "a text";
+    case FileKind::kOther:
+      break;
   }
   return "binary data of no kind known here";
 }
@@ -129,7 +153,7 @@ std::string_view kind_name(FileKind kind) {
 Result<FileKind> probe_file(const std::string& path) {
   int fd = -1;
   RETURN_IF_ERROR(open_regular_file(path, fd));
-  struct stat info {};
+  struct stat info{};
   ::fstat(fd, &info);
   char head[kProbeBytes];
   ssize_t length = ::pread(fd, head, sizeof head, 0);
@@ -142,9 +166,13 @@ Result<FileKind> probe_file(const std::string& path) {
 Status check_not_stand_in(std::string_view head, uint64_t size, const std::string& what) {
   FileKind kind = file_kind(head.substr(0, kProbeBytes), size);
   if (kind == FileKind::kLfsPointer)
-    return Status::error(what + ": a Git LFS pointer, not the file itself; run `git lfs pull` in its folder, or download the file");
+    return Status::error(
+        what +
+        ": a Git LFS pointer, not the file itself; run `git lfs pull` in its folder, or download the file");
   if (kind == FileKind::kErrorPage)
-    return Status::error(what + ": a web page (HTML or XML), not the file itself; the download was an error page, download it again");
+    return Status::error(
+        what +
+        ": a web page (HTML or XML), not the file itself; the download was an error page, download it again");
   return Status::ok();
 }
 

@@ -1,7 +1,7 @@
 // What a file is, by its content and whatever its name: one probe in front of every reader.
 //
-// MappedFile::open, and with it read_file and read_json_file, refuses what only stands in for a file: a Git LFS
-// pointer and the page that a server sent instead. Readers that take several kinds ask probe_file first.
+// MappedFile::open, and with it read_file and read_json_file, refuses what only stands in for a file: a Git
+// LFS pointer and the page that a server sent instead. Readers that take several kinds ask probe_file first.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +40,8 @@ FileKind file_kind(std::string_view head, uint64_t size);
 // "a Git LFS pointer", "a gzip archive", ... for sentences.
 std::string_view kind_name(FileKind kind);
 
-// Opens, reads the beginning, closes; never waits (a pipe is refused). Errors: no such file, a link to nothing, a folder, no
-// regular file, not readable.
+// Opens, reads the beginning, closes; never waits (a pipe is refused). Errors: no such file, a link to
+// nothing, a folder, no regular file, not readable.
 Result<FileKind> probe_file(const std::string& path);
 
 // Refuses pointers and error pages with the remedy; `what` names the file.

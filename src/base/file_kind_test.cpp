@@ -20,7 +20,9 @@ using namespace std::string_literals;
 
 constexpr const char* kPointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
 
-FileKind kind_of(const std::string& bytes) { return file_kind(std::string_view(bytes).substr(0, kProbeBytes), bytes.size()); }
+FileKind kind_of(const std::string& bytes) {
+  return file_kind(std::string_view(bytes).substr(0, kProbeBytes), bytes.size());
+}
 
 TEST(FileKind, ByContent) {
   const std::pair<std::string, FileKind> cases[] = {
@@ -46,24 +48,33 @@ TEST(FileKind, ByContent) {
       {"\x80\4\x95", FileKind::kPickle},
       {std::string(257, 'a') + "ustar", FileKind::kTar},
       {"\x1f\x8b\x08", FileKind::kGzip},
-      {"\xfd" "7zXZ", FileKind::kXz},
+      {"\xfd"
+       "7zXZ",
+       FileKind::kXz},
       {"\x28\xb5\x2f\xfd", FileKind::kZstd},
       {"BZh9", FileKind::kBzip2},
-      {"\x7f" "ELF", FileKind::kElf},
+      {"\x7f"
+       "ELF",
+       FileKind::kElf},
       {" {\"a\": 1}", FileKind::kJson},
       {"\xEF\xBB\xBF[1]", FileKind::kJson},
       {"Entry not found", FileKind::kText},
       {"\1\2\3", FileKind::kOther},
   };
   for (const auto& [bytes, kind] : cases) EXPECT_EQ(kind_name(kind_of(bytes)), kind_name(kind)) << bytes;
-  EXPECT_EQ(kind_of(std::string(kProbeBytes - 1, 'a') + "\u00e9" + std::string(9, 'b')), FileKind::kText) << "a cut character";
+  EXPECT_EQ(kind_of(std::string(kProbeBytes - 1, 'a') + "\u00e9" + std::string(9, 'b')), FileKind::kText)
+      << "a cut character";
 }
 
 TEST(FileKind, EveryReaderRefusesWhatOnlyStandsIn) {
   testing::TempFolder folder;
-  std::string pointer = folder.write("merges.txt", kPointer), page = folder.write("tokenizer.model", "<!doctype html>");
-  for (const Status& status : {read_file(pointer).status(), MappedFile::open(pointer).status(), read_json_file(pointer).status()})
-    EXPECT_EQ(status.message(), pointer + ": a Git LFS pointer, not the file itself; run `git lfs pull` in its folder, or download the file");
+  std::string pointer = folder.write("merges.txt", kPointer),
+              page = folder.write("tokenizer.model", "<!doctype html>");
+  for (const Status& status :
+       {read_file(pointer).status(), MappedFile::open(pointer).status(), read_json_file(pointer).status()})
+    EXPECT_EQ(status.message(), pointer +
+                                    ": a Git LFS pointer, not the file itself; run `git lfs pull` in its "
+                                    "folder, or download the file");
   EXPECT_NE(read_file(page).status().message().find("the download was an error page"), std::string::npos);
   EXPECT_NE(parse_json(kPointer, "x.json").status().message().find("git lfs pull"), std::string::npos);
 }
@@ -82,7 +93,8 @@ TEST(FileKind, WhatIsNoFileNeverWaits) {
   for (const std::string& path : {pipe, link, socket_path, folder.path(), folder.file("absent")})
     for (const Status& status : {probe_file(path).status(), read_file(path).status()})
       EXPECT_TRUE(status.message().starts_with(path + ": ")) << path << " gave " << status.message();
-  EXPECT_NE(probe_file(link).status().message().find("a link to a file that does not exist"), std::string::npos);
+  EXPECT_NE(probe_file(link).status().message().find("a link to a file that does not exist"),
+            std::string::npos);
   EXPECT_EQ(probe_file(folder.write("x", "GGUF")).value(), FileKind::kGguf);
 }
 

@@ -11,7 +11,7 @@
 namespace mlc {
 namespace {
 
-constexpr int kMaxDepth = 256;  // deeper nesting is refused before the recursive parser sees it
+constexpr int kMaxDepth = 1000;  // deeper nesting is refused before the recursive parser sees it
 
 // The deepest bracket nesting outside strings.
 int nesting_depth(std::string_view text) {

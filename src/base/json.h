@@ -16,7 +16,7 @@ namespace mlc {
 
 using Json = nlohmann::ordered_json;
 
-// `what` names the source in the message, usually a file path. Nesting deeper than 256 levels is refused.
+// `what` names the source in the message, usually a file path. Nesting deeper than 1000 levels (as deep as Python goes) is refused.
 Result<Json> parse_json(std::string_view text, const std::string& what);
 // The same text in standard JSON, nullopt where it is that already: no byte order mark, U+FFFD for half a surrogate pair, and
 // for numbers that are not finite a string of two NUL characters and "NaN", "Infinity" or "-Infinity".

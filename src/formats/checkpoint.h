@@ -1,8 +1,8 @@
 // One view over every kind of source checkpoint: safetensors, PyTorch .bin and GGUF, in one file or several.
 //
-// What a file is, its content says, not its name. open() maps the files and checks all their headers; read() gives one tensor's bytes, straight from the
-// mapping where it can; release() then lets the pages go, so that streaming through a checkpoint takes the
-// memory of one tensor.
+// What a file is, its content says, not its name. open() maps the files and checks all their headers; read()
+// gives one tensor's bytes, straight from the mapping where it can; release() then lets the pages go, so that
+// streaming through a checkpoint takes the memory of one tensor.
 #pragma once
 
 #include <cstddef>
@@ -30,14 +30,15 @@ enum class SourceFormat { kAuto, kSafetensors, kTorch, kGguf };
 Result<SourceFormat> parse_source_format(std::string_view flag_value);
 
 struct SourceTensor {
-  std::string name;            // Hugging Face's; names of GGUF files are translated where they are known (gguf_names.h)
-  DType dtype;                 // of the bytes that read() gives
+  std::string name;  // Hugging Face's; names of GGUF files are translated where they are known (gguf_names.h)
+  DType dtype;       // of the bytes that read() gives
   std::vector<int64_t> shape;  // outermost first
   int64_t byte_size;           // product(shape) * size_of(dtype)
   int file;                    // index into files()
   std::string stored_name;     // in the file
   std::string stored_type;     // the file's own word: "BF16", "Q4_0", "bfloat16"
-  std::string unread;          // "" or why its values cannot be read: "has dtype 'F4'; expected ..."; read() may give bytes
+  std::string
+      unread;  // "" or why its values cannot be read: "has dtype 'F4'; expected ..."; read() may give bytes
 };
 
 // A tensor of a GGUF file as its blocks. Row r of the tensor (the last dimension is the row) lies at
@@ -54,9 +55,9 @@ class Checkpoint {
  public:
   // `path`: a folder, or a file: weights of any kind, an index (*.index.json), or one part of several
   // (*-00001-of-00003.*), which brings in the others. In a folder the first that is whole wins:
-  // pytorch_model.bin.index.json, pytorch_model.bin, its parts, the same of model.safetensors, the only GGUF model, the only
-  // other file of weights; each one passed over has a note. A format other than kAuto leaves out the other kinds. Errors name
-  // the file and what was expected.
+  // pytorch_model.bin.index.json, pytorch_model.bin, its parts, the same of model.safetensors, the only GGUF
+  // model, the only other file of weights; each one passed over has a note. A format other than kAuto leaves
+  // out the other kinds. Errors name the file and what was expected.
   static Result<std::unique_ptr<Checkpoint>> open(const std::string& path,
                                                   SourceFormat format = SourceFormat::kAuto);
 
@@ -66,8 +67,8 @@ class Checkpoint {
   void add_note(std::string sentence) { notes_.push_back(std::move(sentence)); }
   const std::vector<std::string>& files() const { return paths_; }
   // In arrival order (mlc-facts 2.4): files in order of first appearance in weight_map, in each the
-  // weight_map's order and then what it does not list; safetensors and GGUF files without an index: by offset; .bin: order of
-  // its dictionary. Names are unique.
+  // weight_map's order and then what it does not list; safetensors and GGUF files without an index: by
+  // offset; .bin: order of its dictionary. Names are unique.
   const std::vector<SourceTensor>& tensors() const { return tensors_; }
   // Index into tensors(), or -1.
   int find(std::string_view name) const;

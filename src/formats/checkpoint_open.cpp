@@ -60,7 +60,8 @@ class CheckpointOpener {
     tensor.file = static_cast<int>(c.paths_.size()) - 1;
     tensor.byte_size = static_cast<int64_t>(*element_count(tensor.shape)) * size_of(tensor.dtype);
     if (!c.index_.emplace(tensor.name, static_cast<int>(c.tensors_.size())).second)
-      return Status::error(str(c.paths_.back(), ": tensor ", shown_name(tensor.name), " stands twice in the checkpoint"));
+      return Status::error(
+          str(c.paths_.back(), ": tensor ", shown_name(tensor.name), " stands twice in the checkpoint"));
     c.tensors_.push_back(std::move(tensor));
     c.places_.push_back(std::move(entry.place));
     return Status::ok();
@@ -79,7 +80,8 @@ class CheckpointOpener {
                           .stored_name = e.name,
                           .stored_type = e.unread.empty() ? std::string(long_name(e.dtype)) : e.type,
                           .unread = std::move(e.unread)};
-      file.entries.push_back({std::move(tensor), {.offset = e.offset, .size = e.size, .stored_dtype = e.dtype}});
+      file.entries.push_back(
+          {std::move(tensor), {.offset = e.offset, .size = e.size, .stored_dtype = e.dtype}});
     }
     return Status::ok();
   }
@@ -97,7 +99,8 @@ class CheckpointOpener {
                           .stored_type = std::string(long_name(t.dtype)),
                           .unread = std::move(t.unread)};
       file.entries.push_back(
-          {std::move(tensor), {.offset = t.offset, .size = t.size, .stored_dtype = t.dtype, .strides = t.strides}});
+          {std::move(tensor),
+           {.offset = t.offset, .size = t.size, .stored_dtype = t.dtype, .strides = t.strides}});
     }
     return Status::ok();
   }
@@ -107,7 +110,8 @@ class CheckpointOpener {
     File file{.path = path, .map = nullptr, .entries = {}};
     ASSIGN_OR_RETURN(file.map, MappedFile::open(path));
     auto bytes = file.map->bytes();
-    FileKind kind = file_kind({reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kProbeBytes)}, bytes.size());
+    FileKind kind = file_kind(
+        {reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kProbeBytes)}, bytes.size());
     switch (kind) {
       case FileKind::kSafetensors:
         RETURN_IF_ERROR(scan_safetensors(file));
@@ -127,15 +131,19 @@ class CheckpointOpener {
     if (kind == FileKind::kText && bytes.size() <= 80)
       shown += " " + shown_name(trim({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
     // A name says which reader's sentence helps.
-    if (kind == FileKind::kOther && path.ends_with(".safetensors")) RETURN_IF_ERROR(parse_safetensors(bytes, path).status());
-    return Status::error(str(path, ": ", shown, ", an unknown kind of checkpoint; expected safetensors, a file by torch.save, an index "
-                                               "(*.index.json) or GGUF"));
+    if (kind == FileKind::kOther && path.ends_with(".safetensors"))
+      RETURN_IF_ERROR(parse_safetensors(bytes, path).status());
+    return Status::error(
+        str(path, ": ", shown,
+            ", an unknown kind of checkpoint; expected safetensors, a file by torch.save, an index "
+            "(*.index.json) or GGUF"));
   }
 
   Status open_files(const Names& paths) {
     for (const std::string& path : paths) {
       if (paths.size() > 1 && !file_exists(path))
-        return Status::error(str(path, ": missing, one of ", paths.size(), " parts of the weights; download it"));
+        return Status::error(
+            str(path, ": missing, one of ", paths.size(), " parts of the weights; download it"));
       ASSIGN_OR_RETURN(File file, scan(path));
       add_file(file);
       for (Entry& entry : file.entries) RETURN_IF_ERROR(add_tensor(std::move(entry)));
@@ -158,19 +166,24 @@ class CheckpointOpener {
           str(file, ": missing, but ", path, " lists ", names[i].size(), " tensors in it; download it"));
       if (file_exists(file)) scanned = scan(file);
       if (!scanned.is_ok() && problem.is_ok()) problem = scanned.status();
-      files.push_back(scanned.is_ok() ? std::move(*scanned) : File{.path = file, .map = nullptr, .entries = {}});
+      files.push_back(scanned.is_ok() ? std::move(*scanned)
+                                      : File{.path = file, .map = nullptr, .entries = {}});
     }
     return add_indexed(path, names, files, problem);
   }
 
-  // Each file's tensors as the index lists them, then those that it does not list or places where they are not.
-  Status add_indexed(const std::string& path, const std::vector<Names>& names, std::vector<File>& files, const Status& problem) {
+  // Each file's tensors as the index lists them, then those that it does not list or places where they are
+  // not.
+  Status add_indexed(const std::string& path, const std::vector<Names>& names, std::vector<File>& files,
+                     const Status& problem) {
     std::vector<std::unordered_map<std::string, size_t>> entries(files.size());
     std::set<std::string> kept;  // names that lie where the index says
     Names lost, unlisted;
     for (size_t f = 0; f < files.size(); ++f) {
-      for (size_t e = 0; e < files[f].entries.size(); ++e) entries[f].emplace(files[f].entries[e].tensor.name, e);
-      for (const std::string& name : names[f]) (entries[f].contains(name) ? (void)kept.insert(name) : lost.push_back(name));
+      for (size_t e = 0; e < files[f].entries.size(); ++e)
+        entries[f].emplace(files[f].entries[e].tensor.name, e);
+      for (const std::string& name : names[f])
+        (entries[f].contains(name) ? (void)kept.insert(name) : lost.push_back(name));
     }
     for (size_t f = 0; f < files.size(); ++f) {
       if (!files[f].map) continue;
@@ -190,10 +203,11 @@ class CheckpointOpener {
     if (!problem.is_ok()) note(problem.message());
     auto shown = [](const Names& list) { return shown_name(list[0]) + (list.size() > 1 ? ", ..." : ""); };
     if (!lost.empty())
-      note(str(path, ": lists ", lost.size(), lost.size() == 1 ? " tensor" : " tensors", " that its files do not hold (", shown(lost), ")"));
+      note(str(path, ": lists ", lost.size(), lost.size() == 1 ? " tensor" : " tensors",
+               " that its files do not hold (", shown(lost), ")"));
     if (!unlisted.empty())
-      note(str(path, ": does not list ", unlisted.size(), unlisted.size() == 1 ? " tensor" : " tensors", " of its files in their place (",
-               shown(unlisted), "); they are read too"));
+      note(str(path, ": does not list ", unlisted.size(), unlisted.size() == 1 ? " tensor" : " tensors",
+               " of its files in their place (", shown(unlisted), "); they are read too"));
     return Status::ok();
   }
 
@@ -210,14 +224,16 @@ class CheckpointOpener {
       }
     }
     std::vector<GgufTensor> all;
-    for (GgufPart& part : parts) std::move(part.gguf.tensors.begin(), part.gguf.tensors.end(), std::back_inserter(all));
+    for (GgufPart& part : parts)
+      std::move(part.gguf.tensors.begin(), part.gguf.tensors.end(), std::back_inserter(all));
     checkpoint_->gguf_ = std::move(parts[0].gguf);
     checkpoint_->gguf_.tensors = std::move(all);
     return Status::ok();
   }
 
   Status add_gguf_tensor(const Gguf& gguf, const GgufTensor& t) {
-    ASSIGN_OR_RETURN(std::optional<GgufName> name, translate_gguf_tensor(gguf, t, checkpoint_->paths_.back()));
+    ASSIGN_OR_RETURN(std::optional<GgufName> name,
+                     translate_gguf_tensor(gguf, t, checkpoint_->paths_.back()));
     if (!name) return Status::ok();
     SourceTensor tensor{.name = name->name,
                         .dtype = gguf_type_info(t.type).plain.value_or(DType::kF32),
@@ -227,7 +243,9 @@ class CheckpointOpener {
                         .stored_name = std::string(t.name),
                         .stored_type = t.stored_type,
                         .unread = t.unread.empty() ? name->unread : t.unread};
-    return add_tensor({std::move(tensor), {.offset = t.offset, .size = t.size, .gguf_type = t.type, .order = name->order, .strides = {}}});
+    return add_tensor(
+        {std::move(tensor),
+         {.offset = t.offset, .size = t.size, .gguf_type = t.type, .order = name->order, .strides = {}}});
   }
 
   std::unique_ptr<Checkpoint> checkpoint_;

@@ -36,7 +36,8 @@ class Search {
   }
 
   // Candidates of equal rank, of which one may be whole. The parts of a split model are one.
-  Result<std::unique_ptr<Checkpoint>> try_the_only(const std::vector<WeightFiles>& list, std::string_view kind) {
+  Result<std::unique_ptr<Checkpoint>> try_the_only(const std::vector<WeightFiles>& list,
+                                                   std::string_view kind) {
     std::unique_ptr<Checkpoint> found;
     std::string problem_before = problems_.empty() ? "" : problems_[0];
     std::set<std::string> seen;
@@ -57,15 +58,18 @@ class Search {
   }
 
   std::unique_ptr<Checkpoint> noted(std::unique_ptr<Checkpoint> found) {
-    for (const std::string& problem : problems_) found->add_note(str(problem, "; using ", found->files()[0], " instead"));
+    for (const std::string& problem : problems_)
+      found->add_note(str(problem, "; using ", found->files()[0], " instead"));
     return found;
   }
 
   std::string expected_names() const {
     std::vector<std::string> names;
     auto asked = [&](SourceFormat format) { return format_ == SourceFormat::kAuto || format_ == format; };
-    if (asked(SourceFormat::kTorch)) names.insert(names.end(), {"pytorch_model.bin.index.json", "pytorch_model.bin"});
-    if (asked(SourceFormat::kSafetensors)) names.insert(names.end(), {"model.safetensors.index.json", "model.safetensors"});
+    if (asked(SourceFormat::kTorch))
+      names.insert(names.end(), {"pytorch_model.bin.index.json", "pytorch_model.bin"});
+    if (asked(SourceFormat::kSafetensors))
+      names.insert(names.end(), {"model.safetensors.index.json", "model.safetensors"});
     if (asked(SourceFormat::kGguf)) names.emplace_back("*.gguf");
     return join(names, ", ");
   }

@@ -19,7 +19,7 @@ using testing::unpacked;
 
 std::string small_safetensors(const std::string& name) {
   return testing::safetensors(R"({")" + name + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
-                           packed<float>({1, 2}));
+                              packed<float>({1, 2}));
 }
 std::string small_torch(const std::string& name) {
   return TorchFile()
@@ -249,7 +249,8 @@ TEST(Checkpoint, BadGgufModels) {
   EXPECT_NE(problem(GgufFile().text("general.architecture", "mamba"))
                 .find("expected one of llama, qwen2, gptneox"),
             std::string::npos);
-  EXPECT_NE(problem(small_llama().number<uint16_t>("split.count", 2, 3)).find("part 1 of a GGUF model in 3 parts, and part 2 is missing"),
+  EXPECT_NE(problem(small_llama().number<uint16_t>("split.count", 2, 3))
+                .find("part 1 of a GGUF model in 3 parts, and part 2 is missing"),
             std::string::npos);
   auto config_problem = [&](const GgufFile& f) {
     auto c = Checkpoint::open(folder.write("m.gguf", f.build()));
@@ -265,14 +266,20 @@ TEST(Checkpoint, BadGgufModels) {
 TEST(Checkpoint, GgufTensorsThatCannotBeReadSayWhy) {
   TempFolder folder;
   GgufFile f = small_llama();
-  f.tensor("blk.0.attn_qq.weight", {1}, 0, "xxxx").tensor("blk.1.attn_q.weight", {2, 3}, 0, std::string(24, 'x'));
-  f.tensor("output.weight", {256}, 17, std::string(70, 'x')).tensor("blk.0.attn_k.bias", {4}, 0, packed<float>({0, 1, 2, 3}));
+  f.tensor("blk.0.attn_qq.weight", {1}, 0, "xxxx")
+      .tensor("blk.1.attn_q.weight", {2, 3}, 0, std::string(24, 'x'));
+  f.tensor("output.weight", {256}, 17, std::string(70, 'x'))
+      .tensor("blk.0.attn_k.bias", {4}, 0, packed<float>({0, 1, 2, 3}));
   auto c = Checkpoint::open(folder.write("m.gguf", f.build())).value();
-  auto unread = [&](std::string_view name) { return c->tensors()[static_cast<size_t>(c->find(name))].unread; };
+  auto unread = [&](std::string_view name) {
+    return c->tensors()[static_cast<size_t>(c->find(name))].unread;
+  };
   EXPECT_EQ(unread("blk.0.attn_qq.weight"), "") << "of no parameter, under its own name";
-  EXPECT_NE(unread("model.layers.1.self_attn.q_proj.weight").find("expected rows in 2 heads"), std::string::npos);
+  EXPECT_NE(unread("model.layers.1.self_attn.q_proj.weight").find("expected rows in 2 heads"),
+            std::string::npos);
   EXPECT_TRUE(unread("lm_head.weight").starts_with("has type IQ2_XS; expected one of"));
-  EXPECT_EQ(floats(*c, "model.layers.0.self_attn.k_proj.bias"), (std::vector<float>{0, 2, 1, 3})) << "behind an unknown length";
+  EXPECT_EQ(floats(*c, "model.layers.0.self_attn.k_proj.bias"), (std::vector<float>{0, 2, 1, 3}))
+      << "behind an unknown length";
 }
 
 // Every truncation and many single-byte changes of each format open or fail with a sentence, and what opens

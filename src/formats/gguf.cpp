@@ -97,7 +97,8 @@ class GgufParser {
       RETURN_IF_ERROR(read_pair(i));
       if (keys.insert(file_.metadata.back().first).second) continue;
       if (file_.notes.size() < kMaxNotes)
-        file_.notes.push_back(str("metadata key ", shown_name(file_.metadata.back().first), " stands twice; its first value counts"));
+        file_.notes.push_back(str("metadata key ", shown_name(file_.metadata.back().first),
+                                  " stands twice; its first value counts"));
       file_.metadata.pop_back();
     }
     RETURN_IF_ERROR(read_alignment());
@@ -150,7 +151,8 @@ class GgufParser {
     std::string where = str("metadata key ", index);
     if (!cursor_.read(length)) return truncated(where);
     if (length > cursor_.remaining())
-      return bad(str(where, " is ", length, " bytes long, but ", cursor_.remaining(), " are left in the file"));
+      return bad(
+          str(where, " is ", length, " bytes long, but ", cursor_.remaining(), " are left in the file"));
     if (!cursor_.take_text(length, key) || !cursor_.read(type)) return truncated(where);
     where = "metadata key " + shown_name(key);
     if (type > static_cast<uint32_t>(Type::kF64))
@@ -299,7 +301,8 @@ class GgufParser {
     for (size_t i = 0; i < file_.tensors.size(); ++i) {
       GgufTensor& tensor = file_.tensors[i];
       if (tensor.size == kNoSize) {
-        uint64_t next = i + 1 < file_.tensors.size() ? std::min(file_.tensors[i + 1].offset, data_size) : data_size;
+        uint64_t next =
+            i + 1 < file_.tensors.size() ? std::min(file_.tensors[i + 1].offset, data_size) : data_size;
         tensor.size = next > tensor.offset ? next - tensor.offset : 0;
         tensor.shape = {static_cast<int64_t>(tensor.size)};
       }
@@ -327,7 +330,8 @@ class GgufParser {
 
 double GgufValue::element(uint64_t i) const {
   uint64_t size = number_size(element_type);
-  if (type == Type::kArray && element_type == Type::kArray && i < count) return std::numeric_limits<double>::quiet_NaN();
+  if (type == Type::kArray && element_type == Type::kArray && i < count)
+    return std::numeric_limits<double>::quiet_NaN();
   internal_check(type == Type::kArray && size > 0 && i < count, "element() is for arrays of numbers");
   return number_at(element_type, elements.data() + i * size);
 }

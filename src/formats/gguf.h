@@ -12,11 +12,11 @@
 //
 // What is refused, each in one sentence with file, key or tensor, found and expected: other versions and
 // big-endian files; a count or length that the rest of the file cannot hold (checked before anything is
-// allocated); duplicate tensors; value types above 12, whose length is not known; arrays nested deeper than 8; rank above 16;
-// an innermost dimension that is not whole blocks; sizes that overflow; offsets that are misaligned, outside
-// the file or overlapping; an alignment that is not a power of two in 8..2^20.
-// What the model may not need does not stop: a tensor of a type that is not known here becomes bytes up to the next tensor,
-// with the reason in `unread`; of a key that stands twice the first value counts, and a note says so.
+// allocated); duplicate tensors; value types above 12, whose length is not known; arrays nested deeper than
+// 8; rank above 16; an innermost dimension that is not whole blocks; sizes that overflow; offsets that are
+// misaligned, outside the file or overlapping; an alignment that is not a power of two in 8..2^20. What the
+// model may not need does not stop: a tensor of a type that is not known here becomes bytes up to the next
+// tensor, with the reason in `unread`; of a key that stands twice the first value counts, and a note says so.
 #pragma once
 
 #include <cstddef>
@@ -72,8 +72,9 @@ struct GgufTensor {
   uint64_t offset;             // of the first byte, from the start of the file
   uint64_t size;               // bytes = product(shape) / block elements * block bytes
   std::string stored_type;     // the format's word: "Q4_0"
-  std::string unread;          // "" or why the values cannot be read ("has type IQ2_XS; expected ..."): type and shape are of bytes
-  int part = 0;                // of a split model: the file that holds it
+  std::string unread;  // "" or why the values cannot be read ("has type IQ2_XS; expected ..."): type and
+                       // shape are of bytes
+  int part = 0;        // of a split model: the file that holds it
 };
 
 struct Gguf {

@@ -70,8 +70,8 @@ std::optional<std::pair<int64_t, std::string_view>> split_layer(std::string_view
 }
 
 // The order of a moved tensor's rows, or why they cannot have been moved so.
-Status find_row_order(const Gguf& gguf, const GgufArchitecture& arch, const GgufNameRow& row, const GgufTensor& tensor,
-                      const std::string& what, GgufName& name) {
+Status find_row_order(const Gguf& gguf, const GgufArchitecture& arch, const GgufNameRow& row,
+                      const GgufTensor& tensor, const std::string& what, GgufName& name) {
   if (row.kind == Kind::kSame || !tensor.unread.empty()) return Status::ok();
   ASSIGN_OR_RETURN(int64_t heads, gguf_head_count(gguf, arch, row.kv_heads, what));
   int64_t parts = row.kind == Kind::kLlamaPairs ? 2 : 3;
@@ -79,7 +79,8 @@ Status find_row_order(const Gguf& gguf, const GgufArchitecture& arch, const Gguf
   bool divides = rows > 0 && rows % (heads * parts) == 0;
   bool plain = tensor.shape.size() == 2 || (tensor.shape.size() == 1 && gguf_type_info(tensor.type).plain);
   if (!divides)
-    name.unread = str("has shape ", shown_shape(tensor.shape), "; expected rows in ", heads, " heads of ", parts, " equal parts");
+    name.unread = str("has shape ", shown_shape(tensor.shape), "; expected rows in ", heads, " heads of ",
+                      parts, " equal parts");
   else if (!plain)
     name.unread = str("has shape ", shown_shape(tensor.shape), " and type ", tensor.stored_type,
                       "; expected a matrix, or a vector of a plain type");

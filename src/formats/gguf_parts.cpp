@@ -30,16 +30,19 @@ Result<GgufPart> read_part(const std::string& path) {
 }
 
 // Under the names that splitting gives.
-Result<std::vector<GgufPart>> read_named(const std::vector<std::string>& paths, const std::string& given, Split split) {
+Result<std::vector<GgufPart>> read_named(const std::vector<std::string>& paths, const std::string& given,
+                                         Split split) {
   std::vector<GgufPart> parts;
   for (const std::string& path : paths) {
     if (!file_exists(path))
-      return Status::error(str(path, ": missing, one of the ", split.count, " parts that belong to ", given, "; download it"));
+      return Status::error(
+          str(path, ": missing, one of the ", split.count, " parts that belong to ", given, "; download it"));
     ASSIGN_OR_RETURN(GgufPart part, read_part(path));
     Split found = split_of(part.gguf);
     if (found.number != static_cast<int64_t>(parts.size()) || found.count != split.count)
-      return Status::error(str(path, ": metadata split.no is ", found.number, " of split.count ", found.count, ", expected ",
-                               parts.size(), " of ", split.count, " by its name and ", given, "; the parts do not belong together"));
+      return Status::error(str(path, ": metadata split.no is ", found.number, " of split.count ", found.count,
+                               ", expected ", parts.size(), " of ", split.count, " by its name and ", given,
+                               "; the parts do not belong together"));
     parts.push_back(std::move(part));
   }
   return parts;
@@ -55,19 +58,23 @@ Result<std::vector<GgufPart>> read_renamed(GgufPart given, Split split) {
     if (std::filesystem::equivalent(files.paths[0], path, code)) continue;
     auto part = read_part(files.paths[0]);
     Split other = part.is_ok() ? split_of(part->gguf) : Split();
-    if (other.count != split.count || other.number < 0 || other.number >= other.count || other.number == split.number) continue;
+    if (other.count != split.count || other.number < 0 || other.number >= other.count ||
+        other.number == split.number)
+      continue;
     std::optional<GgufPart>& place = found[static_cast<size_t>(other.number)];
     if (place)
-      return Status::error(str(path, ": part ", split.number + 1, " of ", split.count, ", and part ", other.number + 1, " may be ",
-                               place->path, " or ", part->path, "; keep one model in a folder"));
+      return Status::error(str(path, ": part ", split.number + 1, " of ", split.count, ", and part ",
+                               other.number + 1, " may be ", place->path, " or ", part->path,
+                               "; keep one model in a folder"));
     place = std::move(*part);
   }
   found[static_cast<size_t>(split.number)] = std::move(given);
   std::vector<GgufPart> parts;
   for (std::optional<GgufPart>& part : found) {
     if (!part)
-      return Status::error(str(path, ": part ", split.number + 1, " of a GGUF model in ", split.count, " parts, and part ",
-                               parts.size() + 1, " is missing beside it; download all parts into one folder"));
+      return Status::error(str(path, ": part ", split.number + 1, " of a GGUF model in ", split.count,
+                               " parts, and part ", parts.size() + 1,
+                               " is missing beside it; download all parts into one folder"));
     parts.push_back(std::move(*part));
   }
   return parts;
@@ -92,8 +99,9 @@ Result<std::vector<GgufPart>> read_gguf_parts(const std::string& path) {
   int64_t tensors = 0, expected = integer(parts[0].gguf, "split.tensors.count", -1);
   for (const GgufPart& part : parts) tensors += static_cast<int64_t>(part.gguf.tensors.size());
   if (expected >= 0 && expected != tensors)
-    return Status::error(str(parts[0].path, ": metadata split.tensors.count is ", expected, ", but the ", parts.size(), " parts hold ",
-                             tensors, " tensors; the parts do not belong together"));
+    return Status::error(str(parts[0].path, ": metadata split.tensors.count is ", expected, ", but the ",
+                             parts.size(), " parts hold ", tensors,
+                             " tensors; the parts do not belong together"));
   return parts;
 }
 

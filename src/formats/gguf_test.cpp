@@ -103,7 +103,12 @@ TEST(Gguf, EmptyTensorsLieInsideAFileWithoutPadding) {
 
 TEST(Gguf, WhatNobodyReadsMayBeAnything) {
   GgufFile f;
-  f.number<uint8_t>("bool", 7, 2).number<uint64_t>("u64", 10, ~0ull).count("twice", 1).count("twice", 2).count("caf\xe9", 1).count("", 3);
+  f.number<uint8_t>("bool", 7, 2)
+      .number<uint64_t>("u64", 10, ~0ull)
+      .count("twice", 1)
+      .count("twice", 2)
+      .count("caf\xe9", 1)
+      .count("", 3);
   f.count(std::string(70'000, 'k'), 4);
   ++f.pair_count;  // [[1, 2], ["a"], []]
   f.pairs.text64("nested").put<uint32_t>(9).put<uint32_t>(9).put<uint64_t>(3);
@@ -116,7 +121,8 @@ TEST(Gguf, WhatNobodyReadsMayBeAnything) {
   ASSERT_TRUE(gguf.is_ok()) << gguf.status().message();
   EXPECT_EQ(gguf->find("last")->integer, 7);
   EXPECT_EQ(gguf->find("twice")->integer, 1);
-  EXPECT_EQ(gguf->notes, std::vector<std::string>{"metadata key 'twice' stands twice; its first value counts"});
+  EXPECT_EQ(gguf->notes,
+            std::vector<std::string>{"metadata key 'twice' stands twice; its first value counts"});
   EXPECT_EQ(gguf->find("u64")->integer, INT64_MAX);
   EXPECT_EQ(gguf->find("nested")->count, 3u);
   EXPECT_TRUE(std::isnan(gguf->find("nested")->element(2)));
@@ -124,12 +130,15 @@ TEST(Gguf, WhatNobodyReadsMayBeAnything) {
 
 TEST(Gguf, TensorsOfUnknownTypesReachToTheNext) {
   GgufFile f;
-  f.tensor("a", {32}, 99, std::string(40, 'a')).tensor("b", {2}, 0, std::string(8, 'b')).tensor("c", {256}, 17, std::string(70, 'c'));
+  f.tensor("a", {32}, 99, std::string(40, 'a'))
+      .tensor("b", {2}, 0, std::string(8, 'b'))
+      .tensor("c", {256}, 17, std::string(70, 'c'));
   f.tensor("r5", {1, 1, 1, 1, 2}, 0, std::string(8, 'r'));
   std::string file = f.build();
   auto gguf = parse_gguf(bytes_of(file), "m.gguf");
   ASSERT_TRUE(gguf.is_ok()) << gguf.status().message();
-  EXPECT_TRUE(gguf->tensors[0].unread.starts_with("has type type 99; expected one of F32")) << gguf->tensors[0].unread;
+  EXPECT_TRUE(gguf->tensors[0].unread.starts_with("has type type 99; expected one of F32"))
+      << gguf->tensors[0].unread;
   EXPECT_EQ(gguf->tensors[0].shape, std::vector<int64_t>{64}) << "bytes, with the padding";
   EXPECT_EQ(file.substr(gguf->tensors[1].offset, gguf->tensors[1].size), std::string(8, 'b'));
   EXPECT_EQ(gguf->tensors[1].unread, "");
@@ -189,8 +198,10 @@ INSTANTIATE_TEST_SUITE_P(
             "an array of 4611686018427387904 elements"},
         Bad{"text_array_count", pair(9, testing::Bytes().put<uint32_t>(8).put(kHuge).data),
             "an array of 4611686018427387904 elements"},
-        Bad{"array_type", pair(9, testing::Bytes().put<uint32_t>(13).put<uint64_t>(0).data), "array of value type 13; expected 0 to 12"},
-        Bad{"nested_count", pair(9, testing::Bytes().put<uint32_t>(9).put(kHuge).data), "an array of 4611686018427387904 elements"},
+        Bad{"array_type", pair(9, testing::Bytes().put<uint32_t>(13).put<uint64_t>(0).data),
+            "array of value type 13; expected 0 to 12"},
+        Bad{"nested_count", pair(9, testing::Bytes().put<uint32_t>(9).put(kHuge).data),
+            "an array of 4611686018427387904 elements"},
         Bad{"nested_deep", pair(9, nested_arrays(9)), "nests arrays deeper than 8"},
         Bad{"number_cut", pair(4, "x"), "ends inside metadata key 'k'"},
         Bad{"tensor_twice", GgufFile().tensor("a", {1}, 0, "xxxx").tensor("a", {1}, 0, "xxxx").build(),

@@ -11,12 +11,14 @@ namespace {
 Plan small_plan() {
   Plan plan;
   plan.kernels = {"matmul", "repack"};
-  plan.weights.push_back({"w", {"w.q_weight", "w.q_scale"}, {"uint32", "float16"}, {{8, 4}, {8, 1}}, 160, 1, 2});
+  plan.weights.push_back(
+      {"w", {"w.q_weight", "w.q_scale"}, {"uint32", "float16"}, {{8, 4}, {8, 1}}, 160, 1, 2});
   plan.weights.push_back(plan.weights[0]);  // a piece: the last rows of each half
   plan.weights[1].rows = {{2, 2}, {6, 2}};
   plan.states.push_back({"kv", 2, 3, 64, 16, DType::kF16});
   Dim rows = Dim::symbol("rows");
-  ExprId zero = plan.add_expression(0), n = plan.add_expression(rows), tiles = plan.add_expression(ceildiv(rows, 4));
+  ExprId zero = plan.add_expression(0), n = plan.add_expression(rows),
+         tiles = plan.add_expression(ceildiv(rows, 4));
   PlanFunction f;
   f.name = "decode";
   f.arguments = {{"x", DType::kF32, {n, tiles}}};
@@ -69,13 +71,15 @@ TEST(Plans, AnUnknownDimensionIsASentence) {
   Plan plan = small_plan();
   plan.add_expression(Dim::symbol("columns"));
   EXPECT_EQ(decode_plan(encode_plan(plan), "x.so").status().message(),
-            "x.so: the plan inside the library uses the dimension 'columns', which this mlc_llm does not know; use a newer "
+            "x.so: the plan inside the library uses the dimension 'columns', which this mlc_llm does not "
+            "know; use a newer "
             "mlc_llm or compile the model again");
 }
 
 TEST(Plans, EveryTruncationAndEveryFlippedBitIsRefusedOrDecodes) {
   std::string bytes = encode_plan(small_plan());
-  for (size_t n = 0; n < bytes.size(); ++n) EXPECT_FALSE(decode_plan(bytes.substr(0, n), "x.so").is_ok()) << n;
+  for (size_t n = 0; n < bytes.size(); ++n)
+    EXPECT_FALSE(decode_plan(bytes.substr(0, n), "x.so").is_ok()) << n;
   for (size_t i = 0; i < bytes.size(); ++i)
     for (int bit = 0; bit < 8; ++bit) {
       std::string damaged = bytes;
@@ -100,8 +104,9 @@ TEST(Libraries, DamageIsASentence) {
 
 TEST(GpuKernels, BlobsReadBack) {
   for (const char* name : {"k", "k0_silu", "k12_rms_norm"}) {
-    std::string blob = gpu_kernel_blob({.language = 2, .group_size = 64, .buffer_count = 3, .dim_count = 1, .written = 4},
-                                       name, std::string_view("\3\2\0\7", 4));
+    std::string blob =
+        gpu_kernel_blob({.language = 2, .group_size = 64, .buffer_count = 3, .dim_count = 1, .written = 4},
+                        name, std::string_view("\3\2\0\7", 4));
     EXPECT_EQ(blob.size() % 8, 5u);
     GpuKernelView view = read_gpu_kernel(blob.data(), GpuLanguage::kSpirv).value();
     EXPECT_EQ(view.name, name);

@@ -131,7 +131,8 @@ class HeaderEvents {
  private:
   enum class Field { kDType, kShape, kOffsets, kOther };
 
-  // Whether the value that comes is one that nobody reads: of the metadata, or of a key that only newer files have.
+  // Whether the value that comes is one that nobody reads: of the metadata, or of a key that only newer files
+  // have.
   bool skipping() const {
     if (skipped_ > 0) return true;
     if (depth_ == 1) return key_ == kMetadata;
@@ -182,7 +183,8 @@ class HeaderEvents {
     for (const NamedDType& d : kDTypes) names.emplace_back(d.name);
     entry_.unread = str("has dtype ", shown_name(dtype_name_), "; expected one of ", join(names, " "));
     if (offsets_[1] < offsets_[0])
-      return fail(str("has data_offsets [", offsets_[0], ", ", offsets_[1], "]; expected the begin before the end"));
+      return fail(
+          str("has data_offsets [", offsets_[0], ", ", offsets_[1], "]; expected the begin before the end"));
     entry_.dtype = DType::kU8;
     entry_.offset = offsets_[0];
     entry_.size = offsets_[1] - offsets_[0];

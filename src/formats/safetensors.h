@@ -29,8 +29,9 @@ namespace mlc {
 struct SafetensorsEntry {
   std::string name;
   DType dtype;
-  std::string type;            // the file's word: "BF16"
-  std::string unread;          // "" or why the values cannot be read ("has dtype 'F4'; expected ..."): dtype and shape are of bytes
+  std::string type;    // the file's word: "BF16"
+  std::string unread;  // "" or why the values cannot be read ("has dtype 'F4'; expected ..."): dtype and
+                       // shape are of bytes
   std::vector<int64_t> shape;  // outermost first
   uint64_t offset;             // of the first byte, from the start of the file
   uint64_t size;               // bytes, = product(shape) * size_of(dtype)

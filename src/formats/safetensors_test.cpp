@@ -94,8 +94,9 @@ INSTANTIATE_TEST_SUITE_P(
 
 // F4 is half a byte an element; C64, F8_E8M0 and what comes later are read past in the same way.
 TEST(Safetensors, UnknownDTypesAreBytesWithAReason) {
-  std::string header = R"({"a":{"dtype":"F4","shape":[2,3],"data_offsets":[0,3]},"b":{"dtype":"C64","shape":[1],"data_offsets":[3,11]},)"
-                       R"("w":{"dtype":"F32","shape":[1],"data_offsets":[11,15]}})";
+  std::string header =
+      R"({"a":{"dtype":"F4","shape":[2,3],"data_offsets":[0,3]},"b":{"dtype":"C64","shape":[1],"data_offsets":[3,11]},)"
+      R"("w":{"dtype":"F32","shape":[1],"data_offsets":[11,15]}})";
   std::string file = safetensors(header, std::string(15, 'x'));
   auto parsed = parse_safetensors(bytes_of(file), "m.safetensors");
   ASSERT_TRUE(parsed.is_ok()) << parsed.status().message();
@@ -111,14 +112,18 @@ TEST(Safetensors, UnknownDTypesAreBytesWithAReason) {
 
 TEST(Safetensors, WhatNobodyReadsMayHaveAnyForm) {
   const char* w = R"("w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
-  for (const char* metadata : {"null", "3", "-3", "0.5", "true", "\"text\"", "[]", "[[1,{\"dtype\":2}],NaN]", "{\"a\":1,\"b\":{\"c\":[{}]},\"d\":\"e\"}",
-                               "{},\"__metadata__\":{\"format\":\"pt\"}"}) {
-    auto parsed = parse_safetensors(bytes_of(safetensors(std::string("{\"__metadata__\":") + metadata + "," + w + "}", "x")), "m");
+  for (const char* metadata :
+       {"null", "3", "-3", "0.5", "true", "\"text\"", "[]", "[[1,{\"dtype\":2}],NaN]",
+        "{\"a\":1,\"b\":{\"c\":[{}]},\"d\":\"e\"}", "{},\"__metadata__\":{\"format\":\"pt\"}"}) {
+    auto parsed = parse_safetensors(
+        bytes_of(safetensors(std::string("{\"__metadata__\":") + metadata + "," + w + "}", "x")), "m");
     ASSERT_TRUE(parsed.is_ok()) << metadata << ": " << parsed.status().message();
     EXPECT_EQ(parsed->entries.size(), 1u) << metadata;
   }
-  for (const char* extra : {"1", "null", "{\"dtype\":\"F4\",\"shape\":[[9]]}", "[[1],{}]", "\"U8\"", "Infinity"}) {
-    std::string header = std::string("{\"w\":{\"kind\":") + extra + R"(,"dtype":"U8","shape":[1],"more":)" + extra + R"(,"data_offsets":[0,1]}})";
+  for (const char* extra :
+       {"1", "null", "{\"dtype\":\"F4\",\"shape\":[[9]]}", "[[1],{}]", "\"U8\"", "Infinity"}) {
+    std::string header = std::string("{\"w\":{\"kind\":") + extra + R"(,"dtype":"U8","shape":[1],"more":)" +
+                         extra + R"(,"data_offsets":[0,1]}})";
     auto parsed = parse_safetensors(bytes_of(safetensors(header, "x")), "m");
     ASSERT_TRUE(parsed.is_ok()) << extra << ": " << parsed.status().message();
     EXPECT_EQ(parsed->entries[0].size, 1u);

@@ -168,7 +168,8 @@ Status check_kind(std::span<const std::byte> bytes, const std::string& what) {
     return Status::error(str(what, ": written by PyTorch before 1.6 (not a zip); expected a zip", remedy));
   if (kind == FileKind::kPickle)
     return Status::error(str(what, ": a bare pickle; expected a zip by torch.save", remedy));
-  return Status::error(str(what, ": ", kind_name(kind), ", not a zip file; expected a checkpoint by torch.save"));
+  return Status::error(
+      str(what, ": ", kind_name(kind), ", not a zip file; expected a checkpoint by torch.save"));
 }
 
 // Whether strides are those of C order; dimensions of size 1 do not count.
@@ -182,7 +183,13 @@ bool is_contiguous(const PickledTensor& t) {
 }
 
 TorchTensor unread_tensor(std::string_view name, std::string why) {
-  return {.name = std::string(name), .unread = std::move(why), .dtype = DType::kU8, .shape = {0}, .strides = {}, .offset = 0, .size = 0};
+  return {.name = std::string(name),
+          .unread = std::move(why),
+          .dtype = DType::kU8,
+          .shape = {0},
+          .strides = {},
+          .offset = 0,
+          .size = 0};
 }
 
 Result<TorchTensor> place(const PickledTensor& t, const Entry& storage, const std::string& what) {
@@ -213,8 +220,9 @@ Result<TorchTensor> place(const PickledTensor& t, const Entry& storage, const st
     return bad(str("of shape ", shown_shape(t.shape), ", strides ", shown_shape(t.strides), " and offset ",
                    t.offset, " reaches outside its storage of ", t.storage_elements, " elements"));
   if (*count > t.storage_elements)
-    return unread_tensor(t.name, str("has shape ", shown_shape(t.shape), " but repeats elements of its storage of ",
-                                     t.storage_elements, "; expected one element each (save it with .contiguous())"));
+    return unread_tensor(t.name,
+                         str("has shape ", shown_shape(t.shape), " but repeats elements of its storage of ",
+                             t.storage_elements, "; expected one element each (save it with .contiguous())"));
   out.offset = storage.offset + t.offset * item;
   out.size = (*last - t.offset + 1) * item;
   if (!is_contiguous(t)) out.strides = t.strides;

@@ -13,11 +13,12 @@
 //
 // The pickle is read by a small machine that knows the opcodes which tensors need, and these globals:
 // collections.OrderedDict, torch.XStorage, torch.Size, torch._utils._rebuild_tensor_v2 and
-// _rebuild_parameter; what others would make is known by name only. Refused, each in one sentence with file, tensor, found and expected: files of PyTorch
-// before 1.6 and others that are no zip; compressed or encrypted entries; entries outside the file or
-// overlapping; any other opcode; globals that would run programs; tensors that reach outside their storage; storages of a length other than declared; big-endian; duplicate names; a pickle above 64 MiB;
-// more than 2^18 tensors. Tensors that repeat elements of their storage (stride 0) and
-// entries that are none have the reason in `unread`.
+// _rebuild_parameter; what others would make is known by name only. Refused, each in one sentence with file,
+// tensor, found and expected: files of PyTorch before 1.6 and others that are no zip; compressed or encrypted
+// entries; entries outside the file or overlapping; any other opcode; globals that would run programs;
+// tensors that reach outside their storage; storages of a length other than declared; big-endian; duplicate
+// names; a pickle above 64 MiB; more than 2^18 tensors. Tensors that repeat elements of their storage (stride
+// 0), and entries that are none, have the reason in `unread`.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +35,7 @@ namespace mlc {
 
 struct TorchTensor {
   std::string name;
-  std::string unread;            // "" or why the values cannot be read: dtype and shape are then those of no bytes
+  std::string unread;  // "" or why the values cannot be read: dtype and shape are then those of no bytes
   DType dtype;
   std::vector<int64_t> shape;    // outermost first
   std::vector<int64_t> strides;  // in elements, >= 0; empty when contiguous

@@ -135,40 +135,73 @@ TEST(TorchZip, PickleMachineRefusesNonsense) {
   }
 }
 
-// The pickle of torch.save({"w": tensor, "epoch": 3, "lr": 0.1, "none": None, "name": "x", "opt": {"state": {0: [tensor]}},
-// "args": Namespace(a=1), "np": numpy scalar, "set": {1}, "big": 2**100, "bytes": b"ab", 7: tensor}), put together by hand.
+// The pickle of torch.save({"w": tensor, "epoch": 3, "lr": 0.1, "none": None, "name": "x", "opt": {"state":
+// {0: [tensor]}}, "args": Namespace(a=1), "np": numpy scalar, "set": {1}, "big": 2**100, "bytes": b"ab", 7:
+// tensor}), put together by hand.
 TEST(TorchZip, WhatIsNoTensorDoesNotStop) {
-  auto text = [](std::string_view value) { return testing::Bytes().raw("X").put<uint32_t>(static_cast<uint32_t>(value.size())).raw(value).data; };
+  auto text = [](std::string_view value) {
+    return testing::Bytes().raw("X").put<uint32_t>(static_cast<uint32_t>(value.size())).raw(value).data;
+  };
   TorchFile f;
-  auto entry = [&](std::string_view name, std::string_view pickled) { f.pickle.raw(text(name)).raw(pickled); };
+  auto entry = [&](std::string_view name, std::string_view pickled) {
+    f.pickle.raw(text(name)).raw(pickled);
+  };
   f.tensor("w", "FloatStorage", "0", 2, 0, {2}, {1});
-  entry("epoch", "K\x03"), entry("lr", "G\x3f\xb9\x99\x99\x99\x99\x99\x9a"), entry("none", "N"), entry("name", text("x"));
-  entry("opt", std::string("}(") + text("state") + "}K\x01](K\x01K\x02" "esu");
-  entry("args", std::string("cargparse\nNamespace\n)\x81}(") + text("a") + "K\x01" "ub");
-  entry("np", std::string("cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n") + text("f8") + "\x89\x88\x87R(K\x03" + text("<") + "NtbC\x08" "12345678\x86R");
-  entry("set", "\x8f(K\x01\x90"), entry("frozen", "(K\x01\x91"), entry("big", std::string("\x8a\x0d") + std::string(13, '\1')), entry("bytes", "C\x02" "ab");
-  entry("default", std::string("ccollections\ndefaultdict\nc__builtin__\nlist\n\x85R") + text("k") + "K\x01s");
-  entry("popped", "K\x01K\x02" "0(K\x03" "1");
+  entry("epoch", "K\x03"), entry("lr", "G\x3f\xb9\x99\x99\x99\x99\x99\x9a"), entry("none", "N"),
+      entry("name", text("x"));
+  entry("opt", std::string("}(") + text("state") +
+                   "}K\x01](K\x01K\x02"
+                   "esu");
+  entry("args", std::string("cargparse\nNamespace\n)\x81}(") + text("a") +
+                    "K\x01"
+                    "ub");
+  entry("np", std::string("cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n") + text("f8") +
+                  "\x89\x88\x87R(K\x03" + text("<") +
+                  "NtbC\x08"
+                  "12345678\x86R");
+  entry("set", "\x8f(K\x01\x90"), entry("frozen", "(K\x01\x91"),
+      entry("big", std::string("\x8a\x0d") + std::string(13, '\1')),
+      entry("bytes",
+            "C\x02"
+            "ab");
+  entry("default",
+        std::string("ccollections\ndefaultdict\nc__builtin__\nlist\n\x85R") + text("k") + "K\x01s");
+  entry("popped",
+        "K\x01K\x02"
+        "0(K\x03"
+        "1");
   entry("kw", "cm\nC\n)}\x92");
   f.pickle.raw("K\x07N");  // a key that is a number
-  f.tensor("q", "QInt8Storage", "1", 2, 0, {2}, {1}).tensor("mask", "FloatStorage", "0", 2, 0, {1000, 2}, {0, 1});
+  f.tensor("q", "QInt8Storage", "1", 2, 0, {2}, {1})
+      .tensor("mask", "FloatStorage", "0", 2, 0, {1000, 2}, {0, 1});
   f.storage("0", std::string(8, 'x')).storage("1", "xx");
   auto tensors = parse_torch_zip(bytes_of(f.build()), "m.bin");
   ASSERT_TRUE(tensors.is_ok()) << tensors.status().message();
   std::vector<std::pair<std::string, std::string>> found;
   for (const TorchTensor& t : *tensors) found.emplace_back(t.name, t.unread.substr(0, t.unread.find(';')));
   EXPECT_EQ(found, (std::vector<std::pair<std::string, std::string>>{
-                       {"w", ""}, {"opt", "is a dictionary"}, {"args", "is an object 'Namespace'"}, {"np", "is an object 'scalar'"},
-                       {"set", "is a list"}, {"frozen", "is a tuple"}, {"default", "is an object 'defaultdict'"}, {"kw", "is an object 'C'"},
-                       {"q", "is stored as 'QInt8Storage'"}, {"mask", "has shape [1000, 2] but repeats elements of its storage of 2"}}));
+                       {"w", ""},
+                       {"opt", "is a dictionary"},
+                       {"args", "is an object 'Namespace'"},
+                       {"np", "is an object 'scalar'"},
+                       {"set", "is a list"},
+                       {"frozen", "is a tuple"},
+                       {"default", "is an object 'defaultdict'"},
+                       {"kw", "is an object 'C'"},
+                       {"q", "is stored as 'QInt8Storage'"},
+                       {"mask", "has shape [1000, 2] but repeats elements of its storage of 2"}}));
 }
 
 TEST(TorchZip, ADictionaryInsideIsNamed) {
   TorchFile inner;
   inner.tensor("w", "FloatStorage", "0", 2, 0, {2}, {1});
-  std::string pickle = "\x80\x02}X" + testing::Bytes().put<uint32_t>(5).raw("model").data + inner.pickle.data.substr(2) + "us.";
-  auto tensors = parse_torch_zip(bytes_of(TorchFile::zip({{"a/data.pkl", pickle}, {"a/data/0", "12345678"}})), "m.bin");
-  EXPECT_EQ(tensors.status().message(), "m.bin: holds no tensors but in its entry 'model'; expected a dictionary of tensors, save that entry alone");
+  std::string pickle = "\x80\x02}X" + testing::Bytes().put<uint32_t>(5).raw("model").data +
+                       inner.pickle.data.substr(2) + "us.";
+  auto tensors =
+      parse_torch_zip(bytes_of(TorchFile::zip({{"a/data.pkl", pickle}, {"a/data/0", "12345678"}})), "m.bin");
+  EXPECT_EQ(tensors.status().message(),
+            "m.bin: holds no tensors but in its entry 'model'; expected a dictionary of tensors, save that "
+            "entry alone");
 }
 
 struct Bad {

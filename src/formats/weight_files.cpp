@@ -20,9 +20,11 @@ bool ends_with_one_of(std::string_view name, std::initializer_list<std::string_v
 
 // Files that training leaves beside the weights, and weights of other models.
 bool is_no_model(std::string_view name) {
-  for (std::string_view start : {"adapter_", "optimizer", "scheduler", "rng_state", "random_states", "training_args", "scaler", "consolidated"})
+  for (std::string_view start : {"adapter_", "optimizer", "scheduler", "rng_state", "random_states",
+                                 "training_args", "scaler", "consolidated"})
     if (name.starts_with(start)) return true;
-  return name.starts_with('.') || ends_with_one_of(name, {".index.json", ".json", ".zip", ".model", ".txt", ".jinja", ".md", ".so"});
+  return name.starts_with('.') ||
+         ends_with_one_of(name, {".index.json", ".json", ".zip", ".model", ".txt", ".jinja", ".md", ".so"});
 }
 
 // Names of regular files and of links, which may lead nowhere.
@@ -69,14 +71,16 @@ std::optional<PartName> parse_part_name(std::string_view name) {
   size_t after = name.find_first_not_of(digits, of + 4);
   if (after == std::string_view::npos) after = name.size();
   if (number_at == std::string_view::npos || name[number_at] != '-') return std::nullopt;
-  std::string_view number = name.substr(number_at + 1, of - number_at - 1), count = name.substr(of + 4, after - of - 4);
+  std::string_view number = name.substr(number_at + 1, of - number_at - 1),
+                   count = name.substr(of + 4, after - of - 4);
   if (number.empty() || number.size() != count.size() || number.size() > 6) return std::nullopt;
   auto value = [](std::string_view text) {
     int n = 0;
     for (char c : text) n = 10 * n + (c - '0');
     return n;
   };
-  PartName part{std::string(name.substr(0, number_at)), std::string(name.substr(after)), value(number), value(count), number.size()};
+  PartName part{std::string(name.substr(0, number_at)), std::string(name.substr(after)), value(number),
+                value(count), number.size()};
   if (part.number < 1 || part.number > part.count || part.count > kMaxParts) return std::nullopt;
   return part;
 }
@@ -106,7 +110,8 @@ FoundWeights find_weights(const std::string& folder) {
     for (const std::string& name : {index, whole})
       if (std::binary_search(names.begin(), names.end(), name)) take(found.named, {path_join(folder, name)});
     for (const std::string& name : names)
-      if (auto part = parse_part_name(name); part && !taken.contains(name) && part->before == n.stem && part->after == n.end)
+      if (auto part = parse_part_name(name);
+          part && !taken.contains(name) && part->before == n.stem && part->after == n.end)
         take(found.named, parts_of(path_join(folder, name)));
   }
   for (const std::string& name : names) {

@@ -27,8 +27,8 @@ struct WeightFiles {
 };
 
 struct FoundWeights {
-  // The names that Hugging Face gives, the first usable one counts: pytorch_model.bin.index.json, pytorch_model.bin and its
-  // parts, model.safetensors.index.json, model.safetensors and its parts.
+  // The names that Hugging Face gives, the first usable one counts: pytorch_model.bin.index.json,
+  // pytorch_model.bin and its parts, model.safetensors.index.json, model.safetensors and its parts.
   std::vector<WeightFiles> named;
   std::vector<WeightFiles> ggufs;   // by content or name, each part of a split model alone
   std::vector<WeightFiles> others;  // what else holds weights by content or name; not adapters and optimizers

@@ -122,7 +122,8 @@ Status parse_events(std::string_view text, WeightIndex& index, const std::string
 Result<WeightIndex> parse_weight_index(std::string_view text, const std::string& what) {
   WeightIndex index;
   Status parsed = parse_events(text, index, what);
-  if (auto standard = parsed.is_ok() ? std::nullopt : standard_json(text)) parsed = parse_events(*standard, index, what);
+  if (auto standard = parsed.is_ok() ? std::nullopt : standard_json(text))
+    parsed = parse_events(*standard, index, what);
   RETURN_IF_ERROR(parsed);
   std::stable_sort(index.tensors.begin(), index.tensors.end(),
                    [](const auto& a, const auto& b) { return a.second < b.second; });

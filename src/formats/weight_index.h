@@ -1,8 +1,9 @@
 // The index of a checkpoint in several files: model.safetensors.index.json and pytorch_model.bin.index.json.
 //
 // Layout: {"metadata": {...}?, "weight_map": {TENSOR: FILE, ...}}; FILE is a plain name of a file beside the
-// index; of a tensor or a weight_map that stands twice the last counts, as in Python. Refused: any other form, a FILE
-// with a path in it ('/', '\', "..", NUL: an index may not reach outside its folder), more than 2^20 tensors or 2^14 files.
+// index; of a tensor or a weight_map that stands twice the last counts, as in Python. Refused: any other
+// form, a FILE with a path in it ('/', '\', "..", NUL: an index may not reach outside its folder), more than
+// 2^20 tensors or 2^14 files.
 #pragma once
 
 #include <string>

@@ -46,7 +46,9 @@ TEST(WeightIndex, RefusesWhatItCannotTrust) {
 }
 
 TEST(WeightIndex, OfWhatStandsTwiceTheLastCounts) {
-  auto index = parse_weight_index(R"({"metadata":{"total_size":NaN,"more":[1e999]},"weight_map":{"x":"y"},"weight_map":{"a":"f","b":"f","a":"g"}})", "i.json");
+  auto index = parse_weight_index(
+      R"({"metadata":{"total_size":NaN,"more":[1e999]},"weight_map":{"x":"y"},"weight_map":{"a":"f","b":"f","a":"g"}})",
+      "i.json");
   ASSERT_TRUE(index.is_ok()) << index.status().message();
   EXPECT_EQ(index->files, (std::vector<std::string>{"f", "g"}));
   EXPECT_EQ(index->tensors, (std::vector<std::pair<std::string, int>>{{"b", 0}, {"a", 1}}));
