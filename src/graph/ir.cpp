@@ -21,6 +21,12 @@ const T& attribute(const Node& node, const std::string& name) {
 
 }  // namespace
 
+TensorType TensorType::tiles(Shape shape) {
+  return {Kind::kPlain, WeightFormat::plain(DType::kBF16), kTileLayout, std::move(shape)};
+}
+
+bool TensorType::is_tiled() const { return layout == kTileLayout; }
+
 Dim TensorType::elements() const {
   internal_check(kind == Kind::kPlain, "elements() of a quantized tensor");
   constexpr int64_t kRows = 2 * kTileRows;
@@ -52,7 +58,7 @@ std::string TensorType::element_text() const {
 
 std::string TensorType::text() const {
   std::string out = element_text();
-  if (kind == Kind::kGroup || layout != "packed") out += "@" + layout;
+  if (kind == Kind::kGroup || layout != kPackedLayout) out += "@" + layout;
   std::vector<std::string> dims;
   for (const Dim& d : shape) dims.push_back(d.text());
   return out + "[" + join(dims, ", ") + "]";
