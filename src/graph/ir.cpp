@@ -104,7 +104,7 @@ Value* Module::find_parameter(const std::string& name) const {
 
 Function* Module::find_function(const std::string& name) const {
   for (const auto& f : functions)
-    if (f->name == name) return f.get();
+    if (f->name == name) return f->same_as.empty() ? f.get() : find_function(f->same_as);
   return nullptr;
 }
 
@@ -117,6 +117,7 @@ const KvCache* Module::find_state(const std::string& name) const {
 std::unique_ptr<Function> clone(const Function& function) {
   auto copy = std::make_unique<Function>();
   copy->name = function.name;
+  copy->same_as = function.same_as;
   copy->min_rows = function.min_rows;
   copy->max_rows = function.max_rows;
   std::unordered_map<const Value*, Value*> values;

@@ -20,7 +20,8 @@
 //       return %1
 //     }
 //   }
-// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.. {`. Attributes:
+// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.. {`. Another name of a function
+// is `func @batch_decode = @decode`. Attributes:
 // true, 30, 1e-05 (a double always has a point, an exponent, inf or nan), "silu". Names: letters, digits,
 // '_', '.', '-', '/'.
 #pragma once
@@ -136,6 +137,7 @@ struct KvCache {
 
 struct Function {
   std::string name;
+  std::string same_as;  // an earlier function that this is another name of; then all below is empty
   std::vector<Value*> arguments;
   std::vector<std::unique_ptr<Node>> nodes;
   std::vector<Value*> results;
@@ -154,7 +156,7 @@ struct Module {
   std::vector<std::unique_ptr<Function>> functions;
 
   Value* find_parameter(const std::string& name) const;  // nullptr when absent
-  Function* find_function(const std::string& name) const;
+  Function* find_function(const std::string& name) const;  // the one that does the work, whichever of its names is given
   const KvCache* find_state(const std::string& name) const;
 };
 
