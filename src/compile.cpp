@@ -119,6 +119,8 @@ void run_kernel_passes(Compilation& c, Variant& variant) {
   for (PlanFunction& f : plan.functions)
     for (PlanBody& b : f.bodies)
       for (PlanCall& call : b.calls) call.scratch_bytes = kernels[call.kernel].scratch_bytes;
+  for (PlanWeight& w : plan.weights)
+    if (w.preproc_kernel >= 0) w.preproc_scratch_bytes = kernels[static_cast<size_t>(w.preproc_kernel)].scratch_bytes;
 }
 
 // Of kernel symbols: unique over a library's variants, and over libraries linked into one program.
