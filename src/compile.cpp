@@ -5,6 +5,7 @@
 #include <chrono>
 #include <exception>
 #include <functional>
+#include <memory>
 
 #include "base/file.h"
 #include "base/strings.h"
@@ -24,7 +25,7 @@
 namespace mlc {
 namespace {
 
-const std::vector<std::string> kPhases = {"frontend", "graph", "kernel", "lang", "link"};
+const std::vector<std::string> kPhases = {"frontend", "graph", "plan", "kernel", "lang", "link"};
 
 // Numbered text files, "07-after-fuse_epilogues.txt"; does nothing without a directory.
 class Dump {
@@ -45,6 +46,7 @@ class Dump {
 
 struct Variant {
   Target target;
+  std::unique_ptr<graph::Module> module;  // until it is planned
   BuiltPlan built;
   lang::ObjectCode code;           // CPUs
   std::vector<std::string> blobs;  // GPUs: gpu_kernel_blob of each kernel
@@ -73,20 +75,6 @@ DType kv_dtype(const Compilation& c, const Target& target) {
   return c.options.opt_level >= 2 && c.scheme.quantized && !target.is_gpu() ? DType::kI8 : DType::kF16;
 }
 
-// Model config -> plan and kernels of one variant (phases frontend, graph and the lowering half of kernel).
-void build_variant(Compilation& c, Variant& variant, Dump& dump) {
-  frontend::BuildOptions build{.kv_dtype = kv_dtype(c, variant.target)};
-  build.sampling = variant.target.is_gpu();
-  frontend::BuiltModel model = frontend::build_model(c.config, c.scheme, build);
-  graph::PassOptions passes{.opt_level = c.options.opt_level,
-                            .target = &variant.target,
-                            .skip = c.options.skip_passes,
-                            .dump = nullptr};
-  if (dump.wanted()) passes.dump = [&](const std::string& name, const std::string& text) { dump.write(name, text); };
-  graph::run_passes(*model.module, passes);
-  variant.built = build_plan(*model.module, variant.target);
-}
-
 // work(0) .. work(count - 1) on all cores, in order on one when dumping; the first error is thrown again.
 void in_parallel(const Compilation& c, size_t count, const std::function<void(size_t)>& work) {
   std::vector<std::exception_ptr> errors(count);
@@ -101,6 +89,26 @@ void in_parallel(const Compilation& c, size_t count, const std::function<void(si
     if (e) std::rethrow_exception(e);
 }
 
+void for_each_variant(Compilation& c, const std::function<void(Variant&)>& work) {
+  in_parallel(c, c.variants.size(), [&](size_t i) { work(c.variants[i]); });
+}
+
+void build_graph(Compilation& c, Variant& variant) {
+  frontend::BuildOptions build{.kv_dtype = kv_dtype(c, variant.target), .sampling = variant.target.is_gpu()};
+  variant.module = frontend::build_model(c.config, c.scheme, build).module;
+}
+
+// Variants differ in their tables only, so the first one's dump tells the story.
+void run_graph_passes(Compilation& c, Variant& variant) {
+  graph::PassOptions passes{.opt_level = c.options.opt_level,
+                            .target = &variant.target,
+                            .skip = c.options.skip_passes,
+                            .dump = nullptr};
+  if (c.dump.wanted() && &variant == &c.variants[0])
+    passes.dump = [&](const std::string& name, const std::string& text) { c.dump.write(name, text); };
+  graph::run_passes(*variant.module, passes);
+}
+
 void run_kernel_passes(Compilation& c, Variant& variant) {
   kernel::PassOptions passes{.target = &variant.target, .dump = nullptr};
   if (c.dump.wanted())
@@ -110,7 +118,9 @@ void run_kernel_passes(Compilation& c, Variant& variant) {
   in_parallel(c, kernels.size(), [&](size_t i) { kernels[i] = kernel::run_passes(std::move(kernels[i]), passes); });
   for (PlanFunction& f : plan.functions)
     for (PlanBody& b : f.bodies)
-      for (PlanCall& call : b.calls) call.scratch_bytes = variant.built.kernels[call.kernel].scratch_bytes;
+      for (PlanCall& call : b.calls) call.scratch_bytes = kernels[call.kernel].scratch_bytes;
+  for (PlanWeight& w : plan.weights)
+    if (w.preproc_kernel >= 0) w.preproc_scratch_bytes = kernels[static_cast<size_t>(w.preproc_kernel)].scratch_bytes;
 }
 
 // Of kernel symbols: unique over a library's variants, and over libraries linked into one program.
@@ -174,25 +184,15 @@ void dump_variant(Compilation& c, const Variant& v) {
   c.dump.write(v.target.name + "-kernels.s", v.code.assembly);
 }
 
-void run_phases(Compilation& c, const Json& mlc_config) {
+void choose_variants(Compilation& c) {
   for (const Target& t : c.options.targets) {
     const bool rounds = t.matrix_unit.rows > 0 && c.options.opt_level == 0;  // factors to halves, where O0 keeps floats
-    if (!rounds || c.options.targets.size() == 1) c.variants.push_back({t, {}, {}, {}});
+    if (!rounds || c.options.targets.size() == 1) c.variants.push_back({t, nullptr, {}, {}, {}});
   }
-  Dump quiet("");
-  bool more = c.phase("frontend", [&] {
-    if (!c.dump.wanted()) return;
-    frontend::BuiltModel model = frontend::build_model(c.config, c.scheme);
-    c.dump.write("frontend.txt", graph::print(*model.module));
-  });
-  // Variants differ in their tables only, so the first one's dump tells the story.
-  more = more && c.phase("graph", [&] {
-    in_parallel(c, c.variants.size(), [&](size_t i) { build_variant(c, c.variants[i], i == 0 ? c.dump : quiet); });
-  });
-  more = more && c.phase("kernel", [&] {
-    for (Variant& v : c.variants) run_kernel_passes(c, v);
-  });
-  if (c.result.phases.size() < 3) return;  // stopped before the kernels were final
+}
+
+// What all variants share, told by the first one's plan.
+void describe(Compilation& c, const Json& mlc_config) {
   c.result.kernels = static_cast<int64_t>(c.variants[0].built.kernels.size());
   std::vector<std::string> names;
   for (const Variant& v : c.variants) names.push_back(v.target.name);
@@ -201,13 +201,31 @@ void run_phases(Compilation& c, const Json& mlc_config) {
                                      .architecture = split(container_triple(c.options), '-')[0],
                                      .opt_level = c.options.opt_level,
                                      .variants = names});
-  if (!more) {
-    if (c.options.stop_after == "kernel") c.result.first_variant = std::move(c.variants[0].built);
-    return;
-  }
-  more = c.phase("lang", [&] { in_parallel(c, c.variants.size(), [&](size_t i) { emit_variant(c.options, c.variants[i], c.dump.wanted()); }); });
-  if (c.dump.wanted())
+}
+
+void run_phases(Compilation& c, const Json& mlc_config) {
+  choose_variants(c);
+  bool more = c.phase("frontend", [&] {
+    for_each_variant(c, [&](Variant& v) { build_graph(c, v); });
+    if (c.dump.wanted()) c.dump.write("frontend.txt", graph::print(*c.variants[0].module));
+  });
+  more = more && c.phase("graph", [&] { for_each_variant(c, [&](Variant& v) { run_graph_passes(c, v); }); });
+  more = more && c.phase("plan", [&] {
+    for_each_variant(c, [&](Variant& v) {
+      v.built = build_plan(*v.module, v.target);
+      v.module.reset();
+    });
+    describe(c, mlc_config);
+  });
+  more = more && c.phase("kernel", [&] {
+    for (Variant& v : c.variants) run_kernel_passes(c, v);
+  });
+  if (c.options.stop_after == "kernel") c.result.first_variant = std::move(c.variants[0].built);
+  more = more && c.phase("lang", [&] {
+    for_each_variant(c, [&](Variant& v) { emit_variant(c.options, v, c.dump.wanted()); });
+    if (!c.dump.wanted()) return;
     for (const Variant& v : c.variants) dump_variant(c, v);
+  });
   if (more) c.phase("link", [&] { link_variants(c); });
 }
 

@@ -1,7 +1,8 @@
 // The whole compiler as one function with named phases: model config -> graph -> kernels -> machine code -> library.
 //
-// Phases, in order: frontend (config -> graph), graph (passes), kernel (graph ops -> loops, passes), lang (machine code or a
-// GPU's language), link (one file). `stop_after` ends after one of them; `dump_directory` receives numbered text after each pass.
+// Phases, in order: frontend (config -> graph), graph (its passes), plan (graph -> calls, and each distinct op to loops), kernel
+// (passes over the loops), lang (machine code or a GPU's language), link (one file). `stop_after` ends after one of them;
+// `dump_directory` receives numbered text after each pass.
 #pragma once
 
 #include <string>

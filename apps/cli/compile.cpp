@@ -112,7 +112,7 @@ void add_compile(CLI::App& app) {
   sub->add_option("--output,-o", flags->output, "the library to write")->required();
   sub->add_option("--overrides", flags->overrides, "context_window_size=2048;prefill_chunk_size=512;...");
   sub->add_option("--debug-dump", flags->debug_dump, "directory for the IR after each pass and the assembly");
-  sub->add_option("--stop-after", flags->stop_after, "frontend, graph, kernel or lang");
+  sub->add_option("--stop-after", flags->stop_after, "frontend, graph, plan, kernel or lang");
   sub->add_option("--skip-passes", flags->skip_passes, "graph passes to leave out")->delimiter(',');
   sub->callback([flags] { throw_if_error(compile(*flags)); });
 }

@@ -47,6 +47,20 @@ TEST(Plans, PiecesAndBindingsAreKept) {
   EXPECT_EQ(plan.functions[0].bodies[0].calls[0].buffers[1].bytes, 1u);
 }
 
+TEST(Plans, ScratchMemoryOfPreprocsIsKept) {
+  Plan plan = small_plan();
+  const std::string without = encode_plan(plan);
+  plan.weights[1].preproc_scratch_bytes = 640;
+  const std::string bytes = encode_plan(plan);
+  EXPECT_EQ(bytes.substr(0, without.size()), without) << "a plan without any is as it was";
+  EXPECT_EQ(decode_plan(bytes, "x.so")->weights[0].preproc_scratch_bytes, 0);
+  EXPECT_EQ(decode_plan(bytes, "x.so")->weights[1].preproc_scratch_bytes, 640);
+  for (size_t n = without.size() + 1; n < bytes.size(); ++n)
+    EXPECT_FALSE(decode_plan(bytes.substr(0, n), "x.so").is_ok()) << n;
+  plan.weights[1].preproc_scratch_bytes = int64_t{1} << 40;
+  EXPECT_FALSE(decode_plan(encode_plan(plan), "x.so").is_ok());
+}
+
 TEST(Plans, APieceOutsideOfItsSourceIsRefused) {
   for (PlanRows rows : {PlanRows{7, 2}, PlanRows{-1, 2}, PlanRows{0, 0}, PlanRows{INT64_MAX, INT64_MAX}}) {
     Plan plan = small_plan();

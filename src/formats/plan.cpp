@@ -11,6 +11,7 @@ namespace mlc {
 namespace {
 
 constexpr std::string_view kMagic = "MLCPLAN2", kMagicWithoutPieces = "MLCPLAN1";
+constexpr int64_t kMostScratch = int64_t{1} << 30;  // bytes of a thread
 
 class Writer {
  public:
@@ -226,7 +227,7 @@ PlanCall read_call(Reader& r, const Plan& plan, const PlanFunction& f) {
   c.dims = r.list<ExprId>([&] { return r.index(plan.expressions.size()); });
   c.tiles = r.index(plan.expressions.size());
   c.scratch_bytes = r.get<int64_t>();
-  if (c.scratch_bytes < 0 || c.scratch_bytes > (int64_t{1} << 30)) r.fail();
+  if (c.scratch_bytes < 0 || c.scratch_bytes > kMostScratch) r.fail();
   return c;
 }
 
@@ -308,6 +309,24 @@ void read_bindings(Reader& r, Plan& plan) {
   if (next != bytes.size()) r.fail();
 }
 
+void write_preproc_scratch(Writer& w, const Plan& plan) {
+  std::vector<uint32_t> weights;
+  for (uint32_t i = 0; i < plan.weights.size(); ++i)
+    if (plan.weights[i].preproc_scratch_bytes > 0) weights.push_back(i);
+  if (weights.empty()) return;
+  w.list(weights, [&](uint32_t i) {
+    w.put(i);
+    w.put(plan.weights[i].preproc_scratch_bytes);
+  });
+}
+
+void read_preproc_scratch(Reader& r, Plan& plan) {
+  uint32_t index = r.index(plan.weights.size());
+  auto bytes = r.get<int64_t>();
+  if (bytes < 1 || bytes > kMostScratch) r.fail();
+  if (r.ok()) plan.weights[index].preproc_scratch_bytes = bytes;
+}
+
 PlanState read_state(Reader& r) {
   PlanState s;
   s.name = r.text();
@@ -367,6 +386,7 @@ std::string encode_plan(const Plan& plan) {
   });
   write_pieces(w, plan);
   write_bindings(w, plan);
+  write_preproc_scratch(w, plan);
   return w.take();
 }
 
@@ -385,6 +405,7 @@ Result<Plan> decode_plan(std::string_view bytes, const std::string& what) {
   if (pieces && r.ok()) {
     r.list<char>([&] { return read_piece(r, plan), '\0'; });
     read_bindings(r, plan);
+    if (r.ok() && !r.done()) r.list<char>([&] { return read_preproc_scratch(r, plan), '\0'; });
   }
   for (const std::string& symbol : plan.symbols)
     if (std::find(std::begin(kPlanSymbols), std::end(kPlanSymbols), symbol) == std::end(kPlanSymbols))

@@ -12,6 +12,7 @@
 //   7. functions:  count, then PlanFunction with its bodies and calls
 //   8. pieces:     count, then {u32 weight, u32 axis, rows: count, then i64 first and i64 count each}: PlanWeight::rows
 //   9. bindings:   count, then an expression for each buffer of each call, in the order of 7: PlanBuffer::bytes
+//  10. preprocs' scratch memory: nothing where none has any, else count, then {u32 weight, i64 bytes}
 // Expressions are shared: everything that is a size, an offset or a count is an index into list 3.
 #pragma once
 
@@ -43,6 +44,7 @@ struct PlanWeight {
   int64_t bytes = 0;                  // of the buffer
   int32_t preproc_kernel = -1;        // kernel that makes the buffer from the sources; -1: the one source as it is
   int64_t preproc_tiles = 0;
+  int64_t preproc_scratch_bytes = 0;  // per thread
   std::vector<PlanRows> rows = {};    // of a piece: what it takes of the sources, in order; empty: all of them
   uint32_t row_axis = 0;              // where the sources' shapes count those rows
 };

@@ -1,6 +1,8 @@
 // Builds every exported function from a model's three hooks, and the module around them.
 #include "frontend/functions.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/draw.h"
 #include "frontend/models/registry.h"
@@ -103,8 +105,11 @@ void add_functions(Module& module, const Model& model, int64_t hidden, int64_t r
     GraphBuilder g(module, function);
     function.results = {model.embed(g, add_indices(function, "input_ids", kRows))};
   }
-  for (const StepFunction& step : kStepFunctions)
-    add_step(module, model, step, hidden, rotary_dim, window_keys);
+  for (const StepFunction& step : kStepFunctions) {
+    const StepFunction& first = *std::ranges::find(kStepFunctions, step.result, &StepFunction::result);
+    if (&first == &step) add_step(module, model, step, hidden, rotary_dim, window_keys);
+    else add_function(module, step.name).same_as = first.name;
+  }
   {
     Function& function = add_function(module, "get_logits");
     GraphBuilder g(module, function);

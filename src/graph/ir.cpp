@@ -21,6 +21,12 @@ const T& attribute(const Node& node, const std::string& name) {
 
 }  // namespace
 
+TensorType TensorType::tiles(Shape shape) {
+  return {Kind::kPlain, WeightFormat::plain(DType::kBF16), kTileLayout, std::move(shape)};
+}
+
+bool TensorType::is_tiled() const { return layout == kTileLayout; }
+
 Dim TensorType::elements() const {
   internal_check(kind == Kind::kPlain, "elements() of a quantized tensor");
   constexpr int64_t kRows = 2 * kTileRows;
@@ -52,7 +58,7 @@ std::string TensorType::element_text() const {
 
 std::string TensorType::text() const {
   std::string out = element_text();
-  if (kind == Kind::kGroup || layout != "packed") out += "@" + layout;
+  if (kind == Kind::kGroup || layout != kPackedLayout) out += "@" + layout;
   std::vector<std::string> dims;
   for (const Dim& d : shape) dims.push_back(d.text());
   return out + "[" + join(dims, ", ") + "]";
@@ -98,7 +104,7 @@ Value* Module::find_parameter(const std::string& name) const {
 
 Function* Module::find_function(const std::string& name) const {
   for (const auto& f : functions)
-    if (f->name == name) return f.get();
+    if (f->name == name) return f->same_as.empty() ? f.get() : find_function(f->same_as);
   return nullptr;
 }
 
@@ -111,6 +117,7 @@ const KvCache* Module::find_state(const std::string& name) const {
 std::unique_ptr<Function> clone(const Function& function) {
   auto copy = std::make_unique<Function>();
   copy->name = function.name;
+  copy->same_as = function.same_as;
   copy->min_rows = function.min_rows;
   copy->max_rows = function.max_rows;
   std::unordered_map<const Value*, Value*> values;

@@ -20,7 +20,8 @@
 //       return %1
 //     }
 //   }
-// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.. {`. Attributes:
+// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.. {`. Another name of a function
+// is `func @batch_decode = @decode`. Attributes:
 // true, 30, 1e-05 (a double always has a point, an exponent, inf or nan), "silu". Names: letters, digits,
 // '_', '.', '-', '/'.
 #pragma once
@@ -36,15 +37,11 @@
 #include "base/dim.h"
 #include "base/dtype.h"
 #include "formats/quant/scheme.h"
+#include "graph/layouts.h"
 
 namespace mlc::graph {
 
 using Shape = std::vector<Dim>;
-
-// What a matrix unit loads: bf16 in tiles of 16 rows by 32 columns, [rows / 16][columns / 32][16][32]. Columns are padded with
-// zeros; rows, to an even number of tiles, with anything.
-inline constexpr const char* kTileLayout = "tiles16x32";
-inline constexpr int64_t kTileRows = 16, kTileColumns = 32;
 
 struct TensorType {
   enum class Kind : uint8_t {
@@ -56,27 +53,24 @@ struct TensorType {
   };
   Kind kind = Kind::kPlain;
   WeightFormat format;  // kPlain: format.dtype is the element type; kQ8Activation: bits and group are those of the weights
-  // Physical layout of a parameter: "packed" (the bytes of the file) or the name of a repacked form, chosen
-  // by the choose_layouts pass (formats/quant names them). Activations: "packed" or kTileLayout.
-  std::string layout = "packed";
+  // Physical layout, a name of graph/layouts.h: of parameters as the choose_layouts pass says.
+  std::string layout = kPackedLayout;
   Shape shape;
 
   static TensorType plain(DType dtype, Shape shape) {
-    return {Kind::kPlain, WeightFormat::plain(dtype), "packed", std::move(shape)};
+    return {Kind::kPlain, WeightFormat::plain(dtype), kPackedLayout, std::move(shape)};
   }
   // The activations that meet weights of a format.
   static TensorType q8(Shape shape, const WeightFormat& weights = {WeightFormat::Kind::kGroup, DType::kF16, 4, 32}) {
     WeightFormat codes{WeightFormat::Kind::kPlain, DType::kI8, weights.bits, weights.group};
-    return {Kind::kQ8Activation, codes, "packed", std::move(shape)};
+    return {Kind::kQ8Activation, codes, kPackedLayout, std::move(shape)};
   }
   // By the name that element_text() gives; nullopt for any other name.
   static std::optional<TensorType> find_q8(std::string_view name, Shape shape);
-  static TensorType tiles(Shape shape) {
-    return {Kind::kPlain, WeightFormat::plain(DType::kBF16), kTileLayout, std::move(shape)};
-  }
+  static TensorType tiles(Shape shape);  // activations of bf16 as a matrix unit loads them
   DType dtype() const { return format.dtype; }
-  bool is_tiled() const { return layout == kTileLayout; }
-  // Elements of a kPlain tensor in memory, with the padding of kTileLayout.
+  bool is_tiled() const;
+  // Elements of a kPlain tensor in memory, with the padding of its layout.
   Dim elements() const;
   // Bytes of an activation or a plain parameter. kPlain: elements() * size; kQ8Activation: per row
   // ceildiv(K, group) * (group codes + 4 + 4). Internal error for kGroup: kernel/lower/lower.h knows the sizes of its layouts.
@@ -143,6 +137,7 @@ struct KvCache {
 
 struct Function {
   std::string name;
+  std::string same_as;  // an earlier function that this is another name of; then all below is empty
   std::vector<Value*> arguments;
   std::vector<std::unique_ptr<Node>> nodes;
   std::vector<Value*> results;
@@ -161,7 +156,7 @@ struct Module {
   std::vector<std::unique_ptr<Function>> functions;
 
   Value* find_parameter(const std::string& name) const;  // nullptr when absent
-  Function* find_function(const std::string& name) const;
+  Function* find_function(const std::string& name) const;  // the one that does the work, whichever of its names is given
   const KvCache* find_state(const std::string& name) const;
 };
 

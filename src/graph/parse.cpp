@@ -188,6 +188,12 @@ class Parser {
     function_ = std::make_unique<Function>();
     locals_.clear();
     function_->name = name();
+    if (accept("=")) {
+      expect("@");
+      function_->same_as = name();
+      module_.functions.push_back(std::move(function_));
+      return;
+    }
     expect("(");
     list(")", [&] {
       std::string argument = local_name();

@@ -82,6 +82,7 @@ std::string print(const Node& node) {
 }
 
 std::string print(const Function& function) {
+  if (!function.same_as.empty()) return "  func @" + function.name + " = @" + function.same_as + "\n";
   std::vector<std::string> arguments, results;
   for (const Value* v : function.arguments) arguments.push_back(typed(v));
   for (const Value* v : function.results) results.push_back(reference(v));

@@ -60,6 +60,7 @@ constexpr const char* kEverything = R"(module @toy {
   func @nothing() {
     return
   }
+  func @steps = @step
 }
 )";
 

@@ -134,6 +134,16 @@ void check_parameters(const Module& module) {
   }
 }
 
+void check_other_name(const Module& module, size_t index) {
+  const Function& f = *module.functions[index];
+  bool known = false;
+  for (size_t i = 0; i < index; ++i)
+    known = known || (module.functions[i]->name == f.same_as && module.functions[i]->same_as.empty());
+  if (!known) refuse("function ", f.name, " is to be the same as ", f.same_as, ", which is no function before it");
+  if (!f.values.empty() || !f.nodes.empty() || !f.results.empty())
+    refuse("function ", f.name, " is the same as ", f.same_as, " and has a body of its own");
+}
+
 // Bodies of one function follow each other; each starts after the one before it ends, the last has no end.
 void check_bodies(const Module& module) {
   std::set<std::string> closed;
@@ -141,6 +151,7 @@ void check_bodies(const Module& module) {
     const Function& f = *module.functions[i];
     bool last = i + 1 == module.functions.size() || module.functions[i + 1]->name != f.name;
     if (closed.count(f.name)) refuse("function ", f.name, " exists twice");
+    if (!f.same_as.empty()) check_other_name(module, i);
     if (f.max_rows < 0 || f.min_rows < 0 || (f.max_rows && f.max_rows < f.min_rows))
       refuse("function ", f.name, " serves rows ", f.min_rows, "..", f.max_rows);
     if (last) {
@@ -166,7 +177,7 @@ std::string verify(const Module& module) {
     return str("module ", module.name, ": ", e.what());
   }
   for (const auto& f : module.functions) try {
-      FunctionVerifier(module, *f).run();
+      if (f->same_as.empty()) FunctionVerifier(module, *f).run();
     } catch (const std::invalid_argument& e) {
       return str("function ", f->name, ": ", e.what());
     }

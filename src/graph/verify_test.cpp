@@ -90,6 +90,20 @@ TEST_F(VerifyTest, Bodies) {
   EXPECT_EQ(verify(module), "module toy: function f: bodies differ in arguments or results");
 }
 
+TEST_F(VerifyTest, OtherNamesOfFunctions) {
+  module.functions.push_back(std::make_unique<Function>());
+  Function& other = *module.functions[1];
+  other.name = "g";
+  other.same_as = "f";
+  EXPECT_EQ(verify(module), "");
+  EXPECT_EQ(module.find_function("g"), module.find_function("f"));
+  other.add_argument("x", TensorType::plain(DType::kF32, {Dim(1)}));
+  EXPECT_EQ(verify(module), "module toy: function g is the same as f and has a body of its own");
+  other.values.clear();
+  other.same_as = "h";
+  EXPECT_EQ(verify(module), "module toy: function g is to be the same as h, which is no function before it");
+}
+
 TEST_F(VerifyTest, OurOwnMistakesStopTheCompiler) {
   f.nodes[1]->op = "nonsense";
   EXPECT_DEATH(check_valid(module, "after a pass"), "after a pass: function f: .*unknown op 'nonsense'");

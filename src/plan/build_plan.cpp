@@ -129,6 +129,12 @@ class PlanBuilder {
   }
 
   void add_body(const graph::Function& function) {
+    if (!function.same_as.empty()) {
+      PlanFunction same = *out_.plan.find_function(function.same_as);
+      same.name = function.name;
+      out_.plan.functions.push_back(std::move(same));
+      return;
+    }
     if (out_.plan.functions.empty() || out_.plan.functions.back().name != function.name) {
       PlanFunction f;
       f.name = function.name;

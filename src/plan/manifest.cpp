@@ -1,6 +1,9 @@
 // Writes manifests.
 #include "plan/manifest.h"
 
+#include <algorithm>
+
+#include "base/check.h"
 #include "formats/library.h"
 
 namespace mlc {
@@ -52,16 +55,38 @@ Json functions(const Plan& plan) {
   return object;
 }
 
-// Arena bytes of the hungriest body of each function at the library's limits.
-Json memory_usage(const Plan& plan, int64_t rows, int64_t batch) {
+// The most that one step of a library sees, of one sequence's context in all: the pool that an engine makes when nothing
+// says more (runtime/model.h).
+struct Limits {
+  int64_t rows = 0, batch = 0, pages = 0;
+};
+
+int64_t most_pages(const Plan& plan, int64_t tokens, int64_t batch, bool window) {
+  if (plan.states.empty()) return 0;
+  const int64_t size = plan.states[0].page_size;
+  // Each sequence may leave a part of its last page empty; with a window also of those beside the dropped tokens.
+  return (tokens + size - 1) / size + batch - 1 + (window ? 2 * batch : 0);
+}
+
+// Arena bytes of a body at the limits; 0 for one that no step of the function reaches.
+int64_t arena_bytes(const Plan& plan, const PlanFunction& f, const PlanBody& b, const Limits& limits) {
+  const bool decodes = f.name.find("decode") != std::string::npos;  // a row a sequence
+  int64_t rows = decodes ? limits.batch : limits.rows;
+  if (b.max_rows) rows = std::min(rows, b.max_rows);
+  if (rows < b.min_rows) return 0;
+  const int64_t batch = std::min(limits.batch, rows);
+  auto bytes = plan.expressions[b.arena_bytes].evaluate(
+      {{"rows", rows}, {"batch", batch}, {"pages", limits.pages}, {"copies", limits.batch}});
+  internal_check(bytes.has_value(), "the arena of " + f.name + " has no size at the limits");
+  return *bytes;
+}
+
+// Of the hungriest body of each function.
+Json memory_usage(const Plan& plan, const Limits& limits) {
   Json object = Json::object();
   for (const PlanFunction& f : plan.functions) {
     int64_t most = 0;
-    for (const PlanBody& b : f.bodies)
-      most = std::max(most,
-                      plan.expressions[b.arena_bytes]
-                          .evaluate({{"rows", rows}, {"batch", batch}, {"pages", batch}, {"copies", batch}})
-                          .value_or(0));
+    for (const PlanBody& b : f.bodies) most = std::max(most, arena_bytes(plan, f, b, limits));
     object[f.name] = most;
   }
   return object;
@@ -97,7 +122,8 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
         {"num_key_value_heads", s.kv_heads}, {"head_dim", s.head_dim},
         {"dtype", long_name(s.dtype)},       {"page_size", s.page_size},
         {"page_bytes", s.page_bytes()}};
-  m["memory_usage"] = memory_usage(plan, chunk, batch);
+  const int64_t tokens = window ? config.sliding_window_size + chunk : std::max(context, chunk);
+  m["memory_usage"] = memory_usage(plan, {std::max(chunk, batch), batch, most_pages(plan, tokens, batch, window)});
   m["vocab_size"] = config.get_int("vocab_size");
   m["hidden_size"] = config.get_int("hidden_size");
   frontend::RopeSpec rope = frontend::rope_spec(config);

@@ -53,53 +53,55 @@ void Executor::set_states(std::vector<DeviceAddress> states, int64_t pool_pages)
   pool_pages_ = pool_pages;
 }
 
-Result<const PlanBody*> Executor::choose_body(const std::string& function, const Dims& dims) const {
+Result<const PlanBody*> Executor::choose_body(std::string_view function, const Dims& dims) const {
   const PlanFunction* f = module_->plan().find_function(function);
   if (!f) {
     std::vector<std::string> names;
     for (const PlanFunction& g : module_->plan().functions) names.push_back(g.name);
-    return Status::error(str(module_->path(), ": the library has no function '", function, "'", did_you_mean(function, names)));
+    return Status::error(str(module_->path(), ": the library has no function '", function, "'",
+                             did_you_mean(std::string(function), names)));
   }
   for (const PlanBody& b : f->bodies)
     if (dims.rows >= b.min_rows && (b.max_rows == 0 || dims.rows <= b.max_rows)) return &b;
   return &f->bodies.back();
 }
 
-// The value of every expression of the plan; those that use dimensions a function lacks stay 0.
-Result<std::vector<int64_t>> Executor::evaluate(const Dims& dims, int64_t pool_pages) const {
+// The value of every expression of the plan; those that use dimensions a function lacks stay 0. While one is computed its
+// operands lie behind the values that are known.
+Status Executor::evaluate(const Dims& dims, int64_t pool_pages, std::vector<int64_t>& values) const {
   const int64_t symbols[] = {dims.rows, dims.batch, dims.pages, dims.copies, pool_pages};  // as kPlanSymbols
-  std::vector<int64_t> out, stack;
-  out.reserve(module_->plan().expressions.size());
+  values.clear();
+  size_t known = 0;
   for (const Token& t : tokens_) {
     if (t.op == DimOp::kConst) {
-      stack.push_back(t.operand);
+      values.push_back(t.operand);
     } else if (t.op == DimOp::kSymbol) {
-      stack.push_back(symbols[t.operand]);
+      values.push_back(symbols[t.operand]);
     } else {
-      std::optional<int64_t> value = apply(t.op, stack[stack.size() - 2], stack.back());
+      std::optional<int64_t> value = apply(t.op, values[values.size() - 2], values.back());
       if (!value)
-        return Status::error(str(module_->path(), ": the plan's expression ", module_->plan().expressions[out.size()].text(),
-                                 " has no value for ", dims.rows, " rows; the library is damaged, compile the model again"));
-      stack.pop_back();
-      stack.back() = *value;
+        return Status::error(str(module_->path(), ": the plan's expression ", module_->plan().expressions[known].text(),
+                                 " has no value for ", dims.rows,
+                                 " rows; the library is damaged, compile the model again"));
+      values.pop_back();
+      values.back() = *value;
     }
-    if (t.last) {
-      out.push_back(stack.back());
-      stack.clear();
-    }
+    if (t.last) ++known;
   }
-  return out;
+  return Status::ok();
 }
 
 Result<int64_t> Executor::arena_bytes(const std::string& function, const Dims& dims) const {
   ASSIGN_OR_RETURN(const PlanBody* body, choose_body(function, dims));
-  ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(dims, pool_pages_));
+  std::vector<int64_t> values;
+  RETURN_IF_ERROR(evaluate(dims, pool_pages_, values));
   return values[body->arena_bytes];
 }
 
 Result<int64_t> Executor::largest_binding(const std::string& function, const Dims& dims, int64_t pool_pages) const {
   ASSIGN_OR_RETURN(const PlanBody* body, choose_body(function, dims));
-  ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(dims, pool_pages));
+  std::vector<int64_t> values;
+  RETURN_IF_ERROR(evaluate(dims, pool_pages, values));
   int64_t most = 0;
   for (const PlanCall& call : body->calls)
     for (const PlanBuffer& b : call.buffers)
@@ -141,7 +143,7 @@ void Executor::resolve(const PlanBody& body, const FunctionCall& call, const std
 }
 
 Status Executor::resolve_all(std::span<const FunctionCall> calls) {
-  std::vector<const PlanBody*> bodies;
+  bodies_.clear();
   size_t buffer_count = 0, dim_count = 0;
   for (const FunctionCall& call : calls) {
     ASSIGN_OR_RETURN(const PlanBody* body, choose_body(call.function, call.dims));
@@ -149,7 +151,7 @@ Status Executor::resolve_all(std::span<const FunctionCall> calls) {
     internal_check(call.arguments.size() == f.arguments.size() && call.results.size() == f.results.size(),
                    "executor: arguments and results must match the function");
     for (const PlanCall& c : body->calls) buffer_count += c.buffers.size(), dim_count += c.dims.size();
-    bodies.push_back(body);
+    bodies_.push_back(body);
   }
   addresses_.clear();
   dim_values_.clear();
@@ -157,9 +159,9 @@ Status Executor::resolve_all(std::span<const FunctionCall> calls) {
   addresses_.reserve(buffer_count);  // the launches' spans point into these, so they must not move
   dim_values_.reserve(dim_count);
   for (size_t i = 0; i < calls.size(); ++i) {
-    ASSIGN_OR_RETURN(std::vector<int64_t> values, evaluate(calls[i].dims, pool_pages_));
-    internal_check(values[bodies[i]->arena_bytes] <= arena_.bytes(), "executor: no arena reserved for these dims");
-    resolve(*bodies[i], calls[i], values);
+    RETURN_IF_ERROR(evaluate(calls[i].dims, pool_pages_, values_));
+    internal_check(values_[bodies_[i]->arena_bytes] <= arena_.bytes(), "executor: no arena reserved for these dims");
+    resolve(*bodies_[i], calls[i], values_);
   }
   return Status::ok();
 }

@@ -7,7 +7,9 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/memory.h"
@@ -19,11 +21,11 @@ struct Dims {
   int64_t rows = 0, batch = 0, pages = 0, copies = 0;
 };
 
-// One call of a function; arguments and results in the plan's order.
+// One call of a function; arguments and results in the plan's order. What it points to is the caller's.
 struct FunctionCall {
-  std::string function;
+  std::string_view function;
   Dims dims;
-  std::vector<DeviceAddress> arguments, results;
+  std::span<const DeviceAddress> arguments, results;
 };
 
 class Executor {
@@ -56,9 +58,9 @@ class Executor {
   int64_t arena_bytes_held() const { return arena_.bytes(); }
 
  private:
-  Result<const PlanBody*> choose_body(const std::string& function, const Dims& dims) const;
+  Result<const PlanBody*> choose_body(std::string_view function, const Dims& dims) const;
   void resolve(const PlanBody& body, const FunctionCall& call, const std::vector<int64_t>& values);
-  Result<std::vector<int64_t>> evaluate(const Dims& dims, int64_t pool_pages) const;
+  Status evaluate(const Dims& dims, int64_t pool_pages, std::vector<int64_t>& values) const;
   void flatten(const Dim& e);
   Status resolve_all(std::span<const FunctionCall> calls);
   Dims bucket(Dims dims) const;
@@ -82,6 +84,8 @@ class Executor {
   std::vector<DeviceAddress> weights_, states_;
   int64_t pool_pages_ = 0, most_pages_ = 0;  // of the pool; of one call, as reserved
   OwnedBuffer arena_;
+  std::vector<const PlanBody*> bodies_;  // of a step's calls
+  std::vector<int64_t> values_;          // of the plan's expressions, of one call
   std::vector<DeviceAddress> addresses_;
   std::vector<int64_t> dim_values_;
   std::vector<Launch> launches_;

@@ -91,7 +91,7 @@ std::span<const std::byte> bytes_of(const std::vector<T>& v) {
 std::string MemoryPlan::text() const {
   auto h = [](int64_t bytes) { return human_bytes(static_cast<double>(bytes)); };
   return str("weights ", h(weights), " + kv cache ", h(kv_cache), " (", kv_tokens,
-             " tokens) + working memory ", h(arena + inputs), " = ", h(total()));
+             " tokens) + working memory ", h(arena + inputs + tables), " = ", h(total()));
 }
 
 Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& wanted) {
@@ -128,6 +128,7 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
   if (sampling) plan.inputs += 4 * batch * (kDrawSettings + 1);
   if (window_of(module.manifest()).tokens > 0)
     plan.inputs += 4 * (2 * batch + key_rows(module.plan()) * rope.rotary_dim());
+  plan.tables = 4 * std::min(limits.context_tokens, plan.kv_tokens) * rope.rotary_dim();
   return plan;
 }
 
@@ -198,6 +199,7 @@ Status Model::allocate() {
                              " tokens; lower context_window_size in --overrides"));
   kv_pool_ = std::move(pool).value();
   executor_->set_states({kv_pool_.address()}, pages);
+  if (rope_.rotary_dim() > 0) rope_.reserve(memory_.tables / (4 * rope_.rotary_dim()));
   RETURN_IF_ERROR(allocate_inputs(pages));
   auto uses = largest_uses(limits_, pages, plan.find_function("sample") != nullptr);
   for (size_t i = 0, n = uses.size(); i < n; ++i)
@@ -227,7 +229,24 @@ Status Model::allocate_inputs(int64_t pages) {
     ASSIGN_OR_RETURN(tokens_, OwnedBuffer::allocate(*device_, 4 * batch));
     samples_ = !device_->properties.host_memory;
   }
+  embeds_address_ = embeds_.address();
+  logits_address_ = logits_.address();
+  tokens_address_ = tokens_.address();
+  reserve_arrays(pages);
   return upload_key_factors();
+}
+
+// What a step writes: decoding allocates nothing then.
+void Model::reserve_arrays(int64_t pages) {
+  const auto rows = static_cast<size_t>(limits_.prefill_chunk), batch = static_cast<size_t>(limits_.max_sequences);
+  StepArrays& a = arrays_;
+  for (auto* array : {&a.input_ids, &a.positions, &a.row_sequence, &a.row_slots}) array->reserve(rows);
+  for (auto* array : {&a.logit_positions, &a.skip_begin, &a.skip_count}) array->reserve(batch);
+  a.page_indptr.reserve(batch + 1);
+  a.page_ids.reserve(static_cast<size_t>(pages));
+  a.rope_factors.reserve(rows * static_cast<size_t>(rope_.rotary_dim()));
+  host_logits_.reserve(batch * static_cast<size_t>(vocab_size_));
+  host_tokens_.reserve(batch);
 }
 
 // Once: the factors of a position never change.
@@ -259,22 +278,24 @@ Result<std::unique_ptr<Model>> Model::load(Device& device, std::shared_ptr<Modul
   return model;
 }
 
-Status Model::upload(const std::string& name, std::span<const std::byte> bytes) {
-  auto it = inputs_.find(name);
+Status Model::upload(const char* name, std::span<const std::byte> bytes) {
+  auto it = inputs_.find(std::string_view(name));
   internal_check(it != inputs_.end() && static_cast<int64_t>(bytes.size()) <= it->second.bytes(),
-                 "a step's input is larger than planned: " + name);
+                 "a step's input is larger than planned");
   return device_->copy_in(device_->self, it->second.address(), bytes);
 }
 
 // The arguments of a function, by name. `input_embeds` is the result of embed, `logits` that of the functions that have any.
-Result<std::vector<DeviceAddress>> Model::bind(const std::string& function) {
+Result<std::span<const DeviceAddress>> Model::bind(const char* function) {
+  if (auto known = bindings_.find(std::string_view(function)); known != bindings_.end())
+    return std::span<const DeviceAddress>(known->second);
   const PlanFunction* f = executor_->module().plan().find_function(function);
   if (!f)
     return Status::error(str(executor_->module().path(), ": the library has no function '", function, "'"));
   std::vector<DeviceAddress> addresses;
   for (const PlanTensor& a : f->arguments) {
     if (a.name == "input_embeds" || a.name == "hidden_states" || a.name == "logits") {
-      addresses.push_back(a.name == "logits" ? logits_.address() : embeds_.address());
+      addresses.push_back(a.name == "logits" ? logits_address_ : embeds_address_);
       continue;
     }
     auto it = inputs_.find(a.name);
@@ -283,7 +304,14 @@ Result<std::vector<DeviceAddress>> Model::bind(const std::string& function) {
                                a.name, "', which this mlc_llm does not know; use a newer mlc_llm"));
     addresses.push_back(it->second.address());
   }
-  return addresses;
+  return std::span<const DeviceAddress>(bindings_[function] = std::move(addresses));
+}
+
+// result: null for a function without one.
+Status Model::add_call(const char* function, const Dims& dims, const DeviceAddress* result) {
+  ASSIGN_OR_RETURN(auto arguments, bind(function));
+  calls_.push_back({function, dims, arguments, {result, result ? size_t{1} : size_t{0}}});
+  return Status::ok();
 }
 
 Status Model::copy_pages(const std::vector<PageCopy>& copies) {
@@ -294,9 +322,9 @@ Status Model::copy_pages(const std::vector<PageCopy>& copies) {
       sources.push_back(copies[i].source), targets.push_back(copies[i].target);
     RETURN_IF_ERROR(upload("source_pages", bytes_of(sources)));
     RETURN_IF_ERROR(upload("target_pages", bytes_of(targets)));
-    ASSIGN_OR_RETURN(auto arguments, bind("copy_pages"));
-    FunctionCall call{"copy_pages", {.copies = static_cast<int64_t>(n)}, std::move(arguments), {}};
-    RETURN_IF_ERROR(executor_->run({&call, 1}));
+    calls_.clear();
+    RETURN_IF_ERROR(add_call("copy_pages", {.copies = static_cast<int64_t>(n)}, nullptr));
+    RETURN_IF_ERROR(executor_->run(calls_));
     RETURN_IF_ERROR(device_->sync(device_->self));
     done += n;
   }
@@ -326,8 +354,12 @@ Status Model::make_room(std::span<const StepSequence> sequences) {
 }
 
 void Model::fill_arrays(std::span<const StepSequence> sequences) {
-  arrays_ = StepArrays{};
-  arrays_.page_indptr.push_back(0);
+  StepArrays& a = arrays_;
+  for (auto* array : {&a.input_ids, &a.logit_positions, &a.positions, &a.row_sequence, &a.row_slots, &a.page_indptr,
+                      &a.page_ids, &a.skip_begin, &a.skip_count})
+    array->clear();
+  a.rope_factors.clear();
+  a.page_indptr.push_back(0);
   size_t width = static_cast<size_t>(rope_.rotary_dim());
   for (size_t s = 0; s < sequences.size(); ++s) {
     SequenceId id = sequences[s].id;
@@ -365,7 +397,7 @@ Status Model::upload_step() {
 }
 
 // The logits of all rows of embeds_, as calls whose logits the device can bind.
-Status Model::add_logits(int64_t rows, std::vector<FunctionCall>& calls) {
+Status Model::add_logits(int64_t rows) {
   const int64_t largest = device_->properties.max_binding_bytes, elements = kBindingAlignment / 4;
   const int64_t step = elements / std::gcd(elements, std::gcd(hidden_size_, vocab_size_));  // rows: the next ones are aligned too
   const int64_t block = largest / (4 * vocab_size_) / step * step;
@@ -375,12 +407,27 @@ Status Model::add_logits(int64_t rows, std::vector<FunctionCall>& calls) {
                              " device's driver lets kernels see at most ", human_bytes(static_cast<double>(largest)),
                              " of one tensor; use --device cpu"));
   ASSIGN_OR_RETURN(auto arguments, bind("get_logits"));
+  pieces_.clear();
+  pieces_.reserve(static_cast<size_t>(2 * ((rows + block - 1) / block)));  // calls_ points into it
   for (int64_t done = 0; done < rows; done += block) {
     const Dims dims{.rows = std::min(block, rows - done)};
     RETURN_IF_ERROR(executor_->reserve_arena({{"get_logits", dims}}));
-    calls.push_back({"get_logits", dims, arguments, {logits_.address(4 * done * vocab_size_)}});
-    calls.back().arguments[0].offset += 4 * done * hidden_size_;
+    std::vector<DeviceAddress>& inputs = pieces_.emplace_back(arguments.begin(), arguments.end());
+    inputs[0].offset += 4 * done * hidden_size_;
+    const auto& results = pieces_.emplace_back(1, logits_.address(4 * done * vocab_size_));
+    calls_.push_back({"get_logits", dims, inputs, results});
   }
+  return Status::ok();
+}
+
+// Of `rows` rows; more than a step of one row a sequence gives are asked for by measurements only.
+Status Model::make_room_for_logits(int64_t rows) {
+  const int64_t bytes = 4 * rows * vocab_size_;
+  if (bytes <= logits_.bytes()) return Status::ok();
+  executor_->forget_recordings();
+  bindings_.clear();
+  ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, bytes));
+  logits_address_ = logits_.address();
   return Status::ok();
 }
 
@@ -405,25 +452,18 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
                          : rows == batch            ? "batch_decode"
                                                     : "batch_prefill";
   int64_t results = want == WantLogits::kNone ? 0 : want == WantLogits::kAll ? rows : batch;
-  if (int64_t bytes = 4 * results * vocab_size_;
-      bytes > logits_.bytes()) {  // kAll is asked for by measurements only
-    executor_->forget_recordings();
-    ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, bytes));
-  }
-  Dims dims{rows, batch, static_cast<int64_t>(arrays_.page_ids.size()), 0};
-  std::vector<FunctionCall> calls;
-  ASSIGN_OR_RETURN(auto embed_arguments, bind("embed"));
-  calls.push_back({"embed", dims, std::move(embed_arguments), {embeds_.address()}});
-  ASSIGN_OR_RETURN(auto arguments, bind(function));
-  calls.push_back({function, dims, std::move(arguments), {results == 0 || apart ? embeds_.address() : logits_.address()}});
-  if (apart) RETURN_IF_ERROR(add_logits(rows, calls));
+  RETURN_IF_ERROR(make_room_for_logits(results));
+  const Dims dims{rows, batch, static_cast<int64_t>(arrays_.page_ids.size()), 0};
+  calls_.clear();
+  RETURN_IF_ERROR(add_call("embed", dims, &embeds_address_));
+  RETURN_IF_ERROR(add_call(function, dims, results == 0 || apart ? &embeds_address_ : &logits_address_));
+  if (apart) RETURN_IF_ERROR(add_logits(rows));
   if (!settings.empty()) {
     RETURN_IF_ERROR(upload("draw_settings", std::as_bytes(settings)));
-    ASSIGN_OR_RETURN(auto sample_arguments, bind("sample"));
-    calls.push_back({"sample", dims, std::move(sample_arguments), {tokens_.address()}});
+    RETURN_IF_ERROR(add_call("sample", dims, &tokens_address_));
   }
   if (settings.empty()) host_logits_.resize(static_cast<size_t>(results * vocab_size_));
-  RETURN_IF_ERROR(executor_->run(calls));
+  RETURN_IF_ERROR(executor_->run(calls_));
   return device_->sync(device_->self);
 }
 

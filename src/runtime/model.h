@@ -5,6 +5,8 @@
 // afterwards. Threads: one thread at a time.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -35,8 +37,9 @@ struct SlidingWindow {
 };
 
 struct MemoryPlan {
-  int64_t weights = 0, kv_cache = 0, arena = 0, inputs = 0;  // bytes
-  int64_t total() const { return weights + kv_cache + arena + inputs; }
+  // Bytes. tables: factors of positions, on the host; what of them no position asked for is not touched.
+  int64_t weights = 0, kv_cache = 0, arena = 0, inputs = 0, tables = 0;
+  int64_t total() const { return weights + kv_cache + arena + inputs + tables; }
   std::string text() const;  // "weights 76.0 MB + kv cache 94.4 MB (2048 tokens) + ..."
   int64_t kv_tokens = 0;
 };
@@ -99,14 +102,17 @@ class Model {
   Status allocate();
   Status allocate_inputs(int64_t pages);
   Status upload_key_factors();
+  void reserve_arrays(int64_t pages);
   Status copy_pages(const std::vector<PageCopy>& copies);
   Status make_room(std::span<const StepSequence> sequences);
   void fill_arrays(std::span<const StepSequence> sequences);
-  Result<std::vector<DeviceAddress>> bind(const std::string& function);
+  Result<std::span<const DeviceAddress>> bind(const char* function);
+  Status add_call(const char* function, const Dims& dims, const DeviceAddress* result);
   Status upload_step();
-  Status add_logits(int64_t rows, std::vector<FunctionCall>& calls);
+  Status add_logits(int64_t rows);
+  Status make_room_for_logits(int64_t rows);
   Status run_step(std::span<const StepSequence> sequences, WantLogits want, std::span<const DrawSettings> settings);
-  Status upload(const std::string& name, std::span<const std::byte> bytes);
+  Status upload(const char* name, std::span<const std::byte> bytes);
 
   Device* device_ = nullptr;
   std::unique_ptr<WeightBuffers> weights_;
@@ -118,8 +124,12 @@ class Model {
   int64_t vocab_size_ = 0, hidden_size_ = 0;
   RopeTable rope_;
   StepArrays arrays_;
-  std::map<std::string, OwnedBuffer> inputs_;  // device copies of the arrays, by argument name
+  std::map<std::string, OwnedBuffer, std::less<>> inputs_;  // device copies of the arrays, by argument name
   OwnedBuffer embeds_, logits_, tokens_, kv_pool_;
+  DeviceAddress embeds_address_, logits_address_, tokens_address_;
+  std::map<std::string, std::vector<DeviceAddress>, std::less<>> bindings_;  // arguments of a function, once it was called
+  std::vector<FunctionCall> calls_;                                         // of the running step
+  std::vector<std::vector<DeviceAddress>> pieces_;                           // what its add_logits() binds
   bool samples_ = false;
   std::vector<float> host_logits_;
   std::vector<int32_t> host_tokens_;

@@ -14,6 +14,8 @@ class RopeTable {
   static Result<RopeTable> create(const Json& spec, const std::string& what);
 
   int64_t rotary_dim() const { return rotary_dim_; }
+  // Memory for positions 0 .. positions - 1, of rotary_dim floats each: asking for their factors allocates nothing then.
+  void reserve(int64_t positions) { table_.reserve(static_cast<size_t>(positions * rotary_dim_)); }
   // Writes rotary_dim floats: cosines of the rotary_dim/2 frequencies at `position`, then the sines.
   void factors(int64_t position, float* out);
 

@@ -102,7 +102,7 @@ Status load_weight(const Module& module, const Shards& shards, const PlanWeight&
                   .buffers = buffers,
                   .dims = {},
                   .tiles = weight.preproc_tiles,
-                  .scratch_bytes = 0};
+                  .scratch_bytes = weight.preproc_scratch_bytes};
     RETURN_IF_ERROR(device.submit(device.self, module.kernels(), {&launch, 1}));
     RETURN_IF_ERROR(device.sync(device.self));
   }

@@ -124,7 +124,7 @@ TEST_F(Commands, DebugDumpTellsTheWholeStory) {
 }
 
 TEST_F(Commands, StopAfterWritesNoLibrary) {
-  for (const char* phase : {"frontend", "graph", "kernel", "lang"}) {
+  for (const char* phase : {"frontend", "graph", "plan", "kernel", "lang"}) {
     run_well({"compile", folder_, "-o", place_.path("a.so"), "--stop-after", phase, "--debug-dump",
               place_.path(phase)});
     EXPECT_FALSE(file_exists(place_.path("a.so"))) << phase;

@@ -4,12 +4,14 @@
 
 #include "runtime/devices/null/null.h"
 #include "support/compiled_model.h"
+#include "support/heap_count.h"
 #include "support/native_kernels.h"
 
 namespace mlc::testing {
 namespace {
 
 using runtime::NullCounters;
+using runtime::StepSequence;
 using runtime::WantLogits;
 
 class Replay : public ::testing::Test {
@@ -44,6 +46,21 @@ TEST_F(Replay, DecodesOneSubmissionAStepFromFewRecordings) {
   EXPECT_EQ(counters().replays - start.replays, kSteps);
   EXPECT_EQ(counters().submits - start.submits, kSteps);
   EXPECT_EQ(counters().allocations, start.allocations);
+}
+
+// Neither memory of the device nor of the host: every buffer of a step is made when the model is loaded.
+TEST_F(Replay, SteadyDecodingAllocatesNothing) {
+  for (const char* device : {"null", "cpu"}) {
+    LoadedModel m = LoadedModel::load(must(runtime::open_device(device)), folder->file("model.so"), folder->path(),
+                                      {.max_sequences = 2, .context_tokens = 256, .prefill_chunk = 32});
+    for (runtime::SequenceId id : {1, 2}) must(m->cache().add_sequence(id));
+    const StepSequence both[] = {{1, std::span(tokens).first(1)}, {2, std::span(tokens).first(1)}};
+    auto decode_both = [&] { return m->step(both, WantLogits::kLast).is_ok(); };
+    for (int i = 0; i < 34; ++i) ASSERT_TRUE(decode_both());  // 3 pages each, recorded for 8
+    const int64_t before = heap_allocations();
+    for (int i = 0; i < 30; ++i) ASSERT_TRUE(decode_both());  // to 64 tokens, 4 pages each
+    EXPECT_EQ(heap_allocations(), before) << device;
+  }
 }
 
 TEST_F(Replay, NothingIsRecordedWithinABucket) {

@@ -24,7 +24,7 @@ std::vector<Target> aarch64_targets() {
   i8mm.name = "aarch64-i8mm";
   i8mm.features = "+neon,+dotprod,+i8mm";
   i8mm.required = {"dotprod", "i8mm"};
-  i8mm.dot4_u8s8 = i8mm.mma_s8 = true;
+  i8mm.dot4_u8s8 = true;
 
   return {i8mm, dotprod, generic};
 }

@@ -14,7 +14,6 @@ struct DeviceClass {
   const char* name;
   int subgroup_size;  // where the language offers subgroups
   int64_t shared_bytes;
-  bool discrete;
   const char* requires_first;  // "" or what only this class has
   MatrixUnit matrix_unit;      // of its newer devices
 };
@@ -23,13 +22,13 @@ struct DeviceClass {
 // Matrix units: f16 x f16 -> f32 of VK_KHR_cooperative_matrix as drivers report them (same source).
 // Shared memory: what every device of the class grants, 16 KiB being Vulkan's minimum (limits table of the specification).
 const DeviceClass kClasses[] = {
-    {"nvidia", 32, 48 << 10, true, "vendor_nvidia", {16, 16, 16}},
-    {"amd", 64, 32 << 10, true, "vendor_amd", {16, 16, 16}},
-    {"apple", 32, 32 << 10, false, "vendor_apple", {}},
-    {"intel", 16, 32 << 10, false, "vendor_intel", {8, 16, 16}},
-    {"adreno", 64, 32 << 10, false, "vendor_adreno", {}},
-    {"mali", 16, 32 << 10, false, "vendor_mali", {}},
-    {"software", 8, 32 << 10, false, "software", {}},
+    {"nvidia", 32, 48 << 10, "vendor_nvidia", {16, 16, 16}},
+    {"amd", 64, 32 << 10, "vendor_amd", {16, 16, 16}},
+    {"apple", 32, 32 << 10, "vendor_apple", {}},
+    {"intel", 16, 32 << 10, "vendor_intel", {8, 16, 16}},
+    {"adreno", 64, 32 << 10, "vendor_adreno", {}},
+    {"mali", 16, 32 << 10, "vendor_mali", {}},
+    {"software", 8, 32 << 10, "software", {}},
 };
 constexpr int64_t kMatrixShared = 32 << 10;  // their tiles need it, and devices with matrix units have it
 
@@ -52,7 +51,6 @@ Target class_target(const std::string& kind, const DeviceClass& c) {
   Target t = base_target(kind, c.name, c.name);
   t.required = {c.requires_first};
   t.shared_bytes = c.shared_bytes;
-  t.discrete = c.discrete;
   if (std::string_view(c.name) == "software") t.attention_part_pages = 0;  // a few CPU threads have enough in the heads
   if (kind == "vulkan") {
     t.subgroup_size = c.subgroup_size;

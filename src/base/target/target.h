@@ -31,12 +31,10 @@ struct Target {
   int vector_registers = 16;  // architectural vector registers
   bool fma = false;           // fused multiply-add of f32
   bool f16_convert = false;   // f16 <-> f32 in hardware
-  bool masks = false;         // predicated vector loads and stores
   bool dot4_u8s8 = false;     // u8 x s8 -> i32, four products a lane, no saturation
   bool dot4_s8s8 = false;     // s8 x s8 -> i32, four products a lane
   bool dot2_u8s8 = false;     // u8 x s8 -> i16, two products a lane, saturating (users must prove that it cannot)
   bool dot2_i16 = false;      // i16 x i16 -> i32, two products a lane
-  bool mma_s8 = false;        // 2x8 by 8x2 s8 -> i32 matrix product
   bool bf16_convert = false;  // f32 -> bf16 in hardware
   MatrixUnit matrix_unit;     // f16 or bf16 into f32
 
@@ -51,9 +49,7 @@ struct Target {
   int subgroup_size = 0;              // lanes that exchange values; 0: not offered
   int64_t shared_bytes = 0;           // memory of a group
   int64_t max_binding_bytes = 0;      // of one buffer of a call
-  bool f16_arithmetic = false;        // operations on halves beside conversion; no kernel uses them yet
   bool native_math = false;           // emit exp and its like as calls of the device's language
-  bool discrete = false;              // memory of its own: uploads go through staging
 
   bool is_gpu() const { return max_threads > 0; }
   int f32_lanes() const { return vector_bytes / 4; }

@@ -27,7 +27,6 @@ std::vector<Target> x86_64_targets() {
   avx512.required = {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"};
   avx512.vector_bytes = 64;
   avx512.vector_registers = 32;
-  avx512.masks = true;
 
   Target vnni = avx512;
   vnni.name = "x86_64-avx512vnni";

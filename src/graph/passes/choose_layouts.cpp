@@ -11,11 +11,11 @@ void choose_layouts(Module& module, const Target& target) {
     for (const auto& node : f->nodes)
       if (node->op == "matmul") multiplied.insert(node->inputs[1]);
   // One vector lane per weight row: a tile is as high as the widest vector has f32 lanes.
-  const char* tiles = target.f32_lanes() >= 16 ? "tile16" : "tile8";
+  const std::string tiles = row_tiles_layout(target.f32_lanes() >= 16 ? 16 : 8);
   for (const auto& p : module.parameters) {
     bool quantized = p->type.kind == TensorType::Kind::kGroup;
-    if (target.is_gpu()) p->type.layout = quantized ? "lanes32" : "packed";
-    else p->type.layout = quantized && multiplied.count(p.get()) ? tiles : "packed";
+    if (target.is_gpu()) p->type.layout = quantized ? kLaneLayout : kPackedLayout;
+    else p->type.layout = quantized && multiplied.count(p.get()) ? tiles : kPackedLayout;
   }
 }
 

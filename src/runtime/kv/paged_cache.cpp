@@ -9,6 +9,9 @@
 namespace mlc::runtime {
 namespace {
 
+// Room that a sequence's block table begins with: 8,192 tokens in pages of 16, in 2 KiB.
+constexpr int64_t kReservedPages = 512;
+
 Status check_window(int64_t window, int64_t sinks) {
   if (sinks >= 0 && sinks < window) return Status::ok();
   return Status::error(
@@ -54,6 +57,7 @@ const PagedCache::Sequence& PagedCache::at(SequenceId id) const {
 Status PagedCache::add_sequence(SequenceId id) {
   auto [it, added] = sequences_.try_emplace(id);
   if (!added) return Status::error(str("kv cache: sequence ", id, " exists already"));
+  it->second.pages.reserve(static_cast<size_t>(std::min(total_pages(), kReservedPages)));
   it->second.window = window_;
   it->second.sinks = sinks_;
   return Status::ok();
@@ -82,6 +86,7 @@ Result<std::vector<PageCopy>> PagedCache::fork_sequence(SequenceId parent, Seque
          kept = static_cast<size_t>((stored + page_size_ - 1) / page_size_);
   if (kept > whole && free_.empty()) return Status::error("kv cache: no free page for the fork");
   Sequence c = *p;
+  c.pages.reserve(p->pages.capacity());
   c.pages.assign(p->pages.begin(), p->pages.begin() + static_cast<std::ptrdiff_t>(whole));
   c.length = position;
   for (int32_t page : c.pages) references_[static_cast<size_t>(page)]++;

@@ -1,12 +1,14 @@
-// attention over a cache of int8 codes: q and the softmax's weights become 16-bit codes, so that K and V are widened once for
-// all queries that share them and products are pairs of i16 summed in i32, exactly.
+// attention over a cache of int8 codes: q and the softmax's weights become 16-bit codes, so that K and V are
+// widened once for all queries that share them and products are pairs of i16 summed in i32, exactly.
 //
-// q . k: a head's codes are q / max|q| * L with L = min(32767, (2^31 - 1) / (127 head_dim)), so that head_dim products with
-// |codes of k| <= 127 fit into i32; what is lost is half a step of q, max|q| / (2 L) an element.
+// q . k: a head's codes are q / max|q| * L with L = min(32767, (2^31 - 1) / (127 head_dim)), so that head_dim
+// products with |codes of k| <= 127 fit into i32; what is lost is half a step of q, max|q| / (2 L) an
+// element.
 //
-// weights . v: a weight meets its value's scale first; the codes of a query and span are u / max u * 32767, u = exp(score -
-// largest of the span) * scale >= 0. A span's sum is at most 128 * 32767 * 127 < 2^31; half a step is 2^-16 of the largest u.
-// Weights of tokens that a query does not see are 0, and codes are finite whatever lies in unused slots.
+// weights . v: a weight meets its value's scale first; the codes of a query and span are u / max u * 32767, u
+// = exp(score - largest of the span) * scale >= 0. A span's sum is at most 128 * 32767 * 127 < 2^31; half a
+// step is 2^-16 of the largest u. Weights of tokens that a query does not see are 0, and codes are finite
+// whatever lies in unused slots.
 #include <algorithm>
 #include <cmath>
 
@@ -27,87 +29,95 @@ int64_t unrolled(int64_t count, int64_t most) {
 
 }  // namespace
 
-void Attention::allocate_codes(int64_t most) {
+void Attention::allocate_codes(int64_t most, AttentionMemory& m) const {
   internal_check(head_dim() % 2 == 0, "attention: codes of keys lie in pairs, the head is odd");
   internal_check(span_tokens() * kMostCode * 127 < 0x1p31, "attention: a span's sums do not fit into i32");
   if (codes_queries()) {
-    query_codes = k().shared("query_codes", DType::kU8, most * head_dim() * 2);
-    query_scales = k().shared("query_scales", DType::kF32, most);
+    m.query_codes = k().shared("query_codes", DType::kU8, most * head_dim() * 2);
+    m.query_scales = k().shared("query_scales", DType::kF32, most);
   }
-  weight_codes = k().shared("weight_codes", DType::kU8, most * span_tokens() * 2);
-  gains = k().shared("gains", DType::kF32, most);
-  tops = k().shared("tops", DType::kF32, most);
-  shares = k().shared("shares", DType::kF32, most);
-  value_scales = k().shared("value_scales", DType::kF32, span_tokens());
+  m.weight_codes = k().shared("weight_codes", DType::kU8, most * span_tokens() * 2);
+  m.gains = k().shared("gains", DType::kF32, most);
+  m.span_max = k().shared("tops", DType::kF32, most);
+  m.shares = k().shared("shares", DType::kF32, most);
+  m.value_scales = k().shared("value_scales", DType::kF32, span_tokens());
 }
 
 // Codes of the query head that begins at q[from], times the node's scale.
-void Attention::begin_codes(const ExprRef& from, const ExprRef& query) {
-  const Type ints{DType::kI32, head_lanes};
+void Attention::code_query(const ExprRef& from, const ExprRef& query) const {
+  const Type ints{DType::kI32, tiling.head_lanes};
   const double limit = std::min(kMostCode, std::floor((0x1p31 - 1) / (127.0 * double(head_dim()))));
   BufferRef largest = k().registers("largest", ints, 1);
   k().store(largest, int_const(0), int_const(0, ints));
-  auto value = [&](const ExprRef& d, int n) { return low.load_f32(q.buffer, from + d, n); };
-  k().vector_loop("d", int_const(head_dim()), head_lanes, [&](ExprRef d, int n) {
-    k().store(largest, int_const(0), binary(BinaryOp::kMax, k().load(largest, int_const(0)), magnitude_bits(value(d, n))));
+  auto value = [&](const ExprRef& d, int n) { return low.load_f32(call.q.buffer, from + d, n); };
+  k().vector_loop("d", int_const(head_dim()), tiling.head_lanes, [&](ExprRef d, int n) {
+    k().store(largest, int_const(0),
+              binary(BinaryOp::kMax, k().load(largest, int_const(0)), magnitude_bits(value(d, n))));
   });
   ExprRef all = k().load(largest, int_const(0));
-  ExprRef bits = k().let("bits", head_lanes == 1 ? all : reduce(BinaryOp::kMax, all));
+  ExprRef bits = k().let("bits", tiling.head_lanes == 1 ? all : reduce(BinaryOp::kMax, all));
   ExprRef top = k().let("top", bitcast(bits, {DType::kF32, 1}));  // NaN or infinity if an element is
   ExprRef finite = less(bits, int_const(0x7F800000));
   ExprRef step = select(finite, top * (low.node.get_double("scale") / limit), float_const(__builtin_nan("")));
-  k().store(query_scales, query, step);
+  k().store(memory.query_scales, query, step);
   ExprRef inverse = k().let("inverse", float_const(limit) / top);
-  k().vector_loop("d", int_const(head_dim()), head_lanes, [&](ExprRef d, int n) {
+  k().vector_loop("d", int_const(head_dim()), tiling.head_lanes, [&](ExprRef d, int n) {
     // 0 * infinity becomes a limit, which a step of 0 makes 0 again.
-    ExprRef code = binary(BinaryOp::kMax, value(d, n) * broadcast(inverse, n), float_const(-limit, {DType::kF32, n}));
+    ExprRef code =
+        binary(BinaryOp::kMax, value(d, n) * broadcast(inverse, n), float_const(-limit, {DType::kF32, n}));
     code = unary(UnaryOp::kRoundEven, binary(BinaryOp::kMin, code, float_const(limit)));
-    k().store(query_codes, (query * double(head_dim()) + d) * 2.0, cast(cast(code, DType::kI32), DType::kI16));
+    k().store(memory.query_codes, (query * double(head_dim()) + d) * 2.0,
+              cast(cast(code, DType::kI32), DType::kI16));
   });
 }
 
-// Keeps the scales of the page's values, 0 for tokens that no row of the run sees, and gives those of its keys, per vector.
-std::vector<ExprRef> Attention::enter_scales(const Run& run, const ExprRef& base, const ExprRef& in_span,
-                                             const std::vector<ExprRef>& indices) {
+// Keeps the scales of the page's values, 0 for tokens that no row of the run sees, and gives those of its
+// keys, per vector.
+std::vector<ExprRef> Attention::enter_scales(const AttentionRun& run, const ExprRef& base,
+                                             const ExprRef& in_span,
+                                             const std::vector<ExprRef>& indices) const {
   std::vector<ExprRef> keys;
   for (bool values : {false, true}) {
     for (int64_t v = 0; v < page_vectors(); ++v) {
-      ExprRef at = scale_index(cache, base, values, run.kv_head, int_const(v * token_lanes));
-      ExprRef scales = k().let("scales", k().load_as({DType::kF32, token_lanes}, kv, at));
+      ExprRef at = scale_index(cache, base, values, run.kv_head, int_const(v * tiling.token_lanes));
+      ExprRef scales = k().let("scales", k().load_as({DType::kF32, tiling.token_lanes}, call.kv, at));
       if (!values) {
         keys.push_back(scales);
         continue;
       }
-      ExprRef limit = broadcast(cast(run.last, DType::kI32), token_lanes);
+      ExprRef limit = broadcast(cast(run.last, DType::kI32), tiling.token_lanes);
       ExprRef seen = binary(BinaryOp::kLe, indices[static_cast<size_t>(v)], limit);
-      k().store(value_scales, in_span * double(cache.page_size) + double(v * token_lanes),
+      k().store(memory.value_scales, in_span * double(cache.page_size) + double(v * tiling.token_lanes),
                 select(seen, scales, float_const(0, scales->type)));
     }
   }
   return keys;
 }
 
-// While one row's span is read, that many pages ahead are asked for: what its head has of half a page while the keys of a page
-// are read, and of another half while the values are. So memory is busy all the time with runs long enough for the
-// prefetchers of CPUs to take up.
-void Attention::ask_ahead(const ExprRef& ahead, const ExprRef& step, int64_t steps) {
+// While one row's span is read, that many pages ahead are prefetched: what its head has of half a page while
+// the keys of a page are read, and of another half while the values are. So memory is busy all the time with
+// runs long enough for the prefetchers of CPUs to take up.
+void Attention::prefetch_half_page(const ExprRef& ahead, const ExprRef& step, int64_t steps) const {
   if (!ahead) return;
   const int64_t lines = (coded_head_bytes(cache) / 2 + 63) / 64, each = (lines + steps - 1) / steps;
-  for (int64_t i = 0; i < each; ++i) k().prefetch(kv, ahead + step * double(each * 64) + double(i * 64), 3);
+  for (int64_t i = 0; i < each; ++i)
+    k().prefetch(call.kv, ahead + step * double(each * 64) + double(i * 64), 3);
 }
 
-// What ask_ahead() wants for the n-th of the span's phases per page, in 0 .. 2 * span_pages - 1; null with many rows.
-ExprRef Attention::half_ahead(const Run& run, const ExprRef& span_page, const ExprRef& n) {
+// What prefetch_half_page() wants for the n-th of the span's phases per page, in 0 .. 2 * span_pages - 1;
+// null with many rows.
+ExprRef Attention::half_page_ahead(const AttentionRun& run, const ExprRef& span_page,
+                                   const ExprRef& n) const {
   if (run.max_rows > 1) return nullptr;
-  ExprRef page = binary(BinaryOp::kMin, span_page + double(span_pages) + n / 2.0, run.pages - 1.0);
+  ExprRef page = binary(BinaryOp::kMin, span_page + double(tiling.span_pages) + n / 2.0, run.pages - 1.0);
   ExprRef head = base_of(run, page) + run.kv_head * double(coded_head_bytes(cache));
   return k().let("ahead", head + n % 2 * double(coded_head_bytes(cache) / 2));
 }
 
-void Attention::score_codes(const Run& run, const ExprRef& base, const ExprRef& ahead, const ExprRef& first_query,
-                            int64_t block, const PutScores& put) {
+void Attention::score_codes(const AttentionRun& run, const ExprRef& base, const ExprRef& ahead,
+                            const ExprRef& first_query, int64_t block, const PutScores& put) const {
   const int64_t vectors = page_vectors(), ways = chains(), pairs = head_dim() / 2, step = unrolled(pairs, 8);
-  const Type ints{DType::kI32, token_lanes}, shorts{DType::kI16, 2 * token_lanes};
+  const Type ints{DType::kI32, tiling.token_lanes}, shorts{DType::kI16, 2 * tiling.token_lanes};
   ExprRef keys = k().let("keys", base + key_offset(cache, run.kv_head, int_const(0), int_const(0)));
   ExprRef query_at = k().let("query_at", first_query * double(2 * head_dim()));
   BufferRef acc = k().registers("dot", ints, block * ways * vectors);
@@ -115,16 +125,18 @@ void Attention::score_codes(const Run& run, const ExprRef& base, const ExprRef& 
   for (int64_t i = 0; i < block * ways * vectors; ++i) k().store(acc, int_const(i), int_const(0, ints));
   k().loop("i", 0, pairs / step, LoopKind::kSerial, [&](ExprRef i) {
     ExprRef pair = k().let("pair", i * double(step));
-    ask_ahead(ahead, i, pairs / step);
+    prefetch_half_page(ahead, i, pairs / step);
     for (int64_t e = 0; e < step; ++e) {
       std::vector<ExprRef> key;
       for (int64_t v = 0; v < vectors; ++v) {
-        ExprRef at = keys + (pair + double(e)) * double(2 * cache.page_size) + double(2 * v * token_lanes);
-        key.push_back(k().let("key", cast(k().load_as({DType::kI8, 2 * token_lanes}, kv, at), DType::kI16)));
+        ExprRef at =
+            keys + (pair + double(e)) * double(2 * cache.page_size) + double(2 * v * tiling.token_lanes);
+        key.push_back(k().let(
+            "key", cast(k().load_as({DType::kI8, 2 * tiling.token_lanes}, call.kv, at), DType::kI16)));
       }
       for (int64_t g = 0; g < block; ++g) {
         ExprRef at = query_at + double(2 * g * head_dim()) + (pair + double(e)) * 4.0;
-        ExprRef query = broadcast(k().load_as({DType::kI32, 1}, query_codes, at), token_lanes);
+        ExprRef query = broadcast(k().load_as({DType::kI32, 1}, memory.query_codes, at), tiling.token_lanes);
         query = bitcast(vectors > 1 ? k().let("query", query) : query, shorts);
         for (int64_t v = 0; v < vectors; ++v) {
           ExprRef to = slot(g, e % ways, v);
@@ -141,48 +153,53 @@ void Attention::score_codes(const Run& run, const ExprRef& base, const ExprRef& 
     }
 }
 
-// Codes a query's scaled weights of the span; sums and gains follow. total: of weights, lanewise; largest: the scaled
-// weights' magnitude_bits, lanewise.
+// Codes a query's scaled weights of the span; sums and gains follow. total: of weights, lanewise; largest:
+// the scaled weights' magnitude_bits, lanewise.
 void Attention::finish_weights(const ExprRef& query, const ExprRef& vectors, const ExprRef& total,
-                               const ExprRef& largest) {
-  ExprRef first = k().let("scores_at", score_at(query)), sum_at = k().let("sum_at", query * double(token_lanes));
-  ExprRef bits = token_lanes == 1 ? largest : reduce(BinaryOp::kMax, largest);
+                               const ExprRef& largest) const {
+  ExprRef first = k().let("scores_at", score_at(query)),
+          sum_at = k().let("sum_at", query * double(tiling.token_lanes));
+  ExprRef bits = tiling.token_lanes == 1 ? largest : reduce(BinaryOp::kMax, largest);
   ExprRef most = k().let("most", bitcast(bits, {DType::kF32, 1}));
-  ExprRef inverse = k().let("inverse", broadcast(float_const(kMostCode) / most, token_lanes));
+  ExprRef inverse = k().let("inverse", broadcast(float_const(kMostCode) / most, tiling.token_lanes));
   k().loop("v", int_const(0), vectors, LoopKind::kSerial, [&](ExprRef v) {
-    ExprRef at = k().let("at", first + v * double(token_lanes));
+    ExprRef at = k().let("at", first + v * double(tiling.token_lanes));
     // 0 * infinity becomes the largest code, which a gain of 0 makes 0 again.
-    ExprRef code = binary(BinaryOp::kMin, k().load(scores, at, token_lanes) * inverse, float_const(kMostCode));
-    k().store(weight_codes, at * 2.0, cast(cast(unary(UnaryOp::kRoundEven, code), DType::kI32), DType::kI16));
+    ExprRef code = binary(BinaryOp::kMin, k().load(memory.scores, at, tiling.token_lanes) * inverse,
+                          float_const(kMostCode));
+    k().store(memory.weight_codes, at * 2.0,
+              cast(cast(unary(UnaryOp::kRoundEven, code), DType::kI32), DType::kI16));
   });
-  ExprRef share = k().let("share", k().load(shares, query));
-  ExprRef earlier = k().load(sums, sum_at, token_lanes) * k().load(corrections, query);
-  k().store(sums, sum_at, fma(total, broadcast(share, token_lanes), earlier));
-  k().store(gains, query, share * (most / kMostCode));
+  ExprRef share = k().let("share", k().load(memory.shares, query));
+  ExprRef earlier = k().load(memory.sums, sum_at, tiling.token_lanes) * k().load(memory.corrections, query);
+  k().store(memory.sums, sum_at, fma(total, broadcast(share, tiling.token_lanes), earlier));
+  k().store(memory.gains, query, share * (most / kMostCode));
 }
 
 // The scores of together() queries become codes of exp(score - largest of the span) times the value's scale.
-void Attention::code_weights(const ExprRef& first_query, const ExprRef& vectors) {
-  const Type floats{DType::kF32, token_lanes}, ints{DType::kI32, token_lanes};
+void Attention::code_weights(const ExprRef& first_query, const ExprRef& vectors) const {
+  const Type floats{DType::kF32, tiling.token_lanes}, ints{DType::kI32, tiling.token_lanes};
   ExprRef first = k().let("scores_at", score_at(first_query));
-  BufferRef total = k().registers("total", floats, together()), largest = k().registers("largest", ints, together());
+  BufferRef total = k().registers("total", floats, together()),
+            largest = k().registers("largest", ints, together());
   std::vector<ExprRef> top;
   for (int64_t g = 0; g < together(); ++g) {
-    top.push_back(k().let("top", k().load(tops, first_query + double(g))));
+    top.push_back(k().let("top", k().load(memory.span_max, first_query + double(g))));
     k().store(total, int_const(g), float_const(0, floats));
     k().store(largest, int_const(g), int_const(0, ints));
   }
   k().loop("v", int_const(0), vectors, LoopKind::kSerial, [&](ExprRef v) {
-    ExprRef offset = k().let("offset", v * double(token_lanes));
+    ExprRef offset = k().let("offset", v * double(tiling.token_lanes));
     for (int64_t g = 0; g < together(); ++g) {
       ExprRef at = k().let("at", first + offset + double(g * span_tokens())), slot = int_const(g);
-      ExprRef over = k().let("over", k().load(scores, at, token_lanes) - top[static_cast<size_t>(g)]);
+      ExprRef over =
+          k().let("over", k().load(memory.scores, at, tiling.token_lanes) - top[static_cast<size_t>(g)]);
       ExprRef weight = k().let("weight", softmax_weight(low, over));
       k().store(total, slot, k().load(total, slot) + weight);
-      ExprRef scaled = weight * k().load(value_scales, offset, token_lanes);
+      ExprRef scaled = weight * k().load(memory.value_scales, offset, tiling.token_lanes);
       ExprRef matters = binary(BinaryOp::kGt, weight, float_const(0));  // a scale that is not seen may be NaN
       scaled = k().let("scaled", select(matters, scaled, float_const(0, floats)));
-      k().store(scores, at, scaled);
+      k().store(memory.scores, at, scaled);
       k().store(largest, slot, binary(BinaryOp::kMax, k().load(largest, slot), magnitude_bits(scaled)));
     }
   });
@@ -193,42 +210,45 @@ void Attention::code_weights(const ExprRef& first_query, const ExprRef& vectors)
 }
 
 // Scores become codes of weights; shares bring a span to the maximum so far.
-void Attention::soften_codes(const Run& run, const ExprRef& pages) {
+void Attention::online_softmax_of_codes(const AttentionRun& run, const ExprRef& pages) const {
   ExprRef count = k().let("vectors", pages * double(page_vectors()));
   for_some_queries(run, [&](ExprRef first) {
     std::vector<ExprRef> largest = largest_scores(first, count);
     for (int64_t g = 0; g < together(); ++g) {
-      ExprRef query = first + double(g), earlier = k().let("earlier", k().load(now, query));
-      k().store(before, query, earlier);
-      k().store(tops, query, largest[static_cast<size_t>(g)]);
-      k().store(now, query, binary(BinaryOp::kMax, earlier, largest[static_cast<size_t>(g)]));
+      ExprRef query = first + double(g), earlier = k().let("earlier", k().load(memory.running_max, query));
+      k().store(memory.previous_max, query, earlier);
+      k().store(memory.span_max, query, largest[static_cast<size_t>(g)]);
+      k().store(memory.running_max, query, binary(BinaryOp::kMax, earlier, largest[static_cast<size_t>(g)]));
     }
   });
-  exponentials(run, corrections, before);
-  exponentials(run, shares, tops);
+  exponentials(run, memory.corrections, memory.previous_max);
+  exponentials(run, memory.shares, memory.span_max);
   for_some_queries(run, [&](ExprRef first) { code_weights(first, count); });
 }
 
-void Attention::weigh_coded_page(const Run& run, const ExprRef& page, const ExprRef& in_span, const ExprRef& ahead,
-                                 const BufferRef& acc, const ExprRef& first_query, int64_t block,
-                                 const ExprRef& first_column) {
+void Attention::accumulate_coded_page(const AttentionRun& run, const ExprRef& page, const ExprRef& in_span,
+                                      const ExprRef& ahead, const BufferRef& acc, const ExprRef& first_query,
+                                      int64_t block, const ExprRef& first_column) const {
   const int64_t chunks = head_chunks(), pairs = cache.page_size / 2, step = unrolled(pairs, 4);
   ExprRef values = base_of(run, page) + value_offset(cache, run.kv_head, int_const(0));
   values = k().let("values", values + first_column * 2.0);
   ExprRef weights = k().let("weights", (score_at(first_query) + in_span * double(cache.page_size)) * 2.0);
   k().loop("i", 0, pairs / step, LoopKind::kSerial, [&](ExprRef i) {
     ExprRef first = k().let("pair", i * double(step));
-    ask_ahead(ahead, i, pairs / step);
+    prefetch_half_page(ahead, i, pairs / step);
     for (int64_t e = 0; e < step; ++e) {
       ExprRef pair = first + double(e), row = pair * double(2 * head_dim());
       std::vector<ExprRef> value;
       for (int64_t c = 0; c < chunks; ++c) {
-        ExprRef at = values + row + double(2 * c * head_lanes);
-        value.push_back(k().let("value", cast(k().load_as({DType::kI8, 2 * head_lanes}, kv, at), DType::kI16)));
+        ExprRef at = values + row + double(2 * c * tiling.head_lanes);
+        value.push_back(k().let(
+            "value", cast(k().load_as({DType::kI8, 2 * tiling.head_lanes}, call.kv, at), DType::kI16)));
       }
       for (int64_t g = 0; g < block; ++g) {
-        ExprRef two = k().load_as({DType::kI32, 1}, weight_codes, weights + double(2 * g * span_tokens()) + pair * 4.0);
-        ExprRef weight = k().let("weight", bitcast(broadcast(two, head_lanes), {DType::kI16, 2 * head_lanes}));
+        ExprRef two = k().load_as({DType::kI32, 1}, memory.weight_codes,
+                                  weights + double(2 * g * span_tokens()) + pair * 4.0);
+        ExprRef weight = k().let(
+            "weight", bitcast(broadcast(two, tiling.head_lanes), {DType::kI16, 2 * tiling.head_lanes}));
         for (int64_t c = 0; c < chunks; ++c) {
           ExprRef to = int_const(g * chunks + c);
           k().store(acc, to, k().load(acc, to) + dot2_i16(value[static_cast<size_t>(c)], weight));
@@ -238,22 +258,25 @@ void Attention::weigh_coded_page(const Run& run, const ExprRef& page, const Expr
   });
 }
 
-void Attention::weigh_codes(const Run& run, const ExprRef& first_page, const ExprRef& pages) {
-  const int64_t block = weigh_block(run.max_rows * sharing), chunks = head_chunks();
-  const Type ints{DType::kI32, head_lanes};
+void Attention::accumulate_coded_values(const AttentionRun& run, const ExprRef& first_page,
+                                        const ExprRef& pages) const {
+  const int64_t block = value_block(run.max_rows * tiling.sharing), chunks = head_chunks();
+  const Type ints{DType::kI32, tiling.head_lanes};
   for_each_tile(run, block, [&](const ExprRef& first, const ExprRef& column, const Place& place) {
     BufferRef acc = k().registers("acc", ints, block * chunks);
     for (int64_t i = 0; i < block * chunks; ++i) k().store(acc, int_const(i), int_const(0, ints));
     k().loop("p", int_const(0), pages, LoopKind::kSerial, [&](ExprRef p) {
-      ExprRef ahead = half_ahead(run, first_page, p + double(span_pages));
-      weigh_coded_page(run, k().let("page", first_page + p), p, ahead, acc, first, block, column);
+      ExprRef ahead = half_page_ahead(run, first_page, p + double(tiling.span_pages));
+      accumulate_coded_page(run, k().let("page", first_page + p), p, ahead, acc, first, block, column);
     });
     for (int64_t g = 0; g < block; ++g) {
-      ExprRef correction = k().let("correction", broadcast(k().load(corrections, first + double(g)), head_lanes));
-      ExprRef gain = k().let("gain", broadcast(k().load(gains, first + double(g)), head_lanes));
+      ExprRef correction = k().let(
+          "correction", broadcast(k().load(memory.corrections, first + double(g)), tiling.head_lanes));
+      ExprRef gain = k().let("gain", broadcast(k().load(memory.gains, first + double(g)), tiling.head_lanes));
       for (int64_t c = 0; c < chunks; ++c) {
-        ExprRef earlier = k().load(weighted, place(g, c), head_lanes) * correction;
-        k().store(weighted, place(g, c), fma(cast(k().load(acc, int_const(g * chunks + c)), DType::kF32), gain, earlier));
+        ExprRef earlier = k().load(memory.weighted, place(g, c), tiling.head_lanes) * correction;
+        k().store(memory.weighted, place(g, c),
+                  fma(cast(k().load(acc, int_const(g * chunks + c)), DType::kF32), gain, earlier));
       }
     }
   });

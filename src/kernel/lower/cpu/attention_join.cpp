@@ -17,14 +17,16 @@ struct Join {
   // Columns [column, column + lanes * vectors) of a head.
   void columns(const ExprRef& head, const ExprRef& column, const ExprRef& largest) {
     KernelBuilder& k = low.k;
-    BufferRef sums = k.registers("sum", {DType::kF32, lanes}, vectors), total = k.registers("total", {DType::kF32, 1}, 1);
+    BufferRef sums = k.registers("sum", {DType::kF32, lanes}, vectors),
+              total = k.registers("total", {DType::kF32, 1}, 1);
     k.store(total, int_const(0), float_const(0));
     for (int v = 0; v < vectors; ++v) k.store(sums, int_const(v), float_const(0, {DType::kF32, lanes}));
     k.loop("part", int_const(0), dim_expr(parts.rows), LoopKind::kSerial, [&](ExprRef p) {
       ExprRef at = k.let("at", parts.at(p, head * double(width)));
       ExprRef over = k.let("over", k.load(parts.buffer, at + double(head_dim)) - largest);
       ExprRef weight = k.let("weight", softmax_weight(low, over));
-      k.store(total, int_const(0), k.load(total, int_const(0)) + weight * k.load(parts.buffer, at + double(head_dim + 1)));
+      k.store(total, int_const(0),
+              k.load(total, int_const(0)) + weight * k.load(parts.buffer, at + double(head_dim + 1)));
       ExprRef wide = lanes == 1 ? weight : k.let("wide", broadcast(weight, lanes));
       for (int v = 0; v < vectors; ++v) {
         ExprRef value = k.load(parts.buffer, at + column + double(v * lanes), lanes);
@@ -36,8 +38,10 @@ struct Join {
     for (int v = 0; v < vectors; ++v) values.push_back(k.let("joined", k.load(sums, int_const(v)) / all));
     ExprRef to = k.let("to", head * double(head_dim) + column);
     if (out.quantized())
-      return quantize_group(low, out.buffer, QuantizedRow(out, int_const(0)), to / double(out.q8.group), values);
-    for (int v = 0; v < vectors; ++v) low.store_f32(out.buffer, out.at(int_const(0), to + double(v * lanes)), values[size_t(v)]);
+      return quantize_group(low, out.buffer, QuantizedRow(out, int_const(0)), to / double(out.q8.group),
+                            values);
+    for (int v = 0; v < vectors; ++v)
+      low.store_f32(out.buffer, out.at(int_const(0), to + double(v * lanes)), values[size_t(v)]);
   }
 };
 

@@ -14,10 +14,11 @@ WeightLayout weight_layout(const graph::TensorType& type) {
                      type.shape[1].is_const(),
                  str("no quantized matrix: ", type.text()));
   WeightLayout layout{type.format, type.shape[0].constant(), type.shape[1].constant(), 0};
-  if (type.layout == "packed") return layout;
+  if (type.layout == graph::kPackedLayout) return layout;
   const std::string& name = type.layout;
   int rows = 0;
-  if (name.rfind("tile", 0) == 0) std::from_chars(name.data() + 4, name.data() + name.size(), rows);
+  if (name.starts_with(graph::kRowTiles))
+    std::from_chars(name.data() + graph::kRowTiles.size(), name.data() + name.size(), rows);
   internal_check(rows == 4 || rows == 8 || rows == 16 || rows == 32, str("unknown weight layout ", name));
   layout.tile_rows = rows;
   return layout;

@@ -13,8 +13,8 @@
 
 namespace mlc::kernel {
 
-constexpr const char* kLaneLayout = "lanes32";
-constexpr int kLaneRows = 32;
+using graph::kLaneLayout;
+using graph::kLaneRows;
 
 struct LaneWeight {
   WeightFormat format;

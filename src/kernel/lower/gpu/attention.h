@@ -1,0 +1,119 @@
+// attention's lowering for GPUs, shared by its files: attention.cpp (tiles, tokens, sums) and
+// attention_results.cpp (what is stored).
+#pragma once
+
+#include <vector>
+
+#include "kernel/lower/gpu/cache.h"
+
+namespace mlc::kernel {
+
+class GpuAttention {
+ public:
+  struct Query {  // one row and head of the group
+    int row = 0, head = 0;
+  };
+
+  // The call's buffers; those of a sliding window have none without one, factors where keys are stored
+  // rotated.
+  struct Buffers {
+    WordMatrix q, factors, out;
+    Words sequences, positions, indptr, page_ids, skip_begin, skip_count, kv;
+    Rotation rotation;  // of keys
+  };
+
+  // How the work is cut.
+  struct Tiling {
+    int64_t sharing = 1;      // query heads per key/value head
+    int64_t part_tokens = 0;  // of a part; 0: the whole sequence
+    int heads = 1, rows = 1, subgroups = 1;  // of a group
+    bool broadcast = false;  // lanes pass queries, weights and places on; else shared memory does
+  };
+
+  // What a group works on, as its threads see it.
+  struct Group {
+    ExprRef thread, lane, subgroup, kv_head, first_head, first_row;
+    ExprRef part;                                 // null without parts
+    std::vector<ExprRef> row, sequence, length;  // of the group's rows; length 0 for rows past the last
+  };
+
+  struct Memory {
+    BufferRef weights, places, parts, part_state;  // shared
+    BufferRef queries;                             // shared; null where they are held
+    std::vector<ExprRef> held;                     // queries in registers: [query][vector]
+    BufferRef maxima, sums, acc;                   // registers
+  };
+
+  // The sequence that is walked: its live tokens begin .. end.
+  struct Walk {
+    ExprRef sequence, begin, end, first_page;
+    ExprRef window_begin, window_count;  // null without a window
+  };
+
+  // The lane's token of a block, and where it lies.
+  struct Token {
+    ExprRef index, page, slot, value;
+  };
+
+  GpuAttention(GpuLowering& g, const CachePages& pages, const Buffers& b, const Tiling& t)
+      : gpu_(g), k_(g.k), cache_(pages.cache), pages_(pages), in_(b), tiling_(t) {
+    for (int r = 0; r < t.rows; ++r)
+      for (int h = 0; h < t.heads; ++h) query_.push_back({r, h});
+  }
+  // Of a group, with what sums over a subgroup take where it is expanded.
+  int64_t shared_bytes() const;
+  Function build() const;
+
+ private:
+  static constexpr double kLowest =
+      -3e38;  // below every score; not infinite, so that differences are numbers
+
+  bool in_parts() const { return tiling_.part_tokens > 0; }
+  int64_t size() const { return cache_.head_dim; }
+  int value_lanes() const { return static_cast<int>(size()) / pages_.chunk; }  // that cover a value
+  int chunks() const { return (value_lanes() + gpu_.lanes - 1) / gpu_.lanes; }  // of a value in a lane
+  int halves() const { return pages_.chunk / 4; }                              // f32x4 of a chunk
+  int threads() const { return tiling_.subgroups * gpu_.lanes; }
+  int token_lanes() const;  // tokens whose values are met at once
+  size_t queries() const { return query_.size(); }
+  int64_t acc_at(size_t q, int chunk, int half) const {
+    return (static_cast<int64_t>(q) * chunks() + chunk) * halves() + half;
+  }
+  ExprRef index(const Words& from, const ExprRef& at) const { return gpu_.load_index(from, at); }
+
+  Group group(const ExprRef& group, const ExprRef& thread, Memory& memory) const;
+  void place_rows(const ExprRef& group, Group& g) const;
+  void load_queries(const Group& g, Memory& m) const;
+  void clear_sums(Memory& m) const;
+  ExprRef query(const Memory& m, size_t q, int vector) const;
+  void walk_all(const Group& g, const Memory& m) const;
+  void walk(const Group& g, const Memory& m, const ExprRef& sequence) const;
+  Walk enter_sequence(const Group& g, const ExprRef& sequence) const;
+  void block(const Group& g, const Memory& m, const Walk& w, const ExprRef& step) const;
+  Token find_token(const Group& g, const Walk& w, const ExprRef& t) const;
+  std::vector<ExprRef> key(const Group& g, const Token& token) const;
+  std::vector<ExprRef> rotated(std::vector<ExprRef> key, const Token& token) const;
+  std::vector<ExprRef> scores(const Group& g, const Memory& m, const Walk& w, const Token& token,
+                              const ExprRef& t) const;
+  std::vector<ExprRef> online_softmax(const Memory& m, const std::vector<ExprRef>& scores) const;
+  void accumulate_values(const Group& g, const Memory& m, const Token& token,
+                         const std::vector<ExprRef>& weights) const;
+  void add_value(const Group& g, const Memory& m, const std::vector<ExprRef>& weights,
+                 const ExprRef& value) const;
+  void merge_token_lanes(const Memory& m) const;
+  void store_results(const Group& g, const Memory& m) const;
+  void join_subgroups(const Group& g, const Memory& m) const;
+  void find_part(const Group& g, Walk& w) const;
+  void put(const Group& g, size_t q, const ExprRef& d, const ExprRef& sums, const ExprRef& total) const;
+  void put_state(const Group& g, size_t q, const ExprRef& largest, const ExprRef& total) const;
+
+  GpuLowering& gpu_;
+  KernelBuilder& k_;
+  const graph::KvCache& cache_;
+  const CachePages& pages_;
+  const Buffers& in_;
+  const Tiling tiling_;
+  std::vector<Query> query_;
+};
+
+}  // namespace mlc::kernel
