@@ -66,8 +66,9 @@ std::optional<GgufBlocks> Checkpoint::blocks(int index) const {
   const GgufTypeInfo& info = gguf_type_info(*place.gguf_type);
   // A vector is one row, unless its elements were moved: then each is a row.
   bool elements = tensor.shape.size() == 1 && place.order.kind != RowOrder::Kind::kSame;
-  int64_t columns = elements || tensor.shape.empty() ? 1 : tensor.shape.back();
-  int64_t rows = columns == 0 ? 0 : product(tensor.shape) / columns;
+  const int64_t count = product(tensor.shape);  // 0 says nothing of the other dimensions
+  int64_t columns = elements || tensor.shape.empty() ? 1 : count == 0 ? 0 : tensor.shape.back();
+  int64_t rows = columns == 0 ? 0 : count / columns;
   return GgufBlocks{
       .type = *place.gguf_type,
       .bytes = maps_[static_cast<size_t>(tensor.file)]->bytes().subspan(place.offset, place.size),

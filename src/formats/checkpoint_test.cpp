@@ -270,7 +270,9 @@ TEST(Checkpoint, GgufTensorsThatCannotBeReadSayWhy) {
       .tensor("blk.1.attn_q.weight", {2, 3}, 0, std::string(24, 'x'));
   f.tensor("output.weight", {256}, 17, std::string(70, 'x'))
       .tensor("blk.0.attn_k.bias", {4}, 0, packed<float>({0, 1, 2, 3}));
+  f.tensor("huge.weight", {uint64_t{1} << 62, 0}, 0, "");
   auto c = Checkpoint::open(folder.write("m.gguf", f.build())).value();
+  EXPECT_EQ(c->blocks(c->find("huge.weight"))->row_bytes, 0) << "a dimension of an empty tensor does not overflow";
   auto unread = [&](std::string_view name) {
     return c->tensors()[static_cast<size_t>(c->find(name))].unread;
   };
