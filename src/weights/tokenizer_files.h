@@ -23,7 +23,6 @@ struct TokenizerFiles {
   std::string jinja_template;           // the checkpoint's own chat template, "" for none
   SpecialTokens special;                // bos_token and so on
   std::shared_ptr<const Tokenizer> tokenizer;  // nullptr where there is none, and for RWKV vocabularies
-  std::vector<std::string> notes;       // for the user, one sentence each
   std::vector<int32_t> stop_token_ids;  // the end tokens that the tokenizer's own files name
   std::vector<std::string> notes;       // for the user, one sentence each
 };
