@@ -209,3 +209,52 @@ pub struct Template {
     /// The slot of `self` in the root frame.
     pub self_slot: Option<u32>,
 }
+
+/// Calls `visit` with each expression directly inside `kind`.
+pub fn children<'e>(kind: &'e ExprKind, visit: &mut dyn FnMut(&'e Expr)) {
+    match kind {
+        ExprKind::Const(_) | ExprKind::Name(_) | ExprKind::NsRef(..) => {}
+        ExprKind::Tuple(items) | ExprKind::List(items) | ExprKind::Concat(items, _) => items.iter().for_each(visit),
+        ExprKind::Dict(pairs) => pairs.iter().for_each(|(key, value)| {
+            visit(key);
+            visit(value);
+        }),
+        ExprKind::Not(value) | ExprKind::Neg(value) | ExprKind::Pos(value) | ExprKind::Attr(value, _) => visit(value),
+        ExprKind::And(a, b) | ExprKind::Or(a, b) | ExprKind::Binary(_, a, b) | ExprKind::Item(a, b) => {
+            visit(a);
+            visit(b);
+        }
+        ExprKind::Compare(first, rest) => {
+            visit(first);
+            rest.iter().for_each(|(_, value)| visit(value));
+        }
+        ExprKind::Cond(test, then, otherwise) => {
+            visit(test);
+            visit(then);
+            otherwise.iter().for_each(|value| visit(value));
+        }
+        ExprKind::Slice(value, bounds) => {
+            visit(value);
+            bounds.iter().flatten().for_each(|bound| visit(bound));
+        }
+        ExprKind::Call(callee, args) => {
+            visit(callee);
+            arguments(args, visit);
+        }
+        ExprKind::Filter(value, _, args) => {
+            value.iter().for_each(|value| visit(value));
+            arguments(args, visit);
+        }
+        ExprKind::Test(value, _, args) => {
+            visit(value);
+            arguments(args, visit);
+        }
+    }
+}
+
+fn arguments<'e>(args: &'e Args, visit: &mut dyn FnMut(&'e Expr)) {
+    args.positional.iter().for_each(&mut *visit);
+    args.keyword.iter().for_each(|(_, value)| visit(value));
+    args.star.iter().for_each(|value| visit(value));
+    args.star_star.iter().for_each(|value| visit(value));
+}

@@ -278,8 +278,11 @@ pub fn urlize(vm: &Vm, value: &Value, args: Args) -> R<Value> {
     let mut args = args.bind("urlize", ["trim_url_limit", "nofollow", "target", "rel", "extra_schemes"], 0)?;
     let limit = args.some(0);
     let nofollow = args.flag(vm, 1, false)?;
-    let target = args.text_or_none(2)?;
-    let given = args.text_or_none(3)?;
+    let target = args.value(2);
+    let given = match args.value(3) {
+        given if given.truth(vm)? => Some(super::args::text(&given, "rel")?),
+        _ => None,
+    };
     let mut schemes = Vec::new();
     for scheme in args.some(4).map_or(Ok(Vec::new()), |schemes| collect(vm, &schemes))? {
         let scheme = super::args::text(&scheme, "a scheme")?;
@@ -296,8 +299,8 @@ pub fn urlize(vm: &Vm, value: &Value, args: Args) -> R<Value> {
     rel.sort_unstable();
     rel.dedup();
     let mut attributes = format!(" rel=\"{}\"", escape(&rel.join(" ")));
-    if let Some(target) = target.filter(|target| !target.is_empty()) {
-        attributes += &format!(" target=\"{}\"", escape(&target));
+    if target.truth(vm)? {
+        attributes += &format!(" target=\"{}\"", str_of(vm, &escape_value(vm, &target)?)?);
     }
     let escaped = str_of(vm, &escape_value(vm, value)?)?;
     let style = LinkStyle { limit, attributes, schemes };

@@ -2,20 +2,35 @@
 
 use std::sync::Arc;
 
-use super::ast::{Args, Binary, Compare, Const, Expr, ExprKind, Name, Slot};
+use super::ast::{children, Args, Binary, Compare, Const, Expr, ExprKind, Name, Slot};
 use super::error::{syntax, R};
 use super::lexer::Token;
 use super::value::Text;
+use super::vm::stack_address;
 
 /// Expressions and statements nest at most so deep.
 const MAX_NESTING: u32 = 150;
 /// Chains such as a + b + c or x|f|g count too: Python compiles no longer ones either.
 const MAX_DEPTH: u16 = 200;
 
+/// Bytes of the stack that parsing may take.
+const MAX_STACK: usize = 256 << 10;
+
+// How tightly operators bind.
+const OR: u8 = 0;
+const AND: u8 = 1;
+const NOT: u8 = 2;
+const COMPARISON: u8 = 3;
+const SUM: u8 = 4;
+const CONCAT: u8 = 5;
+const PRODUCT: u8 = 6;
+const POWER: u8 = 7;
+
 pub struct Parser {
     tokens: Vec<(Token, u32)>,
     at: usize,
     nesting: u32,
+    stack: usize,
 }
 
 /// What may end a tuple without parentheses besides the end of its tag.
@@ -32,7 +47,7 @@ fn name_of(text: &str) -> Name {
 
 impl Parser {
     pub fn new(tokens: Vec<(Token, u32)>) -> Parser {
-        Parser { tokens, at: 0, nesting: 0 }
+        Parser { tokens, at: 0, nesting: 0, stack: stack_address() }
     }
 
     pub fn peek(&self) -> &Token {
@@ -104,7 +119,7 @@ impl Parser {
     /// Runs one level deeper.
     pub fn nested<T>(&mut self, parse: impl FnOnce(&mut Parser) -> R<T>) -> R<T> {
         self.nesting += 1;
-        if self.nesting > MAX_NESTING {
+        if self.nesting > MAX_NESTING || self.stack.abs_diff(stack_address()) > MAX_STACK {
             return syntax(self.line(), format!("the template nests deeper than {MAX_NESTING} levels"));
         }
         let result = parse(self);
@@ -122,100 +137,99 @@ impl Parser {
     }
 
     pub fn expression(&mut self, with_condition: bool) -> R<Expr> {
-        self.nested(|p| if with_condition { p.condition() } else { p.binary(0) })
+        self.nested(|p| {
+            let line = p.line();
+            let mut value = p.binary(0)?;
+            while with_condition && p.skip_name("if") {
+                let test = p.binary(0)?;
+                let otherwise = if p.skip_name("else") { Some(Box::new(p.expression(true)?)) } else { None };
+                value = p.expr_at(line, ExprKind::Cond(Box::new(test), Box::new(value), otherwise))?;
+            }
+            Ok(value)
+        })
     }
 
-    fn condition(&mut self) -> R<Expr> {
-        let line = self.line();
-        let mut value = self.binary(0)?;
-        while self.skip_name("if") {
-            let test = self.binary(0)?;
-            let otherwise = if self.skip_name("else") { Some(Box::new(self.expression(true)?)) } else { None };
-            value = self.expr_at(line, ExprKind::Cond(Box::new(test), Box::new(value), otherwise))?;
-        }
-        Ok(value)
-    }
-
-    /// Binary operators from `level` on: or, and, not, comparisons, + -, ~, * / // %, **.
+    /// Operators that bind as tightly as `level` or tighter.
     fn binary(&mut self, level: u8) -> R<Expr> {
         let line = self.line();
-        match level {
-            2 if self.skip_name("not") => {
-                let value = self.nested(|p| p.binary(2))?;
-                return self.expr_at(line, ExprKind::Not(Box::new(value)));
-            }
-            2 => return self.comparison(),
-            4 => return self.concat(),
-            7 => return self.unary(true),
-            _ => {}
-        }
-        let mut left = self.binary(level + 1)?;
+        let mut left = if level <= NOT && self.skip_name("not") {
+            let value = Box::new(self.nested(|p| p.binary(NOT))?);
+            self.expr_at(line, ExprKind::Not(value))?
+        } else {
+            self.unary(true)?
+        };
         loop {
-            let operator = match (level, self.peek()) {
-                (0, token) if token.is_name("or") => None,
-                (1, token) if token.is_name("and") => None,
-                (3, Token::Op("+")) => Some(Binary::Add),
-                (3, Token::Op("-")) => Some(Binary::Sub),
-                (5, Token::Op("*")) => Some(Binary::Mul),
-                (5, Token::Op("/")) => Some(Binary::Div),
-                (5, Token::Op("//")) => Some(Binary::FloorDiv),
-                (5, Token::Op("%")) => Some(Binary::Mod),
-                (6, Token::Op("**")) => Some(Binary::Pow),
-                _ => return Ok(left),
+            let found = self.operator();
+            left = match found {
+                Some((own, _)) if own < level => return Ok(left),
+                None => return Ok(left),
+                Some((COMPARISON, _)) => self.comparison(line, left)?,
+                Some((CONCAT, _)) => self.concat(line, left)?,
+                Some((own, operator)) => {
+                    self.next();
+                    let right = Box::new(self.binary(own + 1)?);
+                    let left = Box::new(left);
+                    let kind = match operator {
+                        Some(operator) => ExprKind::Binary(operator, left, right),
+                        None if own == OR => ExprKind::Or(left, right),
+                        None => ExprKind::And(left, right),
+                    };
+                    self.expr_at(line, kind)?
+                }
             };
-            self.next();
-            let right = Box::new(self.binary(level + 1)?);
-            let left_box = Box::new(left);
-            let kind = match operator {
-                Some(operator) => ExprKind::Binary(operator, left_box, right),
-                None if level == 0 => ExprKind::Or(left_box, right),
-                None => ExprKind::And(left_box, right),
-            };
-            left = self.expr_at(line, kind)?;
         }
     }
 
-    fn comparison(&mut self) -> R<Expr> {
-        let line = self.line();
-        let first = self.binary(3)?;
-        let mut rest = Vec::new();
-        loop {
-            let operator = match self.peek() {
-                Token::Op("==") => Compare::Eq,
-                Token::Op("!=") => Compare::Ne,
-                Token::Op("<") => Compare::Lt,
-                Token::Op("<=") => Compare::Le,
-                Token::Op(">") => Compare::Gt,
-                Token::Op(">=") => Compare::Ge,
-                token if token.is_name("in") => Compare::In,
-                token if token.is_name("not") && self.peek_second().is_name("in") => {
-                    self.next();
-                    Compare::NotIn
-                }
-                _ => break,
-            };
-            self.next();
-            rest.push((operator, self.binary(3)?));
+    /// How tightly the operator that stands here binds, and which one it is if it calculates.
+    fn operator(&self) -> Option<(u8, Option<Binary>)> {
+        let calculates = |level, operator| Some((level, Some(operator)));
+        match self.peek() {
+            Token::Op("+") => calculates(SUM, Binary::Add),
+            Token::Op("-") => calculates(SUM, Binary::Sub),
+            Token::Op("*") => calculates(PRODUCT, Binary::Mul),
+            Token::Op("/") => calculates(PRODUCT, Binary::Div),
+            Token::Op("//") => calculates(PRODUCT, Binary::FloorDiv),
+            Token::Op("%") => calculates(PRODUCT, Binary::Mod),
+            Token::Op("**") => calculates(POWER, Binary::Pow),
+            Token::Op("~") => Some((CONCAT, None)),
+            Token::Name(name) if name == "or" => Some((OR, None)),
+            Token::Name(name) if name == "and" => Some((AND, None)),
+            _ => self.comparator().map(|_| (COMPARISON, None)),
         }
-        if rest.is_empty() {
-            return Ok(first);
+    }
+
+    fn comparator(&self) -> Option<Compare> {
+        Some(match self.peek() {
+            Token::Op("==") => Compare::Eq,
+            Token::Op("!=") => Compare::Ne,
+            Token::Op("<") => Compare::Lt,
+            Token::Op("<=") => Compare::Le,
+            Token::Op(">") => Compare::Gt,
+            Token::Op(">=") => Compare::Ge,
+            token if token.is_name("in") => Compare::In,
+            token if token.is_name("not") && self.peek_second().is_name("in") => Compare::NotIn,
+            _ => return None,
+        })
+    }
+
+    fn comparison(&mut self, line: u32, first: Expr) -> R<Expr> {
+        let mut rest = Vec::new();
+        while let Some(comparator) = self.comparator() {
+            self.next();
+            if comparator == Compare::NotIn {
+                self.next();
+            }
+            rest.push((comparator, self.binary(SUM)?));
         }
         self.expr_at(line, ExprKind::Compare(Box::new(first), rest))
     }
 
-    fn concat(&mut self) -> R<Expr> {
-        let line = self.line();
-        let mut parts = vec![self.binary(5)?];
+    fn concat(&mut self, line: u32, first: Expr) -> R<Expr> {
+        let mut parts = vec![first];
         while self.skip_op("~") {
-            parts.push(self.binary(5)?);
+            parts.push(self.binary(PRODUCT)?);
         }
-        match parts.pop() {
-            Some(only) if parts.is_empty() => Ok(only),
-            last => {
-                parts.extend(last);
-                self.expr_at(line, ExprKind::Concat(parts, false))
-            }
-        }
+        self.expr_at(line, ExprKind::Concat(parts, false))
     }
 
     fn unary(&mut self, with_filter: bool) -> R<Expr> {
@@ -539,53 +553,4 @@ impl Parser {
         let test = self.expr_at(line, ExprKind::Test(Box::new(value), name, args))?;
         if negated { self.expr_at(line, ExprKind::Not(Box::new(test))) } else { Ok(test) }
     }
-}
-
-/// Calls `visit` with each expression directly inside `kind`.
-pub fn children<'e>(kind: &'e ExprKind, visit: &mut dyn FnMut(&'e Expr)) {
-    match kind {
-        ExprKind::Const(_) | ExprKind::Name(_) | ExprKind::NsRef(..) => {}
-        ExprKind::Tuple(items) | ExprKind::List(items) | ExprKind::Concat(items, _) => items.iter().for_each(visit),
-        ExprKind::Dict(pairs) => pairs.iter().for_each(|(key, value)| {
-            visit(key);
-            visit(value);
-        }),
-        ExprKind::Not(value) | ExprKind::Neg(value) | ExprKind::Pos(value) | ExprKind::Attr(value, _) => visit(value),
-        ExprKind::And(a, b) | ExprKind::Or(a, b) | ExprKind::Binary(_, a, b) | ExprKind::Item(a, b) => {
-            visit(a);
-            visit(b);
-        }
-        ExprKind::Compare(first, rest) => {
-            visit(first);
-            rest.iter().for_each(|(_, value)| visit(value));
-        }
-        ExprKind::Cond(test, then, otherwise) => {
-            visit(test);
-            visit(then);
-            otherwise.iter().for_each(|value| visit(value));
-        }
-        ExprKind::Slice(value, bounds) => {
-            visit(value);
-            bounds.iter().flatten().for_each(|bound| visit(bound));
-        }
-        ExprKind::Call(callee, args) => {
-            visit(callee);
-            arguments(args, visit);
-        }
-        ExprKind::Filter(value, _, args) => {
-            value.iter().for_each(|value| visit(value));
-            arguments(args, visit);
-        }
-        ExprKind::Test(value, _, args) => {
-            visit(value);
-            arguments(args, visit);
-        }
-    }
-}
-
-fn arguments<'e>(args: &'e Args, visit: &mut dyn FnMut(&'e Expr)) {
-    args.positional.iter().for_each(&mut *visit);
-    args.keyword.iter().for_each(|(_, value)| visit(value));
-    args.star.iter().for_each(|value| visit(value));
-    args.star_star.iter().for_each(|value| visit(value));
 }

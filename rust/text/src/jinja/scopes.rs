@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ast::{Expr, ExprKind, Layout, Load, Macro, Output, Slot, Stmt, StmtKind};
-use super::parser::children;
+use super::ast::{children, Expr, ExprKind, Layout, Load, Macro, Output, Slot, Stmt, StmtKind};
 use super::value::Text;
 
 #[derive(Clone, Default)]

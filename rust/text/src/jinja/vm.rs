@@ -18,7 +18,7 @@ const BYTES_PER_STEP: usize = 128;
 /// Bytes one text may have, and so what one rendering may produce.
 pub const MAX_TEXT: usize = 64 << 20;
 /// Bytes of the stack a rendering may take.
-const MAX_STACK: usize = 768 << 10;
+const MAX_STACK: usize = 400 << 10;
 
 /// The variables of one body.
 pub struct Frame {
@@ -63,7 +63,7 @@ impl Drop for Vm {
 
 /// An address near the top of the stack.
 #[inline(never)]
-fn stack_address() -> usize {
+pub fn stack_address() -> usize {
     let here = 0u8;
     std::hint::black_box(&here) as *const u8 as usize
 }
