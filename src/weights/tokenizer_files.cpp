@@ -83,23 +83,23 @@ Status copy_files(const std::string& from, TokenizerFiles& files) {
   return Status::ok();
 }
 
-// The vocabulary's own tokenizer; where that cannot be made (a word pattern of another name), the tokenizer.json beside the file.
-Result<std::string> tokenizer_json_of(const GgufVocabulary& vocabulary, const ModelSource& source, TokenizerFiles& files) {
-  auto own = tokenizer_json_from_gguf(vocabulary, source.config_path);
-  const std::string beside = path_join(source.folder, "tokenizer.json");
-  if (own.is_ok() || !file_exists(beside)) {
-    RETURN_IF_ERROR(own.status());
-    ASSIGN_OR_RETURN(files.tokenizer, Tokenizer::from_json(*own, source.config_path));
-    return own;
+// Takes the tokenizer.json beside a GGUF file whose own tokenizer gives `error`, if it has the file's `tokens`.
+Status take_from_beside(const ModelSource& source, const std::vector<std::string>& tokens, const Status& error,
+                        TokenizerFiles& files) {
+  std::string path = path_join(source.folder, "tokenizer.json");
+  if (!file_exists(path)) return error;
+  ASSIGN_OR_RETURN(FolderTokenizer read, read_folder_tokenizer(source.folder));
+  for (int32_t id = 0; id < read.tokenizer->vocab_size(); ++id) {
+    const std::string& text = read.tokenizer->token_text(id);
+    bool same = static_cast<size_t>(id) < tokens.size() && tokens[static_cast<size_t>(id)] == text;
+    if (!same && !text.empty())
+      return Status::error(str(path, ": token ", id, " is ", shown(text), ", which ", source.config_path,
+                               " does not have; put the tokenizer.json of the same model beside the file"));
   }
-  ASSIGN_OR_RETURN(std::string json, read_file(beside));
-  ASSIGN_OR_RETURN(files.tokenizer, Tokenizer::from_json(json, beside));
-  if (files.tokenizer->token_count() > static_cast<int64_t>(vocabulary.tokens.size()))
-    return Status::error(str(beside, ": has ", files.tokenizer->token_count(), " tokens, ", source.config_path, " has ",
-                             vocabulary.tokens.size(), ": it is of another model"));
-  const std::string& why = own.status().message();
-  files.notes.push_back(str(beside, " is taken as the tokenizer, since ", why.substr(0, why.rfind(';'))));
-  return json;
+  files.notes.push_back(str(error.message(), "; ", path, " is used"));
+  files.tokenizer = read.tokenizer;
+  put(files, "tokenizer.json", std::move(read.json));
+  return Status::ok();
 }
 
 Status from_gguf(const ModelSource& source, TokenizerFiles& files) {
@@ -116,8 +116,13 @@ Status from_gguf(const ModelSource& source, TokenizerFiles& files) {
   vocabulary.scores = data.scores, vocabulary.types = data.token_types;
   vocabulary.unknown_token_id = static_cast<int32_t>(data.unknown_id.value_or(0));
   vocabulary.add_space_prefix = data.add_space_prefix.value_or(true);
-  ASSIGN_OR_RETURN(std::string json, tokenizer_json_of(vocabulary, source, files));
-  put(files, "tokenizer.json", std::move(json));
+  auto json = tokenizer_json_from_gguf(vocabulary, source.config_path);
+  if (json.is_ok()) {
+    ASSIGN_OR_RETURN(files.tokenizer, Tokenizer::from_json(*json, source.config_path));
+    put(files, "tokenizer.json", std::move(*json));
+  } else {
+    RETURN_IF_ERROR(take_from_beside(source, data.tokens, json.status(), files));
+  }
   files.jinja_template = data.chat_template;
   const std::pair<const char*, std::optional<int64_t>> special[] = {
       {"bos_token", data.bos_id},       {"eos_token", data.eos_id},   {"unk_token", data.unknown_id},

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "chat/tokenizer/tokenizer.h"
+#include "formats/build_files.h"
 #include "support/temp_folder.h"
 #include "weights/gen_config.h"
 
@@ -91,6 +92,47 @@ TEST_F(TokenizerFilesTest, ACheckNeedsNoWeights) {
   EXPECT_NE(check().find("tokenizer.json: not valid JSON"), std::string::npos) << check();
   from_.write("tokenizer.json", kTokenizer);
   EXPECT_EQ(check(), "");
+}
+
+// A llama of the vocabulary above; `pre` is its kind of pre-tokenizer.
+std::string gguf(const std::string& pre) {
+  mlc::testing::GgufFile file;
+  file.text("general.architecture", "llama");
+  for (const char* key : {"block_count", "attention.head_count", "attention.head_count_kv"})
+    file.count(std::string("llama.") + key, 1);
+  for (const char* key : {"context_length", "embedding_length", "feed_forward_length"})
+    file.count(std::string("llama.") + key, 64);
+  file.real("llama.attention.layer_norm_rms_epsilon", 1e-6f).real("llama.rope.freq_base", 10000);
+  file.text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", pre);
+  file.texts("tokenizer.ggml.tokens", {"a", "b", "#", "ab"}).texts("tokenizer.ggml.merges", {"a b"});
+  file.count("tokenizer.ggml.eos_token_id", 3).count("tokenizer.ggml.eom_token_id", 1);
+  file.count("tokenizer.ggml.padding_token_id", 0).count("tokenizer.ggml.mask_token_id", 1);
+  file.text("tokenizer.chat_template", kTemplate);
+  file.tensor("token_embd.weight", {64, 4}, 0, std::string(1024, 0));
+  return file.build();
+}
+
+TEST_F(TokenizerFilesTest, AGgufGivesItsIdsAndVariables) {
+  from_.write("m.gguf", gguf("gpt-2"));
+  auto source = open_source({.config = from_.file("m.gguf")});
+  ASSERT_TRUE(source.is_ok()) << source.status().message();
+  auto files = read_tokenizer_files(*source);
+  ASSERT_TRUE(files.is_ok()) << files.status().message();
+  EXPECT_EQ(files->stop_token_ids, (Ids{3, 1}));
+  EXPECT_EQ(files->special.variables(), (Json{{"eos_token", "ab"}, {"pad_token", "a"}, {"mask_token", "b"}}));
+}
+
+TEST_F(TokenizerFilesTest, ATokenizerJsonBesideAGgufIsTheLastResort) {
+  from_.write("m.gguf", gguf("brand-new"));
+  auto read = [&] { return read_tokenizer_files(*open_source({.config = from_.file("m.gguf")})); };
+  EXPECT_NE(read().status().message().find("put the tokenizer.json of the original model beside the file"), std::string::npos);
+  from_.write("tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"b": 0}, "merges": []}})");
+  EXPECT_NE(read().status().message().find("tokenizer.json: token 0 is 'b', which "), std::string::npos) << read().status().message();
+  from_.write("tokenizer.json", kTokenizer);
+  auto files = read();
+  ASSERT_TRUE(files.is_ok()) << files.status().message();
+  ASSERT_EQ(files->notes.size(), 1u);
+  EXPECT_NE(files->notes[0].find("tokenizer.json is used"), std::string::npos) << files->notes[0];
 }
 
 }  // namespace

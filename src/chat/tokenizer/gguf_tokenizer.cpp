@@ -198,7 +198,7 @@ std::vector<std::string> known_pre_tokenizers() {
 Result<std::string> tokenizer_json_from_gguf(const GgufVocabulary& source, const std::string& what) {
   if (source.model != "gpt2" && source.model != "llama" && source.model != "t5")
     return Status::error(str(what, ": tokenizer.ggml.model is '", source.model,
-                             "', expected gpt2, llama or t5; take the tokenizer files of the original model instead"));
+                             "', expected gpt2, llama or t5; put the tokenizer.json of the original model beside the file"));
   RETURN_IF_ERROR(check_lists(source, what));
   TokenizerParts parts;
   if (source.model == "gpt2") {

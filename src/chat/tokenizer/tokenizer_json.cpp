@@ -189,8 +189,10 @@ Result<std::vector<std::pair<std::string, int32_t>>> read_vocab(std::string_view
   std::vector<std::pair<std::string, int32_t>> vocab;
   for (const auto& item : json.items()) {
     const auto& id = item.value();
-    if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX)
-      return Status::error(str(what, ": token ", shown(item.key()), " has ", json_text(id, -1, true).substr(0, 40), ", expected an id"));
+    if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
+      std::string found = json_text(id, -1, true).substr(0, 40);
+      return Status::error(str(what, ": token ", shown(item.key()), " has ", found, ", expected an id"));
+    }
     vocab.emplace_back(item.key(), id.get<int32_t>());
   }
   std::sort(vocab.begin(), vocab.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
