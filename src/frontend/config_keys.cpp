@@ -2,6 +2,7 @@
 #include "frontend/config_keys.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/strings.h"
 #include "formats/checked.h"
@@ -79,11 +80,6 @@ const std::vector<KnownKey>& common_keys() {
       {{"num_experts_per_tok", "n_shared_experts", "num_nextn_predict_layers"}, {0}, kNote},
   };
   return keys;
-}
-
-std::string shown_value(const Json& value) {
-  std::string text = json_text(value, -1, /*ascii=*/true);
-  return text.size() <= 100 ? text : text.substr(0, 100) + "...";
 }
 
 const KnownKey* find_key(const std::vector<KnownKey>& keys, const std::string& name) {
@@ -199,6 +195,13 @@ Status check_kind(const Json& hf, const std::string& what) {
                            find_string(*text, "model_type").value_or("unknown"),
                            "' (for images or sound), expected a "
                            "text model; give a checkpoint of the text model alone"));
+}
+
+std::string shown_value(const Json& value) {
+  if (value.is_number_float() && !std::isfinite(value.get<double>()))
+    return std::isnan(value.get<double>()) ? "NaN" : value.get<double>() < 0 ? "-Infinity" : "Infinity";
+  std::string text = json_text(value, -1, /*ascii=*/true);
+  return text.size() <= 100 ? text : text.substr(0, 100) + "...";
 }
 
 }  // namespace mlc::frontend

@@ -16,7 +16,9 @@ Status check_keys(ModelConfig& config, const Json& source, const std::vector<std
 // be asked first: their other keys are not what they seem.
 Status check_kind(const Json& hf, const std::string& what);
 
-// "key 'name' (value)", the value cut to a few words.
+// The value for sentences: its JSON, cut to 100 bytes; NaN and infinity, which JSON lacks, by name.
+std::string shown_value(const Json& value);
+// "key 'name' (value)".
 std::string shown_key(const std::string& name, const Json& value);
 
 }  // namespace mlc::frontend

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/strings.h"
+#include "frontend/config_keys.h"
 
 namespace mlc::frontend {
 namespace {
@@ -18,7 +19,7 @@ Result<int64_t> optional_size(const Json& source, const std::string& key, const 
   if (!value) return int64_t{-1};
   if (value->is_number_integer()) return value->get<int64_t>();
   return Status::error(
-      str(what, ": key '", key, "' is ", json_text(*value).substr(0, 60), ", expected an integer, -1 for none"));
+      str(what, ": key '", key, "' is ", shown_value(*value), ", expected an integer, -1 for none"));
 }
 
 // Shortest decimal for ranges: "16777216", "1e-30".

@@ -52,20 +52,32 @@ Status convert_rwkv(const std::string& from, TokenizerFiles& files, bool& done) 
 }
 
 // The tokenizer as one tokenizer.json: the file of that name where the union is more than it, or where there was none.
-void put_union(const std::string& from, const FolderTokenizer& read, TokenizerFiles& files) {
+void put_union(const FolderTokenizer& read, TokenizerFiles& files) {
   if (read.json.empty()) return;
-  std::string path = path_join(from, "tokenizer.json");
   for (TokenizerFiles::Text& file : files.texts)
-    if (file.name == "tokenizer.json") file.text = read.json;
-  if (!file_exists(path)) put(files, "tokenizer.json", read.json);
+    if (file.name == "tokenizer.json") {
+      file.text = read.json;
+      return;
+    }
+  put(files, "tokenizer.json", read.json);
+}
+
+// Notes files that cannot be read and are not needed, unless the reader of the others has said so.
+void note_left_out(const std::vector<std::string>& problems, TokenizerFiles& files) {
+  for (const std::string& problem : problems)
+    if (std::none_of(files.notes.begin(), files.notes.end(),
+                     [&](const std::string& note) { return note.starts_with(problem); }))
+      files.notes.push_back(problem + "; it is left out");
 }
 
 Status copy_files(const std::string& from, TokenizerFiles& files) {
+  std::vector<std::string> problems;
   for (const char* name : kCopied) {
     std::string path = path_join(from, name);
     if (!file_exists(path)) continue;
-    ASSIGN_OR_RETURN(std::string text, read_file(path));
-    put(files, name, std::move(text));
+    auto text = read_file(path);
+    if (text.is_ok()) put(files, name, std::move(text).value());
+    else problems.push_back(text.status().message());
   }
   ASSIGN_OR_RETURN(std::optional<std::string> jinja, find_jinja_template(from));
   files.jinja_template = jinja.value_or("");
@@ -76,8 +88,9 @@ Status copy_files(const std::string& from, TokenizerFiles& files) {
     return Status::ok();
   }
   ASSIGN_OR_RETURN(FolderTokenizer read, read_folder_tokenizer(from));
-  put_union(from, read, files);
+  put_union(read, files);
   files.notes = std::move(read.notes);
+  note_left_out(problems, files);
   files.tokenizer = std::move(read.tokenizer);
   files.special = files.tokenizer->special();
   return Status::ok();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/strings.h"
 #include "chat/tokenizer/tokenizer.h"
 #include "formats/build_files.h"
 #include "support/temp_folder.h"
@@ -61,6 +62,28 @@ TEST_F(TokenizerFilesTest, ACompleteTokenizerKeepsItsBytes) {
   from_.write("tokenizer.json", kTokenizer);
   generate(R"(, "eos_token_id": [2, 3])");
   EXPECT_EQ(read_file(to_.file("tokenizer.json")).value(), kTokenizer);
+}
+
+TEST_F(TokenizerFilesTest, ABrokenFileGivesWayToAWholeOne) {
+  constexpr const char* kPointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
+  from_.write("tokenizer.model", kPointer);
+  from_.write("tokenizer.json", kTokenizer);
+  GeneratedConfig generated = generate();
+  EXPECT_EQ(encode("ab#"), (Ids{3, 2}));
+  EXPECT_EQ(generated.config["tokenizer_files"], Json::array({"tokenizer.json"}));
+  EXPECT_NE(join(generated.notes, "\n").find("tokenizer.model: a Git LFS pointer"), std::string::npos);
+
+  from_.write("tokenizer.json", kPointer);
+  auto source = open_source({.config = from_.path(), .with_checkpoint = false});
+  const std::string refusal = check_tokenizer(*source).message();
+  EXPECT_NE(refusal.find("git lfs pull"), std::string::npos) << refusal;
+
+  from_.write("vocab.json", kVocab);
+  from_.write("merges.txt", "a b\n");
+  generated = generate();
+  EXPECT_EQ(encode("ab#"), (Ids{3, 2}));
+  EXPECT_EQ(generated.config["tokenizer_files"], Json::array({"vocab.json", "merges.txt", "tokenizer.json"}));
+  EXPECT_NE(join(generated.notes, "\n").find("tokenizer.json: a Git LFS pointer"), std::string::npos);
 }
 
 TEST_F(TokenizerFilesTest, VocabAndMergesBecomeOneFile) {

@@ -29,7 +29,7 @@ void admit(EngineState& state) {
 
 // How many tokens of the request's prompt can run now: bounded by `room` rows and by the free pages, for
 // which kept sequences make way.
-int64_t affordable(EngineState& state, const RequestState& r, int64_t room) {
+int64_t tokens_that_fit(EngineState& state, const RequestState& r, int64_t room) {
   runtime::PagedCache& cache = state.model.cache();
   int64_t wanted = std::min(room, static_cast<int64_t>(r.tokens.size()) - r.computed);
   int64_t page = cache.page_size();
@@ -48,7 +48,7 @@ bool prefill(EngineState& state) {
   std::vector<runtime::StepSequence> steps;
   for (auto& r : state.running) {
     if (r->generated() > 0 || room == 0) continue;
-    int64_t n = affordable(state, *r, room);
+    int64_t n = tokens_that_fit(state, *r, room);
     if (n == 0) {
       if (chosen.empty())
         state.end(*r, FinishReason::kError,
