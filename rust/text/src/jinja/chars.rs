@@ -1,6 +1,7 @@
 //! Python's view of characters: classes, case mappings and whitespace.
 
 use regex::Regex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::OnceLock;
 
 /// str.isspace and what split and strip drop: Unicode's whitespace and U+001C..U+001F.
@@ -12,16 +13,25 @@ pub fn is_space(c: char) -> bool {
 struct Class {
     pattern: &'static str,
     regex: OnceLock<Option<Regex>>,
+    /// The last answers: twice the character, plus 1 for yes.
+    known: [AtomicU32; 256],
 }
 
 impl Class {
     const fn new(pattern: &'static str) -> Class {
-        Class { pattern, regex: OnceLock::new() }
+        Class { pattern, regex: OnceLock::new(), known: [const { AtomicU32::new(u32::MAX) }; 256] }
     }
 
     fn has(&self, c: char) -> bool {
+        let place = &self.known[c as usize % 256];
+        let last = place.load(Ordering::Relaxed);
+        if last >> 1 == c as u32 {
+            return last & 1 == 1;
+        }
         let regex = self.regex.get_or_init(|| Regex::new(self.pattern).ok());
-        regex.as_ref().is_some_and(|r| r.is_match(c.encode_utf8(&mut [0; 4])))
+        let has = regex.as_ref().is_some_and(|r| r.is_match(c.encode_utf8(&mut [0; 4])));
+        place.store((c as u32) << 1 | u32::from(has), Ordering::Relaxed);
+        has
     }
 }
 

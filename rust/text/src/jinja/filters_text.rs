@@ -95,7 +95,11 @@ fn simple(vm: &Vm, name: &str, value: &Value) -> R<Value> {
         "pprint" => Value::str(pretty(vm, value)?),
         "safe" => Value::Markup((&*str_of(vm, value)?).into()), // another object than a Markup value
         "string" => soft(vm, value)?,
-        "striptags" => Value::str(html::strip_tags(&str_of(vm, value)?)),
+        "striptags" => {
+            let text = str_of(vm, value)?;
+            vm.charge(text.len() * 16)?; // references cost more than letters
+            Value::str(html::strip_tags(&text))
+        }
         "title" => Value::str(title(&str_of(vm, value)?)),
         "wordcount" => {
             let text = str_of(vm, value)?;

@@ -86,7 +86,8 @@ pub fn float_digits(value: f64, kind: char, precision: usize, alternate: bool) -
         match kind.to_ascii_lowercase() {
             'e' => scientific(value, precision, alternate),
             'f' => {
-                let text = format!("{value:.precision$}");
+                let (exact, zeros) = exact_part(precision);
+                let text = format!("{value:.exact$}") + &zeros;
                 if alternate && precision == 0 { text + "." } else { text }
             }
             _ => general(value, precision.max(1), alternate),
@@ -95,16 +96,24 @@ pub fn float_digits(value: f64, kind: char, precision: usize, alternate: bool) -
     if upper { text.to_uppercase() } else { text }
 }
 
+/// The digits that a float can have behind its point, and the zeros that follow them.
+fn exact_part(precision: usize) -> (usize, String) {
+    const LONGEST: usize = 1100;
+    (precision.min(LONGEST), "0".repeat(precision.saturating_sub(LONGEST)))
+}
+
 fn scientific(value: f64, precision: usize, alternate: bool) -> String {
-    let text = format!("{value:.precision$e}");
+    let (exact, zeros) = exact_part(precision);
+    let text = format!("{value:.exact$e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let point = if alternate && precision == 0 { "." } else { "" };
     let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}{point}e{sign}{:02}", exponent.abs())
+    format!("{digits}{zeros}{point}e{sign}{:02}", exponent.abs())
 }
 
 fn general(value: f64, precision: usize, alternate: bool) -> String {
+    let precision = precision.min(1100); // no float has more digits
     let rounded = format!("{value:.*e}", precision - 1);
     let exponent: i64 = rounded.rsplit('e').next().and_then(|e| e.parse().ok()).unwrap_or(0);
     let fixed = (-4..precision as i64).contains(&exponent);

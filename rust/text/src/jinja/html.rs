@@ -1,6 +1,7 @@
 //! HTML: escaping, character references, tags, attributes and links.
 
 use regex::Regex;
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use super::args::Args;
@@ -53,13 +54,20 @@ fn numeric_reference(digits: &str, radix: u32) -> String {
     }
 }
 
+/// Characters by name, and whether the name may stand without a semicolon.
+static NAMED: OnceLock<HashMap<&str, (char, bool)>> = OnceLock::new();
+
 fn named(name: &str, semicolon: bool) -> Option<char> {
-    ENTITIES.split(' ').find_map(|entry| {
-        let (known, code) = entry.split_once(':')?;
-        let bare = known.strip_suffix('!');
-        let fits = bare.unwrap_or(known) == name && (semicolon || bare.is_some());
-        if fits { u32::from_str_radix(code, 16).ok().and_then(char::from_u32) } else { None }
-    })
+    let table = NAMED.get_or_init(|| {
+        let entry = |entry: &'static str| {
+            let (name, code) = entry.split_once(':')?;
+            let bare = name.strip_suffix('!');
+            let c = char::from_u32(u32::from_str_radix(code, 16).ok()?)?;
+            Some((bare.unwrap_or(name), (c, bare.is_some())))
+        };
+        ENTITIES.split(' ').filter_map(entry).collect()
+    });
+    table.get(name).filter(|(_, bare)| semicolon || *bare).map(|(c, _)| *c)
 }
 
 /// html.unescape for the references that HTML 4 names.

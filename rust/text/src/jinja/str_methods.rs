@@ -99,6 +99,7 @@ pub fn call(vm: &Vm, object: &Value, this: &Text, name: &str, args: Args) -> R<V
         "escape" => Ok(html::escape_value(vm, &args.bind(name, ["_s"], 1)?.value(0))?),
         "striptags" | "unescape" => {
             args.none(name)?;
+            vm.charge(this.len() * 16)?;
             Ok(Value::str(if name == "striptags" { html::strip_tags(this) } else { html::unescape(this) }))
         }
         _ => fail(Kind::Type, format!("a str has no method '{name}'")),
