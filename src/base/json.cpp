@@ -60,7 +60,7 @@ void restore_numbers(Json& json) {
 
 // Why a text is no JSON, as far as its beginning tells.
 std::string no_json(std::string_view text) {
-  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) return "UTF-16 text, expected UTF-8; save it again as UTF-8";
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) return "UTF-16 text, expected JSON in UTF-8; save it again as UTF-8";
   FileKind kind = file_kind(text.substr(0, kProbeBytes), text.size());
   if (kind == FileKind::kEmpty || trim(text).empty()) return "empty, expected JSON; download it again";
   if (kind == FileKind::kJson || kind == FileKind::kText || kind == FileKind::kOther) {
