@@ -109,7 +109,8 @@ Status take_from_beside(const ModelSource& source, const std::vector<std::string
       return Status::error(str(path, ": token ", id, " is ", shown(text), ", which ", source.config_path,
                                " does not have; put the tokenizer.json of the same model beside the file"));
   }
-  files.notes.push_back(str(error.message(), "; ", path, " is used"));
+  const std::string& problem = error.message();  // ends with the advice that was followed
+  files.notes.push_back(str(problem.substr(0, problem.rfind(';')), "; ", path, " is used"));
   files.tokenizer = read.tokenizer;
   put(files, "tokenizer.json", std::move(read.json));
   return Status::ok();

@@ -199,10 +199,11 @@ TEST_F(ChatFlags, ATokenizerBesideAGgufFileIsTakenAsAdvised) {
   place_.write("a/tokenizer.json", model.tokenizer.dump());
   Outcome o = chat(file, {"--temperature", "0"});
   EXPECT_EQ(o.out, "Hi\n");
-  EXPECT_NE(o.err.find("note: " + place_.path("a/tokenizer.json") + " is taken as the tokenizer"), std::string::npos) << o.err;
+  EXPECT_NE(o.err.find("'brand-new', which is not known; " + place_.path("a/tokenizer.json") + " is used\n"), std::string::npos)
+      << o.err;
   testing::ScriptedModel larger = testing::scripted({.answer = {"H"}, .merges = {{"a", "b"}, {"b", "c"}}});
   place_.write("a/tokenizer.json", larger.tokenizer.dump());
-  testing::expect_error(chat(file, {}), {"a/tokenizer.json", "another model"});
+  testing::expect_error(chat(file, {}), {"a/tokenizer.json", "token 0", "of the same model"});
 }
 
 TEST_F(ChatFlags, NeedsAreToldBeforeTheWorkAndNameTheUsersFolder) {
