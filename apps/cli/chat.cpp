@@ -45,8 +45,13 @@ class Chat {
   // False when the conversation is over. Errors: a command that is wrong, or an answer that failed.
   Result<bool> handle(const std::string& text) {
     if (text.empty()) return true;
-    ASSIGN_OR_RETURN(ChatLine line, read_chat_line(text));
+    ChatLine line = read_chat_line(text);
     if (line.command == "/exit") return false;
+    if (!line.meant.empty()) {
+      const std::string word(trim(text)), hint = str(word, ": unknown command, did you mean '", line.meant, "'? ");
+      if (interactive_) return Status::error(str(hint, "/", word, " sends it to the model"));
+      print_note(hint + "It is sent to the model");
+    }
     if (line.command.empty()) RETURN_IF_ERROR(ask(line.text));
     else if (line.command == "/help") std::fputs(help().c_str(), stdout);
     else if (line.command == "/stats") print_stats();

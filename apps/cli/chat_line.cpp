@@ -53,16 +53,14 @@ std::string near_command(std::string_view line) {
 
 }  // namespace
 
-Result<ChatLine> read_chat_line(const std::string& line) {
-  if (!line.starts_with("/")) return ChatLine{"", line};
+ChatLine read_chat_line(const std::string& line) {
+  if (!line.starts_with("/")) return {"", line, ""};
   std::string_view shorter = std::string_view(line).substr(1);
   if (shorter.starts_with("/") && (!command_of(shorter).empty() || !near_command(shorter).empty()))
-    return ChatLine{"", std::string(shorter)};
+    return {"", std::string(shorter), ""};
   if (std::string command = command_of(line); !command.empty())
-    return ChatLine{command, std::string(trim(std::string_view(line).substr(command.size())))};
-  if (std::string command = near_command(line); !command.empty())
-    return Status::error(str(trim(line), ": unknown command, did you mean '", command, "'? /", trim(line), " sends it to the model"));
-  return ChatLine{"", line};
+    return {command, std::string(trim(std::string_view(line).substr(command.size()))), ""};
+  return {"", line, near_command(line)};
 }
 
 }  // namespace mlc::cli

@@ -3,17 +3,16 @@
 
 #include <string>
 
-#include "base/status.h"
-
 namespace mlc::cli {
 
 struct ChatLine {
   std::string command;  // "/set", "/exit", ...; "" for text
   std::string text;     // for the model, or what /set is given
+  std::string meant;    // the command that a text of a single word is one letter from; "" for none
 };
 
 // Text that begins with / is for the model too, unless it is a command; // before what would be a command makes it text and
-// loses one slash. Errors: a single word that is one letter from a command.
-Result<ChatLine> read_chat_line(const std::string& line);
+// loses one slash.
+ChatLine read_chat_line(const std::string& line);
 
 }  // namespace mlc::cli
