@@ -38,7 +38,7 @@ inline void read_all(const uint8_t* data, size_t size, SourceFormat format) {
     }
     checkpoint.release(i);
   }
-  static volatile uint8_t keep;
+  [[maybe_unused]] static volatile uint8_t keep;
   keep = sum;
 }
 

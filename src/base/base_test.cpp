@@ -96,6 +96,7 @@ TEST(JsonText, ReadAsPythonReadsIt) {
   EXPECT_EQ(json["h"], "x\xEF\xBF\xBDy\xF0\x9F\x98\x80\xEF\xBF\xBD");
   EXPECT_EQ(get_number(json, "n", "x.json").status().message(), "x.json: key 'n' has number NaN, expected a number");
   EXPECT_TRUE(std::isnan(parse_json("NaN", "x.json").value().get<double>()));
+  EXPECT_EQ(standard_json("\xEF\xBB\xBF\xEF\xBB\xBF" "6"), "6");
   EXPECT_EQ(standard_json(R"({"a": [1.5, true, null, "NaN", -2e-3]})"), std::nullopt);
 }
 

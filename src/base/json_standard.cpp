@@ -16,7 +16,7 @@ class Standardizer {
   explicit Standardizer(std::string_view text) : text_(text) {}
 
   std::optional<std::string> run() {
-    if (text_.starts_with("\xEF\xBB\xBF")) replace(3, "");
+    while (text_.substr(at_).starts_with("\xEF\xBB\xBF")) replace(3, "");
     while (at_ < text_.size()) {
       char c = text_[at_];
       if (c == '"')

@@ -87,7 +87,7 @@ TEST(Presets, AllAreThereAndKeepTheirJson) {
   for (const std::string& name : preset_names()) {
     Conversation conversation = find_preset(name).value();
     Json json = conversation.to_json();
-    EXPECT_EQ(json["name"], name);
+    EXPECT_EQ(json["name"].get<std::string>(), name);
     EXPECT_EQ(Conversation::from_json(json, name).value().to_json().dump(), json.dump()) << name;
     EXPECT_FALSE(text_of(conversation, Json::array({user("Hi")})).empty()) << name;
   }
