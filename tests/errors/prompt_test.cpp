@@ -44,7 +44,6 @@ TEST_F(PromptErrors, Settings) {
   expect_error(chat("/set temperature=hot\n"), {"/set", "'temperature'", "'hot'", "a number"});
   expect_error(chat("/set max_tokens=1.5\n"), {"/set", "'max_tokens'", "'1.5'", "an integer"});
   expect_error(chat("/set temperature\n"), {"/set", "'temperature'", "no value"});
-  expect_error(chat("/stat\n"), {"/stat", "did you mean '/stats'"});
 }
 
 TEST_F(PromptErrors, NoMemoryForTheCache) {
