@@ -1,5 +1,6 @@
-// The side files of a tokenizer over a tiny vocabulary: tokenizer_config.json, special_tokens_map.json, added_tokens.json and
-// the vocabulary's own list, in this order, separated by the byte 1E. What is read is written and read again.
+// The side files of a tokenizer over a tiny vocabulary: tokenizer_config.json, special_tokens_map.json,
+// added_tokens.json and the vocabulary's own list, in this order, separated by the byte 1E. What is read is
+// written and read again.
 #include "base/strings.h"
 #include "chat/tokenizer/folder.h"
 #include "fuzz.h"

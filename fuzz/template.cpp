@@ -1,13 +1,13 @@
 // Chat templates: the input is parsed and rendered with a small conversation.
 #include "chat/template/chat_template.h"
-
 #include "fuzz.h"
 
 namespace {
 
 const mlc::Json& context() {
   static const mlc::Json variables = {
-      {"messages", {{{"role", "system"}, {"content", "Be it's <b>"}}, {{"role", "user"}, {"content", "Hi \xC3\xA9\n"}}}},
+      {"messages",
+       {{{"role", "system"}, {"content", "Be it's <b>"}}, {{"role", "user"}, {"content", "Hi \xC3\xA9\n"}}}},
       {"tools", {{{"type", "function"}, {"function", {{"name", "f"}, {"parameters", mlc::Json::object()}}}}}},
       {"add_generation_prompt", true},
       {"bos_token", "<s>"},

@@ -35,7 +35,8 @@ class Dump {
   void write(const std::string& name, const std::string& text) {
     if (!wanted()) return;
     std::string number = std::to_string(next_++);
-    std::string path = path_join(directory_, str(std::string(2 - std::min<size_t>(2, number.size()), '0'), number, "-", name));
+    std::string path = path_join(
+        directory_, str(std::string(2 - std::min<size_t>(2, number.size()), '0'), number, "-", name));
     if (Status s = write_file(path, text); !s.is_ok()) throw UserError("--debug-dump: " + s.message());
   }
 
@@ -64,12 +65,14 @@ struct Compilation {
   bool phase(const std::string& name, const std::function<void()>& work) {
     auto start = std::chrono::steady_clock::now();
     work();
-    result.phases.push_back({name, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
+    result.phases.push_back(
+        {name, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
     return options.stop_after != name;
   }
 };
 
-// O0 computes as the checkpoint does; O2 on a CPU keeps codes where the weights are codes too (docs/quality.md).
+// O0 computes as the checkpoint does; O2 on a CPU keeps codes where the weights are codes too
+// (docs/quality.md).
 DType kv_dtype(const Compilation& c, const Target& target) {
   if (c.options.opt_level == 0) return DType::kF32;
   return c.options.opt_level >= 2 && c.scheme.quantized && !target.is_gpu() ? DType::kI8 : DType::kF16;
@@ -112,15 +115,19 @@ void run_graph_passes(Compilation& c, Variant& variant) {
 void run_kernel_passes(Compilation& c, Variant& variant) {
   kernel::PassOptions passes{.target = &variant.target, .dump = nullptr};
   if (c.dump.wanted())
-    passes.dump = [&](const std::string& name, const std::string& text) { c.dump.write(variant.target.name + "-" + name, text); };
+    passes.dump = [&](const std::string& name, const std::string& text) {
+      c.dump.write(variant.target.name + "-" + name, text);
+    };
   Plan& plan = variant.built.plan;
   std::vector<kernel::Function>& kernels = variant.built.kernels;
-  in_parallel(c, kernels.size(), [&](size_t i) { kernels[i] = kernel::run_passes(std::move(kernels[i]), passes); });
+  in_parallel(c, kernels.size(),
+              [&](size_t i) { kernels[i] = kernel::run_passes(std::move(kernels[i]), passes); });
   for (PlanFunction& f : plan.functions)
     for (PlanBody& b : f.bodies)
       for (PlanCall& call : b.calls) call.scratch_bytes = kernels[call.kernel].scratch_bytes;
   for (PlanWeight& w : plan.weights)
-    if (w.preproc_kernel >= 0) w.preproc_scratch_bytes = kernels[static_cast<size_t>(w.preproc_kernel)].scratch_bytes;
+    if (w.preproc_kernel >= 0)
+      w.preproc_scratch_bytes = kernels[static_cast<size_t>(w.preproc_kernel)].scratch_bytes;
 }
 
 // Of kernel symbols: unique over a library's variants, and over libraries linked into one program.
@@ -136,8 +143,9 @@ void emit_variant(const CompileOptions& options, Variant& variant, bool keep_tex
     variant.blobs = lang::gpu_kernel_blobs(variant.built.kernels, variant.target);
     return;
   }
-  variant.code = lang::emit_object(variant.built.kernels, variant.target,
-                                   {.keep_text = keep_text, .symbol_prefix = symbol_prefix(options, variant.target)});
+  variant.code =
+      lang::emit_object(variant.built.kernels, variant.target,
+                        {.keep_text = keep_text, .symbol_prefix = symbol_prefix(options, variant.target)});
 }
 
 // The platform of the library's container: a CPU's own, or what --host says.
@@ -179,14 +187,16 @@ void link_variants(Compilation& c) {
 
 void dump_variant(Compilation& c, const Variant& v) {
   c.dump.write(v.target.name + "-plan.txt", plan_text(v.built.plan));
-  if (v.target.is_gpu()) return c.dump.write(v.target.name + "-kernels.txt", lang::gpu_code_dump(v.blobs, v.target));
+  if (v.target.is_gpu())
+    return c.dump.write(v.target.name + "-kernels.txt", lang::gpu_code_dump(v.blobs, v.target));
   c.dump.write(v.target.name + "-kernels.ll", v.code.llvm_ir);
   c.dump.write(v.target.name + "-kernels.s", v.code.assembly);
 }
 
 void choose_variants(Compilation& c) {
   for (const Target& t : c.options.targets) {
-    const bool rounds = t.matrix_unit.rows > 0 && c.options.opt_level == 0;  // factors to halves, where O0 keeps floats
+    const bool rounds =
+        t.matrix_unit.rows > 0 && c.options.opt_level == 0;  // factors to halves, where O0 keeps floats
     if (!rounds || c.options.targets.size() == 1) c.variants.push_back({t, nullptr, {}, {}, {}});
   }
 }
@@ -233,15 +243,18 @@ void run_phases(Compilation& c, const Json& mlc_config) {
 
 Result<int> parse_opt(const std::string& text) {
   if (text.size() == 2 && text[0] == 'O' && text[1] >= '0' && text[1] <= '3') return text[1] - '0';
-  const std::vector<std::string> knobs = {"cublas_gemm",  "cudagraph",          "cutlass",    "cutlass_attn",
-                                          "cutlass_norm", "faster_transformer", "flashinfer", "ipc_allreduce_strategy"};
+  const std::vector<std::string> knobs = {
+      "cublas_gemm",  "cudagraph",          "cutlass",    "cutlass_attn",
+      "cutlass_norm", "faster_transformer", "flashinfer", "ipc_allreduce_strategy"};
   for (const std::string& part : split(text, ';')) {
     if (part.empty() && part.size() != text.size()) continue;  // after the last knob
     std::string key = split(part, '=')[0];
     if (part.find('=') == std::string::npos)
-      return Status::error(str("--opt: found '", text, "', expected O0, O1, O2, O3 or knobs like flashinfer=1;cudagraph=0"));
+      return Status::error(
+          str("--opt: found '", text, "', expected O0, O1, O2, O3 or knobs like flashinfer=1;cudagraph=0"));
     if (std::find(knobs.begin(), knobs.end(), key) == knobs.end())
-      return Status::error(str("--opt: unknown knob '", key, "', expected one of ", join(knobs, ", "), did_you_mean(key, knobs)));
+      return Status::error(str("--opt: unknown knob '", key, "', expected one of ", join(knobs, ", "),
+                               did_you_mean(key, knobs)));
     std::string value = part.substr(key.size() + 1);
     if (key != "ipc_allreduce_strategy" && value != "0" && value != "1")
       return Status::error(str("--opt: knob '", key, "' has '", value, "', expected 0 or 1"));
@@ -249,11 +262,13 @@ Result<int> parse_opt(const std::string& text) {
   return 2;
 }
 
-Result<CompiledModel> compile_model(const Json& mlc_config, const std::string& what, const CompileOptions& options) {
+Result<CompiledModel> compile_model(const Json& mlc_config, const std::string& what,
+                                    const CompileOptions& options) {
   internal_check(!options.targets.empty(), "compile needs at least one target");
-  if (!options.stop_after.empty() && std::find(kPhases.begin(), kPhases.end(), options.stop_after) == kPhases.end())
-    return Status::error(str("--stop-after: unknown phase '", options.stop_after, "', expected one of ", join(kPhases, ", "),
-                             did_you_mean(options.stop_after, kPhases)));
+  if (!options.stop_after.empty() &&
+      std::find(kPhases.begin(), kPhases.end(), options.stop_after) == kPhases.end())
+    return Status::error(str("--stop-after: unknown phase '", options.stop_after, "', expected one of ",
+                             join(kPhases, ", "), did_you_mean(options.stop_after, kPhases)));
   ASSIGN_OR_RETURN(frontend::ModelConfig config, frontend::parse_mlc_config(mlc_config, "auto", what));
   ASSIGN_OR_RETURN(std::string quantization, get_string(mlc_config, "quantization", what));
   ASSIGN_OR_RETURN(QuantScheme scheme, find_quant_scheme(quantization));

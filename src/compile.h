@@ -1,8 +1,9 @@
-// The whole compiler as one function with named phases: model config -> graph -> kernels -> machine code -> library.
+// The whole compiler as one function with named phases: model config -> graph -> kernels -> machine code ->
+// library.
 //
-// Phases, in order: frontend (config -> graph), graph (its passes), plan (graph -> calls, and each distinct op to loops), kernel
-// (passes over the loops), lang (machine code or a GPU's language), link (one file). `stop_after` ends after one of them;
-// `dump_directory` receives numbered text after each pass.
+// Phases, in order: frontend (config -> graph), graph (its passes), plan (graph -> calls, and each distinct
+// op to loops), kernel (passes over the loops), lang (machine code or a GPU's language), link (one file).
+// `stop_after` ends after one of them; `dump_directory` receives numbered text after each pass.
 #pragma once
 
 #include <string>
@@ -16,35 +17,40 @@
 namespace mlc {
 
 struct CompileOptions {
-  // From --opt. O0 keeps floats everywhere (the exact path); O1..O3 use int8 activations for quantized weights.
+  // From --opt. O0 keeps floats everywhere (the exact path); O1..O3 use int8 activations for quantized
+  // weights.
   int opt_level = 2;
-  // The variants of the library, best first, all for one kind of device (targets_for_host, targets_for_device).
+  // The variants of the library, best first, all for one kind of device (targets_for_host,
+  // targets_for_device).
   std::vector<Target> targets;
-  std::string container = "auto";   // GPUs: the triple whose container holds the library; auto: this machine's
+  std::string container = "auto";  // GPUs: the triple whose container holds the library; auto: this machine's
   std::string soname = "model.so";
-  bool static_library = false;      // a tar of objects (link/link.h) instead of a shared object
-  std::string system_lib_prefix;    // of a static library's symbols
-  std::string dump_directory;       // --debug-dump; "" = none
-  std::string stop_after;           // a phase name; "" = link
+  bool static_library = false;    // a tar of objects (link/link.h) instead of a shared object
+  std::string system_lib_prefix;  // of a static library's symbols
+  std::string dump_directory;     // --debug-dump; "" = none
+  std::string stop_after;         // a phase name; "" = link
   std::vector<std::string> skip_passes;
 };
 
 struct CompiledModel {
-  std::string library;              // the file's bytes; empty when stopped before link
+  std::string library;  // the file's bytes; empty when stopped before link
   Json manifest;
   struct Phase {
     std::string name;
     double seconds = 0;
   };
   std::vector<Phase> phases;
-  int64_t kernels = 0;              // of the first variant
-  BuiltPlan first_variant;          // its plan and kernel IR, only when stopped after `kernel`
+  int64_t kernels = 0;      // of the first variant
+  BuiltPlan first_variant;  // its plan and kernel IR, only when stopped after `kernel`
 };
 
-// --opt: "O0".."O3", or knobs "flashinfer=1;cudagraph=0" (mlc-facts 1.4; they change nothing on a CPU). Returns the level.
+// --opt: "O0".."O3", or knobs "flashinfer=1;cudagraph=0" (mlc-facts 1.4; they change nothing on a CPU).
+// Returns the level.
 Result<int> parse_opt(const std::string& text);
 
-// `mlc_config` is a whole mlc-chat-config.json (its file is named `what` in errors). Threads: concurrent calls are safe.
-Result<CompiledModel> compile_model(const Json& mlc_config, const std::string& what, const CompileOptions& options);
+// `mlc_config` is a whole mlc-chat-config.json (its file is named `what` in errors). Threads: concurrent
+// calls are safe.
+Result<CompiledModel> compile_model(const Json& mlc_config, const std::string& what,
+                                    const CompileOptions& options);
 
 }  // namespace mlc

@@ -26,7 +26,9 @@ struct Flags {
   bool json = false, no_bandwidth = false, count = false;
 };
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 std::string proc_text(const char* path) {  // files of /proc say that they are empty, so no mapping
   std::string text;
@@ -38,8 +40,8 @@ std::string proc_text(const char* path) {  // files of /proc say that they are e
   return text;
 }
 
-// Seconds since the kernel made this process, in steps of a clock tick (10 ms): field 22 of /proc/self/stat, which counts
-// from boot. The program's name in parentheses is field 2 and may hold spaces.
+// Seconds since the kernel made this process, in steps of a clock tick (10 ms): field 22 of /proc/self/stat,
+// which counts from boot. The program's name in parentheses is field 2 and may hold spaces.
 double seconds_since_process_start() {
   std::string stat = proc_text("/proc/self/stat");
   size_t end = stat.rfind(')');
@@ -47,7 +49,7 @@ double seconds_since_process_start() {
   std::vector<std::string> fields = split(std::string_view(stat).substr(end + 2), ' ');  // from field 3
   if (fields.size() < 20) return 0;
   double started = std::strtod(fields[22 - 3].c_str(), nullptr) / static_cast<double>(sysconf(_SC_CLK_TCK));
-  struct timespec now {};
+  struct timespec now{};
   clock_gettime(CLOCK_BOOTTIME, &now);
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9 - started;
 }
@@ -65,8 +67,8 @@ double median(std::vector<double> values) {
   return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-// Bytes per second that `threads` threads together read from memory: sums over a buffer far larger than any cache, the
-// best of three passes.
+// Bytes per second that `threads` threads together read from memory: sums over a buffer far larger than any
+// cache, the best of three passes.
 double read_bandwidth(int threads) {
   constexpr size_t kWords = size_t{48} << 20;  // 48 Mi words of 8 bytes = 384 MiB
   std::vector<uint64_t> data(kWords, 1);
@@ -80,7 +82,8 @@ double read_bandwidth(int threads) {
         size_t begin = kWords * static_cast<size_t>(t) / static_cast<size_t>(threads);
         size_t end = kWords * (static_cast<size_t>(t) + 1) / static_cast<size_t>(threads);
         uint64_t a = 0, b = 0, c = 0, d = 0;  // four chains, so that additions do not limit the loads
-        for (size_t i = begin; i + 4 <= end; i += 4) a += data[i], b += data[i + 1], c += data[i + 2], d += data[i + 3];
+        for (size_t i = begin; i + 4 <= end; i += 4)
+          a += data[i], b += data[i + 1], c += data[i + 2], d += data[i + 3];
         sums[static_cast<size_t>(t)] = a + b + c + d;
       });
     for (std::thread& w : workers) w.join();
@@ -101,14 +104,16 @@ int32_t most_likely(std::span<const float> logits) {
 }
 
 // Runs the prompt on a fresh sequence; returns the token after it.
-Result<int32_t> prefill(runtime::Model& model, std::span<const int32_t> prompt, runtime::SequenceId id = kSequence) {
+Result<int32_t> prefill(runtime::Model& model, std::span<const int32_t> prompt,
+                        runtime::SequenceId id = kSequence) {
   RETURN_IF_ERROR(model.cache().add_sequence(id));
   int32_t token = 0;
   for (size_t done = 0; done < prompt.size();) {
     size_t n = std::min(prompt.size() - done, static_cast<size_t>(model.prefill_chunk()));
     runtime::StepSequence step{id, prompt.subspan(done, n)};
     bool last = done + n == prompt.size();
-    ASSIGN_OR_RETURN(auto logits, model.step({&step, 1}, last ? runtime::WantLogits::kLast : runtime::WantLogits::kNone));
+    ASSIGN_OR_RETURN(auto logits,
+                     model.step({&step, 1}, last ? runtime::WantLogits::kLast : runtime::WantLogits::kNone));
     if (last) token = most_likely(logits);
     done += n;
   }
@@ -152,23 +157,27 @@ std::vector<int32_t> some_tokens(int64_t count, int64_t vocab) {
   return tokens;
 }
 
-// Seconds from the start of the process to the first token after a prompt of 16, on a model that has computed nothing yet.
+// Seconds from the start of the process to the first token after a prompt of 16, on a model that has computed
+// nothing yet.
 Result<double> first_token_seconds(runtime::Model& model) {
-  std::vector<int32_t> prompt = some_tokens(std::min<int64_t>(16, model.context_tokens()), model.vocab_size());
+  std::vector<int32_t> prompt =
+      some_tokens(std::min<int64_t>(16, model.context_tokens()), model.vocab_size());
   RETURN_IF_ERROR(prefill(model, prompt).status());
   double seconds = seconds_since_process_start();
   RETURN_IF_ERROR(model.cache().remove_sequence(kSequence));
   return seconds;
 }
 
-// Memory that every decoded token reads: all weights but the embedding table, of which it reads one row (a tied table is
-// read whole as the output layer).
+// Memory that every decoded token reads: all weights but the embedding table, of which it reads one row (a
+// tied table is read whole as the output layer).
 int64_t bytes_per_token(const std::vector<PlanWeight>& weights) {
   int64_t bytes = 0;
   bool tied = true;
-  for (const PlanWeight& w : weights) tied &= !w.name.starts_with("lm_head.") && !w.name.starts_with("embed_out.");
   for (const PlanWeight& w : weights)
-    if (tied || (w.name.find("embed_tokens") == std::string::npos && w.name.find("embed_in.") == std::string::npos))
+    tied &= !w.name.starts_with("lm_head.") && !w.name.starts_with("embed_out.");
+  for (const PlanWeight& w : weights)
+    if (tied ||
+        (w.name.find("embed_tokens") == std::string::npos && w.name.find("embed_in.") == std::string::npos))
       bytes += w.bytes;
   return bytes;
 }
@@ -179,8 +188,9 @@ struct Totals {
   int64_t peak_bytes = 0;
 };
 
-Json report(const Session& session, const Flags& flags, const std::vector<Measurement>& runs, const Totals& totals) {
-  auto pick = [&](double Measurement::*field) {
+Json report(const Session& session, const Flags& flags, const std::vector<Measurement>& runs,
+            const Totals& totals) {
+  auto pick = [&](double Measurement::* field) {
     std::vector<double> values;
     for (const Measurement& m : runs) values.push_back(m.*field);
     return median(values);
@@ -188,17 +198,17 @@ Json report(const Session& session, const Flags& flags, const std::vector<Measur
   int64_t token_bytes = bytes_per_token(session.module->plan().weights);
   double decode = pick(&Measurement::decode_tok_s);
   Json r = {{"model", session.folder},
-          {"variant", session.module->variant()},
-          {"threads", session.device->properties.threads},
-          {"prefill_tokens", flags.prefill},
-          {"decode_tokens", flags.decode},
-          {"streams", flags.streams},
-          {"prefill_tok_s", pick(&Measurement::prefill_tok_s)},
-          {"decode_tok_s", decode},
-          {"load_s", session.load_seconds},
-          {"ttft_s", totals.first_token_s},
-          {"peak_rss_bytes", totals.peak_bytes},
-          {"token_bytes", token_bytes}};
+            {"variant", session.module->variant()},
+            {"threads", session.device->properties.threads},
+            {"prefill_tokens", flags.prefill},
+            {"decode_tokens", flags.decode},
+            {"streams", flags.streams},
+            {"prefill_tok_s", pick(&Measurement::prefill_tok_s)},
+            {"decode_tok_s", decode},
+            {"load_s", session.load_seconds},
+            {"ttft_s", totals.first_token_s},
+            {"peak_rss_bytes", totals.peak_bytes},
+            {"token_bytes", token_bytes}};
   if (flags.no_bandwidth) return r;
   r["read_bandwidth_bytes_s"] = totals.bandwidth;
   // A step of several streams reads the weights once.
@@ -209,28 +219,33 @@ Json report(const Session& session, const Flags& flags, const std::vector<Measur
 
 void print_table(const Json& r) {
   auto number = [&](const char* key) { return r[key].get<double>(); };
-  std::printf("%s on %s, %d threads\n", printable(r["model"].get<std::string>()).c_str(), r["variant"].get<std::string>().c_str(),
-              r["threads"].get<int>());
-  std::printf("  prefill %5lld tokens   %10.1f tok/s\n", static_cast<long long>(r["prefill_tokens"].get<int64_t>()), number("prefill_tok_s"));
-  std::printf("  decode  %5lld tokens   %10.1f tok/s", static_cast<long long>(r["decode_tokens"].get<int64_t>()), number("decode_tok_s"));
-  if (int64_t streams = r["streams"].get<int64_t>(); streams > 1) std::printf(" of %lld streams", static_cast<long long>(streams));
+  std::printf("%s on %s, %d threads\n", printable(r["model"].get<std::string>()).c_str(),
+              r["variant"].get<std::string>().c_str(), r["threads"].get<int>());
+  std::printf("  prefill %5lld tokens   %10.1f tok/s\n",
+              static_cast<long long>(r["prefill_tokens"].get<int64_t>()), number("prefill_tok_s"));
+  std::printf("  decode  %5lld tokens   %10.1f tok/s",
+              static_cast<long long>(r["decode_tokens"].get<int64_t>()), number("decode_tok_s"));
+  if (int64_t streams = r["streams"].get<int64_t>(); streams > 1)
+    std::printf(" of %lld streams", static_cast<long long>(streams));
   if (r.contains("bandwidth_share"))
     std::printf("   %.0f %% of the read bandwidth (%s/s)", 100 * number("bandwidth_share"),
                 human_bytes(number("read_bandwidth_bytes_s")).c_str());
   std::printf("\n");
-  std::printf("  load %.2f s, process start to first token %.2f s, peak memory %s\n", number("load_s"), number("ttft_s"),
-              human_bytes(number("peak_rss_bytes")).c_str());
+  std::printf("  load %.2f s, process start to first token %.2f s, peak memory %s\n", number("load_s"),
+              number("ttft_s"), human_bytes(number("peak_rss_bytes")).c_str());
 }
 
 Status bench(Flags flags) {
-  if (flags.count) return print_counts(flags.session.checkpoint.source.config, flags.session.device, flags.prefill);
+  if (flags.count)
+    return print_counts(flags.session.checkpoint.source.config, flags.session.device, flags.prefill);
   flags.session.sequences = flags.streams;
   if (flags.streams > 1) flags.session.total_tokens = flags.streams * (flags.prefill + flags.decode);
   ASSIGN_OR_RETURN(auto session, open_session(flags.session));
   int64_t context = session->model->context_tokens();
   if (flags.prefill + flags.decode > context)
-    return Status::error(str("--prefill: ", flags.prefill, " + --decode ", flags.decode, " tokens are more than the context of ",
-                             context, "; lower them or raise --context-window-size"));
+    return Status::error(str("--prefill: ", flags.prefill, " + --decode ", flags.decode,
+                             " tokens are more than the context of ", context,
+                             "; lower them or raise --context-window-size"));
   Totals totals;
   ASSIGN_OR_RETURN(totals.first_token_s, first_token_seconds(*session->model));
   std::vector<int32_t> prompt = some_tokens(flags.prefill, session->model->vocab_size());
@@ -242,8 +257,10 @@ Status bench(Flags flags) {
   totals.peak_bytes = peak_memory_bytes();  // before the buffer of the bandwidth
   if (!flags.no_bandwidth) totals.bandwidth = read_bandwidth(session->device->properties.threads);
   Json r = report(*session, flags, runs, totals);
-  if (flags.json) std::printf("%s\n", json_text(r, 2).c_str());
-  else print_table(r);
+  if (flags.json)
+    std::printf("%s\n", json_text(r, 2).c_str());
+  else
+    print_table(r);
   return Status::ok();
 }
 
@@ -251,17 +268,26 @@ Status bench(Flags flags) {
 
 void add_bench(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* sub = app.add_subcommand("bench", "Measure a model: tokens per second, memory, share of the machine's bandwidth");
+  CLI::App* sub = app.add_subcommand(
+      "bench", "Measure a model: tokens per second, memory, share of the machine's bandwidth");
   add_session_flags(*sub, flags->session);
-  sub->add_option("--prefill", flags->prefill, "prompt tokens")->check(whole_number(1, 1 << 20))->capture_default_str();
-  sub->add_option("--decode", flags->decode, "generated tokens")->check(whole_number(1, 1 << 20))->capture_default_str();
-  sub->add_option("--streams", flags->streams, "sequences that run at once, each with that prompt and those tokens")
+  sub->add_option("--prefill", flags->prefill, "prompt tokens")
+      ->check(whole_number(1, 1 << 20))
+      ->capture_default_str();
+  sub->add_option("--decode", flags->decode, "generated tokens")
+      ->check(whole_number(1, 1 << 20))
+      ->capture_default_str();
+  sub->add_option("--streams", flags->streams,
+                  "sequences that run at once, each with that prompt and those tokens")
       ->check(whole_number(1, 1024))
       ->capture_default_str();
-  sub->add_option("--repeat", flags->repeat, "runs of which the median is taken")->check(whole_number(1, 1000))->capture_default_str();
+  sub->add_option("--repeat", flags->repeat, "runs of which the median is taken")
+      ->check(whole_number(1, 1000))
+      ->capture_default_str();
   sub->add_flag("--no-bandwidth", flags->no_bandwidth, "do not measure the memory's read bandwidth");
   sub->add_flag("--json", flags->json, "print JSON");
-  sub->add_flag("--count", flags->count, "count what GPU kernels do to memory instead of measuring; needs no GPU");
+  sub->add_flag("--count", flags->count,
+                "count what GPU kernels do to memory instead of measuring; needs no GPU");
   sub->callback([flags] { throw_if_error(bench(*flags)); });
 }
 

@@ -11,8 +11,10 @@
 namespace mlc::cli {
 
 Status print_counts(const std::string& model, const std::string& device, int64_t rows) {
-  if (device == "cpu") return Status::error("--count: found --device cpu, expected a GPU such as vulkan or opencl-adreno");
-  ASSIGN_OR_RETURN(std::vector<Target> targets, targets_for_device(device == "auto" ? "vulkan-nvidia" : device));
+  if (device == "cpu")
+    return Status::error("--count: found --device cpu, expected a GPU such as vulkan or opencl-adreno");
+  ASSIGN_OR_RETURN(std::vector<Target> targets,
+                   targets_for_device(device == "auto" ? "vulkan-nvidia" : device));
   std::string path;
   ASSIGN_OR_RETURN(Json config, read_mlc_config(model, path));
   CompileOptions options;

@@ -32,7 +32,9 @@ std::string help() {
       "  /stats              tokens per second of the last answer, and why it ended\n"
       "  /metrics            counters of the engine\n"
       "  /reset              forget the conversation\n"
-      "  /set k=v;k=v        ", join(sampling_keys(), ", "), "\n"
+      "  /set k=v;k=v        ",
+      join(sampling_keys(), ", "),
+      "\n"
       "Other text that begins with / goes to the model; //exit sends /exit.\n"
       "Esc then Enter starts a new line; Ctrl-C stops an answer.\n");
 }
@@ -48,16 +50,23 @@ class Chat {
     ChatLine line = read_chat_line(text);
     if (line.command == "/exit") return false;
     if (!line.meant.empty()) {
-      const std::string word(trim(text)), hint = str(word, ": unknown command, did you mean '", line.meant, "'? ");
+      const std::string word(trim(text)),
+          hint = str(word, ": unknown command, did you mean '", line.meant, "'? ");
       if (interactive_) return Status::error(str(hint, "/", word, " sends it to the model"));
       print_note(hint + "It is sent to the model");
     }
-    if (line.command.empty()) RETURN_IF_ERROR(ask(line.text));
-    else if (line.command == "/help") std::fputs(help().c_str(), stdout);
-    else if (line.command == "/stats") print_stats();
-    else if (line.command == "/metrics") print_metrics();
-    else if (line.command == "/reset") conversation_.forget();
-    else if (line.command == "/set") RETURN_IF_ERROR(set(line.text));
+    if (line.command.empty())
+      RETURN_IF_ERROR(ask(line.text));
+    else if (line.command == "/help")
+      std::fputs(help().c_str(), stdout);
+    else if (line.command == "/stats")
+      print_stats();
+    else if (line.command == "/metrics")
+      print_metrics();
+    else if (line.command == "/reset")
+      conversation_.forget();
+    else if (line.command == "/set")
+      RETURN_IF_ERROR(set(line.text));
     return true;
   }
   // Whether any message was refused.
@@ -77,25 +86,29 @@ class Chat {
     ASSIGN_OR_RETURN(Knobs knobs, parse_knobs(text, "/set", sampling_keys()));
     serve::GenerationConfig changed = conversation_.config();
     for (const auto& [key, value] : knobs)
-      RETURN_IF_ERROR(apply_setting(changed, {key, value}, str("/set: key '", key, "'"), session_.generation_defaults()));
+      RETURN_IF_ERROR(
+          apply_setting(changed, {key, value}, str("/set: key '", key, "'"), session_.generation_defaults()));
     conversation_.set_config(std::move(changed));
     return Status::ok();
   }
 
   void print_stats() const {
     const serve::RequestMetrics& last = conversation_.metrics();
-    std::printf("prefill: %.1f tok/s, decode: %.1f tok/s\nfinish reason: %s\n", last.prefill_tokens_per_second(),
-                last.decode_tokens_per_second(), serve::finish_reason_text(conversation_.finish()));
+    std::printf("prefill: %.1f tok/s, decode: %.1f tok/s\nfinish reason: %s\n",
+                last.prefill_tokens_per_second(), last.decode_tokens_per_second(),
+                serve::finish_reason_text(conversation_.finish()));
   }
 
   void print_metrics() const {
     const serve::EngineMetrics& m = session_.engine->metrics();
     const serve::RequestMetrics& last = conversation_.metrics();
-    std::printf("engine_prefill_time_sum\t%g\nengine_decode_time_sum\t%g\nprefill_tokens_sum\t%lld\ndecode_tokens_sum\t%lld\n"
-                "finished_requests\t%lld\nlast_prompt_tokens\t%lld\nlast_prefilled_tokens\t%lld\n",
-                m.prefill_seconds, m.decode_seconds, static_cast<long long>(m.prefill_tokens),
-                static_cast<long long>(m.decode_tokens), static_cast<long long>(m.finished_requests),
-                static_cast<long long>(last.prompt_tokens), static_cast<long long>(last.prefilled_tokens));
+    std::printf(
+        "engine_prefill_time_sum\t%g\nengine_decode_time_sum\t%g\nprefill_tokens_sum\t%lld\ndecode_tokens_"
+        "sum\t%lld\n"
+        "finished_requests\t%lld\nlast_prompt_tokens\t%lld\nlast_prefilled_tokens\t%lld\n",
+        m.prefill_seconds, m.decode_seconds, static_cast<long long>(m.prefill_tokens),
+        static_cast<long long>(m.decode_tokens), static_cast<long long>(m.finished_requests),
+        static_cast<long long>(last.prompt_tokens), static_cast<long long>(last.prefilled_tokens));
   }
 
   Session& session_;
@@ -103,7 +116,8 @@ class Chat {
   bool interactive_, refused_ = false;
 };
 
-// Runs one line. A mistake in a command is told and forgiven at a terminal; elsewhere nobody would see it, so it ends the program.
+// Runs one line. A mistake in a command is told and forgiven at a terminal; elsewhere nobody would see it, so
+// it ends the program.
 Result<bool> run_line(Chat& chat, const std::string& line, bool forgive) {
   auto more = chat.handle(line);
   std::fflush(stdout);
@@ -142,7 +156,8 @@ Result<int> chat(const Flags& flags) {
   config = session->generation_defaults();
   RETURN_IF_ERROR(apply_settings(flags.settings, config));
   if (Status status = config.validate(); !status.is_ok())
-    return Status::error(str(session->name, ": ", status.message(), "; give the flag of that name, or correct the file"));
+    return Status::error(
+        str(session->name, ": ", status.message(), "; give the flag of that name, or correct the file"));
   LineEditor editor(kPrompt);
   ChatConversation conversation(*session, std::move(config), flags.system_prompt, editor.interactive());
   RETURN_IF_ERROR(conversation.check_system_prompt());
@@ -159,7 +174,8 @@ void add_chat(CLI::App& app) {
   add_session_flags(*sub, flags->session);
   add_sampling_flags(*sub, flags->settings);
   sub->add_option("--prompt", flags->prompt, "a first message; the only one where input is no terminal");
-  sub->add_option("--system-prompt", flags->system_prompt, "what the model is told before the conversation; stays over /reset");
+  sub->add_option("--system-prompt", flags->system_prompt,
+                  "what the model is told before the conversation; stays over /reset");
   sub->callback([flags] {
     if (int code = value_or_throw(chat(*flags)); code != 0) throw CLI::RuntimeError(code);
   });

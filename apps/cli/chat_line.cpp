@@ -17,7 +17,8 @@ constexpr std::string_view kSpace = " \t\n";
 bool one_edit_apart(std::string_view a, std::string_view b) {
   if (a.size() < b.size()) std::swap(a, b);
   auto same = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-  std::string_view x = a.substr(static_cast<size_t>(same.first - a.begin())), y = b.substr(static_cast<size_t>(same.second - b.begin()));
+  std::string_view x = a.substr(static_cast<size_t>(same.first - a.begin())),
+                   y = b.substr(static_cast<size_t>(same.second - b.begin()));
   if (x.empty()) return false;
   if (a.size() == b.size() + 1) return x.substr(1) == y;
   if (a.size() != b.size()) return false;
@@ -30,7 +31,8 @@ bool sets(std::string_view rest) {
   std::string_view key = rest.substr(0, rest.find_first_of("=; \t\n"));
   std::string_view after = trim(rest.substr(key.size()));
   std::vector<std::string> keys = sampling_keys();
-  bool known = std::any_of(keys.begin(), keys.end(), [&](const std::string& k) { return k == key || one_edit_apart(k, key); });
+  bool known = std::any_of(keys.begin(), keys.end(),
+                           [&](const std::string& k) { return k == key || one_edit_apart(k, key); });
   return rest.empty() || known || after.starts_with("=");
 }
 

@@ -11,8 +11,8 @@ struct ChatLine {
   std::string meant;    // the command that a text of a single word is one letter from; "" for none
 };
 
-// Text that begins with / is for the model too, unless it is a command; // before what would be a command makes it text and
-// loses one slash.
+// Text that begins with / is for the model too, unless it is a command; // before what would be a command
+// makes it text and loses one slash.
 ChatLine read_chat_line(const std::string& line);
 
 }  // namespace mlc::cli

@@ -14,10 +14,12 @@ void add_conv_template_flag(CLI::App& command, std::string& conv_template) {
 }
 
 void add_weight_flags(CLI::App& command, CheckpointFlags& flags) {
-  command.add_option("--source", flags.source.source, "Weights: a file, an index, or a folder; auto: beside the config");
+  command.add_option("--source", flags.source.source,
+                     "Weights: a file, an index, or a folder; auto: beside the config");
   command.add_option("--source-format", flags.source.source_format,
                      "auto, huggingface-torch, huggingface-safetensor, awq or gguf");
-  command.add_flag("--ignore-extra", flags.ignore_extra, "Leave out tensors that the model does not need, without a word");
+  command.add_flag("--ignore-extra", flags.ignore_extra,
+                   "Leave out tensors that the model does not need, without a word");
 }
 
 }  // namespace mlc::cli

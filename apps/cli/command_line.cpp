@@ -30,9 +30,11 @@ std::string unknown_argument(const CLI::App& app) {
   if (rest.empty()) return "";
   std::string word = rest[0].substr(0, rest[0].find('='));
   bool flag = word.starts_with("-");
-  return str(flag ? "unknown flag " : app.get_parent() ? "unexpected argument " : "unknown command ", word,
-             app.get_parent() ? " for " + app.get_name() : "", did_you_mean(word, known_words(app)), "; see mlc_llm ",
-             app.get_parent() ? app.get_name() + " " : "", "--help");
+  return str(flag               ? "unknown flag "
+             : app.get_parent() ? "unexpected argument "
+                                : "unknown command ",
+             word, app.get_parent() ? " for " + app.get_name() : "", did_you_mean(word, known_words(app)),
+             "; see mlc_llm ", app.get_parent() ? app.get_name() + " " : "", "--help");
 }
 
 // CLI11's complaint as our kind of sentence: what it concerns first, then what was found.
@@ -41,7 +43,8 @@ std::string sentence(const CLI::ParseError& error) {
   const std::string prefix = "Could not convert: ";  // "Could not convert: --threads = abc"
   size_t equals = text.find(" = ");
   if (text.starts_with(prefix) && equals != std::string::npos)
-    return str(text.substr(prefix.size(), equals - prefix.size()), ": found '", text.substr(equals + 3), "', expected a number");
+    return str(text.substr(prefix.size(), equals - prefix.size()), ": found '", text.substr(equals + 3),
+               "', expected a number");
   if (text.ends_with(" is required")) return text.substr(0, text.size() - 12) + ": missing; see --help";
   return text;
 }

@@ -1,5 +1,6 @@
-// Every command of mlc_llm. Each add_ function registers its flags and the callback that runs it; a callback reports a
-// user's mistake by throwing UserError, which main prints as `error: <sentence>` and turns into exit code 1.
+// Every command of mlc_llm. Each add_ function registers its flags and the callback that runs it; a callback
+// reports a user's mistake by throwing UserError, which main prints as `error: <sentence>` and turns into
+// exit code 1.
 #pragma once
 
 #include <cstdint>

@@ -63,7 +63,8 @@ void end_clean_up_on_interrupt() {
 void finish_output() {
   errno = 0;
   if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    throw UserError(str("standard output: cannot write: ", errno ? std::strerror(errno) : "an earlier write failed"));
+    throw UserError(
+        str("standard output: cannot write: ", errno ? std::strerror(errno) : "an earlier write failed"));
 }
 
 }  // namespace mlc::cli

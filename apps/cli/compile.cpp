@@ -30,13 +30,17 @@ bool is_static(const std::string& output) { return output.ends_with(".tar") || o
 
 Status check_output(const std::string& output) {
   std::filesystem::path path(output);
-  if (is_directory(output)) return Status::error(str("--output: ", output, " is a directory, expected a file such as model.so"));
+  if (is_directory(output))
+    return Status::error(str("--output: ", output, " is a directory, expected a file such as model.so"));
   std::string parent = path.has_parent_path() ? path.parent_path().string() : ".";
-  if (!is_directory(parent)) return Status::error(str("--output: the directory ", parent, " does not exist; create it first"));
+  if (!is_directory(parent))
+    return Status::error(str("--output: the directory ", parent, " does not exist; create it first"));
   std::string suffix = path.extension().string();
   for (const char* known : {".dylib", ".dll", ".wasm"})
     if (suffix == known)
-      return Status::error(str("--output: ", suffix, " libraries are not built yet; use a name ending in .so (shared) or .tar (static)"));
+      return Status::error(
+          str("--output: ", suffix,
+              " libraries are not built yet; use a name ending in .so (shared) or .tar (static)"));
   if (suffix != ".so" && !is_static(output))
     print_line(str("warning: --output: '", output, "' does not end in .so; a shared library is written"));
   return Status::ok();
@@ -46,12 +50,14 @@ Status check_output(const std::string& output) {
 Result<std::string> system_lib_prefix(const Flags& flags, const Json& config) {
   std::string prefix = flags.system_lib_prefix;
   if (prefix == "auto")
-    prefix = str(find_string(config, "model_type").value_or("model"), "_", find_string(config, "quantization").value_or(""), "_");
+    prefix = str(find_string(config, "model_type").value_or("model"), "_",
+                 find_string(config, "quantization").value_or(""), "_");
   if (flags.system_lib_prefix == "auto") std::replace(prefix.begin(), prefix.end(), '-', '_');
   bool valid = prefix.empty() || !std::isdigit(static_cast<unsigned char>(prefix[0]));
   for (char c : prefix) valid &= std::isalnum(static_cast<unsigned char>(c)) || c == '_';
   if (!valid)
-    return Status::error(str("--system-lib-prefix: found '", prefix, "', expected letters, digits and _, not starting with a digit"));
+    return Status::error(str("--system-lib-prefix: found '", prefix,
+                             "', expected letters, digits and _, not starting with a digit"));
   return prefix;
 }
 
@@ -59,7 +65,8 @@ Status compile(const Flags& flags) {
   ASSIGN_OR_RETURN(CompileTargets chosen, compile_targets(flags.device, flags.host));
   RETURN_IF_ERROR(check_output(flags.output));
   if (!flags.debug_dump.empty())
-    if (Status made = make_directories(flags.debug_dump); !made.is_ok()) return Status::error("--debug-dump: " + made.message());
+    if (Status made = make_directories(flags.debug_dump); !made.is_ok())
+      return Status::error("--debug-dump: " + made.message());
   std::string path;
   ASSIGN_OR_RETURN(Json config, read_mlc_config(flags.model, path));
   if (!flags.quantization.empty()) {
@@ -91,8 +98,8 @@ Status compile(const Flags& flags) {
   std::vector<std::string> names;
   for (const Target& t : options.targets) names.push_back(t.name);
   std::printf("%s: %s, %lld kernels for %s, %.2f s\n", printable(flags.output).c_str(),
-              human_bytes(static_cast<double>(compiled.library.size())).c_str(), static_cast<long long>(compiled.kernels),
-              join(names, ", ").c_str(), seconds);
+              human_bytes(static_cast<double>(compiled.library.size())).c_str(),
+              static_cast<long long>(compiled.kernels), join(names, ", ").c_str(), seconds);
   return Status::ok();
 }
 
@@ -104,11 +111,16 @@ void add_compile(CLI::App& app) {
   sub->add_option("MODEL", flags->model, "mlc-chat-config.json or the folder that holds it")->required();
   sub->add_option("--quantization", flags->quantization, "instead of the config's");
   add_model_type_flag(*sub, flags->model_type);
-  sub->add_option("--device", flags->device, "auto (the best of this machine), cpu, opencl, vulkan, or a class of GPU such as opencl-adreno");
-  sub->add_option("--host", flags->host, "auto (this machine), a triple (all its CPU levels), or one level's name; for a GPU the triple of the library file");
+  sub->add_option(
+      "--device", flags->device,
+      "auto (the best of this machine), cpu, opencl, vulkan, or a class of GPU such as opencl-adreno");
+  sub->add_option("--host", flags->host,
+                  "auto (this machine), a triple (all its CPU levels), or one level's name; for a GPU the "
+                  "triple of the library file");
   sub->add_flag("--enable-subgroups", flags->enable_subgroups, "WebGPU only");
   add_opt_flag(*sub, flags->opt);
-  sub->add_option("--system-lib-prefix", flags->system_lib_prefix, "of the symbols of a static library (.tar); auto: by model and quantization");
+  sub->add_option("--system-lib-prefix", flags->system_lib_prefix,
+                  "of the symbols of a static library (.tar); auto: by model and quantization");
   sub->add_option("--output,-o", flags->output, "the library to write")->required();
   sub->add_option("--overrides", flags->overrides, "context_window_size=2048;prefill_chunk_size=512;...");
   sub->add_option("--debug-dump", flags->debug_dump, "directory for the IR after each pass and the assembly");

@@ -23,7 +23,7 @@ class InterruptsAnswer {
  public:
   InterruptsAnswer() {
     stop_answer = false;
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = on_interrupt;
     action.sa_flags = SA_RESTART;  // a write to the terminal goes on
     sigaction(SIGINT, &action, &before_);
@@ -31,24 +31,29 @@ class InterruptsAnswer {
   ~InterruptsAnswer() { sigaction(SIGINT, &before_, nullptr); }
 
  private:
-  struct sigaction before_ {};
+  struct sigaction before_{};
 };
 
 Json message(const char* role, const std::string& content) { return {{"role", role}, {"content", content}}; }
 
 Status check_text(const std::string& text) {
   if (text.find('\0') != std::string::npos)
-    return Status::error("prompt: it holds a NUL byte, expected UTF-8 text; convert UTF-16 or binary input first");
+    return Status::error(
+        "prompt: it holds a NUL byte, expected UTF-8 text; convert UTF-16 or binary input first");
   if (!is_valid_utf8(text))
-    return Status::error("prompt: it is not valid UTF-8; check the terminal's encoding or convert the text first");
+    return Status::error(
+        "prompt: it is not valid UTF-8; check the terminal's encoding or convert the text first");
   return Status::ok();
 }
 
 }  // namespace
 
-ChatConversation::ChatConversation(Session& session, serve::GenerationConfig config, std::optional<std::string> system_prompt,
-                                   bool interactive)
-    : session_(session), config_(std::move(config)), system_prompt_(std::move(system_prompt)), interactive_(interactive) {}
+ChatConversation::ChatConversation(Session& session, serve::GenerationConfig config,
+                                   std::optional<std::string> system_prompt, bool interactive)
+    : session_(session),
+      config_(std::move(config)),
+      system_prompt_(std::move(system_prompt)),
+      interactive_(interactive) {}
 
 void ChatConversation::forget() {
   messages_ = Json::array();
@@ -58,7 +63,8 @@ void ChatConversation::forget() {
 Status ChatConversation::check_system_prompt() const {
   if (!system_prompt_) return Status::ok();
   RETURN_IF_ERROR(check_text(*system_prompt_));
-  auto rendered = session_.chat_template->render(Json::array({message("system", *system_prompt_), message("user", "x")}));
+  auto rendered =
+      session_.chat_template->render(Json::array({message("system", *system_prompt_), message("user", "x")}));
   return rendered.is_ok() ? Status::ok() : Status::error("--system-prompt: " + rendered.status().message());
 }
 
@@ -80,24 +86,31 @@ Result<std::vector<int32_t>> ChatConversation::encode(size_t dropped) const {
 
 Result<std::vector<int32_t>> ChatConversation::fitting_prompt() {
   const int64_t context = session_.model->context_tokens();
-  auto fits = [](const std::vector<int32_t>& prompt, int64_t tokens) { return static_cast<int64_t>(prompt.size()) <= tokens; };
+  auto fits = [](const std::vector<int32_t>& prompt, int64_t tokens) {
+    return static_cast<int64_t>(prompt.size()) <= tokens;
+  };
   // An answer wants some room too.
-  const int64_t room = std::max<int64_t>(1, std::min(context / 8, config_.max_tokens < 0 ? context : config_.max_tokens));
+  const int64_t room =
+      std::max<int64_t>(1, std::min(context / 8, config_.max_tokens < 0 ? context : config_.max_tokens));
   ASSIGN_OR_RETURN(auto prompt, encode(0));
   if (fits(prompt, context - room)) return prompt;
-  // As few turns as make room for a quarter: dropping one before every question would compute the whole prompt anew each time.
+  // As few turns as make room for a quarter: dropping one before every question would compute the whole
+  // prompt anew each time.
   const int64_t wanted = context - std::max(room, context / 4);
   size_t turns = messages_.size() / 2, low = 0;
   for (size_t high = turns; low < high;) {
     size_t middle = (low + high) / 2;
     ASSIGN_OR_RETURN(auto shorter, encode(2 * middle));
-    if (fits(shorter, wanted)) high = middle;
-    else low = middle + 1;
+    if (fits(shorter, wanted))
+      high = middle;
+    else
+      low = middle + 1;
   }
   ASSIGN_OR_RETURN(prompt, encode(2 * low));
   if (!fits(prompt, context - 1))
-    return Status::error(str("prompt: this message does not fit into the context even alone: the prompt has ", prompt.size(),
-                             " tokens in total, larger than the limit ", context - 1, "; shorten it, or raise --context-window-size "
+    return Status::error(str("prompt: this message does not fit into the context even alone: the prompt has ",
+                             prompt.size(), " tokens in total, larger than the limit ", context - 1,
+                             "; shorten it, or raise --context-window-size "
                              "(context_window_size in --overrides)"));
   if (low == 0) return prompt;
   messages_.erase(messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(2 * low));
@@ -133,18 +146,23 @@ Status ChatConversation::generate(std::vector<int32_t> prompt) {
 
 void ChatConversation::after_cut() {
   if (last_.finish == serve::FinishReason::kCycle)
-    note(str("the answer was ended: its last ", serve::CycleDetector::kTokens, " tokens only repeat themselves"));
+    note(str("the answer was ended: its last ", serve::CycleDetector::kTokens,
+             " tokens only repeat themselves"));
   bool full = last_.finish == serve::FinishReason::kLength &&
               (config_.max_tokens < 0 || last_.metrics.completion_tokens < config_.max_tokens);
   if (!full) return;
   size_t drop = std::min((messages_.size() + 3) / 4 * 2, messages_.size());
   messages_.erase(messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(drop));
-  note("the answer was cut: the context is full; the oldest messages are dropped; /reset begins a new conversation");
+  note(
+      "the answer was cut: the context is full; the oldest messages are dropped; /reset begins a new "
+      "conversation");
 }
 
 void ChatConversation::note(const std::string& text) const {
-  if (interactive_ && ::isatty(STDERR_FILENO)) std::fprintf(stderr, "\033[2m%s\033[0m\n", text.c_str());
-  else print_line("note: " + text);
+  if (interactive_ && ::isatty(STDERR_FILENO))
+    std::fprintf(stderr, "\033[2m%s\033[0m\n", text.c_str());
+  else
+    print_line("note: " + text);
 }
 
 }  // namespace mlc::cli

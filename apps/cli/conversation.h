@@ -11,9 +11,10 @@ namespace mlc::cli {
 
 class ChatConversation {
  public:
-  // `interactive`: notes are dim and Ctrl-C stops an answer and not the program. `system_prompt` is said before everything else,
-  // in place of the template's own, and stays.
-  ChatConversation(Session& session, serve::GenerationConfig config, std::optional<std::string> system_prompt, bool interactive);
+  // `interactive`: notes are dim and Ctrl-C stops an answer and not the program. `system_prompt` is said
+  // before everything else, in place of the template's own, and stays.
+  ChatConversation(Session& session, serve::GenerationConfig config, std::optional<std::string> system_prompt,
+                   bool interactive);
 
   // Whether the chat template takes the system prompt.
   Status check_system_prompt() const;
@@ -22,8 +23,8 @@ class ChatConversation {
     Status why;
     bool unsent = false;  // the message was never given to the model: another one may well be answered
   };
-  // Answers on standard output. Where the conversation has outgrown the context, its oldest turns are forgotten, with a note. An
-  // error leaves the conversation as it was.
+  // Answers on standard output. Where the conversation has outgrown the context, its oldest turns are
+  // forgotten, with a note. An error leaves the conversation as it was.
   Refusal ask(const std::string& text);
   void forget();
 

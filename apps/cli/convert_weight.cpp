@@ -58,9 +58,9 @@ weights::Plan plan_of(const weights::ModelSource& source, const QuantScheme& sch
   std::string what = source.checkpoint ? source.checkpoint->files()[0] : source.config_path;
   if (source.checkpoint && source.checkpoint->files().size() > 1)
     what = str(source.folder, " (", source.checkpoint->files().size(), " files)");
-  return value_or_throw(
-      weights::make_plan(model.parameters, model.unused_sources, scheme, source.checkpoint.get(), what,
-                         {.threads = threads, .ranks = ranks, .ignore_extra = options.checkpoint.ignore_extra}));
+  return value_or_throw(weights::make_plan(
+      model.parameters, model.unused_sources, scheme, source.checkpoint.get(), what,
+      {.threads = threads, .ranks = ranks, .ignore_extra = options.checkpoint.ignore_extra}));
 }
 
 void print_result(const weights::Plan& plan, const weights::ConvertResult& result, double seconds) {

@@ -12,13 +12,28 @@ namespace mlc::cli {
 namespace {
 
 // MLC LLM's presets and kinds that this build does not compile for.
-constexpr const char* kNotBuilt[] = {"android",        "android:adreno", "android:adreno-so", "android:generic", "cuda",
-                                     "iphone",         "iphone:generic", "macabi",            "macabi:generic",  "mali",
-                                     "mali:generic",   "metal",          "metal:generic",     "metal:x86-64",    "rocm",
-                                     "webgpu",         "webgpu:generic", "windows:adreno_x86"};
+constexpr const char* kNotBuilt[] = {"android",
+                                     "android:adreno",
+                                     "android:adreno-so",
+                                     "android:generic",
+                                     "cuda",
+                                     "iphone",
+                                     "iphone:generic",
+                                     "macabi",
+                                     "macabi:generic",
+                                     "mali",
+                                     "mali:generic",
+                                     "metal",
+                                     "metal:generic",
+                                     "metal:x86-64",
+                                     "rocm",
+                                     "webgpu",
+                                     "webgpu:generic",
+                                     "windows:adreno_x86"};
 
 bool is_number(const std::string& text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
 }
 
 // The GPU name that `device` stands for: "opencl:generic" and "opencl:0" are "opencl".
@@ -51,11 +66,13 @@ Result<CompileTargets> compile_targets(const std::string& wanted, const std::str
     return CompileTargets{std::move(targets), host};
   }
   std::vector<std::string> names(std::begin(kNotBuilt), std::end(kNotBuilt));
-  bool known = std::find(names.begin(), names.end(), device) != names.end() || std::find(names.begin(), names.end(), gpu) != names.end();
+  bool known = std::find(names.begin(), names.end(), device) != names.end() ||
+               std::find(names.begin(), names.end(), gpu) != names.end();
   if (known) return Status::error(str("--device: ", device, " is not built yet; use --device cpu"));
   built.insert(built.begin(), {"auto", "cpu", "llvm"});
   names.insert(names.end(), built.begin(), built.end());
-  return Status::error(str("--device: unknown device '", device, "', expected one of ", join(built, ", "), did_you_mean(device, names)));
+  return Status::error(str("--device: unknown device '", device, "', expected one of ", join(built, ", "),
+                           did_you_mean(device, names)));
 }
 
 }  // namespace mlc::cli

@@ -29,7 +29,8 @@ void devices() {
 }  // namespace
 
 void add_devices(CLI::App& app) {
-  app.add_subcommand("devices", "List the devices of this machine, their memory and features")->callback(devices);
+  app.add_subcommand("devices", "List the devices of this machine, their memory and features")
+      ->callback(devices);
 }
 
 }  // namespace mlc::cli

@@ -21,9 +21,9 @@ std::string gen_config(const CheckpointFlags& flags, const std::string& output) 
   clean_up_on_interrupt("\ninterrupted\n");
   weights::GeneratedConfig result = value_or_throw(weights::generate_config(source, options, output));
   for (const std::string& note : result.notes) print_note(note);
-  return printable(str("Wrote ", output, "/mlc-chat-config.json: ", source.config.model_type, ", ", flags.quantization, ", context ",
-                       result.config["context_window_size"].get<int64_t>(), ", chat template ",
-                       find_string(result.config["conv_template"], "name").value_or("")));
+  return printable(str("Wrote ", output, "/mlc-chat-config.json: ", source.config.model_type, ", ",
+                       flags.quantization, ", context ", result.config["context_window_size"].get<int64_t>(),
+                       ", chat template ", find_string(result.config["conv_template"], "name").value_or("")));
 }
 
 void add_gen_config(CLI::App& app) {
@@ -34,8 +34,10 @@ void add_gen_config(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CheckpointFlags& checkpoint = options->checkpoint;
   CLI::App* command = app.add_subcommand("gen_config", "Write mlc-chat-config.json and the tokenizer files");
-  command->add_option("config", checkpoint.source.config, "Model folder, its config.json, or a GGUF file")->required();
-  command->add_option("--quantization", checkpoint.quantization, "Quantization, for example q4f16_1")->required();
+  command->add_option("config", checkpoint.source.config, "Model folder, its config.json, or a GGUF file")
+      ->required();
+  command->add_option("--quantization", checkpoint.quantization, "Quantization, for example q4f16_1")
+      ->required();
   add_model_type_flag(*command, checkpoint.source.model_type);
   add_conv_template_flag(*command, checkpoint.conv_template);
   add_config_flags(*command, checkpoint.config);

@@ -17,7 +17,9 @@
 namespace mlc::cli {
 namespace {
 
-void print(const std::string& label, const std::string& value) { std::printf("%-16s %s\n", label.c_str(), printable(value).c_str()); }
+void print(const std::string& label, const std::string& value) {
+  std::printf("%-16s %s\n", label.c_str(), printable(value).c_str());
+}
 
 void print_config(const std::string& folder) {
   std::string path = path_join(folder, "mlc-chat-config.json");
@@ -27,10 +29,13 @@ void print_config(const std::string& folder) {
   print("quantization", find_string(config, "quantization").value_or("?"));
   if (auto context = find_int(config, "context_window_size")) print("context", str(*context, " tokens"));
   const Json* talk = find(config, "conv_template");
-  if (talk) print("chat template", talk->is_string() ? talk->get<std::string>() : find_string(*talk, "name").value_or("?"));
+  if (talk)
+    print("chat template",
+          talk->is_string() ? talk->get<std::string>() : find_string(*talk, "name").value_or("?"));
 }
 
-// What ends an answer, a line for each token and stop string; nothing where the folder cannot be chatted with.
+// What ends an answer, a line for each token and stop string; nothing where the folder cannot be chatted
+// with.
 void print_ends(const std::string& folder) {
   std::string path = path_join(folder, "mlc-chat-config.json");
   if (!file_exists(path)) return;
@@ -59,7 +64,8 @@ void print_weights(const std::string& folder, bool tensors) {
     }
   }
   print("index", path);
-  print("weights", str(index.param_count, " tensors in ", index.shards.size(), " shards, ", human_bytes(static_cast<double>(bytes))));
+  print("weights", str(index.param_count, " tensors in ", index.shards.size(), " shards, ",
+                       human_bytes(static_cast<double>(bytes))));
   if (index.bits_per_param >= 0) print("bits", str(index.bits_per_param, " per parameter"));
   for (const auto& [dtype, sum] : by_dtype)
     print("  " + dtype, str(sum.first, " tensors, ", human_bytes(static_cast<double>(sum.second))));
@@ -70,8 +76,9 @@ void print_weights(const std::string& folder, bool tensors) {
     for (const TensorRecord& t : shard.tensors) {
       std::vector<std::string> dims;
       for (int64_t dim : t.shape) dims.push_back(std::to_string(dim));
-      std::printf("%s  [%s]  %s  %s + %lld\n", t.name.c_str(), join(dims, ", ").c_str(), std::string(long_name(t.dtype)).c_str(),
-                  shard.file.c_str(), static_cast<long long>(t.offset));
+      std::printf("%s  [%s]  %s  %s + %lld\n", t.name.c_str(), join(dims, ", ").c_str(),
+                  std::string(long_name(t.dtype)).c_str(), shard.file.c_str(),
+                  static_cast<long long>(t.offset));
     }
 }
 
@@ -81,7 +88,10 @@ void add_info(CLI::App& app) {
   auto folder = std::make_shared<std::string>();
   auto tensors = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("info", "Show what converted weights or a model library hold");
-  command->add_option("folder", *folder, "Folder with tensor-cache.json or ndarray-cache.json, or a model library")->required();
+  command
+      ->add_option("folder", *folder,
+                   "Folder with tensor-cache.json or ndarray-cache.json, or a model library")
+      ->required();
   command->add_flag("--tensors", *tensors, "List every tensor");
   command->callback([folder, tensors] {
     if (file_exists(*folder)) return print_library(*folder, *tensors);
@@ -90,7 +100,9 @@ void add_info(CLI::App& app) {
     print_ends(*folder);
     print_weights(*folder, *tensors);
     auto report = value_or_throw(weights::read_verify_report(*folder));
-    std::fputs(report ? weights::verify_text(*report).c_str() : "verified         no (see convert_weight --verify)\n", stdout);
+    std::fputs(report ? weights::verify_text(*report).c_str()
+                      : "verified         no (see convert_weight --verify)\n",
+               stdout);
   });
 }
 

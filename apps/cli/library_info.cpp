@@ -10,7 +10,9 @@
 namespace mlc::cli {
 namespace {
 
-void print(const std::string& label, const std::string& value) { std::printf("%-16s %s\n", label.c_str(), value.c_str()); }
+void print(const std::string& label, const std::string& value) {
+  std::printf("%-16s %s\n", label.c_str(), value.c_str());
+}
 
 std::string bytes_text(int64_t bytes) { return human_bytes(static_cast<double>(bytes)); }
 
@@ -38,9 +40,11 @@ void print_build(const Json& manifest) {
 void print_kv_cache(const Json& manifest) {
   const Json* kv = find(manifest, "kv_cache");
   if (!kv) return;
-  auto page = find_int(*kv, "page_bytes"), layers = find_int(*kv, "num_hidden_layers"), tokens = find_int(*kv, "page_size");
+  auto page = find_int(*kv, "page_bytes"), layers = find_int(*kv, "num_hidden_layers"),
+       tokens = find_int(*kv, "page_size");
   if (!page || !layers || tokens.value_or(0) <= 0) return;
-  print("kv cache", str(bytes_text(*page * *layers / *tokens), " a token, ", text_of(*kv, "dtype"), ", pages of ", *tokens));
+  print("kv cache", str(bytes_text(*page * *layers / *tokens), " a token, ", text_of(*kv, "dtype"),
+                        ", pages of ", *tokens));
 }
 
 void print_functions(const Json& manifest) {
@@ -49,8 +53,10 @@ void print_functions(const Json& manifest) {
   print("functions", str(functions->size()));
   for (const auto& [name, function] : functions->items()) {
     auto bytes = memory ? find_int(*memory, name) : std::nullopt;
-    if (bytes) std::printf("  %-38s %s\n", name.c_str(), ("working memory " + bytes_text(*bytes)).c_str());
-    else std::printf("  %s\n", name.c_str());
+    if (bytes)
+      std::printf("  %-38s %s\n", name.c_str(), ("working memory " + bytes_text(*bytes)).c_str());
+    else
+      std::printf("  %s\n", name.c_str());
   }
 }
 
@@ -61,7 +67,8 @@ void print_parameters(const Json& manifest, bool tensors) {
   if (!tensors) return;
   for (const Json& p : *parameters) {
     const Json* shape = find(p, "shape");
-    std::printf("%s  %s  %s\n", text_of(p, "name").c_str(), shape ? json_text(*shape).c_str() : "?", text_of(p, "dtype").c_str());
+    std::printf("%s  %s  %s\n", text_of(p, "name").c_str(), shape ? json_text(*shape).c_str() : "?",
+                text_of(p, "dtype").c_str());
   }
 }
 

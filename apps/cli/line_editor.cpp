@@ -34,9 +34,10 @@ void on_interrupt(int) {
 class Interrupts {
  public:
   Interrupts() {
-    if (::pipe2(pipe_, O_CLOEXEC | O_NONBLOCK) != 0) return;  // no descriptor is left: Ctrl-C ends the program
+    if (::pipe2(pipe_, O_CLOEXEC | O_NONBLOCK) != 0)
+      return;  // no descriptor is left: Ctrl-C ends the program
     interrupts_to = pipe_[1];
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = on_interrupt;
     action.sa_flags = SA_RESTART;  // a write to the terminal goes on; the pipe ends a poll
     sigaction(SIGINT, &action, &before_);
@@ -61,17 +62,18 @@ class Interrupts {
 
  private:
   int pipe_[2] = {-1, -1};
-  struct sigaction before_ {};
+  struct sigaction before_{};
 };
 
-// One byte of the terminal: 1, 0 at its end, -1 when interrupted or broken. libedit's own reader tries again after the
-// first Ctrl-C, so we read ourselves.
+// One byte of the terminal: 1, 0 at its end, -1 when interrupted or broken. libedit's own reader tries again
+// after the first Ctrl-C, so we read ourselves.
 int read_byte(EditLine* line, const Interrupts& interrupts, unsigned char* byte) {
   for (;;) {
     struct pollfd ready[2] = {{STDIN_FILENO, POLLIN, 0}, {interrupts.descriptor(), POLLIN, 0}};
     if (::poll(ready, 2, -1) < 0) {
       if (errno != EINTR) return -1;
-      if (::poll(&ready[1], 1, 0) == 0) el_set(line, EL_REFRESH);  // the window's size changed, or we were suspended
+      if (::poll(&ready[1], 1, 0) == 0)
+        el_set(line, EL_REFRESH);  // the window's size changed, or we were suspended
       continue;
     }
     if (ready[1].revents) return -1;
@@ -109,7 +111,8 @@ void tell_terminal(const char* sequence) {
   std::fflush(stdout);
 }
 
-// Pasted text as one entry takes it: line breaks of any system, none at its end, nothing that could drive the terminal.
+// Pasted text as one entry takes it: line breaks of any system, none at its end, nothing that could drive the
+// terminal.
 std::wstring cleaned(const std::wstring& pasted) {
   std::wstring text;
   for (size_t i = 0; i < pasted.size(); ++i) {
@@ -126,7 +129,8 @@ unsigned char insert_newline(EditLine* editor, int) {
   return el_insertstr(editor, "\n") == 0 ? CC_REFRESH : CC_ERROR;
 }
 
-// libedit turns characters into bytes by the locale. Where none is set (containers), UTF-8 is still what terminals send.
+// libedit turns characters into bytes by the locale. Where none is set (containers), UTF-8 is still what
+// terminals send.
 void use_utf8() {
   std::setlocale(LC_CTYPE, "");
   if (std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0) std::setlocale(LC_CTYPE, "C.UTF-8");
@@ -146,7 +150,9 @@ struct LineEditor::Editor {
     return self;
   }
   static char* show_prompt(EditLine* line) { return of(line)->prompt.data(); }
-  static int next_character(EditLine* line, wchar_t* out) { return read_character(line, of(line)->interrupts, out); }
+  static int next_character(EditLine* line, wchar_t* out) {
+    return read_character(line, of(line)->interrupts, out);
+  }
   // Pasted lines are one entry: their line breaks do not end it.
   static unsigned char insert_paste(EditLine* line, int) {
     std::wstring text;
@@ -194,7 +200,8 @@ std::optional<std::string> LineEditor::read() {
   if (!editor_) {
     std::string line;
     if (!std::getline(std::cin, line)) return std::nullopt;
-    if (std::exchange(first_, false) && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);  // a byte order mark
+    if (std::exchange(first_, false) && line.starts_with("\xEF\xBB\xBF"))
+      line.erase(0, 3);  // a byte order mark
     if (line.ends_with('\r')) line.pop_back();
     return line;
   }

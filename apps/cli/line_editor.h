@@ -1,4 +1,5 @@
-// Reads the user's lines: with editing and history at a terminal (libedit; Esc then Enter starts a new line), plainly else.
+// Reads the user's lines: with editing and history at a terminal (libedit; Esc then Enter starts a new line),
+// plainly else.
 #pragma once
 
 #include <memory>
@@ -14,8 +15,8 @@ class LineEditor {
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;
 
-  // The next entry without its newline, be it LF or CR LF; nullopt at the end of input. Ctrl-C at the prompt drops the line;
-  // pasted lines are one entry.
+  // The next entry without its newline, be it LF or CR LF; nullopt at the end of input. Ctrl-C at the prompt
+  // drops the line; pasted lines are one entry.
   std::optional<std::string> read();
   bool interactive() const { return editor_ != nullptr; }
 

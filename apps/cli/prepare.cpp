@@ -33,24 +33,30 @@ std::string hex(uint64_t value) {
 
 // Changes whenever the file does: absolute path, size and modification time.
 std::string stamp(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   ::stat(path.c_str(), &info);
   std::error_code code;
-  return str(std::filesystem::absolute(path, code).string(), "|", info.st_size, "|", info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec);
+  return str(std::filesystem::absolute(path, code).string(), "|", info.st_size, "|", info.st_mtim.tv_sec, ".",
+             info.st_mtim.tv_nsec);
 }
 
-// Of a folder, its files; of a file, it and what is read beside it: the other parts of a checkpoint, a tokenizer.
+// Of a folder, its files; of a file, it and what is read beside it: the other parts of a checkpoint, a
+// tokenizer.
 std::string checkpoint_stamp(const std::string& model) {
   std::filesystem::path path(model);
   const bool whole = is_directory(model) || path.extension() == ".json";
-  const std::string folder = is_directory(model) ? model : path.has_parent_path() ? path.parent_path().string() : ".";
+  const std::string folder = is_directory(model)      ? model
+                             : path.has_parent_path() ? path.parent_path().string()
+                                                      : ".";
   const std::string name = path.filename().string(), part = name.substr(0, name.rfind("-of-"));
   std::vector<std::string> stamps = {stamp(model)};
   std::error_code code;
   for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
     std::string file = it->path().filename().string();
-    bool beside = file == "tokenizer.json" || (part != name && file.starts_with(part.substr(0, part.rfind('-'))));
-    if ((whole || beside) && it->is_regular_file(code)) stamps.push_back(std::to_string(checksum64(stamp(it->path().string()))));
+    bool beside =
+        file == "tokenizer.json" || (part != name && file.starts_with(part.substr(0, part.rfind('-'))));
+    if ((whole || beside) && it->is_regular_file(code))
+      stamps.push_back(std::to_string(checksum64(stamp(it->path().string()))));
   }
   std::sort(stamps.begin() + 1, stamps.end());
   return join(stamps, "|");
@@ -64,11 +70,14 @@ std::string name_of(const std::string& model) {
   if (name.ends_with(".gguf")) name.resize(name.size() - 5);
   if (name.size() <= kMost) return name;
   size_t end = kMost;
-  while (end > kMost - 4 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;  // no half character
+  while (end > kMost - 4 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80)
+    --end;  // no half character
   return name.substr(0, end);
 }
 
-std::string scheme_of(const CheckpointFlags& flags) { return flags.quantization.empty() ? kDefaultQuantization : flags.quantization; }
+std::string scheme_of(const CheckpointFlags& flags) {
+  return flags.quantization.empty() ? kDefaultQuantization : flags.quantization;
+}
 
 // Everything that the conversion depends on.
 std::string cache_folder(const CheckpointFlags& flags) {
@@ -79,7 +88,8 @@ std::string cache_folder(const CheckpointFlags& flags) {
   if (from.source_format != "auto") key += "|format " + from.source_format;
   if (flags.ignore_extra) key += "|extra";
   for (const ConfigKey& config : config_keys())
-    if (const std::optional<int64_t>& value = flags.config.*config.value) key += str("|", config.name, " ", *value);
+    if (const std::optional<int64_t>& value = flags.config.*config.value)
+      key += str("|", config.name, " ", *value);
   return path_join(path_join(env::home(), "model_weights/local"),
                    str(name_of(from.config), "-", scheme_of(flags), "-", hex(checksum64(key))));
 }
@@ -126,7 +136,8 @@ std::string about_checkpoint(std::string text, const std::string& folder, const 
   const std::string shown = printable(folder);
   for (size_t at = text.find(shown); at != std::string::npos; at = text.find(shown, at + model.size())) {
     size_t length = shown.size();
-    if (!is_directory(model) && text.compare(at + length, 1, "/") == 0)  // a file holds what the folder has in files
+    if (!is_directory(model) &&
+        text.compare(at + length, 1, "/") == 0)  // a file holds what the folder has in files
       length = std::min(text.find_first_of(": ", at + length), text.size()) - at;
     text.replace(at, length, model);
   }
@@ -143,12 +154,13 @@ void write_config(const CheckpointFlags& flags, const std::string& folder) {
     RETURN_IF_ERROR(open_template(config, folder).status());
     return Tokenizer::load(folder).status();
   };
-  if (Status status = check(); !status.is_ok()) throw UserError(about_checkpoint(status.message(), folder, flags.source.config));
+  if (Status status = check(); !status.is_ok())
+    throw UserError(about_checkpoint(status.message(), folder, flags.source.config));
   fresh.keep();  // an interrupted conversion goes on where it ended
 }
 
-// Returns the folder: `folder`, or `own` where the checkpoint's config cannot be read without the flags that change it. The
-// index of the weights is written last and marks a complete folder.
+// Returns the folder: `folder`, or `own` where the checkpoint's config cannot be read without the flags that
+// change it. The index of the weights is written last and marks a complete folder.
 std::string convert(const CheckpointFlags& flags, const std::string& folder, const std::string& own) {
   OutputToErrors redirected;
   CheckpointFlags plain = flags;
@@ -168,12 +180,14 @@ std::string convert(const CheckpointFlags& flags, const std::string& folder, con
 }
 
 bool is_complete(const std::string& folder) {
-  return file_exists(path_join(folder, "mlc-chat-config.json")) && file_exists(path_join(folder, "tensor-cache.json"));
+  return file_exists(path_join(folder, "mlc-chat-config.json")) &&
+         file_exists(path_join(folder, "tensor-cache.json"));
 }
 
 Status make_cache(const std::string& directory) {
   Status made = make_directories(directory);
-  return made.is_ok() ? made : Status::error(made.message() + "; set MLC_LLM_HOME to a folder that can be written");
+  return made.is_ok() ? made
+                      : Status::error(made.message() + "; set MLC_LLM_HOME to a folder that can be written");
 }
 
 // The one variant that serves this device best.
@@ -181,9 +195,10 @@ Result<std::vector<Target>> best_targets(const runtime::Device& device) {
   if (device.properties.name == "cpu") return targets_for_host("auto");
   ASSIGN_OR_RETURN(std::vector<Target> all, targets_for_device(device.properties.name));
   for (const Target& t : all)
-    if (device.missing_requirement(device.self, {{"kind", t.kind}, {"requires", t.required}}).empty()) return std::vector<Target>{t};
-  return Status::error(str("--device: ", device.properties.description, " has not what any variant for ", device.properties.name,
-                           " needs; use --device cpu"));
+    if (device.missing_requirement(device.self, {{"kind", t.kind}, {"requires", t.required}}).empty())
+      return std::vector<Target>{t};
+  return Status::error(str("--device: ", device.properties.description, " has not what any variant for ",
+                           device.properties.name, " needs; use --device cpu"));
 }
 
 }  // namespace
@@ -191,17 +206,22 @@ Result<std::vector<Target>> best_targets(const runtime::Device& device) {
 Status check_jit_policy() {
   const std::vector<std::string> known = {"ON", "OFF", "REDO", "READONLY"};
   std::string value = env::jit_policy();
-  if (value == "OFF") return Status::error("MLC_JIT_POLICY: it is OFF, so no model is compiled; pass --model-lib");
+  if (value == "OFF")
+    return Status::error("MLC_JIT_POLICY: it is OFF, so no model is compiled; pass --model-lib");
   for (const std::string& k : known)
     if (value == k) return Status::ok();
-  return Status::error(str("MLC_JIT_POLICY: found '", value, "', expected ON, OFF, REDO or READONLY", did_you_mean(value, known)));
+  return Status::error(str("MLC_JIT_POLICY: found '", value, "', expected ON, OFF, REDO or READONLY",
+                           did_you_mean(value, known)));
 }
 
 Result<PreparedFolder> prepare_folder(const CheckpointFlags& flags) {
   const std::string& model = flags.source.config;
   if (!is_directory(model) && !file_exists(model))
-    return Status::error(str(model, ": no such file or folder; expected a converted folder, a Hugging Face folder or a GGUF file"));
-  if (is_directory(model) && file_exists(path_join(model, "mlc-chat-config.json"))) return PreparedFolder{model};
+    return Status::error(
+        str(model,
+            ": no such file or folder; expected a converted folder, a Hugging Face folder or a GGUF file"));
+  if (is_directory(model) && file_exists(path_join(model, "mlc-chat-config.json")))
+    return PreparedFolder{model};
   if (file_exists(model) && model.ends_with("mlc-chat-config.json")) {
     std::string parent = std::filesystem::path(model).parent_path().string();
     return PreparedFolder{parent.empty() ? std::string(".") : parent};
@@ -209,7 +229,8 @@ Result<PreparedFolder> prepare_folder(const CheckpointFlags& flags) {
   CheckpointFlags wanted = flags, plain = flags;
   wanted.quantization = scheme_of(flags);
   RETURN_IF_ERROR(find_quant_scheme(wanted.quantization).status());
-  plain.config = {};  // the numbers are laid over the converted config, so that others need no other conversion
+  plain.config =
+      {};  // the numbers are laid over the converted config, so that others need no other conversion
   const std::string folder = cache_folder(plain), own = cache_folder(wanted);
   for (const std::string& known : {folder, own})
     if (is_complete(known)) return PreparedFolder{known, true};
@@ -217,19 +238,22 @@ Result<PreparedFolder> prepare_folder(const CheckpointFlags& flags) {
   return PreparedFolder{convert(wanted, folder, own), true};
 }
 
-Result<std::string> prepare_library(const std::string& name, const Json& config, const runtime::Device& device, int opt_level,
+Result<std::string> prepare_library(const std::string& name, const Json& config,
+                                    const runtime::Device& device, int opt_level,
                                     const std::function<Status()>& before_compiling) {
   RETURN_IF_ERROR(check_jit_policy());
   ASSIGN_OR_RETURN(auto targets, best_targets(device));
   // What the code depends on: the config, the flags, this CPU, and the compiler itself.
-  std::string key = str(json_text(config), "|", device.properties.name, "|O", opt_level, "|", targets[0].name, "|", stamp("/proc/self/exe"));
+  std::string key = str(json_text(config), "|", device.properties.name, "|O", opt_level, "|", targets[0].name,
+                        "|", stamp("/proc/self/exe"));
   // A folder of our own: the original keeps its (incompatible) libraries in model_lib itself.
   std::string directory = path_join(env::home(), "model_lib/cpp");
   std::string path = path_join(directory, hex(checksum64(key)) + ".so");
   std::string jit = env::jit_policy();
   if (jit != "REDO" && file_exists(path) && describe_library(path).is_ok()) return path;
   if (jit == "READONLY")
-    return Status::error(str("MLC_JIT_POLICY: it is READONLY and no library is cached for ", name, "; pass --model-lib"));
+    return Status::error(
+        str("MLC_JIT_POLICY: it is READONLY and no library is cached for ", name, "; pass --model-lib"));
   RETURN_IF_ERROR(make_cache(directory));
   RETURN_IF_ERROR(before_compiling());
   CompileOptions options;

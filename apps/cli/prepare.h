@@ -1,5 +1,5 @@
-// From what the user named to a converted folder and a library that fits it, doing what is missing and keeping it under
-// MLC_LLM_HOME (mlc-facts 1.16, 1.17).
+// From what the user named to a converted folder and a library that fits it, doing what is missing and
+// keeping it under MLC_LLM_HOME (mlc-facts 1.16, 1.17).
 #pragma once
 
 #include <functional>
@@ -20,18 +20,20 @@ struct PreparedFolder {
   bool converted = false;  // a conversion of the checkpoint that the user named, kept by us
 };
 
-// The folder that `flags.source.config` names, or a cached conversion of the checkpoint that it names; `flags` say how that
-// is converted ("" for the quantization: kDefaultQuantization). Tokenizer and chat template are looked at before the weights;
-// what is wrong with them names the checkpoint. Errors: also flags of a conversion for a folder that is converted already.
+// The folder that `flags.source.config` names, or a cached conversion of the checkpoint that it names;
+// `flags` say how that is converted ("" for the quantization: kDefaultQuantization). Tokenizer and chat
+// template are looked at before the weights; what is wrong with them names the checkpoint. Errors: also flags
+// of a conversion for a folder that is converted already.
 Result<PreparedFolder> prepare_folder(const CheckpointFlags& flags);
 
 // MLC_JIT_POLICY. Errors: an unknown value; OFF, which forbids prepare_library.
 Status check_jit_policy();
 
-// The path of a library for the config on this machine and device, compiled if MLC_JIT_POLICY allows and it is not cached.
-// `name`: what the user calls the model; starts errors and messages. `before_compiling` is asked first where it must be
-// compiled: an error of it ends the work.
-Result<std::string> prepare_library(const std::string& name, const Json& config, const runtime::Device& device, int opt_level,
+// The path of a library for the config on this machine and device, compiled if MLC_JIT_POLICY allows and it
+// is not cached. `name`: what the user calls the model; starts errors and messages. `before_compiling` is
+// asked first where it must be compiled: an error of it ends the work.
+Result<std::string> prepare_library(const std::string& name, const Json& config,
+                                    const runtime::Device& device, int opt_level,
                                     const std::function<Status()>& before_compiling);
 
 }  // namespace mlc::cli

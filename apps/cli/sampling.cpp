@@ -40,8 +40,10 @@ Status set(serve::GenerationConfig& config, const GivenSetting& setting, const s
     return Status::ok();
   }
   ASSIGN_OR_RETURN(int64_t number, knob_int(origin, setting.value));
-  if (setting.key == "max_tokens") config.max_tokens = number;
-  else config.seed = static_cast<uint64_t>(number);
+  if (setting.key == "max_tokens")
+    config.max_tokens = number;
+  else
+    config.seed = static_cast<uint64_t>(number);
   return Status::ok();
 }
 
@@ -58,7 +60,8 @@ std::vector<std::string> sampling_keys() {
 void add_sampling_flags(CLI::App& command, std::vector<GivenSetting>& given) {
   for (const SamplingSetting& setting : kSettings)
     command.add_option_function<std::string>(
-        flag_of(setting.key), [&given, key = setting.key](const std::string& value) { given.push_back({key, value}); },
+        flag_of(setting.key),
+        [&given, key = setting.key](const std::string& value) { given.push_back({key, value}); },
         setting.help);
 }
 
@@ -71,7 +74,8 @@ Status apply_setting(serve::GenerationConfig& config, const GivenSetting& settin
   RETURN_IF_ERROR(set(alone, setting, origin, defaults));
   if (Status status = alone.validate(); !status.is_ok()) {
     const std::string& text = status.message();
-    return Status::error(origin + (text.starts_with(setting.key) ? text.substr(setting.key.size()) : ": " + text));
+    return Status::error(origin +
+                         (text.starts_with(setting.key) ? text.substr(setting.key.size()) : ": " + text));
   }
   config = std::move(changed);
   return Status::ok();

@@ -15,7 +15,7 @@ class App;
 namespace mlc::cli {
 
 struct SamplingSetting {
-  const char* key;   // of /set; the flag is --key with - for _
+  const char* key;  // of /set; the flag is --key with - for _
   const char* help;
 };
 
@@ -31,8 +31,8 @@ struct GivenSetting {
 // A flag for each setting; those given are appended to `given`, which must outlive the parse.
 void add_sampling_flags(CLI::App& command, std::vector<GivenSetting>& given);
 
-// Sets one value. `stop` is a comma list, beside the stop strings of `defaults`; "" leaves only those. Errors start with
-// `origin` ("--top-p", or "/set top_p") and leave `config` as it is.
+// Sets one value. `stop` is a comma list, beside the stop strings of `defaults`; "" leaves only those. Errors
+// start with `origin` ("--top-p", or "/set top_p") and leave `config` as it is.
 Status apply_setting(serve::GenerationConfig& config, const GivenSetting& setting, const std::string& origin,
                      const serve::GenerationConfig& defaults);
 

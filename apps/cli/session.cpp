@@ -43,47 +43,54 @@ Status check_baked(const Wanted& wanted, const runtime::Module& module) {
   const Json* library = find(manifest, "library");
   std::string compiled = library ? find_string(*library, "opt").value_or("?") : "?";
   if (wanted.opt && str("O", *wanted.opt) != compiled)
-    return Status::error(str(wanted.opt_origin, "=O", *wanted.opt, ", ", module.path(), " was compiled with ", compiled, advice));
+    return Status::error(str(wanted.opt_origin, "=O", *wanted.opt, ", ", module.path(), " was compiled with ",
+                             compiled, advice));
   return Status::ok();
 }
 
 runtime::ModelLimits limits_of(const Json& config, const Wanted& wanted, const SessionFlags& flags) {
-  runtime::ModelLimits limits{.max_sequences = flags.sequences,
-                              .context_tokens = std::max<int64_t>(find_int(config, "context_window_size").value_or(0), 0),
-                              .total_tokens = flags.total_tokens,
-                              .prefill_chunk = 0,
-                              .shuffle_pages = {}};
+  runtime::ModelLimits limits{
+      .max_sequences = flags.sequences,
+      .context_tokens = std::max<int64_t>(find_int(config, "context_window_size").value_or(0), 0),
+      .total_tokens = flags.total_tokens,
+      .prefill_chunk = 0,
+      .shuffle_pages = {}};
   bool chunk = std::any_of(wanted.changes.begin(), wanted.changes.end(),
                            [](const ConfigChange& change) { return change.key == "prefill_chunk_size"; });
-  if (chunk)
-    limits.prefill_chunk = std::max<int64_t>(find_int(config, "prefill_chunk_size").value_or(0), 0);
+  if (chunk) limits.prefill_chunk = std::max<int64_t>(find_int(config, "prefill_chunk_size").value_or(0), 0);
   return limits;
 }
 
 // A compiled library says what it is for; without one `auto` looks at the machine.
 Result<std::string> device_for(const SessionFlags& flags) {
-  if (flags.device != "auto" || flags.model_lib.empty() || flags.model_lib.starts_with("system://")) return flags.device;
+  if (flags.device != "auto" || flags.model_lib.empty() || flags.model_lib.starts_with("system://"))
+    return flags.device;
   ASSIGN_OR_RETURN(LibraryDescription description, describe_library(flags.model_lib));
   const Json* library = find(description.manifest, "library");
   return library ? find_string(*library, "kind").value_or("cpu") : "cpu";
 }
 
-// What says how a checkpoint becomes a folder says nothing about one that is converted already, unless its config takes it.
+// What says how a checkpoint becomes a folder says nothing about one that is converted already, unless its
+// config takes it.
 Status apply_to_converted(const CheckpointFlags& flags, Json& config, const std::string& path) {
   const char* given = flags.source.source != "auto"          ? "--source"
                       : flags.source.source_format != "auto" ? "--source-format"
                       : flags.ignore_extra                   ? "--ignore-extra"
                                                              : nullptr;
   if (given)
-    return Status::error(str(given, ": ", path, " says that this model is converted already; leave the flag out, or name the checkpoint"));
+    return Status::error(
+        str(given, ": ", path,
+            " says that this model is converted already; leave the flag out, or name the checkpoint"));
   std::string scheme = find_string(config, "quantization").value_or("");
   if (!flags.quantization.empty()) RETURN_IF_ERROR(find_quant_scheme(flags.quantization).status());
   if (!flags.quantization.empty() && flags.quantization != scheme)
-    return Status::error(str("--quantization: found ", flags.quantization, ", ", path, " says that this model is converted to ", scheme,
+    return Status::error(str("--quantization: found ", flags.quantization, ", ", path,
+                             " says that this model is converted to ", scheme,
                              " already; leave the flag out, or name the checkpoint"));
   if (flags.source.model_type != "auto") config["model_type"] = flags.source.model_type;
   if (flags.conv_template.empty()) return Status::ok();
-  auto preset = find_preset(flags.conv_template, static_cast<int32_t>(find_int(config, "bos_token_id").value_or(1)));
+  auto preset =
+      find_preset(flags.conv_template, static_cast<int32_t>(find_int(config, "bos_token_id").value_or(1)));
   if (!preset.is_ok()) return Status::error("--conv-template: " + preset.status().message());
   config["conv_template"] = preset->to_json();
   return Status::ok();
@@ -98,7 +105,8 @@ Result<Wanted> what_is_wanted(const SessionFlags& flags) {
   std::string opt = flags.opt;
   if (auto it = knobs.find("opt"); it != knobs.end()) {
     if (!opt.empty() && opt != it->second)
-      return Status::error(str("--opt is ", opt, ", and --overrides has opt=", it->second, "; leave one of them out"));
+      return Status::error(
+          str("--opt is ", opt, ", and --overrides has opt=", it->second, "; leave one of them out"));
     if (opt.empty()) wanted.opt_origin = "--overrides: opt";
     opt = it->second;
   }
@@ -111,7 +119,8 @@ Result<Wanted> what_is_wanted(const SessionFlags& flags) {
 
 using SharedTokenizer = std::shared_future<Result<std::shared_ptr<const Tokenizer>>>;
 
-// Library and weights; the tokenizer, which takes as long as the weights of a small model, is read beside them.
+// Library and weights; the tokenizer, which takes as long as the weights of a small model, is read beside
+// them.
 Status load(Session& s, const SessionFlags& flags, const Wanted& wanted, const SharedTokenizer& tokenizer) {
   std::string library = flags.model_lib;
   if (library.empty()) {
@@ -125,8 +134,9 @@ Status load(Session& s, const SessionFlags& flags, const Wanted& wanted, const S
   for (const PlanWeight& w : s.module->plan().weights) bytes += w.bytes;
   {
     Progress progress("loading", bytes);
-    ASSIGN_OR_RETURN(s.model, runtime::Model::load(*s.device, s.module, s.folder, limits_of(s.config, wanted, flags),
-                                                   [&](int64_t loaded) { progress.add(loaded); }));
+    ASSIGN_OR_RETURN(s.model,
+                     runtime::Model::load(*s.device, s.module, s.folder, limits_of(s.config, wanted, flags),
+                                          [&](int64_t loaded) { progress.add(loaded); }));
   }
   ASSIGN_OR_RETURN(s.tokenizer, Result(tokenizer.get()));
   s.end_tokens = end_tokens(s.config, *s.chat_template, *s.tokenizer);
@@ -135,13 +145,15 @@ Status load(Session& s, const SessionFlags& flags, const Wanted& wanted, const S
   return Status::ok();
 }
 
-Status open_folder(Session& s, const SessionFlags& flags, const Wanted& wanted, const PreparedFolder& folder) {
+Status open_folder(Session& s, const SessionFlags& flags, const Wanted& wanted,
+                   const PreparedFolder& folder) {
   std::string path;
   ASSIGN_OR_RETURN(s.config, read_mlc_config(s.folder, path));
   s.name = folder.converted ? flags.checkpoint.source.config : path;
   if (!folder.converted) RETURN_IF_ERROR(apply_to_converted(flags.checkpoint, s.config, path));
   ASSIGN_OR_RETURN(frontend::ModelConfig model_config, change_config(s.config, wanted.changes, s.name));
-  SharedTokenizer tokenizer = std::async(std::launch::async, [&s] { return Tokenizer::load(s.folder); }).share();
+  SharedTokenizer tokenizer =
+      std::async(std::launch::async, [&s] { return Tokenizer::load(s.folder); }).share();
   ASSIGN_OR_RETURN(ChatTemplate chat_template, open_template(s.config, s.name));
   s.chat_template = std::make_unique<ChatTemplate>(std::move(chat_template));
   RETURN_IF_ERROR(load(s, flags, wanted, tokenizer));
@@ -156,24 +168,31 @@ Result<ChatTemplate> open_template(const Json& config, const std::string& what) 
   if (!object || !(object->is_object() || object->is_string()))
     return Status::error(what + ": no conv_template; name one with --conv-template");
   auto bos = static_cast<int32_t>(find_int(config, "bos_token_id").value_or(1));
-  ASSIGN_OR_RETURN(Conversation conversation, object->is_object() ? Conversation::from_json(*object, what)
-                                                                  : find_preset_2023(object->get<std::string>(), bos));
+  ASSIGN_OR_RETURN(Conversation conversation, object->is_object()
+                                                  ? Conversation::from_json(*object, what)
+                                                  : find_preset_2023(object->get<std::string>(), bos));
   return ChatTemplate::create(std::move(conversation), what);
 }
 
 void add_session_flags(CLI::App& command, SessionFlags& flags) {
   CheckpointFlags& checkpoint = flags.checkpoint;
-  command.add_option("MODEL", checkpoint.source.config, "a converted folder, a Hugging Face folder or a GGUF file")->required();
-  command.add_option("--device", flags.device, "auto, cpu, opencl, vulkan, or one of several: opencl:1; see mlc_llm devices");
+  command
+      .add_option("MODEL", checkpoint.source.config,
+                  "a converted folder, a Hugging Face folder or a GGUF file")
+      ->required();
+  command.add_option("--device", flags.device,
+                     "auto, cpu, opencl, vulkan, or one of several: opencl:1; see mlc_llm devices");
   command.add_option("--model-lib", flags.model_lib, "a compiled library; absent: compiled and cached");
-  command.add_option("--overrides", flags.overrides, "context_window_size=2048;prefill_chunk_size=512;opt=O2");
+  command.add_option("--overrides", flags.overrides,
+                     "context_window_size=2048;prefill_chunk_size=512;opt=O2");
   command.add_option("--quantization", checkpoint.quantization, "when MODEL must be converted first");
   add_model_type_flag(command, checkpoint.source.model_type);
   add_conv_template_flag(command, checkpoint.conv_template);
   add_weight_flags(command, checkpoint);
   add_config_flags(command, checkpoint.config);
   add_opt_flag(command, flags.opt);
-  command.add_option("--threads", checkpoint.threads, "CPU threads; absent: all usable cores")->check(whole_number(1, 512));
+  command.add_option("--threads", checkpoint.threads, "CPU threads; absent: all usable cores")
+      ->check(whole_number(1, 512));
 }
 
 serve::GenerationConfig Session::generation_defaults() const {
@@ -192,14 +211,16 @@ Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags) {
     return Status::error(str("--threads: ", checkpoint.threads, " is more than the ", cores,
                              " cores this process may use; leave the flag out to use them all"));
   ASSIGN_OR_RETURN(std::string device, device_for(flags));
-  ASSIGN_OR_RETURN(s->device, runtime::open_device(device, {.threads = checkpoint.threads, .index = 0, .notice = print_note}));
+  ASSIGN_OR_RETURN(s->device, runtime::open_device(
+                                  device, {.threads = checkpoint.threads, .index = 0, .notice = print_note}));
   ASSIGN_OR_RETURN(PreparedFolder folder, prepare_folder(checkpoint));
   s->folder = folder.path;
   Status opened = open_folder(*s, flags, wanted, folder);
   if (opened.is_ok()) return s;
   const std::string cached = printable(s->folder);
   if (!folder.converted || opened.message().find(cached) == std::string::npos) return opened;
-  return Status::error(str(opened.message(), "; ", cached, " is a conversion of ", checkpoint.source.config, ": remove it to convert again"));
+  return Status::error(str(opened.message(), "; ", cached, " is a conversion of ", checkpoint.source.config,
+                           ": remove it to convert again"));
 }
 
 }  // namespace mlc::cli

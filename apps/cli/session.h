@@ -29,9 +29,9 @@ struct SessionFlags {
 void add_session_flags(CLI::App& command, SessionFlags& flags);
 
 struct Session {
-  std::string folder;   // of the converted weights and config
-  std::string name;     // what errors about the config start with: its file, or the checkpoint it was made of
-  Json config;          // mlc-chat-config.json
+  std::string folder;  // of the converted weights and config
+  std::string name;    // what errors about the config start with: its file, or the checkpoint it was made of
+  Json config;         // mlc-chat-config.json
   runtime::DevicePtr device;
   std::shared_ptr<runtime::Module> module;
   std::unique_ptr<runtime::Model> model;
@@ -49,8 +49,8 @@ struct Session {
 // The chat template that an mlc-chat-config.json states; errors start with `what`.
 Result<ChatTemplate> open_template(const Json& config, const std::string& what);
 
-// MODEL may be a Hugging Face folder, a GGUF file or a converted folder: what is missing is converted and compiled first
-// and kept under MLC_LLM_HOME. Errors: one sentence, naming the file or flag.
+// MODEL may be a Hugging Face folder, a GGUF file or a converted folder: what is missing is converted and
+// compiled first and kept under MLC_LLM_HOME. Errors: one sentence, naming the file or flag.
 Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags);
 
 }  // namespace mlc::cli

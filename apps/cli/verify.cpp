@@ -85,10 +85,8 @@ Result<weights::VerifyReport> verify(const weights::ModelSource& source, const Q
   QuantScheme exact = exact_scheme(*source.checkpoint);
   RETURN_IF_ERROR(convert_exactly(source, exact, temp.path(), threads));
   ASSIGN_OR_RETURN(auto device, runtime::open_device("cpu", {.threads = threads}));
-  ASSIGN_OR_RETURN(auto reference,
-                   load_model(source, exact, temp.path(), temp.file("source.so"), *device));
-  ASSIGN_OR_RETURN(auto converted,
-                   load_model(source, scheme, folder, temp.file("converted.so"), *device));
+  ASSIGN_OR_RETURN(auto reference, load_model(source, exact, temp.path(), temp.file("source.so"), *device));
+  ASSIGN_OR_RETURN(auto converted, load_model(source, scheme, folder, temp.file("converted.so"), *device));
   Progress progress("verifying", static_cast<int64_t>(tokens.size()));
   ASSIGN_OR_RETURN(
       weights::VerifyReport report,

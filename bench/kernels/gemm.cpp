@@ -1,6 +1,6 @@
-// Speed of the int8 matmul kernels on one core: every CPU level this machine has, compiled as `mlc_llm compile` does,
-// beside that level's register-only peak, measured in turns in the same run. CPU time of the thread: the median of all
-// samples and the ninth decile, which a busy machine disturbs less.
+// Speed of the int8 matmul kernels on one core: every CPU level this machine has, compiled as `mlc_llm
+// compile` does, beside that level's register-only peak, measured in turns in the same run. CPU time of the
+// thread: the median of all samples and the ninth decile, which a busy machine disturbs less.
 //   bench_kernels [--rounds N] [--target NAME] [--rows M,M,...] [--shape NxK] [--csv FILE]
 #include <dlfcn.h>
 #include <time.h>
@@ -46,7 +46,6 @@ struct Options {
   std::string csv;
 };
 
-
 double cpu_seconds() {
   timespec t;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -85,8 +84,8 @@ struct MatmulKernel {
   int64_t input_bytes = 0, weight_bytes = 0;
 };
 
-// The kernel of the last node of a function: x f32[rows, k] -> quantize_q8 or, for many rows on a matrix unit, to_tiles ->
-// matmul with a q4f16_1 weight [n, k].
+// The kernel of the last node of a function: x f32[rows, k] -> quantize_q8 or, for many rows on a matrix
+// unit, to_tiles -> matmul with a q4f16_1 weight [n, k].
 MatmulKernel matmul_kernel(const Shape& shape, int64_t rows, const Target& target) {
   graph::Module module;
   module.functions.push_back(std::make_unique<graph::Function>());
@@ -95,7 +94,8 @@ MatmulKernel matmul_kernel(const Shape& shape, int64_t rows, const Target& targe
   WeightFormat format{WeightFormat::Kind::kGroup, DType::kF16, 4, 32, false};
   graph::Value* weight =
       g.parameter("w", {graph::TensorType::Kind::kGroup, format, "packed", {shape.n, shape.k}});
-  graph::Value* x = f.add_argument("x", graph::TensorType::plain(DType::kF32, {Dim::symbol("rows"), shape.k}));
+  graph::Value* x =
+      f.add_argument("x", graph::TensorType::plain(DType::kF32, {Dim::symbol("rows"), shape.k}));
   graph::Value* input = g.op(rows > 16 && target.matrix_unit.rows ? "to_tiles" : "quantize_q8", {x})[0];
   g.matmul(input, weight);
   graph::choose_layouts(module, target);
@@ -107,8 +107,8 @@ MatmulKernel matmul_kernel(const Shape& shape, int64_t rows, const Target& targe
   return {std::move(k), *input->type.bytes().evaluate({{"rows", rows}}), kernel::layout_bytes(weight->type)};
 }
 
-// Aligned memory full of bytes 0x21: the code 33 or 1 and 2, the f16 0.01, the f32 5e-19. No product is subnormal, which
-// would measure something else.
+// Aligned memory full of bytes 0x21: the code 33 or 1 and 2, the f16 0.01, the f32 5e-19. No product is
+// subnormal, which would measure something else.
 struct Memory {
   explicit Memory(int64_t bytes) {
     auto size = static_cast<size_t>((bytes + 4096 + 63) / 64 * 64);
@@ -128,8 +128,11 @@ class Library {
     link::VariantCode variant;
     variant.object = lang::emit_object(kernels, target, {}).object;
     for (const kernel::Function& k : kernels) variant.kernel_symbols.push_back(k.name);
-    Result<std::string> bytes = link::link_library(
-        {.triple = target.triple, .soname = "kernels.so", .manifest = "{}", .variants = {variant}, .symbol_prefix = {}});
+    Result<std::string> bytes = link::link_library({.triple = target.triple,
+                                                    .soname = "kernels.so",
+                                                    .manifest = "{}",
+                                                    .variants = {variant},
+                                                    .symbol_prefix = {}});
     internal_check(bytes.is_ok(), "bench: the library does not link");
     Result<TempFolder> folder = TempFolder::create();
     internal_check(folder.is_ok(), "bench: no temporary folder");
@@ -148,13 +151,14 @@ class Library {
 };
 
 // A call of a kernel with memory of its own.
-std::function<void()> make_call(CpuKernel entry, const kernel::Function& f, const Shape& shape, int64_t rows, int64_t input_bytes,
-                                int64_t weight_bytes) {
+std::function<void()> make_call(CpuKernel entry, const kernel::Function& f, const Shape& shape, int64_t rows,
+                                int64_t input_bytes, int64_t weight_bytes) {
   struct Call {
     Memory weight, x, out, scratch;
   };
-  auto call = std::make_shared<Call>(Call{Memory(weight_bytes), Memory(input_bytes), Memory(rows * shape.n * 4),
-                                          Memory(kernel::shared_layout(f).bytes)});
+  auto call =
+      std::make_shared<Call>(Call{Memory(weight_bytes), Memory(input_bytes), Memory(rows * shape.n * 4),
+                                  Memory(kernel::shared_layout(f).bytes)});
   std::vector<int64_t> dims(f.dims.size(), rows);
   int64_t tiles = *f.tiles.evaluate({{"rows", rows}});
   return [=] {
@@ -169,7 +173,8 @@ void measure(const Target& target, const Options& options) {
   const PeakLoop* peak = peak_loop(target);
   constexpr int64_t kLoop = 100'000;
   if (peak)
-    items.push_back({peak->name, static_cast<double>(peak->macs_per_iteration * kLoop), [=] { peak->run(kLoop); }});
+    items.push_back(
+        {peak->name, static_cast<double>(peak->macs_per_iteration * kLoop), [=] { peak->run(kLoop); }});
   struct Case {
     Shape shape;
     int64_t rows, input_bytes, weight_bytes;
@@ -179,15 +184,18 @@ void measure(const Target& target, const Options& options) {
   for (const Shape& shape : options.shapes)
     for (int64_t rows : options.rows) {
       MatmulKernel made = matmul_kernel(shape, rows, target);
-      auto same = std::find_if(kernels.begin(), kernels.end(), [&](const auto& k) { return k.name == made.function.name; });
-      cases.push_back({shape, rows, made.input_bytes, made.weight_bytes, static_cast<size_t>(same - kernels.begin())});
+      auto same = std::find_if(kernels.begin(), kernels.end(),
+                               [&](const auto& k) { return k.name == made.function.name; });
+      cases.push_back(
+          {shape, rows, made.input_bytes, made.weight_bytes, static_cast<size_t>(same - kernels.begin())});
       if (same == kernels.end()) kernels.push_back(std::move(made.function));
     }
   Library library(kernels, target);
   for (const Case& c : cases)
     items.push_back({str("M ", c.rows, " N ", c.shape.n, " K ", c.shape.k),
                      static_cast<double>(c.rows * c.shape.n * c.shape.k),
-                     make_call(library.kernel(c.kernel), kernels[c.kernel], c.shape, c.rows, c.input_bytes, c.weight_bytes)});
+                     make_call(library.kernel(c.kernel), kernels[c.kernel], c.shape, c.rows, c.input_bytes,
+                               c.weight_bytes)});
   for (Item& item : items) item.calibrate();
   for (int round = 0; round < options.rounds; ++round)
     for (Item& item : items) item.sample();
@@ -211,9 +219,12 @@ Options parse(int count, char** arguments) {
   Options o;
   for (int i = 1; i + 1 < count; i += 2) {
     std::string flag = arguments[i], value = arguments[i + 1];
-    if (flag == "--rounds") o.rounds = std::atoi(value.c_str());
-    else if (flag == "--target") o.target = value;
-    else if (flag == "--csv") o.csv = value;
+    if (flag == "--rounds")
+      o.rounds = std::atoi(value.c_str());
+    else if (flag == "--target")
+      o.target = value;
+    else if (flag == "--csv")
+      o.csv = value;
     else if (flag == "--rows") {
       o.rows.clear();
       for (const std::string& part : split(value, ',')) o.rows.push_back(std::atoll(part.c_str()));
@@ -234,7 +245,9 @@ Options parse(int count, char** arguments) {
 
 int main(int count, char** arguments) {
   mlc::bench::Options options = mlc::bench::parse(count, arguments);
-  for (const mlc::Target& target : mlc::host_architecture() == "x86_64" ? mlc::x86_64_targets() : mlc::aarch64_targets())
-    if (mlc::missing_cpu_feature(target.required).empty() && (options.target.empty() || options.target == target.name))
+  for (const mlc::Target& target :
+       mlc::host_architecture() == "x86_64" ? mlc::x86_64_targets() : mlc::aarch64_targets())
+    if (mlc::missing_cpu_feature(target.required).empty() &&
+        (options.target.empty() || options.target == target.name))
       mlc::bench::measure(target, options);
 }

@@ -1,4 +1,5 @@
-// The loops in assembly, so that no compiler can spill, reorder or drop anything. Registers 14 and 15 hold the factors.
+// The loops in assembly, so that no compiler can spill, reorder or drop anything. Registers 14 and 15 hold
+// the factors.
 #include "kernels/peaks.h"
 
 namespace mlc::bench {
@@ -13,38 +14,42 @@ struct TileShapes {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-#define CLOBBERS                                                                                                  \
-  "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", \
-      "xmm13", "xmm14", "xmm15"
+#define CLOBBERS                                                                                          \
+  "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", \
+      "xmm12", "xmm13", "xmm14", "xmm15"
 #define LOOP(body, end) asm volatile("1:\n" body "dec %0\n jnz 1b\n" end : "+r"(n) : : CLOBBERS)
 
 // A product into a temporary register, added to one of 8 accumulators; 6 temporaries take turns.
-#define PAIR(acc, tmp, r) "vpmaddubsw %%" r "15, %%" r "14, %%" r #tmp "\n vpaddw %%" r #tmp ", %%" r #acc ", %%" r #acc "\n"
-#define EIGHT_PAIRS(r)                                                                                          \
-  PAIR(0, 8, r) PAIR(1, 9, r) PAIR(2, 10, r) PAIR(3, 11, r) PAIR(4, 12, r) PAIR(5, 13, r) PAIR(6, 8, r) PAIR(7, 9, r)
+#define PAIR(acc, tmp, r) \
+  "vpmaddubsw %%" r "15, %%" r "14, %%" r #tmp "\n vpaddw %%" r #tmp ", %%" r #acc ", %%" r #acc "\n"
+#define EIGHT_PAIRS(r) \
+  PAIR(0, 8, r)        \
+  PAIR(1, 9, r) PAIR(2, 10, r) PAIR(3, 11, r) PAIR(4, 12, r) PAIR(5, 13, r) PAIR(6, 8, r) PAIR(7, 9, r)
 void pairs_256(int64_t n) { LOOP(EIGHT_PAIRS("ymm"), "vzeroupper\n"); }
 void pairs_512(int64_t n) { LOOP(EIGHT_PAIRS("zmm"), "vzeroupper\n"); }
 
 // 12 accumulators: a latency of 5 at two a cycle needs 10.
 #define DOT_512(acc) "vpdpbusd %%zmm15, %%zmm14, %%zmm" #acc "\n"
 #define DOT_256(acc) "%{vex%} vpdpbusd %%ymm15, %%ymm14, %%ymm" #acc "\n"
-#define TWELVE_DOTS(r)                                                                                          \
-  r(0) r(1) r(2) r(3) r(4) r(5) r(6) r(7) r(8) r(9) r(10) r(11)
+#define TWELVE_DOTS(r) r(0) r(1) r(2) r(3) r(4) r(5) r(6) r(7) r(8) r(9) r(10) r(11)
 void dots_512(int64_t n) { LOOP(TWELVE_DOTS(DOT_512), "vzeroupper\n"); }
 void dots_256(int64_t n) { LOOP(TWELVE_DOTS(DOT_256), "vzeroupper\n"); }
 
 #define WORDS(acc, tmp) \
   "movdqa %%xmm15, %%xmm" #tmp "\n pmaddwd %%xmm14, %%xmm" #tmp "\n paddd %%xmm" #tmp ", %%xmm" #acc "\n"
 void words_128(int64_t n) {
-  LOOP(WORDS(0, 8) WORDS(1, 9) WORDS(2, 10) WORDS(3, 11) WORDS(4, 12) WORDS(5, 13) WORDS(6, 8) WORDS(7, 9), "");
+  LOOP(WORDS(0, 8) WORDS(1, 9) WORDS(2, 10) WORDS(3, 11) WORDS(4, 12) WORDS(5, 13) WORDS(6, 8) WORDS(7, 9),
+       "");
 }
 
 // Four sums of tiles that share two factors of each kind, as the matmul has them; 16 rows of 64 bytes each.
 void tiles_bf16(int64_t n) {
   alignas(64) static constexpr TileShapes kShapes;
   asm volatile("ldtilecfg %0\n" : : "m"(kShapes));
-  LOOP("tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
-       "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n tdpbf16ps %%tmm7, %%tmm5, %%tmm3\n", "tilerelease\n");
+  LOOP(
+      "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
+      "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n tdpbf16ps %%tmm7, %%tmm5, %%tmm3\n",
+      "tilerelease\n");
 }
 
 const PeakLoop kTiles{"tdpbf16ps", 4 * 16 * 16 * 32, tiles_bf16};

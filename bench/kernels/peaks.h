@@ -1,4 +1,5 @@
-// What a core can do at most: loops of multiply-add instructions on registers only, no loads, enough independent chains.
+// What a core can do at most: loops of multiply-add instructions on registers only, no loads, enough
+// independent chains.
 #pragma once
 
 #include <string>

@@ -1,9 +1,11 @@
-// What this machine can do at most: limits THREADS prints {"read_bytes_s", "int8_mac_s", "bf16_mac_s"}, of all threads
-// together.
+// What this machine can do at most: limits THREADS prints {"read_bytes_s", "int8_mac_s", "bf16_mac_s"}, of
+// all threads together.
 //   read_bytes_s  sums over 1 GiB on huge pages, the best of five passes
-//   int8_mac_s    8-bit multiply-adds of independent registers: vpdpbusd of 512 bits where the CPU has it, else vpmaddubsw and
+//   int8_mac_s    8-bit multiply-adds of independent registers: vpdpbusd of 512 bits where the CPU has it,
+//   else vpmaddubsw and
 //                 vpaddw of 256 bits (32 products an instruction pair), the best of five
-//   bf16_mac_s    multiply-adds of bf16 in matrix tiles (tdpbf16ps), the best of five; 0 where the CPU or the system has none
+//   bf16_mac_s    multiply-adds of bf16 in matrix tiles (tdpbf16ps), the best of five; 0 where the CPU or the
+//   system has none
 #include <cpuid.h>
 #include <immintrin.h>
 #include <sys/mman.h>
@@ -47,7 +49,8 @@ __attribute__((target("avx2"))) void read_part(const char* data, int64_t bytes) 
     for (int64_t line = 0; line < 256; line += 64) _mm_prefetch(data + i + 4096 + line, _MM_HINT_T0);
 #pragma GCC unroll 8
     for (int s = 0; s < 8; ++s)
-      sum[s] = _mm256_add_epi64(sum[s], _mm256_load_si256(reinterpret_cast<const __m256i*>(data + i + 32 * s)));
+      sum[s] =
+          _mm256_add_epi64(sum[s], _mm256_load_si256(reinterpret_cast<const __m256i*>(data + i + 32 * s)));
   }
   for (int s = 1; s < 8; ++s) sum[0] = _mm256_add_epi64(sum[0], sum[s]);
   sink = sink + _mm256_extract_epi64(sum[0], 0);
@@ -100,7 +103,9 @@ void multiply_tiles() {
   for (int64_t i = 0; i < kSteps / 16; ++i)
     asm volatile(
         "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm4, %%tmm1\n\t"
-        "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm5, %%tmm3" : :);
+        "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm5, %%tmm3"
+        :
+        :);
   asm volatile("tilerelease");
 }
 
@@ -119,7 +124,7 @@ int main(int argc, char** argv) {
   const bool vnni = __builtin_cpu_supports("avx512vnni");
   const double multiply_s = best_seconds(threads, [&](int) { vnni ? multiply_vnni() : multiply_avx2(); });
   const double tiles_s = may_use_tiles() ? best_seconds(threads, [&](int) { multiply_tiles(); }) : 0;
-  std::printf("{\"read_bytes_s\": %.4g, \"int8_mac_s\": %.4g, \"bf16_mac_s\": %.4g}\n", double(part * threads) / read_s,
-              double(kSteps) * 8 * (vnni ? 64 : 32) * threads / multiply_s,
+  std::printf("{\"read_bytes_s\": %.4g, \"int8_mac_s\": %.4g, \"bf16_mac_s\": %.4g}\n",
+              double(part * threads) / read_s, double(kSteps) * 8 * (vnni ? 64 : 32) * threads / multiply_s,
               tiles_s > 0 ? double(kSteps / 16) * 4 * 16 * 16 * 32 * threads / tiles_s : 0.0);
 }

@@ -1,11 +1,13 @@
-// One measurement of llama.cpp (with -DLLAMA_BACKENDS on a GPU) or, with -DIK_LLAMA, of ik_llama.cpp through their C APIs, as
-// one process:
+// One measurement of llama.cpp (with -DLLAMA_BACKENDS on a GPU) or, with -DIK_LLAMA, of ik_llama.cpp through
+// their C APIs, as one process:
 //   llama_bench MODEL.gguf THREADS [PROMPT=512] [GENERATE=128] [STREAMS=1]
-// Prints {"prefill_tok_s", "decode_tok_s", "load_s", "ttft_s", "peak_rss_bytes"}, the same quantities as `mlc_llm bench --json`:
+// Prints {"prefill_tok_s", "decode_tok_s", "load_s", "ttft_s", "peak_rss_bytes"}, the same quantities as
+// `mlc_llm bench --json`:
 //   load_s        from the first call into the library to a context that can decode
 //   ttft_s        from the start of the process to the first token after a prompt of 16
-//   prefill_tok_s PROMPT tokens on an empty cache, in calls of at most 512, after one warm-up call of 64 tokens
-//   decode_tok_s  GENERATE greedy tokens of each of STREAMS sequences, one call for all sequences' next tokens, after that
+//   prefill_tok_s PROMPT tokens on an empty cache, in calls of at most 512, after one warm-up call of 64
+//   tokens decode_tok_s  GENERATE greedy tokens of each of STREAMS sequences, one call for all sequences'
+//   next tokens, after that
 //                 prompt; tokens of all sequences together
 //   peak_rss_bytes the kernel's VmHWM of this process
 #include <time.h>
@@ -33,8 +35,8 @@ double seconds(clockid_t clock) {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-// Seconds since boot at which this process began: field 22 of /proc/self/stat, in ticks (10 ms). Fields are counted after
-// the ")" that ends the program's name, which is field 2.
+// Seconds since boot at which this process began: field 22 of /proc/self/stat, in ticks (10 ms). Fields are
+// counted after the ")" that ends the program's name, which is field 2.
 double process_start() {
   std::ifstream file("/proc/self/stat");
   std::string text((std::istreambuf_iterator<char>(file)), {});
@@ -172,10 +174,12 @@ int main(int argc, char** argv) {
   const int prompt = argc > 3 ? std::atoi(argv[3]) : 512;
   const int generate = argc > 4 ? std::atoi(argv[4]) : 128;
   const int streams = argc > 5 ? std::atoi(argv[5]) : 1;
-  if (threads < 1 || prompt < 1 || generate < 1 || streams < 1) fail("THREADS, PROMPT, GENERATE and STREAMS must be 1 or more");
+  if (threads < 1 || prompt < 1 || generate < 1 || streams < 1)
+    fail("THREADS, PROMPT, GENERATE and STREAMS must be 1 or more");
 
   double start = seconds(CLOCK_MONOTONIC);
-  Peer peer = load(argv[1], threads, streams * ((std::max(prompt, 64) + generate + 255) / 256 * 256), streams);
+  Peer peer =
+      load(argv[1], threads, streams * ((std::max(prompt, 64) + generate + 255) / 256 * 256), streams);
   const double load_s = seconds(CLOCK_MONOTONIC) - start;
   peer.prefill(some_tokens(16, peer.vocabulary));
   const double ttft_s = seconds(CLOCK_BOOTTIME) - begin;
@@ -192,8 +196,10 @@ int main(int argc, char** argv) {
   peer.generate(next, prompt, generate);
   const double decode_s = seconds(CLOCK_MONOTONIC) - start;
 
-  std::printf("{\"prefill_tok_s\": %.3f, \"decode_tok_s\": %.3f, \"load_s\": %.4f, \"ttft_s\": %.4f, \"peak_rss_bytes\": %lld}\n",
-              streams * prompt / prefill_s, streams * generate / decode_s, load_s, ttft_s, peak_rss());
+  std::printf(
+      "{\"prefill_tok_s\": %.3f, \"decode_tok_s\": %.3f, \"load_s\": %.4f, \"ttft_s\": %.4f, "
+      "\"peak_rss_bytes\": %lld}\n",
+      streams * prompt / prefill_s, streams * generate / decode_s, load_s, ttft_s, peak_rss());
   std::fflush(stdout);
   _exit(0);  // the library's own teardown is not measured
 }

@@ -23,8 +23,8 @@ TEST(Half, EveryHalfSurvivesARoundTrip) {
 }
 
 TEST(Half, RoundsTiesToEven) {
-  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), f32_to_f16(1.0f));                    // tie down to even
-  EXPECT_EQ(f32_to_f16(1.0f + 3 * 0x1p-11f), f32_to_f16(1.0f) + 2);            // tie up to even
+  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), f32_to_f16(1.0f));          // tie down to even
+  EXPECT_EQ(f32_to_f16(1.0f + 3 * 0x1p-11f), f32_to_f16(1.0f) + 2);  // tie up to even
   EXPECT_EQ(f32_to_f16(65520.0f), 0x7C00);
   EXPECT_EQ(f32_to_f16(65519.0f), 0x7BFF);
   EXPECT_EQ(f32_to_f16(0x1p-25f), 0);
@@ -49,7 +49,8 @@ TEST(DTypeNames, BothSpellingsParse) {
 TEST(Status, AMessageIsOnePrintableLine) {
   EXPECT_EQ(Status::error(std::string("a\nb\x7f\x1b[2J\0", 8)).message(), "a\\x0ab\\x7f\\x1b[2J");
   EXPECT_EQ(Status::error("caf\u00e9").message(), "caf\u00e9");
-  EXPECT_EQ(Status::error("caf\xe9 \xf0\x9f").message(), "caf\\xe9 \\xf0\\x9f");  // Latin-1, and a character cut in two
+  EXPECT_EQ(Status::error("caf\xe9 \xf0\x9f").message(),
+            "caf\\xe9 \\xf0\\x9f");  // Latin-1, and a character cut in two
   EXPECT_EQ(Status::error("\u009b2J \u00a0\U0001F642").message(), "\\xc2\\x9b2J \u00a0\U0001F642");
 }
 
@@ -78,33 +79,48 @@ TEST(JsonText, BadInputIsASentence) {
   Json json = parse_json(R"({"a": "b", "n": 3.0, "f": 0.5, "z": null})", "x.json").value();
   EXPECT_EQ(get_int(json, "a", "x.json").status().message(),
             "x.json: key 'a' has string \"b\", expected an integer");
-  EXPECT_EQ(get_int(json, "q", "x.json").status().message(), "x.json: key 'q' has nothing, expected an integer");
+  EXPECT_EQ(get_int(json, "q", "x.json").status().message(),
+            "x.json: key 'q' has nothing, expected an integer");
   EXPECT_EQ(find_int(json, "n"), 3);
   EXPECT_FALSE(find_int(json, "f"));
   EXPECT_EQ(find(json, "z"), nullptr);
 }
 
 TEST(JsonText, ReadAsPythonReadsIt) {
-  Json json = parse_json("\xEF\xBB\xBF{\"n\": NaN, \"i\": [Infinity, -Infinity, 1e999, -1e999], \"a\": 1, \"a\": 2, \"big\": "
-                         "123456789012345678901234567890, \"s\": \"NaN \\\" Infinity\", \"h\": \"x\\ud800y\\ud83d\\ude00\\udc00\"}",
-                         "x.json").value();
+  Json json = parse_json(
+                  "\xEF\xBB\xBF{\"n\": NaN, \"i\": [Infinity, -Infinity, 1e999, -1e999], \"a\": 1, \"a\": 2, "
+                  "\"big\": "
+                  "123456789012345678901234567890, \"s\": \"NaN \\\" Infinity\", \"h\": "
+                  "\"x\\ud800y\\ud83d\\ude00\\udc00\"}",
+                  "x.json")
+                  .value();
   EXPECT_TRUE(std::isnan(json["n"].get<double>()));
-  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(json["i"][i].get<double>(), (i % 2 ? -1 : 1) * std::numeric_limits<double>::infinity());
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(json["i"][i].get<double>(), (i % 2 ? -1 : 1) * std::numeric_limits<double>::infinity());
   EXPECT_EQ(json["a"], 2);
   EXPECT_EQ(json["big"].get<double>(), 123456789012345678901234567890.0);
   EXPECT_EQ(json["s"], "NaN \" Infinity");
   EXPECT_EQ(json["h"], "x\xEF\xBF\xBDy\xF0\x9F\x98\x80\xEF\xBF\xBD");
-  EXPECT_EQ(get_number(json, "n", "x.json").status().message(), "x.json: key 'n' has number NaN, expected a number");
+  EXPECT_EQ(get_number(json, "n", "x.json").status().message(),
+            "x.json: key 'n' has number NaN, expected a number");
   EXPECT_TRUE(std::isnan(parse_json("NaN", "x.json").value().get<double>()));
-  EXPECT_EQ(standard_json("\xEF\xBB\xBF\xEF\xBB\xBF" "6"), "6");
+  EXPECT_EQ(standard_json("\xEF\xBB\xBF\xEF\xBB\xBF"
+                          "6"),
+            "6");
   EXPECT_EQ(standard_json(R"({"a": [1.5, true, null, "NaN", -2e-3]})"), std::nullopt);
 }
 
 TEST(JsonText, WhatIsNoJsonIsNamed) {
-  const std::pair<std::string, const char*> cases[] = {{"", "x: empty, expected JSON"}, {" \n", "x: empty, expected JSON"},
-      {"PK\3\4", "x: not valid JSON but a zip archive"}, {"\xFF\xFE{", "x: UTF-16 text"}, {"{\"a\": \"\xC3\"}", "x: not valid JSON: not UTF-8"},
-      {"{\"a\": NaN", "x: not valid JSON"}, {"{\"a\": Nan}", "x: not valid JSON"}, {"{\"a\": 1,}", "x: not valid JSON"}};
-  for (const auto& [text, message] : cases) EXPECT_TRUE(parse_json(text, "x").status().message().starts_with(message)) << message;
+  const std::pair<std::string, const char*> cases[] = {{"", "x: empty, expected JSON"},
+                                                       {" \n", "x: empty, expected JSON"},
+                                                       {"PK\3\4", "x: not valid JSON but a zip archive"},
+                                                       {"\xFF\xFE{", "x: UTF-16 text"},
+                                                       {"{\"a\": \"\xC3\"}", "x: not valid JSON: not UTF-8"},
+                                                       {"{\"a\": NaN", "x: not valid JSON"},
+                                                       {"{\"a\": Nan}", "x: not valid JSON"},
+                                                       {"{\"a\": 1,}", "x: not valid JSON"}};
+  for (const auto& [text, message] : cases)
+    EXPECT_TRUE(parse_json(text, "x").status().message().starts_with(message)) << message;
 }
 
 TEST(AtomicFiles, AppearOnlyWhenCommitted) {

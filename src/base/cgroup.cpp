@@ -28,12 +28,13 @@ double quota_v2(const std::string& folder) {
 }
 
 double quota_v1(const std::string& folder) {
-  std::vector<double> quota = numbers_of(folder + "/cpu.cfs_quota_us"), period = numbers_of(folder + "/cpu.cfs_period_us");
+  std::vector<double> quota = numbers_of(folder + "/cpu.cfs_quota_us"),
+                      period = numbers_of(folder + "/cpu.cfs_period_us");
   return !quota.empty() && !period.empty() && quota[0] > 0 && period[0] > 0 ? quota[0] / period[0] : 0;
 }
 
-// The smallest quota of a group and its ancestors up to the mount. Inside a container the path may be the host's, which
-// is not mounted here: then only the mount itself answers.
+// The smallest quota of a group and its ancestors up to the mount. Inside a container the path may be the
+// host's, which is not mounted here: then only the mount itself answers.
 double smallest(const std::string& mount, std::string path, double (*quota)(const std::string&)) {
   double least = 0;
   for (;;) {

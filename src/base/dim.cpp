@@ -17,9 +17,10 @@ struct OpText {
 };
 
 constexpr OpText kOpTexts[] = {
-    {DimOp::kAdd, " + ", nullptr},        {DimOp::kSub, " - ", nullptr},          {DimOp::kMul, " * ", nullptr},
-    {DimOp::kFloorDiv, nullptr, "floordiv"}, {DimOp::kCeilDiv, nullptr, "ceildiv"}, {DimOp::kMod, nullptr, "mod"},
-    {DimOp::kMin, nullptr, "min"},        {DimOp::kMax, nullptr, "max"},
+    {DimOp::kAdd, " + ", nullptr},         {DimOp::kSub, " - ", nullptr},
+    {DimOp::kMul, " * ", nullptr},         {DimOp::kFloorDiv, nullptr, "floordiv"},
+    {DimOp::kCeilDiv, nullptr, "ceildiv"}, {DimOp::kMod, nullptr, "mod"},
+    {DimOp::kMin, nullptr, "min"},         {DimOp::kMax, nullptr, "max"},
 };
 
 // Recursive descent over the text form; depth is bounded so that hostile text cannot exhaust the stack.
@@ -50,7 +51,8 @@ class Parser {
     skip_space();
     if (text_.empty() || depth > kMaxDepth) return std::nullopt;
     if (take('(')) return parse_infix(depth);
-    if (std::isdigit(static_cast<unsigned char>(text_.front())) || text_.front() == '-') return parse_number();
+    if (std::isdigit(static_cast<unsigned char>(text_.front())) || text_.front() == '-')
+      return parse_number();
     return parse_word(depth);
   }
 

@@ -1,8 +1,9 @@
-// Dim: an integer expression over named dimensions ("rows", "batch", "pages"), the one form in which shapes, byte sizes,
-// arena offsets and tile counts are written from the graph down to the runtime.
+// Dim: an integer expression over named dimensions ("rows", "batch", "pages"), the one form in which shapes,
+// byte sizes, arena offsets and tile counts are written from the graph down to the runtime.
 //
-// Values are int64. Text form: "rows", "576", "(rows * 2304)", "ceildiv(rows, 16)", "max(rows, 1)"; print and parse
-// round-trip. Expressions are simplified as they are built (constants folded, x*1, x+0, x*0), so equal() is structural.
+// Values are int64. Text form: "rows", "576", "(rows * 2304)", "ceildiv(rows, 16)", "max(rows, 1)"; print and
+// parse round-trip. Expressions are simplified as they are built (constants folded, x*1, x+0, x*0), so
+// equal() is structural.
 #pragma once
 
 #include <cstdint>
@@ -19,15 +20,15 @@ enum class DimOp : uint8_t { kConst, kSymbol, kAdd, kSub, kMul, kFloorDiv, kCeil
 
 class Dim {
  public:
-  Dim(int64_t value = 0);  // NOLINT: a number is a dimension
+  Dim(int64_t value = 0);                               // NOLINT: a number is a dimension
   Dim(int value) : Dim(static_cast<int64_t>(value)) {}  // NOLINT
   static Dim symbol(std::string name);
   static Dim binary(DimOp op, const Dim& a, const Dim& b);
 
   DimOp op() const { return node_->op; }
   bool is_const() const { return node_->op == DimOp::kConst; }
-  int64_t constant() const;                 // requires is_const()
-  const std::string& name() const;          // requires a symbol
+  int64_t constant() const;         // requires is_const()
+  const std::string& name() const;  // requires a symbol
   const Dim& lhs() const { return node_->operands[0]; }
   const Dim& rhs() const { return node_->operands[1]; }
 
@@ -62,7 +63,8 @@ Dim mod(const Dim& a, const Dim& b);
 Dim min(const Dim& a, const Dim& b);
 Dim max(const Dim& a, const Dim& b);
 
-// The two halves of evaluate(): the operator itself, nullopt on overflow or division by zero. Floor division rounds down.
+// The two halves of evaluate(): the operator itself, nullopt on overflow or division by zero. Floor division
+// rounds down.
 std::optional<int64_t> apply(DimOp op, int64_t a, int64_t b);
 
 }  // namespace mlc

@@ -23,9 +23,11 @@ TEST(Dims, FoldAndEvaluate) {
 
 TEST(Dims, TextRoundTrips) {
   Dim rows = Dim::symbol("rows"), pages = Dim::symbol("pages");
-  for (const Dim& d : {Dim(-5), rows, rows * 2304 - pages, min(ceildiv(rows, 16), mod(pages, 7)), max(rows, floordiv(pages, 2))})
+  for (const Dim& d : {Dim(-5), rows, rows * 2304 - pages, min(ceildiv(rows, 16), mod(pages, 7)),
+                       max(rows, floordiv(pages, 2))})
     EXPECT_EQ(Dim::parse(d.text()), d) << d.text();
-  for (const char* bad : {"", "(rows", "rows)", "(rows ^ 2)", "foo(1, 2)", "min(1)", "99999999999999999999", "1 2"})
+  for (const char* bad :
+       {"", "(rows", "rows)", "(rows ^ 2)", "foo(1, 2)", "min(1)", "99999999999999999999", "1 2"})
     EXPECT_EQ(Dim::parse(bad), std::nullopt) << bad;
   EXPECT_EQ(Dim::parse(std::string(1000, '(')), std::nullopt);
 }

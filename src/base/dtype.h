@@ -9,19 +9,40 @@ namespace mlc {
 
 enum class DType : uint8_t {
   kBool,
-  kI8, kI16, kI32, kI64,
-  kU8, kU16, kU32, kU64,
-  kF16, kBF16, kF32, kF64,
-  kF8E4M3, kF8E5M2,
+  kI8,
+  kI16,
+  kI32,
+  kI64,
+  kU8,
+  kU16,
+  kU32,
+  kU64,
+  kF16,
+  kBF16,
+  kF32,
+  kF64,
+  kF8E4M3,
+  kF8E5M2,
 };
 
 // Bytes of one element.
 constexpr int size_of(DType t) {
   switch (t) {
-    case DType::kBool: case DType::kI8: case DType::kU8: case DType::kF8E4M3: case DType::kF8E5M2: return 1;
-    case DType::kI16: case DType::kU16: case DType::kF16: case DType::kBF16: return 2;
-    case DType::kI32: case DType::kU32: case DType::kF32: return 4;
-    case DType::kI64: case DType::kU64: case DType::kF64: return 8;
+    case DType::kBool:
+    case DType::kI8:
+    case DType::kU8:
+    case DType::kF8E4M3:
+    case DType::kF8E5M2: return 1;
+    case DType::kI16:
+    case DType::kU16:
+    case DType::kF16:
+    case DType::kBF16: return 2;
+    case DType::kI32:
+    case DType::kU32:
+    case DType::kF32: return 4;
+    case DType::kI64:
+    case DType::kU64:
+    case DType::kF64: return 8;
   }
   return 0;
 }

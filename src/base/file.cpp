@@ -51,7 +51,8 @@ void forget(const std::string& path) {
 
 Status write_all(int fd, const std::string& path, std::span<const std::byte> bytes, int64_t offset) {
   while (!bytes.empty()) {
-    ssize_t n = offset < 0 ? ::write(fd, bytes.data(), bytes.size()) : ::pwrite(fd, bytes.data(), bytes.size(), offset);
+    ssize_t n = offset < 0 ? ::write(fd, bytes.data(), bytes.size())
+                           : ::pwrite(fd, bytes.data(), bytes.size(), offset);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return failure(path, "write");
     bytes = bytes.subspan(static_cast<size_t>(n));
@@ -105,12 +106,15 @@ Status open_regular_file(const std::string& path, int& fd) {
   struct stat info;
   if (fd < 0) {
     Status status = failure(path, "open");
-    bool link = ::lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode) && ::stat(path.c_str(), &info) != 0;
-    return link ? Status::error(path + ": a link to a file that does not exist; download the file again") : status;
+    bool link =
+        ::lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode) && ::stat(path.c_str(), &info) != 0;
+    return link ? Status::error(path + ": a link to a file that does not exist; download the file again")
+                : status;
   }
   if (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) return Status::ok();
   ::close(fd);
-  return Status::error(path + (S_ISDIR(info.st_mode) ? ": a folder, not a regular file" : ": not a regular file"));
+  return Status::error(path +
+                       (S_ISDIR(info.st_mode) ? ": a folder, not a regular file" : ": not a regular file"));
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
@@ -130,7 +134,8 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   }
   ::close(fd);
   std::shared_ptr<const MappedFile> file(new MappedFile(path, static_cast<const std::byte*>(data), size));
-  RETURN_IF_ERROR(check_not_stand_in({static_cast<const char*>(data), std::min(size, kProbeBytes)}, size, path));
+  RETURN_IF_ERROR(
+      check_not_stand_in({static_cast<const char*>(data), std::min(size, kProbeBytes)}, size, path));
   return file;
 }
 
@@ -141,7 +146,8 @@ MappedFile::~MappedFile() {
 void MappedFile::release(size_t offset, size_t length) const {
   size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   size_t begin = (offset + page - 1) / page * page, end = (offset + length) / page * page;
-  if (begin < end && end <= size_) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+  if (begin < end && end <= size_)
+    ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 
 Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const std::string& path) {
@@ -174,8 +180,10 @@ Status AtomicFile::commit() {
   int closed = ::close(fd_);
   fd_ = -1;
   Status status;
-  if (closed != 0) status = failure(path_, "write");
-  else if (::rename(temporary_.c_str(), path_.c_str()) != 0) status = failure(path_, "replace");
+  if (closed != 0)
+    status = failure(path_, "write");
+  else if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+    status = failure(path_, "replace");
   if (!status.is_ok()) ::unlink(temporary_.c_str());
   forget(temporary_);
   return status;

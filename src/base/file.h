@@ -1,4 +1,5 @@
-// Files: whole reads, read-only mappings, and writes that appear only when complete (temporary name, then rename).
+// Files: whole reads, read-only mappings, and writes that appear only when complete (temporary name, then
+// rename).
 #pragma once
 
 #include <cstddef>
@@ -23,11 +24,12 @@ Status make_directories(const std::string& path);
 // "a/b" from ("a", "b"); an absolute `name` wins.
 std::string path_join(std::string_view directory, std::string_view name);
 
-// Opens for reading without waiting. Errors: no such file, a link to nothing, a folder, no regular file, not readable.
+// Opens for reading without waiting. Errors: no such file, a link to nothing, a folder, no regular file, not
+// readable.
 Status open_regular_file(const std::string& path, int& fd);
 
-// A read-only view of a whole file. Shared, so that tensors can keep their bytes alive. An empty file maps to an empty span.
-// Pointers and error pages are refused (file_kind.h).
+// A read-only view of a whole file. Shared, so that tensors can keep their bytes alive. An empty file maps to
+// an empty span. Pointers and error pages are refused (file_kind.h).
 class MappedFile {
  public:
   static Result<std::shared_ptr<const MappedFile>> open(const std::string& path);
@@ -41,13 +43,15 @@ class MappedFile {
   void release(size_t offset, size_t length) const;
 
  private:
-  MappedFile(std::string path, const std::byte* data, size_t size) : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::string path, const std::byte* data, size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
   std::string path_;
   const std::byte* data_;
   size_t size_;
 };
 
-// A file written piece by piece that appears under `path` only after commit(); removed when destroyed before that.
+// A file written piece by piece that appears under `path` only after commit(); removed when destroyed before
+// that.
 class AtomicFile {
  public:
   static Result<std::unique_ptr<AtomicFile>> create(const std::string& path);

@@ -108,44 +108,25 @@ FileKind file_kind(std::string_view head, uint64_t size) {
 
 std::string_view kind_name(FileKind kind) {
   switch (kind) {
-    case FileKind::kEmpty:
-      return "an empty file";
-    case FileKind::kLfsPointer:
-      return "a Git LFS pointer";
-    case FileKind::kErrorPage:
-      return "a web page";
-    case FileKind::kGguf:
-      return "a GGUF file";
-    case FileKind::kOldGgml:
-      return "a GGML file from before GGUF";
-    case FileKind::kSafetensors:
-      return "a safetensors file";
-    case FileKind::kZip:
-      return "a zip archive";
-    case FileKind::kLegacyTorch:
-      return "a checkpoint of PyTorch before 1.6";
-    case FileKind::kPickle:
-      return "a bare pickle";
-    case FileKind::kTar:
-      return "a tar archive";
-    case FileKind::kGzip:
-      return "a gzip archive";
-    case FileKind::kXz:
-      return "an xz archive";
-    case FileKind::kZstd:
-      return "a zstd archive";
-    case FileKind::kBzip2:
-      return "a bzip2 archive";
-    case FileKind::kHdf5:
-      return "an HDF5 file";
-    case FileKind::kElf:
-      return "an ELF program or library";
-    case FileKind::kJson:
-      return "a JSON text";
-    case FileKind::kText:
-      return "a text";
-    case FileKind::kOther:
-      break;
+    case FileKind::kEmpty: return "an empty file";
+    case FileKind::kLfsPointer: return "a Git LFS pointer";
+    case FileKind::kErrorPage: return "a web page";
+    case FileKind::kGguf: return "a GGUF file";
+    case FileKind::kOldGgml: return "a GGML file from before GGUF";
+    case FileKind::kSafetensors: return "a safetensors file";
+    case FileKind::kZip: return "a zip archive";
+    case FileKind::kLegacyTorch: return "a checkpoint of PyTorch before 1.6";
+    case FileKind::kPickle: return "a bare pickle";
+    case FileKind::kTar: return "a tar archive";
+    case FileKind::kGzip: return "a gzip archive";
+    case FileKind::kXz: return "an xz archive";
+    case FileKind::kZstd: return "a zstd archive";
+    case FileKind::kBzip2: return "a bzip2 archive";
+    case FileKind::kHdf5: return "an HDF5 file";
+    case FileKind::kElf: return "an ELF program or library";
+    case FileKind::kJson: return "a JSON text";
+    case FileKind::kText: return "a text";
+    case FileKind::kOther: break;
   }
   return "binary data of no kind known here";
 }

@@ -38,14 +38,16 @@ constexpr float f16_to_f32(uint16_t half) {
   return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
-// float -> bfloat16, ties to even; values past the largest finite bfloat16, infinities and NaNs are truncated, as the
-// MLC writer does (mlc-facts 2.3).
+// float -> bfloat16, ties to even; values past the largest finite bfloat16, infinities and NaNs are
+// truncated, as the MLC writer does (mlc-facts 2.3).
 constexpr uint16_t f32_to_bf16(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7FFFFFFFu) >= 0x7F7F0000u) return static_cast<uint16_t>(bits >> 16);
   return static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1)) >> 16);
 }
 
-constexpr float bf16_to_f32(uint16_t value) { return std::bit_cast<float>(static_cast<uint32_t>(value) << 16); }
+constexpr float bf16_to_f32(uint16_t value) {
+  return std::bit_cast<float>(static_cast<uint32_t>(value) << 16);
+}
 
 }  // namespace mlc

@@ -20,8 +20,10 @@ int nesting_depth(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
     if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
@@ -52,19 +54,24 @@ void restore_numbers(Json& json) {
     if (value.is_structured()) restore_numbers(value);
     if (!value.is_string()) continue;
     const std::string& text = value.get_ref<const std::string&>();
-    if (text == "\0\0NaN"sv) value = std::numeric_limits<double>::quiet_NaN();
-    else if (text == "\0\0Infinity"sv) value = kInfinity;
-    else if (text == "\0\0-Infinity"sv) value = -kInfinity;
+    if (text == "\0\0NaN"sv)
+      value = std::numeric_limits<double>::quiet_NaN();
+    else if (text == "\0\0Infinity"sv)
+      value = kInfinity;
+    else if (text == "\0\0-Infinity"sv)
+      value = -kInfinity;
   }
 }
 
 // Why a text is no JSON, as far as its beginning tells.
 std::string no_json(std::string_view text) {
-  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) return "UTF-16 text, expected JSON in UTF-8; save it again as UTF-8";
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
+    return "UTF-16 text, expected JSON in UTF-8; save it again as UTF-8";
   FileKind kind = file_kind(text.substr(0, kProbeBytes), text.size());
   if (kind == FileKind::kEmpty || trim(text).empty()) return "empty, expected JSON; download it again";
   if (kind == FileKind::kJson || kind == FileKind::kText || kind == FileKind::kOther) {
-    if (!is_valid_utf8(text)) return "not valid JSON: not UTF-8 throughout; the file is damaged or of another encoding";
+    if (!is_valid_utf8(text))
+      return "not valid JSON: not UTF-8 throughout; the file is damaged or of another encoding";
     return "not valid JSON; the file is damaged or truncated";
   }
   return str("not valid JSON but ", kind_name(kind), "; expected a JSON text");
@@ -75,7 +82,8 @@ std::string no_json(std::string_view text) {
 Result<Json> parse_json(std::string_view text, const std::string& what) {
   RETURN_IF_ERROR(check_not_stand_in(text, text.size(), what));
   if (nesting_depth(text) > kMaxDepth)
-    return Status::error(str(what, ": JSON nested deeper than ", kMaxDepth, " levels; the file is damaged or hostile"));
+    return Status::error(
+        str(what, ": JSON nested deeper than ", kMaxDepth, " levels; the file is damaged or hostile"));
   Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (!json.is_discarded()) return json;
   auto standard = standard_json(text);

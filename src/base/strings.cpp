@@ -74,16 +74,23 @@ std::string did_you_mean(std::string_view name, const std::vector<std::string>& 
 
 bool is_valid_utf8(std::string_view s) {
   size_t i = 0;
-  auto continuation = [&](size_t k) { return k < s.size() && (static_cast<unsigned char>(s[k]) & 0xC0) == 0x80; };
+  auto continuation = [&](size_t k) {
+    return k < s.size() && (static_cast<unsigned char>(s[k]) & 0xC0) == 0x80;
+  };
   while (i < s.size()) {
     unsigned char c = static_cast<unsigned char>(s[i]);
-    int extra = c < 0x80 ? 0 : c >= 0xC2 && c <= 0xDF ? 1 : (c & 0xF0) == 0xE0 ? 2 : c >= 0xF0 && c <= 0xF4 ? 3 : -1;
+    int extra = c < 0x80                 ? 0
+                : c >= 0xC2 && c <= 0xDF ? 1
+                : (c & 0xF0) == 0xE0     ? 2
+                : c >= 0xF0 && c <= 0xF4 ? 3
+                                         : -1;
     if (extra < 0) return false;
     for (int k = 1; k <= extra; ++k)
       if (!continuation(i + k)) return false;
     if (extra >= 2) {
       unsigned char d = static_cast<unsigned char>(s[i + 1]);
-      if ((c == 0xE0 && d < 0xA0) || (c == 0xED && d > 0x9F) || (c == 0xF0 && d < 0x90) || (c == 0xF4 && d > 0x8F))
+      if ((c == 0xE0 && d < 0xA0) || (c == 0xED && d > 0x9F) || (c == 0xF0 && d < 0x90) ||
+          (c == 0xF4 && d > 0x8F))
         return false;
     }
     i += extra + 1;

@@ -8,8 +8,8 @@
 
 namespace mlc {
 
-// Owns one new, empty folder under MLC_TEMP_DIR (base/env.h), of a name that no other process or object has; removed with
-// all it holds on destruction. A moved-from object owns nothing.
+// Owns one new, empty folder under MLC_TEMP_DIR (base/env.h), of a name that no other process or object has;
+// removed with all it holds on destruction. A moved-from object owns nothing.
 class TempFolder {
  public:
   // Fails with a sentence about MLC_TEMP_DIR when no folder can be made there.

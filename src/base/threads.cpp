@@ -42,7 +42,8 @@ int usable_threads() {
   cpu_set_t cores;
   if (::sched_getaffinity(0, sizeof(cores), &cores) == 0) {
     double quota = cgroup_quota();
-    return quota > 0 ? std::clamp(static_cast<int>(std::ceil(quota)), 1, CPU_COUNT(&cores)) : CPU_COUNT(&cores);
+    return quota > 0 ? std::clamp(static_cast<int>(std::ceil(quota)), 1, CPU_COUNT(&cores))
+                     : CPU_COUNT(&cores);
   }
 #endif
   unsigned cores_here = std::thread::hardware_concurrency();

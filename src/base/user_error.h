@@ -1,5 +1,5 @@
-// The one exception of the compiler rooms (graph, frontend, kernel, lang, link): a mistake of the user, in one sentence.
-// compile.cpp turns it into a Status; rooms built without exceptions return Status themselves.
+// The one exception of the compiler rooms (graph, frontend, kernel, lang, link): a mistake of the user, in
+// one sentence. compile.cpp turns it into a Status; rooms built without exceptions return Status themselves.
 #pragma once
 
 #include <stdexcept>

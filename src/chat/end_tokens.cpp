@@ -11,10 +11,28 @@ namespace {
 constexpr int32_t kDefaultId = 2;  // what MLC writes as eos_token_id where a checkpoint states none
 
 // The texts that llama.cpp ends generation at, whatever the model.
-constexpr std::string_view kEndTexts[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<|endoftext|>",
-    "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>",
-    "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~["};
+constexpr std::string_view kEndTexts[] = {"<|eot_id|>",
+                                          "<|im_end|>",
+                                          "<|end|>",
+                                          "<|return|>",
+                                          "<|call|>",
+                                          "<|flush|>",
+                                          "<|calls|>",
+                                          "<end_of_turn>",
+                                          "<|endoftext|>",
+                                          "</s>",
+                                          "<|eom_id|>",
+                                          "<EOT>",
+                                          "_<EOT>",
+                                          "[EOT]",
+                                          "[EOS]",
+                                          "<|end_of_text|>",
+                                          "<end_of_utterance>",
+                                          "<eos>",
+                                          "<turn|>",
+                                          "<|tool_response>",
+                                          "<｜end▁of▁sentence｜>",
+                                          "[e~["};
 
 class Rule {
  public:
@@ -22,7 +40,8 @@ class Rule {
       : config_(config), template_(chat_template), tokenizer_(tokenizer) {}
 
   std::vector<EndToken> apply() {
-    for (int32_t id : template_.conversation().stop_token_ids) add(id, "stop_token_ids of the conversation template");
+    for (int32_t id : template_.conversation().stop_token_ids)
+      add(id, "stop_token_ids of the conversation template");
     add_config();
     add_eos_tokens();
     if (std::optional<int32_t> id = marker()) add(*id, "the chat template puts it after an answer");
@@ -59,22 +78,25 @@ class Rule {
 
   void add_eos_tokens() {
     std::string of_files = tokenizer_.special().text("eos_token");
-    std::string of_template = find_string(template_.conversation().template_variables, "eos_token").value_or("");
+    std::string of_template =
+        find_string(template_.conversation().template_variables, "eos_token").value_or("");
     for (const std::string& text : std::set<std::string>{of_files, of_template})
-      if (std::optional<int32_t> id = text.empty() ? std::nullopt : tokenizer_.token_id(text)) add(*id, "eos_token of the tokenizer");
+      if (std::optional<int32_t> id = text.empty() ? std::nullopt : tokenizer_.token_id(text))
+        add(*id, "eos_token of the tokenizer");
   }
 
   // Texts that end turns of some models and stand inside the answers of others.
   bool ends_by_text(const std::string& text) const {
     auto has = [&](std::string_view other) { return tokenizer_.token_id(other).has_value(); };
-    if (text == "<|end|>" && ((has("<|return|>") && has("<|call|>")) || (has("<|flush|>") && (has("<|call|>") || has("<|calls|>")))))
+    if (text == "<|end|>" && ((has("<|return|>") && has("<|call|>")) ||
+                              (has("<|flush|>") && (has("<|call|>") || has("<|calls|>")))))
       return false;  // ends a channel, not the answer
     if (text == "</s>" && has("<|tool_response>")) return false;
     return is_end_token_text(text);
   }
 
-  // The first token that is not ordinary text in what follows an answer: where the answer is the last message, or where it
-  // is not (some templates leave the last one open).
+  // The first token that is not ordinary text in what follows an answer: where the answer is the last
+  // message, or where it is not (some templates leave the last one open).
   std::optional<int32_t> marker() const {
     for (bool parts : {false, true})
       for (bool last : {true, false})
@@ -88,7 +110,8 @@ class Rule {
     auto content = [&](const std::string& text) {
       return parts ? Json::array({Json{{"type", "text"}, {"text", text}}}) : Json(text);
     };
-    Json messages = {{{"role", "user"}, {"content", content(question)}}, {{"role", "assistant"}, {"content", content(answer)}}};
+    Json messages = {{{"role", "user"}, {"content", content(question)}},
+                     {{"role", "assistant"}, {"content", content(answer)}}};
     if (!last) messages.push_back({{"role", "user"}, {"content", content(next)}});
     RenderOptions options;
     options.add_generation_prompt = false;
@@ -124,7 +147,8 @@ class Rule {
 
 }  // namespace
 
-std::vector<EndToken> end_tokens(const Json& config, const ChatTemplate& chat_template, const Tokenizer& tokenizer) {
+std::vector<EndToken> end_tokens(const Json& config, const ChatTemplate& chat_template,
+                                 const Tokenizer& tokenizer) {
   return Rule(config, chat_template, tokenizer).apply();
 }
 

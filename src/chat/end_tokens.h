@@ -20,12 +20,14 @@ struct EndToken {
 
 // The tokens that end an answer of the model whose mlc-chat-config.json is `config`, by id:
 // - stop_token_ids of its conversation template;
-// - eos_token_id of `config`, a number or a list; the number 2, which is also written where a checkpoint states none, only
+// - eos_token_id of `config`, a number or a list; the number 2, which is also written where a checkpoint
+// states none, only
 //   where that token is an end token by name;
 // - eos_token of the tokenizer's files and of the template's variables;
 // - what the template puts after an answer;
 // - added tokens whose text is a known end token.
-std::vector<EndToken> end_tokens(const Json& config, const ChatTemplate& chat_template, const Tokenizer& tokenizer);
+std::vector<EndToken> end_tokens(const Json& config, const ChatTemplate& chat_template,
+                                 const Tokenizer& tokenizer);
 
 // The ids alone.
 std::vector<int32_t> ids_of(const std::vector<EndToken>& tokens);

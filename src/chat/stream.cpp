@@ -9,7 +9,8 @@
 namespace mlc {
 namespace {
 
-constexpr size_t kMaxHeld = 3;  // a character has at most 4 bytes, so 3 tokens can be waiting for the last one
+constexpr size_t kMaxHeld =
+    3;  // a character has at most 4 bytes, so 3 tokens can be waiting for the last one
 
 bool starts_with(std::string_view text, std::string_view head) { return text.substr(0, head.size()) == head; }
 bool ends_incomplete(std::string_view text) {

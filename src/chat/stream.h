@@ -10,9 +10,9 @@
 
 namespace mlc {
 
-// Decodes a stream of ids. Text is held back while it ends in U+FFFD (a character that is not complete yet), for at most
-// 3 tokens: UTF-8 needs 4 bytes at most. The concatenated output is what decoding all ids at once gives, up to where
-// invalid bytes are cut into U+FFFD.
+// Decodes a stream of ids. Text is held back while it ends in U+FFFD (a character that is not complete yet),
+// for at most 3 tokens: UTF-8 needs 4 bytes at most. The concatenated output is what decoding all ids at once
+// gives, up to where invalid bytes are cut into U+FFFD.
 class StreamDecoder {
  public:
   explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
@@ -64,7 +64,8 @@ class StopMatcher {
 class TextStream {
  public:
   TextStream(std::shared_ptr<const Tokenizer> tokenizer, const std::vector<std::string>& stops);
-  // Text that is certain; once stopped() is true, all text up to the stop string has come out and further ids are ignored.
+  // Text that is certain; once stopped() is true, all text up to the stop string has come out and further ids
+  // are ignored.
   Result<std::string> put(int32_t id);
   // The rest, when generation ends for another reason.
   Result<std::string> finish();

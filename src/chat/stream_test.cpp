@@ -1,4 +1,5 @@
-// Streaming detokenizer and stop strings: characters cut by tokens, emoji, byte fallback, stop strings across tokens.
+// Streaming detokenizer and stop strings: characters cut by tokens, emoji, byte fallback, stop strings across
+// tokens.
 #include "chat/stream.h"
 
 #include <gtest/gtest.h>
@@ -61,7 +62,8 @@ TEST(StreamDecoder, HoldsNoMoreThanThreeTokens) {
 TEST(StreamDecoder, Llama2Stream) {
   Json data = read_json_file(kData + "llama2_stream.json").value();
   TokenizerParts parts;
-  for (const auto& piece : data["pieces"]) parts.vocab.emplace_back(piece[1].get<std::string>(), piece[0].get<int32_t>());
+  for (const auto& piece : data["pieces"])
+    parts.vocab.emplace_back(piece[1].get<std::string>(), piece[0].get<int32_t>());
   parts.decoder = sentencepiece_decoder(/*prefix_space=*/true);
   parts.byte_fallback = true;
   Tokens tokenizer = Tokenizer::from_json(write_tokenizer_json(parts), "llama2").value();
@@ -88,8 +90,9 @@ TEST(StreamDecoder, Llama2Stream) {
 TEST(StreamDecoder, StreamEqualsDecodingAtOnce) {
   for (const char* name : {"llama.json", "llama3_tied.json"}) {
     Tokens tokenizer = Tokenizer::from_json(read_file(kData + "tokenizers/" + name).value(), name).value();
-    for (const char* text : {"Hello, w\xC3\xB6rld! \xF0\x9F\x91\xA8\xE2\x80\x8D\xF0\x9F\x91\xA9 ok", "  two spaces\n\n\tcode {}",
-                             "\xE4\xBD\xA0\xE5\xA5\xBD\xEF\xBC\x8C\xE4\xB8\x96\xE7\x95\x8C", "\xEF\xBF\xBD real replacement"}) {
+    for (const char* text :
+         {"Hello, w\xC3\xB6rld! \xF0\x9F\x91\xA8\xE2\x80\x8D\xF0\x9F\x91\xA9 ok", "  two spaces\n\n\tcode {}",
+          "\xE4\xBD\xA0\xE5\xA5\xBD\xEF\xBC\x8C\xE4\xB8\x96\xE7\x95\x8C", "\xEF\xBF\xBD real replacement"}) {
       std::vector<int32_t> ids = tokenizer->encode(text).value();
       EXPECT_EQ(stream(tokenizer, ids), tokenizer->decode(ids).value()) << name;
       EXPECT_EQ(stream(tokenizer, ids), text) << name;
@@ -98,7 +101,10 @@ TEST(StreamDecoder, StreamEqualsDecodingAtOnce) {
 }
 
 TEST(StopStrings, TextBeforeTheStopStringComesOutAndNothingAfter) {
-  Tokens tokenizer = byte_tokenizer({"\xE2\x96\x81" "foo", "EN", "D", "bar", "xEND"});
+  Tokens tokenizer =
+      byte_tokenizer({"\xE2\x96\x81"
+                      "foo",
+                      "EN", "D", "bar", "xEND"});
   TextStream output(tokenizer, {"END"});
   EXPECT_EQ(output.put(256).value(), "foo");
   EXPECT_EQ(output.put(257).value(), "");  // "EN" may become END

@@ -25,6 +25,8 @@ class TextBytes {
   MlcTextBytes bytes_{nullptr, 0};
 };
 
-inline const uint8_t* text_data(std::string_view text) { return reinterpret_cast<const uint8_t*>(text.data()); }
+inline const uint8_t* text_data(std::string_view text) {
+  return reinterpret_cast<const uint8_t*>(text.data());
+}
 
 }  // namespace mlc

@@ -1,8 +1,9 @@
-// The C border of the Rust text library (rust/text): tokenizers and Jinja templates. Used only inside src/chat.
+// The C border of the Rust text library (rust/text): tokenizers and Jinja templates. Used only inside
+// src/chat.
 //
-// Every call returns false or null on failure and then stores one UTF-8 sentence in `error`. Bytes that come out belong
-// to the caller and go back through mlc_text_free exactly once. Inputs are borrowed for the call. Handles are immutable
-// once mlc_tokenizer_add is done: any thread may use one at any time until it is freed.
+// Every call returns false or null on failure and then stores one UTF-8 sentence in `error`. Bytes that come
+// out belong to the caller and go back through mlc_text_free exactly once. Inputs are borrowed for the call.
+// Handles are immutable once mlc_tokenizer_add is done: any thread may use one at any time until it is freed.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +21,9 @@ struct MlcTokenizer;
 // `json`: a Hugging Face tokenizer.json. Truncation and padding in it are ignored.
 MlcTokenizer* mlc_tokenizer_new(const uint8_t* json, size_t size, MlcTextBytes* error);
 void mlc_tokenizer_free(MlcTokenizer* tokenizer);
-// Adds the tokens of a JSON list of {content, special, lstrip, rstrip, single_word, normalized}, in its order: text that is
-// a token already keeps its id and takes these flags, other text gets the next id. Before the handle is shared only.
+// Adds the tokens of a JSON list of {content, special, lstrip, rstrip, single_word, normalized}, in its
+// order: text that is a token already keeps its id and takes these flags, other text gets the next id. Before
+// the handle is shared only.
 bool mlc_tokenizer_add(MlcTokenizer* tokenizer, const uint8_t* tokens, size_t size, MlcTextBytes* error);
 // The added tokens in id order: a JSON list as in tokenizer.json.
 bool mlc_tokenizer_added(const MlcTokenizer* tokenizer, MlcTextBytes* added, MlcTextBytes* error);
@@ -30,15 +32,16 @@ bool mlc_tokenizer_encode(const MlcTokenizer* tokenizer, const uint8_t* text, si
                           MlcTextBytes* error);
 bool mlc_tokenizer_decode(const MlcTokenizer* tokenizer, const uint32_t* ids, size_t count, bool skip_special,
                           MlcTextBytes* text, MlcTextBytes* error);
-// Every token in id order: id (4 bytes), kind (1 byte: 0 ordinary, 1 added, 2 special), length (4 bytes), UTF-8 text.
+// Every token in id order: id (4 bytes), kind (1 byte: 0 ordinary, 1 added, 2 special), length (4 bytes),
+// UTF-8 text.
 bool mlc_tokenizer_tokens(const MlcTokenizer* tokenizer, MlcTextBytes* table, MlcTextBytes* error);
 
 struct MlcTemplate;
 // Parses a Jinja chat template; a syntax error names its line.
 MlcTemplate* mlc_template_new(const uint8_t* source, size_t size, MlcTextBytes* error);
 void mlc_template_free(MlcTemplate* jinja);
-// `context`: a JSON object of variables. `clock`: the local time that strftime_now prints, as year, month 1..12, day, hour,
-// minute, second, day of the year 1..366. Steps, recursion and output are bounded.
+// `context`: a JSON object of variables. `clock`: the local time that strftime_now prints, as year,
+// month 1..12, day, hour, minute, second, day of the year 1..366. Steps, recursion and output are bounded.
 bool mlc_template_render(const MlcTemplate* jinja, const uint8_t* context, size_t size, const int32_t* clock,
                          MlcTextBytes* text, MlcTextBytes* error);
 

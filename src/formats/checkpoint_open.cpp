@@ -113,19 +113,13 @@ class CheckpointOpener {
     FileKind kind = file_kind(
         {reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kProbeBytes)}, bytes.size());
     switch (kind) {
-      case FileKind::kSafetensors:
-        RETURN_IF_ERROR(scan_safetensors(file));
-        return file;
+      case FileKind::kSafetensors: RETURN_IF_ERROR(scan_safetensors(file)); return file;
       case FileKind::kZip:
       case FileKind::kLegacyTorch:
       case FileKind::kPickle:
-      case FileKind::kTar:
-        RETURN_IF_ERROR(scan_torch(file));
-        return file;
-      case FileKind::kEmpty:
-        return Status::error(path + ": empty, expected weights; download it again");
-      default:
-        break;
+      case FileKind::kTar: RETURN_IF_ERROR(scan_torch(file)); return file;
+      case FileKind::kEmpty: return Status::error(path + ": empty, expected weights; download it again");
+      default: break;
     }
     std::string shown(kind_name(kind));
     if (kind == FileKind::kText && bytes.size() <= 80)

@@ -246,9 +246,9 @@ TEST(Checkpoint, Llama3ScalingIsRecognised) {
 TEST(Checkpoint, BadGgufModels) {
   TempFolder folder;
   auto problem = [&](const GgufFile& f) { return open_problem(folder.write("m.gguf", f.build())); };
-  EXPECT_NE(problem(GgufFile().text("general.architecture", "mamba"))
-                .find("expected one of llama, qwen2, gptneox"),
-            std::string::npos);
+  EXPECT_NE(
+      problem(GgufFile().text("general.architecture", "mamba")).find("expected one of llama, qwen2, gptneox"),
+      std::string::npos);
   EXPECT_NE(problem(small_llama().number<uint16_t>("split.count", 2, 3))
                 .find("part 1 of a GGUF model in 3 parts, and part 2 is missing"),
             std::string::npos);
@@ -272,7 +272,8 @@ TEST(Checkpoint, GgufTensorsThatCannotBeReadSayWhy) {
       .tensor("blk.0.attn_k.bias", {4}, 0, packed<float>({0, 1, 2, 3}));
   f.tensor("huge.weight", {uint64_t{1} << 62, 0}, 0, "");
   auto c = Checkpoint::open(folder.write("m.gguf", f.build())).value();
-  EXPECT_EQ(c->blocks(c->find("huge.weight"))->row_bytes, 0) << "a dimension of an empty tensor does not overflow";
+  EXPECT_EQ(c->blocks(c->find("huge.weight"))->row_bytes, 0)
+      << "a dimension of an empty tensor does not overflow";
   auto unread = [&](std::string_view name) {
     return c->tensors()[static_cast<size_t>(c->find(name))].unread;
   };

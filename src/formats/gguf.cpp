@@ -28,22 +28,17 @@ uint64_t number_size(Type type) {
   switch (type) {
     case Type::kU8:
     case Type::kI8:
-    case Type::kBool:
-      return 1;
+    case Type::kBool: return 1;
     case Type::kU16:
-    case Type::kI16:
-      return 2;
+    case Type::kI16: return 2;
     case Type::kU32:
     case Type::kI32:
-    case Type::kF32:
-      return 4;
+    case Type::kF32: return 4;
     case Type::kU64:
     case Type::kI64:
-    case Type::kF64:
-      return 8;
+    case Type::kF64: return 8;
     case Type::kText:
-    case Type::kArray:
-      return 0;
+    case Type::kArray: return 0;
   }
   return 0;
 }
@@ -58,29 +53,18 @@ double load(const std::byte* bytes) {
 double number_at(Type type, const std::byte* p) {
   switch (type) {
     case Type::kU8:
-    case Type::kBool:
-      return load<uint8_t>(p);
-    case Type::kI8:
-      return load<int8_t>(p);
-    case Type::kU16:
-      return load<uint16_t>(p);
-    case Type::kI16:
-      return load<int16_t>(p);
-    case Type::kU32:
-      return load<uint32_t>(p);
-    case Type::kI32:
-      return load<int32_t>(p);
-    case Type::kF32:
-      return load<float>(p);
-    case Type::kU64:
-      return load<uint64_t>(p);
-    case Type::kI64:
-      return load<int64_t>(p);
-    case Type::kF64:
-      return load<double>(p);
+    case Type::kBool: return load<uint8_t>(p);
+    case Type::kI8: return load<int8_t>(p);
+    case Type::kU16: return load<uint16_t>(p);
+    case Type::kI16: return load<int16_t>(p);
+    case Type::kU32: return load<uint32_t>(p);
+    case Type::kI32: return load<int32_t>(p);
+    case Type::kF32: return load<float>(p);
+    case Type::kU64: return load<uint64_t>(p);
+    case Type::kI64: return load<int64_t>(p);
+    case Type::kF64: return load<double>(p);
     case Type::kText:
-    case Type::kArray:
-      break;
+    case Type::kArray: break;
   }
   return 0;
 }

@@ -147,7 +147,8 @@ void add_sampling(const Gguf& gguf, Json& config) {
     const GgufValue* v = gguf.find(key);
     return v && v->is_number() ? std::optional(v->number) : std::nullopt;
   };
-  std::optional<double> temperature = number("general.sampling.temp"), top_p = number("general.sampling.top_p");
+  std::optional<double> temperature = number("general.sampling.temp"),
+                        top_p = number("general.sampling.top_p");
   if (temperature && !(*temperature >= 0)) temperature.reset();
   if (top_p && !(*top_p > 0 && *top_p <= 1)) top_p.reset();
   if (!temperature && !top_p) top_p = 0.95;

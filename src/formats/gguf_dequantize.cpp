@@ -181,41 +181,25 @@ using BlockFunction = void (*)(const uint8_t* block, float* values);
 
 BlockFunction block_function(GgufType type) {
   switch (type) {
-    case GgufType::kF32:
-      return plain_f32;
-    case GgufType::kF16:
-      return plain_f16;
-    case GgufType::kBF16:
-      return plain_bf16;
-    case GgufType::kF64:
-      return plain_f64;
-    case GgufType::kQ4_0:
-      return q4_0;
-    case GgufType::kQ4_1:
-      return q4_1;
-    case GgufType::kQ5_0:
-      return q5_0;
-    case GgufType::kQ5_1:
-      return q5_1;
-    case GgufType::kQ8_0:
-      return q8_0;
-    case GgufType::kQ2_K:
-      return q2_k;
-    case GgufType::kQ3_K:
-      return q3_k;
-    case GgufType::kQ4_K:
-      return q4_k;
-    case GgufType::kQ5_K:
-      return q5_k;
-    case GgufType::kQ6_K:
-      return q6_k;
-    case GgufType::kIQ4_NL:
-      return iq4_nl;
+    case GgufType::kF32: return plain_f32;
+    case GgufType::kF16: return plain_f16;
+    case GgufType::kBF16: return plain_bf16;
+    case GgufType::kF64: return plain_f64;
+    case GgufType::kQ4_0: return q4_0;
+    case GgufType::kQ4_1: return q4_1;
+    case GgufType::kQ5_0: return q5_0;
+    case GgufType::kQ5_1: return q5_1;
+    case GgufType::kQ8_0: return q8_0;
+    case GgufType::kQ2_K: return q2_k;
+    case GgufType::kQ3_K: return q3_k;
+    case GgufType::kQ4_K: return q4_k;
+    case GgufType::kQ5_K: return q5_k;
+    case GgufType::kQ6_K: return q6_k;
+    case GgufType::kIQ4_NL: return iq4_nl;
     case GgufType::kI8:
     case GgufType::kI16:
     case GgufType::kI32:
-    case GgufType::kI64:
-      break;
+    case GgufType::kI64: break;
   }
   return nullptr;
 }

@@ -166,20 +166,13 @@ class KeyCheck {
   }
   bool is_neutral(const KeyRule& rule, double number) const {
     switch (rule.neutral) {
-      case kAny:
-        return true;
-      case kZero:
-        return number == 0;
-      case kZeroOrOne:
-        return number == 0 || number == 1;
-      case kTrue:
-        return number == 1;
-      case kHeadDim:
-        return number == head_dim_;
-      case kUsualScale:
-        return number == 0 || std::fabs(number * std::sqrt(head_dim_) - 1) < 1e-3;
-      case kNoSmaller:
-        return number == 0 || (context_ > 0 && number >= context_);
+      case kAny: return true;
+      case kZero: return number == 0;
+      case kZeroOrOne: return number == 0 || number == 1;
+      case kTrue: return number == 1;
+      case kHeadDim: return number == head_dim_;
+      case kUsualScale: return number == 0 || std::fabs(number * std::sqrt(head_dim_) - 1) < 1e-3;
+      case kNoSmaller: return number == 0 || (context_ > 0 && number >= context_);
     }
     return false;
   }
@@ -193,16 +186,11 @@ class KeyCheck {
 
   std::string expectation(const KeyRule& rule) const {
     switch (rule.neutral) {
-      case kZeroOrOne:
-        return "1";
-      case kTrue:
-        return "true";
-      case kHeadDim:
-        return str(head_dim_, ", the size of a head");
-      case kUsualScale:
-        return str(1 / std::sqrt(head_dim_));
-      default:
-        return "0 or none";
+      case kZeroOrOne: return "1";
+      case kTrue: return "true";
+      case kHeadDim: return str(head_dim_, ", the size of a head");
+      case kUsualScale: return str(1 / std::sqrt(head_dim_));
+      default: return "0 or none";
     }
   }
 

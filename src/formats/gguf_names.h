@@ -28,7 +28,7 @@ struct RowOrder {
 };
 
 struct GgufName {
-  std::string name;    // Hugging Face's; the file's own where the architecture has no such tensor
+  std::string name;  // Hugging Face's; the file's own where the architecture has no such tensor
   RowOrder order;
   std::string unread;  // "" or why the rows cannot be put in order: order is kSame then
 };
@@ -59,7 +59,8 @@ struct GgufTokenizer {
       token_types;  // empty or one a token: 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte
   std::vector<std::string> merges;  // "left right" by rank; empty when the model has none
   std::string chat_template;        // "" when absent
-  std::optional<int64_t> bos_id, eos_id, eot_id, eom_id, unknown_id, padding_id, separator_id, class_id, mask_id;
+  std::optional<int64_t> bos_id, eos_id, eot_id, eom_id, unknown_id, padding_id, separator_id, class_id,
+      mask_id;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
 };
 // Refused: no tokens, lists whose lengths differ, special ids outside the vocabulary, a byte-level vocabulary

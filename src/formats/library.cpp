@@ -26,7 +26,8 @@ Result<GpuKernelView> read_gpu_kernel(const void* blob, GpuLanguage language) {
     return Status::error(str("kernel ", view.name, ": its code is of language ", h.language, ", expected ",
                              static_cast<uint32_t>(language), "; compile the model again"));
   constexpr uint32_t kMaxGroup = 1024, kMaxBuffers = 32;
-  if (h.group_size == 0 || h.group_size > kMaxGroup || h.buffer_count > kMaxBuffers || h.dim_count > kMaxBuffers)
+  if (h.group_size == 0 || h.group_size > kMaxGroup || h.buffer_count > kMaxBuffers ||
+      h.dim_count > kMaxBuffers)
     return Status::error(str("kernel ", view.name, ": damaged header; compile the model again"));
   return view;
 }
@@ -71,11 +72,14 @@ Result<Json> check_library_bytes(std::string_view bytes, const std::string& what
     has_trailer = std::memcmp(trailer.magic, kTrailerMagic, sizeof trailer.magic) == 0;
   }
   if (!has_trailer)
-    return Status::error(what + ": not a model library of mlc_llm, or cut short; expected a file written by `mlc_llm "
-                                "compile` (libraries of the TVM-based mlc-llm cannot be loaded), compile the model again");
+    return Status::error(
+        what +
+        ": not a model library of mlc_llm, or cut short; expected a file written by `mlc_llm "
+        "compile` (libraries of the TVM-based mlc-llm cannot be loaded), compile the model again");
   if (trailer.abi_version != kLibraryAbiVersion)
-    return Status::error(str(what, ": library ABI version ", trailer.abi_version, ", this mlc_llm reads version ",
-                             kLibraryAbiVersion, "; compile the model again with this mlc_llm"));
+    return Status::error(str(what, ": library ABI version ", trailer.abi_version,
+                             ", this mlc_llm reads version ", kLibraryAbiVersion,
+                             "; compile the model again with this mlc_llm"));
   uint64_t payload = bytes.size() - sizeof trailer;
   if (trailer.object_bytes > payload || trailer.manifest_bytes != payload - trailer.object_bytes)
     return Status::error(str(what, ": damaged library: ", payload, " bytes where its trailer says ",

@@ -17,7 +17,8 @@ class Writer {
  public:
   template <typename T>
   void put(T value) {
-    out_.append(reinterpret_cast<const char*>(&value), sizeof value);  // little-endian hosts only (checked below)
+    out_.append(reinterpret_cast<const char*>(&value),
+                sizeof value);  // little-endian hosts only (checked below)
   }
   void text(const std::string& s) {
     put(static_cast<uint32_t>(s.size()));
@@ -90,8 +91,10 @@ class Reader {
     return ok_ ? v : 0;
   }
   bool take_magic(std::string_view magic) {
-    if (bytes_.substr(0, magic.size()) != magic) ok_ = false;
-    else bytes_.remove_prefix(magic.size());
+    if (bytes_.substr(0, magic.size()) != magic)
+      ok_ = false;
+    else
+      bytes_.remove_prefix(magic.size());
     return ok_;
   }
 
@@ -138,8 +141,10 @@ Dim read_expression(Reader& r, const std::vector<std::string>& symbols) {
     if (op == DimOp::kConst) {
       stack.emplace_back(operand);
     } else if (op == DimOp::kSymbol) {
-      if (operand < 0 || static_cast<size_t>(operand) >= symbols.size()) r.fail();
-      else stack.push_back(Dim::symbol(symbols[static_cast<size_t>(operand)]));
+      if (operand < 0 || static_cast<size_t>(operand) >= symbols.size())
+        r.fail();
+      else
+        stack.push_back(Dim::symbol(symbols[static_cast<size_t>(operand)]));
     } else if (stack.size() < 2) {
       r.fail();
     } else {
@@ -181,7 +186,8 @@ PlanWeight read_weight(Reader& r, const Plan& plan) {
   p.name = r.text();
   p.sources = r.list<std::string>([&] { return r.text(); });
   p.source_dtypes = r.list<std::string>([&] { return r.text(); });
-  p.source_shapes = r.list<std::vector<int64_t>>([&] { return r.list<int64_t>([&] { return r.get<int64_t>(); }); });
+  p.source_shapes =
+      r.list<std::vector<int64_t>>([&] { return r.list<int64_t>([&] { return r.get<int64_t>(); }); });
   p.bytes = r.get<int64_t>();
   p.preproc_kernel = r.get<int32_t>();
   p.preproc_tiles = r.get<int64_t>();
@@ -283,7 +289,8 @@ void read_piece(Reader& r, Plan& plan) {
   PlanWeight& w = plan.weights[index];
   for (const std::vector<int64_t>& shape : w.source_shapes)
     for (const PlanRows& part : rows)
-      if (shape.size() != 2 || part.first < 0 || part.count < 1 || part.first > shape[axis] || part.count > shape[axis] - part.first)
+      if (shape.size() != 2 || part.first < 0 || part.count < 1 || part.first > shape[axis] ||
+          part.count > shape[axis] - part.first)
         return r.fail();
   w.rows = std::move(rows);
   w.row_axis = axis;
@@ -409,8 +416,9 @@ Result<Plan> decode_plan(std::string_view bytes, const std::string& what) {
   }
   for (const std::string& symbol : plan.symbols)
     if (std::find(std::begin(kPlanSymbols), std::end(kPlanSymbols), symbol) == std::end(kPlanSymbols))
-      return Status::error(str(what, ": the plan inside the library uses the dimension '", symbol.substr(0, 40),
-                               "', which this mlc_llm does not know; use a newer mlc_llm or compile the model again"));
+      return Status::error(
+          str(what, ": the plan inside the library uses the dimension '", symbol.substr(0, 40),
+              "', which this mlc_llm does not know; use a newer mlc_llm or compile the model again"));
   if (!r.done())
     return Status::error(what + ": the plan inside the library is damaged; compile the model again");
   return plan;
@@ -421,8 +429,9 @@ std::string plan_text(const Plan& plan) {
   std::string out;
   for (const PlanFunction& f : plan.functions)
     for (const PlanBody& b : f.bodies) {
-      out += str("function ", f.name, " rows ", b.min_rows, "..", b.max_rows ? std::to_string(b.max_rows) : "",
-                 " arena ", plan.expressions[b.arena_bytes].text(), "\n");
+      out +=
+          str("function ", f.name, " rows ", b.min_rows, "..", b.max_rows ? std::to_string(b.max_rows) : "",
+              " arena ", plan.expressions[b.arena_bytes].text(), "\n");
       for (const PlanCall& c : b.calls) {
         out += "  " + plan.kernels[c.kernel] + "(";
         for (size_t i = 0; i < c.buffers.size(); ++i) {

@@ -1,17 +1,20 @@
-// The plan: what the compiler writes and the runtime runs. Per function, bodies guarded by ranges of `rows`; a body is a
-// flat list of kernel calls whose sizes and offsets are integer expressions. No control flow.
+// The plan: what the compiler writes and the runtime runs. Per function, bodies guarded by ranges of `rows`;
+// a body is a flat list of kernel calls whose sizes and offsets are integer expressions. No control flow.
 //
 // Bytes (all integers little-endian; a count is u32 and bounded by what is left of the input):
 //   1. magic "MLCPLAN2" (8 bytes); "MLCPLAN1": the same without 8 and 9
 //   2. symbols:    count, then strings (u32 length, bytes): names of dimensions
-//   3. expressions: count, then each: u32 number of tokens, then tokens (u8 opcode, i64 operand): postfix; opcode = DimOp,
+//   3. expressions: count, then each: u32 number of tokens, then tokens (u8 opcode, i64 operand): postfix;
+//   opcode = DimOp,
 //      operand = the constant, the symbol's index, or 0
 //   4. kernels:    count, then names; the position is the index into the variant's kernel table
 //   5. weights:    count, then {name, dtype names and sources, bytes, preproc} as PlanWeight below
 //   6. states:     count, then PlanState
 //   7. functions:  count, then PlanFunction with its bodies and calls
-//   8. pieces:     count, then {u32 weight, u32 axis, rows: count, then i64 first and i64 count each}: PlanWeight::rows
-//   9. bindings:   count, then an expression for each buffer of each call, in the order of 7: PlanBuffer::bytes
+//   8. pieces:     count, then {u32 weight, u32 axis, rows: count, then i64 first and i64 count each}:
+//   PlanWeight::rows
+//   9. bindings:   count, then an expression for each buffer of each call, in the order of 7:
+//   PlanBuffer::bytes
 //  10. preprocs' scratch memory: nothing where none has any, else count, then {u32 weight, i64 bytes}
 // Expressions are shared: everything that is a size, an offset or a count is an index into list 3.
 #pragma once
@@ -34,23 +37,25 @@ struct PlanRows {
   int64_t first = 0, count = 0;
 };
 
-// A weight as kernels see it: one buffer, made from one or two tensors of the weights folder. A matrix that is larger than a
-// call may bind is several weights of one name, each a piece of its rows.
+// A weight as kernels see it: one buffer, made from one or two tensors of the weights folder. A matrix that
+// is larger than a call may bind is several weights of one name, each a piece of its rows.
 struct PlanWeight {
-  std::string name;                   // "model.norm.weight"
-  std::vector<std::string> sources;   // records of tensor-cache.json: {"X.q_weight", "X.q_scale"} or {"X.weight"}
-  std::vector<std::string> source_dtypes;          // "uint32", "float16", as the records must say
+  std::string name;  // "model.norm.weight"
+  std::vector<std::string>
+      sources;  // records of tensor-cache.json: {"X.q_weight", "X.q_scale"} or {"X.weight"}
+  std::vector<std::string> source_dtypes;  // "uint32", "float16", as the records must say
   std::vector<std::vector<int64_t>> source_shapes;
-  int64_t bytes = 0;                  // of the buffer
-  int32_t preproc_kernel = -1;        // kernel that makes the buffer from the sources; -1: the one source as it is
+  int64_t bytes = 0;            // of the buffer
+  int32_t preproc_kernel = -1;  // kernel that makes the buffer from the sources; -1: the one source as it is
   int64_t preproc_tiles = 0;
   int64_t preproc_scratch_bytes = 0;  // per thread
-  std::vector<PlanRows> rows = {};    // of a piece: what it takes of the sources, in order; empty: all of them
-  uint32_t row_axis = 0;              // where the sources' shapes count those rows
+  std::vector<PlanRows> rows = {};  // of a piece: what it takes of the sources, in order; empty: all of them
+  uint32_t row_axis = 0;            // where the sources' shapes count those rows
 };
 
-// Bytes of one page of one layer of a KV cache: K and V of page_size tokens, where dtype is i8 as codes with an f32 scale per
-// head and token of each. Their order is the kernels' own affair (kernel/lower/cpu/cache.h, kernel/lower/gpu/cache.h).
+// Bytes of one page of one layer of a KV cache: K and V of page_size tokens, where dtype is i8 as codes with
+// an f32 scale per head and token of each. Their order is the kernels' own affair (kernel/lower/cpu/cache.h,
+// kernel/lower/gpu/cache.h).
 constexpr int64_t kv_page_bytes(int64_t kv_heads, int64_t head_dim, int64_t page_size, DType dtype) {
   int64_t vectors = 2 * kv_heads * page_size;
   return vectors * (head_dim * size_of(dtype) + (dtype == DType::kI8 ? 4 : 0));
@@ -76,19 +81,22 @@ inline constexpr ExprId kUnknownBytes = UINT32_MAX;
 struct PlanBuffer {
   enum class Space : uint8_t { kArgument, kResult, kWeight, kState, kArena };
   Space space = Space::kArena;
-  uint32_t index = 0;   // of the argument, result, weight or state; 0 for the arena
-  ExprId offset = 0;    // bytes
-  ExprId bytes = kUnknownBytes;  // that the kernel may touch from there on; unknown in libraries made before it was kept
+  uint32_t index = 0;  // of the argument, result, weight or state; 0 for the arena
+  ExprId offset = 0;   // bytes
+  ExprId bytes =
+      kUnknownBytes;  // that the kernel may touch from there on; unknown in libraries made before it was kept
 };
 
 struct PlanCall {
-  enum class Kind : uint8_t { kKernel };  // copy, fill, all_reduce and all_gather are kernels or come with their issue
+  enum class Kind : uint8_t {
+    kKernel
+  };  // copy, fill, all_reduce and all_gather are kernels or come with their issue
   Kind kind = Kind::kKernel;
   uint32_t kernel = 0;
   std::vector<PlanBuffer> buffers;
-  std::vector<ExprId> dims;     // values for the kernel's dims, in its order
+  std::vector<ExprId> dims;  // values for the kernel's dims, in its order
   ExprId tiles = 0;
-  int64_t scratch_bytes = 0;    // per thread
+  int64_t scratch_bytes = 0;  // per thread
 };
 
 struct PlanBody {
@@ -100,7 +108,7 @@ struct PlanBody {
 struct PlanFunction {
   std::string name;
   std::vector<PlanTensor> arguments, results;
-  std::vector<PlanBody> bodies;        // the first whose guard holds is run; the last serves every row count
+  std::vector<PlanBody> bodies;  // the first whose guard holds is run; the last serves every row count
 };
 
 struct Plan {
@@ -116,7 +124,8 @@ struct Plan {
 };
 
 // Every dimension that a plan may use: new tokens, sequences, entries of page_ids and page copies of a call
-// (frontend/functions.h), and the number of pages of a state's pool, which the runtime sets and state offsets use.
+// (frontend/functions.h), and the number of pages of a state's pool, which the runtime sets and state offsets
+// use.
 inline constexpr const char* kPoolPages = "pool_pages";
 inline constexpr const char* kPlanSymbols[] = {"rows", "batch", "pages", "copies", kPoolPages};
 

@@ -26,9 +26,7 @@ void append_field(std::string& text, int indent, std::string_view key, const std
   text += str("\"", key, "\": ", value, last ? "\n" : ",\n");
 }
 
-std::string quoted(const std::string& text) {
-  return json_text(text, -1, true);
-}
+std::string quoted(const std::string& text) { return json_text(text, -1, true); }
 
 void append_tensor(std::string& text, const TensorRecord& t, bool last) {
   text += "                {\n";

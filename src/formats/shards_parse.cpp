@@ -26,9 +26,8 @@ Result<std::vector<int64_t>> parse_shape(const Json& record, const std::string& 
   for (const Json& dim : *list) {
     if (!dim.is_number_integer() || (dim.is_number_unsigned() && dim.get<uint64_t>() > INT64_MAX) ||
         dim.get<int64_t>() < 0)
-      return Status::error(str(what, ": shape holds ",
-                               json_text(dim).substr(0, 40),
-                               ", expected integers of 0 or more"));
+      return Status::error(
+          str(what, ": shape holds ", json_text(dim).substr(0, 40), ", expected integers of 0 or more"));
     shape.push_back(dim.get<int64_t>());
   }
   if (shape.size() > kMaxRank)

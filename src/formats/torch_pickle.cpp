@@ -15,7 +15,18 @@ constexpr size_t kMaxPickle = 64 << 20;
 constexpr size_t kMaxTensors = 1 << 18;
 constexpr size_t kMaxRank = 16;
 
-enum class Kind : uint8_t { kNone, kInteger, kText, kTuple, kDict, kList, kGlobal, kStorage, kTensor, kObject };
+enum class Kind : uint8_t {
+  kNone,
+  kInteger,
+  kText,
+  kTuple,
+  kDict,
+  kList,
+  kGlobal,
+  kStorage,
+  kTensor,
+  kObject
+};
 enum class Global : uint8_t { kOrderedDict, kSize, kRebuildTensor, kRebuildParameter, kStorageClass };
 
 struct KnownGlobal {
@@ -41,13 +52,16 @@ constexpr KnownGlobal kGlobals[] = {
 };
 
 // What no checkpoint needs: a file that asks for it was made to harm. (Nothing is run, whatever it asks for.)
-constexpr std::string_view kHarmfulModules[] = {"os",     "posix", "nt",      "subprocess", "sys",   "socket",
-                                                "shutil", "runpy", "pty",     "importlib",  "ctypes", "webbrowser",
-                                                "code",   "pdb",   "commands"};
-constexpr std::string_view kHarmfulFunctions[] = {"eval", "exec", "execfile", "compile", "open", "__import__"};
+constexpr std::string_view kHarmfulModules[] = {"os",     "posix",      "nt",    "subprocess", "sys",
+                                                "socket", "shutil",     "runpy", "pty",        "importlib",
+                                                "ctypes", "webbrowser", "code",  "pdb",        "commands"};
+constexpr std::string_view kHarmfulFunctions[] = {"eval",    "exec", "execfile",
+                                                  "compile", "open", "__import__"};
 
 bool is_harmful(std::string_view module, std::string_view name) {
-  auto is_one_of = [](std::string_view text, auto& list) { return std::find(std::begin(list), std::end(list), text) != std::end(list); };
+  auto is_one_of = [](std::string_view text, auto& list) {
+    return std::find(std::begin(list), std::end(list), text) != std::end(list);
+  };
   if (module == "builtins" || module == "__builtin__") return is_one_of(name, kHarmfulFunctions);
   return is_one_of(module.substr(0, module.find('.')), kHarmfulModules);
 }
@@ -71,7 +85,7 @@ struct Storage {
 };
 
 const char* kind_name(Kind kind) {
-  constexpr const char* names[] = {"None",   "a number", "a text",    "a tuple", "a dictionary",
+  constexpr const char* names[] = {"None",   "a number", "a text",    "a tuple",  "a dictionary",
                                    "a list", "a class",  "a storage", "a tensor", "an object"};
   return names[static_cast<int>(kind)];
 }
@@ -147,102 +161,61 @@ class Machine {
   // --- opcodes
   Status step(uint8_t op) {
     switch (op) {
-      case '}':
-        return push_container(Kind::kDict);
+      case '}': return push_container(Kind::kDict);
       case ']':
-      case 0x8F:
-        return push_container(Kind::kList);
-      case ')':
-        return push_tuple(stack_.size());
-      case '(':
-        marks_.push_back(stack_.size());
-        return Status::ok();
+      case 0x8F: return push_container(Kind::kList);
+      case ')': return push_tuple(stack_.size());
+      case '(': marks_.push_back(stack_.size()); return Status::ok();
       case 't':
-      case 0x91:
-        return tuple_to_mark();
+      case 0x91: return tuple_to_mark();
       case 0x85:
       case 0x86:
-      case 0x87:
-        return short_tuple(op - 0x84u);
-      case 'q':
-        return put<uint8_t>();
-      case 'r':
-        return put<uint32_t>();
-      case 0x94:
-        return remember(memo_.size());
-      case 'h':
-        return get<uint8_t>();
-      case 'j':
-        return get<uint32_t>();
-      case 'c':
-        return global_lines();
-      case 0x93:
-        return global_stack();
+      case 0x87: return short_tuple(op - 0x84u);
+      case 'q': return put<uint8_t>();
+      case 'r': return put<uint32_t>();
+      case 0x94: return remember(memo_.size());
+      case 'h': return get<uint8_t>();
+      case 'j': return get<uint32_t>();
+      case 'c': return global_lines();
+      case 0x93: return global_stack();
       case 'R':
-      case 0x81:
-        return reduce();
-      case 0x92:
-        return reduce_with_keywords();
-      case '0':
-        return drop(1);
-      case '1':
-        return drop_to_mark();
-      case 'b':
-        return build();
-      case 'Q':
-        return persistent();
-      case 's':
-        return set_items(stack_.size() < 2 ? 0 : stack_.size() - 2, false);
-      case 'u':
-        return set_items(0, true);
-      case 'a':
-        return append_items(stack_.empty() ? 0 : stack_.size() - 1, false);
+      case 0x81: return reduce();
+      case 0x92: return reduce_with_keywords();
+      case '0': return drop(1);
+      case '1': return drop_to_mark();
+      case 'b': return build();
+      case 'Q': return persistent();
+      case 's': return set_items(stack_.size() < 2 ? 0 : stack_.size() - 2, false);
+      case 'u': return set_items(0, true);
+      case 'a': return append_items(stack_.empty() ? 0 : stack_.size() - 1, false);
       case 'e':
-      case 0x90:
-        return append_items(0, true);
-      default:
-        return literal(op);
+      case 0x90: return append_items(0, true);
+      default: return literal(op);
     }
   }
 
   // Opcodes that push one value, and the frame marker.
   Status literal(uint8_t op) {
     switch (op) {
-      case 'N':
-        return push({});
-      case 0x88:
-        return push_integer(1);
-      case 0x89:
-        return push_integer(0);
-      case 'J':
-        return integer<int32_t>();
-      case 'K':
-        return integer<uint8_t>();
-      case 'M':
-        return integer<uint16_t>();
-      case 0x8A:
-        return long_integer<uint8_t>();
-      case 0x8B:
-        return long_integer<uint32_t>();
-      case 'B':
-        return bytes<uint32_t>();
-      case 'C':
-        return bytes<uint8_t>();
+      case 'N': return push({});
+      case 0x88: return push_integer(1);
+      case 0x89: return push_integer(0);
+      case 'J': return integer<int32_t>();
+      case 'K': return integer<uint8_t>();
+      case 'M': return integer<uint16_t>();
+      case 0x8A: return long_integer<uint8_t>();
+      case 0x8B: return long_integer<uint32_t>();
+      case 'B': return bytes<uint32_t>();
+      case 'C': return bytes<uint8_t>();
       case 0x8E:
-      case 0x96:
-        return bytes<uint64_t>();
-      case 'G':
-        return real();
+      case 0x96: return bytes<uint64_t>();
+      case 'G': return real();
       case 'X':
-      case 'T':
-        return text<uint32_t>();
+      case 'T': return text<uint32_t>();
       case 0x8C:
-      case 'U':
-        return text<uint8_t>();
-      case 0x8D:
-        return text<uint64_t>();
-      case 0x95:
-        return frame();
+      case 'U': return text<uint8_t>();
+      case 0x8D: return text<uint64_t>();
+      case 0x95: return frame();
     }
     constexpr char digits[] = "0123456789abcdef";
     return wrong(str("opcode 0x", digits[op >> 4], digits[op & 15]));
@@ -395,10 +368,8 @@ class Machine {
         if (arguments.count != 3 || item(arguments, 0).kind != Kind::kTensor)
           return wrong("a parameter without a tensor");
         return push(item(arguments, 0));
-      case Global::kRebuildTensor:
-        return rebuild_tensor(arguments);
-      case Global::kStorageClass:
-        break;
+      case Global::kRebuildTensor: return rebuild_tensor(arguments);
+      case Global::kStorageClass: break;
     }
     return wrong(str("a call of ", known.name));
   }
@@ -412,8 +383,10 @@ class Machine {
     if (tensors_.size() == kMaxTensors) return wrong(str("more than ", kMaxTensors, " tensors"));
     const Storage& storage = storages_[static_cast<size_t>(item(arguments, 0).number)];
     PickledTensor tensor;
-    tensor.storage_key = storage.key, tensor.dtype = storage.dtype, tensor.storage_elements = storage.elements;
-    if (!storage.unread.empty()) tensor.unread = str("is stored as ", shown_name(storage.unread), "; expected floats or integers");
+    tensor.storage_key = storage.key, tensor.dtype = storage.dtype,
+    tensor.storage_elements = storage.elements;
+    if (!storage.unread.empty())
+      tensor.unread = str("is stored as ", shown_name(storage.unread), "; expected floats or integers");
     if (item(arguments, 1).number < 0) return wrong("a tensor with a negative offset");
     tensor.offset = static_cast<uint64_t>(item(arguments, 1).number);
     RETURN_IF_ERROR(read_dims(item(arguments, 2), tensor.shape));
@@ -445,15 +418,17 @@ class Machine {
     if (!has(1) || top().kind != Kind::kTuple) return wrong("a persistent id that is no tuple");
     Value id = values_[pop()];
     bool sound = id.count == 5 && item(id, 0).kind == Kind::kText && text_of(item(id, 0)) == "storage" &&
-                 (item(id, 1).kind == Kind::kGlobal || item(id, 1).kind == Kind::kObject) && item(id, 2).kind == Kind::kText &&
-                 item(id, 4).kind == Kind::kInteger && item(id, 4).number >= 0;
+                 (item(id, 1).kind == Kind::kGlobal || item(id, 1).kind == Kind::kObject) &&
+                 item(id, 2).kind == Kind::kText && item(id, 4).kind == Kind::kInteger &&
+                 item(id, 4).number >= 0;
     if (!sound) return wrong("a persistent id other than ('storage', class, key, device, elements)");
     Storage storage{text_of(item(id, 2)), DType::kU8, static_cast<uint64_t>(item(id, 4).number), {}};
     if (item(id, 1).kind == Kind::kObject) {
       storage.unread = text_of(item(id, 1));
     } else {
       const KnownGlobal& known = kGlobals[item(id, 1).number];
-      if (known.global != Global::kStorageClass) return wrong("a persistent id of a class that is no storage");
+      if (known.global != Global::kStorageClass)
+        return wrong("a persistent id of a class that is no storage");
       storage.dtype = known.dtype;
     }
     storages_.push_back(storage);
@@ -483,7 +458,8 @@ class Machine {
   Status append_items(size_t begin, bool marked) { return move_items(begin, marked, Kind::kList, 1); }
 
   static std::string shown(const Value& value) {
-    return value.kind == Kind::kObject ? str("an object ", shown_name(text_of(value))) : std::string(kind_name(value.kind));
+    return value.kind == Kind::kObject ? str("an object ", shown_name(text_of(value)))
+                                       : std::string(kind_name(value.kind));
   }
   bool holds_tensors(const Value& value) const {
     if (value.kind != Kind::kDict) return false;
@@ -517,7 +493,8 @@ class Machine {
     }
     if (any) return result;
     return bad(str("holds no tensors", inner.empty() ? "" : str(" but in its entry ", inner),
-                   "; expected a dictionary of tensors", inner.empty() ? " (a state_dict)" : ", save that entry alone"));
+                   "; expected a dictionary of tensors",
+                   inner.empty() ? " (a state_dict)" : ", save that entry alone"));
   }
 
   static constexpr Id kNoId = ~Id{0};

@@ -64,8 +64,8 @@ Result<Json> read_field(const ConfigField& field, const Json& source, const std:
     const Json* value = find(source, name);
     if (!value || (zero_means_inferred(field) && *value == 0 && name == field.name)) continue;
     if (std::string expected = mismatch(field, *value); !expected.empty())
-      return Status::error(str(what, ": key '", name, "' is ", shown_value(*value), ", expected ",
-                               expected, "; the config is damaged"));
+      return Status::error(str(what, ": key '", name, "' is ", shown_value(*value), ", expected ", expected,
+                               "; the config is damaged"));
     return *value;
   }
   if (!field.fallback.empty()) return Json::parse(field.fallback, nullptr, /*allow_exceptions=*/false);

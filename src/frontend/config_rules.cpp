@@ -87,12 +87,9 @@ std::string mismatch(const ConfigField& field, const Json& value) {
       return value.is_number_integer() && in_range(value.get<double>()) ? "" : "an integer" + range;
     case ConfigField::Kind::kReal:
       return value.is_number() && in_range(value.get<double>()) ? "" : "a number" + range;
-    case ConfigField::Kind::kFlag:
-      return value.is_boolean() ? "" : "true or false";
-    case ConfigField::Kind::kText:
-      return value.is_string() ? "" : "a text";
-    case ConfigField::Kind::kAny:
-      return "";
+    case ConfigField::Kind::kFlag: return value.is_boolean() ? "" : "true or false";
+    case ConfigField::Kind::kText: return value.is_string() ? "" : "a text";
+    case ConfigField::Kind::kAny: return "";
   }
   return "";
 }

@@ -92,7 +92,8 @@ void add_sample(Module& module, const Dim& vocab) {
   Function& function = add_function(module, "sample");
   GraphBuilder g(module, function);
   Value* logits = function.add_argument("logits", TensorType::plain(DType::kF32, {kBatch, vocab}));
-  Value* settings = function.add_argument("draw_settings", TensorType::plain(DType::kF32, {kBatch, kDrawSettings}));
+  Value* settings =
+      function.add_argument("draw_settings", TensorType::plain(DType::kF32, {kBatch, kDrawSettings}));
   function.results = g.op("sample", {g.op("softmax", {logits, settings})[0], settings});
 }
 
@@ -107,8 +108,10 @@ void add_functions(Module& module, const Model& model, int64_t hidden, int64_t r
   }
   for (const StepFunction& step : kStepFunctions) {
     const StepFunction& first = *std::ranges::find(kStepFunctions, step.result, &StepFunction::result);
-    if (&first == &step) add_step(module, model, step, hidden, rotary_dim, window_keys);
-    else add_function(module, step.name).same_as = first.name;
+    if (&first == &step)
+      add_step(module, model, step, hidden, rotary_dim, window_keys);
+    else
+      add_function(module, step.name).same_as = first.name;
   }
   {
     Function& function = add_function(module, "get_logits");

@@ -29,8 +29,9 @@
 //                                    input_embeds, S                  -> f32[rows, hidden], normed
 //   get_logits                       hidden_states                    -> f32[rows, vocab]
 //   batch_select_last_hidden_states  hidden_states, logit_positions   -> f32[batch, hidden]
-//   sample                           logits, draw_settings            -> i32[batch, 1], a token each; only where asked for
-//   copy_pages                       source_pages, target_pages       -> nothing; in every layer, for forks
+//   sample                           logits, draw_settings            -> i32[batch, 1], a token each; only
+//   where asked for copy_pages                       source_pages, target_pages       -> nothing; in every
+//   layer, for forks
 // S = positions, row_sequence, row_slots, page_indptr, page_ids; rope_factors unless the model has no
 // rotation; with a sliding window also skip_begin, skip_count, and key_factors unless the model has no
 // rotation. Functions of one line of the table have the same body: a compiler may build it once. Rows are
@@ -79,8 +80,8 @@ class Model {
   virtual graph::Value* logits(graph::GraphBuilder& g, graph::Value* hidden) const = 0;
 };
 
-// Appends every function of the table to `module`; `sample` where `sampling` says so. `window_keys`: rows of key_factors; 0 = no
-// sliding window.
+// Appends every function of the table to `module`; `sample` where `sampling` says so. `window_keys`: rows of
+// key_factors; 0 = no sliding window.
 void add_functions(graph::Module& module, const Model& model, int64_t hidden, int64_t rotary_dim,
                    int64_t window_keys, bool sampling);
 

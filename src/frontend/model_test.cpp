@@ -163,7 +163,8 @@ TEST(Models, TheCacheHasTheModelsHeads) {
 
 TEST(Models, SampleOnlyWhereAskedFor) {
   for (bool sampling : {false, true}) {
-    const BuiltModel built = build_model(config_of("llama"), find_quant_scheme("q4f16_1").value(), {.sampling = sampling});
+    const BuiltModel built =
+        build_model(config_of("llama"), find_quant_scheme("q4f16_1").value(), {.sampling = sampling});
     const graph::Function* sample = nullptr;
     for (const auto& f : built.module->functions)
       if (f->name == "sample") sample = f.get();

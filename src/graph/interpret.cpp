@@ -160,7 +160,8 @@ std::vector<HostTensor> interpret(const Module& module, const std::string& funct
   const Function* first = module.find_function(function);
   Bindings bound = first ? bind(*first, arguments) : Bindings{};
   int64_t rows = bound.count("rows") ? bound["rows"] : bound.count("batch") ? bound["batch"] : 0;
-  return interpret(module, select_body(module, first ? first->name : function, rows), arguments, parameters, states);
+  return interpret(module, select_body(module, first ? first->name : function, rows), arguments, parameters,
+                   states);
 }
 
 }  // namespace mlc::graph

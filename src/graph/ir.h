@@ -20,9 +20,9 @@
 //       return %1
 //     }
 //   }
-// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.. {`. Another name of a function
-// is `func @batch_decode = @decode`. Attributes:
-// true, 30, 1e-05 (a double always has a point, an exponent, inf or nan), "silu". Names: letters, digits,
+// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.. {`. Another name
+// of a function is `func @batch_decode = @decode`. Attributes: true, 30, 1e-05 (a double always has a point,
+// an exponent, inf or nan), "silu". Names: letters, digits,
 // '_', '.', '-', '/'.
 #pragma once
 
@@ -45,14 +45,16 @@ using Shape = std::vector<Dim>;
 
 struct TensorType {
   enum class Kind : uint8_t {
-    kPlain,         // elements of format.dtype
-    kGroup,         // a group-quantized parameter [N, K] (or [K] never)
-    // q8g32 and q8g40, for weights of 4 and 3 bits: per group along the last axis its i8 codes, an f32 scale, an i32 start =
+    kPlain,  // elements of format.dtype
+    kGroup,  // a group-quantized parameter [N, K] (or [K] never)
+    // q8g32 and q8g40, for weights of 4 and 3 bits: per group along the last axis its i8 codes, an f32 scale,
+    // an i32 start =
     // -(the weights' zero point) * sum of codes
     kQ8Activation,
   };
   Kind kind = Kind::kPlain;
-  WeightFormat format;  // kPlain: format.dtype is the element type; kQ8Activation: bits and group are those of the weights
+  WeightFormat format;  // kPlain: format.dtype is the element type; kQ8Activation: bits and group are those
+                        // of the weights
   // Physical layout, a name of graph/layouts.h: of parameters as the choose_layouts pass says.
   std::string layout = kPackedLayout;
   Shape shape;
@@ -61,7 +63,8 @@ struct TensorType {
     return {Kind::kPlain, WeightFormat::plain(dtype), kPackedLayout, std::move(shape)};
   }
   // The activations that meet weights of a format.
-  static TensorType q8(Shape shape, const WeightFormat& weights = {WeightFormat::Kind::kGroup, DType::kF16, 4, 32}) {
+  static TensorType q8(Shape shape,
+                       const WeightFormat& weights = {WeightFormat::Kind::kGroup, DType::kF16, 4, 32}) {
     WeightFormat codes{WeightFormat::Kind::kPlain, DType::kI8, weights.bits, weights.group};
     return {Kind::kQ8Activation, codes, kPackedLayout, std::move(shape)};
   }
@@ -73,7 +76,8 @@ struct TensorType {
   // Elements of a kPlain tensor in memory, with the padding of its layout.
   Dim elements() const;
   // Bytes of an activation or a plain parameter. kPlain: elements() * size; kQ8Activation: per row
-  // ceildiv(K, group) * (group codes + 4 + 4). Internal error for kGroup: kernel/lower/lower.h knows the sizes of its layouts.
+  // ceildiv(K, group) * (group codes + 4 + 4). Internal error for kGroup: kernel/lower/lower.h knows the
+  // sizes of its layouts.
   Dim bytes() const;
   std::string element_text() const;  // "f32", "q4g32.f16", "q8g32"
   // A packed plain tensor leaves its layout out: "f32@tile8[64, 32]" but "f32[64, 32]".
@@ -126,8 +130,9 @@ struct Node {
 };
 
 // A paged key/value cache: `layers` x pages of `page_size` tokens; one page of one layer holds
-// K [kv_heads][page_size][head_dim], then V likewise, in `dtype`: f32, f16, bf16, or i8, which means codes with a scale for
-// each head of each token, made as quantize_q8 makes those of a group. A page id is the same page in every layer.
+// K [kv_heads][page_size][head_dim], then V likewise, in `dtype`: f32, f16, bf16, or i8, which means codes
+// with a scale for each head of each token, made as quantize_q8 makes those of a group. A page id is the same
+// page in every layer.
 struct KvCache {
   std::string name;
   int64_t layers = 0, kv_heads = 0, head_dim = 0, page_size = 16;
@@ -156,7 +161,8 @@ struct Module {
   std::vector<std::unique_ptr<Function>> functions;
 
   Value* find_parameter(const std::string& name) const;  // nullptr when absent
-  Function* find_function(const std::string& name) const;  // the one that does the work, whichever of its names is given
+  Function* find_function(
+      const std::string& name) const;  // the one that does the work, whichever of its names is given
   const KvCache* find_state(const std::string& name) const;
 };
 

@@ -32,16 +32,11 @@ std::string quoted(const std::string& text) {
 
 std::string print(const EpilogueStep& step) {
   switch (step.kind) {
-    case EpilogueStep::Kind::kBias:
-      return "bias(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kActivation:
-      return step.function;
-    case EpilogueStep::Kind::kMul:
-      return "mul(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kAdd:
-      return "add(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kGated:
-      return "gated(" + step.function + ")";
+    case EpilogueStep::Kind::kBias: return "bias(" + reference(step.operand) + ")";
+    case EpilogueStep::Kind::kActivation: return step.function;
+    case EpilogueStep::Kind::kMul: return "mul(" + reference(step.operand) + ")";
+    case EpilogueStep::Kind::kAdd: return "add(" + reference(step.operand) + ")";
+    case EpilogueStep::Kind::kGated: return "gated(" + step.function + ")";
   }
   return "";
 }

@@ -139,7 +139,8 @@ void check_other_name(const Module& module, size_t index) {
   bool known = false;
   for (size_t i = 0; i < index; ++i)
     known = known || (module.functions[i]->name == f.same_as && module.functions[i]->same_as.empty());
-  if (!known) refuse("function ", f.name, " is to be the same as ", f.same_as, ", which is no function before it");
+  if (!known)
+    refuse("function ", f.name, " is to be the same as ", f.same_as, ", which is no function before it");
   if (!f.values.empty() || !f.nodes.empty() || !f.results.empty())
     refuse("function ", f.name, " is the same as ", f.same_as, " and has a body of its own");
 }

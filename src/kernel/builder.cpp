@@ -80,7 +80,8 @@ ExprRef KernelBuilder::let(const std::string& name, ExprRef value) {
 }
 
 void KernelBuilder::store(const BufferRef& buffer, ExprRef index, ExprRef value, ExprRef mask) {
-  internal_check(buffer->writable || buffer->scope != Scope::kGlobal, str("store to the input ", buffer->name));
+  internal_check(buffer->writable || buffer->scope != Scope::kGlobal,
+                 str("store to the input ", buffer->name));
   auto s = make(StmtKind::kStore);
   s->buffer = buffer;
   s->index = std::move(index);
@@ -107,7 +108,8 @@ BufferRef KernelBuilder::registers(const std::string& name, Type element, int64_
   return buffer;
 }
 
-BufferRef KernelBuilder::fragments(const std::string& name, DType dtype, const Fragment& fragment, int64_t count) {
+BufferRef KernelBuilder::fragments(const std::string& name, DType dtype, const Fragment& fragment,
+                                   int64_t count) {
   auto s = make(StmtKind::kAlloc);
   s->buffer = std::make_shared<const Buffer>(
       Buffer{str(name, "_", next_name_++), {dtype, 1}, Scope::kFragment, true, Dim(count), fragment});
@@ -126,8 +128,8 @@ std::shared_ptr<Stmt> make_matrix(MatrixOp op, const FragmentRef& f) {
   return s;
 }
 
-std::shared_ptr<Stmt> make_transfer(MatrixOp op, const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride,
-                                    MatrixOrder order) {
+std::shared_ptr<Stmt> make_transfer(MatrixOp op, const FragmentRef& f, const BufferRef& memory, ExprRef begin,
+                                    int64_t stride, MatrixOrder order) {
   auto s = make_matrix(op, f);
   s->memory = memory;
   s->begin = std::move(begin);
@@ -140,11 +142,13 @@ std::shared_ptr<Stmt> make_transfer(MatrixOp op, const FragmentRef& f, const Buf
 
 void KernelBuilder::matrix_clear(const FragmentRef& f) { append(make_matrix(MatrixOp::kClear, f)); }
 
-void KernelBuilder::matrix_load(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, MatrixOrder order) {
+void KernelBuilder::matrix_load(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride,
+                                MatrixOrder order) {
   append(make_transfer(MatrixOp::kLoad, f, memory, std::move(begin), stride, order));
 }
 
-void KernelBuilder::matrix_store(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, MatrixOrder order) {
+void KernelBuilder::matrix_store(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride,
+                                 MatrixOrder order) {
   append(make_transfer(MatrixOp::kStore, f, memory, std::move(begin), stride, order));
 }
 
@@ -163,8 +167,10 @@ BufferRef KernelBuilder::shared(const std::string& name, Type element, int64_t s
   auto s = make(StmtKind::kAlloc);
   s->buffer = make_buffer(str(name, "_", next_name_++), element, Scope::kShared, true, size);
   BufferRef buffer = s->buffer;
-  if (group_frame_) frames_[group_frame_].statements.push_back(std::move(s));
-  else append(std::move(s));
+  if (group_frame_)
+    frames_[group_frame_].statements.push_back(std::move(s));
+  else
+    append(std::move(s));
   return buffer;
 }
 
@@ -184,7 +190,8 @@ void KernelBuilder::grid(const std::string& name, const Dim& tiles, const Body& 
   loop(name, int_const(0), dim_expr(tiles), LoopKind::kGrid, body);
 }
 
-void KernelBuilder::loop(const std::string& name, ExprRef begin, ExprRef extent, LoopKind kind, const Body& body) {
+void KernelBuilder::loop(const std::string& name, ExprRef begin, ExprRef extent, LoopKind kind,
+                         const Body& body) {
   auto s = make(StmtKind::kFor);
   s->name = str(name, "_", next_name_++);
   s->begin = std::move(begin);
@@ -197,7 +204,8 @@ void KernelBuilder::loop(const std::string& name, ExprRef begin, ExprRef extent,
   append(std::move(s));
 }
 
-void KernelBuilder::loop(const std::string& name, int64_t begin, int64_t extent, LoopKind kind, const Body& body) {
+void KernelBuilder::loop(const std::string& name, int64_t begin, int64_t extent, LoopKind kind,
+                         const Body& body) {
   if (extent > 0) loop(name, int_const(begin), int_const(extent), kind, body);
 }
 

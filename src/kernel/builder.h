@@ -1,9 +1,11 @@
-// Builds kernel IR: expression helpers (types checked where they are built) and a statement builder with nested scopes.
+// Builds kernel IR: expression helpers (types checked where they are built) and a statement builder with
+// nested scopes.
 //
 //   KernelBuilder k("scale");
 //   BufferRef x = k.input("x", DType::kF32, rows * 64), y = k.output("y", DType::kF32, rows * 64);
 //   k.grid("row", rows, [&](ExprRef row) {
-//     k.loop("i", 0, 64, LoopKind::kSerial, [&](ExprRef i) { k.store(y, row * 64 + i, k.load(x, row * 64 + i) * 2.0f); });
+//     k.loop("i", 0, 64, LoopKind::kSerial, [&](ExprRef i) { k.store(y, row * 64 + i, k.load(x, row * 64 + i)
+//     * 2.0f); });
 //   });
 //   Function f = k.finish();
 #pragma once
@@ -21,7 +23,8 @@ ExprRef float_const(double value, Type type = {DType::kF32, 1});
 ExprRef variable(const std::string& name, Type type);
 ExprRef dim_expr(const Dim& dim);  // symbols become kDim, operators become arithmetic
 ExprRef unary(UnaryOp op, ExprRef a);
-ExprRef binary(BinaryOp op, ExprRef a, ExprRef b);  // same types; a scalar constant adapts to the other's type
+ExprRef binary(BinaryOp op, ExprRef a,
+               ExprRef b);  // same types; a scalar constant adapts to the other's type
 ExprRef select(ExprRef condition, ExprRef a, ExprRef b);
 ExprRef cast(ExprRef a, DType to);
 ExprRef bitcast(ExprRef a, Type to);
@@ -75,8 +78,10 @@ class KernelBuilder {
   // Matrices in registers (ir.h), and what can be done with one.
   BufferRef fragments(const std::string& name, DType dtype, const Fragment& fragment, int64_t count);
   void matrix_clear(const FragmentRef& f);
-  void matrix_load(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, MatrixOrder order);
-  void matrix_store(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride, MatrixOrder order);
+  void matrix_load(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride,
+                   MatrixOrder order);
+  void matrix_store(const FragmentRef& f, const BufferRef& memory, ExprRef begin, int64_t stride,
+                    MatrixOrder order);
   void matrix_multiply(const FragmentRef& sum, const FragmentRef& a, const FragmentRef& b);
   BufferRef shared(const std::string& name, DType dtype, int64_t size);
   BufferRef shared(const std::string& name, Type element, int64_t size);
@@ -85,12 +90,16 @@ class KernelBuilder {
   void grid(const std::string& name, const Dim& tiles, const Body& body);
   void loop(const std::string& name, ExprRef begin, ExprRef extent, LoopKind kind, const Body& body);
   void loop(const std::string& name, int64_t begin, int64_t extent, LoopKind kind, const Body& body);
-  // A thread-bound function: the grid over `tiles` groups of `threads` threads; body(group, thread). shared() inside of it
-  // declares the group's buffers. subgroup_size as in Function.
-  void groups(const Dim& tiles, int64_t threads, int subgroup_size, const std::function<void(ExprRef, ExprRef)>& body);
-  void branch(ExprRef condition, const std::function<void()>& then, const std::function<void()>& otherwise = nullptr);
-  // Runs body(index, lanes) over [0, extent): whole vectors of `lanes`, then single elements for what is left.
-  void vector_loop(const std::string& name, ExprRef extent, int lanes, const std::function<void(ExprRef, int)>& body);
+  // A thread-bound function: the grid over `tiles` groups of `threads` threads; body(group, thread). shared()
+  // inside of it declares the group's buffers. subgroup_size as in Function.
+  void groups(const Dim& tiles, int64_t threads, int subgroup_size,
+              const std::function<void(ExprRef, ExprRef)>& body);
+  void branch(ExprRef condition, const std::function<void()>& then,
+              const std::function<void()>& otherwise = nullptr);
+  // Runs body(index, lanes) over [0, extent): whole vectors of `lanes`, then single elements for what is
+  // left.
+  void vector_loop(const std::string& name, ExprRef extent, int lanes,
+                   const std::function<void(ExprRef, int)>& body);
 
   Function finish();  // internal error when there is no grid loop
 

@@ -46,7 +46,8 @@ class Counter final : public GroupCounter {
     std::map<std::pair<const void*, int>, int> turns;
     for (Access& a : statement_) a.turn = turns[{a.site, a.thread}]++;
     auto key = [&](const Access& a) { return std::tuple(a.site, a.turn, a.thread / lanes_, a.store); };
-    std::stable_sort(statement_.begin(), statement_.end(), [&](const Access& a, const Access& b) { return key(a) < key(b); });
+    std::stable_sort(statement_.begin(), statement_.end(),
+                     [&](const Access& a, const Access& b) { return key(a) < key(b); });
     for (size_t begin = 0, end; begin < statement_.size(); begin = end) {
       for (end = begin + 1; end < statement_.size() && key(statement_[end]) == key(statement_[begin]);) ++end;
       together(std::span(statement_).subspan(begin, end - begin));
@@ -76,7 +77,8 @@ class Counter final : public GroupCounter {
     for (size_t begin = 0; begin < lanes.size(); begin += at_once) {
       std::map<int64_t, std::set<int64_t>> wanted;  // bank -> words
       for (const Access& a : lanes.subspan(begin, std::min(at_once, lanes.size() - begin)))
-        for (int64_t w = a.byte / kBankBytes; w * kBankBytes < a.byte + a.bytes; ++w) wanted[w % kBanks].insert(w);
+        for (int64_t w = a.byte / kBankBytes; w * kBankBytes < a.byte + a.bytes; ++w)
+          wanted[w % kBanks].insert(w);
       size_t most = 1;
       for (const auto& [bank, different] : wanted) most = std::max(most, different.size());
       b.conflicts += static_cast<int64_t>(most) - 1;
@@ -90,11 +92,15 @@ class Counter final : public GroupCounter {
 
 void scale(KernelCount& c) {
   if (c.counted_groups == c.groups || c.counted_groups == 0) return;
-  auto all = [&](int64_t& n) { n = static_cast<int64_t>(double(n) * double(c.groups) / double(c.counted_groups)); };
+  auto all = [&](int64_t& n) {
+    n = static_cast<int64_t>(double(n) * double(c.groups) / double(c.counted_groups));
+  };
   all(c.barriers);
   all(c.divergent);
   for (BufferCount& b : c.buffers)
-    for (int64_t* n : {&b.loaded, &b.stored, &b.fetched, &b.fetched_used, &b.written, &b.written_used, &b.conflicts}) all(*n);
+    for (int64_t* n :
+         {&b.loaded, &b.stored, &b.fetched, &b.fetched_used, &b.written, &b.written_used, &b.conflicts})
+      all(*n);
 }
 
 }  // namespace
@@ -117,8 +123,8 @@ int64_t KernelCount::conflicts() const {
   return sum;
 }
 
-KernelCount count(const Function& function, std::span<const HostBuffer> buffers, std::span<const int64_t> dims,
-                  int64_t most_groups) {
+KernelCount count(const Function& function, std::span<const HostBuffer> buffers,
+                  std::span<const int64_t> dims, int64_t most_groups) {
   internal_check(thread_count(function) > 0, str("kernel ", function.name, " is not thread-bound"));
   Program program(function);
   KernelCount c{.name = function.name, .groups = program.tiles(dims), .threads = thread_count(function)};
@@ -127,7 +133,8 @@ KernelCount count(const Function& function, std::span<const HostBuffer> buffers,
     if (s->kind == StmtKind::kAlloc) c.buffers.push_back({.name = s->buffer->name, .shared = true});
   Counter counter(function, c);
   int64_t step = most_groups > 0 ? std::max<int64_t>(1, c.groups / most_groups) : 1;
-  for (int64_t g = 0; g < c.groups && (most_groups <= 0 || c.counted_groups < most_groups); g += step, ++c.counted_groups)
+  for (int64_t g = 0; g < c.groups && (most_groups <= 0 || c.counted_groups < most_groups);
+       g += step, ++c.counted_groups)
     program.run(buffers, dims, g, g + 1, &counter);
   scale(c);
   return c;

@@ -1,4 +1,5 @@
-// Expression constructors of builder.h: each checks its operands' types, and index arithmetic folds as it is built.
+// Expression constructors of builder.h: each checks its operands' types, and index arithmetic folds as it is
+// built.
 #include <bit>
 #include <cmath>
 #include <optional>
@@ -29,7 +30,8 @@ bool is_int_const(const ExprRef& e, int64_t value) {
 // A constant of `type` with the value of the scalar constant `e`.
 ExprRef constant_as(const ExprRef& e, Type type) {
   bool from_float = e->kind == ExprKind::kFloatConst;
-  if (is_float(type.dtype)) return float_const(from_float ? e->float_value : static_cast<double>(e->int_value), type);
+  if (is_float(type.dtype))
+    return float_const(from_float ? e->float_value : static_cast<double>(e->int_value), type);
   internal_check(!from_float, "a float constant meets an integer operand");
   return int_const(e->int_value, type);
 }
@@ -165,7 +167,8 @@ ExprRef cast(ExprRef a, DType to) {
 }
 
 ExprRef bitcast(ExprRef a, Type to) {
-  internal_check(size_of(a->type.dtype) * a->type.lanes == size_of(to.dtype) * to.lanes, "bitcast changes the size");
+  internal_check(size_of(a->type.dtype) * a->type.lanes == size_of(to.dtype) * to.lanes,
+                 "bitcast changes the size");
   return a->type == to ? a : make(ExprKind::kBitcast, to, {std::move(a)});
 }
 
@@ -187,7 +190,8 @@ ExprRef ramp(ExprRef base, int64_t stride, int lanes) {
 }
 
 ExprRef shuffle(std::vector<ExprRef> operands, std::vector<int> pattern) {
-  internal_check(!operands.empty() && std::has_single_bit(pattern.size()), "shuffle needs operands and 2^n lanes");
+  internal_check(!operands.empty() && std::has_single_bit(pattern.size()),
+                 "shuffle needs operands and 2^n lanes");
   Type type = operands[0]->type.with_lanes(static_cast<int>(pattern.size()));
   auto e = make(ExprKind::kShuffle, type, std::move(operands));
   e->pattern = std::move(pattern);

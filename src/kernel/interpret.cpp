@@ -28,7 +28,8 @@ void run_load(const Node& n, Frame& f) {
   uint8_t* out = f.memory.data() + n.out;
   if (!mask) {
     check_range(r, index, int64_t{n.lanes} * n.element_bytes, "load", n.name);
-    if (f.observer) f.observer->access(&n, f.thread, n.region, index, int64_t{n.lanes} * n.element_bytes, false);
+    if (f.observer)
+      f.observer->access(&n, f.thread, n.region, index, int64_t{n.lanes} * n.element_bytes, false);
     std::memcpy(out, r.data + index, static_cast<size_t>(n.lanes * n.element_bytes));
     return;
   }
@@ -37,7 +38,8 @@ void run_load(const Node& n, Frame& f) {
     std::memset(out + i * n.element_bytes, 0, size);
     if (!mask[i]) continue;
     check_range(r, index + i * n.element_bytes, n.element_bytes, "load", n.name);
-    if (f.observer) f.observer->access(&n, f.thread, n.region, index + i * n.element_bytes, n.element_bytes, false);
+    if (f.observer)
+      f.observer->access(&n, f.thread, n.region, index + i * n.element_bytes, n.element_bytes, false);
     std::memcpy(out + i * n.element_bytes, r.data + index + i * n.element_bytes, size);
   }
 }
@@ -46,7 +48,8 @@ void run_load_register(const Node& n, Frame& f) {  // region = count, offsets[0]
   int64_t index = evaluate_index(n.operands[0], f);
   if (index < 0 || index >= n.region) out_of_bounds("register load", n.name, index, n.region);
   int64_t bytes = int64_t{n.lanes} * n.element_bytes;
-  std::memcpy(f.memory.data() + n.out, f.memory.data() + n.offsets[0] + index * bytes, static_cast<size_t>(bytes));
+  std::memcpy(f.memory.data() + n.out, f.memory.data() + n.offsets[0] + index * bytes,
+              static_cast<size_t>(bytes));
 }
 
 int64_t lane_index(const uint8_t* indices, int lane, bool wide) {
@@ -114,14 +117,18 @@ void run_pack_half(const Node& n, Frame& f) {
 void put_constant(const Expr& e, uint8_t* out) {
   for (int i = 0; i < e.type.lanes; ++i, out += size_of(e.type.dtype)) {
     if (e.kind == ExprKind::kIntConst) {
-      std::memcpy(out, &e.int_value, static_cast<size_t>(size_of(e.type.dtype)));  // little endian: the low bytes
+      std::memcpy(out, &e.int_value,
+                  static_cast<size_t>(size_of(e.type.dtype)));  // little endian: the low bytes
       continue;
     }
     auto f = static_cast<float>(e.float_value);
     uint16_t half = e.type.dtype == DType::kF16 ? f32_to_f16(f) : f32_to_bf16(f);
-    if (e.type.dtype == DType::kF64) std::memcpy(out, &e.float_value, 8);
-    else if (e.type.dtype == DType::kF32) std::memcpy(out, &f, 4);
-    else std::memcpy(out, &half, 2);
+    if (e.type.dtype == DType::kF64)
+      std::memcpy(out, &e.float_value, 8);
+    else if (e.type.dtype == DType::kF32)
+      std::memcpy(out, &f, 4);
+    else
+      std::memcpy(out, &half, 2);
   }
 }
 
@@ -142,8 +149,10 @@ const Node* Program::Impl::compile(const ExprRef& expr) {
   } else {
     for (size_t i = 0; i < e.operands.size(); ++i) {
       const Node* operand = compile(e.operands[i]);
-      if (e.kind == ExprKind::kShuffle) n.parts.push_back(operand);
-      else n.operands[i] = operand;
+      if (e.kind == ExprKind::kShuffle)
+        n.parts.push_back(operand);
+      else
+        n.operands[i] = operand;
     }
     n.out = allocate(value_bytes(e.type));
     compile_leaf(e, n);
@@ -207,7 +216,8 @@ std::vector<Step> Program::Impl::compile(const std::vector<StmtRef>& list) {
 void Program::Impl::compile_alloc(const Stmt& s, Step& step) {
   const Buffer& b = *s.buffer;
   step.bytes = b.size.constant() * value_bytes(b.element);
-  if (b.scope == Scope::kFragment) step.bytes = b.size.constant() * b.fragment.rows * b.fragment.columns * int64_t{sizeof(float)};
+  if (b.scope == Scope::kFragment)
+    step.bytes = b.size.constant() * b.fragment.rows * b.fragment.columns * int64_t{sizeof(float)};
   if (b.scope != Scope::kShared) {
     step.slot = arrays[&b] = allocate(step.bytes);
   } else {
@@ -392,8 +402,8 @@ void Program::run(std::span<const HostBuffer> buffers, std::span<const int64_t> 
     auto size = fn.buffers[i]->size.evaluate(values);
     internal_check(size.has_value(), str(fn.name, ": the size of ", fn.buffers[i]->name, " has no value"));
     int64_t bytes = *size * size_of(fn.buffers[i]->element.dtype);
-    internal_check(bytes <= buffers[i].bytes, str(fn.name, ": buffer ", fn.buffers[i]->name, " has ", buffers[i].bytes,
-                                                  " bytes, needs ", bytes));
+    internal_check(bytes <= buffers[i].bytes, str(fn.name, ": buffer ", fn.buffers[i]->name, " has ",
+                                                  buffers[i].bytes, " bytes, needs ", bytes));
     frame.regions.push_back({static_cast<uint8_t*>(buffers[i].data), bytes});
   }
   std::deque<std::vector<uint8_t>> shared;
@@ -403,8 +413,10 @@ void Program::run(std::span<const HostBuffer> buffers, std::span<const int64_t> 
   }
   for (size_t i = 0; i < dims.size(); ++i)
     std::memcpy(frame.memory.data() + impl_->dims.at(fn.dims[i]), &dims[i], 8);
-  if (thread_count(fn) > 0) run_groups(*impl_, frame, tile_begin, tile_end, counter);
-  else impl_->run(impl_->steps, frame, tile_begin, tile_end);
+  if (thread_count(fn) > 0)
+    run_groups(*impl_, frame, tile_begin, tile_end, counter);
+  else
+    impl_->run(impl_->steps, frame, tile_begin, tile_end);
 }
 
 void interpret(const Function& function, std::span<const HostBuffer> buffers, std::span<const int64_t> dims) {

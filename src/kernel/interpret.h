@@ -1,5 +1,5 @@
-// Reference interpreter of kernel IR: runs a function on host memory and checks every access. The threads of thread-bound
-// functions run in lockstep, statement by statement.
+// Reference interpreter of kernel IR: runs a function on host memory and checks every access. The threads of
+// thread-bound functions run in lockstep, statement by statement.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +25,11 @@ class Program {
   ~Program();
   Program(Program&&) noexcept;
 
-  // Runs grid iterations [tile_begin, tile_end). `buffers` and `dims` as in the function's lists. Internal error on an
-  // access outside a buffer, a cast out of range, or a dot2_u8s8 that does not fit; in a thread-bound function also on a
-  // race, a vector access that is not aligned, and a barrier that not all threads of the group reach. `counter` (optional, not
-  // owned) is told what the threads of a thread-bound function do.
+  // Runs grid iterations [tile_begin, tile_end). `buffers` and `dims` as in the function's lists. Internal
+  // error on an access outside a buffer, a cast out of range, or a dot2_u8s8 that does not fit; in a
+  // thread-bound function also on a race, a vector access that is not aligned, and a barrier that not all
+  // threads of the group reach. `counter` (optional, not owned) is told what the threads of a thread-bound
+  // function do.
   void run(std::span<const HostBuffer> buffers, std::span<const int64_t> dims, int64_t tile_begin,
            int64_t tile_end, GroupCounter* counter = nullptr) const;
   // The number of grid iterations for these dimensions.

@@ -56,41 +56,75 @@ void with_type(DType dtype, Visitor&& visit) {
   }
 }
 
+constexpr bool compares(BinaryOp op) {
+  return op == BinaryOp::kEq || op == BinaryOp::kNe || op == BinaryOp::kLt || op == BinaryOp::kLe ||
+         op == BinaryOp::kGt || op == BinaryOp::kGe;
+}
+
+template <typename T, BinaryOp op>
+uint8_t compare(T a, T b) {
+  if constexpr (op == BinaryOp::kEq) return a == b;
+  if constexpr (op == BinaryOp::kNe) return a != b;
+  if constexpr (op == BinaryOp::kLt) return a < b;
+  if constexpr (op == BinaryOp::kLe) return a <= b;
+  if constexpr (op == BinaryOp::kGt) return a > b;
+  return a >= b;
+}
+
 template <typename T, BinaryOp op>
 auto apply_binary(T a, T b) {
   using U = uint64_t;
-  if constexpr (op == BinaryOp::kEq) return static_cast<uint8_t>(a == b);
-  else if constexpr (op == BinaryOp::kNe) return static_cast<uint8_t>(a != b);
-  else if constexpr (op == BinaryOp::kLt) return static_cast<uint8_t>(a < b);
-  else if constexpr (op == BinaryOp::kLe) return static_cast<uint8_t>(a <= b);
-  else if constexpr (op == BinaryOp::kGt) return static_cast<uint8_t>(a > b);
-  else if constexpr (op == BinaryOp::kGe) return static_cast<uint8_t>(a >= b);
+  if constexpr (compares(op))
+    return compare<T, op>(a, b);
   else if constexpr (std::is_floating_point_v<T>) {
-    if constexpr (op == BinaryOp::kAdd) return a + b;
-    else if constexpr (op == BinaryOp::kSub) return a - b;
-    else if constexpr (op == BinaryOp::kMul) return a * b;
-    else if constexpr (op == BinaryOp::kDiv) return a / b;
-    else if constexpr (op == BinaryOp::kMin) return std::fmin(a, b);
-    else if constexpr (op == BinaryOp::kMax) return std::fmax(a, b);
-    else { internal_error("kernel interpreter: integer operation on floats"); return a; }
+    if constexpr (op == BinaryOp::kAdd)
+      return a + b;
+    else if constexpr (op == BinaryOp::kSub)
+      return a - b;
+    else if constexpr (op == BinaryOp::kMul)
+      return a * b;
+    else if constexpr (op == BinaryOp::kDiv)
+      return a / b;
+    else if constexpr (op == BinaryOp::kMin)
+      return std::fmin(a, b);
+    else if constexpr (op == BinaryOp::kMax)
+      return std::fmax(a, b);
+    else {
+      internal_error("kernel interpreter: integer operation on floats");
+      return a;
+    }
   } else {
-    if constexpr (op == BinaryOp::kAdd) return static_cast<T>(U(a) + U(b));
-    else if constexpr (op == BinaryOp::kSub) return static_cast<T>(U(a) - U(b));
-    else if constexpr (op == BinaryOp::kMul) return static_cast<T>(U(a) * U(b));
-    else if constexpr (op == BinaryOp::kMin) return std::min(a, b);
-    else if constexpr (op == BinaryOp::kMax) return std::max(a, b);
-    else if constexpr (op == BinaryOp::kAnd) return static_cast<T>(a & b);
-    else if constexpr (op == BinaryOp::kOr) return static_cast<T>(a | b);
-    else if constexpr (op == BinaryOp::kXor) return static_cast<T>(a ^ b);
+    if constexpr (op == BinaryOp::kAdd)
+      return static_cast<T>(U(a) + U(b));
+    else if constexpr (op == BinaryOp::kSub)
+      return static_cast<T>(U(a) - U(b));
+    else if constexpr (op == BinaryOp::kMul)
+      return static_cast<T>(U(a) * U(b));
+    else if constexpr (op == BinaryOp::kMin)
+      return std::min(a, b);
+    else if constexpr (op == BinaryOp::kMax)
+      return std::max(a, b);
+    else if constexpr (op == BinaryOp::kAnd)
+      return static_cast<T>(a & b);
+    else if constexpr (op == BinaryOp::kOr)
+      return static_cast<T>(a | b);
+    else if constexpr (op == BinaryOp::kXor)
+      return static_cast<T>(a ^ b);
     else if constexpr (op == BinaryOp::kShl || op == BinaryOp::kShr) {
       internal_check(U(b) < sizeof(T) * 8, "kernel interpreter: shift count out of range");
       return op == BinaryOp::kShl ? static_cast<T>(U(a) << U(b)) : static_cast<T>(a >> b);
     } else if constexpr (op == BinaryOp::kFloorDiv || op == BinaryOp::kMod) {
       internal_check(b > 0, "kernel interpreter: division needs a positive divisor");
       T quotient = static_cast<T>(a / b), rest = static_cast<T>(a % b);
-      if (rest < 0) { --quotient; rest = static_cast<T>(rest + b); }
+      if (rest < 0) {
+        --quotient;
+        rest = static_cast<T>(rest + b);
+      }
       return op == BinaryOp::kFloorDiv ? quotient : rest;
-    } else { internal_error("kernel interpreter: float operation on integers"); return a; }
+    } else {
+      internal_error("kernel interpreter: float operation on integers");
+      return a;
+    }
   }
 }
 
@@ -115,19 +149,32 @@ void run_reduce(const Node& n, Frame& f) {
 
 template <typename T>
 void choose_binary(BinaryOp op, bool reduce, Node& node) {
-#define MLC_CASE(name)                                                                       \
-  case BinaryOp::name:                                                                       \
-    node.run = reduce ? nullptr : run_binary<T, BinaryOp::name>;                             \
-    return
-#define MLC_REDUCE(name)                                                                     \
-  case BinaryOp::name:                                                                       \
-    node.run = reduce ? run_reduce<T, BinaryOp::name> : run_binary<T, BinaryOp::name>;       \
+#define MLC_CASE(name) \
+  case BinaryOp::name: node.run = reduce ? nullptr : run_binary<T, BinaryOp::name>; return
+#define MLC_REDUCE(name)                                                               \
+  case BinaryOp::name:                                                                 \
+    node.run = reduce ? run_reduce<T, BinaryOp::name> : run_binary<T, BinaryOp::name>; \
     return
   switch (op) {
-    MLC_REDUCE(kAdd); MLC_REDUCE(kMin); MLC_REDUCE(kMax);
-    MLC_CASE(kSub); MLC_CASE(kMul); MLC_CASE(kDiv); MLC_CASE(kFloorDiv); MLC_CASE(kMod);
-    MLC_CASE(kAnd); MLC_CASE(kOr); MLC_CASE(kXor); MLC_CASE(kShl); MLC_CASE(kShr);
-    MLC_CASE(kEq); MLC_CASE(kNe); MLC_CASE(kLt); MLC_CASE(kLe); MLC_CASE(kGt); MLC_CASE(kGe);
+    MLC_REDUCE(kAdd);
+    MLC_REDUCE(kMin);
+    MLC_REDUCE(kMax);
+    MLC_CASE(kSub);
+    MLC_CASE(kMul);
+    MLC_CASE(kDiv);
+    MLC_CASE(kFloorDiv);
+    MLC_CASE(kMod);
+    MLC_CASE(kAnd);
+    MLC_CASE(kOr);
+    MLC_CASE(kXor);
+    MLC_CASE(kShl);
+    MLC_CASE(kShr);
+    MLC_CASE(kEq);
+    MLC_CASE(kNe);
+    MLC_CASE(kLt);
+    MLC_CASE(kLe);
+    MLC_CASE(kGt);
+    MLC_CASE(kGe);
   }
 #undef MLC_CASE
 #undef MLC_REDUCE
@@ -139,17 +186,27 @@ void run_unary(const Node& n, Frame& f) {
   T* out = result<T>(n, f);
   for (int i = 0; i < n.lanes; ++i) {
     if constexpr (std::is_floating_point_v<T>) {
-      if constexpr (op == UnaryOp::kNeg) out[i] = -a[i];
-      else if constexpr (op == UnaryOp::kAbs) out[i] = std::fabs(a[i]);
-      else if constexpr (op == UnaryOp::kSqrt) out[i] = std::sqrt(a[i]);
-      else if constexpr (op == UnaryOp::kFloor) out[i] = std::floor(a[i]);
-      else if constexpr (op == UnaryOp::kRoundEven) out[i] = std::nearbyint(a[i]);
-      else internal_error("kernel interpreter: 'not' of a float");
+      if constexpr (op == UnaryOp::kNeg)
+        out[i] = -a[i];
+      else if constexpr (op == UnaryOp::kAbs)
+        out[i] = std::fabs(a[i]);
+      else if constexpr (op == UnaryOp::kSqrt)
+        out[i] = std::sqrt(a[i]);
+      else if constexpr (op == UnaryOp::kFloor)
+        out[i] = std::floor(a[i]);
+      else if constexpr (op == UnaryOp::kRoundEven)
+        out[i] = std::nearbyint(a[i]);
+      else
+        internal_error("kernel interpreter: 'not' of a float");
     } else {
-      if constexpr (op == UnaryOp::kNeg) out[i] = static_cast<T>(uint64_t{0} - static_cast<uint64_t>(a[i]));
-      else if constexpr (op == UnaryOp::kAbs) out[i] = a[i] < 0 ? static_cast<T>(0 - static_cast<uint64_t>(a[i])) : a[i];
-      else if constexpr (op == UnaryOp::kNot) out[i] = static_cast<T>(~a[i]);
-      else internal_error("kernel interpreter: float operation on integers");
+      if constexpr (op == UnaryOp::kNeg)
+        out[i] = static_cast<T>(uint64_t{0} - static_cast<uint64_t>(a[i]));
+      else if constexpr (op == UnaryOp::kAbs)
+        out[i] = a[i] < 0 ? static_cast<T>(0 - static_cast<uint64_t>(a[i])) : a[i];
+      else if constexpr (op == UnaryOp::kNot)
+        out[i] = static_cast<T>(~a[i]);
+      else
+        internal_error("kernel interpreter: float operation on integers");
     }
   }
 }
@@ -270,9 +327,8 @@ void choose_math(MathFn fn, Node& node) {
 }
 
 void choose_cast(DType from, DType to, Node& node) {
-  with_type(from, [&](auto a) {
-    with_type(to, [&](auto b) { node.run = run_cast<decltype(a), decltype(b)>; });
-  });
+  with_type(from,
+            [&](auto a) { with_type(to, [&](auto b) { node.run = run_cast<decltype(a), decltype(b)>; }); });
 }
 
 }  // namespace
@@ -281,8 +337,13 @@ void choose_arithmetic(const Expr& expr, Node& node) {
   DType operand_type = expr.operands[0]->type.dtype;
   switch (expr.kind) {
     case ExprKind::kUnary:
-      if (operand_type == DType::kBool) { node.run = run_not_bool; return; }
-      with_type(operand_type, [&](auto t) { if constexpr (!kHalf<decltype(t)>) choose_unary<decltype(t)>(expr.unary, node); });
+      if (operand_type == DType::kBool) {
+        node.run = run_not_bool;
+        return;
+      }
+      with_type(operand_type, [&](auto t) {
+        if constexpr (!kHalf<decltype(t)>) choose_unary<decltype(t)>(expr.unary, node);
+      });
       break;
     case ExprKind::kBinary:
     case ExprKind::kReduce:
@@ -292,7 +353,9 @@ void choose_arithmetic(const Expr& expr, Node& node) {
           choose_binary<decltype(t)>(expr.binary, expr.kind == ExprKind::kReduce, node);
       });
       break;
-    case ExprKind::kSelect: with_type(expr.type.dtype, [&](auto t) { node.run = run_select<decltype(t)>; }); break;
+    case ExprKind::kSelect:
+      with_type(expr.type.dtype, [&](auto t) { node.run = run_select<decltype(t)>; });
+      break;
     case ExprKind::kCast: choose_cast(operand_type, expr.type.dtype, node); break;
     case ExprKind::kFma: node.run = expr.type.dtype == DType::kF64 ? run_fma<double> : run_fma<float>; break;
     case ExprKind::kDot4: node.run = operand_type == DType::kU8 ? run_dot4<uint8_t> : run_dot4<int8_t>; break;
@@ -301,7 +364,8 @@ void choose_arithmetic(const Expr& expr, Node& node) {
     case ExprKind::kCall: choose_math(expr.math, node); break;
     default: internal_error("kernel interpreter: expression kind without arithmetic");
   }
-  internal_check(node.run != nullptr, str("kernel interpreter: no arithmetic on ", expr.operands[0]->type.text()));
+  internal_check(node.run != nullptr,
+                 str("kernel interpreter: no arithmetic on ", expr.operands[0]->type.text()));
 }
 
 }  // namespace mlc::kernel

@@ -49,11 +49,16 @@ void move(const Step& s, Frame& f) {
   for (int64_t line = 0; line < lines.count; ++line)
     for (int64_t i = 0; i < lines.bytes / size_of(dtype); ++i) {
       float& value = fragment(f, s.slot)[place(shape, m.order, line, i)];
-      uint8_t* memory = f.regions[static_cast<size_t>(s.region)].data + lines.begin + line * lines.stride + i * size_of(dtype);
-      if (m.matrix == MatrixOp::kStore) std::memcpy(memory, &value, sizeof(value));
-      else if (dtype == DType::kF16) value = f16_to_f32(read<uint16_t>(memory));
-      else if (dtype == DType::kBF16) value = bf16_to_f32(read<uint16_t>(memory));
-      else value = read<float>(memory);
+      uint8_t* memory = f.regions[static_cast<size_t>(s.region)].data + lines.begin + line * lines.stride +
+                        i * size_of(dtype);
+      if (m.matrix == MatrixOp::kStore)
+        std::memcpy(memory, &value, sizeof(value));
+      else if (dtype == DType::kF16)
+        value = f16_to_f32(read<uint16_t>(memory));
+      else if (dtype == DType::kBF16)
+        value = bf16_to_f32(read<uint16_t>(memory));
+      else
+        value = read<float>(memory);
     }
 }
 
@@ -62,14 +67,17 @@ void move(const Step& s, Frame& f) {
 MatrixLines matrix_lines(const Step& s, Frame& f) {
   const Stmt& m = *s.matrix;
   const Fragment& shape = m.buffer->fragment;
-  int64_t count = m.order == MatrixOrder::kColumns ? shape.columns : m.order == MatrixOrder::kPairs ? shape.rows / 2 : shape.rows;
+  int64_t count = m.order == MatrixOrder::kColumns ? shape.columns
+                  : m.order == MatrixOrder::kPairs ? shape.rows / 2
+                                                   : shape.rows;
   MatrixLines lines{.begin = evaluate_index(s.begin, f) * s.unit,
                     .count = count,
                     .bytes = shape.rows * shape.columns / count * size_of(m.buffer->element.dtype),
                     .stride = m.stride * s.unit};
   const Region& r = f.regions[static_cast<size_t>(s.region)];
   if (lines.begin < 0 || lines.begin + (count - 1) * lines.stride + lines.bytes > r.bytes)
-    internal_error(str("kernel IR: a fragment at byte ", lines.begin, " of %", m.memory->name, ", which has ", r.bytes));
+    internal_error(
+        str("kernel IR: a fragment at byte ", lines.begin, " of %", m.memory->name, ", which has ", r.bytes));
   return lines;
 }
 

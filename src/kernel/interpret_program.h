@@ -1,5 +1,5 @@
-// Inside of the interpreter: a function as steps over nodes, run by one thread (interpret.cpp) or by the threads of groups
-// (interpret_threads.cpp).
+// Inside of the interpreter: a function as steps over nodes, run by one thread (interpret.cpp) or by the
+// threads of groups (interpret_threads.cpp).
 #pragma once
 
 #include <deque>
@@ -19,15 +19,16 @@ struct Step {  // a compiled statement
   const Node* mask = nullptr;
   const Node* begin = nullptr;
   const Node* extent = nullptr;
-  int64_t slot = 0;          // kLet, kFor: offset of the variable; kStore to registers: offset of the array
-  int64_t bytes = 0;         // size of the variable or of one array element
-  int64_t count = 0;         // registers: elements
-  int64_t unit = 1;          // bytes per index unit
-  int region = -1;           // global and shared buffers
-  LoopKind loop{};           // kFor
-  const Expr* subgroup = nullptr;  // kLet of a subgroup operation; value is its node, whose operand is computed before it
-  const Stmt* matrix = nullptr;    // kMatrix; slot is its fragment, begin its place in region
-  int64_t factor_slots[2] = {};    // kMatrix kMultiply
+  int64_t slot = 0;   // kLet, kFor: offset of the variable; kStore to registers: offset of the array
+  int64_t bytes = 0;  // size of the variable or of one array element
+  int64_t count = 0;  // registers: elements
+  int64_t unit = 1;   // bytes per index unit
+  int region = -1;    // global and shared buffers
+  LoopKind loop{};    // kFor
+  const Expr* subgroup =
+      nullptr;  // kLet of a subgroup operation; value is its node, whose operand is computed before it
+  const Stmt* matrix = nullptr;  // kMatrix; slot is its fragment, begin its place in region
+  int64_t factor_slots[2] = {};  // kMatrix kMultiply
   std::string name;
   std::vector<Step> body, otherwise;
 };
@@ -47,15 +48,15 @@ void run_alloc(const Step& s, Frame& f);
 
 struct Program::Impl {
   Function function;
-  std::vector<uint8_t> image;                 // initial memory of a frame
+  std::vector<uint8_t> image;  // initial memory of a frame
   std::deque<Node> nodes;
-  std::map<std::string, int64_t> variables;   // offsets
+  std::map<std::string, int64_t> variables;  // offsets
   std::map<std::string, int64_t> dims;
-  std::map<const Buffer*, int> regions;       // index in Frame::regions
-  std::map<const Buffer*, int64_t> arrays;    // register arrays: offsets
-  std::map<const Expr*, const Node*> seen;    // one node serves all references: it is run at each of them
-  std::vector<int64_t> shared_bytes;          // of regions after the global ones
-  std::vector<int64_t> shared_units;          // bytes of one scalar of them
+  std::map<const Buffer*, int> regions;     // index in Frame::regions
+  std::map<const Buffer*, int64_t> arrays;  // register arrays: offsets
+  std::map<const Expr*, const Node*> seen;  // one node serves all references: it is run at each of them
+  std::vector<int64_t> shared_bytes;        // of regions after the global ones
+  std::vector<int64_t> shared_units;        // bytes of one scalar of them
   std::vector<std::string> shared_names;
   std::vector<Step> steps;
 

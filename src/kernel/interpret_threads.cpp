@@ -1,4 +1,5 @@
-// The threads of a group in lockstep: every statement runs for all threads that reached it before the next one does.
+// The threads of a group in lockstep: every statement runs for all threads that reached it before the next
+// one does.
 #include "kernel/interpret_threads.h"
 
 #include <algorithm>
@@ -13,8 +14,8 @@ namespace {
 
 using Active = std::vector<int>;  // the threads that run a statement, in order
 
-// Who touched one element last. Accesses conflict when one is a store and neither a barrier nor the order of one thread
-// lies between them; no barrier lies between different groups.
+// Who touched one element last. Accesses conflict when one is a store and neither a barrier nor the order of
+// one thread lies between them; no barrier lies between different groups.
 struct Touch {
   struct By {
     int64_t thread = -1, epoch = -1;  // thread: group * threads + thread of the group
@@ -48,7 +49,8 @@ class RaceFinder {
   void access(int thread, int region, int64_t byte, int64_t bytes, bool store) {
     auto r = static_cast<size_t>(region);
     if (!watched_[r]) return;
-    for (int64_t at = byte; at < byte + bytes; at += unit_[r]) touch(touched_[r][at], thread, region, at, store);
+    for (int64_t at = byte; at < byte + bytes; at += unit_[r])
+      touch(touched_[r][at], thread, region, at, store);
   }
 
  private:
@@ -70,9 +72,10 @@ class RaceFinder {
   }
 
   [[noreturn]] void fail(const Touch::By& other, int thread, int region, int64_t byte, bool store) const {
-    internal_error(str("kernel ", program_.function.name, ": race on %", program_.region_name(region), " at byte ", byte, ": a ",
-                       store ? "store" : "load", " by thread ", thread, " of group ", group_, " and an access by thread ",
-                       other.thread % threads_, " of group ", other.thread / threads_, " without a barrier between them"));
+    internal_error(str("kernel ", program_.function.name, ": race on %", program_.region_name(region),
+                       " at byte ", byte, ": a ", store ? "store" : "load", " by thread ", thread,
+                       " of group ", group_, " and an access by thread ", other.thread % threads_,
+                       " of group ", other.thread / threads_, " without a barrier between them"));
   }
 
   const Program::Impl& program_;
@@ -96,8 +99,9 @@ void combine(const Expr& e, const std::vector<const uint8_t*>& lanes, size_t lan
       for (size_t half = tree.size() / 2; half >= 1; half /= 2)
         for (size_t l = 0; l < half; ++l) {
           T a = tree[l], b = tree[l + half];
-          tree[l] = e.binary == BinaryOp::kAdd ? static_cast<T>(a + b)
-                    : e.binary == BinaryOp::kMin ? std::min(a, b) : std::max(a, b);
+          tree[l] = e.binary == BinaryOp::kAdd   ? static_cast<T>(a + b)
+                    : e.binary == BinaryOp::kMin ? std::min(a, b)
+                                                 : std::max(a, b);
         }
       value = tree[0];
     }
@@ -108,7 +112,10 @@ void combine(const Expr& e, const std::vector<const uint8_t*>& lanes, size_t lan
 class GroupRunner : public AccessObserver {
  public:
   GroupRunner(const Program::Impl& program, const Frame& initial, GroupCounter* counter)
-      : program_(program), threads_(thread_count(program.function)), races_(program, threads_), counter_(counter) {
+      : program_(program),
+        threads_(thread_count(program.function)),
+        races_(program, threads_),
+        counter_(counter) {
     frames_.assign(static_cast<size_t>(threads_), initial);
     for (int t = 0; t < threads_; ++t) {
       frames_[static_cast<size_t>(t)].observer = this;
@@ -126,7 +133,8 @@ class GroupRunner : public AccessObserver {
     for (const Step& s : grid.body) {
       if (s.kind == StmtKind::kAlloc) run_alloc(s, frames_[0]);
       if (s.kind != StmtKind::kFor) continue;
-      for (int64_t t = 0; t < threads_; ++t) std::memcpy(frames_[static_cast<size_t>(t)].memory.data() + s.slot, &t, 8);
+      for (int64_t t = 0; t < threads_; ++t)
+        std::memcpy(frames_[static_cast<size_t>(t)].memory.data() + s.slot, &t, 8);
       run(s.body, all_);
     }
   }
@@ -176,7 +184,8 @@ class GroupRunner : public AccessObserver {
 
   void require_all(const Active& active, const char* what) const {
     if (static_cast<int64_t>(active.size()) != threads_)
-      internal_error(str("kernel ", program_.function.name, ": ", active.size(), " of ", threads_, " threads reach a ", what));
+      internal_error(str("kernel ", program_.function.name, ": ", active.size(), " of ", threads_,
+                         " threads reach a ", what));
   }
 
   void let(const Step& s, const Active& active) {
@@ -193,7 +202,8 @@ class GroupRunner : public AccessObserver {
     auto size = static_cast<size_t>(program_.function.subgroup_size);
     for (size_t first = 0; first < frames_.size(); first += size) {
       std::vector<const uint8_t*> lanes;
-      for (size_t l = 0; l < size; ++l) lanes.push_back(frames_[first + l].memory.data() + s.value->operands[0]->out);
+      for (size_t l = 0; l < size; ++l)
+        lanes.push_back(frames_[first + l].memory.data() + s.value->operands[0]->out);
       for (size_t l = 0; l < size; ++l) {
         uint8_t* out = frames_[first + l].memory.data() + s.slot;
         switch (s.subgroup->type.dtype) {
@@ -214,20 +224,21 @@ class GroupRunner : public AccessObserver {
     }
   }
 
-  // Lanes are told of as they would take part in moving a fragment: each moves 16 bytes of a line (a word where lines are not
-  // aligned), neighbouring lanes in neighbouring lines.
+  // Lanes are told of as they would take part in moving a fragment: each moves 16 bytes of a line (a word
+  // where lines are not aligned), neighbouring lanes in neighbouring lines.
   void tell_of_lines(const Step& s, size_t first, size_t lanes) {
     const MatrixLines lines = matrix_lines(s, frames_[first]);
     for (size_t l = 1; l < lanes; ++l)
       if (evaluate_index(s.begin, frames_[first + l]) * s.unit != lines.begin)
-        internal_error(str("kernel ", program_.function.name, ": lanes of a subgroup want a fragment at different places of %",
+        internal_error(str("kernel ", program_.function.name,
+                           ": lanes of a subgroup want a fragment at different places of %",
                            s.matrix->memory->name));
     const int64_t step = (lines.begin | lines.stride | lines.bytes) % 16 == 0 ? 16 : 4;
     size_t turn = 0;
     for (int64_t at = 0; at < lines.bytes; at += step)
       for (int64_t line = 0; line < lines.count; ++line)
-        access(&s, static_cast<int>(first + turn++ % lanes), s.region, lines.begin + line * lines.stride + at, step,
-               s.matrix->matrix == MatrixOp::kStore);
+        access(&s, static_cast<int>(first + turn++ % lanes), s.region, lines.begin + line * lines.stride + at,
+               step, s.matrix->matrix == MatrixOp::kStore);
   }
 
   void branch(const Step& s, const Active& active) {

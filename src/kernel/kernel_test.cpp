@@ -16,7 +16,8 @@
 namespace mlc::kernel {
 namespace {
 
-// A CPU's matrices: z [4, 4] += x [4, 2] by y [2, 4] of bf16, twice; y lies in pairs of rows, sums in scratch memory.
+// A CPU's matrices: z [4, 4] += x [4, 2] by y [2, 4] of bf16, twice; y lies in pairs of rows, sums in scratch
+// memory.
 const char kMatrix[] =
     R"(kernel @matrix(%x: bf16[24], %y: bf16[8], %z: out f32[16]) dims() tiles(1) scratch(64) {
   grid %g = 0, 1 {
@@ -50,17 +51,18 @@ TEST(Matrices, OfACpuAreValidAndMultiply) {
   interpret(f, buffers, {});
   for (int row = 0; row < 4; ++row)
     for (int column = 0; column < 4; ++column)  // y(k, column) is element 2 * column + k of the only line
-      EXPECT_EQ(z[size_t(row * 4 + column)], float(2 * (6 * row * 20 * column + (6 * row + 1) * (20 * column + 10))))
+      EXPECT_EQ(z[size_t(row * 4 + column)],
+                float(2 * (6 * row * 20 * column + (6 * row + 1) * (20 * column + 10))))
           << row << ", " << column;
 }
 
 TEST(Matrices, OfACpuAreRefusedWhereTheyAreWrong) {
   const std::pair<const char*, const char*> kChanges[] = {
-      {"fragments %a: a bf16", "fragments %a: a f16"},        // halves are for GPUs
-      {"from %y[0] pairs 8", "from %z[0] pairs 8"},           // f32 memory
-      {"from %x[%g] rows 6", "from %x[%g] pairs 6"},          // only b lies in pairs
-      {"from %y[0] pairs 8", "from %y[0] pairs 7"},           // lines that overlap
-      {"to %s[0] rows 4", "to %z[0] rows 4"}};                // sums go to scratch memory
+      {"fragments %a: a bf16", "fragments %a: a f16"},  // halves are for GPUs
+      {"from %y[0] pairs 8", "from %z[0] pairs 8"},     // f32 memory
+      {"from %x[%g] rows 6", "from %x[%g] pairs 6"},    // only b lies in pairs
+      {"from %y[0] pairs 8", "from %y[0] pairs 7"},     // lines that overlap
+      {"to %s[0] rows 4", "to %z[0] rows 4"}};          // sums go to scratch memory
   for (const auto& [from, to] : kChanges) {
     std::string text = kMatrix;
     size_t at = text.find(from);
@@ -118,18 +120,21 @@ TEST(Text, MistakesNameTheirLine) {
   EXPECT_EQ(message("kernel @f(%x: f32[4])\ndims() tiles(1) scratch(0) {\n  let %a = %b\n}"),
             "kernel text line 3: found '%b', expected a name that is defined");
   EXPECT_EQ(message("kernel @f(%x: f33[4])"), "kernel text line 1: found 'f33[4])', expected a type");
-  EXPECT_EQ(message("kernel @f() dims() tiles(1) scratch(0) {} x"), "kernel text line 1: found 'x', expected the end");
+  EXPECT_EQ(message("kernel @f() dims() tiles(1) scratch(0) {} x"),
+            "kernel text line 1: found 'x', expected the end");
 }
 
 std::string problem(const std::string& body) {
-  return verify(parse("kernel @f(%x: f32[64], %y: out f32[64]) dims(rows) tiles(rows) scratch(0) {\n" + body + "\n}"));
+  return verify(
+      parse("kernel @f(%x: f32[64], %y: out f32[64]) dims(rows) tiles(rows) scratch(0) {\n" + body + "\n}"));
 }
 
 TEST(Verify, SaysWhatIsWrong) {
   EXPECT_EQ(problem("grid %r = 0, 1 {\n let %a = %x[0]\n %y[0] = %a }"), "");
   EXPECT_EQ(problem("let %a = 1"), "there are 0 grid loops at the top, expected one");
   EXPECT_EQ(problem("grid %r = 0, 1 { %x[0] = 1:f32 }"), "a store to the input %x; in an access of %x[0]");
-  EXPECT_EQ(problem("grid %r = 0, 1 { let %a = 1\n let %a = 2 }"), "name %a is defined twice; in the loop %r");
+  EXPECT_EQ(problem("grid %r = 0, 1 { let %a = 1\n let %a = 2 }"),
+            "name %a is defined twice; in the loop %r");
   EXPECT_EQ(problem("grid %r = 0, 1 { { let %a = 1 }\n let %b = %a }"),
             "%a is used where it is not defined; in let %b = %a");
   EXPECT_EQ(problem("grid %r = 0, 1 { let %a = (1 + 1:i32) }"),
@@ -137,12 +142,14 @@ TEST(Verify, SaysWhatIsWrong) {
   EXPECT_EQ(problem("grid %r = 0, 1 { registers %a: f32[2]\n serial %i = 0, 2 { %a[%i] = 1:f32 } }"),
             "an index of the registers %a is not constant; in an access of %a[%i]");
   EXPECT_EQ(problem("grid %r = 0, $pages { }"), "dimension pages is not in dims(...); in the loop %r");
-  EXPECT_EQ(problem("grid %r = 0, 1 { let %a = cast(%x[0]:f32x3):i32x3 }").substr(0, 22), "3 lanes are no power o");
+  EXPECT_EQ(problem("grid %r = 0, 1 { let %a = cast(%x[0]:f32x3):i32x3 }").substr(0, 22),
+            "3 lanes are no power o");
 }
 
 TEST(Interpret, RunsTilesAndGuardsBounds) {
-  Function f = parse("kernel @f(%x: f32[(rows * 4)], %y: out f32[(rows * 4)]) dims(rows) tiles(rows) scratch(0) {\n"
-                     "grid %r = 0, $rows { %y[(%r * 4)] = (%x[(%r * 4)]:f32x4 * 2:f32x4) } }");
+  Function f = parse(
+      "kernel @f(%x: f32[(rows * 4)], %y: out f32[(rows * 4)]) dims(rows) tiles(rows) scratch(0) {\n"
+      "grid %r = 0, $rows { %y[(%r * 4)] = (%x[(%r * 4)]:f32x4 * 2:f32x4) } }");
   std::vector<float> x = {1, 2, 3, 4, 5, 6, 7, 8}, y(8);
   std::vector<HostBuffer> buffers = {{x.data(), 32}, {y.data(), 32}};
   std::vector<int64_t> dims = {2};
@@ -150,8 +157,9 @@ TEST(Interpret, RunsTilesAndGuardsBounds) {
   EXPECT_EQ(program.tiles(dims), 2);
   program.run(buffers, dims, 1, 2);
   EXPECT_EQ(y, (std::vector<float>{0, 0, 0, 0, 10, 12, 14, 16}));
-  Function past = parse("kernel @past(%x: f32[8], %y: out f32[8]) dims() tiles(1) scratch(0) {\n"
-                        "grid %r = 0, 1 { %y[5] = %x[0]:f32x4 } }");
+  Function past = parse(
+      "kernel @past(%x: f32[8], %y: out f32[8]) dims() tiles(1) scratch(0) {\n"
+      "grid %r = 0, 1 { %y[5] = %x[0]:f32x4 } }");
   EXPECT_DEATH(interpret(past, buffers, {}), "store of y at byte 20 of 32");
 }
 

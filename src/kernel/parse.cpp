@@ -61,7 +61,8 @@ class Parser {
     int line = 1;
     for (size_t i = 0; i < at_; ++i) line += text_[i] == '\n';
     std::string_view rest = text_.substr(at_, std::min<size_t>(20, text_.size() - at_));
-    throw UserError(str("kernel text line ", line, ": found '", rest.substr(0, rest.find('\n')), "', expected ", expected));
+    throw UserError(str("kernel text line ", line, ": found '", rest.substr(0, rest.find('\n')),
+                        "', expected ", expected));
   }
 
   void skip_space() {
@@ -217,7 +218,8 @@ class Parser {
     expect("by");
     fragment.columns = static_cast<int>(integer());
     Dim size = dim('[', ']');
-    s->buffer = buffers_[name] = std::make_shared<const Buffer>(Buffer{name, element, Scope::kFragment, true, size, fragment});
+    s->buffer = buffers_[name] =
+        std::make_shared<const Buffer>(Buffer{name, element, Scope::kFragment, true, size, fragment});
     return s;
   }
 
@@ -231,8 +233,10 @@ class Parser {
 
   StmtRef matrix() {
     auto s = make(StmtKind::kMatrix);
-    constexpr std::pair<const char*, MatrixOp> kOps[] = {{"clear", MatrixOp::kClear}, {"load", MatrixOp::kLoad},
-                                                         {"store", MatrixOp::kStore}, {"add", MatrixOp::kMultiply}};
+    constexpr std::pair<const char*, MatrixOp> kOps[] = {{"clear", MatrixOp::kClear},
+                                                         {"load", MatrixOp::kLoad},
+                                                         {"store", MatrixOp::kStore},
+                                                         {"add", MatrixOp::kMultiply}};
     auto op = std::find_if(std::begin(kOps), std::end(kOps), [&](const auto& o) { return take(o.first); });
     if (op == std::end(kOps)) fail("clear, load, store or add");
     s->matrix = op->second;
@@ -252,7 +256,8 @@ class Parser {
     s->begin = expr();
     expect("]");
     constexpr MatrixOrder kOrders[] = {MatrixOrder::kRows, MatrixOrder::kColumns, MatrixOrder::kPairs};
-    auto order = std::find_if(std::begin(kOrders), std::end(kOrders), [&](MatrixOrder o) { return take(order_text(o)); });
+    auto order = std::find_if(std::begin(kOrders), std::end(kOrders),
+                              [&](MatrixOrder o) { return take(order_text(o)); });
     if (order == std::end(kOrders)) fail("rows, columns or pairs");
     s->order = *order;
     s->stride = integer();
@@ -325,11 +330,17 @@ class Parser {
     if (++depth_ > kMaxDepth) fail("a shallower expression");
     skip_space();
     ExprRef e;
-    if (peek("%")) e = name_or_load();
-    else if (take("$")) e = dim_name();
-    else if (take("(")) e = infix();
-    else if (peek("inf") || peek("nan") || peek("-") || (at_ < text_.size() && std::isdigit(static_cast<unsigned char>(text_[at_])))) e = number();
-    else e = call();
+    if (peek("%"))
+      e = name_or_load();
+    else if (take("$"))
+      e = dim_name();
+    else if (take("("))
+      e = infix();
+    else if (peek("inf") || peek("nan") || peek("-") ||
+             (at_ < text_.size() && std::isdigit(static_cast<unsigned char>(text_[at_]))))
+      e = number();
+    else
+      e = call();
     --depth_;
     return e;
   }
@@ -397,9 +408,9 @@ class Parser {
   }
 
   static constexpr BinaryOp kInfix[] = {  // longer spellings before their prefixes
-      BinaryOp::kFloorDiv, BinaryOp::kShl, BinaryOp::kShr, BinaryOp::kLe, BinaryOp::kGe, BinaryOp::kEq, BinaryOp::kNe,
-      BinaryOp::kAdd, BinaryOp::kSub, BinaryOp::kMul, BinaryOp::kDiv, BinaryOp::kMod, BinaryOp::kAnd, BinaryOp::kOr,
-      BinaryOp::kXor, BinaryOp::kLt, BinaryOp::kGt};
+      BinaryOp::kFloorDiv, BinaryOp::kShl, BinaryOp::kShr, BinaryOp::kLe,  BinaryOp::kGe,  BinaryOp::kEq,
+      BinaryOp::kNe,       BinaryOp::kAdd, BinaryOp::kSub, BinaryOp::kMul, BinaryOp::kDiv, BinaryOp::kMod,
+      BinaryOp::kAnd,      BinaryOp::kOr,  BinaryOp::kXor, BinaryOp::kLt,  BinaryOp::kGt};
 
   ExprRef infix() {
     ExprRef a = expr();
@@ -429,7 +440,9 @@ class Parser {
     if (name == "subgroup_xor") return exchange(ExprKind::kSubgroupXor);
     if (name == "subgroup_broadcast") return exchange(ExprKind::kSubgroupBroadcast);
     std::vector<ExprRef> args = operands(")");
-    for (auto [text, kind] : {std::pair{"cast", ExprKind::kCast}, {"bitcast", ExprKind::kBitcast}, {"broadcast", ExprKind::kBroadcast}})
+    for (auto [text, kind] : {std::pair{"cast", ExprKind::kCast},
+                              {"bitcast", ExprKind::kBitcast},
+                              {"broadcast", ExprKind::kBroadcast}})
       if (name == text) {
         expect(":");
         return node(kind, type(), args);
@@ -443,13 +456,15 @@ class Parser {
   static ExprRef function(const std::string& name, const std::vector<ExprRef>& a) {
     if (a.empty()) return nullptr;
     Type t = a[0]->type;
-    for (UnaryOp op : {UnaryOp::kNeg, UnaryOp::kAbs, UnaryOp::kSqrt, UnaryOp::kFloor, UnaryOp::kRoundEven, UnaryOp::kNot})
+    for (UnaryOp op :
+         {UnaryOp::kNeg, UnaryOp::kAbs, UnaryOp::kSqrt, UnaryOp::kFloor, UnaryOp::kRoundEven, UnaryOp::kNot})
       if (name == unary_text(op)) {
         auto e = node(ExprKind::kUnary, t, a);
         e->unary = op;
         return e;
       }
-    for (MathFn fn : {MathFn::kExp, MathFn::kTanh, MathFn::kErf, MathFn::kLog, MathFn::kRsqrt, MathFn::kReciprocal})
+    for (MathFn fn :
+         {MathFn::kExp, MathFn::kTanh, MathFn::kErf, MathFn::kLog, MathFn::kRsqrt, MathFn::kReciprocal})
       if (name == math_text(fn)) {
         auto e = node(ExprKind::kCall, t, a);
         e->math = fn;

@@ -7,7 +7,8 @@
 
 namespace mlc::kernel {
 
-// Throws UserError "kernel text line N: found ..., expected ..." at the first mistake. The result is not verified.
+// Throws UserError "kernel text line N: found ..., expected ..." at the first mistake. The result is not
+// verified.
 Function parse(std::string_view text);
 
 }  // namespace mlc::kernel

@@ -28,17 +28,20 @@ Function run_passes(Function function, const PassOptions& options) {
   const Target& target = *options.target;
   function = after("lower", std::move(function), options);
   if (!target.native_math) function = after("expand_math", expand_math(std::move(function)), options);
-  function = after("legalize", legalize(std::move(function), target), options);  // after expand_math: it may use fma
-  if (target.is_gpu()) function = after("expand_subgroups", expand_subgroups(std::move(function), target), options);
+  function =
+      after("legalize", legalize(std::move(function), target), options);  // after expand_math: it may use fma
   if (target.is_gpu())
-    function = after("narrow_indices", narrow_indices(std::move(function)), options);  // after all that computes indices
+    function = after("expand_subgroups", expand_subgroups(std::move(function), target), options);
+  if (target.is_gpu())
+    function = after("narrow_indices", narrow_indices(std::move(function)),
+                     options);  // after all that computes indices
   function = after("place_shared", place_shared(std::move(function)), options);
   if (!target.is_gpu()) return function;
   std::string problem = verify_device(function);
   internal_check(problem.empty(), str("kernel ", function.name, " for ", target.name, ": ", problem));
   internal_check(function.scratch_bytes <= target.shared_bytes,
-                 str("kernel ", function.name, " wants ", function.scratch_bytes, " bytes of shared memory, ", target.name,
-                     " has ", target.shared_bytes));
+                 str("kernel ", function.name, " wants ", function.scratch_bytes, " bytes of shared memory, ",
+                     target.name, " has ", target.shared_bytes));
   return function;
 }
 

@@ -130,7 +130,8 @@ std::string binary_text(const Expr& e) {
 
 // "a f16 16x8", what a fragment's declaration says.
 std::string fragment_text(const Buffer& b) {
-  return str(role_text(b.fragment.role), " ", b.element.text(), " ", b.fragment.rows, " by ", b.fragment.columns);
+  return str(role_text(b.fragment.role), " ", b.element.text(), " ", b.fragment.rows, " by ",
+             b.fragment.columns);
 }
 
 std::string fragment_text(const FragmentRef& f) { return str("%", f.buffer->name, "[", f.index, "]"); }
@@ -144,7 +145,8 @@ std::string matrix_text(const Stmt& s) {
     case MatrixOp::kClear: return "clear " + f;
     case MatrixOp::kLoad: return str("load ", f, " from ", memory());
     case MatrixOp::kStore: return str("store ", f, " to ", memory());
-    case MatrixOp::kMultiply: return str("add ", f, " ", fragment_text(s.factors[0]), " by ", fragment_text(s.factors[1]));
+    case MatrixOp::kMultiply:
+      return str("add ", f, " ", fragment_text(s.factors[0]), " by ", fragment_text(s.factors[1]));
   }
   return "";
 }
@@ -154,9 +156,11 @@ class Printer {
   std::string function(const Function& f) {
     std::vector<std::string> buffers;
     for (const BufferRef& b : f.buffers)
-      buffers.push_back(str("%", b->name, ": ", b->writable ? "out " : "", b->element.text(), "[", b->size.text(), "]"));
-    out_ << "kernel @" << f.name << "(" << join(buffers, ", ") << ") dims(" << join(f.dims, ", ") << ") tiles("
-         << f.tiles.text() << ") scratch(" << f.scratch_bytes << ")" << (f.in_place ? " in_place" : "");
+      buffers.push_back(
+          str("%", b->name, ": ", b->writable ? "out " : "", b->element.text(), "[", b->size.text(), "]"));
+    out_ << "kernel @" << f.name << "(" << join(buffers, ", ") << ") dims(" << join(f.dims, ", ")
+         << ") tiles(" << f.tiles.text() << ") scratch(" << f.scratch_bytes << ")"
+         << (f.in_place ? " in_place" : "");
     if (f.subgroup_size) out_ << " subgroups(" << f.subgroup_size << ")";
     out_ << " {\n";
     body(f.body);
@@ -191,7 +195,8 @@ class Printer {
         out_ << "scatter %" << s.buffer->name << "[" << print(*s.index) << mask << "] = " << print(*s.value);
         break;
       case StmtKind::kFor:
-        out_ << loop_text(s.loop) << " %" << s.name << " = " << print(*s.begin) << ", " << print(*s.extent) << " ";
+        out_ << loop_text(s.loop) << " %" << s.name << " = " << print(*s.begin) << ", " << print(*s.extent)
+             << " ";
         block(s.body);
         break;
       case StmtKind::kIf:
@@ -205,7 +210,8 @@ class Printer {
       case StmtKind::kMatrix: out_ << "matrix " << matrix_text(s); break;
       case StmtKind::kAlloc:
         if (s.buffer->scope == Scope::kFragment) {
-          out_ << "fragments %" << s.buffer->name << ": " << fragment_text(*s.buffer) << "[" << s.buffer->size.text() << "]";
+          out_ << "fragments %" << s.buffer->name << ": " << fragment_text(*s.buffer) << "["
+               << s.buffer->size.text() << "]";
           break;
         }
         out_ << (s.buffer->scope == Scope::kShared ? "shared" : "registers") << " %" << s.buffer->name << ": "
@@ -228,13 +234,14 @@ class Printer {
 std::string print(const Expr& e) {
   switch (e.kind) {
     case ExprKind::kIntConst:
-      return e.type == Type{DType::kI64, 1} ? std::to_string(e.int_value) : str(e.int_value, ":", e.type.text());
+      return e.type == Type{DType::kI64, 1} ? std::to_string(e.int_value)
+                                            : str(e.int_value, ":", e.type.text());
     case ExprKind::kFloatConst: return str(number(e.float_value), ":", e.type.text());
     case ExprKind::kVar: return "%" + e.name;
-    case ExprKind::kDim: return e.type == Type{DType::kI64, 1} ? "$" + e.name : str("$", e.name, ":", e.type.text());
+    case ExprKind::kDim:
+      return e.type == Type{DType::kI64, 1} ? "$" + e.name : str("$", e.name, ":", e.type.text());
     case ExprKind::kLoad: return load_text(e);
-    case ExprKind::kGather:
-      return str("gather(%", e.buffer->name, ", ", list(e.operands), ")");
+    case ExprKind::kGather: return str("gather(%", e.buffer->name, ", ", list(e.operands), ")");
     case ExprKind::kUnary: return str(unary_text(e.unary), "(", list(e.operands), ")");
     case ExprKind::kBinary: return binary_text(e);
     case ExprKind::kSelect: return str("select(", list(e.operands), ")");
@@ -253,7 +260,8 @@ std::string print(const Expr& e) {
     case ExprKind::kPackHalf: return str("pack_half(", list(e.operands), ")");
     case ExprKind::kSubgroup: return str("subgroup_", reduction_text(e.binary), "(", list(e.operands), ")");
     case ExprKind::kSubgroupXor: return str("subgroup_xor(", list(e.operands), ", ", e.int_value, ")");
-    case ExprKind::kSubgroupBroadcast: return str("subgroup_broadcast(", list(e.operands), ", ", e.int_value, ")");
+    case ExprKind::kSubgroupBroadcast:
+      return str("subgroup_broadcast(", list(e.operands), ", ", e.int_value, ")");
   }
   internal_error("an expression without text");
 }

@@ -9,8 +9,9 @@
 //     }
 //   }
 //
-// Integers without a type are i64. Loads say their type unless it is the buffer's element; masks follow the index after a
-// comma. `in_place` after the scratch when set, then `subgroups(32)` where the function has a subgroup size.
+// Integers without a type are i64. Loads say their type unless it is the buffer's element; masks follow the
+// index after a comma. `in_place` after the scratch when set, then `subgroups(32)` where the function has a
+// subgroup size.
 #pragma once
 
 #include <string>

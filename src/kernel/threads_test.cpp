@@ -1,4 +1,5 @@
-// Thread-bound kernel IR: text, the rules of verify, and the interpreter's lockstep, subgroups and race finder.
+// Thread-bound kernel IR: text, the rules of verify, and the interpreter's lockstep, subgroups and race
+// finder.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -94,7 +95,8 @@ TEST(Threads, HalvesArePackedInWords) {
   for (int i = 0; i < 8; ++i) EXPECT_EQ(f16_to_f32(y[size_t(i)]), 2 * (float(i) - 3.5f));
 }
 
-Function with_body(const std::string& body, const std::string& shared = "", const std::string& head = " subgroups(4)") {
+Function with_body(const std::string& body, const std::string& shared = "",
+                   const std::string& head = " subgroups(4)") {
   return parse("kernel @k(%x: f32[16], %n: i32[16], %y: out f32[16]) dims(rows) tiles(1) scratch(0)" + head +
                " { grid %g = 0, 1 { " + shared + " thread %t = 0, 16 { " + body + " } } }");
 }
@@ -116,9 +118,11 @@ TEST(Threads, ShapeIsChecked) {
   EXPECT_NE(verify(with_body("let %a = subgroup_xor(%x[%t], 4)")), "");
   EXPECT_NE(verify(with_body("let %a = subgroup_add(%x[%t])", "", "")), "");
   EXPECT_NE(verify(with_body("barrier", "", " subgroups(3)")), "");
-  EXPECT_NE(verify(parse("kernel @k(%y: out f32[1]) dims() tiles(1) scratch(0) { let %a = 1 grid %g = 0, 1 { thread %t "
-                         "= 0, 16 { barrier } } }")),
-            "");
+  EXPECT_NE(
+      verify(parse(
+          "kernel @k(%y: out f32[1]) dims() tiles(1) scratch(0) { let %a = 1 grid %g = 0, 1 { thread %t "
+          "= 0, 16 { barrier } } }")),
+      "");
 }
 
 TEST(Threads, DeviceFunctionsAreSmall) {
@@ -143,7 +147,8 @@ void interpret_body(const std::string& body, const std::string& shared = "shared
 TEST(ThreadsDeathTest, RacesAreFound) {
   interpret_body("%s[%t] = %x[%t] barrier %y[%t] = %s[((%t + 1) % 16)]");
   EXPECT_DEATH(interpret_body("%s[%t] = %x[%t] %y[%t] = %s[((%t + 1) % 16)]"), "race on %s");
-  EXPECT_DEATH(interpret_body("%s[%t] = %x[%t] barrier let %a = %s[((%t + 1) % 16)] %s[%t] = %a"), "race on %s");
+  EXPECT_DEATH(interpret_body("%s[%t] = %x[%t] barrier let %a = %s[((%t + 1) % 16)] %s[%t] = %a"),
+               "race on %s");
   EXPECT_DEATH(interpret_body("%y[0] = %x[%t]"), "race on %y");
   interpret_body("%y[%t] = %x[%t] barrier let %a = %y[((%t + 3) % 16)] barrier %y[%t] = %a");
 }

@@ -29,7 +29,8 @@ class Verifier {
     std::set<std::string> names;
     for (const BufferRef& b : function_.buffers) {
       require(names.insert(b->name).second, "buffer ", b->name, " is declared twice");
-      require(b->scope == Scope::kGlobal && b->element.lanes == 1, "buffer ", b->name, " is no global of scalars");
+      require(b->scope == Scope::kGlobal && b->element.lanes == 1, "buffer ", b->name,
+              " is no global of scalars");
       for (const std::string& s : b->size.symbols()) check_dim(s);
       buffers_.insert(b.get());
     }
@@ -44,8 +45,8 @@ class Verifier {
 
  private:
   void check_dim(const std::string& name) {
-    require(std::find(function_.dims.begin(), function_.dims.end(), name) != function_.dims.end(), "dimension ", name,
-            " is not in dims(...)");
+    require(std::find(function_.dims.begin(), function_.dims.end(), name) != function_.dims.end(),
+            "dimension ", name, " is not in dims(...)");
   }
 
   void block(const std::vector<StmtRef>& list, int depth) {
@@ -95,7 +96,8 @@ class Verifier {
         break;
       case StmtKind::kBlock: block(s.body, depth + 1); break;
       case StmtKind::kAlloc:
-        require(s.buffer->size.is_const() && s.buffer->scope != Scope::kGlobal, "an allocation needs a constant size");
+        require(s.buffer->size.is_const() && s.buffer->scope != Scope::kGlobal,
+                "an allocation needs a constant size");
         if (s.buffer->scope == Scope::kFragment) fragment_declaration(*s.buffer);
         check_lanes(s.buffer->element);
         break;
@@ -111,29 +113,35 @@ class Verifier {
   static void fragment_declaration(const Buffer& b) {
     const Fragment& f = b.fragment;
     bool sum = f.role == Fragment::Role::kSum;
-    require(b.element == Type{DType::kF32, 1} ? sum : !sum && (b.element == Type{DType::kF16, 1} || b.element == Type{DType::kBF16, 1}),
+    require(b.element == Type{DType::kF32, 1}
+                ? sum
+                : !sum && (b.element == Type{DType::kF16, 1} || b.element == Type{DType::kBF16, 1}),
             "fragments %", b.name, " of ", b.element, ", expected ", sum ? "f32" : "f16 or bf16");
-    require(f.rows >= 1 && f.columns >= 1 && f.rows <= 64 && f.columns <= 64 && f.columns % 2 == 0 && f.rows % 2 == 0,
+    require(f.rows >= 1 && f.columns >= 1 && f.rows <= 64 && f.columns <= 64 && f.columns % 2 == 0 &&
+                f.rows % 2 == 0,
             "fragments %", b.name, " of ", f.rows, " by ", f.columns, ", expected even sizes up to 64");
   }
 
   const Fragment& fragment(const BufferRef& b, int64_t index, std::initializer_list<Fragment::Role> roles) {
     buffer(*b);
     require(b->scope == Scope::kFragment, "%", b->name, " holds no fragments");
-    require(std::find(roles.begin(), roles.end(), b->fragment.role) != roles.end(), "fragment %", b->name, " has another role");
+    require(std::find(roles.begin(), roles.end(), b->fragment.role) != roles.end(), "fragment %", b->name,
+            " has another role");
     require(index >= 0 && index < b->size.constant(), "fragment ", index, " of %", b->name);
     return b->fragment;
   }
 
   void matrix(const Stmt& s) {
     using Role = Fragment::Role;
-    require(s.index->kind == ExprKind::kIntConst, "an index of the fragments %", s.buffer->name, " is not constant");
+    require(s.index->kind == ExprKind::kIntConst, "an index of the fragments %", s.buffer->name,
+            " is not constant");
     if (s.matrix == MatrixOp::kMultiply) {
       const Fragment& sum = fragment(s.buffer, s.index->int_value, {Role::kSum});
       const Fragment& a = fragment(s.factors[0].buffer, s.factors[0].index, {Role::kA});
       const Fragment& b = fragment(s.factors[1].buffer, s.factors[1].index, {Role::kB});
-      require(a.rows == sum.rows && b.columns == sum.columns && a.columns == b.rows, "fragments of ", a.rows, " by ", a.columns,
-              " and ", b.rows, " by ", b.columns, " have no product of ", sum.rows, " by ", sum.columns);
+      require(a.rows == sum.rows && b.columns == sum.columns && a.columns == b.rows, "fragments of ", a.rows,
+              " by ", a.columns, " and ", b.rows, " by ", b.columns, " have no product of ", sum.rows, " by ",
+              sum.columns);
       return;
     }
     if (s.matrix == MatrixOp::kClear) return (void)fragment(s.buffer, s.index->int_value, {Role::kSum});
@@ -144,23 +152,27 @@ class Verifier {
     // Of halves two lie in a word of memory; other elements are the memory's own.
     bool halves = s.buffer->element.dtype == DType::kF16, anywhere = s.buffer->element.dtype == DType::kBF16;
     DType element = halves ? DType::kU32 : s.buffer->element.dtype;
-    require((anywhere || s.memory->scope == Scope::kShared) && s.memory->element.dtype == element, "a fragment's memory %",
-            s.memory->name, " is no ", anywhere ? "" : "shared ", Type{element, 1});
+    require((anywhere || s.memory->scope == Scope::kShared) && s.memory->element.dtype == element,
+            "a fragment's memory %", s.memory->name, " is no ", anywhere ? "" : "shared ", Type{element, 1});
     require(is_index(expr(s.begin)), "a fragment's place in %", s.memory->name, " is no index");
     require(s.order != MatrixOrder::kPairs || f.role == Role::kB, "pairs of rows of %", s.buffer->name);
-    int64_t length = s.order == MatrixOrder::kColumns ? f.rows : s.order == MatrixOrder::kPairs ? 2 * f.columns : f.columns;
+    int64_t length = s.order == MatrixOrder::kColumns ? f.rows
+                     : s.order == MatrixOrder::kPairs ? 2 * f.columns
+                                                      : f.columns;
     int64_t line = length / (halves ? 2 : 1);
-    require(line % s.memory->element.lanes == 0 && s.stride * s.memory->element.lanes >= line, "lines of ", line, " elements, ",
-            s.stride, " apart, in %", s.memory->name);
+    require(line % s.memory->element.lanes == 0 && s.stride * s.memory->element.lanes >= line, "lines of ",
+            line, " elements, ", s.stride, " apart, in %", s.memory->name);
   }
 
   void loop(const Stmt& s, int depth) {
-    require((s.loop == LoopKind::kGrid) == (depth == 0 && s.loop == LoopKind::kGrid), "a grid loop is not outermost");
+    require((s.loop == LoopKind::kGrid) == (depth == 0 && s.loop == LoopKind::kGrid),
+            "a grid loop is not outermost");
     Type index = expr(s.begin);
-    require(is_index(index) && expr(s.extent) == index, "loop %", s.name, " has bounds that are no integers of one type");
+    require(is_index(index) && expr(s.extent) == index, "loop %", s.name,
+            " has bounds that are no integers of one type");
     if (s.loop == LoopKind::kUnrolled) {
-      require(s.begin->kind == ExprKind::kIntConst && s.extent->kind == ExprKind::kIntConst, "unrolled loop %", s.name,
-              " has no constant bounds");
+      require(s.begin->kind == ExprKind::kIntConst && s.extent->kind == ExprKind::kIntConst,
+              "unrolled loop %", s.name, " has no constant bounds");
       constants_.insert(s.name);
     }
     define(s.name, index);
@@ -194,11 +206,13 @@ class Verifier {
   }
 
   void check_mask(const ExprRef& mask, int lanes) {
-    if (mask) require(lanes > 1 && expr(mask) == Type{DType::kBool, lanes}, "a mask is no bool of ", lanes, " lanes");
+    if (mask)
+      require(lanes > 1 && expr(mask) == Type{DType::kBool, lanes}, "a mask is no bool of ", lanes, " lanes");
   }
 
   void store(const Stmt& s) {
-    require(s.buffer->writable || s.buffer->scope != Scope::kGlobal, "a store to the input %", s.buffer->name);
+    require(s.buffer->writable || s.buffer->scope != Scope::kGlobal, "a store to the input %",
+            s.buffer->name);
     access(*s.buffer, expr(s.value), s.index, s.mask);
   }
 
@@ -241,7 +255,8 @@ class Verifier {
         return typed(it->second == e.type);
       }
       case ExprKind::kDim: check_dim(e.name); return typed(is_index(e.type));
-      case ExprKind::kLoad: return access(*e.buffer, e.type, e.operands.at(0), e.operands.size() > 1 ? e.operands[1] : nullptr);
+      case ExprKind::kLoad:
+        return access(*e.buffer, e.type, e.operands.at(0), e.operands.size() > 1 ? e.operands[1] : nullptr);
       case ExprKind::kGather: return gather(e);
       case ExprKind::kUnary: arity(e, 1); return typed(t[0] == e.type && !is_small_float(e.type.dtype));
       case ExprKind::kBinary: return binary(e, t);
@@ -261,7 +276,8 @@ class Verifier {
       case ExprKind::kShuffle: return check_shuffle(e, t);
       case ExprKind::kFma:
         arity(e, 3);
-        return typed(t[0] == e.type && t[1] == e.type && t[2] == e.type && is_float(e.type.dtype) && !is_small_float(e.type.dtype));
+        return typed(t[0] == e.type && t[1] == e.type && t[2] == e.type && is_float(e.type.dtype) &&
+                     !is_small_float(e.type.dtype));
       case ExprKind::kDot4:
       case ExprKind::kDot2U8S8:
       case ExprKind::kDot2I16: return dot(e, t);
@@ -296,7 +312,8 @@ class Verifier {
   void binary(const Expr& e, const std::vector<Type>& t) {
     arity(e, 2);
     Type wanted = e.binary >= BinaryOp::kEq ? t[0].with_dtype(DType::kBool) : t[0];
-    require(t[0] == t[1] && e.type == wanted && !is_small_float(t[0].dtype), "operand types do not fit ", e, ": ", e.type);
+    require(t[0] == t[1] && e.type == wanted && !is_small_float(t[0].dtype), "operand types do not fit ", e,
+            ": ", e.type);
   }
 
   void check_shuffle(const Expr& e, const std::vector<Type>& t) {
@@ -306,7 +323,8 @@ class Verifier {
       lanes += operand.lanes;
     }
     require(static_cast<int>(e.pattern.size()) == e.type.lanes, "a shuffle's pattern has the wrong length");
-    for (int lane : e.pattern) require(lane >= 0 && lane < lanes, "a shuffle takes lane ", lane, " of ", lanes);
+    for (int lane : e.pattern)
+      require(lane >= 0 && lane < lanes, "a shuffle takes lane ", lane, " of ", lanes);
   }
 
   void dot(const Expr& e, const std::vector<Type>& t) {
@@ -314,7 +332,8 @@ class Verifier {
     arity(e, four ? 3 : 2);
     int width = four ? 4 : 2;
     DType b = e.kind == ExprKind::kDot2I16 ? DType::kI16 : DType::kI8;
-    bool a_fits = t[0].dtype == b ? e.kind != ExprKind::kDot2U8S8 : (t[0].dtype == DType::kU8 && b == DType::kI8);
+    bool a_fits =
+        t[0].dtype == b ? e.kind != ExprKind::kDot2U8S8 : (t[0].dtype == DType::kU8 && b == DType::kI8);
     DType result = e.kind == ExprKind::kDot2U8S8 ? DType::kI16 : DType::kI32;
     bool lanes = t[0].lanes == e.type.lanes * width && t[1].lanes == t[0].lanes && (!four || t[2] == e.type);
     require(a_fits && t[1].dtype == b && e.type.dtype == result && lanes, "operand types do not fit ", e);

@@ -37,13 +37,15 @@ class ThreadVerifier {
       require(s.kind == StmtKind::kAlloc && s.buffer->scope == Scope::kShared,
               "beside the thread loop a group has shared buffers only");
     }
-    require(is_loop(grid.body.back(), LoopKind::kThread), "the thread loop is not the last statement of the group");
+    require(is_loop(grid.body.back(), LoopKind::kThread),
+            "the thread loop is not the last statement of the group");
     const Stmt& threads = *grid.body.back();
     require(threads.begin->kind == ExprKind::kIntConst && threads.begin->int_value == 0 && threads_ >= 1 &&
                 threads_ <= kMaxThreads,
             "the thread loop has ", threads_, " threads, expected 1 to ", kMaxThreads, " from 0");
     int size = function_.subgroup_size;
-    require(size >= 0 && (size == 0 || threads_ % size == 0), threads_, " threads are no whole subgroups of ", size);
+    require(size >= 0 && (size == 0 || threads_ % size == 0), threads_, " threads are no whole subgroups of ",
+            size);
     block(threads.body, true);
   }
 
@@ -81,7 +83,8 @@ class ThreadVerifier {
       require(all_threads, "a subgroup operation in control flow that is not uniform: let %", s.name);
       require(!has_subgroup(s.value->operands[0]), "a subgroup operation inside another: let %", s.name);
       int64_t lanes = s.value->int_value;
-      require(function_.subgroup_size > 0, "a subgroup operation in a function without subgroups: let %", s.name);
+      require(function_.subgroup_size > 0, "a subgroup operation in a function without subgroups: let %",
+              s.name);
       int64_t least = s.value->kind == ExprKind::kSubgroupXor ? 1 : 0;
       require(lanes >= least && lanes < function_.subgroup_size, "lane ", lanes, " in subgroups of ",
               function_.subgroup_size, ": let %", s.name);
@@ -97,8 +100,10 @@ class ThreadVerifier {
         require(s.order != MatrixOrder::kPairs, "pairs of rows in a thread-bound function");
         break;
       case StmtKind::kAlloc:
-        require(s.buffer->scope != Scope::kFragment || s.buffer->element.dtype != (threads_ ? DType::kBF16 : DType::kF16),
-                "fragments %", s.buffer->name, " of ", s.buffer->element, threads_ ? " in" : " outside of", " a thread-bound function");
+        require(s.buffer->scope != Scope::kFragment ||
+                    s.buffer->element.dtype != (threads_ ? DType::kBF16 : DType::kF16),
+                "fragments %", s.buffer->name, " of ", s.buffer->element, threads_ ? " in" : " outside of",
+                " a thread-bound function");
         require(threads_ == 0 || s.buffer->scope != Scope::kShared, "shared buffer %", s.buffer->name,
                 " is not declared beside the thread loop");
         break;
@@ -117,8 +122,8 @@ class ThreadVerifier {
   }
 
   void loop(const Stmt& s, bool all_threads) {
-    require(s.loop != LoopKind::kThread, "a second or nested thread loop, or one with an extent that is no constant: %",
-            s.name);
+    require(s.loop != LoopKind::kThread,
+            "a second or nested thread loop, or one with an extent that is no constant: %", s.name);
     bool together = uniform(s.begin) && uniform(s.extent);
     if (together) uniform_.insert(s.name);
     block(s.body, all_threads && together);
@@ -151,7 +156,8 @@ class DeviceVerifier {
     for (const StmtRef& s : list) {
       require(s->kind != StmtKind::kScatter && s->kind != StmtKind::kPrefetch && !s->mask,
               "a scatter, prefetch or masked store on a device");
-      require(s->kind != StmtKind::kFor || s->loop != LoopKind::kUnrolled, "an unrolled loop on a device: %", s->name);
+      require(s->kind != StmtKind::kFor || s->loop != LoopKind::kUnrolled, "an unrolled loop on a device: %",
+              s->name);
       if (s->kind == StmtKind::kAlloc && s->buffer->scope != Scope::kFragment) buffer(*s->buffer);
       for (const ExprRef& e : {s->value, s->index, s->begin, s->extent})
         if (e) expr(*e);
@@ -163,7 +169,8 @@ class DeviceVerifier {
   void expr(const Expr& e) {
     DType t = e.type.dtype;
     bool known = t == DType::kBool || t == DType::kU32 || t == DType::kI32 || t == DType::kF32;
-    bool bytes_of_dot = (t == DType::kI8 || t == DType::kU8) && e.kind == ExprKind::kBitcast && e.type.lanes == 4;
+    bool bytes_of_dot =
+        (t == DType::kI8 || t == DType::kU8) && e.kind == ExprKind::kBitcast && e.type.lanes == 4;
     require((known && e.type.lanes <= 4) || bytes_of_dot, "type ", e.type, " on a device: ", e);
     switch (e.kind) {
       case ExprKind::kGather:

@@ -37,10 +37,12 @@ const Language& language_of(const Target& target) {
 }  // namespace
 
 bool has_gpu_language(const std::string& kind) {
-  return std::any_of(std::begin(kLanguages), std::end(kLanguages), [&](const Language& l) { return kind == l.kind; });
+  return std::any_of(std::begin(kLanguages), std::end(kLanguages),
+                     [&](const Language& l) { return kind == l.kind; });
 }
 
-std::vector<std::string> gpu_kernel_blobs(const std::vector<kernel::Function>& kernels, const Target& target) {
+std::vector<std::string> gpu_kernel_blobs(const std::vector<kernel::Function>& kernels,
+                                          const Target& target) {
   const Language& language = language_of(target);
   std::vector<std::string> blobs;
   for (const kernel::Function& f : kernels) {

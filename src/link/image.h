@@ -9,8 +9,8 @@
 
 namespace mlc::link {
 
-// A relocatable object for the input's triple with one visible symbol, symbol_prefix + kLibrarySymbol; it refers to the
-// variants' kernel symbols as hidden ones. Errors: LLVM has no such target.
+// A relocatable object for the input's triple with one visible symbol, symbol_prefix + kLibrarySymbol; it
+// refers to the variants' kernel symbols as hidden ones. Errors: LLVM has no such target.
 Result<std::string> make_image(const LinkInput& input);
 
 }  // namespace mlc::link

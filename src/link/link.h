@@ -35,8 +35,8 @@ Result<std::string> link_library(const LinkInput& input);
 // The ELF container of link_library.
 Result<std::string> link_elf(const LinkInput& input);
 
-// A static library: a tar archive (POSIX ustar, no times or owners) of library.o, which defines symbol_prefix +
-// mlc_model_library, variantN.o and manifest.json. Linked into a program, it is loaded as system://PREFIX.
+// A static library: a tar archive (POSIX ustar, no times or owners) of library.o, which defines symbol_prefix
+// + mlc_model_library, variantN.o and manifest.json. Linked into a program, it is loaded as system://PREFIX.
 Result<std::string> link_tar(const LinkInput& input);
 
 }  // namespace mlc::link

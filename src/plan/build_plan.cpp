@@ -28,7 +28,8 @@ void add_sources(const graph::TensorType& type, const std::string& name, PlanWei
   for (const Dim& d : type.shape) shape.push_back(d.constant());
   if (!type.format.is_quantized()) return add(name, long_name(type.dtype()), shape);
   constexpr std::string_view kSuffix = ".weight";
-  internal_check(name.ends_with(kSuffix) && shape.size() == 2, "a quantized parameter is a matrix named X.weight");
+  internal_check(name.ends_with(kSuffix) && shape.size() == 2,
+                 "a quantized parameter is a matrix named X.weight");
   std::string base = name.substr(0, name.size() - kSuffix.size());
   int64_t n = shape[0], words = type.format.words(shape[1]), groups = type.format.groups(shape[1]);
   bool kn = type.format.transposed;
@@ -55,9 +56,11 @@ class PlanBuilder {
     return it->second;
   }
 
-  // Nodes that differ may have the same kernel, for instance on other ranges of rows: it is kept and compiled once.
+  // Nodes that differ may have the same kernel, for instance on other ranges of rows: it is kept and compiled
+  // once.
   uint32_t add_kernel(const std::string& key, kernel::Function function) {
-    auto [same, added] = kernel_texts_.try_emplace(kernel::print(function), static_cast<uint32_t>(out_.kernels.size()));
+    auto [same, added] =
+        kernel_texts_.try_emplace(kernel::print(function), static_cast<uint32_t>(out_.kernels.size()));
     uint32_t index = kernel_index_[key] = same->second;
     if (!added) return index;
     function.name = str("k", index, "_", function.name);
@@ -104,7 +107,8 @@ class PlanBuilder {
   }
 
   // A weight of `type`, made from the records of a parameter of type `source`.
-  uint32_t add_weight(const std::string& name, const graph::TensorType& type, const graph::TensorType& source) {
+  uint32_t add_weight(const std::string& name, const graph::TensorType& type,
+                      const graph::TensorType& source) {
     PlanWeight weight;
     weight.name = name;
     weight.bytes = kernel::layout_bytes(type);
@@ -160,7 +164,8 @@ class PlanBuilder {
       places_[function.arguments[i]].buffer = {PlanBuffer::Space::kArgument, static_cast<uint32_t>(i), zero};
     for (size_t i = 0; i < function.results.size(); ++i)
       places_[function.results[i]].buffer = {PlanBuffer::Space::kResult, static_cast<uint32_t>(i), zero};
-    for (const auto& value : function.values)  // in their order, so that the plan's numbers do not depend on addresses
+    for (const auto& value :
+         function.values)  // in their order, so that the plan's numbers do not depend on addresses
       if (auto found = memory.offsets.find(value.get()); found != memory.offsets.end())
         places_[value.get()].buffer = {PlanBuffer::Space::kArena, 0, expression(found->second)};
     for (const auto& [value, view] : memory.views)
@@ -183,8 +188,10 @@ class PlanBuilder {
             expression(Dim(node.get_int_or("layer", 0)) * layer_bytes)};
   }
 
-  // The body's guard speaks of `rows`; a node over another dimension may meet any count, a constant one is exact.
-  void set_row_range(const graph::Function& function, const graph::Node& node, kernel::LowerOptions& options) {
+  // The body's guard speaks of `rows`; a node over another dimension may meet any count, a constant one is
+  // exact.
+  void set_row_range(const graph::Function& function, const graph::Node& node,
+                     kernel::LowerOptions& options) {
     if (node.outputs.empty() || node.outputs[0]->type.shape.empty()) return;
     const Dim& rows = node.outputs[0]->type.shape[0];
     if (rows.is_const()) {
@@ -194,17 +201,19 @@ class PlanBuilder {
       options.max_rows = function.max_rows;
       // The last body serves every row count, but those before it are asked first.
       const std::vector<PlanBody>& before = out_.plan.functions.back().bodies;
-      if (target_.is_gpu() && !before.empty()) options.min_rows = std::max(options.min_rows, before.back().max_rows + 1);
+      if (target_.is_gpu() && !before.empty())
+        options.min_rows = std::max(options.min_rows, before.back().max_rows + 1);
     }
   }
 
-  // A node is one call, but one for each piece of a weight, and on GPUs, where all layers may be more than a binding, one for
-  // each layer of a cache whose pages are copied.
+  // A node is one call, but one for each piece of a weight, and on GPUs, where all layers may be more than a
+  // binding, one for each layer of a cache whose pages are copied.
   void add_calls(const graph::Function& function, const graph::Node& node, std::vector<PlanCall>& calls) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       auto cut = pieces_.find(node.inputs[i]);
       if (cut == pieces_.end()) continue;
-      internal_check(node.op == "matmul" || node.op == "take", "an op that takes no pieces of a weight: " + node.op);
+      internal_check(node.op == "matmul" || node.op == "take",
+                     "an op that takes no pieces of a weight: " + node.op);
       for (const Piece& piece : cut->second) {
         graph::Node part = node;
         part.inputs[i] = piece.value.get();
@@ -241,7 +250,8 @@ class PlanBuilder {
                       ? known->second
                       : add_kernel(key, kernel::lower_node(node, module_, options).function);
     const Sizes& sizes = sizes_of(call.kernel);
-    internal_check(sizes.buffers.size() == call.buffers.size(), "a kernel's buffers must match its node: " + out_.kernels[call.kernel].name);
+    internal_check(sizes.buffers.size() == call.buffers.size(),
+                   "a kernel's buffers must match its node: " + out_.kernels[call.kernel].name);
     for (size_t i = 0; i < sizes.buffers.size(); ++i) call.buffers[i].bytes = sizes.buffers[i];
     call.dims = sizes.dims;
     call.tiles = sizes.tiles;
@@ -259,7 +269,8 @@ class PlanBuilder {
     if (sizes_[index]) return *sizes_[index];
     const kernel::Function& kernel = out_.kernels[index];
     Sizes& sizes = sizes_[index].emplace();
-    for (const kernel::BufferRef& b : kernel.buffers) sizes.buffers.push_back(expression(b->size * size_of(b->element.dtype)));
+    for (const kernel::BufferRef& b : kernel.buffers)
+      sizes.buffers.push_back(expression(b->size * size_of(b->element.dtype)));
     for (const std::string& name : kernel.dims) sizes.dims.push_back(expression(Dim::symbol(name)));
     sizes.tiles = expression(kernel.tiles);
     return sizes;
@@ -282,8 +293,9 @@ class PlanBuilder {
   std::unordered_map<const Value*, std::vector<Piece>> pieces_;  // of parameters that are cut
   std::unordered_map<std::string, ExprId> expressions_;
   std::unordered_map<std::string, uint32_t> kernel_index_;  // by kernel_key
-  std::unordered_map<std::string, uint32_t> kernel_texts_;  // by the IR before passes, which its name is part of
-  std::vector<std::optional<Sizes>> sizes_;                  // by kernel
+  std::unordered_map<std::string, uint32_t>
+      kernel_texts_;                         // by the IR before passes, which its name is part of
+  std::vector<std::optional<Sizes>> sizes_;  // by kernel
   std::map<std::string, uint32_t> state_index_;
   std::unordered_map<const Value*, uint32_t> weight_index_;
   std::unordered_map<const Value*, Place> places_;
@@ -291,6 +303,8 @@ class PlanBuilder {
 
 }  // namespace
 
-BuiltPlan build_plan(const graph::Module& module, const Target& target) { return PlanBuilder(module, target).build(); }
+BuiltPlan build_plan(const graph::Module& module, const Target& target) {
+  return PlanBuilder(module, target).build();
+}
 
 }  // namespace mlc

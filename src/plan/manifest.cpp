@@ -55,8 +55,8 @@ Json functions(const Plan& plan) {
   return object;
 }
 
-// The most that one step of a library sees, of one sequence's context in all: the pool that an engine makes when nothing
-// says more (runtime/model.h).
+// The most that one step of a library sees, of one sequence's context in all: the pool that an engine makes
+// when nothing says more (runtime/model.h).
 struct Limits {
   int64_t rows = 0, batch = 0, pages = 0;
 };
@@ -64,7 +64,8 @@ struct Limits {
 int64_t most_pages(const Plan& plan, int64_t tokens, int64_t batch, bool window) {
   if (plan.states.empty()) return 0;
   const int64_t size = plan.states[0].page_size;
-  // Each sequence may leave a part of its last page empty; with a window also of those beside the dropped tokens.
+  // Each sequence may leave a part of its last page empty; with a window also of those beside the dropped
+  // tokens.
   return (tokens + size - 1) / size + batch - 1 + (window ? 2 * batch : 0);
 }
 
@@ -123,7 +124,8 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
         {"dtype", long_name(s.dtype)},       {"page_size", s.page_size},
         {"page_bytes", s.page_bytes()}};
   const int64_t tokens = window ? config.sliding_window_size + chunk : std::max(context, chunk);
-  m["memory_usage"] = memory_usage(plan, {std::max(chunk, batch), batch, most_pages(plan, tokens, batch, window)});
+  m["memory_usage"] =
+      memory_usage(plan, {std::max(chunk, batch), batch, most_pages(plan, tokens, batch, window)});
   m["vocab_size"] = config.get_int("vocab_size");
   m["hidden_size"] = config.get_int("hidden_size");
   frontend::RopeSpec rope = frontend::rope_spec(config);

@@ -40,7 +40,7 @@ struct DeviceProperties {
   std::string description;   // for people: "8 threads, avx2 fma f16c"
   int64_t memory_bytes = 0;  // usable in all
   int threads = 1;
-  bool host_memory = false;  // addresses are host pointers: copies can be avoided
+  bool host_memory = false;          // addresses are host pointers: copies can be avoided
   int64_t max_allocation_bytes = 0;  // of one buffer; 0 = memory_bytes
   int64_t max_binding_bytes = 0;     // of one tensor that a kernel reads or writes; 0 = no bound
 };
@@ -61,7 +61,8 @@ struct Device {
   Status (*copy_in)(void* self, DeviceAddress to, std::span<const std::byte> from) = nullptr;
   Status (*copy_out)(void* self, std::span<std::byte> to, DeviceAddress from) = nullptr;
 
-  // "" when this device can run a variant with that header, else the first thing it lacks ("CPU feature avx2").
+  // "" when this device can run a variant with that header, else the first thing it lacks ("CPU feature
+  // avx2").
   std::string (*missing_requirement)(void* self, const Json& header) = nullptr;
   Result<KernelSet> (*load_kernels)(void* self, const MlcLibraryVariant& variant) = nullptr;
   void (*unload_kernels)(void* self, KernelSet kernels) = nullptr;
@@ -71,9 +72,9 @@ struct Device {
   // Waits until everything submitted has run.
   Status (*sync)(void* self) = nullptr;
 
-  // (optional, all three) replay(record(launches)) does what submit(launches) does, and replay() makes nothing: no memory, no
-  // pipeline, no command buffer. The launches' spans need not outlive record(); the buffers they name must outlive the
-  // recording, whose contents may change between replays.
+  // (optional, all three) replay(record(launches)) does what submit(launches) does, and replay() makes
+  // nothing: no memory, no pipeline, no command buffer. The launches' spans need not outlive record(); the
+  // buffers they name must outlive the recording, whose contents may change between replays.
   Result<Recording> (*record)(void* self, KernelSet kernels, std::span<const Launch> launches) = nullptr;
   Status (*replay)(void* self, Recording recording) = nullptr;
   void (*release_recording)(void* self, Recording recording) = nullptr;

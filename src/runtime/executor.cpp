@@ -17,7 +17,8 @@ constexpr size_t kMostRecordings = 16;
 
 Executor::Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> weights)
     : module_(std::move(module)), weights_(std::move(weights)) {
-  internal_check(weights_.size() == module_->plan().weights.size(), "executor: one address per weight of the plan");
+  internal_check(weights_.size() == module_->plan().weights.size(),
+                 "executor: one address per weight of the plan");
   for (const Dim& e : module_->plan().expressions) {
     flatten(e);
     tokens_.back().last = true;
@@ -47,7 +48,8 @@ void Executor::flatten(const Dim& e) {
 }
 
 void Executor::set_states(std::vector<DeviceAddress> states, int64_t pool_pages) {
-  internal_check(states.size() == module_->plan().states.size(), "executor: one address per state of the plan");
+  internal_check(states.size() == module_->plan().states.size(),
+                 "executor: one address per state of the plan");
   forget_recordings();
   states_ = std::move(states);
   pool_pages_ = pool_pages;
@@ -66,8 +68,8 @@ Result<const PlanBody*> Executor::choose_body(std::string_view function, const D
   return &f->bodies.back();
 }
 
-// The value of every expression of the plan; those that use dimensions a function lacks stay 0. While one is computed its
-// operands lie behind the values that are known.
+// The value of every expression of the plan; those that use dimensions a function lacks stay 0. While one is
+// computed its operands lie behind the values that are known.
 Status Executor::evaluate(const Dims& dims, int64_t pool_pages, std::vector<int64_t>& values) const {
   const int64_t symbols[] = {dims.rows, dims.batch, dims.pages, dims.copies, pool_pages};  // as kPlanSymbols
   values.clear();
@@ -80,8 +82,8 @@ Status Executor::evaluate(const Dims& dims, int64_t pool_pages, std::vector<int6
     } else {
       std::optional<int64_t> value = apply(t.op, values[values.size() - 2], values.back());
       if (!value)
-        return Status::error(str(module_->path(), ": the plan's expression ", module_->plan().expressions[known].text(),
-                                 " has no value for ", dims.rows,
+        return Status::error(str(module_->path(), ": the plan's expression ",
+                                 module_->plan().expressions[known].text(), " has no value for ", dims.rows,
                                  " rows; the library is damaged, compile the model again"));
       values.pop_back();
       values.back() = *value;
@@ -98,14 +100,16 @@ Result<int64_t> Executor::arena_bytes(const std::string& function, const Dims& d
   return values[body->arena_bytes];
 }
 
-Result<int64_t> Executor::largest_binding(const std::string& function, const Dims& dims, int64_t pool_pages) const {
+Result<int64_t> Executor::largest_binding(const std::string& function, const Dims& dims,
+                                          int64_t pool_pages) const {
   ASSIGN_OR_RETURN(const PlanBody* body, choose_body(function, dims));
   std::vector<int64_t> values;
   RETURN_IF_ERROR(evaluate(dims, pool_pages, values));
   int64_t most = 0;
   for (const PlanCall& call : body->calls)
     for (const PlanBuffer& b : call.buffers)
-      if (b.bytes != kUnknownBytes && b.space != PlanBuffer::Space::kWeight) most = std::max(most, values[b.bytes]);
+      if (b.bytes != kUnknownBytes && b.space != PlanBuffer::Space::kWeight)
+        most = std::max(most, values[b.bytes]);
   return most;
 }
 
@@ -125,7 +129,8 @@ Status Executor::reserve_arena(const std::vector<std::pair<std::string, Dims>>& 
 
 void Executor::resolve(const PlanBody& body, const FunctionCall& call, const std::vector<int64_t>& values) {
   const DeviceAddress arena = arena_.address();
-  const DeviceAddress* bases[] = {call.arguments.data(), call.results.data(), weights_.data(), states_.data(), &arena};
+  const DeviceAddress* bases[] = {call.arguments.data(), call.results.data(), weights_.data(), states_.data(),
+                                  &arena};
   for (const PlanCall& c : body.calls) {
     size_t first_buffer = addresses_.size(), first_dim = dim_values_.size();
     for (const PlanBuffer& b : c.buffers) {
@@ -160,7 +165,8 @@ Status Executor::resolve_all(std::span<const FunctionCall> calls) {
   dim_values_.reserve(dim_count);
   for (size_t i = 0; i < calls.size(); ++i) {
     RETURN_IF_ERROR(evaluate(calls[i].dims, pool_pages_, values_));
-    internal_check(values_[bodies_[i]->arena_bytes] <= arena_.bytes(), "executor: no arena reserved for these dims");
+    internal_check(values_[bodies_[i]->arena_bytes] <= arena_.bytes(),
+                   "executor: no arena reserved for these dims");
     resolve(*bodies_[i], calls[i], values_);
   }
   return Status::ok();
@@ -186,7 +192,8 @@ Status Executor::run_recorded(std::span<const FunctionCall> calls) {
     for (const DeviceAddress& a : c.arguments) add_address(a);
     for (const DeviceAddress& a : c.results) add_address(a);
   }
-  auto found = std::find_if(recordings_.begin(), recordings_.end(), [&](const Recorded& r) { return r.key == key_; });
+  auto found =
+      std::find_if(recordings_.begin(), recordings_.end(), [&](const Recorded& r) { return r.key == key_; });
   Device& device = module_->device();
   if (found == recordings_.end()) {
     std::vector<FunctionCall> rounded(calls.begin(), calls.end());

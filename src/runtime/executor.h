@@ -1,8 +1,9 @@
 // Runs functions of a plan: chooses the body for the row count, resolves its expressions, submits its calls.
 //
-// Buffers for addresses and launches are reused, so that steady decode allocates nothing. On a device that records, the
-// launches of a step are recorded once per body and shape bucket and replayed: kernels see a step's data through the same
-// buffers, and `pages`, which grows with every text, only as an upper bound (a power of two).
+// Buffers for addresses and launches are reused, so that steady decode allocates nothing. On a device that
+// records, the launches of a step are recorded once per body and shape bucket and replayed: kernels see a
+// step's data through the same buffers, and `pages`, which grows with every text, only as an upper bound (a
+// power of two).
 #pragma once
 
 #include <map>
@@ -30,7 +31,8 @@ struct FunctionCall {
 
 class Executor {
  public:
-  // `weights` in the order of plan().weights, `states` in the order of plan().states (with their pool's page count).
+  // `weights` in the order of plan().weights, `states` in the order of plan().states (with their pool's page
+  // count).
   Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> weights);
 
   ~Executor();
@@ -41,12 +43,14 @@ class Executor {
 
   // Bytes of arena that `function` needs at these dims.
   Result<int64_t> arena_bytes(const std::string& function, const Dims& dims) const;
-  // Bytes of the largest buffer, weights aside, that a call of `function` binds at these dims, of a pool of `pool_pages`.
+  // Bytes of the largest buffer, weights aside, that a call of `function` binds at these dims, of a pool of
+  // `pool_pages`.
   Result<int64_t> largest_binding(const std::string& function, const Dims& dims, int64_t pool_pages) const;
   // Grows the arena to serve every (function, dims) listed. Error when the device has not enough memory.
   Status reserve_arena(const std::vector<std::pair<std::string, Dims>>& uses);
 
-  // Submits the calls, in order, as one submission. The arena must have been reserved for each. Error: unknown function.
+  // Submits the calls, in order, as one submission. The arena must have been reserved for each. Error:
+  // unknown function.
   Status run(std::span<const FunctionCall> calls);
 
   // To be called before a buffer that run() was given is released: its launches may be recorded.

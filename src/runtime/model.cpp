@@ -9,11 +9,13 @@
 namespace mlc::runtime {
 namespace {
 
-constexpr int64_t kBindingAlignment = 256;  // bytes at which any GPU binds a part of a buffer (Vulkan's largest minimum)
+constexpr int64_t kBindingAlignment =
+    256;  // bytes at which any GPU binds a part of a buffer (Vulkan's largest minimum)
 constexpr int64_t kDefaultPrefillChunk = 512;  // rows of a step when neither flag nor config says less
 
 // The functions step() may call, with the most rows and sequences each can see.
-std::vector<std::pair<std::string, Dims>> largest_uses(const ModelLimits& limits, int64_t pages, bool sampling) {
+std::vector<std::pair<std::string, Dims>> largest_uses(const ModelLimits& limits, int64_t pages,
+                                                       bool sampling) {
   Dims rows{limits.prefill_chunk, limits.max_sequences, pages, limits.max_sequences};
   Dims decode{limits.max_sequences, limits.max_sequences, pages, limits.max_sequences};
   std::vector<std::pair<std::string, Dims>> uses = {
@@ -149,15 +151,16 @@ Status Model::resolve_limits(const ModelLimits& limits) {
   return Status::ok();
 }
 
-// Makes steps as small as the largest tensor that the device's kernels can see demands. What cannot be cut is refused: the pages of
-// a layer, which all sequences share, and what a step of one row a sequence needs.
+// Makes steps as small as the largest tensor that the device's kernels can see demands. What cannot be cut is
+// refused: the pages of a layer, which all sequences share, and what a step of one row a sequence needs.
 Status Model::fit_bindings() {
   const int64_t largest = device_->properties.max_binding_bytes;
   if (largest == 0) return Status::ok();
   auto refuse = [&](const std::string& what, int64_t bytes, const char* flag) {
-    return Status::error(str(executor_->module().path(), ": ", what, " take ", human_bytes(static_cast<double>(bytes)), ", the ",
-                             device_->properties.name, " device's driver lets kernels see at most ",
-                             human_bytes(static_cast<double>(largest)), " of one tensor; lower ", flag, " in --overrides"));
+    return Status::error(
+        str(executor_->module().path(), ": ", what, " take ", human_bytes(static_cast<double>(bytes)),
+            ", the ", device_->properties.name, " device's driver lets kernels see at most ",
+            human_bytes(static_cast<double>(largest)), " of one tensor; lower ", flag, " in --overrides"));
   };
   int64_t pages = 0;
   for (const PlanState& s : executor_->module().plan().states) {
@@ -238,7 +241,8 @@ Status Model::allocate_inputs(int64_t pages) {
 
 // What a step writes: decoding allocates nothing then.
 void Model::reserve_arrays(int64_t pages) {
-  const auto rows = static_cast<size_t>(limits_.prefill_chunk), batch = static_cast<size_t>(limits_.max_sequences);
+  const auto rows = static_cast<size_t>(limits_.prefill_chunk),
+             batch = static_cast<size_t>(limits_.max_sequences);
   StepArrays& a = arrays_;
   for (auto* array : {&a.input_ids, &a.positions, &a.row_sequence, &a.row_slots}) array->reserve(rows);
   for (auto* array : {&a.logit_positions, &a.skip_begin, &a.skip_count}) array->reserve(batch);
@@ -285,7 +289,8 @@ Status Model::upload(const char* name, std::span<const std::byte> bytes) {
   return device_->copy_in(device_->self, it->second.address(), bytes);
 }
 
-// The arguments of a function, by name. `input_embeds` is the result of embed, `logits` that of the functions that have any.
+// The arguments of a function, by name. `input_embeds` is the result of embed, `logits` that of the functions
+// that have any.
 Result<std::span<const DeviceAddress>> Model::bind(const char* function) {
   if (auto known = bindings_.find(std::string_view(function)); known != bindings_.end())
     return std::span<const DeviceAddress>(known->second);
@@ -355,8 +360,8 @@ Status Model::make_room(std::span<const StepSequence> sequences) {
 
 void Model::fill_arrays(std::span<const StepSequence> sequences) {
   StepArrays& a = arrays_;
-  for (auto* array : {&a.input_ids, &a.logit_positions, &a.positions, &a.row_sequence, &a.row_slots, &a.page_indptr,
-                      &a.page_ids, &a.skip_begin, &a.skip_count})
+  for (auto* array : {&a.input_ids, &a.logit_positions, &a.positions, &a.row_sequence, &a.row_slots,
+                      &a.page_indptr, &a.page_ids, &a.skip_begin, &a.skip_count})
     array->clear();
   a.rope_factors.clear();
   a.page_indptr.push_back(0);
@@ -399,13 +404,15 @@ Status Model::upload_step() {
 // The logits of all rows of embeds_, as calls whose logits the device can bind.
 Status Model::add_logits(int64_t rows) {
   const int64_t largest = device_->properties.max_binding_bytes, elements = kBindingAlignment / 4;
-  const int64_t step = elements / std::gcd(elements, std::gcd(hidden_size_, vocab_size_));  // rows: the next ones are aligned too
+  const int64_t step =
+      elements /
+      std::gcd(elements, std::gcd(hidden_size_, vocab_size_));  // rows: the next ones are aligned too
   const int64_t block = largest / (4 * vocab_size_) / step * step;
   if (block == 0)
     return Status::error(str(executor_->module().path(), ": the logits of ", step, " rows take ",
-                             human_bytes(static_cast<double>(4 * step * vocab_size_)), ", the ", device_->properties.name,
-                             " device's driver lets kernels see at most ", human_bytes(static_cast<double>(largest)),
-                             " of one tensor; use --device cpu"));
+                             human_bytes(static_cast<double>(4 * step * vocab_size_)), ", the ",
+                             device_->properties.name, " device's driver lets kernels see at most ",
+                             human_bytes(static_cast<double>(largest)), " of one tensor; use --device cpu"));
   ASSIGN_OR_RETURN(auto arguments, bind("get_logits"));
   pieces_.clear();
   pieces_.reserve(static_cast<size_t>(2 * ((rows + block - 1) / block)));  // calls_ points into it
@@ -432,7 +439,8 @@ Status Model::make_room_for_logits(int64_t rows) {
 }
 
 // Submits everything of a step as one: embed, the transformer and, with settings, sample.
-Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want, std::span<const DrawSettings> settings) {
+Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
+                       std::span<const DrawSettings> settings) {
   int64_t rows = 0, batch = static_cast<int64_t>(sequences.size());
   for (const StepSequence& s : sequences) {
     internal_check(!s.tokens.empty(), "a step's sequence without tokens");
@@ -448,9 +456,9 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   const int64_t largest = device_->properties.max_binding_bytes;
   const bool apart = want == WantLogits::kAll && largest > 0 && 4 * rows * vocab_size_ > largest;
   const char* function = want == WantLogits::kNone || apart ? "batch_prefill_to_last_hidden_states"
-                         : want == WantLogits::kAll ? "batch_verify"
-                         : rows == batch            ? "batch_decode"
-                                                    : "batch_prefill";
+                         : want == WantLogits::kAll         ? "batch_verify"
+                         : rows == batch                    ? "batch_decode"
+                                                            : "batch_prefill";
   int64_t results = want == WantLogits::kNone ? 0 : want == WantLogits::kAll ? rows : batch;
   RETURN_IF_ERROR(make_room_for_logits(results));
   const Dims dims{rows, batch, static_cast<int64_t>(arrays_.page_ids.size()), 0};
@@ -477,15 +485,16 @@ Result<std::span<const float>> Model::step(std::span<const StepSequence> sequenc
 
 Result<std::span<const int32_t>> Model::step_and_sample(std::span<const StepSequence> sequences,
                                                         std::span<const DrawSettings> settings) {
-  internal_check(samples_ && settings.size() == sequences.size(), "step_and_sample: no library that samples, or not one setting each");
+  internal_check(samples_ && settings.size() == sequences.size(),
+                 "step_and_sample: no library that samples, or not one setting each");
   RETURN_IF_ERROR(run_step(sequences, WantLogits::kLast, settings));
   host_tokens_.resize(sequences.size());
   RETURN_IF_ERROR(
       device_->copy_out(device_->self, std::as_writable_bytes(std::span(host_tokens_)), tokens_.address()));
   for (int32_t token : host_tokens_)
     if (token < 0 || token >= vocab_size_)
-      return Status::error(str("the ", device_->properties.name, " device drew token ", token, " of ", vocab_size_,
-                               "; its driver is broken, update it or use --device cpu"));
+      return Status::error(str("the ", device_->properties.name, " device drew token ", token, " of ",
+                               vocab_size_, "; its driver is broken, update it or use --device cpu"));
   for (const StepSequence& s : sequences) cache_->slide(s.id);
   return std::span<const int32_t>(host_tokens_);
 }

@@ -83,8 +83,8 @@ class Model {
 
   // Whether the library can sample on the device and its logits would have to be copied from there.
   bool samples() const { return samples_; }
-  // step() for logits of each sequence's last new token, of which the device draws the next one; only these are read back.
-  // Precondition: samples(); settings for each sequence.
+  // step() for logits of each sequence's last new token, of which the device draws the next one; only these
+  // are read back. Precondition: samples(); settings for each sequence.
   Result<std::span<const int32_t>> step_and_sample(std::span<const StepSequence> sequences,
                                                    std::span<const DrawSettings> settings);
 
@@ -111,7 +111,8 @@ class Model {
   Status upload_step();
   Status add_logits(int64_t rows);
   Status make_room_for_logits(int64_t rows);
-  Status run_step(std::span<const StepSequence> sequences, WantLogits want, std::span<const DrawSettings> settings);
+  Status run_step(std::span<const StepSequence> sequences, WantLogits want,
+                  std::span<const DrawSettings> settings);
   Status upload(const char* name, std::span<const std::byte> bytes);
 
   Device* device_ = nullptr;
@@ -127,9 +128,10 @@ class Model {
   std::map<std::string, OwnedBuffer, std::less<>> inputs_;  // device copies of the arrays, by argument name
   OwnedBuffer embeds_, logits_, tokens_, kv_pool_;
   DeviceAddress embeds_address_, logits_address_, tokens_address_;
-  std::map<std::string, std::vector<DeviceAddress>, std::less<>> bindings_;  // arguments of a function, once it was called
-  std::vector<FunctionCall> calls_;                                         // of the running step
-  std::vector<std::vector<DeviceAddress>> pieces_;                           // what its add_logits() binds
+  std::map<std::string, std::vector<DeviceAddress>, std::less<>>
+      bindings_;                                    // arguments of a function, once it was called
+  std::vector<FunctionCall> calls_;                 // of the running step
+  std::vector<std::vector<DeviceAddress>> pieces_;  // what its add_logits() binds
   bool samples_ = false;
   std::vector<float> host_logits_;
   std::vector<int32_t> host_tokens_;

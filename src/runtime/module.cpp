@@ -15,7 +15,8 @@ namespace {
 std::string_view text_of(const char* data, uint64_t size) { return {data, static_cast<size_t>(size)}; }
 
 // Index of the first variant the device can run; the error lists what each one lacks.
-Result<uint32_t> choose_variant(Device& device, const MlcModelLibrary& library, const std::string& what, Json& header) {
+Result<uint32_t> choose_variant(Device& device, const MlcModelLibrary& library, const std::string& what,
+                                Json& header) {
   std::vector<std::string> reasons;
   for (uint32_t i = 0; i < library.variant_count; ++i) {
     const MlcLibraryVariant& v = library.variants[i];
@@ -25,22 +26,25 @@ Result<uint32_t> choose_variant(Device& device, const MlcModelLibrary& library, 
     reasons.push_back(str(find_string(header, "name").value_or("?"), " needs ", missing));
   }
   return Status::error(str(what, ": this library cannot run here: ", join(reasons, "; "),
-                           find_string(header, "kind").value_or("cpu") == "cpu" ? "; compile the model again with --host auto on this machine"
-                                                                : "; compile the model again with --device " + device.properties.name));
+                           find_string(header, "kind").value_or("cpu") == "cpu"
+                               ? "; compile the model again with --host auto on this machine"
+                               : "; compile the model again with --device " + device.properties.name));
 }
 
-// That the library is for this kind of device and its container for this machine. (The interpreter and null devices take what
-// they are given.)
+// That the library is for this kind of device and its container for this machine. (The interpreter and null
+// devices take what they are given.)
 Status check_kind(const Device& device, const Json& manifest, const std::string& path) {
   const Json* library = find(manifest, "library");
-  std::string kind = library ? find_string(*library, "kind").value_or("cpu") : "cpu", name = device.properties.name;
+  std::string kind = library ? find_string(*library, "kind").value_or("cpu") : "cpu",
+              name = device.properties.name;
   bool real = name != "null" && name != "interpreter";
   if (real && kind != name)
-    return Status::error(str(path, ": this library is for --device ", kind, ", the device is ", name, "; use --device ", kind,
-                             ", or compile the model with --device ", name));
+    return Status::error(str(path, ": this library is for --device ", kind, ", the device is ", name,
+                             "; use --device ", kind, ", or compile the model with --device ", name));
   std::string arch = find_string(manifest, "architecture").value_or(host_architecture());
   if (real && arch != host_architecture())
-    return Status::error(str(path, ": this library needs a CPU of kind ", arch, "; compile the model again with --host auto"));
+    return Status::error(
+        str(path, ": this library needs a CPU of kind ", arch, "; compile the model again with --host auto"));
   return Status::ok();
 }
 
@@ -51,7 +55,9 @@ Result<std::shared_ptr<Module>> Module::load(Device& device, const std::string& 
   if (path.rfind(kSystem, 0) == 0) {
     std::string symbol = path.substr(kSystem.size()) + kLibrarySymbol;
     auto* linked = static_cast<const MlcModelLibrary*>(dlsym(RTLD_DEFAULT, symbol.c_str()));
-    if (!linked) return Status::error(str(path, ": this program has no symbol ", symbol, "; link the static library into it"));
+    if (!linked)
+      return Status::error(
+          str(path, ": this program has no symbol ", symbol, "; link the static library into it"));
     return wrap(device, *linked, path);
   }
   ASSIGN_OR_RETURN(LibraryDescription description, describe_library(path));
@@ -63,7 +69,8 @@ Result<std::shared_ptr<Module>> Module::load(Device& device, const std::string& 
   auto* library = static_cast<const MlcModelLibrary*>(dlsym(handle, kLibrarySymbol));
   if (!library) {
     dlclose(handle);
-    return Status::error(str(path, ": the library does not export ", kLibrarySymbol, "; compile the model again"));
+    return Status::error(
+        str(path, ": the library does not export ", kLibrarySymbol, "; compile the model again"));
   }
   auto module = wrap(device, *library, path);
   if (!module.is_ok()) {
@@ -74,12 +81,14 @@ Result<std::shared_ptr<Module>> Module::load(Device& device, const std::string& 
   return module;
 }
 
-Result<std::shared_ptr<Module>> Module::wrap(Device& device, const MlcModelLibrary& library, const std::string& what) {
+Result<std::shared_ptr<Module>> Module::wrap(Device& device, const MlcModelLibrary& library,
+                                             const std::string& what) {
   if (std::memcmp(library.magic, kLibraryMagic, sizeof library.magic) != 0)
     return Status::error(what + ": the exported symbol is no model library; compile the model again");
   if (library.abi_version != kLibraryAbiVersion)
-    return Status::error(str(what, ": library ABI version ", library.abi_version, ", this mlc_llm reads version ",
-                             kLibraryAbiVersion, "; compile the model again with this mlc_llm"));
+    return Status::error(str(what, ": library ABI version ", library.abi_version,
+                             ", this mlc_llm reads version ", kLibraryAbiVersion,
+                             "; compile the model again with this mlc_llm"));
   Json header;
   ASSIGN_OR_RETURN(uint32_t index, choose_variant(device, library, what, header));
   const MlcLibraryVariant& v = library.variants[index];

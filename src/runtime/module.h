@@ -12,12 +12,15 @@ namespace mlc::runtime {
 
 class Module {
  public:
-  // Checks the file (formats/library.h), loads it and takes the first variant whose requirements the device meets.
-  // Errors: as describe_library; the loader's first line; no variant for this device (names what is missing); a struct
-  // or plan that contradicts the trailer. `system://PREFIX` names a static library linked into this program.
+  // Checks the file (formats/library.h), loads it and takes the first variant whose requirements the device
+  // meets. Errors: as describe_library; the loader's first line; no variant for this device (names what is
+  // missing); a struct or plan that contradicts the trailer. `system://PREFIX` names a static library linked
+  // into this program.
   static Result<std::shared_ptr<Module>> load(Device& device, const std::string& path);
-  // A library already in memory (static linking, tests); it must outlive the module. `what` names it in errors.
-  static Result<std::shared_ptr<Module>> wrap(Device& device, const MlcModelLibrary& library, const std::string& what);
+  // A library already in memory (static linking, tests); it must outlive the module. `what` names it in
+  // errors.
+  static Result<std::shared_ptr<Module>> wrap(Device& device, const MlcModelLibrary& library,
+                                              const std::string& what);
   ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;

@@ -11,7 +11,8 @@
 namespace mlc::runtime {
 namespace {
 
-// Llama 3's frequency bands (mlc-facts 5.6): long wavelengths are divided by `factor`, short ones kept, a ramp between.
+// Llama 3's frequency bands (mlc-facts 5.6): long wavelengths are divided by `factor`, short ones kept, a
+// ramp between.
 Status scale_llama3(std::vector<double>& frequencies, const Json& scaling, const std::string& what) {
   ASSIGN_OR_RETURN(double factor, get_number(scaling, "factor", what));
   ASSIGN_OR_RETURN(double low, get_number(scaling, "low_freq_factor", what));
@@ -41,7 +42,8 @@ Result<RopeTable> RopeTable::create(const Json& spec, const std::string& what) {
                              "; expected an even rotary_dim in 2..4096 and theta > 0"));
   int64_t half = table.rotary_dim_ / 2;
   for (int64_t d = 0; d < half; ++d)
-    table.frequencies_.push_back(std::pow(theta, -2.0 * static_cast<double>(d) / static_cast<double>(table.rotary_dim_)));
+    table.frequencies_.push_back(
+        std::pow(theta, -2.0 * static_cast<double>(d) / static_cast<double>(table.rotary_dim_)));
   if (kind == "llama3") {
     ASSIGN_OR_RETURN(const Json* scaling, get_object(spec, "scaling", what));
     RETURN_IF_ERROR(scale_llama3(table.frequencies_, *scaling, what));

@@ -11,7 +11,8 @@
 namespace mlc::runtime {
 namespace {
 
-constexpr int64_t kAlignment = 256;  // what any GPU binds at (Vulkan's minStorageBufferOffsetAlignment), whole cache lines
+constexpr int64_t kAlignment =
+    256;  // what any GPU binds at (Vulkan's minStorageBufferOffsetAlignment), whole cache lines
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::vector<std::string> parts;
@@ -19,26 +20,31 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return "[" + join(parts, ", ") + "]";
 }
 
-Result<const TensorRecord*> find_record(const Shards& shards, const PlanWeight& weight, size_t i, const Module& module) {
+Result<const TensorRecord*> find_record(const Shards& shards, const PlanWeight& weight, size_t i,
+                                        const Module& module) {
   const std::string& name = weight.sources[i];
   const TensorRecord* record = shards.find(name);
   if (!record) {
     std::vector<std::string> names;
     for (const ShardRecord& s : shards.index().shards)
       for (const TensorRecord& t : s.tensors) names.push_back(t.name);
-    return Status::error(str(shards.path(), ": tensor '", name, "' is missing, ", module.path(), " needs it (model_type ",
-                             find_string(module.manifest(), "model_type").value_or("?"), ", quantization ",
-                             find_string(module.manifest(), "quantization").value_or("?"), ")", did_you_mean(name, names)));
+    return Status::error(
+        str(shards.path(), ": tensor '", name, "' is missing, ", module.path(), " needs it (model_type ",
+            find_string(module.manifest(), "model_type").value_or("?"), ", quantization ",
+            find_string(module.manifest(), "quantization").value_or("?"), ")", did_you_mean(name, names)));
   }
   if (record->shape != weight.source_shapes[i] || long_name(record->dtype) != weight.source_dtypes[i])
     return Status::error(str(shards.path(), ": tensor '", name, "' is ", long_name(record->dtype), " ",
-                             shape_text(record->shape), ", ", module.path(), " expects ", weight.source_dtypes[i], " ",
-                             shape_text(weight.source_shapes[i]), "; use the library compiled from this folder's config"));
+                             shape_text(record->shape), ", ", module.path(), " expects ",
+                             weight.source_dtypes[i], " ", shape_text(weight.source_shapes[i]),
+                             "; use the library compiled from this folder's config"));
   return record;
 }
 
-// The record's elements as the library expects them: float32 that is stored as bfloat16 is widened into `storage`.
-std::span<const std::byte> decode(const Shards& shards, const TensorRecord& record, std::vector<float>& storage) {
+// The record's elements as the library expects them: float32 that is stored as bfloat16 is widened into
+// `storage`.
+std::span<const std::byte> decode(const Shards& shards, const TensorRecord& record,
+                                  std::vector<float>& storage) {
   std::span<const std::byte> bytes = shards.bytes(record);
   if (record.stored_dtype() == record.dtype) return bytes;
   storage.resize(bytes.size() / 2);
@@ -50,15 +56,18 @@ std::span<const std::byte> decode(const Shards& shards, const TensorRecord& reco
   return std::as_bytes(std::span(storage));
 }
 
-// What a piece of a weight takes of a source: parts of its rows, which lie in one piece each where rows are the first axis.
-std::span<const std::byte> cut(std::span<const std::byte> source, const PlanWeight& weight, size_t i, std::vector<std::byte>& storage) {
+// What a piece of a weight takes of a source: parts of its rows, which lie in one piece each where rows are
+// the first axis.
+std::span<const std::byte> cut(std::span<const std::byte> source, const PlanWeight& weight, size_t i,
+                               std::vector<std::byte>& storage) {
   const std::vector<int64_t>& shape = weight.source_shapes[i];
   const bool whole_rows = weight.row_axis == 0;
   const auto lines = static_cast<size_t>(whole_rows ? 1 : shape[0]), line = source.size() / lines;
   const size_t row = line / static_cast<size_t>(shape[weight.row_axis]);
   for (size_t l = 0; l < lines; ++l)
     for (const PlanRows& part : weight.rows) {
-      std::span<const std::byte> bytes = source.subspan(l * line + static_cast<size_t>(part.first) * row, static_cast<size_t>(part.count) * row);
+      std::span<const std::byte> bytes = source.subspan(l * line + static_cast<size_t>(part.first) * row,
+                                                        static_cast<size_t>(part.count) * row);
       if (whole_rows && weight.rows.size() == 1) return bytes;
       storage.insert(storage.end(), bytes.begin(), bytes.end());
     }
@@ -66,7 +75,8 @@ std::span<const std::byte> cut(std::span<const std::byte> source, const PlanWeig
 }
 
 // Sources as device addresses: host pointers where the device takes them, else copies kept in `staging`.
-Result<DeviceAddress> stage(Device& device, std::span<const std::byte> bytes, std::vector<OwnedBuffer>& staging) {
+Result<DeviceAddress> stage(Device& device, std::span<const std::byte> bytes,
+                            std::vector<OwnedBuffer>& staging) {
   if (device.properties.host_memory) return DeviceAddress{const_cast<std::byte*>(bytes.data()), 0};
   ASSIGN_OR_RETURN(OwnedBuffer buffer, OwnedBuffer::allocate(device, static_cast<int64_t>(bytes.size())));
   RETURN_IF_ERROR(device.copy_in(device.self, buffer.address(), bytes));
@@ -74,7 +84,8 @@ Result<DeviceAddress> stage(Device& device, std::span<const std::byte> bytes, st
   return staging.back().address();
 }
 
-Status load_weight(const Module& module, const Shards& shards, const PlanWeight& weight, DeviceAddress target) {
+Status load_weight(const Module& module, const Shards& shards, const PlanWeight& weight,
+                   DeviceAddress target) {
   Device& device = module.device();
   std::vector<const TensorRecord*> records;
   std::vector<std::vector<float>> storage(weight.sources.size());
@@ -88,8 +99,8 @@ Status load_weight(const Module& module, const Shards& shards, const PlanWeight&
     if (!weight.rows.empty()) bytes = cut(bytes, weight, i, pieces[i]);
     if (weight.preproc_kernel < 0) {
       if (static_cast<int64_t>(bytes.size()) != weight.bytes)
-        return Status::error(str(shards.path(), ": tensor '", record->name, "' has ", bytes.size(), " bytes, ",
-                                 module.path(), " expects ", weight.bytes));
+        return Status::error(str(shards.path(), ": tensor '", record->name, "' has ", bytes.size(),
+                                 " bytes, ", module.path(), " expects ", weight.bytes));
       RETURN_IF_ERROR(device.copy_in(device.self, target, bytes));
     } else {
       ASSIGN_OR_RETURN(DeviceAddress address, stage(device, bytes, staging));
@@ -117,7 +128,8 @@ struct Place {
 };
 
 std::vector<Place> place(const Plan& plan, const Device& device) {
-  const int64_t most = device.properties.max_allocation_bytes > 0 ? device.properties.max_allocation_bytes : INT64_MAX;
+  const int64_t most =
+      device.properties.max_allocation_bytes > 0 ? device.properties.max_allocation_bytes : INT64_MAX;
   std::vector<Place> places;
   std::vector<int64_t> sizes(1, 0);
   for (const PlanWeight& w : plan.weights) {
@@ -130,7 +142,8 @@ std::vector<Place> place(const Plan& plan, const Device& device) {
   return places;
 }
 
-// The order of loading: a source is in memory beside what is loaded already, so the last ones had better be small.
+// The order of loading: a source is in memory beside what is loaded already, so the last ones had better be
+// small.
 std::vector<size_t> largest_first(const Plan& plan) {
   std::vector<size_t> order(plan.weights.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -154,10 +167,11 @@ Result<std::unique_ptr<WeightBuffers>> WeightBuffers::load(const Module& module,
       if (!found.is_ok()) return found.status();
     }
     if (largest > 0 && w.bytes > largest)
-      return Status::error(str(module.path(), ": weight '", w.name, "' takes ", human_bytes(static_cast<double>(w.bytes)), ", the ",
-                               device.properties.name, " device's driver lets kernels see at most ",
-                               human_bytes(static_cast<double>(largest)), " of one tensor; compile the model again with --device ",
-                               device.properties.name));
+      return Status::error(
+          str(module.path(), ": weight '", w.name, "' takes ", human_bytes(static_cast<double>(w.bytes)),
+              ", the ", device.properties.name, " device's driver lets kernels see at most ",
+              human_bytes(static_cast<double>(largest)),
+              " of one tensor; compile the model again with --device ", device.properties.name));
   }
   const std::vector<Place> places = place(plan, device);
   for (const Place& p : places) {

@@ -1,5 +1,6 @@
-// The weights of a model on a device: each parameter of the plan in its physical layout, made from the records of a
-// weights folder by the library's preproc kernels, one tensor at a time (memory never holds both copies whole).
+// The weights of a model on a device: each parameter of the plan in its physical layout, made from the
+// records of a weights folder by the library's preproc kernels, one tensor at a time (memory never holds both
+// copies whole).
 #pragma once
 
 #include <functional>
@@ -18,9 +19,9 @@ using LoadProgress = std::function<void(int64_t)>;
 
 class WeightBuffers {
  public:
-  // Errors: no index in the folder; a tensor that the library wants is missing, or has another shape or dtype (file,
-  // tensor, found, expected, nearest name); one that is
-  // too large for the device to bind; not enough memory.
+  // Errors: no index in the folder; a tensor that the library wants is missing, or has another shape or dtype
+  // (file, tensor, found, expected, nearest name); one that is too large for the device to bind; not enough
+  // memory.
   static Result<std::unique_ptr<WeightBuffers>> load(const Module& module, const std::string& folder,
                                                      const LoadProgress& progress = {});
 

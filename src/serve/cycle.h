@@ -12,8 +12,8 @@ class CycleDetector {
  public:
   static constexpr int64_t kTokens = 256, kLongestCycle = 64;
 
-  // `tokens`: the answer so far, its newest token last. Returns whether its last kTokens are repetitions of one cycle of at
-  // most kLongestCycle tokens.
+  // `tokens`: the answer so far, its newest token last. Returns whether its last kTokens are repetitions of
+  // one cycle of at most kLongestCycle tokens.
   bool put(std::span<const int32_t> tokens);
 
  private:

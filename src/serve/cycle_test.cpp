@@ -30,12 +30,14 @@ int64_t defined_after(const std::vector<int32_t>& tokens) {
 // `lead` tokens that never repeat, then a cycle of `period` up to `size`.
 std::vector<int32_t> cycling(size_t lead, size_t period, size_t size) {
   std::vector<int32_t> tokens;
-  for (size_t i = 0; i < size; ++i) tokens.push_back(static_cast<int32_t>(i < lead ? 1000 + i : (i - lead) % period));
+  for (size_t i = 0; i < size; ++i)
+    tokens.push_back(static_cast<int32_t>(i < lead ? 1000 + i : (i - lead) % period));
   return tokens;
 }
 
 TEST(CycleDetectors, SpeakAfter256TokensOfCyclesUpTo64) {
-  for (size_t period : {1, 2, 3, 63, 64}) EXPECT_EQ(found_after(cycling(10, period, 400)), 10 + 256) << period;
+  for (size_t period : {1, 2, 3, 63, 64})
+    EXPECT_EQ(found_after(cycling(10, period, 400)), 10 + 256) << period;
   EXPECT_EQ(found_after(cycling(0, 7, 400)), 256);
   EXPECT_EQ(found_after(cycling(0, 65, 1000)), -1);
   EXPECT_EQ(found_after(cycling(0, 5, 255)), -1);

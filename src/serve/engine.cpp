@@ -21,11 +21,13 @@ Status Engine::add_request(Request request) {
   int64_t length = static_cast<int64_t>(request.prompt.size()), context = state_.model.context_tokens();
   if (length == 0) return Status::error("prompt: it is empty, expected at least one token");
   if (length >= context)
-    return Status::error(str("Request prompt has ", length, " tokens in total, larger than the model input length limit ",
-                             context - 1, "; shorten it or raise context_window_size"));
+    return Status::error(str("Request prompt has ", length,
+                             " tokens in total, larger than the model input length limit ", context - 1,
+                             "; shorten it or raise context_window_size"));
   for (int32_t token : request.prompt)
     if (token < 0 || token >= state_.model.vocab_size())
-      return Status::error(str("prompt: token ", token, " is outside of the vocabulary of ", state_.model.vocab_size()));
+      return Status::error(
+          str("prompt: token ", token, " is outside of the vocabulary of ", state_.model.vocab_size()));
   state_.waiting.push_back(std::make_unique<RequestState>(std::move(request), state_.tokenizer));
   return Status::ok();
 }

@@ -13,8 +13,8 @@ class Engine {
   // The model must outlive the engine. `max_running`: requests that decode together.
   Engine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer, size_t max_running = 1);
 
-  // Queues a request. Errors: settings out of range; an empty prompt; a prompt that leaves no room in the context (says
-  // how long it is and how long it may be); token ids outside of the vocabulary.
+  // Queues a request. Errors: settings out of range; an empty prompt; a prompt that leaves no room in the
+  // context (says how long it is and how long it may be); token ids outside of the vocabulary.
   Status add_request(Request request);
   // Ends a request with kAbort; unknown ids are ignored.
   void abort(RequestId id);

@@ -21,12 +21,12 @@ enum class FinishReason : uint8_t { kNone, kStop, kLength, kError, kAbort, kCycl
 const char* finish_reason_text(FinishReason reason);  // "stop", "length", ...
 
 struct RequestMetrics {
-  int64_t prompt_tokens = 0;      // all of the prompt
-  int64_t prefilled_tokens = 0;   // of it, those that were not in the cache already
+  int64_t prompt_tokens = 0;     // all of the prompt
+  int64_t prefilled_tokens = 0;  // of it, those that were not in the cache already
   int64_t completion_tokens = 0;
-  double prefill_seconds = 0;     // in steps that ran its prompt
-  double decode_seconds = 0;      // in steps that ran one token of it
-  double time_to_first_token = 0; // seconds from add_request
+  double prefill_seconds = 0;      // in steps that ran its prompt
+  double decode_seconds = 0;       // in steps that ran one token of it
+  double time_to_first_token = 0;  // seconds from add_request
   int64_t decode_steps = 0;
   double prefill_tokens_per_second() const;
   double decode_tokens_per_second() const;
@@ -35,8 +35,8 @@ struct RequestMetrics {
 // What one engine step adds to a request's answer.
 struct StreamUpdate {
   RequestId id = 0;
-  std::string text;        // whole characters, nothing of a stop string
-  int32_t token = -1;      // the token sampled in this step
+  std::string text;    // whole characters, nothing of a stop string
+  int32_t token = -1;  // the token sampled in this step
   FinishReason finish = FinishReason::kNone;
   std::string error;       // with kError: one sentence
   RequestMetrics metrics;  // with a finish: of the whole request
@@ -60,7 +60,7 @@ struct RequestState {
   int64_t computed = 0;               // tokens whose K and V are in the cache
   TokenCounts counts;                 // of generated tokens
   Sampler sampler;
-  CycleDetector cycle;                // of an answer that end_cycles ends
+  CycleDetector cycle;  // of an answer that end_cycles ends
   TextStream text;
   FinishReason finish = FinishReason::kNone;
   RequestMetrics metrics;

@@ -11,7 +11,8 @@ Result<std::vector<int32_t>> EngineState::next_tokens(std::span<RequestState* co
   bool any = false, on_device = model.samples();
   for (size_t i = 0; i < requests.size(); ++i) {
     const RequestState& r = *requests[i];
-    complete.push_back(r.computed + static_cast<int64_t>(sequences[i].tokens.size()) == static_cast<int64_t>(r.tokens.size()));
+    complete.push_back(r.computed + static_cast<int64_t>(sequences[i].tokens.size()) ==
+                       static_cast<int64_t>(r.tokens.size()));
     any |= complete[i];
     on_device &= !complete[i] || !changes_logits(r.request.config);
   }
@@ -25,12 +26,14 @@ Result<std::vector<int32_t>> EngineState::next_tokens(std::span<RequestState* co
       if (complete[i]) tokens[i] = drawn[i];
     return tokens;
   }
-  ASSIGN_OR_RETURN(auto logits, model.step(sequences, any ? runtime::WantLogits::kLast : runtime::WantLogits::kNone));
+  ASSIGN_OR_RETURN(auto logits,
+                   model.step(sequences, any ? runtime::WantLogits::kLast : runtime::WantLogits::kNone));
   const auto vocab = static_cast<size_t>(model.vocab_size());
   for (size_t i = 0; i < requests.size(); ++i) {
     if (!complete[i]) continue;
     RequestState& r = *requests[i];
-    std::vector<float> scores(logits.begin() + static_cast<int64_t>(i * vocab), logits.begin() + static_cast<int64_t>((i + 1) * vocab));
+    std::vector<float> scores(logits.begin() + static_cast<int64_t>(i * vocab),
+                              logits.begin() + static_cast<int64_t>((i + 1) * vocab));
     tokens[i] = r.sampler.sample(scores, r.request.config, r.counts);
   }
   return tokens;
@@ -38,7 +41,8 @@ Result<std::vector<int32_t>> EngineState::next_tokens(std::span<RequestState* co
 
 void EngineState::accept_token(RequestState& r, int32_t token) {
   const GenerationConfig& config = r.request.config;
-  if (r.generated() == 0) r.metrics.time_to_first_token = std::chrono::duration<double>(Clock::now() - r.arrived).count();
+  if (r.generated() == 0)
+    r.metrics.time_to_first_token = std::chrono::duration<double>(Clock::now() - r.arrived).count();
   const auto& stops = config.stop_token_ids;
   if (!config.ignore_eos && std::find(stops.begin(), stops.end(), token) != stops.end()) {
     end(r, FinishReason::kStop);

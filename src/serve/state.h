@@ -29,9 +29,9 @@ struct EngineState {
   EngineMetrics metrics;
   runtime::SequenceId next_sequence = 0;
 
-  // Runs the new tokens of the sequences, each of the request beside it, and draws the next token of those whose text so far is
-  // then complete; -1 for the others. On the device, which then hands over nothing but tokens, where the model can and no such
-  // request changes logits.
+  // Runs the new tokens of the sequences, each of the request beside it, and draws the next token of those
+  // whose text so far is then complete; -1 for the others. On the device, which then hands over nothing but
+  // tokens, where the model can and no such request changes logits.
   Result<std::vector<int32_t>> next_tokens(std::span<RequestState* const> requests,
                                            std::span<const runtime::StepSequence> sequences);
   // Streams the text of a request's next token and sets `finish` when it is done.

@@ -103,14 +103,17 @@ std::string kernel_line(const CountedKernel& k) {
   double of_ideal = k.weight_bytes ? double(k.weight_fetched) / double(k.weight_bytes) : 0;
   double weight_used = k.weight_fetched ? double(k.weight_used) / double(k.weight_fetched) : 0;
   return line("  %-22s %5lld %8lld x %-3lld %10.3f %6.1f %8.3f %6.1f %9lld %9lld %9lld\n", c.name.c_str(),
-              static_cast<long long>(k.calls), static_cast<long long>(c.groups), static_cast<long long>(c.threads),
-              megabytes(fetched), fetched ? 100.0 * double(used) / double(fetched) : 0.0, of_ideal, 100 * weight_used,
-              static_cast<long long>(c.conflicts()), static_cast<long long>(c.barriers), static_cast<long long>(c.divergent));
+              static_cast<long long>(k.calls), static_cast<long long>(c.groups),
+              static_cast<long long>(c.threads), megabytes(fetched),
+              fetched ? 100.0 * double(used) / double(fetched) : 0.0, of_ideal, 100 * weight_used,
+              static_cast<long long>(c.conflicts()), static_cast<long long>(c.barriers),
+              static_cast<long long>(c.divergent));
 }
 
 }  // namespace
 
-std::vector<CountedStep> count_model(const BuiltPlan& built, int64_t rows, int64_t tokens, int64_t most_groups) {
+std::vector<CountedStep> count_model(const BuiltPlan& built, int64_t rows, int64_t tokens,
+                                     int64_t most_groups) {
   std::vector<CountedStep> steps;
   for (auto [name, count] : {std::pair{"decode", int64_t{1}}, {"prefill", rows}}) {
     const PlanFunction* f = built.plan.find_function(name);
@@ -123,9 +126,10 @@ std::vector<CountedStep> count_model(const BuiltPlan& built, int64_t rows, int64
 std::string count_table(const std::vector<CountedStep>& steps) {
   std::string out;
   for (const CountedStep& s : steps) {
-    out += str(s.function, ", ", s.rows, s.rows == 1 ? " row" : " rows", ", ", s.tokens, " tokens in the cache\n");
-    out += line("  %-22s %5s %14s %10s %6s %8s %6s %9s %9s %9s\n", "kernel", "calls", "groups x thr.", "MB moved", "used %",
-                "weights", "used %", "conflicts", "barriers", "divergent");
+    out += str(s.function, ", ", s.rows, s.rows == 1 ? " row" : " rows", ", ", s.tokens,
+               " tokens in the cache\n");
+    out += line("  %-22s %5s %14s %10s %6s %8s %6s %9s %9s %9s\n", "kernel", "calls", "groups x thr.",
+                "MB moved", "used %", "weights", "used %", "conflicts", "barriers", "divergent");
     int64_t moved = 0;
     for (const CountedKernel& k : s.kernels) {
       out += kernel_line(k);
@@ -135,7 +139,9 @@ std::string count_table(const std::vector<CountedStep>& steps) {
     if (s.layers) out += line(", %lld a layer", static_cast<long long>(s.dispatches / s.layers));
     out += "\n";
   }
-  return out + "  figures are of one call; weights: bytes moved / bytes of the weights; used: of the 32-byte sectors moved\n";
+  return out +
+         "  figures are of one call; weights: bytes moved / bytes of the weights; used: of the 32-byte "
+         "sectors moved\n";
 }
 
 }  // namespace mlc

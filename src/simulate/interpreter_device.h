@@ -18,8 +18,8 @@ namespace mlc {
 // it.
 class InterpretedLibrary {
  public:
-  // One variant of these kernels, which the plan names in this order: what compile_model (compile.h) gives after its phase
-  // `kernel`.
+  // One variant of these kernels, which the plan names in this order: what compile_model (compile.h) gives
+  // after its phase `kernel`.
   InterpretedLibrary(const Json& manifest, BuiltPlan built);
   InterpretedLibrary(const InterpretedLibrary&) = delete;
   InterpretedLibrary& operator=(const InterpretedLibrary&) = delete;

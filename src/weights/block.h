@@ -20,11 +20,11 @@ struct Block {
 
 // A worker's buffers; kept between blocks.
 struct BlockBuffers {
-  std::vector<std::byte> source;      // what Checkpoint::read_rows unpacks
-  std::vector<float> values;          // rows * row_size
-  std::vector<std::byte> scale_bits;  // f32 scales before they become bfloat16
-  std::vector<std::byte> weight;      // result: stored elements, or words [rows, words of a row]
-  std::vector<std::byte> scale;       // result: stored scales [rows, groups]
+  std::vector<std::byte> source;       // what Checkpoint::read_rows unpacks
+  std::vector<float> values;           // rows * row_size
+  std::vector<std::byte> scale_bits;   // f32 scales before they become bfloat16
+  std::vector<std::byte> weight;       // result: stored elements, or words [rows, words of a row]
+  std::vector<std::byte> scale;        // result: stored scales [rows, groups]
   std::map<int, NonFinite> irregular;  // result: by tensor of the checkpoint
 };
 

@@ -91,9 +91,9 @@ class Conversion {
     return spread_over_shards(std::move(blocks));
   }
 
-  // Threads take blocks in order, and two that write to one file wait for each other in the kernel: as many shards as
-  // there are threads take turns. Transposed formats hold whole parameters in memory until their last block, so their
-  // order stays.
+  // Threads take blocks in order, and two that write to one file wait for each other in the kernel: as many
+  // shards as there are threads take turns. Transposed formats hold whole parameters in memory until their
+  // last block, so their order stays.
   std::vector<Block> spread_over_shards(std::vector<Block> blocks) const {
     std::vector<std::vector<Block>> by_shard;
     size_t last = SIZE_MAX;
@@ -247,8 +247,8 @@ class Conversion {
   std::unique_ptr<Journal> journal_;
   std::vector<OpenShard> shards_;
   std::vector<OpenParameter> parameters_;
-  std::mutex mutex_;              // of files, finished_, irregular_, failure_
-  std::vector<size_t> finished_;  // shards that wait for their digest
+  std::mutex mutex_;                    // of files, finished_, irregular_, failure_
+  std::vector<size_t> finished_;        // shards that wait for their digest
   std::map<int, NonFinite> irregular_;  // by tensor of the checkpoint
   std::atomic<bool> failed_{false};
   Status failure_;

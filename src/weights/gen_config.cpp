@@ -69,8 +69,8 @@ Status add_end_ids(const std::string& path, const Json& config, std::vector<int3
   return text ? add_end_ids(path, *text, ids) : Status::ok();
 }
 
-// A conversation that lets the checkpoint's own template speak. It ends at what the tokenizer and every file state;
-// a default id is nothing that is stated.
+// A conversation that lets the checkpoint's own template speak. It ends at what the tokenizer and every file
+// state; a default id is nothing that is stated.
 Result<Conversation> own_template(const TokenizerFiles& files, const Files& stating) {
   Conversation c;
   c.name = "jinja";
@@ -112,8 +112,9 @@ void note_tokens_beyond(const TokenizerFiles& files, const Json& vocab_size, con
   if (!files.tokenizer || !vocab_size.is_number_integer()) return;
   int64_t rows = vocab_size.get<int64_t>();
   if (rows <= 0 || files.tokenizer->vocab_size() <= rows) return;
-  notes.push_back(str(where, ": token ", shown(files.tokenizer->token_text(static_cast<int32_t>(rows))), " has id ", rows,
-                      ", but the model knows ids below ", rows, "; prompts with it are refused"));
+  notes.push_back(str(where, ": token ", shown(files.tokenizer->token_text(static_cast<int32_t>(rows))),
+                      " has id ", rows, ", but the model knows ids below ", rows,
+                      "; prompts with it are refused"));
 }
 
 }  // namespace
@@ -124,9 +125,8 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   RETURN_IF_ERROR(frontend::apply_overrides(source.config, options.overrides));
   ASSIGN_OR_RETURN(Json generation, read_generation_config(source));
   bool gguf = source.is_gguf;
-  Files fill = {
-      {path_join(source.folder, "generation_config.json"), &generation},
-      {source.config_path, &source.hf_config}};
+  Files fill = {{path_join(source.folder, "generation_config.json"), &generation},
+                {source.config_path, &source.hf_config}};
   const frontend::ModelConfig& model = source.config;
   ASSIGN_OR_RETURN(TokenizerFiles files, read_tokenizer_files(source));
   Json gguf_ids = gguf ? files.special.ids() : Json::object();

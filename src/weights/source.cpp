@@ -19,7 +19,8 @@ std::string folder_of(const std::string& path) {
 // A folder's config: its config.json, else its GGUF model, opened, else a converted model's config.
 Status find_config_in(const std::string& folder, ModelSource& source) {
   std::string config = path_join(folder, "config.json");
-  Status problem = Status::error(str("CONFIG: ", folder, " holds no config.json and no GGUF file; give a model folder"));
+  Status problem =
+      Status::error(str("CONFIG: ", folder, " holds no config.json and no GGUF file; give a model folder"));
   if (file_exists(config)) {
     auto json = read_json_file(config);
     if (json.is_ok()) {
@@ -32,7 +33,8 @@ Status find_config_in(const std::string& folder, ModelSource& source) {
   if (FoundWeights weights = find_weights(folder); !weights.ggufs.empty()) {
     auto gguf = Checkpoint::open(folder, SourceFormat::kGguf);
     if (gguf.is_ok()) {
-      if (file_exists(config)) (*gguf)->add_note(str(problem.message(), "; using ", (*gguf)->files()[0], " instead"));
+      if (file_exists(config))
+        (*gguf)->add_note(str(problem.message(), "; using ", (*gguf)->files()[0], " instead"));
       source.config_path = (*gguf)->files()[0];
       source.is_gguf = true;
       source.checkpoint = std::move(*gguf);
@@ -40,7 +42,8 @@ Status find_config_in(const std::string& folder, ModelSource& source) {
     }
     if (!file_exists(config)) problem = gguf.status();
   }
-  if (std::string converted = path_join(folder, "mlc-chat-config.json"); !file_exists(config) && file_exists(converted)) {
+  if (std::string converted = path_join(folder, "mlc-chat-config.json");
+      !file_exists(config) && file_exists(converted)) {
     source.config_path = converted;
     ASSIGN_OR_RETURN(source.hf_config, read_json_file(converted));
     return Status::ok();
@@ -48,7 +51,8 @@ Status find_config_in(const std::string& folder, ModelSource& source) {
   return problem;
 }
 
-// A file given as CONFIG. Weights and their index stand for the config.json beside them; `weights` names them then.
+// A file given as CONFIG. Weights and their index stand for the config.json beside them; `weights` names them
+// then.
 Status find_config_of(const std::string& file, ModelSource& source, std::string& weights) {
   ASSIGN_OR_RETURN(FileKind kind, probe_file(file));
   source.config_path = file;
@@ -63,7 +67,8 @@ Status find_config_of(const std::string& file, ModelSource& source, std::string&
   weights = file;
   source.config_path = path_join(folder_of(file), "config.json");
   if (!file_exists(source.config_path))
-    return Status::error(str("CONFIG: ", file, " holds weights alone and no config.json is beside it; give a model folder"));
+    return Status::error(
+        str("CONFIG: ", file, " holds weights alone and no config.json is beside it; give a model folder"));
   ASSIGN_OR_RETURN(source.hf_config, read_json_file(source.config_path));
   return Status::ok();
 }
@@ -79,18 +84,21 @@ Result<std::string> weights_path(const ModelSource& source, const std::string& f
 }
 
 // The config of a GGUF file, with notes on its keys that are not applied.
-Result<Json> read_gguf_config(const Checkpoint& checkpoint, const std::string& path, std::vector<std::string>& notes) {
+Result<Json> read_gguf_config(const Checkpoint& checkpoint, const std::string& path,
+                              std::vector<std::string>& notes) {
   ASSIGN_OR_RETURN(Json config, checkpoint.gguf_config());
   RETURN_IF_ERROR(check_gguf_keys(*checkpoint.gguf(), config, path, notes));
   return config;
 }
 
 // The config out of a GGUF file, and the checkpoint: that file, or what --source names.
-Status open_gguf(ModelSource& source, const std::string& weights, SourceFormat format, std::vector<std::string>& notes) {
+Status open_gguf(ModelSource& source, const std::string& weights, SourceFormat format,
+                 std::vector<std::string>& notes) {
   if (!source.checkpoint) {
     ASSIGN_OR_RETURN(source.checkpoint, Checkpoint::open(source.config_path, SourceFormat::kGguf));
   }
-  const bool own_weights = weights == "auto" && (format == SourceFormat::kAuto || format == SourceFormat::kGguf);
+  const bool own_weights =
+      weights == "auto" && (format == SourceFormat::kAuto || format == SourceFormat::kGguf);
   if (!own_weights) {
     ASSIGN_OR_RETURN(auto named, Checkpoint::open(weights == "auto" ? source.config_path : weights, format));
     if (named->format() != SourceFormat::kGguf) {

@@ -21,7 +21,7 @@ struct ModelSource {
 };
 
 struct SourceOptions {
-  std::string config;               // CONFIG: a folder, a config.json, a GGUF file, or weights beside a config.json
+  std::string config;  // CONFIG: a folder, a config.json, a GGUF file, or weights beside a config.json
   std::string model_type = "auto";  // --model-type
   std::string source =
       "auto";  // --source: weights file, index or folder; auto: by config.json's weight_path, else its folder
@@ -29,8 +29,8 @@ struct SourceOptions {
   bool with_checkpoint = true;
 };
 
-// What the files are, their content says. In a folder a config.json that cannot be read gives way to the only GGUF model. The
-// checkpoint's notes are among config.notes. Errors name the flag or file.
+// What the files are, their content says. In a folder a config.json that cannot be read gives way to the only
+// GGUF model. The checkpoint's notes are among config.notes. Errors name the flag or file.
 Result<ModelSource> open_source(const SourceOptions& options);
 
 }  // namespace mlc::weights

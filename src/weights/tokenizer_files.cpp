@@ -51,7 +51,8 @@ Status convert_rwkv(const std::string& from, TokenizerFiles& files, bool& done) 
   return Status::ok();
 }
 
-// The tokenizer as one tokenizer.json: the file of that name where the union is more than it, or where there was none.
+// The tokenizer as one tokenizer.json: the file of that name where the union is more than it, or where there
+// was none.
 void put_union(const FolderTokenizer& read, TokenizerFiles& files) {
   if (read.json.empty()) return;
   for (TokenizerFiles::Text& file : files.texts)
@@ -76,8 +77,10 @@ Status copy_files(const std::string& from, TokenizerFiles& files) {
     std::string path = path_join(from, name);
     if (!file_exists(path)) continue;
     auto text = read_file(path);
-    if (text.is_ok()) put(files, name, std::move(text).value());
-    else problems.push_back(text.status().message());
+    if (text.is_ok())
+      put(files, name, std::move(text).value());
+    else
+      problems.push_back(text.status().message());
   }
   ASSIGN_OR_RETURN(std::optional<std::string> jinja, find_jinja_template(from));
   files.jinja_template = jinja.value_or("");
@@ -96,9 +99,10 @@ Status copy_files(const std::string& from, TokenizerFiles& files) {
   return Status::ok();
 }
 
-// Takes the tokenizer.json beside a GGUF file whose own tokenizer gives `error`, if it has the file's `tokens`.
-Status take_from_beside(const ModelSource& source, const std::vector<std::string>& tokens, const Status& error,
-                        TokenizerFiles& files) {
+// Takes the tokenizer.json beside a GGUF file whose own tokenizer gives `error`, if it has the file's
+// `tokens`.
+Status take_from_beside(const ModelSource& source, const std::vector<std::string>& tokens,
+                        const Status& error, TokenizerFiles& files) {
   std::string path = path_join(source.folder, "tokenizer.json");
   if (!file_exists(path)) return error;
   ASSIGN_OR_RETURN(FolderTokenizer read, read_folder_tokenizer(source.folder));
@@ -139,7 +143,7 @@ Status from_gguf(const ModelSource& source, TokenizerFiles& files) {
   }
   files.jinja_template = data.chat_template;
   const std::pair<const char*, std::optional<int64_t>> special[] = {
-      {"bos_token", data.bos_id},       {"eos_token", data.eos_id},   {"unk_token", data.unknown_id},
+      {"bos_token", data.bos_id},       {"eos_token", data.eos_id},     {"unk_token", data.unknown_id},
       {"sep_token", data.separator_id}, {"pad_token", data.padding_id}, {"cls_token", data.class_id},
       {"mask_token", data.mask_id}};
   for (const auto& [name, id] : special)

@@ -76,9 +76,10 @@ TEST_F(Commands, HelpListsTheFlags) {
                   {"--quantization", "--model-type", "--device", "--host", "--enable-subgroups", "--opt",
                    "--system-lib-prefix", "-o,--output", "--overrides", "--debug-dump", "--stop-after"});
   expect_contains(run_well({"chat", "--help"}).out,
-                  {"--device", "--model-lib", "--overrides", "--quantization", "--source", "--source-format", "--ignore-extra",
-                   "--model-type", "--conv-template", "--context-window-size", "--tensor-parallel-shards", "--opt", "--temperature",
-                   "--top-p", "--max-tokens", "--seed", "--system-prompt"});
+                  {"--device", "--model-lib", "--overrides", "--quantization", "--source", "--source-format",
+                   "--ignore-extra", "--model-type", "--conv-template", "--context-window-size",
+                   "--tensor-parallel-shards", "--opt", "--temperature", "--top-p", "--max-tokens", "--seed",
+                   "--system-prompt"});
   expect_contains(run_well({"bench", "--help"}).out,
                   {"--prefill", "--decode", "--streams", "--repeat", "--threads", "--json"});
 }
@@ -245,8 +246,8 @@ TEST_F(Commands, BenchReportsJson) {
 }
 
 TEST_F(Commands, BenchRunsStreams) {
-  Outcome o = run_well({"bench", folder_, "--model-lib", library_, "--prefill", "8", "--decode", "4", "--streams", "2",
-                        "--repeat", "1", "--no-bandwidth", "--json"});
+  Outcome o = run_well({"bench", folder_, "--model-lib", library_, "--prefill", "8", "--decode", "4",
+                        "--streams", "2", "--repeat", "1", "--no-bandwidth", "--json"});
   auto r = parse_json(o.out, "bench");
   ASSERT_TRUE(r.is_ok()) << r.status().message();
   EXPECT_EQ((*r)["streams"], 2);

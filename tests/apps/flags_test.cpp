@@ -1,5 +1,5 @@
-// Advice that works: every flag that a message names exists in the commands that print it, and the flags of a conversion do in
-// chat what they do in the commands it runs.
+// Advice that works: every flag that a message names exists in the commands that print it, and the flags of a
+// conversion do in chat what they do in the commands it runs.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -81,8 +81,10 @@ Names literals(const std::string& code) {
     std::string text = it->str();
     if (text.starts_with("//")) continue;
     bool literal = text.size() >= 2 && text[0] == '"';
-    if (literal && joins) found.back() += (*it)[1].str();
-    else if (literal) found.push_back((*it)[1].str());
+    if (literal && joins)
+      found.back() += (*it)[1].str();
+    else if (literal)
+      found.push_back((*it)[1].str());
     joins = literal;
   }
   return found;
@@ -96,15 +98,17 @@ Names unknown_flags(const std::string& message, const Names& commands) {
   Names problems;
   for (std::sregex_iterator it(message.begin(), message.end(), flag_pattern), end; it != end; ++it) {
     std::string flag = it->str(), before = message.substr(0, static_cast<size_t>(it->position()));
-    if (flag == "--help" || message.size() == flag.size() || message.find(flag + ",") == 0) continue;  // a declaration
+    if (flag == "--help" || message.size() == flag.size() || message.find(flag + ",") == 0)
+      continue;  // a declaration
     Names asked = commands;
     if (before.ends_with("llama-gguf-split ")) continue;  // another program's
     std::string sentence = before;
     for (const char* end : {";", ", or "})
       if (size_t at = sentence.rfind(end); at != std::string::npos) sentence.erase(0, at);
     for (const std::string& command : kCommands)
-      if (sentence.find(command + " ") != std::string::npos) asked = {command};  // "compile the model again with --host"
-    if (before.empty()) {  // about a flag that was given, so that it exists
+      if (sentence.find(command + " ") != std::string::npos)
+        asked = {command};  // "compile the model again with --host"
+    if (before.empty()) {   // about a flag that was given, so that it exists
       bool any = false;
       for (const std::string& command : kCommands) any |= has_flag(command, flag);
       if (!any) problems.push_back(flag + " exists nowhere: " + message);
@@ -117,7 +121,8 @@ Names unknown_flags(const std::string& message, const Names& commands) {
 }
 
 TEST(FlagsInMessages, ExistInTheCommandsThatPrintThem) {
-  EXPECT_EQ(unknown_flags("take --overrides, or --ovrides", {"chat"}).size(), 1u);  // the test itself can fail
+  EXPECT_EQ(unknown_flags("take --overrides, or --ovrides", {"chat"}).size(),
+            1u);  // the test itself can fail
   EXPECT_EQ(unknown_flags("--nowhere: found", {"chat"}).size(), 1u);
   EXPECT_EQ(unknown_flags("; compile it again with --temperature", {"chat"}).size(), 1u);
   int messages = 0;
@@ -125,11 +130,13 @@ TEST(FlagsInMessages, ExistInTheCommandsThatPrintThem) {
     std::string root = std::string(MLC_SOURCE_DIR) + "/";
     for (const auto& entry : std::filesystem::recursive_directory_iterator(root + top)) {
       std::string path = entry.path().string().substr(root.size());
-      if (!path.ends_with(".cpp") || path.ends_with("_test.cpp") || path == "src/link/elf.cpp") continue;  // that is lld's
+      if (!path.ends_with(".cpp") || path.ends_with("_test.cpp") || path == "src/link/elf.cpp")
+        continue;  // that is lld's
       for (const std::string& message : literals(read_file(entry.path().string()).value())) {
         if (message.find("--") == std::string::npos) continue;
         ++messages;
-        for (const std::string& problem : unknown_flags(message, printers_of(path))) ADD_FAILURE() << path << ": " << problem;
+        for (const std::string& problem : unknown_flags(message, printers_of(path)))
+          ADD_FAILURE() << path << ": " << problem;
       }
     }
   }
@@ -148,15 +155,19 @@ class ChatFlags : public ::testing::Test {
 
 TEST_F(ChatFlags, OfTheCheckpointReachItsConversion) {
   std::string weights = testing::write_folder(place_.path("weights"), testing::hi());
-  std::string bare = testing::write_folder(place_.path("bare"), testing::hi(), {.without = {"model.safetensors"}});
+  std::string bare =
+      testing::write_folder(place_.path("bare"), testing::hi(), {.without = {"model.safetensors"}});
   testing::expect_error(chat(bare, {}), {bare});
-  Outcome o = chat(bare, {"--source", weights, "--source-format", "huggingface-safetensor", "--ignore-extra", "--model-type", "llama"});
+  Outcome o = chat(bare, {"--source", weights, "--source-format", "huggingface-safetensor", "--ignore-extra",
+                          "--model-type", "llama"});
   EXPECT_EQ(o.out, "Hi\n") << o.err;
   std::string other = testing::write_folder(place_.path("other"), testing::scripted({.answer = {"N", "o"}}));
-  EXPECT_EQ(chat(bare, {"--source", other}).out, "No\n") << "--source is part of what a conversion is known by";
+  EXPECT_EQ(chat(bare, {"--source", other}).out, "No\n")
+      << "--source is part of what a conversion is known by";
   testing::expect_error(chat(weights, {"--model-type", "lama"}), {"--model-type", "did you mean 'llama'"});
   testing::expect_error(chat(weights, {"--source-format", "tape"}), {"--source-format"});
-  std::string untyped = testing::write_folder(place_.path("untyped"), testing::hi(), {.config = {{"model_type", testing::dropped()}}});
+  std::string untyped = testing::write_folder(place_.path("untyped"), testing::hi(),
+                                              {.config = {{"model_type", testing::dropped()}}});
   EXPECT_EQ(chat(untyped, {"--model-type", "llama"}).out, "Hi\n");
 }
 
@@ -166,15 +177,19 @@ TEST_F(ChatFlags, OfTheConfigNeedNoOtherConversion) {
   std::string text(300, 'x');
   testing::expect_error(chat(folder, {"--context-window-size", "128"}, text + "\n"), {"limit 127"});
   testing::expect_error(chat(folder, {"--overrides", "context_window_size=100"}, text + "\n"), {"limit 99"});
-  EXPECT_EQ(chat(folder, {"--overrides", "context_window_size=-1;sliding_window=64;prefill_chunk_size=64"}).out, "Hi\n");
-  EXPECT_EQ(chat(folder, {"--tensor-parallel-shard", "1", "--opt", "cutlass_attn=1;cutlass_norm=1"}).out, "Hi\n");
+  EXPECT_EQ(
+      chat(folder, {"--overrides", "context_window_size=-1;sliding_window=64;prefill_chunk_size=64"}).out,
+      "Hi\n");
+  EXPECT_EQ(chat(folder, {"--tensor-parallel-shard", "1", "--opt", "cutlass_attn=1;cutlass_norm=1"}).out,
+            "Hi\n");
   int conversions = 0;
   for (const std::string& name : place_.list("home")) conversions += name.ends_with("tensor-cache.json");
   EXPECT_EQ(conversions, 1);
   testing::expect_error(chat(folder, {"--context-window-size", "0"}), {"--context-window-size is 0"});
   testing::expect_error(chat(folder, {"--context-window-size", "8", "--overrides", "context_window_size=9"}),
                         {"--context-window-size is 8", "context_window_size=9", "leave one"});
-  testing::expect_error(chat(folder, {"--tensor-parallel-shards", "2"}), {"--tensor-parallel-shards=2", "not built yet"});
+  testing::expect_error(chat(folder, {"--tensor-parallel-shards", "2"}),
+                        {"--tensor-parallel-shards=2", "not built yet"});
   testing::expect_error(chat(folder, {"--opt", "O9"}), {"--opt", "O9"});
   Outcome o = chat(folder, {"--overrides", "context_window_size=-1"});
   testing::expect_error(o, {"--overrides: context_window_size is -1", "sliding window"});
@@ -182,24 +197,29 @@ TEST_F(ChatFlags, OfTheConfigNeedNoOtherConversion) {
 }
 
 TEST_F(ChatFlags, ThatAConvertedFolderCannotTakeAreRefused) {
-  std::string folder = testing::converted(place_, testing::write_folder(place_.path("m"), testing::hi()), "q0f32", "c");
+  std::string folder =
+      testing::converted(place_, testing::write_folder(place_.path("m"), testing::hi()), "q0f32", "c");
   EXPECT_EQ(chat(folder, {"--conv-template", "chatml", "--opt", "O0"}).out, "Hi\n");
-  testing::expect_error(chat(folder, {"--conv-template", "chatmll"}), {"--conv-template", "did you mean 'chatml'"});
+  testing::expect_error(chat(folder, {"--conv-template", "chatmll"}),
+                        {"--conv-template", "did you mean 'chatml'"});
   for (const char* flag : {"--source", "--source-format"})
     testing::expect_error(chat(folder, {flag, "gguf"}), {flag, "converted already", "mlc-chat-config.json"});
   testing::expect_error(chat(folder, {"--ignore-extra"}), {"--ignore-extra", "converted already"});
-  testing::expect_error(run_mlc_llm({"chat", folder, "--quantization", "q4f16_1"}), {"--quantization", "q4f16_1", "q0f32"});
+  testing::expect_error(run_mlc_llm({"chat", folder, "--quantization", "q4f16_1"}),
+                        {"--quantization", "q4f16_1", "q0f32"});
 }
 
 TEST_F(ChatFlags, ATokenizerBesideAGgufFileIsTakenAsAdvised) {
-  testing::ScriptedModel model = testing::scripted({.answer = {"H", "i"}, .merges = {{"z", "q"}}, .gpt2_order = true});
+  testing::ScriptedModel model =
+      testing::scripted({.answer = {"H", "i"}, .merges = {{"z", "q"}}, .gpt2_order = true});
   place_.make_folder("a");
   std::string file = testing::write_gguf(place_.path("a/m.gguf"), model, {.pre = "brand-new"});
   testing::expect_error(chat(file, {}), {file, "brand-new", "tokenizer.json", "beside"});
   place_.write("a/tokenizer.json", model.tokenizer.dump());
   Outcome o = chat(file, {"--temperature", "0"});
   EXPECT_EQ(o.out, "Hi\n");
-  EXPECT_NE(o.err.find("'brand-new', which is not known; " + place_.path("a/tokenizer.json") + " is used\n"), std::string::npos)
+  EXPECT_NE(o.err.find("'brand-new', which is not known; " + place_.path("a/tokenizer.json") + " is used\n"),
+            std::string::npos)
       << o.err;
   testing::ScriptedModel larger = testing::scripted({.answer = {"H"}, .merges = {{"a", "b"}, {"b", "c"}}});
   place_.write("a/tokenizer.json", larger.tokenizer.dump());
@@ -215,13 +235,16 @@ TEST_F(ChatFlags, NeedsAreToldBeforeTheWorkAndNameTheUsersFolder) {
     for (const std::string& word : words) EXPECT_NE(o.err.find(word), std::string::npos) << o.err;
     EXPECT_EQ(o.err.find(place_.path("home")), std::string::npos) << o.err;
     EXPECT_EQ(o.err.find("converting"), std::string::npos) << o.err;
-    for (const std::string& name : place_.list("home")) EXPECT_EQ(name.find("params_shard"), std::string::npos) << name;
+    for (const std::string& name : place_.list("home"))
+      EXPECT_EQ(name.find("params_shard"), std::string::npos) << name;
   };
-  std::string speechless = testing::write_folder(place_.path("speechless"), testing::hi(), {.without = {"tokenizer.json"}});
+  std::string speechless =
+      testing::write_folder(place_.path("speechless"), testing::hi(), {.without = {"tokenizer.json"}});
   expect(speechless, {"--conv-template", "chatml"}, {"tokenizer"});
   std::string plain = testing::write_folder(place_.path("plain"), testing::hi(), {.chat_template = ""});
   expect(plain, {}, {plain, "--conv-template"});
-  std::string broken = testing::write_folder(place_.path("broken"), testing::hi(), {.chat_template = "{% if %}"});
+  std::string broken =
+      testing::write_folder(place_.path("broken"), testing::hi(), {.chat_template = "{% if %}"});
   expect(broken, {}, {"syntax error"});
 }
 

@@ -27,7 +27,8 @@ class Terminal {
     struct winsize size{24, 200, 0, 0};
     child_ = ::forkpty(&master_, nullptr, nullptr, &size);
     if (child_ < 0)  // no test could end: nothing would ever come from the terminal
-      throw std::runtime_error(str("no pseudo terminal: ", std::strerror(errno), "; mount devpts at /dev/pts"));
+      throw std::runtime_error(
+          str("no pseudo terminal: ", std::strerror(errno), "; mount devpts at /dev/pts"));
     if (child_ > 0) return;
     ::setenv("TERM", "xterm", 1);
     ::setenv("LC_ALL", "C", 1);  // as in a bare container
@@ -43,12 +44,13 @@ class Terminal {
     ::close(master_);
   }
 
-  // At a prompt: keys typed before the program reads keys one by one would meet the terminal's own line editing, which
-  // swallows a Ctrl-D.
+  // At a prompt: keys typed before the program reads keys one by one would meet the terminal's own line
+  // editing, which swallows a Ctrl-D.
   void type(const std::string& keys) {
     auto deadline = Clock::now() + std::chrono::minutes(5);
-    struct termios mode {};
-    while (::tcgetattr(master_, &mode) == 0 && (mode.c_lflag & ICANON) && Clock::now() < deadline) ::usleep(1000);
+    struct termios mode{};
+    while (::tcgetattr(master_, &mode) == 0 && (mode.c_lflag & ICANON) && Clock::now() < deadline)
+      ::usleep(1000);
     interrupt_or_type(keys);
   }
   void interrupt() { interrupt_or_type("\x03"); }  // at any time
@@ -94,7 +96,8 @@ class Terminal {
     ASSERT_LT(Clock::now(), deadline) << screen_;
     ::waitpid(child_, &status, 0);
     ended_ = true;
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status << " after\n" << screen_;
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status << " after\n"
+                                                               << screen_;
   }
 
  private:

@@ -51,7 +51,8 @@ std::function<Repair(Device&)> giving(Api& (*table)(Device&), R (*Api::*member)(
 
 template <typename Member>
 Fault out_of_device_memory(const char* function, Member member, const std::string& advice = "") {
-  return {function, "out of device memory" + advice, giving<VK_ERROR_OUT_OF_DEVICE_MEMORY>(vulkan_api, member)};
+  return {function, "out of device memory" + advice,
+          giving<VK_ERROR_OUT_OF_DEVICE_MEMORY>(vulkan_api, member)};
 }
 
 // A wait that fails still waits: nothing may run on when memory is given back.
@@ -102,8 +103,10 @@ std::vector<Fault> recording_faults(const std::string& kind) {
 
 std::vector<Fault> loading_faults(const std::string& kind) {
   if (kind == "vulkan")
-    return {out_of_device_memory("vkAllocateMemory", &VulkanApi::AllocateMemory, "; lower context_window_size"),
-            out_of_device_memory("vkBindBufferMemory", &VulkanApi::BindBufferMemory, "; lower context_window_size")};
+    return {
+        out_of_device_memory("vkAllocateMemory", &VulkanApi::AllocateMemory, "; lower context_window_size"),
+        out_of_device_memory("vkBindBufferMemory", &VulkanApi::BindBufferMemory,
+                             "; lower context_window_size")};
   auto no_buffer = +[](cl_context, cl_mem_flags, size_t, void*, cl_int* code) -> cl_mem {
     return *code = CL_MEM_OBJECT_ALLOCATION_FAILURE, nullptr;
   };

@@ -1,4 +1,5 @@
-// The operator new of this test program: malloc's, counted. Alone in its file, so that no caller sees what it does.
+// The operator new of this test program: malloc's, counted. Alone in its file, so that no caller sees what it
+// does.
 #include "support/heap_count.h"
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// The OpenCL device: every construct of device functions against the kernel interpreter, the cache of compiled programs,
-// recordings, errors. Skipped where there is no OpenCL driver.
+// The OpenCL device: every construct of device functions against the kernel interpreter, the cache of
+// compiled programs, recordings, errors. Skipped where there is no OpenCL driver.
 #include "runtime/devices/opencl/opencl.h"
 
 #include <gtest/gtest.h>
@@ -61,9 +61,12 @@ std::vector<Bytes> case_buffers() {
 Target any_opencl() { return must(targets_for_device("opencl")).back(); }
 
 kernel::Function counting(const std::string& name, int64_t step) {
-  return kernel::narrow_indices(kernel::parse(str(
-      "kernel @", name, "(%x: i32[(rows * 4)], %y: out i32[(rows * 4)]) dims(rows) tiles(rows) scratch(0) { grid %g = 0, $rows { "
-      "thread %t = 0, 4 { let %i = ((%g * 4) + %t) %y[%i] = (%x[%i] + ", step, ":i32) } } }")));
+  return kernel::narrow_indices(
+      kernel::parse(str("kernel @", name,
+                        "(%x: i32[(rows * 4)], %y: out i32[(rows * 4)]) dims(rows) tiles(rows) scratch(0) { "
+                        "grid %g = 0, $rows { "
+                        "thread %t = 0, 4 { let %i = ((%g * 4) + %t) %y[%i] = (%x[%i] + ",
+                        step, ":i32) } } }")));
 }
 
 // A device whose cache of programs is a folder of the test's own.
@@ -85,7 +88,8 @@ TEST_F(OpenCl, ComputesEveryConstructLikeTheInterpreter) {
   std::vector<kernel::Function> functions;
   std::vector<DeviceCase> cases;
   for (const DeviceCase& c : device_cases())
-    if (c.subgroups == 0) cases.push_back(c), functions.push_back(device_function(c));  // OpenCL C 1.2 has no subgroups
+    if (c.subgroups == 0)
+      cases.push_back(c), functions.push_back(device_function(c));  // OpenCL C 1.2 has no subgroups
   GpuVariant variant(functions, any_opencl());
   KernelSet kernels = must(device->load_kernels(device->self, *variant));
   const std::vector<int64_t> dims = {3};
@@ -100,7 +104,8 @@ TEST_F(OpenCl, ComputesEveryConstructLikeTheInterpreter) {
     for (size_t i = 0; i < 64; ++i) {
       float a = f32_at(actual[3], i), e = f32_at(expected[3], i);
       if (cases[k].tolerance == 0)
-        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e)) << i << ": " << a << ", interpreter " << e;
+        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e))
+            << i << ": " << a << ", interpreter " << e;
       else
         EXPECT_NEAR(a, e, cases[k].tolerance * (1 + std::abs(e))) << i;
     }
@@ -124,11 +129,13 @@ TEST_F(OpenCl, RunsMoreGroupsThanSixteenBitsCount) {
 TEST_F(OpenCl, ReplaysSetNoArgumentsAndMakeNothing) {
   GpuVariant variant({counting("plus_1", 1), counting("plus_100", 100)}, any_opencl());
   KernelSet kernels = must(device->load_kernels(device->self, *variant));
-  OwnedBuffer a = must(OwnedBuffer::allocate(*device, 4096 + 64)), b = must(OwnedBuffer::allocate(*device, 4096));
+  OwnedBuffer a = must(OwnedBuffer::allocate(*device, 4096 + 64)),
+              b = must(OwnedBuffer::allocate(*device, 4096));
   const std::vector<DeviceAddress> forth = {a.address(64), b.address()}, back = {b.address(), a.address(64)};
   const std::vector<int64_t> dims = {256};
-  const std::vector<Launch> launches = {{.kernel = 0, .buffers = forth, .dims = dims, .tiles = 256, .scratch_bytes = 0},
-                                        {.kernel = 1, .buffers = back, .dims = dims, .tiles = 256, .scratch_bytes = 0}};
+  const std::vector<Launch> launches = {
+      {.kernel = 0, .buffers = forth, .dims = dims, .tiles = 256, .scratch_bytes = 0},
+      {.kernel = 1, .buffers = back, .dims = dims, .tiles = 256, .scratch_bytes = 0}};
   runtime::Recording recording = must(device->record(device->self, kernels, launches));
   const OpenClCounters before = counters();
   for (int i = 0; i < 10; ++i) must(device->replay(device->self, recording));
@@ -184,7 +191,8 @@ TEST_F(OpenCl, ProgramsAreCompiledOnce) {
   cl_context context = api.clCreateContext(nullptr, 1, &found.device, nullptr, nullptr, &code);
   ASSERT_EQ(code, CL_SUCCESS);
   auto from_cache = [&] {
-    runtime::opencl::Program program = must(runtime::opencl::build_program(api, context, found, *variant, nullptr));
+    runtime::opencl::Program program =
+        must(runtime::opencl::build_program(api, context, found, *variant, nullptr));
     cl_kernel kernel = api.clCreateKernel(program.program, "plus_1", &code);
     EXPECT_EQ(code, CL_SUCCESS);
     api.clReleaseKernel(kernel);
@@ -215,7 +223,8 @@ TEST_F(OpenCl, ADriverThatKeepsProgramsIsLeftToIt) {
   cl_context context = api.clCreateContext(nullptr, 1, &found.device, nullptr, nullptr, &code);
   ASSERT_EQ(code, CL_SUCCESS);
   for (int i = 0; i < 2; ++i) {
-    runtime::opencl::Program program = must(runtime::opencl::build_program(api, context, found, *variant, nullptr));
+    runtime::opencl::Program program =
+        must(runtime::opencl::build_program(api, context, found, *variant, nullptr));
     EXPECT_FALSE(program.from_cache);
     api.clReleaseProgram(program.program);
   }
@@ -236,8 +245,10 @@ TEST_F(OpenCl, ARefusedKernelIsNamedWithTheDriversFirstLine) {
   MlcGpuKernel header{};
   header.language = static_cast<uint32_t>(GpuLanguage::kOpenClC);
   header.group_size = 1;
-  std::vector<std::string> texts = {"__kernel void good(void) {}", "__kernel void bad(void) { no_such_function(1, 2); }"};
-  std::vector<std::string> blobs = {gpu_kernel_blob(header, "good", texts[0]), gpu_kernel_blob(header, "bad", texts[1])};
+  std::vector<std::string> texts = {"__kernel void good(void) {}",
+                                    "__kernel void bad(void) { no_such_function(1, 2); }"};
+  std::vector<std::string> blobs = {gpu_kernel_blob(header, "good", texts[0]),
+                                    gpu_kernel_blob(header, "bad", texts[1])};
   const void* table[] = {blobs[0].data(), blobs[1].data()};
   MlcLibraryVariant variant{};
   variant.kernels = table;
@@ -254,15 +265,23 @@ TEST_F(OpenCl, SaysWhatItLacks) {
   auto missing = [&](const Json& header) { return device->missing_requirement(device->self, header); };
   EXPECT_EQ(missing({{"kind", "cpu"}}), "a device of kind cpu");
   EXPECT_EQ(missing({{"kind", "opencl"}, {"requires", {"subgroups_77"}}}), "a GPU with subgroups_77");
-  EXPECT_EQ(missing({{"kind", "opencl"}, {"limits", {{"group_size", 1 << 20}}}}).rfind("groups of 1048576 threads, ", 0), 0u);
-  EXPECT_EQ(missing({{"kind", "opencl"}, {"limits", {{"shared_bytes", 1 << 30}}}}).rfind("1073741824 bytes of memory that ", 0), 0u);
-  EXPECT_EQ(missing({{"kind", "opencl"}, {"requires", Json::array()}, {"limits", {{"group_size", 256}, {"shared_bytes", 16384}}}}), "");
+  EXPECT_EQ(missing({{"kind", "opencl"}, {"limits", {{"group_size", 1 << 20}}}})
+                .rfind("groups of 1048576 threads, ", 0),
+            0u);
+  EXPECT_EQ(missing({{"kind", "opencl"}, {"limits", {{"shared_bytes", 1 << 30}}}})
+                .rfind("1073741824 bytes of memory that ", 0),
+            0u);
+  EXPECT_EQ(missing({{"kind", "opencl"},
+                     {"requires", Json::array()},
+                     {"limits", {{"group_size", 256}, {"shared_bytes", 16384}}}}),
+            "");
 }
 
 TEST_F(OpenCl, RefusesWhatDoesNotFitAndGoesOn) {
   auto refused = OwnedBuffer::allocate(*device, device->properties.max_allocation_bytes + 1);
   ASSERT_FALSE(refused.is_ok());
-  EXPECT_EQ(refused.status().message().rfind("opencl device: cannot allocate ", 0), 0u) << refused.status().message();
+  EXPECT_EQ(refused.status().message().rfind("opencl device: cannot allocate ", 0), 0u)
+      << refused.status().message();
   EXPECT_TRUE(OwnedBuffer::allocate(*device, 1 << 20).is_ok());
 
   GpuVariant variant({counting("plus_1", 1)}, any_opencl());
@@ -278,9 +297,10 @@ TEST_F(OpenCl, RefusesWhatDoesNotFitAndGoesOn) {
 
 TEST_F(OpenCl, NumbersAreCheckedAgainstTheMachine) {
   EXPECT_TRUE(runtime::open_device("opencl:0").is_ok());
-  for (auto [name, start] : {std::pair{"opencl:99", "--device: there is no opencl:99, this machine has opencl:0"},
-                             {"opencl:x", "--device: found 'opencl:x'"},
-                             {"opencl:-1", "--device: found 'opencl:-1'"}}) {
+  for (auto [name, start] :
+       {std::pair{"opencl:99", "--device: there is no opencl:99, this machine has opencl:0"},
+        {"opencl:x", "--device: found 'opencl:x'"},
+        {"opencl:-1", "--device: found 'opencl:-1'"}}) {
     auto opened = runtime::open_device(name);
     ASSERT_FALSE(opened.is_ok()) << name;
     EXPECT_EQ(opened.status().message().rfind(start, 0), 0u) << opened.status().message();
@@ -301,7 +321,8 @@ TEST(Probe, ACrashInADriverIsASentence) {
   auto crash = []() -> Listing { std::abort(); };
   Listing found = runtime::probe("opencl", crash);
   ASSERT_FALSE(found.is_ok());
-  EXPECT_EQ(found.status().message(), "--device opencl: the driver crashed (Aborted) when asked for its devices; update it");
+  EXPECT_EQ(found.status().message(),
+            "--device opencl: the driver crashed (Aborted) when asked for its devices; update it");
 }
 
 TEST(Probe, ADriverThatHangsOrEndsTheProcessIsASentence) {
@@ -321,7 +342,11 @@ TEST(Probe, AnswersComeBackWhole) {
   auto list = []() -> Listing {
     std::vector<runtime::ListedDevice> many(3000);
     for (size_t i = 0; i < many.size(); ++i)
-      many[i] = {.name = str("opencl:", i), .description = "a device", .memory_bytes = 5, .features = {"a", "b"}, .software = i % 2 == 1};
+      many[i] = {.name = str("opencl:", i),
+                 .description = "a device",
+                 .memory_bytes = 5,
+                 .features = {"a", "b"},
+                 .software = i % 2 == 1};
     return many;
   };
   auto found = must(runtime::probe("opencl", list));

@@ -1,5 +1,5 @@
-// Steady decoding makes no recordings: the executor records a step's launches once per body and shape bucket. Counted by the
-// null device, for which every library will do.
+// Steady decoding makes no recordings: the executor records a step's launches once per body and shape bucket.
+// Counted by the null device, for which every library will do.
 #include <gtest/gtest.h>
 
 #include "runtime/devices/null/null.h"
@@ -40,7 +40,8 @@ TEST_F(Replay, DecodesOneSubmissionAStepFromFewRecordings) {
   model.step({{1, std::span(tokens).first(8)}}, WantLogits::kLast);
   decode();
   const NullCounters start = counters();
-  constexpr int64_t kSteps = 200;  // from 9 tokens to 209: from 1 page to 14, buckets of 2, 4, 8 and 16 pages come new
+  constexpr int64_t kSteps =
+      200;  // from 9 tokens to 209: from 1 page to 14, buckets of 2, 4, 8 and 16 pages come new
   for (int64_t i = 0; i < kSteps; ++i) decode();
   EXPECT_EQ(counters().recordings - start.recordings, 4);
   EXPECT_EQ(counters().replays - start.replays, kSteps);
@@ -51,8 +52,9 @@ TEST_F(Replay, DecodesOneSubmissionAStepFromFewRecordings) {
 // Neither memory of the device nor of the host: every buffer of a step is made when the model is loaded.
 TEST_F(Replay, SteadyDecodingAllocatesNothing) {
   for (const char* device : {"null", "cpu"}) {
-    LoadedModel m = LoadedModel::load(must(runtime::open_device(device)), folder->file("model.so"), folder->path(),
-                                      {.max_sequences = 2, .context_tokens = 256, .prefill_chunk = 32});
+    LoadedModel m =
+        LoadedModel::load(must(runtime::open_device(device)), folder->file("model.so"), folder->path(),
+                          {.max_sequences = 2, .context_tokens = 256, .prefill_chunk = 32});
     for (runtime::SequenceId id : {1, 2}) must(m->cache().add_sequence(id));
     const StepSequence both[] = {{1, std::span(tokens).first(1)}, {2, std::span(tokens).first(1)}};
     auto decode_both = [&] { return m->step(both, WantLogits::kLast).is_ok(); };

@@ -16,9 +16,7 @@ using runtime::WantLogits;
 
 class Sampling : public ::testing::Test {
  protected:
-  void SetUp() override {
-    convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
-  }
+  void SetUp() override { convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path()); }
   LoadedModel load(const GpuTarget& gpu) const {
     compile_to(folder.file("model.so"), toy_config("llama", "q4f16_1"), 2, {gpu.target});
     return LoadedModel::load(

@@ -1,4 +1,5 @@
-// What the Vulkan device turns on for matrix units, asked of a driver made of the functions below: no software driver here has any.
+// What the Vulkan device turns on for matrix units, asked of a driver made of the functions below: no
+// software driver here has any.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -17,7 +18,8 @@ namespace {
 using namespace runtime::vulkan;
 
 struct Driver {
-  std::vector<std::string> extensions = {"VK_KHR_cooperative_matrix", VK_KHR_VULKAN_MEMORY_MODEL_EXTENSION_NAME,
+  std::vector<std::string> extensions = {"VK_KHR_cooperative_matrix",
+                                         VK_KHR_VULKAN_MEMORY_MODEL_EXTENSION_NAME,
                                          VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME, "VK_EXT_other"};
   bool matrix = true, memory_model = true, halves = true;
   std::vector<MatrixProperties> shapes = {shape(16, 16, 16), shape(16, 8, 16)};
@@ -32,9 +34,11 @@ struct Driver {
 };
 Driver driver;
 
-VkResult VKAPI_CALL list_extensions(VkPhysicalDevice, const char*, uint32_t* count, VkExtensionProperties* out) {
+VkResult VKAPI_CALL list_extensions(VkPhysicalDevice, const char*, uint32_t* count,
+                                    VkExtensionProperties* out) {
   if (out)
-    for (size_t i = 0; i < driver.extensions.size(); ++i) std::strcpy(out[i].extensionName, driver.extensions[i].c_str());
+    for (size_t i = 0; i < driver.extensions.size(); ++i)
+      std::strcpy(out[i].extensionName, driver.extensions[i].c_str());
   *count = static_cast<uint32_t>(driver.extensions.size());
   return VK_SUCCESS;
 }
@@ -42,10 +46,12 @@ VkResult VKAPI_CALL list_extensions(VkPhysicalDevice, const char*, uint32_t* cou
 void VKAPI_CALL get_features(VkPhysicalDevice, VkPhysicalDeviceFeatures2* all) {
   for (auto* next = static_cast<VkBaseOutStructure*>(all->pNext); next; next = next->pNext) {
     if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES)
-      reinterpret_cast<VkPhysicalDeviceVulkanMemoryModelFeatures*>(next)->vulkanMemoryModel = driver.memory_model;
+      reinterpret_cast<VkPhysicalDeviceVulkanMemoryModelFeatures*>(next)->vulkanMemoryModel =
+          driver.memory_model;
     else if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES)
       reinterpret_cast<VkPhysicalDeviceShaderFloat16Int8Features*>(next)->shaderFloat16 = driver.halves;
-    else reinterpret_cast<MatrixFeatures*>(next)->matrix = driver.matrix;
+    else
+      reinterpret_cast<MatrixFeatures*>(next)->matrix = driver.matrix;
   }
 }
 
@@ -56,9 +62,12 @@ VkResult VKAPI_CALL list_shapes(VkPhysicalDevice, uint32_t* count, MatrixPropert
 }
 
 PFN_vkVoidFunction VKAPI_CALL find_function(VkInstance, const char* name) {
-  if (std::strcmp(name, "vkEnumerateDeviceExtensionProperties") == 0) return reinterpret_cast<PFN_vkVoidFunction>(list_extensions);
-  if (std::strcmp(name, "vkGetPhysicalDeviceFeatures2") == 0) return reinterpret_cast<PFN_vkVoidFunction>(get_features);
-  if (std::strcmp(name, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR") == 0) return reinterpret_cast<PFN_vkVoidFunction>(list_shapes);
+  if (std::strcmp(name, "vkEnumerateDeviceExtensionProperties") == 0)
+    return reinterpret_cast<PFN_vkVoidFunction>(list_extensions);
+  if (std::strcmp(name, "vkGetPhysicalDeviceFeatures2") == 0)
+    return reinterpret_cast<PFN_vkVoidFunction>(get_features);
+  if (std::strcmp(name, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR") == 0)
+    return reinterpret_cast<PFN_vkVoidFunction>(list_shapes);
   return nullptr;
 }
 
@@ -84,7 +93,7 @@ TEST(VulkanMatrix, NothingIsTurnedOnWhereAnythingIsMissing) {
     d.extensions.erase(d.extensions.begin() + long(i));
     EXPECT_TRUE(probe(d).empty()) << "without extension " << i;
   }
-  for (bool Driver::*feature : {&Driver::matrix, &Driver::memory_model, &Driver::halves}) {
+  for (bool Driver::* feature : {&Driver::matrix, &Driver::memory_model, &Driver::halves}) {
     Driver d;
     d.*feature = false;
     EXPECT_TRUE(probe(d).empty());
@@ -112,10 +121,12 @@ TEST(VulkanMatrix, AVariantForMatrixUnitsIsPassedOverWithoutThem) {
   ASSERT_EQ(targets.size(), 3u);
   EXPECT_EQ(targets[0].required.back(), probe({}).front());
   const std::vector<Target> common = targets_for_device("vulkan").value();
-  EXPECT_TRUE(std::any_of(common.begin(), common.end(), [](const Target& t) { return t.required.back() == "matrix_f16_16x16x16"; }));
+  EXPECT_TRUE(std::any_of(common.begin(), common.end(),
+                          [](const Target& t) { return t.required.back() == "matrix_f16_16x16x16"; }));
   TempFolder folder;
   convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
-  compile_to(folder.file("model.so"), toy_config("llama", "q4f16_1"), 2, {targets[0], targets_for_device("vulkan")->back()});
+  compile_to(folder.file("model.so"), toy_config("llama", "q4f16_1"), 2,
+             {targets[0], targets_for_device("vulkan")->back()});
   const runtime::DevicePtr device = must(runtime::open_device("vulkan"));
   EXPECT_EQ(must(runtime::Module::load(*device, folder.file("model.so")))->variant(), "vulkan");
 }
@@ -126,13 +137,15 @@ TEST(VulkanMatrix, IsNotUsedAtO0) {
     CompileOptions options;
     options.opt_level = level;
     options.targets = targets_for_device("vulkan-nvidia").value();
-    const CompiledModel compiled = must(compile_model(toy_config("llama", "q4f16_1"), "mlc-chat-config.json", options));
+    const CompiledModel compiled =
+        must(compile_model(toy_config("llama", "q4f16_1"), "mlc-chat-config.json", options));
     EXPECT_EQ(compiled.manifest["library"]["variants"].size(), level == 0 ? 2u : 3u);
   }
 }
 
-// A whole toy with the kernels for NVIDIA's matrix unit, in the interpreter, beside those without: every prefill matmul rounds its
-// factors to halves, as two layers of two or three computations with 11-bit numbers do.
+// A whole toy with the kernels for NVIDIA's matrix unit, in the interpreter, beside those without: every
+// prefill matmul rounds its factors to halves, as two layers of two or three computations with 11-bit numbers
+// do.
 TEST(VulkanMatrix, AToyHasItsLogitsWithinTheRoundingToHalves) {
   TempFolder folder;
   convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
@@ -147,7 +160,8 @@ TEST(VulkanMatrix, AToyHasItsLogitsWithinTheRoundingToHalves) {
     LoadedModel m;
     m.device = must(runtime::open_device("interpreter"));
     m.module = must(runtime::Module::wrap(*m.device, **library, "toy"));
-    m.model = must(runtime::Model::load(*m.device, m.module, folder.path(), {.max_sequences = 1, .context_tokens = 64}));
+    m.model = must(
+        runtime::Model::load(*m.device, m.module, folder.path(), {.max_sequences = 1, .context_tokens = 64}));
     must(m->cache().add_sequence(1));
     logits.push_back(m.step({{1, tokens}}, runtime::WantLogits::kAll));
   }

@@ -1,5 +1,7 @@
-// The Vulkan device: every construct of device functions against the kernel interpreter with the validation layers on,
-// memory that the host cannot reach, recordings, errors. Skipped where there is no Vulkan driver.
+// The Vulkan device: every construct of device functions against the kernel interpreter with the validation
+// layers on, memory that the host cannot reach, recordings, errors. Skipped where there is no Vulkan driver.
+#include "runtime/devices/vulkan/vulkan.h"
+
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -10,7 +12,6 @@
 #include "base/strings.h"
 #include "emit/device_cases.h"
 #include "kernel/interpret.h"
-#include "runtime/devices/vulkan/vulkan.h"
 #include "support/compiled_model.h"
 #include "support/gpu_kernels.h"
 
@@ -26,7 +27,9 @@ Target vulkan_target() {
 }
 
 // A failure where Vulkan, or the validation layers when asked for, are missing: scripts/install brings both.
-DevicePtr open_for_tests(const VulkanSettings& settings) { return must(open_vulkan_device_with({}, settings)); }
+DevicePtr open_for_tests(const VulkanSettings& settings) {
+  return must(open_vulkan_device_with({}, settings));
+}
 
 template <typename T>
 Bytes bytes_of(const std::vector<T>& values) {
@@ -58,9 +61,7 @@ std::vector<Bytes> case_buffers() {
 
 class Vulkan : public ::testing::Test {
  protected:
-  void SetUp() override {
-    device = open_for_tests({.unreachable_memory = false, .validation = true});
-  }
+  void SetUp() override { device = open_for_tests({.unreachable_memory = false, .validation = true}); }
   void TearDown() override {
     if (device) expect_quiet(*device);
   }
@@ -81,7 +82,8 @@ TEST_F(Vulkan, ComputesEveryConstructLikeTheInterpreter) {
   for (const DeviceCase& c : device_cases()) functions.push_back(device_function(c));
   GpuVariant variant(functions, vulkan_target());
   KernelSet kernels = load(variant);
-  bool has_subgroups = device->missing_requirement(device->self, {{"kind", "vulkan"}, {"requires", {"subgroups_8"}}}).empty();
+  bool has_subgroups =
+      device->missing_requirement(device->self, {{"kind", "vulkan"}, {"requires", {"subgroups_8"}}}).empty();
   const std::vector<int64_t> dims = {3};
   for (size_t k = 0; k < functions.size(); ++k) {
     const DeviceCase& c = device_cases()[k];
@@ -97,7 +99,8 @@ TEST_F(Vulkan, ComputesEveryConstructLikeTheInterpreter) {
     for (size_t i = 0; i < 64; ++i) {
       float a = f32_at(actual[3], i), e = f32_at(expected[3], i);
       if (c.tolerance == 0)
-        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e)) << i << ": " << a << ", interpreter " << e;
+        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e))
+            << i << ": " << a << ", interpreter " << e;
       else
         EXPECT_NEAR(a, e, c.tolerance * (1 + std::abs(e))) << i;
     }
@@ -106,9 +109,12 @@ TEST_F(Vulkan, ComputesEveryConstructLikeTheInterpreter) {
 }
 
 kernel::Function counting(const std::string& name, int64_t step) {
-  return kernel::narrow_indices(kernel::parse(str(
-      "kernel @", name, "(%x: i32[(rows * 4)], %y: out i32[(rows * 4)]) dims(rows) tiles(rows) scratch(0) { grid %g = 0, $rows { "
-      "thread %t = 0, 4 { let %i = ((%g * 4) + %t) %y[%i] = (%x[%i] + ", step, ":i32) } } }")));
+  return kernel::narrow_indices(
+      kernel::parse(str("kernel @", name,
+                        "(%x: i32[(rows * 4)], %y: out i32[(rows * 4)]) dims(rows) tiles(rows) scratch(0) { "
+                        "grid %g = 0, $rows { "
+                        "thread %t = 0, 4 { let %i = ((%g * 4) + %t) %y[%i] = (%x[%i] + ",
+                        step, ":i32) } } }")));
 }
 
 // More groups than a row holds, at the edges too.
@@ -162,14 +168,16 @@ TEST(VulkanStaging, MovesWhatTheHostCannotReach) {
   auto buffer = OwnedBuffer::allocate(*device, kBytes);
   ASSERT_TRUE(buffer.is_ok()) << buffer.status().message();
   Bytes in(kBytes), out(kBytes, 1);
-  ASSERT_TRUE(device->copy_out(device->self, std::as_writable_bytes(std::span(out)), buffer->address()).is_ok());
+  ASSERT_TRUE(
+      device->copy_out(device->self, std::as_writable_bytes(std::span(out)), buffer->address()).is_ok());
   EXPECT_EQ(out, in) << "memory starts as zeros";
   std::mt19937 random(3);
   for (uint8_t& byte : in) byte = static_cast<uint8_t>(random());
   const int64_t submits = vulkan_counters(*device).submits;
   ASSERT_TRUE(device->copy_in(device->self, buffer->address(), std::as_bytes(std::span(in))).is_ok());
   EXPECT_EQ(vulkan_counters(*device).submits, submits + 3) << "33 MiB in pieces of 16";
-  ASSERT_TRUE(device->copy_out(device->self, std::as_writable_bytes(std::span(out)), buffer->address()).is_ok());
+  ASSERT_TRUE(
+      device->copy_out(device->self, std::as_writable_bytes(std::span(out)), buffer->address()).is_ok());
   EXPECT_EQ(out, in);
   for (const std::string& line : vulkan_messages(*device)) ADD_FAILURE() << line;
 }
@@ -177,10 +185,17 @@ TEST(VulkanStaging, MovesWhatTheHostCannotReach) {
 TEST_F(Vulkan, SaysWhatItLacks) {
   auto missing = [&](const Json& header) { return device->missing_requirement(device->self, header); };
   EXPECT_EQ(missing({{"kind", "vulkan"}, {"requires", {"subgroups_77"}}}), "a GPU with subgroups_77");
-  EXPECT_EQ(missing({{"kind", "vulkan"}, {"limits", {{"group_size", 1 << 20}}}}).rfind("groups of 1048576 threads, ", 0), 0u);
-  EXPECT_EQ(missing({{"kind", "vulkan"}, {"limits", {{"shared_bytes", 1 << 28}}}}).rfind("268435456 bytes of memory ", 0), 0u);
+  EXPECT_EQ(missing({{"kind", "vulkan"}, {"limits", {{"group_size", 1 << 20}}}})
+                .rfind("groups of 1048576 threads, ", 0),
+            0u);
+  EXPECT_EQ(missing({{"kind", "vulkan"}, {"limits", {{"shared_bytes", 1 << 28}}}})
+                .rfind("268435456 bytes of memory ", 0),
+            0u);
   EXPECT_EQ(missing({{"kind", "cpu"}}), "a device of kind cpu");
-  EXPECT_EQ(missing({{"kind", "vulkan"}, {"requires", Json::array()}, {"limits", {{"group_size", 128}, {"shared_bytes", 16384}}}}), "");
+  EXPECT_EQ(missing({{"kind", "vulkan"},
+                     {"requires", Json::array()},
+                     {"limits", {{"group_size", 128}, {"shared_bytes", 16384}}}}),
+            "");
 }
 
 TEST_F(Vulkan, DamagedKernelsAreASentence) {
@@ -197,8 +212,8 @@ TEST_F(Vulkan, DamagedKernelsAreASentence) {
   EXPECT_NE(loaded.status().message().find("plus_1"), std::string::npos) << loaded.status().message();
 }
 
-// A whole model under the validation layers; what a step of steady decoding asks of the driver: one submission, with the next
-// token drawn in it or not, and one readback: of the logits or of that token.
+// A whole model under the validation layers; what a step of steady decoding asks of the driver: one
+// submission, with the next token drawn in it or not, and one readback: of the logits or of that token.
 TEST_F(Vulkan, DecodesWithOneSubmissionAStep) {
   TempFolder folder;
   convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
@@ -211,7 +226,9 @@ TEST_F(Vulkan, DecodesWithOneSubmissionAStep) {
   const std::vector<StepSequence> one = {{1, std::span(tokens).first(1)}};
   const std::vector<DrawSettings> settings = {{1, 0.9f, 0.5f}};
   for (bool draws : {false, true}) {
-    auto step = [&] { draws ? must(m->step_and_sample(one, settings)).size() : m.step(one, WantLogits::kLast).size(); };
+    auto step = [&] {
+      draws ? must(m->step_and_sample(one, settings)).size() : m.step(one, WantLogits::kLast).size();
+    };
     for (int i = 0; i < 2; ++i) step();
     const VulkanCounters before = vulkan_counters(*m.device);
     for (int i = 0; i < 4; ++i) step();  // in the second page
@@ -265,7 +282,8 @@ TEST(VulkanErrors, ARejectedKernelIsNamed) {
   std::vector<Bytes> buffers(2, Bytes(64));
   const Status status = launch_once(*device, *kernels, 0, buffers, {4}, 4);
   ASSERT_FALSE(status.is_ok());
-  EXPECT_EQ(status.message().rfind("vulkan device: the driver rejects kernel plus_1 of vulkan: ", 0), 0u) << status.message();
+  EXPECT_EQ(status.message().rfind("vulkan device: the driver rejects kernel plus_1 of vulkan: ", 0), 0u)
+      << status.message();
   device->unload_kernels(device->self, *kernels);
 }
 
@@ -273,7 +291,8 @@ TEST(VulkanIndex, IsCheckedAgainstTheMachine) {
   open_for_tests({});
   auto device = open_device("vulkan:99");
   ASSERT_FALSE(device.is_ok());
-  EXPECT_EQ(device.status().message().rfind("--device vulkan:99: there are ", 0), 0u) << device.status().message();
+  EXPECT_EQ(device.status().message().rfind("--device vulkan:99: there are ", 0), 0u)
+      << device.status().message();
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// The hot loops of the int8 matmul and of attention over int8 keys and values as machine code: each holds the instruction that its target is chosen for, once per
-// product of the register tile, and keeps the tile in registers.
+// The hot loops of the int8 matmul and of attention over int8 keys and values as machine code: each holds the
+// instruction that its target is chosen for, once per product of the register tile, and keeps the tile in
+// registers.
 #include <gtest/gtest.h>
 
 #include <regex>
@@ -22,8 +23,8 @@ struct Hot {
 const Hot kHot[] = {
     {"x86_64-avx512vnni", "vpdpbusd.*%zmm"}, {"x86_64-avx512", "vpmaddubsw.*%zmm"},
     {"x86_64-avxvnni", "vpdpbusd.*%ymm"},    {"x86_64-avx2", "vpmaddubsw.*%ymm"},
-    {"x86_64-amx", "vpdpbusd.*%zmm"},
-    {"aarch64-dotprod", "sdot\tv[0-9]+\\.4s"}, {"aarch64-i8mm", "usdot\tv[0-9]+\\.4s"},
+    {"x86_64-amx", "vpdpbusd.*%zmm"},        {"aarch64-dotprod", "sdot\tv[0-9]+\\.4s"},
+    {"aarch64-i8mm", "usdot\tv[0-9]+\\.4s"},
 };
 
 const Target& target_named(const std::string& name) {
@@ -58,8 +59,8 @@ std::string matmul_assembly(const Target& target, int bits, int64_t min_rows, in
   graph::choose_layouts(module, target);
   kernel::LowerOptions options;
   options.target = &target, options.min_rows = min_rows, options.max_rows = max_rows;
-  kernel::Function k = kernel::run_passes(kernel::lower_node(node, module, options).function,
-                                          {.target = &target, .dump = {}});
+  kernel::Function k =
+      kernel::run_passes(kernel::lower_node(node, module, options).function, {.target = &target, .dump = {}});
   return emit_object({k}, target, {.keep_text = true, .symbol_prefix = {}}).assembly;
 }
 
@@ -122,8 +123,8 @@ TEST(HotKernels, ManyRows) {
       }
 }
 
-// On a matrix unit: two by two products of tiles a group, each of which two products share; the tiles are set up and given back
-// once a call, and weights are rounded by an instruction.
+// On a matrix unit: two by two products of tiles a group, each of which two products share; the tiles are set
+// up and given back once a call, and weights are rounded by an instruction.
 TEST(HotKernels, ManyRowsOnAMatrixUnit) {
   for (bool gated : {false, true}) {
     std::string assembly = matmul_assembly(target_named("x86_64-amx"), 4, 17, 0, gated, "to_tiles");
@@ -135,12 +136,14 @@ TEST(HotKernels, ManyRowsOnAMatrixUnit) {
     EXPECT_EQ(count(assembly, "ldtilecfg"), 1);
     EXPECT_EQ(count(assembly, "tilerelease"), 1);
     std::string expansion = hottest_block(assembly, "vcvtne2ps2bf16");
-    EXPECT_EQ(count(expansion, "vcvtne2ps2bf16.*%zmm"), 16 * kernel::kMatrixSchedule.panel_vectors) << expansion;  // pairs of k
+    EXPECT_EQ(count(expansion, "vcvtne2ps2bf16.*%zmm"), 16 * kernel::kMatrixSchedule.panel_vectors)
+        << expansion;  // pairs of k
     EXPECT_LE(vector_spills(expansion), 2) << expansion;
   }
 }
 
-// With one vector of weights, activation codes reach it as an operand in memory: no instruction broadcasts them.
+// With one vector of weights, activation codes reach it as an operand in memory: no instruction broadcasts
+// them.
 TEST(HotKernels, DotsBroadcastFromMemory) {
   std::string assembly = matmul_assembly(target_named("x86_64-avx512vnni"), 4, 1, 1, false);
   std::string block = hottest_block(assembly, "vpdpbusd");
@@ -159,7 +162,8 @@ std::string attention_assembly(const Target& target, int64_t max_rows) {
   };
   const Dim rows = Dim::symbol("rows");
   g.attention("kv", 1, argument("q", DType::kF32, {rows, 9 * 64}), argument("sequences", DType::kI32, {rows}),
-              argument("positions", DType::kI32, {rows}), argument("indptr", DType::kI32, {Dim::symbol("batch") + 1}),
+              argument("positions", DType::kI32, {rows}),
+              argument("indptr", DType::kI32, {Dim::symbol("batch") + 1}),
               argument("pages", DType::kI32, {Dim::symbol("pages")}), 9, 0.125);
   kernel::LowerOptions options;
   options.target = &target, options.min_rows = max_rows == 1 ? 1 : 0, options.max_rows = max_rows;
@@ -168,16 +172,20 @@ std::string attention_assembly(const Target& target, int64_t max_rows) {
   return emit_object({k}, target, {.keep_text = true, .symbol_prefix = {}}).assembly;
 }
 
-// Products of 16-bit pairs: of one row 3 queries meet 8 pairs of a head's keys at once, and 4 pairs of tokens' values.
+// Products of 16-bit pairs: of one row 3 queries meet 8 pairs of a head's keys at once, and 4 pairs of
+// tokens' values.
 TEST(HotKernels, CodedAttention) {
-  const Hot hot[] = {{"x86_64-avx512vnni", "vpdpwssd.*%zmm"}, {"x86_64-avx512", "vpmaddwd.*%zmm"},
+  const Hot hot[] = {{"x86_64-avx512vnni", "vpdpwssd.*%zmm"},
+                     {"x86_64-avx512", "vpmaddwd.*%zmm"},
                      {"x86_64-avx2", "vpmaddwd.*%ymm"}};
   for (const Hot& h : hot)
     for (int64_t max_rows : {1, 0}) {
       std::string block = hottest_block(attention_assembly(target_named(h.target), max_rows), h.instruction);
       block = block.substr(0, block.find("\n\tj"));  // the loop without what follows it
       SCOPED_TRACE(str(h.target, " rows up to ", max_rows));
-      EXPECT_EQ(count(block, h.instruction), max_rows == 1 ? 48 : target_named(h.target).vector_registers >= 32 ? 96 : 80)
+      EXPECT_EQ(count(block, h.instruction), max_rows == 1                                   ? 48
+                                             : target_named(h.target).vector_registers >= 32 ? 96
+                                                                                             : 80)
           << block;
       EXPECT_LE(vector_spills(block), 2) << block;
     }

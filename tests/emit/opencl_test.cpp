@@ -40,14 +40,19 @@ INSTANTIATE_TEST_SUITE_P(Emit, OpenClConstructs, ::testing::ValuesIn(device_case
 TEST(OpenCl, EveryStoredTextHasItsCase) {
   for (const auto& entry : std::filesystem::directory_iterator(MLC_SOURCE_DIR "/tests/emit/opencl")) {
     std::string name = entry.path().stem().string();
-    EXPECT_TRUE(std::any_of(device_cases().begin(), device_cases().end(), [&](const DeviceCase& c) { return c.name == name; }))
-        << name;
+    EXPECT_TRUE(std::any_of(device_cases().begin(), device_cases().end(), [&](const DeviceCase& c) {
+      return c.name == name;
+    })) << name;
   }
 }
 
-std::string text_of(const std::string& body) { return print_opencl(device_function({.name = "k", .body = body})); }
+std::string text_of(const std::string& body) {
+  return print_opencl(device_function({.name = "k", .body = body}));
+}
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 // A load that two operators use is made once, before the statement.
 TEST(CPrinter, ValuesUsedTwiceAreComputedOnce) {
@@ -71,8 +76,10 @@ TEST(CPrinter, ArithmeticOnBitsWraps) {
 }
 
 TEST(CPrinter, ConstantsReadBackExactly) {
-  std::string text = text_of("%y[%i] = (((0.1:f32 + -3:f32) + 1e30:f32) + (inf:f32 * nan:f32)) %m[%i] = -2147483648:i32");
-  for (const char* part : {"0.100000001f", "(-3.0f)", "1.00000002e+30f", "INFINITY", "NAN", "(-2147483647 - 1)"})
+  std::string text =
+      text_of("%y[%i] = (((0.1:f32 + -3:f32) + 1e30:f32) + (inf:f32 * nan:f32)) %m[%i] = -2147483648:i32");
+  for (const char* part :
+       {"0.100000001f", "(-3.0f)", "1.00000002e+30f", "INFINITY", "NAN", "(-2147483647 - 1)"})
     EXPECT_TRUE(contains(text, part)) << part << "\n" << text;
 }
 

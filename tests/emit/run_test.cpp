@@ -136,8 +136,10 @@ TEST(RunKernels, ComputesFloatsLikeTheInterpreter) {
     add("max_of_nan", [](ExprRef x) { return binary(BinaryOp::kMax, x, x * 0.0 + 3.0); });
     add("f16", [](ExprRef x) { return cast(cast(x, DType::kF16), DType::kF32); });
     add("bf16", [](ExprRef x) {  // of normal numbers that stay finite
-      ExprRef finite = binary(BinaryOp::kMax, binary(BinaryOp::kMin, x, float_const(3e38)), float_const(-3e38));
-      ExprRef normal = select(less(unary(UnaryOp::kAbs, finite), float_const(1e-37)), float_const(0, x->type), finite);
+      ExprRef finite =
+          binary(BinaryOp::kMax, binary(BinaryOp::kMin, x, float_const(3e38)), float_const(-3e38));
+      ExprRef normal =
+          select(less(unary(UnaryOp::kAbs, finite), float_const(1e-37)), float_const(0, x->type), finite);
       return cast(cast(normal, DType::kBF16), DType::kF32);
     });
     if (lanes < 16) add("any_bf16", [](ExprRef x) { return cast(cast(x, DType::kBF16), DType::kF32); });

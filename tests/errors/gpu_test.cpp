@@ -1,5 +1,5 @@
-// What the commands say of GPUs: presets that compile without one, names that are not built, drivers and devices that are not
-// there, and libraries for another kind of device.
+// What the commands say of GPUs: presets that compile without one, names that are not built, drivers and
+// devices that are not there, and libraries for another kind of device.
 #include <gtest/gtest.h>
 
 #include "support/command.h"
@@ -13,7 +13,8 @@ using testing::Outcome;
 using testing::run_mlc_llm;
 
 // No driver is registered with the loader.
-const std::map<std::string, std::string> kNoDriver = {{"OCL_ICD_VENDORS", "/nowhere"}, {"VK_ICD_FILENAMES", "/nowhere"}};
+const std::map<std::string, std::string> kNoDriver = {{"OCL_ICD_VENDORS", "/nowhere"},
+                                                      {"VK_ICD_FILENAMES", "/nowhere"}};
 
 class Gpu : public ::testing::Test {
  protected:
@@ -24,11 +25,13 @@ class Gpu : public ::testing::Test {
   static void TearDownTestSuite() { delete place_; }
 
   static Outcome compile(const std::string& device, const std::vector<std::string>& flags = {}) {
-    std::vector<std::string> arguments = {"compile", folder_, "--device", device, "-o", place_->path("out.so")};
+    std::vector<std::string> arguments = {"compile", folder_, "--device",
+                                          device,    "-o",    place_->path("out.so")};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
     return run_mlc_llm(arguments, {.environment = kNoDriver});
   }
-  static Outcome chat(const std::vector<std::string>& flags, const std::map<std::string, std::string>& environment = {}) {
+  static Outcome chat(const std::vector<std::string>& flags,
+                      const std::map<std::string, std::string>& environment = {}) {
     std::vector<std::string> arguments = {"chat", folder_, "--prompt", "hi"};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
     return run_mlc_llm(arguments, {.environment = environment});
@@ -43,7 +46,9 @@ TEST_F(Gpu, PresetsCompileOnAMachineWithoutDrivers) {
     Outcome o = compile(device);
     EXPECT_EQ(o.exit_code, 0) << device << ": " << o.err;
     std::string kind = std::string(device).substr(0, 6);
-    EXPECT_NE(run_mlc_llm({"info", place_->path("out.so")}).out.find("device           " + kind), std::string::npos) << device;
+    EXPECT_NE(run_mlc_llm({"info", place_->path("out.so")}).out.find("device           " + kind),
+              std::string::npos)
+        << device;
   }
 }
 
@@ -54,9 +59,9 @@ TEST_F(Gpu, HostChoosesTheContainer) {
 }
 
 TEST_F(Gpu, OtherNamesOfMlcAreNotBuiltYet) {
-  for (const char* device :
-       {"android", "android:adreno", "android:adreno-so", "android:generic", "cuda", "cuda:1", "iphone", "iphone:generic", "macabi",
-        "mali", "metal", "metal:generic", "metal:x86-64", "rocm", "webgpu", "webgpu:generic", "windows:adreno_x86"})
+  for (const char* device : {"android", "android:adreno", "android:adreno-so", "android:generic", "cuda",
+                             "cuda:1", "iphone", "iphone:generic", "macabi", "mali", "metal", "metal:generic",
+                             "metal:x86-64", "rocm", "webgpu", "webgpu:generic", "windows:adreno_x86"})
     expect_error(compile(device), {"--device: ", device, "is not built yet"});
   expect_error(compile("opencll"), {"--device: unknown device 'opencll'", "did you mean 'opencl'"});
 }
@@ -66,7 +71,8 @@ TEST_F(Gpu, NoDriver) {
   EXPECT_EQ(chat({"--device", "auto"}, kNoDriver).exit_code, 0) << "auto falls back to the CPU";
   Outcome o = run_mlc_llm({"devices"}, {.environment = kNoDriver});
   EXPECT_EQ(o.exit_code, 0) << o.err;
-  for (const char* part : {"opencl     none: ", "cpu", "--device auto: cpu"}) EXPECT_NE(o.out.find(part), std::string::npos) << o.out;
+  for (const char* part : {"opencl     none: ", "cpu", "--device auto: cpu"})
+    EXPECT_NE(o.out.find(part), std::string::npos) << o.out;
 }
 
 TEST_F(Gpu, LibraryForAnotherKindOfDevice) {

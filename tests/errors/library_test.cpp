@@ -25,7 +25,8 @@ class LibraryErrors : public ::testing::Test {
   }
   static void TearDownTestSuite() { delete place_; }
 
-  static Outcome chat(const std::string& folder, const std::string& library, const std::map<std::string, std::string>& env = {}) {
+  static Outcome chat(const std::string& folder, const std::string& library,
+                      const std::map<std::string, std::string>& env = {}) {
     return run_mlc_llm({"chat", folder, "--model-lib", library, "--prompt", "hi"}, {.environment = env});
   }
   // A copy of the library with something done to its bytes.
@@ -42,11 +43,13 @@ class LibraryErrors : public ::testing::Test {
 TEST_F(LibraryErrors, WeightsOfAnotherQuantization) {
   std::string other = testing::converted(*place_, checkpoint_, "q0f16", "q0");
   Outcome o = chat(other, library_);
-  expect_error(o, {"tensor-cache.json", ".q_weight'", "is missing", "q4.so", "quantization q4f16_1", "did you mean 'model.", ".weight'"});
+  expect_error(o, {"tensor-cache.json", ".q_weight'", "is missing", "q4.so", "quantization q4f16_1",
+                   "did you mean 'model.", ".weight'"});
 }
 
 TEST_F(LibraryErrors, WeightsOfAnotherModel) {
-  std::string other = testing::converted(*place_, testing::toy_checkpoint(*place_, "neox", "gpt_neox"), "q4f16_1", "neox-q4");
+  std::string other =
+      testing::converted(*place_, testing::toy_checkpoint(*place_, "neox", "gpt_neox"), "q4f16_1", "neox-q4");
   expect_error(chat(other, library_), {"tensor-cache.json", "q4.so", "model_type llama"});
 }
 
@@ -54,10 +57,12 @@ TEST_F(LibraryErrors, WeightsOfAnotherShape) {
   std::string config = place_->path("small/mlc-chat-config.json");
   testing::converted(*place_, checkpoint_, "q4f16_1", "small");
   std::string text = read_file(config).value();
-  for (size_t at; (at = text.find("\"intermediate_size\": 200")) != std::string::npos;) text.replace(at, 24, "\"intermediate_size\": 224");
+  for (size_t at; (at = text.find("\"intermediate_size\": 200")) != std::string::npos;)
+    text.replace(at, 24, "\"intermediate_size\": 224");
   place_->write("small/mlc-chat-config.json", text);
   std::string library = testing::compiled(*place_, place_->path("small"), "small.so");
-  expect_error(chat(folder_, library), {"tensor-cache.json", "tensor 'model.layers.0.mlp.", "is uint32 [", "expects uint32 ["});
+  expect_error(chat(folder_, library),
+               {"tensor-cache.json", "tensor 'model.layers.0.mlp.", "is uint32 [", "expects uint32 ["});
 }
 
 TEST_F(LibraryErrors, FolderWithoutWeights) {
@@ -79,7 +84,8 @@ TEST_F(LibraryErrors, OtherAbiVersion) {
     uint32_t version = 77;  // LibraryTrailer: the last 48 bytes, abi_version at 24
     std::memcpy(bytes.data() + bytes.size() - 48 + 24, &version, 4);
   });
-  expect_error(chat(folder_, library), {"changed.so", "ABI version 77", "version 1", "compile the model again"});
+  expect_error(chat(folder_, library),
+               {"changed.so", "ABI version 77", "version 1", "compile the model again"});
 }
 
 TEST_F(LibraryErrors, CpuFeatureThatThisMachineLacks) {
@@ -95,7 +101,8 @@ TEST_F(LibraryErrors, OldCpuRunsTheVariantItCan) {
 }
 
 TEST_F(LibraryErrors, OtherArchitecture) {
-  std::string library = testing::compiled(*place_, folder_, "arm.so", {"--host", "aarch64-unknown-linux-gnu"});
+  std::string library =
+      testing::compiled(*place_, folder_, "arm.so", {"--host", "aarch64-unknown-linux-gnu"});
   expect_error(chat(folder_, library), {"arm.so", "aarch64", "compile the model again"});
 }
 
@@ -107,12 +114,14 @@ TEST_F(LibraryErrors, FlippedByte) {
 TEST_F(LibraryErrors, CutShort) {
   for (size_t keep : {size_t{1}, size_t{40}, size_t{5000}}) {
     std::string library = changed([&](std::string& bytes) { bytes.resize(keep); });
-    expect_error(chat(folder_, library), {"changed.so", "not a model library", "cut short", "compile the model again"});
+    expect_error(chat(folder_, library),
+                 {"changed.so", "not a model library", "cut short", "compile the model again"});
   }
 }
 
 TEST_F(LibraryErrors, NotALibrary) {
-  expect_error(chat(folder_, place_->write("notes.txt", "some text\n")), {"notes.txt", "not a model library"});
+  expect_error(chat(folder_, place_->write("notes.txt", "some text\n")),
+               {"notes.txt", "not a model library"});
   expect_error(chat(folder_, place_->write("empty.so", "")), {"empty.so", "not a model library"});
   expect_error(chat(folder_, place_->path("missing.so")), {"missing.so", "No such file"});
   expect_error(chat(folder_, folder_), {"q4", "not a regular file"});

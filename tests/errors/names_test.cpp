@@ -1,4 +1,5 @@
-// Unknown names and values on the command line and in configs: each is named, with what was expected and the nearest match.
+// Unknown names and values on the command line and in configs: each is named, with what was expected and the
+// nearest match.
 #include <gtest/gtest.h>
 
 #include "base/file.h"
@@ -24,7 +25,8 @@ class NameErrors : public ::testing::Test {
     expect_error(o, words);
     EXPECT_EQ(o.out, "");
     EXPECT_EQ(place_.list("out"), std::vector<std::string>{});
-    for (const std::string& name : place_.list("home")) EXPECT_FALSE(is_directory(place_.path("home/" + name)) && name.find('-') != std::string::npos) << name;
+    for (const std::string& name : place_.list("home"))
+      EXPECT_FALSE(is_directory(place_.path("home/" + name)) && name.find('-') != std::string::npos) << name;
   }
 };
 
@@ -34,8 +36,10 @@ TEST_F(NameErrors, Commands) {
 }
 
 TEST_F(NameErrors, Flags) {
-  expect({"convert_weight", "x", "--quantisation", "q4f16_1", "-o", out()}, {"--quantisation", "convert_weight", "'--quantization'"});
-  expect({"gen_config", "x", "--quantization", "q4f16_1", "--conv-tmplate", "chatml", "-o", out()}, {"--conv-tmplate", "'--conv-template'"});
+  expect({"convert_weight", "x", "--quantisation", "q4f16_1", "-o", out()},
+         {"--quantisation", "convert_weight", "'--quantization'"});
+  expect({"gen_config", "x", "--quantization", "q4f16_1", "--conv-tmplate", "chatml", "-o", out()},
+         {"--conv-tmplate", "'--conv-template'"});
   expect({"compile", "x", "--devise", "cpu", "-o", out("a.so")}, {"--devise", "compile", "'--device'"});
   expect({"compile", "x", "--outpt", out("a.so")}, {"--outpt", "'--output'"});
   expect({"chat", "x", "--promt", "hi"}, {"--promt", "'--prompt'"});
@@ -52,7 +56,8 @@ TEST_F(NameErrors, MissingFlags) {
 TEST_F(NameErrors, Numbers) {
   expect({"chat", "x", "--threads", "many"}, {"--threads", "'many'", "1 to 512"});
   expect({"chat", "x", "--threads", "0"}, {"--threads", "'0'", "1 to 512"});
-  expect({"bench", "x", "--threads", "511"}, {"--threads", "511 is more than the ", " cores this process may use"});
+  expect({"bench", "x", "--threads", "511"},
+         {"--threads", "511 is more than the ", " cores this process may use"});
   expect({"bench", "x", "--prefill", "-3"}, {"--prefill", "'-3'", "1 to "});
   expect({"gen_config", "x", "--quantization", "q4f16_1", "--context-window-size", "big", "-o", out()},
          {"--context-window-size", "'big'", "number"});
@@ -71,21 +76,26 @@ TEST_F(NameErrors, ModelType) {
 TEST_F(NameErrors, Quantization) {
   std::string checkpoint = testing::toy_checkpoint(place_);
   for (const char* command : {"convert_weight", "gen_config"})
-    expect({command, checkpoint, "--quantization", "q4f16_9", "-o", out()}, {"--quantization", "'q4f16_9'", "q3f16_1", "did you mean 'q4f16_"});
+    expect({command, checkpoint, "--quantization", "q4f16_9", "-o", out()},
+           {"--quantization", "'q4f16_9'", "q3f16_1", "did you mean 'q4f16_"});
   std::string folder = testing::converted(place_, checkpoint, "q4f16_1", "c");
-  expect({"compile", folder, "--quantization", "q5", "-o", out("a.so")}, {"--quantization", "'q5'", "q4f16_1"});
+  expect({"compile", folder, "--quantization", "q5", "-o", out("a.so")},
+         {"--quantization", "'q5'", "q4f16_1"});
 }
 
 TEST_F(NameErrors, KnobsAndNames) {
   std::string folder = testing::converted(place_, testing::toy_checkpoint(place_), "q4f16_1", "c");
-  auto compile = [&](const std::string& flag, const std::string& value, const std::vector<std::string>& words) {
+  auto compile = [&](const std::string& flag, const std::string& value,
+                     const std::vector<std::string>& words) {
     expect({"compile", folder, "-o", out("a.so"), flag, value}, words);
   };
-  compile("--overrides", "contxt_window_size=1", {"--overrides", "'contxt_window_size'", "did you mean 'context_window_size'"});
+  compile("--overrides", "contxt_window_size=1",
+          {"--overrides", "'contxt_window_size'", "did you mean 'context_window_size'"});
   compile("--overrides", "context_window_size", {"--overrides", "'context_window_size'", "no value"});
   compile("--overrides", "context_window_size=x", {"--overrides", "'x'", "an integer"});
   compile("--overrides", "context_window_size=0", {"--overrides", "context_window_size", "0"});
-  compile("--overrides", "tensor_parallel_shards=2", {"--overrides", "tensor_parallel_shards=2", "not built yet"});
+  compile("--overrides", "tensor_parallel_shards=2",
+          {"--overrides", "tensor_parallel_shards=2", "not built yet"});
   compile("--opt", "O9", {"--opt", "'O9'", "O0, O1, O2, O3"});
   compile("--opt", "flashinfr=1", {"--opt", "'flashinfr'", "did you mean 'flashinfer'"});
   compile("--opt", "flashinfer=2", {"--opt", "'flashinfer'", "'2'", "0 or 1"});
@@ -94,9 +104,11 @@ TEST_F(NameErrors, KnobsAndNames) {
   compile("--host", "x86_65-linux", {"--host", "x86_65-linux"});
   compile("--stop-after", "kernal", {"--stop-after", "'kernal'", "did you mean 'kernel'"});
   compile("--skip-passes", "nothing", {"--skip-passes", "nothing"});
-  expect({"chat", folder, "--overrides", "optt=O2", "--prompt", "x"}, {"--overrides", "'optt'", "did you mean 'opt'"});
+  expect({"chat", folder, "--overrides", "optt=O2", "--prompt", "x"},
+         {"--overrides", "'optt'", "did you mean 'opt'"});
   expect({"chat", folder, "--device", "cud", "--prompt", "x"}, {"--device", "'cud'"});
-  expect({"gen_config", place_.path("llama"), "--quantization", "q4f16_1", "--conv-template", "chatmll", "-o", out()},
+  expect({"gen_config", place_.path("llama"), "--quantization", "q4f16_1", "--conv-template", "chatmll", "-o",
+          out()},
          {"--conv-template", "chatmll", "did you mean 'chatml'"});
 }
 
@@ -108,7 +120,8 @@ TEST_F(NameErrors, JitPolicy) {
 
 TEST_F(NameErrors, ConfigsThatAreNone) {
   std::string folder = testing::toy_checkpoint(place_, "bad");
-  for (const auto& [text, word] : {std::pair{"[1]", "object"}, {"{\"a\":", "JSON"}, {"{}", "model_type"}, {"\xff\xfe", "JSON"}}) {
+  for (const auto& [text, word] :
+       {std::pair{"[1]", "object"}, {"{\"a\":", "JSON"}, {"{}", "model_type"}, {"\xff\xfe", "JSON"}}) {
     place_.write("bad/mlc-chat-config.json", text);
     expect({"compile", folder, "-o", out("a.so")}, {"mlc-chat-config.json", word});
     expect({"chat", folder, "--prompt", "x"}, {"mlc-chat-config.json", word});

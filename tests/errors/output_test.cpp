@@ -40,7 +40,9 @@ class OutputErrors : public ::testing::Test {
   std::string out_ = place_.make_folder("out");
 };
 
-TEST_F(OutputErrors, LibraryToADirectory) { expect_error(compile(out_), {"--output", out_, "is a directory", "model.so"}); }
+TEST_F(OutputErrors, LibraryToADirectory) {
+  expect_error(compile(out_), {"--output", out_, "is a directory", "model.so"});
+}
 
 TEST_F(OutputErrors, LibraryIntoAMissingFolder) {
   expect_error(compile(out_ + "/no/a.so"), {"--output", out_ + "/no", "does not exist"});
@@ -57,7 +59,7 @@ TEST_F(OutputErrors, DevicesAreNotReplacedByFiles) {
   std::string pipe = out_ + "/pipe.so";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   expect_error(compile(pipe), {pipe, "not a regular file"});
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(::stat(pipe.c_str(), &info), 0);
   EXPECT_TRUE(S_ISFIFO(info.st_mode));
   EXPECT_EQ(place_.list("out"), Names{"pipe.so"});
@@ -86,8 +88,11 @@ TEST_F(OutputErrors, FullStandardOutput) {
   CommandOptions full{.output = "/dev/full"};
   expect_error(run_mlc_llm({"info", folder_}, full), {"standard output: cannot write"});
   std::string library = testing::compiled(place_, folder_, "a.so");
-  expect_error(run_mlc_llm({"chat", folder_, "--model-lib", library, "--prompt", "hi"}, full), {"standard output: cannot write"});
-  expect_error(run_mlc_llm({"bench", folder_, "--model-lib", library, "--prefill", "4", "--decode", "2", "--repeat", "1", "--json"}, full),
+  expect_error(run_mlc_llm({"chat", folder_, "--model-lib", library, "--prompt", "hi"}, full),
+               {"standard output: cannot write"});
+  expect_error(run_mlc_llm({"bench", folder_, "--model-lib", library, "--prefill", "4", "--decode", "2",
+                            "--repeat", "1", "--json"},
+                           full),
                {"standard output: cannot write"});
 }
 
@@ -123,7 +128,8 @@ TEST_F(OutputErrors, CacheThatCannotBeWritten) {
 
 TEST_F(OutputErrors, DebugDumpWhereAFileStands) {
   std::string file = place_.write("file", "x");
-  expect_error(run_mlc_llm({"compile", folder_, "-o", out_ + "/a.so", "--debug-dump", file}), {"--debug-dump", file});
+  expect_error(run_mlc_llm({"compile", folder_, "-o", out_ + "/a.so", "--debug-dump", file}),
+               {"--debug-dump", file});
   EXPECT_EQ(place_.list("out"), Names{});
 }
 
@@ -131,10 +137,12 @@ TEST_F(OutputErrors, AMistakeFoundLateLeavesNothing) {
   // No chat template anywhere: found once the tokenizer has been read.
   std::string bare = testing::toy_checkpoint(place_, "bare");
   ::unlink((bare + "/chat_template.jinja").c_str());
-  Outcome o = run_mlc_llm({"chat", bare, "--prompt", "x"}, {.environment = {{"MLC_LLM_HOME", place_.path("home")}}});
+  Outcome o =
+      run_mlc_llm({"chat", bare, "--prompt", "x"}, {.environment = {{"MLC_LLM_HOME", place_.path("home")}}});
   expect_error(o, {"--conv-template", "chatml"});
   EXPECT_EQ(place_.list("home/model_weights/local"), Names{});
-  o = run_mlc_llm({"chat", bare, "--conv-template", "chatml", "--prompt", "x"}, {.environment = {{"MLC_LLM_HOME", place_.path("home")}}});
+  o = run_mlc_llm({"chat", bare, "--conv-template", "chatml", "--prompt", "x"},
+                  {.environment = {{"MLC_LLM_HOME", place_.path("home")}}});
   EXPECT_EQ(o.exit_code, 0) << o.err;
 }
 

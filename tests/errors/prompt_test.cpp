@@ -19,7 +19,9 @@ class PromptErrors : public ::testing::Test {
   }
   static void TearDownTestSuite() { delete place_; }
 
-  static Outcome chat(const std::string& input) { return run_mlc_llm({"chat", folder_, "--model-lib", library_}, {.input = input}); }
+  static Outcome chat(const std::string& input) {
+    return run_mlc_llm({"chat", folder_, "--model-lib", library_}, {.input = input});
+  }
 
   static inline testing::Workplace* place_ = nullptr;
   static inline std::string folder_, library_;
@@ -28,13 +30,15 @@ class PromptErrors : public ::testing::Test {
 TEST_F(PromptErrors, LongerThanTheContext) {
   Outcome o = chat("/set max_tokens=1\n" + std::string(4000, '7') + "\n");  // a token a digit
   expect_error(o, {"prompt has 40", "limit 255", "context_window_size"});
-  expect_error(run_mlc_llm({"bench", folder_, "--model-lib", library_, "--prefill", "300"}), {"--prefill", "300", "256"});
+  expect_error(run_mlc_llm({"bench", folder_, "--model-lib", library_, "--prefill", "300"}),
+               {"--prefill", "300", "256"});
 }
 
 TEST_F(PromptErrors, NotUtf8) {
   for (const char* bad : {"a\xff z", "\xc0\x80", "\xed\xa0\x80", "cut \xe2\x82"}) {
     expect_error(chat(std::string(bad) + "\n"), {"prompt", "UTF-8"});
-    expect_error(run_mlc_llm({"chat", folder_, "--model-lib", library_, "--prompt", bad}), {"prompt", "UTF-8"});
+    expect_error(run_mlc_llm({"chat", folder_, "--model-lib", library_, "--prompt", bad}),
+                 {"prompt", "UTF-8"});
   }
 }
 

@@ -1,7 +1,7 @@
 // Golden tests of the kernel passes: tests/golden/kernel/<pass>.txt holds cases of kernel text in and out.
 //
-// A case is "--- in", a kernel, "--- out", what the pass makes of it. Text before the first case is for the reader.
-// MLC_BLESS=1 writes the outputs that were got. The target of `legalize` is one that has nothing.
+// A case is "--- in", a kernel, "--- out", what the pass makes of it. Text before the first case is for the
+// reader. MLC_BLESS=1 writes the outputs that were got. The target of `legalize` is one that has nothing.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -49,7 +49,8 @@ TEST_P(KernelGolden, ThePassMakesTheStoredText) {
     size_t middle = text->find(kOut, at), end = text->find(kIn, at + 1);
     ASSERT_NE(middle, std::string::npos) << path << ": a case has no '--- out'";
     std::string input = text->substr(at + kIn.size(), middle - at - kIn.size());
-    std::string expected = text->substr(middle + kOut.size(), end == std::string::npos ? end : end - middle - kOut.size());
+    std::string expected =
+        text->substr(middle + kOut.size(), end == std::string::npos ? end : end - middle - kOut.size());
     Function kernel = parse(input);
     ASSERT_EQ(verify(kernel), "") << path;
     ASSERT_EQ(print(kernel), input) << path << ": the input is not as print writes it";
@@ -74,12 +75,14 @@ std::vector<std::string> names() {
   return out;
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernel, KernelGolden, ::testing::ValuesIn(names()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Kernel, KernelGolden, ::testing::ValuesIn(names()),
+                         [](const auto& info) { return info.param; });
 
 TEST(KernelGoldenFiles, EveryPassHasOne) {
   size_t sources = 0;
   for (const auto& entry : std::filesystem::directory_iterator(MLC_SOURCE_DIR "/src/kernel/passes"))
-    if (std::string name = entry.path().stem().string(); entry.path().extension() == ".h" && name != "rewrite") {
+    if (std::string name = entry.path().stem().string();
+        entry.path().extension() == ".h" && name != "rewrite") {
       EXPECT_TRUE(passes().count(name)) << name << " has no golden file";
       ++sources;
     }

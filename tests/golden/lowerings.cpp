@@ -1,8 +1,9 @@
-// Golden tests of the lowerings: tests/golden/lower/<op>.txt holds cases of one graph node in and its kernels out.
+// Golden tests of the lowerings: tests/golden/lower/<op>.txt holds cases of one graph node in and its kernels
+// out.
 //
-// A case is "--- in", a module of one function with one node, then "--- cpu" and "--- gpu" with the kernel for a target of
-// that kind as it leaves the lowering, before any pass; a case leaves out the side that has no such form. Text before the
-// first case is for the reader. MLC_BLESS=1 writes the kernels that were got.
+// A case is "--- in", a module of one function with one node, then "--- cpu" and "--- gpu" with the kernel
+// for a target of that kind as it leaves the lowering, before any pass; a case leaves out the side that has
+// no such form. Text before the first case is for the reader. MLC_BLESS=1 writes the kernels that were got.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -54,8 +55,10 @@ std::vector<Section> sections_of(const std::string& text) {
   for (size_t at = 0; at < text.size();) {
     size_t end = std::min(text.find('\n', at), text.size() - 1) + 1;
     std::string line = text.substr(at, end - at);
-    if (line.rfind("--- ", 0) == 0) out.push_back({line.substr(4, line.size() - 5), ""});
-    else out.back().text += line;
+    if (line.rfind("--- ", 0) == 0)
+      out.push_back({line.substr(4, line.size() - 5), ""});
+    else
+      out.back().text += line;
     at = end;
   }
   return out;
@@ -92,7 +95,8 @@ TEST_P(LowerGolden, TheNodeBecomesTheStoredKernel) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Lower, LowerGolden, ::testing::ValuesIn(graph::op_names()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Lower, LowerGolden, ::testing::ValuesIn(graph::op_names()),
+                         [](const auto& info) { return info.param; });
 
 TEST(LowerGoldenFiles, BelongToOps) {
   for (const auto& entry : std::filesystem::directory_iterator(MLC_SOURCE_DIR "/tests/golden/lower"))

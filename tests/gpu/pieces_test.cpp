@@ -1,12 +1,13 @@
-// Tensors that are larger than a call may bind: a target whose limit is a few KiB cuts weights into pieces, and a device whose
-// limit is small cuts steps and logits. The logits stay the same to the bit, on the interpreter and on every GPU device.
+// Tensors that are larger than a call may bind: a target whose limit is a few KiB cuts weights into pieces,
+// and a device whose limit is small cuts steps and logits. The logits stay the same to the bit, on the
+// interpreter and on every GPU device.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "support/compiled_model.h"
-#include "support/interpreted_library.h"
 #include "support/gpu_devices.h"
+#include "support/interpreted_library.h"
 #include "support/npy.h"
 
 namespace mlc::testing {
@@ -14,18 +15,22 @@ namespace {
 
 using runtime::WantLogits;
 
-constexpr int64_t kBindingBytes = 50 << 10;  // as the device says: 32 rows of logits are larger, and 64 of gpt_neox's values
+constexpr int64_t kBindingBytes =
+    50 << 10;  // as the device says: 32 rows of logits are larger, and 64 of gpt_neox's values
 const runtime::ModelLimits kLimits{
     .max_sequences = 3, .context_tokens = 64, .total_tokens = 64, .prefill_chunk = 64, .shuffle_pages = 5};
 
 struct Case {
   std::string toy, scheme;
-  int64_t weight_bytes = 7 << 10;  // of a binding, as the target says: both tables and gate with up are larger
+  int64_t weight_bytes =
+      7 << 10;  // of a binding, as the target says: both tables and gate with up are larger
 };
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.toy << " " << c.scheme; }
 
-std::string name_of(const ::testing::TestParamInfo<Case>& info) { return info.param.toy + "_" + info.param.scheme; }
+std::string name_of(const ::testing::TestParamInfo<Case>& info) {
+  return info.param.toy + "_" + info.param.scheme;
+}
 
 Target cut(Target target, int64_t weight_bytes = 7 << 10) {
   target.max_binding_bytes = weight_bytes;
@@ -42,10 +47,15 @@ Largest largest_bindings(const LoadedModel& m) {
   const int64_t pages = m.model->memory().kv_tokens / plan.states[0].page_size;
   Largest most;
   for (const PlanFunction& f : plan.functions) {
-    bool all_logits = f.name.find("logits") != f.name.npos || f.name.ends_with("verify") || f.name == "decode" || f.name == "prefill";
-    const int64_t rows = all_logits || f.name == "batch_decode" ? kLimits.max_sequences : m.model->prefill_chunk();
-    const std::map<std::string, int64_t> dims = {
-        {"rows", rows}, {"batch", kLimits.max_sequences}, {"pages", pages}, {"copies", kLimits.max_sequences}, {kPoolPages, pages}};
+    bool all_logits = f.name.find("logits") != f.name.npos || f.name.ends_with("verify") ||
+                      f.name == "decode" || f.name == "prefill";
+    const int64_t rows =
+        all_logits || f.name == "batch_decode" ? kLimits.max_sequences : m.model->prefill_chunk();
+    const std::map<std::string, int64_t> dims = {{"rows", rows},
+                                                 {"batch", kLimits.max_sequences},
+                                                 {"pages", pages},
+                                                 {"copies", kLimits.max_sequences},
+                                                 {kPoolPages, pages}};
     for (const PlanBody& b : f.bodies)
       for (const PlanCall& c : b.calls)
         for (const PlanBuffer& buffer : c.buffers) {
@@ -59,7 +69,8 @@ Largest largest_bindings(const LoadedModel& m) {
 }
 
 int64_t pieces_of(const Plan& plan, const std::string& name) {
-  return std::count_if(plan.weights.begin(), plan.weights.end(), [&](const PlanWeight& w) { return w.name == name && !w.rows.empty(); });
+  return std::count_if(plan.weights.begin(), plan.weights.end(),
+                       [&](const PlanWeight& w) { return w.name == name && !w.rows.empty(); });
 }
 
 class Pieces : public ::testing::TestWithParam<Case> {
@@ -149,11 +160,13 @@ TEST_P(PiecesOnDevices, HaveTheLogitsOfTheWhole) {
 
 // Sources with rows along either axis, one without a repack kernel, tied tables, biases.
 INSTANTIATE_TEST_SUITE_P(Toys, Pieces,
-                         ::testing::Values(Case{"llama", "q4f16_1"}, Case{"llama", "q4f16_0"}, Case{"llama", "q0f16", 14 << 10},
-                                           Case{"llama3_tied", "q3f16_1"}, Case{"gpt_neox", "q4f16_1"}, Case{"qwen2", "q4f32_1"}),
+                         ::testing::Values(Case{"llama", "q4f16_1"}, Case{"llama", "q4f16_0"},
+                                           Case{"llama", "q0f16", 14 << 10}, Case{"llama3_tied", "q3f16_1"},
+                                           Case{"gpt_neox", "q4f16_1"}, Case{"qwen2", "q4f32_1"}),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(Toys, PiecesOnDevices,
-                         ::testing::Values(Case{"llama", "q0f16", 14 << 10}, Case{"gpt_neox", "q4f16_1"}, Case{"llama3_tied", "q3f16_1"}),
+                         ::testing::Values(Case{"llama", "q0f16", 14 << 10}, Case{"gpt_neox", "q4f16_1"},
+                                           Case{"llama3_tied", "q3f16_1"}),
                          name_of);
 
 class PieceErrors : public ::testing::Test {
@@ -174,8 +187,10 @@ class PieceErrors : public ::testing::Test {
 
 // What cannot be cut is a sentence: one layer's pages, and a library made for larger bindings.
 TEST_F(PieceErrors, WhatCannotBeCutIsASentence) {
-  EXPECT_NE(problem(8 << 10, kLimits, cut(target)).find("the keys and values of a layer take"), std::string::npos);
-  EXPECT_NE(problem(8 << 10, kLimits, cut(target)).find("lower context_window_size in --overrides"), std::string::npos);
+  EXPECT_NE(problem(8 << 10, kLimits, cut(target)).find("the keys and values of a layer take"),
+            std::string::npos);
+  EXPECT_NE(problem(8 << 10, kLimits, cut(target)).find("lower context_window_size in --overrides"),
+            std::string::npos);
   const std::string whole = problem(16 << 10, {.max_sequences = 1, .context_tokens = 16}, target);
   EXPECT_NE(whole.find("weight 'model.embed_tokens.weight' takes"), std::string::npos) << whole;
   EXPECT_EQ(problem(kBindingBytes, kLimits, cut(target)), "");
@@ -187,8 +202,10 @@ TEST_F(PieceErrors, ATargetThatCannotBindOneBlockOfRowsIsRefusedWhenCompiling) {
   CompileOptions options;
   options.opt_level = 0;
   options.targets = {tiny};
-  const Status status = compile_model(toy_config("llama", "q4f16_1"), "mlc-chat-config.json", options).status();
-  EXPECT_NE(status.message().find("of its rows must be bound at once"), std::string::npos) << status.message();
+  const Status status =
+      compile_model(toy_config("llama", "q4f16_1"), "mlc-chat-config.json", options).status();
+  EXPECT_NE(status.message().find("of its rows must be bound at once"), std::string::npos)
+      << status.message();
 }
 
 }  // namespace

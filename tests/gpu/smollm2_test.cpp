@@ -1,5 +1,7 @@
-// SmolLM2 on every GPU device of this machine against the CPU's O0: teacher-forced logits of ten texts, and what a step of
-// steady decoding asks of the driver.
+// SmolLM2 on every GPU device of this machine against the CPU's O0: teacher-forced logits of ten texts, and
+// what a step of steady decoding asks of the driver.
+#include "smollm2/smollm2.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,7 +9,6 @@
 #include <cstdio>
 
 #include "runtime/devices/opencl/opencl.h"
-#include "smollm2/smollm2.h"
 #include "support/gpu_devices.h"
 #include "support/npy.h"
 #include "support/reference_model.h"
@@ -36,7 +37,9 @@ class SmolLM2Gpu : public ::testing::TestWithParam<Case> {
     check_smollm2_is_here();
     tokens = read_npy(std::string(MLC_SOURCE_DIR) + "/tests/data/models/smollm2/tokens.npy").ints;
   }
-  std::span<const int32_t> text(size_t i) const { return std::span(tokens).subspan(i * kPositions, kPositions); }
+  std::span<const int32_t> text(size_t i) const {
+    return std::span(tokens).subspan(i * kPositions, kPositions);
+  }
   std::vector<int32_t> tokens;
 };
 
@@ -74,27 +77,34 @@ TEST_P(SmolLM2Gpu, LogitsAreTheCpus) {
           if (want + i != best) second = std::max(second, want[i]);
         if (*best - second <= 2 * bound * std::abs(*best)) continue;
         ++compared;
-        EXPECT_EQ(std::max_element(got, got + vocab) - got, best - want) << gpu.target.name << ", text " << t << ", position " << p;
+        EXPECT_EQ(std::max_element(got, got + vocab) - got, best - want)
+            << gpu.target.name << ", text " << t << ", position " << p;
       }
       must(m->cache().remove_sequence(1));
     }
     EXPECT_GT(compared, 300);
-    std::printf("%s %s O%d: largest relative RMS %.2e (bound %.2e), argmax equal at %d of %zu positions\n", gpu.target.name.c_str(),
-                GetParam().scheme.c_str(), GetParam().opt_level, largest, bound, compared, kTexts * kPositions);
+    std::printf("%s %s O%d: largest relative RMS %.2e (bound %.2e), argmax equal at %d of %zu positions\n",
+                gpu.target.name.c_str(), GetParam().scheme.c_str(), GetParam().opt_level, largest, bound,
+                compared, kTexts * kPositions);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemes, SmolLM2Gpu, ::testing::Values(Case{"q4f16_1", 0}, Case{"q4f32_1", 0}, Case{"q4f16_1", 2}),
-                         [](const auto& info) { return info.param.scheme + "_O" + std::to_string(info.param.opt_level); });
+INSTANTIATE_TEST_SUITE_P(Schemes, SmolLM2Gpu,
+                         ::testing::Values(Case{"q4f16_1", 0}, Case{"q4f32_1", 0}, Case{"q4f16_1", 2}),
+                         [](const auto& info) {
+                           return info.param.scheme + "_O" + std::to_string(info.param.opt_level);
+                         });
 
 class SmolLM2OpenCl : public SmolLM2Gpu {};
 
 // A step of decoding enqueues kernels and copies, and makes nothing; what comes back is a token.
 TEST_P(SmolLM2OpenCl, SteadyDecodingMakesNothing) {
   const std::vector<GpuTarget> here = best_gpu_targets();
-  auto opencl = std::find_if(here.begin(), here.end(), [](const GpuTarget& t) { return t.device == "opencl"; });
+  auto opencl =
+      std::find_if(here.begin(), here.end(), [](const GpuTarget& t) { return t.device == "opencl"; });
   const SmolLM2 smollm2(GetParam().scheme);
-  const LoadedModel m = smollm2.load_on("opencl", {opencl->target}, 2, {.context_tokens = 128, .prefill_chunk = 64});
+  const LoadedModel m =
+      smollm2.load_on("opencl", {opencl->target}, 2, {.context_tokens = 128, .prefill_chunk = 64});
   must(m->cache().add_sequence(1));
   m.step({{1, text(0).first(33)}}, WantLogits::kLast);
   const std::vector<DrawSettings> settings = {{1, 0.9f, 0.5f}};
@@ -116,7 +126,8 @@ TEST_P(SmolLM2OpenCl, SteadyDecodingMakesNothing) {
   EXPECT_EQ(after.bytes_read, before.bytes_read + 4 * kSteps);
   const int64_t launches = (after.launches - before.launches) / kSteps;
   std::printf("OpenCL decode: %lld launches a token\n", static_cast<long long>(launches));
-  EXPECT_LE(launches, 30 * 8 + 8) << "at most 8 a layer, the embedding, last norm, logits and the two that draw a token";
+  EXPECT_LE(launches, 30 * 8 + 8)
+      << "at most 8 a layer, the embedding, last norm, logits and the two that draw a token";
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, SmolLM2OpenCl, ::testing::Values(Case{"q4f16_1", 2}),

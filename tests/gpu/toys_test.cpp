@@ -1,5 +1,5 @@
-// Every architecture at toy size on every GPU device of this machine: its logits against the graph interpreter, at O0, by all
-// ways of running the same tokens.
+// Every architecture at toy size on every GPU device of this machine: its logits against the graph
+// interpreter, at O0, by all ways of running the same tokens.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -27,7 +27,7 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.toy << " " << c.schem
 
 // One toy in a scheme of each kind, the other architectures in the usual one.
 std::vector<Case> cases() {
-  return {{"llama", "q4f16_1"}, {"llama", "q4f32_1"}, {"llama", "q3f16_0"}, {"llama", "q0f16"},
+  return {{"llama", "q4f16_1"},    {"llama", "q4f32_1"},       {"llama", "q3f16_0"}, {"llama", "q0f16"},
           {"gpt_neox", "q4f16_1"}, {"llama3_tied", "q4f16_1"}, {"qwen2", "q4f16_1"}};
 }
 
@@ -45,10 +45,16 @@ class GpuModel : public ::testing::TestWithParam<Case> {
     const std::string path = folder.file(gpu.target.name + ".so");
     compile_to(path, toy_config(GetParam().toy, GetParam().scheme), 0, {gpu.target});
     return LoadedModel::load(must(runtime::open_device(gpu.device)), path, folder.path(),
-                             {.max_sequences = 4, .context_tokens = 64, .total_tokens = 160, .prefill_chunk = 48, .shuffle_pages = 5});
+                             {.max_sequences = 4,
+                              .context_tokens = 64,
+                              .total_tokens = 160,
+                              .prefill_chunk = 48,
+                              .shuffle_pages = 5});
   }
 
-  std::span<const int32_t> slice(size_t begin, size_t end) const { return std::span(tokens).subspan(begin, end - begin); }
+  std::span<const int32_t> slice(size_t begin, size_t end) const {
+    return std::span(tokens).subspan(begin, end - begin);
+  }
 
   // Row `row` of `got` has the logits of position `position`.
   void expect_row(const std::vector<float>& got, size_t row, size_t position, const std::string& what) {

@@ -24,13 +24,15 @@ using runtime::WantLogits;
 // The bound of logits_test.cpp: two float32 computations of toys with 2 layers and sums of at most 256 terms.
 const double kFloatBound = 2 * std::ldexp(std::sqrt(256.0) * std::sqrt(8.0 * 2 + 2), -24);
 
-// At O2 a difference in the last bits may move an activation's code by one, where x / scale, at most 127, lies as close to
-// the middle of two codes as those bits reach: a share of 2 * 127 * kFloatBound of all codes. A step is 1/127 of a group's
-// largest value, which is at most sqrt(32) times its rms; 8 matmuls of 2 layers and the head add their errors' squares.
+// At O2 a difference in the last bits may move an activation's code by one, where x / scale, at most 127,
+// lies as close to the middle of two codes as those bits reach: a share of 2 * 127 * kFloatBound of all
+// codes. A step is 1/127 of a group's largest value, which is at most sqrt(32) times its rms; 8 matmuls of 2
+// layers and the head add their errors' squares.
 const double kCodeBound = std::sqrt(2 * 127 * kFloatBound) * std::sqrt(32.0) / 127 * std::sqrt(8.0 * 2 + 1);
 
-// Where a matrix unit reads the prompt, its activations are bf16 and those of single rows are codes: half a step in each, evenly
-// spread, of 1/127 of a group's largest value. A rounding to bf16, 2^-9 of a value, is no more than half of that.
+// Where a matrix unit reads the prompt, its activations are bf16 and those of single rows are codes: half a
+// step in each, evenly spread, of 1/127 of a group's largest value. A rounding to bf16, 2^-9 of a value, is
+// no more than half of that.
 const double kUnitBound = 1.5 * std::sqrt(32.0) / (127 * std::sqrt(12.0)) * std::sqrt(8.0 * 2 + 1);
 
 struct Case {
@@ -58,17 +60,19 @@ class Compiled : public ::testing::TestWithParam<Case> {
 
   std::string library(const Target& target, int opt_level) {
     const std::string path = folder.file(str(target.name, "-O", opt_level, ".so"));
-    if (!file_exists(path)) compile_to(path, toy_config(GetParam().toy, GetParam().scheme), opt_level, {target});
+    if (!file_exists(path))
+      compile_to(path, toy_config(GetParam().toy, GetParam().scheme), opt_level, {target});
     return path;
   }
 
   LoadedModel load(const Target& target, int threads = 2, int opt_level = 0) {
-    LoadedModel m = LoadedModel::load(must(PoisonedDevice::open(threads)), library(target, opt_level), folder.path(),
-                                      ModelLimits{.max_sequences = 4,
-                                                  .context_tokens = 64,
-                                                  .total_tokens = 160,
-                                                  .prefill_chunk = 48,
-                                                  .shuffle_pages = 5});
+    LoadedModel m =
+        LoadedModel::load(must(PoisonedDevice::open(threads)), library(target, opt_level), folder.path(),
+                          ModelLimits{.max_sequences = 4,
+                                      .context_tokens = 64,
+                                      .total_tokens = 160,
+                                      .prefill_chunk = 48,
+                                      .shuffle_pages = 5});
     PoisonedDevice::arena_is_allocated(*m.device);
     return m;
   }
@@ -182,7 +186,8 @@ TEST_P(CompiledToy, ChunksOfThePromptChangeOnlyLastBits) {
     LoadedModel m = load(target, 2, opt_level);
     std::vector<float> whole;
     int64_t id = 1;
-    for (const std::vector<size_t>& chunks : {std::vector<size_t>{45}, {1, 44}, {44, 1}, {16, 29}, {17, 28}, {15, 15, 15}}) {
+    for (const std::vector<size_t>& chunks :
+         {std::vector<size_t>{45}, {1, 44}, {44, 1}, {16, 29}, {17, 28}, {15, 15, 15}}) {
       must(m->cache().add_sequence(id));
       std::vector<float> last;
       for (size_t done = 0, i = 0; i < chunks.size(); done += chunks[i++])

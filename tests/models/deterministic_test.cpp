@@ -1,4 +1,5 @@
-// Compiling is a function: the same model and options give the same bytes, whatever the memory of the process looks like.
+// Compiling is a function: the same model and options give the same bytes, whatever the memory of the process
+// looks like.
 #include <gtest/gtest.h>
 
 #include "support/compiled_model.h"
@@ -15,7 +16,8 @@ std::string library_for(const std::vector<Target>& targets, const std::string& s
 class Deterministic : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Deterministic, SameBytesTwice) {
-  const std::vector<Target> targets = GetParam() == "cpu" ? must(targets_for_host("auto")) : must(targets_for_device(GetParam()));
+  const std::vector<Target> targets =
+      GetParam() == "cpu" ? must(targets_for_host("auto")) : must(targets_for_device(GetParam()));
   const std::string first = library_for(targets, "q4f16_1");
   std::vector<std::string> in_the_way;  // what is freed and taken moves the next compilation's objects
   for (size_t i = 0; i < 1000; ++i) in_the_way.emplace_back(16 + i * 37 % 300, 'x');

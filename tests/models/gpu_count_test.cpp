@@ -10,8 +10,8 @@
 namespace mlc::testing {
 namespace {
 
-Result<std::vector<CountedStep>> count(const Json& config, const std::string& what, const Target& target, int64_t rows,
-                                       int64_t tokens, int64_t most_groups) {
+Result<std::vector<CountedStep>> count(const Json& config, const std::string& what, const Target& target,
+                                       int64_t rows, int64_t tokens, int64_t most_groups) {
   CompileOptions options;
   options.targets = {target};
   options.stop_after = "kernel";
@@ -50,8 +50,7 @@ TEST(GpuSteps, ALayerIsAtMostEightKernels) {
 // Keys lie in chunks of 8 elements.
 TEST(GpuSteps, OddHeadsAreRefused) {
   Result<std::vector<CountedStep>> steps =
-      count(toy_config("llama_odd", "q4f16_1"), "llama_odd",
-                  class_target("vulkan-nvidia"), 20, 40, 2);
+      count(toy_config("llama_odd", "q4f16_1"), "llama_odd", class_target("vulkan-nvidia"), 20, 40, 2);
   ASSERT_FALSE(steps.is_ok());
   EXPECT_EQ(steps.status().message(),
             "rope_append: heads of 20 elements have no kernel on vulkan-nvidia, expected a multiple of 8");
@@ -72,8 +71,8 @@ std::vector<CountedStep> smollm2_steps(const std::string& device, int64_t prefil
   return must(count(config, "smollm2", class_target(device), prefill_rows, 256, 1));
 }
 
-const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd", "vulkan-intel", "vulkan-software",
-                                           "opencl-adreno", "opencl-intel"};
+const std::vector<std::string> kClasses = {"vulkan-nvidia",   "vulkan-amd",    "vulkan-intel",
+                                           "vulkan-software", "opencl-adreno", "opencl-intel"};
 
 bool is_matmul(const CountedKernel& k) { return k.count.name.find("matmul") != std::string::npos; }
 

@@ -1,6 +1,6 @@
-// A toy llama compiled with a sliding window, at O0: against the plain model while the window holds everything, and
-// beyond it against a llama in f64 that keeps a list of its keys per layer. Pages come in random order and are
-// NaN until written.
+// A toy llama compiled with a sliding window, at O0: against the plain model while the window holds
+// everything, and beyond it against a llama in f64 that keeps a list of its keys per layer. Pages come in
+// random order and are NaN until written.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -26,13 +26,14 @@ constexpr const char* kScheme = "q4f16_1";
 
 std::string source() { return toy_file("llama", ""); }
 
-// Llama as its papers have it, in f64, for one sequence. Each layer keeps unrotated keys and values of the tokens that
-// the window holds, in order: a list, without pages or storage indices.
+// Llama as its papers have it, in f64, for one sequence. Each layer keeps unrotated keys and values of the
+// tokens that the window holds, in order: a list, without pages or storage indices.
 class ListLlama {
  public:
   ListLlama(size_t window, size_t sinks) : window_(window), sinks_(sinks) {
     const std::unique_ptr<Checkpoint> checkpoint = must(Checkpoint::open(source()));
-    config_ = must(frontend::parse_hf_config(must(read_json_file(source() + "/config.json")), "auto", "config.json"));
+    config_ = must(
+        frontend::parse_hf_config(must(read_json_file(source() + "/config.json")), "auto", "config.json"));
     const QuantScheme scheme = must(find_quant_scheme(kScheme));
     for (const frontend::Parameter& p : frontend::build_model(config_, scheme).parameters)
       weights_[p.name] = load_parameter(*checkpoint, p, scheme, Storage::kAsStored);
@@ -72,18 +73,21 @@ class ListLlama {
   }
 
   Vector normed(const std::string& name, Vector x) const {
-    const double mean = std::inner_product(x.begin(), x.end(), x.begin(), 0.0) / static_cast<double>(x.size());
+    const double mean =
+        std::inner_product(x.begin(), x.end(), x.begin(), 0.0) / static_cast<double>(x.size());
     const std::vector<float>& w = weights_.at(name + ".weight").floats;
     for (size_t i = 0; i < x.size(); ++i) x[i] *= w[i] / std::sqrt(mean + config_.get_double("rms_norm_eps"));
     return x;
   }
 
-  // One head of x rotated to a position: pairs (d, d + n/2) turn by position * theta^(-2d/n), arXiv:2104.09864.
+  // One head of x rotated to a position: pairs (d, d + n/2) turn by position * theta^(-2d/n),
+  // arXiv:2104.09864.
   Vector rotated(const Vector& x, size_t head, size_t position) const {
     const size_t n = static_cast<size_t>(config_.get_int("head_dim")), half = n / 2;
     Vector out(n);
     for (size_t d = 0; d < half; ++d) {
-      const double frequency = std::pow(config_.get_double("position_embedding_base"), -2.0 * double(d) / double(n));
+      const double frequency =
+          std::pow(config_.get_double("position_embedding_base"), -2.0 * double(d) / double(n));
       const double angle = double(position) * frequency, a = x[head * n + d], b = x[head * n + d + half];
       out[d] = a * std::cos(angle) - b * std::sin(angle);
       out[d + half] = b * std::cos(angle) + a * std::sin(angle);
@@ -93,7 +97,8 @@ class ListLlama {
 
   Vector attend(const Layer& layer, const Vector& q, size_t position) const {
     const size_t heads = static_cast<size_t>(config_.get_int("num_attention_heads")),
-                 sharing = heads / static_cast<size_t>(config_.get_int("num_key_value_heads")), n = q.size() / heads;
+                 sharing = heads / static_cast<size_t>(config_.get_int("num_key_value_heads")),
+                 n = q.size() / heads;
     Vector out(q.size());
     for (size_t h = 0; h < heads; ++h) {
       const Vector query = rotated(q, h, position);
@@ -123,7 +128,8 @@ class ListLlama {
     for (size_t i = 0; i < x.size(); ++i) x[i] += attended[i];
     const Vector both = times(block + "mlp.gate_up_proj", normed(block + "post_attention_layernorm", x));
     Vector inner(both.size() / 2);
-    for (size_t i = 0; i < inner.size(); ++i) inner[i] = both[i] / (1 + std::exp(-both[i])) * both[inner.size() + i];
+    for (size_t i = 0; i < inner.size(); ++i)
+      inner[i] = both[i] / (1 + std::exp(-both[i])) * both[inner.size() + i];
     const Vector added = times(block + "mlp.down_proj", inner);
     for (size_t i = 0; i < x.size(); ++i) x[i] += added[i];
   }
@@ -150,7 +156,8 @@ class Sliding : public ::testing::Test {
   static void TearDownTestSuite() { delete folder; }
 
   // window 0: the plain model.
-  static LoadedModel load(int64_t window, int64_t sinks, int64_t max_sequences = 1, int64_t total_tokens = 0) {
+  static LoadedModel load(int64_t window, int64_t sinks, int64_t max_sequences = 1,
+                          int64_t total_tokens = 0) {
     const std::string path = folder->file(str(window, "-", sinks, ".so"));
     if (!file_exists(path)) {
       Json config = toy_config("llama", kScheme);
@@ -168,10 +175,12 @@ class Sliding : public ::testing::Test {
     return m;
   }
 
-  static void expect_close(const std::vector<float>& got, const std::vector<float>& expected, const std::string& what) {
+  static void expect_close(const std::vector<float>& got, const std::vector<float>& expected,
+                           const std::string& what) {
     ASSERT_EQ(got.size(), expected.size()) << what;
     for (size_t at = 0; at < got.size(); at += 512)
-      ASSERT_LT(relative_rms(got.data() + at, expected.data() + at, 512), kFloatBound) << what << ", row " << at / 512;
+      ASSERT_LT(relative_rms(got.data() + at, expected.data() + at, 512), kFloatBound)
+          << what << ", row " << at / 512;
   }
 
   static TempFolder* folder;
@@ -185,7 +194,8 @@ TEST_F(Sliding, WindowThatHoldsEverythingIsThePlainModel) {
   must(windowed->cache().add_sequence(1));
   for (size_t at = 0; at < tokens.size(); at += 12) {
     const std::vector<StepSequence> step = {{1, std::span(tokens).subspan(at, 12)}};
-    expect_close(windowed.step(step, WantLogits::kAll), plain.step(step, WantLogits::kAll), str("tokens from ", at));
+    expect_close(windowed.step(step, WantLogits::kAll), plain.step(step, WantLogits::kAll),
+                 str("tokens from ", at));
   }
 }
 
@@ -229,7 +239,8 @@ TEST_F(Sliding, LongGenerationStaysInItsPages) {
   const LoadedModel m = load(32, 4);
   // 32 + 16 tokens in 3 pages, and 2 that may be in part dropped.
   EXPECT_EQ(m->memory().kv_tokens, 5 * 16);
-  const auto tokenizer = must(Tokenizer::load(std::string(MLC_SOURCE_DIR) + "/tests/data/weights/tokenizers/llama"));
+  const auto tokenizer =
+      must(Tokenizer::load(std::string(MLC_SOURCE_DIR) + "/tests/data/weights/tokenizers/llama"));
   serve::Engine engine(*m.model, tokenizer);
   serve::GenerationConfig config;
   config.temperature = 1;

@@ -48,10 +48,9 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
   }
   ASSERT_LE(pages, kPool);
   auto rows = static_cast<int64_t>(sequence.size());
-  OpCase& c = batch.add(
-      str("attention over ", short_name(dtype), " of ", lengths.size(), " sequences, heads of ", h.dim,
-          ", at most ", max_rows, " rows"),
-      {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
+  OpCase& c = batch.add(str("attention over ", short_name(dtype), " of ", lengths.size(),
+                            " sequences, heads of ", h.dim, ", at most ", max_rows, " rows"),
+                        {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
   c.options.min_rows = max_rows == 1 ? 1 : 0;
   c.options.max_rows = max_rows;
   c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
@@ -81,7 +80,8 @@ TEST_F(Attention, HeadsOfOddSizes) {
   add_attention(batch, DType::kF32, {3, 3, 20}, {33});
   add_attention(batch, DType::kF16, {9, 3, 64}, {15, 31});
   add_attention(batch, DType::kF32, {5, 1, 8}, {2});
-  for (const Heads& h : {Heads{3, 3, 20}, Heads{9, 3, 64}, Heads{5, 1, 6}}) add_attention(batch, DType::kI8, h, {15, 33});
+  for (const Heads& h : {Heads{3, 3, 20}, Heads{9, 3, 64}, Heads{5, 1, 6}})
+    add_attention(batch, DType::kI8, h, {15, 33});
 }
 
 TEST_F(Attention, RaggedBatches) {
@@ -102,8 +102,9 @@ TEST_F(Attention, BodiesOfFewRows) {
 
 // Rows of one sequence in one call, across the borders of blocks, pages and spans.
 TEST_F(Attention, ManyRowsOfOneSequence) {
-  for (auto [heads, dtype] :
-       {std::pair{Heads{9, 3, 64}, DType::kF16}, {Heads{2, 2, 20}, DType::kF32}, {Heads{9, 3, 64}, DType::kI8}}) {
+  for (auto [heads, dtype] : {std::pair{Heads{9, 3, 64}, DType::kF16},
+                              {Heads{2, 2, 20}, DType::kF32},
+                              {Heads{9, 3, 64}, DType::kI8}}) {
     std::mt19937 random(15);
     constexpr int64_t kRowCount = 37, kBegin = 40, kLength = kBegin + kRowCount;
     std::vector<int32_t> sequence, position, ids = {7, 3, 9, 1, 4};
@@ -111,16 +112,19 @@ TEST_F(Attention, ManyRowsOfOneSequence) {
       sequence.push_back(0);
       position.push_back(static_cast<int32_t>(kBegin + r));
     }
-    OpCase& c = batch.add(str("attention of 37 rows over ", short_name(dtype), ", heads of ", heads.dim), {{"rows", kRowCount}, {"batch", 1}, {"pages", 5}});
+    OpCase& c = batch.add(str("attention of 37 rows over ", short_name(dtype), ", heads of ", heads.dim),
+                          {{"rows", kRowCount}, {"batch", 1}, {"pages", 5}});
     c.state({"kv", 2, heads.kv, heads.dim, 16, dtype}, kPool);
     fill_sequence(c.states["kv"], 1, ids, kLength, random);
     int64_t columns = heads.query * heads.dim;
     double scale = 1 / std::sqrt(double(heads.dim));
     c.g->attention("kv", 1, c.matrix(kRows, columns, random_floats(kRowCount * columns, 2, random)),
-                   c.indices(kRows, sequence), c.indices(kRows, position), c.indices(Dim::symbol("batch") + 1, {0, 5}),
-                   c.indices(Dim::symbol("pages"), ids), heads.query, scale);
+                   c.indices(kRows, sequence), c.indices(kRows, position),
+                   c.indices(Dim::symbol("batch") + 1, {0, 5}), c.indices(Dim::symbol("pages"), ids),
+                   heads.query, scale);
     c.rule.tolerance = attention_error(kLength, heads.dim, 2 * double(heads.dim) * scale, 1);
-    if (dtype == DType::kI8) c.rule.tolerance += coded_attention_error(kLength, 2 * double(heads.dim) * scale, 1);
+    if (dtype == DType::kI8)
+      c.rule.tolerance += coded_attention_error(kLength, 2 * double(heads.dim) * scale, 1);
   }
 }
 
@@ -136,8 +140,8 @@ TEST_F(Attention, Parts) {
       std::mt19937 random(16);
       std::vector<int32_t> ids;
       for (int32_t p = 0; p < 14; ++p) ids.push_back(p * 5 % int32_t{kPool});
-      OpCase& c = batch.add(str("attention_part of ", part_pages, " pages of ", length, " tokens over ", short_name(dtype),
-                                ", heads of ", h.dim),
+      OpCase& c = batch.add(str("attention_part of ", part_pages, " pages of ", length, " tokens over ",
+                                short_name(dtype), ", heads of ", h.dim),
                             {{"rows", 1}, {"batch", 1}, {"pages", 14}});
       c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
       fill_sequence(c.states["kv"], 1, ids, length, random);
@@ -147,11 +151,13 @@ TEST_F(Attention, Parts) {
       c.g->op("attention_part",
               {q, c.indices(kRows, {0}), c.indices(kRows, {int32_t(length) - 1}),
                c.indices(Dim::symbol("batch") + 1, {0, 14}), c.indices(Dim::symbol("pages"), ids)},
-              {{"layer", int64_t{1}}, {"heads", h.query}, {"scale", scale}, {"part_pages", part_pages}}, "kv");
+              {{"layer", int64_t{1}}, {"heads", h.query}, {"scale", scale}, {"part_pages", part_pages}},
+              "kv");
       // Sums of a part's tokens are not divided by their count.
       const int64_t tokens = part_pages * 16;
       c.rule.tolerance = attention_error(tokens, h.dim, 2 * double(h.dim) * scale, double(tokens));
-      if (dtype == DType::kI8) c.rule.tolerance += coded_attention_error(1, 2 * double(h.dim) * scale, double(tokens));
+      if (dtype == DType::kI8)
+        c.rule.tolerance += coded_attention_error(1, 2 * double(h.dim) * scale, double(tokens));
       c.rule.relative = true;  // the scores of parts without tokens are -3e38
     }
 }
@@ -164,15 +170,16 @@ TEST_F(Attention, JoinedParts) {
       int64_t parts = (pages + 3) / 4;
       std::vector<float> values = random_floats(parts * kHeads * (dim + 2), 1, random);
       for (int64_t i = 0; i < parts * kHeads; ++i) {
-        values[size_t((i + 1) * (dim + 2) - 1)] = 1 + float(i % 5);         // sums of weights
-        if (i >= kHeads && i < 2 * kHeads) {                               // the second part has no tokens
+        values[size_t((i + 1) * (dim + 2) - 1)] = 1 + float(i % 5);  // sums of weights
+        if (i >= kHeads && i < 2 * kHeads) {                         // the second part has no tokens
           std::fill_n(values.begin() + i * (dim + 2), dim + 2, 0.0f);
           values[size_t(i * (dim + 2) + dim)] = -3e38f;
         }
       }
       for (bool quantized : {false, true}) {
         if (quantized && dim == 20) continue;
-        OpCase& c = batch.add(str("attention_join of ", parts, " parts, heads of ", dim), {{"rows", 1}, {"pages", pages}});
+        OpCase& c = batch.add(str("attention_join of ", parts, " parts, heads of ", dim),
+                              {{"rows", 1}, {"pages", pages}});
         graph::Attributes attributes = {{"heads", kHeads}};
         if (quantized) attributes["output"] = std::string(dim == 80 ? "q8g40" : "q8g32");
         graph::Value* in = c.matrix(ceildiv(Dim::symbol("pages"), 4), kHeads * (dim + 2), values);
@@ -208,7 +215,8 @@ TEST_F(Cache, RopeAppend) {
              {"rotary_dim", int64_t{16}},
              {"layer", int64_t{1}}},
             "kv");
-    // The f32 results differ by a rounding, which may tip that of a key to f16 or to a code, a step of largest / 127.
+    // The f32 results differ by a rounding, which may tip that of a key to f16 or to a code, a step of
+    // largest / 127.
     c.rule.tolerance = elementwise_error(4);
     if (dtype == DType::kF16) c.rule.tolerance += 2 * 4 * rounding(dtype);
     if (dtype == DType::kI8) c.rule.tolerance += 4.0 / 127;

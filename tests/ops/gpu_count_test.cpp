@@ -1,5 +1,5 @@
-// What GPU kernels do to memory, counted by the interpreter: bytes moved against the least possible, whole sectors, banks,
-// barriers. And how many kernels a decode step of a layer is.
+// What GPU kernels do to memory, counted by the interpreter: bytes moved against the least possible, whole
+// sectors, banks, barriers. And how many kernels a decode step of a layer is.
 #include "kernel/count.h"
 #include "kernel/lower/gpu/weight.h"
 #include "support/gpu_devices.h"
@@ -14,8 +14,9 @@ using kernel::KernelCount;
 const Dim kRows = Dim::symbol("rows");
 const WeightFormat kQ4{WeightFormat::Kind::kGroup, DType::kF16, 4, 32, false};
 
-const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd",  "vulkan-apple",    "vulkan-intel",
-                                           "vulkan-adreno", "vulkan-mali", "vulkan-software", "opencl-adreno"};
+const std::vector<std::string> kClasses = {"vulkan-nvidia",   "vulkan-amd",    "vulkan-apple",
+                                           "vulkan-intel",    "vulkan-adreno", "vulkan-mali",
+                                           "vulkan-software", "opencl-adreno"};
 
 Target target_of(const std::string& device) { return class_target(device); }
 
@@ -94,7 +95,8 @@ TEST(GpuCount, AttentionReadsEachPageOnceForItsHeads) {
     double ideal = 2 * 2 * 256 * kDim * 2;  // K and V of two heads, halves
     EXPECT_LE(double(count.find("cache").fetched), 1.02 * ideal) << device;
     EXPECT_GE(used(count.find("cache")), 0.95) << device;
-    EXPECT_EQ(count.divergent, count_attention(512, device).divergent) << device << ": lanes part at the end only";
+    EXPECT_EQ(count.divergent, count_attention(512, device).divergent)
+        << device << ": lanes part at the end only";
   }
 }
 

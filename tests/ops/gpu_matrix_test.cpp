@@ -1,5 +1,6 @@
-// Prefill matmuls on matrix units against the graph's meaning, for each class of device that has one, run by the interpreter,
-// which also checks alignment, races and barriers; and what they do to memory. No software driver here offers matrix units.
+// Prefill matmuls on matrix units against the graph's meaning, for each class of device that has one, run by
+// the interpreter, which also checks alignment, races and barriers; and what they do to memory. No software
+// driver here offers matrix units.
 #include <gtest/gtest.h>
 
 #include "kernel/count.h"
@@ -28,7 +29,8 @@ struct Shape {
 
 int64_t matrices(const kernel::Function& f) {
   int64_t count = 0;
-  kernel::for_each_statement(f.body, [&](const kernel::Stmt& s) { count += s.kind == kernel::StmtKind::kMatrix; });
+  kernel::for_each_statement(f.body,
+                             [&](const kernel::Stmt& s) { count += s.kind == kernel::StmtKind::kMatrix; });
   return count;
 }
 
@@ -40,10 +42,12 @@ void add_matmul(OpCase& c, const WeightFormat& f, const Shape& s, bool gated = f
   c.g->matmul(x, w);
   c.options.min_rows = 17;
   const double sum = absolute_sum(c.logical(x), c.logical(w));
-  c.rule = {.tolerance = matrix_error(s.k, sum) + elementwise_error(sum + 1), .relative = false, .hard = true};
+  c.rule = {
+      .tolerance = matrix_error(s.k, sum) + elementwise_error(sum + 1), .relative = false, .hard = true};
   if (!gated) return;
   graph::Node& node = *c.module.functions[0]->nodes.back();
-  node.epilogue = {{Kind::kBias, c.parameter(DType::kF16, {s.n}, random_floats(s.n, 1, random)), ""}, {Kind::kGated, nullptr, "silu"}};
+  node.epilogue = {{Kind::kBias, c.parameter(DType::kF16, {s.n}, random_floats(s.n, 1, random)), ""},
+                   {Kind::kGated, nullptr, "silu"}};
   node.outputs[0]->type.shape[1] = s.n / 2;
   c.rule.tolerance *= 2 * (sum + 2);
 }
@@ -90,7 +94,8 @@ TEST(GpuMatrix, GatesPairsOfRows) {
   }
 }
 
-// Groups of 40 are no multiple of the unit's depth, few rows leave its tiles empty, and other variants have no unit.
+// Groups of 40 are no multiple of the unit's depth, few rows leave its tiles empty, and other variants have
+// no unit.
 TEST(GpuMatrix, IsUsedWhereItFits) {
   const Target unit = class_target("vulkan-nvidia", true);
   OpCase three({{"rows", 20}}), few({{"rows", 9}}), four({{"rows", 20}});
@@ -105,7 +110,8 @@ TEST(GpuMatrix, IsUsedWhereItFits) {
     EXPECT_EQ(matrices(four.lower(class_target(device))), 0) << device;
 }
 
-// Weights and activations come once for each tile; the halves in shared memory lie so that no two lanes want a bank at once.
+// Weights and activations come once for each tile; the halves in shared memory lie so that no two lanes want
+// a bank at once.
 TEST(GpuMatrix, MovesWhatItsTilesNeed) {
   for (const std::string& device : kClasses) {
     const Target target = class_target(device, true);
@@ -113,7 +119,8 @@ TEST(GpuMatrix, MovesWhatItsTilesNeed) {
     OpCase c({{"rows", 128}});
     std::mt19937 random(1);
     c.g->matmul(c.matrix(kRows, 128, random_floats(128 * 128, 1, random)),
-                c.quantized(group(4, DType::kF16), kernel::kLaneLayout, 128, 128, random_floats(128 * 128, 1, random)));
+                c.quantized(group(4, DType::kF16), kernel::kLaneLayout, 128, 128,
+                            random_floats(128 * 128, 1, random)));
     c.options.min_rows = 17;
     kernel::Function f = c.lower(target);
     std::vector<Bytes> memory = padded(c);
@@ -125,12 +132,16 @@ TEST(GpuMatrix, MovesWhatItsTilesNeed) {
     // A subgroup's matrices of k columns of both tiles, once for each row of its own matrices.
     const MatrixUnit& u = target.matrix_unit;
     const double per_subgroup = 2 * k * (s.matrix_per_m * u.rows + s.matrix_per_n * u.columns);
-    const double subgroups = s.matrix_width / double(s.matrix_per_n * u.columns) * (s.matrix_height / double(s.matrix_per_m * u.rows));
-    EXPECT_EQ(double(count.find("inputs").loaded + count.find("weights").loaded), tiles * subgroups * per_subgroup) << device;
+    const double subgroups = s.matrix_width / double(s.matrix_per_n * u.columns) *
+                             (s.matrix_height / double(s.matrix_per_m * u.rows));
+    EXPECT_EQ(double(count.find("inputs").loaded + count.find("weights").loaded),
+              tiles * subgroups * per_subgroup)
+        << device;
   }
 }
 
-// A driver may round sums more often or in another order; a unit that skips a step of depth or takes a wrong row must not pass.
+// A driver may round sums more often or in another order; a unit that skips a step of depth or takes a wrong
+// row must not pass.
 TEST(GpuMatrix, AWrongProductIsSeen) {
   OpCase c({{"rows", 64}});
   add_matmul(c, group(4, DType::kF16), {64, 64, 64});

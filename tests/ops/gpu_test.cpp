@@ -1,5 +1,6 @@
-// Every op that has a GPU form against the graph's meaning: kernels for each class of device, run by the interpreter, which
-// also checks alignment, races and barriers, and in test_suite_gpu by every GPU device of this machine.
+// Every op that has a GPU form against the graph's meaning: kernels for each class of device, run by the
+// interpreter, which also checks alignment, races and barriers, and in test_suite_gpu by every GPU device of
+// this machine.
 #include <limits>
 
 #include "base/draw.h"
@@ -20,7 +21,8 @@ const Dim kRows = Dim::symbol("rows");
 // The order of a page's K on GPUs (kernel/lower/gpu/cache.h) from that on CPUs ([head][d][token]) or back.
 void reorder_keys(Bytes& bytes, const graph::KvCache& c, bool to_gpu) {
   Bytes from = bytes;
-  auto size = static_cast<size_t>(size_of(c.dtype)), chunk = 16 / size, tokens = size_t(c.page_size), dim = size_t(c.head_dim);
+  auto size = static_cast<size_t>(size_of(c.dtype)), chunk = 16 / size, tokens = size_t(c.page_size),
+       dim = size_t(c.head_dim);
   auto page = static_cast<size_t>(c.page_elements()) * size;
   for (size_t p = 0; p + page <= bytes.size(); p += page)
     for (size_t head = 0; head < size_t(c.kv_heads); ++head)
@@ -28,13 +30,15 @@ void reorder_keys(Bytes& bytes, const graph::KvCache& c, bool to_gpu) {
         for (size_t t = 0; t < tokens; ++t) {
           size_t cpu = p + ((head * dim + d) * tokens + t) * size;
           size_t gpu = p + (((head * dim / chunk + d / chunk) * tokens + t) * chunk + d % chunk) * size;
-          std::copy_n(from.begin() + long(to_gpu ? cpu : gpu), size, bytes.begin() + long(to_gpu ? gpu : cpu));
+          std::copy_n(from.begin() + long(to_gpu ? cpu : gpu), size,
+                      bytes.begin() + long(to_gpu ? gpu : cpu));
         }
 }
 
 std::vector<Target> gpu_targets() {
   std::vector<Target> out;
-  for (const char* name : {"vulkan-software", "vulkan-nvidia", "vulkan-amd", "vulkan-intel", "opencl-software"})
+  for (const char* name :
+       {"vulkan-software", "vulkan-nvidia", "vulkan-amd", "vulkan-intel", "opencl-software"})
     out.push_back(class_target(name));
   return out;
 }
@@ -71,7 +75,8 @@ class Gpu : public ::testing::Test {
 
  private:
   struct Entry {
-    Entry(std::string text, std::map<std::string, int64_t> dims) : label(std::move(text)), op(std::move(dims)) {}
+    Entry(std::string text, std::map<std::string, int64_t> dims)
+        : label(std::move(text)), op(std::move(dims)) {}
     std::string label;
     OpCase op;
   };
@@ -95,7 +100,8 @@ class Gpu : public ::testing::Test {
     for (size_t i = 0; i < cases_.size(); ++i) {
       OpCase& op = cases_[i].op;
       std::vector<Bytes> memory = before(op);
-      Status status = launch_once(*device, *loaded, which[i], memory, op.dims(kernels[which[i]]), op.tiles(kernels[which[i]]));
+      Status status = launch_once(*device, *loaded, which[i], memory, op.dims(kernels[which[i]]),
+                                  op.tiles(kernels[which[i]]));
       EXPECT_TRUE(status.is_ok()) << status.message();
       EXPECT_EQ(difference(op, std::move(memory)), "") << cases_[i].label << " run on " << gpu.target.name;
     }
@@ -137,10 +143,13 @@ TEST_F(Gpu, Norms) {
       if (n == 1 && op == "layer_norm") continue;
       std::mt19937 random(1);
       OpCase& c = add(str(op, " of ", n), {{"rows", 2}});
-      graph::Value* x = c.matrix(kRows, n, random_floats(2 * n, 3, random), n % 2 ? n + 2 : n + 4, n % 2 ? 1 : 4);
+      graph::Value* x =
+          c.matrix(kRows, n, random_floats(2 * n, 3, random), n % 2 ? n + 2 : n + 4, n % 2 ? 1 : 4);
       graph::Value* weight = c.parameter(DType::kF16, {n}, random_floats(n, 1, random));
-      if (op == "rms_norm") c.g->rms_norm(x, weight, 1e-5);
-      else c.g->layer_norm(x, weight, c.parameter(DType::kBF16, {n}, random_floats(n, 1, random)), 1e-5);
+      if (op == "rms_norm")
+        c.g->rms_norm(x, weight, 1e-5);
+      else
+        c.g->layer_norm(x, weight, c.parameter(DType::kBF16, {n}, random_floats(n, 1, random)), 1e-5);
       c.rule = near(4 * norm_error(n, 2 * std::sqrt(double(n))));
     }
 }
@@ -192,8 +201,9 @@ WeightFormat group(int bits, DType scale, bool transposed = false) {
 
 TEST_F(Gpu, Take) {
   std::mt19937 random(7);
-  for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kF32), group(4, DType::kBF16), group(3, DType::kF16),
-                         WeightFormat::plain(DType::kF16), WeightFormat::plain(DType::kF32)})
+  for (WeightFormat f :
+       {group(4, DType::kF16), group(4, DType::kF32), group(4, DType::kBF16), group(3, DType::kF16),
+        WeightFormat::plain(DType::kF16), WeightFormat::plain(DType::kF32)})
     for (int64_t k : {96, 72}) {
       OpCase& c = add(str("take of ", f.text(), " ", k), {{"rows", 3}});
       std::vector<float> values = random_floats(40 * k, 1, random);
@@ -204,11 +214,13 @@ TEST_F(Gpu, Take) {
 }
 
 // Steps of the epilogue by letter: b bias, s silu, m multiply, a add, G gated silu.
-void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, int64_t rows, int64_t n, std::mt19937& random) {
+void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, int64_t rows, int64_t n,
+                  std::mt19937& random) {
   for (char step : steps) {
     if (step == 'G') n /= 2;
     auto operand = [&] { return c.matrix(kRows, n, random_floats(rows * n, 1, random)); };
-    if (step == 'b') node.epilogue.push_back({Kind::kBias, c.parameter(DType::kF16, {n}, random_floats(n, 1, random)), ""});
+    if (step == 'b')
+      node.epilogue.push_back({Kind::kBias, c.parameter(DType::kF16, {n}, random_floats(n, 1, random)), ""});
     if (step == 's') node.epilogue.push_back({Kind::kActivation, nullptr, "silu"});
     if (step == 'm') node.epilogue.push_back({Kind::kMul, operand(), ""});
     if (step == 'a') node.epilogue.push_back({Kind::kAdd, operand(), ""});
@@ -223,8 +235,10 @@ struct Shape {
 
 class GpuMatmul : public Gpu {
  protected:
-  void add_matmul(const WeightFormat& f, const Shape& s, const std::string& epilogue = "", int64_t max_rows = 0) {
-    OpCase& c = add(str(f.text(), " rows ", s.rows, " of ", max_rows, " n ", s.n, " k ", s.k, " ", epilogue), {{"rows", s.rows}});
+  void add_matmul(const WeightFormat& f, const Shape& s, const std::string& epilogue = "",
+                  int64_t max_rows = 0) {
+    OpCase& c = add(str(f.text(), " rows ", s.rows, " of ", max_rows, " n ", s.n, " k ", s.k, " ", epilogue),
+                    {{"rows", s.rows}});
     std::mt19937 random(static_cast<unsigned>(s.rows * 31 + s.n * 7 + s.k));
     int64_t stride = s.k % 4 ? s.k + 5 : s.k + 8;
     graph::Value* x = c.matrix(kRows, s.k, random_floats(s.rows * s.k, 2, random), stride, s.k % 4 ? 3 : 4);
@@ -236,7 +250,8 @@ class GpuMatmul : public Gpu {
     if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
     if (max_rows) c.options.min_rows = 2, c.options.max_rows = max_rows;
     double sum = absolute_sum(c.logical(x), c.logical(w));
-    // Codes are met with their zero point apart: the two sums are up to 15 and 7 times the result's in magnitude.
+    // Codes are met with their zero point apart: the two sums are up to 15 and 7 times the result's in
+    // magnitude.
     c.rule.tolerance = dot_error(s.k, (f.is_quantized() ? 22 : 1) * sum) + elementwise_error(sum + 1);
     for (char step : epilogue) c.rule.tolerance *= step == 'm' || step == 'G' ? sum + 2 : 1.2;
   }
@@ -246,7 +261,8 @@ TEST_F(GpuMatmul, Plain) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
     for (Shape s : {Shape{1, 1, 1}, {1, 17, 33}, {1, 16, 64}, {3, 15, 66}, {9, 5, 40}, {2, 4, 300}})
       add_matmul(WeightFormat::plain(dtype), s);
-  for (std::string steps : {"b", "s", "bG", "Gma"}) add_matmul(WeightFormat::plain(DType::kF16), {3, 44, 40}, steps);
+  for (std::string steps : {"b", "s", "bG", "Gma"})
+    add_matmul(WeightFormat::plain(DType::kF16), {3, 44, 40}, steps);
   add_matmul(WeightFormat::plain(DType::kF16), {1, 32, 64}, "Gma");
 }
 
@@ -254,22 +270,27 @@ TEST_F(GpuMatmul, OneRow) {
   for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true), group(3, DType::kF16, true),
                          group(3, DType::kF16), group(4, DType::kF32)})
     for (Shape s : {Shape{1, 2, 1}, {1, 30, 33}, {1, 96, 96}, {1, 150, 300}}) add_matmul(f, s);
-  for (std::string steps : {"b", "bs", "m", "a", "bG", "Gma", "G"}) add_matmul(group(4, DType::kF16), {1, 140, 64}, steps);
+  for (std::string steps : {"b", "bs", "m", "a", "bG", "Gma", "G"})
+    add_matmul(group(4, DType::kF16), {1, 140, 64}, steps);
 }
 
 TEST_F(GpuMatmul, ManyRows) {
-  for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true), group(3, DType::kF16, true), group(4, DType::kF32)})
+  for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true), group(3, DType::kF16, true),
+                         group(4, DType::kF32)})
     for (Shape s : {Shape{2, 2, 1}, {3, 66, 100}, {70, 34, 40}, {9, 64, 64}}) add_matmul(f, s);
   for (std::string steps : {"bs", "bG", "Gma"}) add_matmul(group(4, DType::kF16), {5, 140, 64}, steps);
   for (int64_t rows : {2, 9, 16}) add_matmul(group(4, DType::kF16), {rows, 40, 64}, "", 16);
 }
 
-// Random keys and values for `length` tokens of a sequence whose pages are given, in one layer; other slots stay NaN.
-void fill_sequence(graph::HostState& s, int64_t layer, const std::vector<int32_t>& pages, int64_t length, std::mt19937& random) {
+// Random keys and values for `length` tokens of a sequence whose pages are given, in one layer; other slots
+// stay NaN.
+void fill_sequence(graph::HostState& s, int64_t layer, const std::vector<int32_t>& pages, int64_t length,
+                   std::mt19937& random) {
   const graph::KvCache& c = s.cache;
   for (int64_t t = 0; t < length; ++t)
     for (int64_t h = 0; h < 2 * c.kv_heads; ++h) {
-      int64_t at = (layer * s.pages + pages[size_t(t / 16)]) * c.page_elements() + (h * 16 + t % 16) * c.head_dim;
+      int64_t at =
+          (layer * s.pages + pages[size_t(t / 16)]) * c.page_elements() + (h * 16 + t % 16) * c.head_dim;
       std::vector<float> values = random_floats(c.head_dim, 1, random);
       round_floats(c.dtype, values);
       std::copy(values.begin(), values.end(), s.values.begin() + at);
@@ -285,7 +306,8 @@ class GpuAttention : public Gpu {
   static constexpr int64_t kPool = 23;
 
   // Sequences of these lengths; of each, the last `tail` tokens ask.
-  void add_attention(DType dtype, const Heads& h, const std::vector<int64_t>& lengths, int64_t tail = 2, bool one_row = false) {
+  void add_attention(DType dtype, const Heads& h, const std::vector<int64_t>& lengths, int64_t tail = 2,
+                     bool one_row = false) {
     std::mt19937 random(11);
     int64_t pages = 0;
     std::vector<int32_t> sequence, position, indptr = {0}, ids;
@@ -301,24 +323,28 @@ class GpuAttention : public Gpu {
     }
     ASSERT_LE(pages, kPool);
     auto rows = static_cast<int64_t>(sequence.size());
-    OpCase& c = add(str("attention over ", short_name(dtype), " of ", lengths.size(), " sequences, ", rows, " rows, heads of ", h.dim),
+    OpCase& c = add(str("attention over ", short_name(dtype), " of ", lengths.size(), " sequences, ", rows,
+                        " rows, heads of ", h.dim),
                     {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
     if (one_row) c.options.min_rows = c.options.max_rows = 1;
     c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
     for (size_t s = 0; s < lengths.size(); ++s)
-      fill_sequence(c.states["kv"], 1, {ids.begin() + indptr[s], ids.begin() + indptr[s + 1]}, lengths[s], random);
+      fill_sequence(c.states["kv"], 1, {ids.begin() + indptr[s], ids.begin() + indptr[s + 1]}, lengths[s],
+                    random);
     int64_t columns = h.query * h.dim;
     graph::Value* q = c.matrix(kRows, columns, random_floats(rows * columns, 2, random), columns + 8, 8);
     double scale = 1 / std::sqrt(double(h.dim));
     c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, position),
-                   c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query, scale);
+                   c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
+                   scale);
     int64_t longest = *std::max_element(lengths.begin(), lengths.end());
     c.rule.tolerance = attention_error(longest, h.dim, 2 * double(h.dim) * scale, 1);
   }
 };
 
 TEST_F(GpuAttention, OfEveryCacheType) {
-  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) add_attention(dtype, {6, 2, 16}, {1, 16, 17, 50});
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
+    add_attention(dtype, {6, 2, 16}, {1, 16, 17, 50});
 }
 
 TEST_F(GpuAttention, OneRow) {
@@ -344,7 +370,8 @@ TEST_F(GpuAttention, Parts) {
       std::mt19937 random(16);
       std::vector<int32_t> ids;
       for (int32_t p = 0; p < 14; ++p) ids.push_back(p * 5 % int32_t{kPool});
-      OpCase& c = add(str("attention_part of ", length, " tokens, heads of ", h.dim), {{"rows", 1}, {"batch", 1}, {"pages", 14}});
+      OpCase& c = add(str("attention_part of ", length, " tokens, heads of ", h.dim),
+                      {{"rows", 1}, {"batch", 1}, {"pages", 14}});
       c.options.min_rows = c.options.max_rows = 1;
       c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
       fill_sequence(c.states["kv"], 1, ids, length, random);
@@ -354,7 +381,8 @@ TEST_F(GpuAttention, Parts) {
       c.g->op("attention_part",
               {q, c.indices(kRows, {0}), c.indices(kRows, {int32_t(length) - 1}),
                c.indices(Dim::symbol("batch") + 1, {0, 14}), c.indices(Dim::symbol("pages"), ids)},
-              {{"layer", int64_t{1}}, {"heads", h.query}, {"scale", scale}, {"part_pages", int64_t{4}}}, "kv");
+              {{"layer", int64_t{1}}, {"heads", h.query}, {"scale", scale}, {"part_pages", int64_t{4}}},
+              "kv");
       // Sums of up to 64 tokens are not divided by their count; the scores of parts without tokens are -3e38.
       c.rule.tolerance = attention_error(64, h.dim, 2 * double(h.dim) * scale, 64);
       c.rule.relative = true;
@@ -373,7 +401,8 @@ TEST_F(GpuAttention, JoinedParts) {
         std::fill_n(values.begin() + i * (dim + 2), dim + 2, 0.0f);  // the second part has no tokens
         values[size_t(i * (dim + 2) + dim)] = -3e38f;
       }
-      OpCase& c = add(str("attention_join of ", parts, " parts, heads of ", dim), {{"rows", 1}, {"pages", parts * 4}});
+      OpCase& c = add(str("attention_join of ", parts, " parts, heads of ", dim),
+                      {{"rows", 1}, {"pages", parts * 4}});
       c.options.min_rows = c.options.max_rows = 1;
       graph::Value* in = c.matrix(ceildiv(Dim::symbol("pages"), 4), kHeads * (dim + 2), values);
       c.g->op("attention_join", {in, c.indices(kRows, {0})}, {{"heads", kHeads}});
@@ -392,20 +421,29 @@ TEST(GpuAttentionMemory, LongHeadsFitAGroupOfAnyDevice) {
           c.state({"kv", 1, 1, dim, 16, DType::kF16}, 1);
           graph::Value* q = c.matrix(kRows, heads * dim, std::vector<float>(size_t(3 * heads * dim)));
           c.g->attention("kv", 0, q, c.indices(kRows, {0, 0, 0}), c.indices(kRows, {0, 1, 2}),
-                         c.indices(Dim::symbol("batch") + 1, {0, 1}), c.indices(Dim::symbol("pages"), {0}), heads, 1);
-          EXPECT_LE(c.lower(target).scratch_bytes, target.shared_bytes) << target.name << ", heads of " << dim;
+                         c.indices(Dim::symbol("batch") + 1, {0, 1}), c.indices(Dim::symbol("pages"), {0}),
+                         heads, 1);
+          EXPECT_LE(c.lower(target).scratch_bytes, target.shared_bytes)
+              << target.name << ", heads of " << dim;
         }
   }
 }
 
 TEST_F(GpuAttention, SlidingWindow) {
   auto sliding = [&](const SlidingShape& shape, int64_t window, int64_t sinks, int64_t step) {
-    add_sliding_case([&](const std::string& label, const auto& dims) -> OpCase& { return add(label, dims); }, shape, window, sinks, step);
+    add_sliding_case([&](const std::string& label, const auto& dims) -> OpCase& { return add(label, dims); },
+                     shape, window, sinks, step);
   };
   sliding({}, 17, 4, 1);
   sliding({}, 17, 0, 1);
   sliding({}, 20, 18, 20);
-  sliding({.dtype = DType::kF16, .heads = 9, .kv_heads = 3, .head_dim = 64, .rotary_dim = 32, .interleaved = true}, 21, 4, 5);
+  sliding({.dtype = DType::kF16,
+           .heads = 9,
+           .kv_heads = 3,
+           .head_dim = 64,
+           .rotary_dim = 32,
+           .interleaved = true},
+          21, 4, 5);
   sliding({.dtype = DType::kF16, .heads = 5, .kv_heads = 1, .head_dim = 8, .rotary_dim = 0}, 21, 4, 5);
   for (int64_t part_pages : {0, 1, 2})
     sliding({.dtype = DType::kF16, .rotary_dim = 8, .one_row = true, .part_pages = part_pages}, 37, 3, 1);
@@ -420,7 +458,8 @@ TEST_F(GpuAttention, MixedRows) {
   fill_sequence(c.states["kv"], 0, {3}, 9, random);
   graph::Value* q = c.matrix(kRows, 16, random_floats(96, 2, random));
   c.g->attention("kv", 0, q, c.indices(kRows, {0, 1, 0, 1, 1, 0}), c.indices(kRows, {19, 8, 3, 0, 5, 18}),
-                 c.indices(Dim::symbol("batch") + 1, {0, 2, 3}), c.indices(Dim::symbol("pages"), {2, 0, 3}), 2, 0.35);
+                 c.indices(Dim::symbol("batch") + 1, {0, 2, 3}), c.indices(Dim::symbol("pages"), {2, 0, 3}),
+                 2, 0.35);
   c.rule.tolerance = attention_error(20, 8, 6, 1);
 }
 
@@ -431,14 +470,19 @@ TEST_F(Gpu, Softmax) {
     OpCase& c = add(str("softmax of ", n), {{"rows", 5}});
     std::vector<float> x = random_floats(5 * n, 5, random);
     x[0] = 30;
-    if (n > 1) x[size_t(n) + 1] = NAN, x[size_t(2 * n)] = x[size_t(2 * n + 1)] = 40, x[size_t(3 * n)] = INFINITY, x[size_t(4 * n)] = -INFINITY;
-    c.g->op("softmax", {c.matrix(kRows, n, x), c.matrix(kRows, 3, {1, 0, 0, 0.5f, 0, 0, 0, 0, 0, 1, 0, 0, 1e4f, 0, 0})});
-    // Exponents, up to 1e4 times 60, are off by 2^-23 of themselves; where the result is not tiny they are below 20.
+    if (n > 1)
+      x[size_t(n) + 1] = NAN, x[size_t(2 * n)] = x[size_t(2 * n + 1)] = 40, x[size_t(3 * n)] = INFINITY,
+                    x[size_t(4 * n)] = -INFINITY;
+    c.g->op("softmax",
+            {c.matrix(kRows, n, x), c.matrix(kRows, 3, {1, 0, 0, 0.5f, 0, 0, 0, 0, 0, 1, 0, 0, 1e4f, 0, 0})});
+    // Exponents, up to 1e4 times 60, are off by 2^-23 of themselves; where the result is not tiny they are
+    // below 20.
     c.rule.tolerance = (20 + double(n)) * 4 * kEps;
   }
 }
 
-// A row of probabilities: random ones, with ties, sharp, flat, of weights that differ by one, of equal powers of two.
+// A row of probabilities: random ones, with ties, sharp, flat, of weights that differ by one, of equal powers
+// of two.
 std::vector<float> probabilities(int64_t n, int64_t kind, std::mt19937& random) {
   std::vector<float> row = random_floats(n, 4, random);
   if (kind == 1)
@@ -449,7 +493,9 @@ std::vector<float> probabilities(int64_t n, int64_t kind, std::mt19937& random) 
   }
   const int64_t kept = int64_t{1} << static_cast<int>(std::log2(double(n)));
   for (int64_t i = 0; i < n; ++i)
-    row[size_t(i)] = kind == 4 ? std::floor(kDrawOne / float(n) * 0.99997f + float(random() % 3)) / kDrawOne : i < kept ? 1 / float(kept) : 0;
+    row[size_t(i)] = kind == 4  ? std::floor(kDrawOne / float(n) * 0.99997f + float(random() % 3)) / kDrawOne
+                     : i < kept ? 1 / float(kept)
+                                : 0;
   return row;
 }
 
@@ -477,14 +523,19 @@ TEST_F(Gpu, CacheOps) {
     OpCase& c = add(str("kv_append to ", short_name(dtype)), {{"rows", 3}});
     c.state({"kv", 2, 2, 24, 16, dtype}, 4);
     graph::Value* k = c.matrix(kRows, 48, random_floats(144, 2, random), 90, 10);
-    c.g->kv_append("kv", 1, k, c.matrix(kRows, 48, random_floats(144, 2, random)), c.indices(kRows, {15, 16, 63}));
+    c.g->kv_append("kv", 1, k, c.matrix(kRows, 48, random_floats(144, 2, random)),
+                   c.indices(kRows, {15, 16, 63}));
     for (int64_t rotary : {16, 24}) {
       OpCase& r = add(str("rope_append to ", short_name(dtype), " of ", rotary), {{"rows", 3}});
       r.state({"kv", 2, 2, 24, 16, dtype}, 4);
       graph::Value* qkv = r.matrix(kRows, 8 * 24, random_floats(3 * 8 * 24, 2, random));
       graph::Value* factors = r.matrix(kRows, rotary, random_floats(3 * rotary, 1, random));
       r.g->op("rope_append", {qkv, factors, r.indices(kRows, {3, 32, 47})},
-              {{"heads", int64_t{4}}, {"kv_heads", int64_t{2}}, {"head_dim", int64_t{24}}, {"rotary_dim", rotary}, {"layer", int64_t{1}}},
+              {{"heads", int64_t{4}},
+               {"kv_heads", int64_t{2}},
+               {"head_dim", int64_t{24}},
+               {"rotary_dim", rotary},
+               {"layer", int64_t{1}}},
               "kv");
       // f16 keys: the f32 results differ by a rounding, which may tip the rounding to f16.
       r.rule.tolerance = elementwise_error(4) + (dtype == DType::kF16 ? 2 * 4 * rounding(dtype) : 0);

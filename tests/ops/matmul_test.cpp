@@ -43,27 +43,13 @@ void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, const 
         node.epilogue.push_back(
             {Kind::kBias, c.parameter(DType::kF16, {columns}, random_floats(columns, 1, random)), ""});
         break;
-      case 's':
-        node.epilogue.push_back({Kind::kActivation, nullptr, "silu"});
-        break;
-      case 'g':
-        node.epilogue.push_back({Kind::kActivation, nullptr, "gelu"});
-        break;
-      case 't':
-        node.epilogue.push_back({Kind::kActivation, nullptr, "gelu_tanh"});
-        break;
-      case 'r':
-        node.epilogue.push_back({Kind::kActivation, nullptr, "relu"});
-        break;
-      case 'm':
-        node.epilogue.push_back({Kind::kMul, operand(), ""});
-        break;
-      case 'a':
-        node.epilogue.push_back({Kind::kAdd, operand(), ""});
-        break;
-      default:
-        node.epilogue.push_back({Kind::kGated, nullptr, "silu"});
-        break;
+      case 's': node.epilogue.push_back({Kind::kActivation, nullptr, "silu"}); break;
+      case 'g': node.epilogue.push_back({Kind::kActivation, nullptr, "gelu"}); break;
+      case 't': node.epilogue.push_back({Kind::kActivation, nullptr, "gelu_tanh"}); break;
+      case 'r': node.epilogue.push_back({Kind::kActivation, nullptr, "relu"}); break;
+      case 'm': node.epilogue.push_back({Kind::kMul, operand(), ""}); break;
+      case 'a': node.epilogue.push_back({Kind::kAdd, operand(), ""}); break;
+      default: node.epilogue.push_back({Kind::kGated, nullptr, "silu"}); break;
     }
   }
   node.outputs[0]->type.shape[1] = columns;
@@ -80,14 +66,20 @@ graph::HostTensor dense(const graph::HostTensor& x, int group) {
   return out;
 }
 
-enum class Input { kFloat, kInt8, kInt8Extreme, kTiles };  // extreme: codes of +-127 against the largest weights
-enum class Body { kAny, kFewRows };                // which guard a call with several rows has
+enum class Input {
+  kFloat,
+  kInt8,
+  kInt8Extreme,
+  kTiles
+};                                   // extreme: codes of +-127 against the largest weights
+enum class Body { kAny, kFewRows };  // which guard a call with several rows has
 
 OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::string& epilogue = "",
                    Input input = Input::kFloat, Body body = Body::kAny) {
   const std::string codes = graph::TensorType::q8({}, w.format).element_text();
   const std::string type = input == Input::kFloat ? "f32" : input == Input::kTiles ? "tiles" : codes;
-  OpCase& c = batch.add(str(type, " x ", w.format.text(), "@", w.layout, " rows ", s.rows, " n ", s.n, " k ", s.k, " ", epilogue),
+  OpCase& c = batch.add(str(type, " x ", w.format.text(), "@", w.layout, " rows ", s.rows, " n ", s.n, " k ",
+                            s.k, " ", epilogue),
                         {{"rows", s.rows}});
   std::mt19937 random(static_cast<unsigned>(s.rows * 31 + s.n * 7 + s.k));
   bool extreme = input == Input::kInt8Extreme;
@@ -95,11 +87,13 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
   if (extreme)
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = i / static_cast<size_t>(s.k) % 2 ? -127.0f : 127.0f;
-  if (input == Input::kInt8 && s.k > 64) std::fill_n(values.begin(), w.format.group, 0.0f);  // a group of zeros
+  if (input == Input::kInt8 && s.k > 64)
+    std::fill_n(values.begin(), w.format.group, 0.0f);  // a group of zeros
   bool floats = input == Input::kFloat;
   graph::Value* x = c.matrix(Dim::symbol("rows"), s.k, values, floats ? s.k + 5 : 0, floats ? 3 : 0);
   if (!floats) {
-    x = input == Input::kTiles ? c.g->op("to_tiles", {x})[0] : c.g->op("quantize_q8", {x}, {{"output", codes}})[0];
+    x = input == Input::kTiles ? c.g->op("to_tiles", {x})[0]
+                               : c.g->op("quantize_q8", {x}, {{"output", codes}})[0];
     c.evaluate_last();
   }
   std::vector<float> ones(static_cast<size_t>(s.n * s.k), 1.0f);
@@ -109,8 +103,10 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
       extreme ? c.quantized(w.format, w.layout, s.n, s.k, ones) : add_weight(c, w, s.n, s.k, random);
   c.g->matmul(x, weight);
   add_epilogue(c, *c.module.functions[0]->nodes.back(), epilogue, s, random);
-  if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
-  else if (body == Body::kFewRows) c.options.min_rows = 2, c.options.max_rows = 16;
+  if (s.rows == 1)
+    c.options.min_rows = c.options.max_rows = 1;
+  else if (body == Body::kFewRows)
+    c.options.min_rows = 2, c.options.max_rows = 16;
   double sum = absolute_sum(dense(c.logical(x), w.format.group), c.logical(weight));
   c.rule.tolerance = dot_error(s.k, sum) + elementwise_error(sum + 1);
   for (char step : epilogue)
@@ -235,7 +231,13 @@ class MatrixMatmul : public OpTest {
 // 32 rows make a tile, 16 columns a vector, 8 of those a panel, 32 groups a chunk.
 TEST_F(MatrixMatmul, EveryTail) {
   Weight plain{group(4, DType::kF16), "tile16"}, transposed{group(4, DType::kBF16, true), "tile16"};
-  for (const Shape& s : {Shape{2, 16, 32}, {17, 33, 33}, {32, 64, 64}, {33, 80, 100}, {64, 15, 40}, {40, 200, 544}, {20, 96, 1100}})
+  for (const Shape& s : {Shape{2, 16, 32},
+                         {17, 33, 33},
+                         {32, 64, 64},
+                         {33, 80, 100},
+                         {64, 15, 40},
+                         {40, 200, 544},
+                         {20, 96, 1100}})
     add_matmul(batch, plain, s, "", Input::kTiles);
   add_matmul(batch, transposed, {21, 47, 100}, "", Input::kTiles);
 }
@@ -252,7 +254,8 @@ TEST_F(MatrixMatmul, SeveralBlocksOfRows) {
   add_matmul(batch, {group(4, DType::kF16), "tile16"}, {515, 20, 64}, "", Input::kTiles);
 }
 
-// A row's result does not depend on how many rows are computed with it: all bodies for codes add the same numbers in one order.
+// A row's result does not depend on how many rows are computed with it: all bodies for codes add the same
+// numbers in one order.
 void expect_equal_bits(const Target& target, int bits) {
   std::string layout = target.f32_lanes() >= 16 ? "tile16" : "tile8";
   OpBatch batch;

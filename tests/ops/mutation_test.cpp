@@ -74,7 +74,8 @@ void add_statement_mutants(const Function& f, bool values, std::vector<Mutant>& 
       mutants.push_back({str("shifts matrix ", at, " in ", s.memory->name),
                          with_statement(f, at, [](Stmt& m) { m.begin = one_before(m.begin); })});
     else if (s.kind == StmtKind::kMatrix)
-      mutants.push_back({str("leaves out matrix ", at), with_statement(f, at, [](Stmt& m) { m.kind = StmtKind::kBlock; })});
+      mutants.push_back(
+          {str("leaves out matrix ", at), with_statement(f, at, [](Stmt& m) { m.kind = StmtKind::kBlock; })});
     if (s.kind != StmtKind::kStore) return;
     std::string what = str(" store ", at, " to ", s.buffer->name);
     if (s.buffer->scope == Scope::kGlobal)
@@ -153,8 +154,12 @@ void check_int8_mutants(const WeightFormat& format) {
   check_mutants(c);
 }
 
-TEST(Mutation, OfAnInt8MatmulIsNoticed) { check_int8_mutants({WeightFormat::Kind::kGroup, DType::kF16, 4, 32}); }
-TEST(Mutation, OfAnInt8MatmulWith3BitsIsNoticed) { check_int8_mutants({WeightFormat::Kind::kGroup, DType::kF16, 3, 40}); }
+TEST(Mutation, OfAnInt8MatmulIsNoticed) {
+  check_int8_mutants({WeightFormat::Kind::kGroup, DType::kF16, 4, 32});
+}
+TEST(Mutation, OfAnInt8MatmulWith3BitsIsNoticed) {
+  check_int8_mutants({WeightFormat::Kind::kGroup, DType::kF16, 3, 40});
+}
 
 TEST(Mutation, OfAMatmulOfTilesIsNoticed) {
   std::mt19937 random(36);

@@ -114,7 +114,8 @@ TEST_F(Norm, ToTiles) {
       std::mt19937 random(10);
       OpCase& c = batch.add(str(op, " to tiles of ", n), {{"rows", 18}});
       graph::Value* x = c.matrix(kRows, n, random_floats(18 * n, 3, random));
-      c.g->op(op, {x, c.parameter(DType::kF32, {n}, random_floats(n, 1, random))}, {{"eps", 1e-5}, {"output", std::string("tiles")}});
+      c.g->op(op, {x, c.parameter(DType::kF32, {n}, random_floats(n, 1, random))},
+              {{"eps", 1e-5}, {"output", std::string("tiles")}});
       c.rule = near(norm_error(n, 2 * std::sqrt(double(n))) + 2 * rounding(DType::kBF16));
     }
 }

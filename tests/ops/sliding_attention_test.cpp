@@ -8,8 +8,9 @@ namespace {
 class SlidingAttention : public OpTest {
  protected:
   void add_case(const SlidingShape& shape, int64_t window, int64_t sinks, int64_t step) {
-    add_sliding_case([&](const std::string& label, const auto& dims) -> OpCase& { return batch.add(label, dims); }, shape, window, sinks,
-                     step);
+    add_sliding_case(
+        [&](const std::string& label, const auto& dims) -> OpCase& { return batch.add(label, dims); }, shape,
+        window, sinks, step);
   }
 };
 
@@ -28,11 +29,11 @@ TEST_F(SlidingAttention, StepsOfManyRows) {
 TEST_F(SlidingAttention, HeadsAndRotations) {
   for (DType dtype : {DType::kF16, DType::kBF16, DType::kI8}) add_case({.dtype = dtype}, 21, 4, 5);
   add_case({.dtype = DType::kI8, .heads = 4, .head_dim = 32, .rotary_dim = 0}, 40, 3, 17);
-  add_case({.dtype = DType::kI8, .head_dim = 32, .rotary_dim = 32, .interleaved = true, .one_row = true}, 40, 3, 1);
+  add_case({.dtype = DType::kI8, .head_dim = 32, .rotary_dim = 32, .interleaved = true, .one_row = true}, 40,
+           3, 1);
   add_case({.heads = 3, .kv_heads = 3, .head_dim = 20, .rotary_dim = 10}, 21, 4, 5);
   add_case({.heads = 5, .kv_heads = 1, .head_dim = 8, .rotary_dim = 0}, 21, 4, 5);
-  add_case({.heads = 9, .kv_heads = 3, .head_dim = 64, .rotary_dim = 32, .interleaved = true}, 21, 4,
-           5);
+  add_case({.heads = 9, .kv_heads = 3, .head_dim = 64, .rotary_dim = 32, .interleaved = true}, 21, 4, 5);
 }
 
 // A slid sequence gives what a fresh one with the same live tokens gives: the op's meaning against itself

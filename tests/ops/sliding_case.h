@@ -138,7 +138,8 @@ void add_sliding_case(const Add& add, const SlidingShape& shape, int64_t window,
   const int64_t tokens = shape.part_pages ? shape.part_pages * kPage : slid.longest;
   c.rule.tolerance = attention_error(tokens, shape.head_dim + 3, 2 * 1.5 * double(shape.head_dim) * scale,
                                      shape.part_pages ? double(tokens) : 1);
-  if (shape.dtype == DType::kI8) c.rule.tolerance += coded_attention_error(tokens, 3 * double(shape.head_dim) * scale, 1);
+  if (shape.dtype == DType::kI8)
+    c.rule.tolerance += coded_attention_error(tokens, 3 * double(shape.head_dim) * scale, 1);
   c.rule.relative = shape.part_pages > 0;
 }
 

@@ -1,5 +1,5 @@
-// A device that fails in the middle of requests: each request it hits ends with the device's sentence, the engine goes on, and
-// later answers are what they would have been.
+// A device that fails in the middle of requests: each request it hits ends with the device's sentence, the
+// engine goes on, and later answers are what they would have been.
 #include <gtest/gtest.h>
 
 #include <optional>
@@ -16,7 +16,8 @@ using runtime::DeviceAddress;
 using testing::LoadedModel;
 using testing::must;
 
-constexpr const char* kFailure = "test device: a step failed: out of memory; lower context_window_size in --overrides";
+constexpr const char* kFailure =
+    "test device: a step failed: out of memory; lower context_window_size in --overrides";
 
 // The CPU device, whose submission number `fail_at` fails: after some of its kernels have run, or before.
 struct FailingDevice {
@@ -35,7 +36,8 @@ struct FailingDevice {
     device->submit = [](void* s, runtime::KernelSet kernels, std::span<const runtime::Launch> launches) {
       FailingDevice& d = of(s);
       bool fails = d.submissions++ == d.fail_at;
-      if (fails && d.half_done) must(d.inner->submit(d.inner->self, kernels, launches.first(launches.size() / 2)));
+      if (fails && d.half_done)
+        must(d.inner->submit(d.inner->self, kernels, launches.first(launches.size() / 2)));
       return fails ? Status::error(kFailure) : d.inner->submit(d.inner->self, kernels, launches);
     };
     device->destroy = [](void* s) { delete static_cast<FailingDevice*>(s); };
@@ -53,7 +55,8 @@ class FailingDeviceTest : public ::testing::Test {
  protected:
   FailingDeviceTest() {
     testing::convert_checkpoint(testing::toy_file("llama", ""), "q4f16_1", folder.path());
-    testing::compile_to(folder.file("model.so"), testing::toy_config("llama", "q4f16_1"), 0, {runnable_targets().front()});
+    testing::compile_to(folder.file("model.so"), testing::toy_config("llama", "q4f16_1"), 0,
+                        {runnable_targets().front()});
     tokenizer = must(Tokenizer::load(std::string(MLC_SOURCE_DIR) + "/tests/data/weights/tokenizers/llama"));
     model = LoadedModel::load(FailingDevice::wrap(device), folder.file("model.so"), folder.path(),
                               {.max_sequences = 1, .context_tokens = 100, .prefill_chunk = 16});

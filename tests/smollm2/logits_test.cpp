@@ -125,8 +125,8 @@ TEST_P(SmolLM2Quantized, LogitsAreTheInterpreters) {
     }
   }
   EXPECT_GT(compared, 800);
-  std::printf("%s: largest relative RMS %.2e; argmax equal at %d positions, %d near ties left out\n", GetParam(),
-              largest, compared, near_ties);
+  std::printf("%s: largest relative RMS %.2e; argmax equal at %d positions, %d near ties left out\n",
+              GetParam(), largest, compared, near_ties);
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, SmolLM2Quantized,

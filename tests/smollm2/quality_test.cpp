@@ -35,8 +35,8 @@ double divergence(std::span<const float> p, std::span<const float> q) {
 }
 
 // Appends to `kl` of each fast model the KL of every position of the text's first 1,024 tokens.
-void add_divergences(const LoadedModel& exact, const std::vector<LoadedModel>& fast, std::span<const int32_t> tokens,
-                     std::vector<std::vector<double>>& kl) {
+void add_divergences(const LoadedModel& exact, const std::vector<LoadedModel>& fast,
+                     std::span<const int32_t> tokens, std::vector<std::vector<double>>& kl) {
   const auto vocab = static_cast<size_t>(exact->vocab_size());
   must(exact->cache().add_sequence(1));
   for (const LoadedModel& m : fast) must(m->cache().add_sequence(1));
@@ -45,7 +45,8 @@ void add_divergences(const LoadedModel& exact, const std::vector<LoadedModel>& f
     for (size_t m = 0; m < fast.size(); ++m) {
       const std::vector<float> q = fast[m].step({{1, tokens.subspan(at, kChunk)}}, WantLogits::kAll);
       for (size_t i = 0; i < kChunk; ++i)
-        kl[m].push_back(divergence(std::span(p).subspan(i * vocab, vocab), std::span(q).subspan(i * vocab, vocab)));
+        kl[m].push_back(
+            divergence(std::span(p).subspan(i * vocab, vocab), std::span(q).subspan(i * vocab, vocab)));
     }
   }
   must(exact->cache().remove_sequence(1));
@@ -54,9 +55,7 @@ void add_divergences(const LoadedModel& exact, const std::vector<LoadedModel>& f
 
 class SmolLM2Quality : public ::testing::Test {
  protected:
-  void SetUp() override {
-    check_smollm2_is_here();
-  }
+  void SetUp() override { check_smollm2_is_here(); }
 };
 
 // Exact arithmetic with activations of 8 bits in groups of 32 gives a mean of 0.004 and a 99th percentile of
@@ -82,11 +81,12 @@ TEST_F(SmolLM2Quality, Int8ActivationsKeepTheDistribution) {
     std::sort(all.begin(), all.end());
     const double mean = std::accumulate(all.begin(), all.end(), 0.0) / static_cast<double>(all.size());
     const double p99 = all[all.size() * 99 / 100];
-    std::printf("%s: mean KL %.5f, median %.5f, p99 %.5f, largest %.5f\n", targets[m].name.c_str(), mean, all[all.size() / 2], p99,
-                all.back());
+    std::printf("%s: mean KL %.5f, median %.5f, p99 %.5f, largest %.5f\n", targets[m].name.c_str(), mean,
+                all[all.size() / 2], p99, all.back());
     EXPECT_LE(mean, 0.006) << targets[m].name;
     EXPECT_LE(p99, 0.03) << targets[m].name;
-    EXPECT_GT(mean, 1e-6) << "O2 does not differ from O0 on " << targets[m].name << ": it is not the path this test means";
+    EXPECT_GT(mean, 1e-6) << "O2 does not differ from O0 on " << targets[m].name
+                          << ": it is not the path this test means";
   }
 }
 
@@ -98,9 +98,7 @@ void PrintTo(const Setting& s, std::ostream* out) { *out << s.scheme << " O" << 
 
 class SmolLM2Answer : public ::testing::TestWithParam<Setting> {
  protected:
-  void SetUp() override {
-    check_smollm2_is_here();
-  }
+  void SetUp() override { check_smollm2_is_here(); }
 };
 
 // Prints the most probable first tokens with their logits, then the greedy answer: the table of

@@ -16,7 +16,9 @@ inline std::string smollm2_file() {
 }
 
 // For a test's SetUp.
-inline void check_smollm2_is_here() { ASSERT_TRUE(file_exists(smollm2_file())) << "SmolLM2 is not here; run scripts/model"; }
+inline void check_smollm2_is_here() {
+  ASSERT_TRUE(file_exists(smollm2_file())) << "SmolLM2 is not here; run scripts/model";
+}
 
 // Weights of one quantization in a temporary folder, libraries of several levels beside them.
 class SmolLM2 {

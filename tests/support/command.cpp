@@ -32,18 +32,23 @@ struct Pipe {
     if (::pipe2(ends, O_CLOEXEC) == 0) read = ends[0], write = ends[1];
   }
   ~Pipe() { close_read(), close_write(); }
-  void close_read() { if (read >= 0) ::close(read), read = -1; }
-  void close_write() { if (write >= 0) ::close(write), write = -1; }
+  void close_read() {
+    if (read >= 0) ::close(read), read = -1;
+  }
+  void close_write() {
+    if (write >= 0) ::close(write), write = -1;
+  }
 };
 
-[[noreturn]] void become(const std::vector<std::string>& arguments, const CommandOptions& options, const Pipe& in, const Pipe& out,
-                         const Pipe& err) {
+[[noreturn]] void become(const std::vector<std::string>& arguments, const CommandOptions& options,
+                         const Pipe& in, const Pipe& out, const Pipe& err) {
   ::dup2(in.read, STDIN_FILENO);
-  ::dup2(options.output.empty() ? out.write : ::open(options.output.c_str(), O_WRONLY | O_CREAT, 0644), STDOUT_FILENO);
+  ::dup2(options.output.empty() ? out.write : ::open(options.output.c_str(), O_WRONLY | O_CREAT, 0644),
+         STDOUT_FILENO);
   ::dup2(err.write, STDERR_FILENO);
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
   if (options.file_limit >= 0) {
-    struct rlimit limit {static_cast<rlim_t>(options.file_limit), static_cast<rlim_t>(options.file_limit)};
+    struct rlimit limit{static_cast<rlim_t>(options.file_limit), static_cast<rlim_t>(options.file_limit)};
     ::setrlimit(RLIMIT_FSIZE, &limit);
   }
   if (!options.directory.empty() && ::chdir(options.directory.c_str()) != 0) ::_exit(126);
@@ -67,15 +72,19 @@ void exchange(const std::string& input, Pipe& in, Pipe& out, Pipe& err, Outcome&
     if (Clock::now() > deadline) ::kill(child, SIGKILL);
     if (fds[0].revents) {
       ssize_t n = ::write(in.write, input.data() + fed, input.size() - fed);
-      if (n > 0) fed += static_cast<size_t>(n);
-      else in.close_write();
+      if (n > 0)
+        fed += static_cast<size_t>(n);
+      else
+        in.close_write();
     }
     char buffer[4096];
     for (auto [end, pipe, text] : {std::tuple{1, &out, &outcome.out}, std::tuple{2, &err, &outcome.err}}) {
       if (!fds[end].revents) continue;
       ssize_t n = ::read(pipe->read, buffer, sizeof buffer);
-      if (n > 0) text->append(buffer, static_cast<size_t>(n));
-      else pipe->close_read();
+      if (n > 0)
+        text->append(buffer, static_cast<size_t>(n));
+      else
+        pipe->close_read();
     }
   }
 }
@@ -93,7 +102,7 @@ Outcome run_mlc_llm(const std::vector<std::string>& arguments, const CommandOpti
   in.close_read(), out.close_write(), err.close_write();
   exchange(options.input, in, out, err, outcome, child);
   int status = 0;
-  struct rusage usage {};
+  struct rusage usage{};
   ::wait4(child, &status, 0, &usage);
   outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   outcome.peak_bytes = static_cast<int64_t>(usage.ru_maxrss) * 1024;
@@ -114,29 +123,34 @@ std::vector<std::string> Workplace::list(const std::string& folder) const {
   return names;
 }
 
-std::string toy_checkpoint(const Workplace& place, const std::string& name, const std::string& toy, const std::string& config) {
+std::string toy_checkpoint(const Workplace& place, const std::string& name, const std::string& toy,
+                           const std::string& config) {
   std::string folder = place.make_folder(name), data = std::string(MLC_SOURCE_DIR) + "/tests/data/";
   std::string tokenizer = data + "weights/tokenizers/" + (toy == "llama" ? "llama/" : "gpt_neox/");
   fs::copy_file(toy_file(toy, "model.safetensors"), folder + "/model.safetensors");
-  for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) fs::copy_file(tokenizer + file, folder + "/" + file);
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+    fs::copy_file(tokenizer + file, folder + "/" + file);
   Json merged = read_json_file(toy_file(toy, "config.json")).value();
   merged.update(parse_json(config, "test").value());
   place.write(name + "/config.json", merged.dump());
-  place.write(name + "/chat_template.jinja", "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}[assistant]");
+  place.write(name + "/chat_template.jinja",
+              "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}[assistant]");
   return folder;
 }
 
 std::string converted(const Workplace& place, const std::string& checkpoint, const std::string& quantization,
                       const std::string& name) {
-  copy_kept_result("converted\n" + quantization + "\n" + fingerprint(checkpoint), place.path(name), [&](const std::string& path) {
-    bool well = true;
-    for (const char* command : {"convert_weight", "gen_config"}) {
-      Outcome o = run_mlc_llm({command, checkpoint, "--quantization", quantization, "-o", path});
-      EXPECT_EQ(o.exit_code, 0) << command << ": " << o.err;
-      well &= o.exit_code == 0;
-    }
-    return well;
-  });
+  copy_kept_result("converted\n" + quantization + "\n" + fingerprint(checkpoint), place.path(name),
+                   [&](const std::string& path) {
+                     bool well = true;
+                     for (const char* command : {"convert_weight", "gen_config"}) {
+                       Outcome o =
+                           run_mlc_llm({command, checkpoint, "--quantization", quantization, "-o", path});
+                       EXPECT_EQ(o.exit_code, 0) << command << ": " << o.err;
+                       well &= o.exit_code == 0;
+                     }
+                     return well;
+                   });
   return place.path(name);
 }
 
@@ -149,7 +163,8 @@ void remove_end_tokens(const std::string& folder) {
 
 std::string compiled(const Workplace& place, const std::string& folder, const std::string& name,
                      const std::vector<std::string>& flags) {
-  const std::string key = "compiled\n" + join(flags, "\n") + "\n" + fingerprint(folder + "/mlc-chat-config.json");
+  const std::string key =
+      "compiled\n" + join(flags, "\n") + "\n" + fingerprint(folder + "/mlc-chat-config.json");
   copy_kept_result(key, place.path(name), [&](const std::string& path) {
     std::vector<std::string> arguments = {"compile", folder, "--device", "cpu", "-o", path};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
@@ -167,7 +182,8 @@ void expect_error(const Outcome& outcome, const std::vector<std::string>& words)
   EXPECT_TRUE(at == 0 || (at != std::string::npos && text[at - 1] == '\n')) << text;
   EXPECT_EQ(text.find("error: "), at) << "expected one error: " << text;
   EXPECT_EQ(text.find('\n', at), text.size() - 1) << "expected it last, on one line: " << text;
-  for (const std::string& word : words) EXPECT_NE(text.find(word), std::string::npos) << "no '" << word << "' in: " << text;
+  for (const std::string& word : words)
+    EXPECT_NE(text.find(word), std::string::npos) << "no '" << word << "' in: " << text;
   for (const char* bad : {"terminate", "internal", "a bug", "std::", " at 0x"})
     EXPECT_EQ(text.find(bad), std::string::npos) << text;
 }

@@ -38,8 +38,8 @@ inline std::string encode_calls(const std::vector<KernelCall>& calls) {
 inline void run_emulated(const std::string& library, std::vector<KernelCall>& calls) {
 #ifdef MLC_AARCH64_RUNNER
   testing::TempFolder folder;
-  std::string library_path = folder.write("library.so", library), in = folder.write("calls", encode_calls(calls)),
-              out = folder.file("result");
+  std::string library_path = folder.write("library.so", library),
+              in = folder.write("calls", encode_calls(calls)), out = folder.file("result");
   int exit = std::system(str(MLC_AARCH64_RUNNER, " ", library_path, " ", in, " ", out).c_str());
   Result<std::string> result = read_file(out);
   ASSERT_EQ(exit, 0) << "emulated runner";
@@ -52,7 +52,8 @@ inline void run_emulated(const std::string& library, std::vector<KernelCall>& ca
     }
 #else
   FAIL() << library.size() << " bytes of aarch64 code with " << calls.size()
-         << " calls: aarch64-linux-gnu-g++ or qemu-aarch64 was not found; run scripts/install and configure again";
+         << " calls: aarch64-linux-gnu-g++ or qemu-aarch64 was not found; run scripts/install and configure "
+            "again";
 #endif
 }
 

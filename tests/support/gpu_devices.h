@@ -1,4 +1,5 @@
-// The GPU devices of this machine (software ones too) with the variants that they run, for tests of ops and models.
+// The GPU devices of this machine (software ones too) with the variants that they run, for tests of ops and
+// models.
 #pragma once
 
 #include <stdexcept>
@@ -23,8 +24,8 @@ inline Target class_target(const std::string& device, bool matrix_unit = false) 
   throw std::runtime_error(device + " has no such variant");
 }
 
-// Every variant of a common library that each kind's first device runs. Throws where a kind has no device: scripts/install
-// brings software ones.
+// Every variant of a common library that each kind's first device runs. Throws where a kind has no device:
+// scripts/install brings software ones.
 inline std::vector<GpuTarget> gpu_targets_here() {
   static const std::vector<GpuTarget> found = [] {
     std::vector<GpuTarget> all;
@@ -33,7 +34,9 @@ inline std::vector<GpuTarget> gpu_targets_here() {
       if (!device.is_ok()) throw std::runtime_error(device.status().message());
       const std::vector<Target> targets = targets_for_device(kind).value();
       for (const Target& t : targets)
-        if ((*device)->missing_requirement((*device)->self, {{"kind", t.kind}, {"requires", t.required}}).empty())
+        if ((*device)
+                ->missing_requirement((*device)->self, {{"kind", t.kind}, {"requires", t.required}})
+                .empty())
           all.push_back({kind, t});
     }
     return all;

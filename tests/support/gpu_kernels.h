@@ -17,7 +17,10 @@ using Bytes = std::vector<uint8_t>;
 class GpuVariant {
  public:
   GpuVariant(const std::vector<kernel::Function>& kernels, const Target& target)
-      : header_(Json({{"name", target.name}, {"kind", target.kind}, {"requires", target.required}, {"limits", lang::gpu_limits(kernels)}})
+      : header_(Json({{"name", target.name},
+                      {"kind", target.kind},
+                      {"requires", target.required},
+                      {"limits", lang::gpu_limits(kernels)}})
                     .dump()) {
     for (const std::string& blob : lang::gpu_kernel_blobs(kernels, target)) {
       blobs_.emplace_back((blob.size() + 7) / 8);  // aligned to 8
@@ -41,8 +44,8 @@ class GpuVariant {
 };
 
 // Runs kernel `index` once: the buffers' bytes go to the device and come back.
-inline Status launch_once(runtime::Device& device, runtime::KernelSet kernels, uint32_t index, std::vector<Bytes>& buffers,
-                          const std::vector<int64_t>& dims, int64_t tiles) {
+inline Status launch_once(runtime::Device& device, runtime::KernelSet kernels, uint32_t index,
+                          std::vector<Bytes>& buffers, const std::vector<int64_t>& dims, int64_t tiles) {
   std::vector<runtime::OwnedBuffer> memory;
   std::vector<runtime::DeviceAddress> addresses;
   for (const Bytes& bytes : buffers) {
@@ -51,11 +54,13 @@ inline Status launch_once(runtime::Device& device, runtime::KernelSet kernels, u
     addresses.push_back(buffer.address());
     memory.push_back(std::move(buffer));
   }
-  runtime::Launch launch{.kernel = index, .buffers = addresses, .dims = dims, .tiles = tiles, .scratch_bytes = 0};
+  runtime::Launch launch{
+      .kernel = index, .buffers = addresses, .dims = dims, .tiles = tiles, .scratch_bytes = 0};
   RETURN_IF_ERROR(device.submit(device.self, kernels, {&launch, 1}));
   RETURN_IF_ERROR(device.sync(device.self));
   for (size_t i = 0; i < buffers.size(); ++i)
-    RETURN_IF_ERROR(device.copy_out(device.self, std::as_writable_bytes(std::span(buffers[i])), addresses[i]));
+    RETURN_IF_ERROR(
+        device.copy_out(device.self, std::as_writable_bytes(std::span(buffers[i])), addresses[i]));
   return Status::ok();
 }
 

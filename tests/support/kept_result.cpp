@@ -21,7 +21,8 @@ std::string hash(const std::string& bytes) { return str(std::hash<std::string>{}
 const fs::path& folder_of_the_program() {
   static const fs::path folder = [] {
     const fs::path program = MLC_LLM, all = program.parent_path() / "kept_results";
-    const fs::path ours = all / str(fs::file_size(program), "-", fs::last_write_time(program).time_since_epoch().count());
+    const fs::path ours =
+        all / str(fs::file_size(program), "-", fs::last_write_time(program).time_since_epoch().count());
     if (!fs::exists(ours) && fs::exists(all)) {
       std::error_code others_may_do_the_same;
       for (const auto& entry : fs::directory_iterator(all))
@@ -50,7 +51,8 @@ std::string fingerprint(const std::string& path) {
   return text;
 }
 
-void copy_kept_result(const std::string& key, const std::string& target, const std::function<bool(const std::string& path)>& make) {
+void copy_kept_result(const std::string& key, const std::string& target,
+                      const std::function<bool(const std::string& path)>& make) {
   const fs::path kept = folder_of_the_program() / hash(key);
   if (!fs::exists(kept)) {
     // Commands look at the ending of what they write.

@@ -1,5 +1,5 @@
-// Runs a GoogleTest program in which nothing is skipped: a test whose suite cannot be set up has failed. GoogleTest calls it
-// skipped, and ctest then does not count it.
+// Runs a GoogleTest program in which nothing is skipped: a test whose suite cannot be set up has failed.
+// GoogleTest calls it skipped, and ctest then does not count it.
 #include <gtest/gtest.h>
 
 #include <cstdio>

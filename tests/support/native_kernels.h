@@ -36,7 +36,8 @@ inline std::vector<Target> runnable_targets() {
   return all;
 }
 
-// The best of them and, where that has a matrix unit, the best one without: they read prompts in different ways.
+// The best of them and, where that has a matrix unit, the best one without: they read prompts in different
+// ways.
 inline std::vector<Target> best_targets() {
   std::vector<Target> all = runnable_targets(), best = {all.front()};
   auto plain = std::find_if(all.begin(), all.end(), [](const Target& t) { return t.matrix_unit.rows == 0; });

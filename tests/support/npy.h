@@ -13,8 +13,8 @@ namespace mlc::testing {
 
 struct NpyArray {
   std::vector<int64_t> shape;
-  std::vector<float> floats;   // '<f4'
-  std::vector<int32_t> ints;   // '<i4', and '<i8' whose values fit
+  std::vector<float> floats;  // '<f4'
+  std::vector<int32_t> ints;  // '<i4', and '<i8' whose values fit
 };
 
 // Throws std::runtime_error on anything but a C-order array of the three types above.
@@ -26,7 +26,8 @@ inline NpyArray read_npy(const std::string& path) {
     throw std::runtime_error(path + ": not a .npy file of version 1.0");
   const size_t length = static_cast<uint8_t>(bytes[8]) + 256 * static_cast<uint8_t>(bytes[9]);
   const std::string header = bytes.substr(10, length);
-  if (header.find("'fortran_order': False") == std::string::npos) throw std::runtime_error(path + ": not in C order");
+  if (header.find("'fortran_order': False") == std::string::npos)
+    throw std::runtime_error(path + ": not in C order");
   NpyArray array;
   size_t count = 1, at = header.find('(', header.find("'shape'"));
   while (at != std::string::npos && header[++at] != ')') {

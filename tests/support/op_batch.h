@@ -25,8 +25,8 @@ class OpBatch {
   }
   bool empty() const { return cases_.empty(); }
 
-  // Runs every case on the interpreter and as machine code of every target that can run here; one sentence per case that
-  // disagrees.
+  // Runs every case on the interpreter and as machine code of every target that can run here; one sentence
+  // per case that disagrees.
   std::vector<std::string> disagreements(const std::vector<Target>& targets) {
     std::vector<std::string> found;
     for (const Target& target : targets) {

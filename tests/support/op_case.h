@@ -171,13 +171,15 @@ class OpCase {
     return "";
   }
 
-  // Runs the graph's meaning of a node and keeps its outputs as operands of later nodes (quantized and tiled activations).
+  // Runs the graph's meaning of a node and keeps its outputs as operands of later nodes (quantized and tiled
+  // activations).
   void evaluate_last() {
     std::vector<graph::HostTensor> out = reference(node(), states);
     for (size_t i = 0; i < out.size(); ++i) {
       const graph::TensorType& type = node().outputs[i]->type;
       logical_[node().outputs[i]] = out[i];
-      physical_[node().outputs[i]] = type.is_tiled() ? tile_bytes(type, out[i]) : q8_bytes(type.format, out[i]);
+      physical_[node().outputs[i]] =
+          type.is_tiled() ? tile_bytes(type, out[i]) : q8_bytes(type.format, out[i]);
     }
   }
 
@@ -271,14 +273,17 @@ class OpCase {
 
   // Where an element of a tiled activation lies (graph/ir.h).
   static size_t tile_place(int64_t columns, int64_t row, int64_t column) {
-    int64_t tile = row / graph::kTileRows * ((columns + graph::kTileColumns - 1) / graph::kTileColumns) + column / graph::kTileColumns;
-    return static_cast<size_t>((tile * graph::kTileRows + row % graph::kTileRows) * graph::kTileColumns + column % graph::kTileColumns);
+    int64_t tile = row / graph::kTileRows * ((columns + graph::kTileColumns - 1) / graph::kTileColumns) +
+                   column / graph::kTileColumns;
+    return static_cast<size_t>((tile * graph::kTileRows + row % graph::kTileRows) * graph::kTileColumns +
+                               column % graph::kTileColumns);
   }
 
   // Rows past the last hold NaN.
   Bytes tile_bytes(const graph::TensorType& type, const graph::HostTensor& t) const {
     Bytes out(static_cast<size_t>(*type.bytes().evaluate(dims_)), 0xFF);
-    int64_t columns = t.shape[1], padded = (columns + graph::kTileColumns - 1) / graph::kTileColumns * graph::kTileColumns;
+    int64_t columns = t.shape[1],
+            padded = (columns + graph::kTileColumns - 1) / graph::kTileColumns * graph::kTileColumns;
     for (int64_t r = 0; r < t.shape[0]; ++r)
       for (int64_t c = 0; c < padded; ++c) {
         uint16_t bits = c < columns ? f32_to_bf16(t.floats[static_cast<size_t>(r * columns + c)]) : 0;
@@ -287,21 +292,26 @@ class OpCase {
     return out;
   }
 
-  static graph::HostTensor tile_tensor(const Bytes& bytes, int64_t rows, int64_t columns, std::string& problem) {
+  static graph::HostTensor tile_tensor(const Bytes& bytes, int64_t rows, int64_t columns,
+                                       std::string& problem) {
     graph::HostTensor t{DType::kF32, {rows, columns}, {}, {}};
     for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < (columns + graph::kTileColumns - 1) / graph::kTileColumns * graph::kTileColumns; ++c) {
+      for (int64_t c = 0; c < (columns + graph::kTileColumns - 1) / graph::kTileColumns * graph::kTileColumns;
+           ++c) {
         uint16_t bits;
         std::memcpy(&bits, &bytes[2 * tile_place(columns, r, c)], 2);
-        if (c < columns) t.floats.push_back(bf16_to_f32(bits));
-        else if (bits != 0) problem = str("padding of row ", r, " is ", bits);
+        if (c < columns)
+          t.floats.push_back(bf16_to_f32(bits));
+        else if (bits != 0)
+          problem = str("padding of row ", r, " is ", bits);
       }
     return t;
   }
 
-  // Reads a quantized activation; `problem` tells of padding that is not zero or a start that is not its group's.
-  static graph::HostTensor q8_tensor(const WeightFormat& weights, const Bytes& bytes, int64_t rows, int64_t columns,
-                                     std::string& problem) {
+  // Reads a quantized activation; `problem` tells of padding that is not zero or a start that is not its
+  // group's.
+  static graph::HostTensor q8_tensor(const WeightFormat& weights, const Bytes& bytes, int64_t rows,
+                                     int64_t columns, std::string& problem) {
     graph::HostTensor t{DType::kI8, {rows, columns}, {}, {}};
     const int64_t size = weights.group, groups = weights.groups(columns);
     for (int64_t r = 0; r < rows; ++r) {
@@ -368,12 +378,14 @@ class OpCase {
     return t;
   }
 
-  // What the kernel sees of a cache, in the order of memory: indices layer * pages + page of pages of one layer.
+  // What the kernel sees of a cache, in the order of memory: indices layer * pages + page of pages of one
+  // layer.
   std::vector<size_t> blocks(const graph::HostState& s) const {
     auto layers = static_cast<size_t>(s.cache.layers), pages = static_cast<size_t>(s.pages);
     auto layer = static_cast<size_t>(node().get_int_or("layer", 0));
     std::vector<size_t> out;
-    for (size_t i = 0; i < layers * pages; ++i) out.push_back(layers_apart ? i : i % layers * pages + i / layers);
+    for (size_t i = 0; i < layers * pages; ++i)
+      out.push_back(layers_apart ? i : i % layers * pages + i / layers);
     out.erase(out.begin(), out.begin() + static_cast<long>(layers_apart ? layer * pages : layer));
     if (layers_apart && node().attributes.count("layer")) out.resize(pages);
     return out;
@@ -420,7 +432,8 @@ class OpCase {
     decode_floats(c.dtype, reinterpret_cast<const std::byte*>(bytes.data()), moved);
     for_each_cached(c, [&](size_t meaning, size_t kernel) { values[meaning] = moved[kernel]; });
   }
-  static void read_coded_page(const graph::KvCache& c, std::span<const uint8_t> bytes, std::span<float> values) {
+  static void read_coded_page(const graph::KvCache& c, std::span<const uint8_t> bytes,
+                              std::span<float> values) {
     auto n = static_cast<size_t>(c.head_dim);
     for (size_t v = 0; v < values.size() / n; ++v) {
       float scale = 1;
@@ -429,8 +442,8 @@ class OpCase {
         values[v * n + d] = static_cast<float>(static_cast<int8_t>(bytes[coded_element(c, v, d)])) * scale;
     }
   }
-  // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page is [token][d] in the
-  // meaning and [d][token] in memory (kernel/lower/cpu/cache.h).
+  // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page is [token][d]
+  // in the meaning and [d][token] in memory (kernel/lower/cpu/cache.h).
   static void for_each_cached(const graph::KvCache& c, const std::function<void(size_t, size_t)>& visit) {
     auto tokens = static_cast<size_t>(c.page_size), size = static_cast<size_t>(c.head_dim);
     auto count = static_cast<size_t>(c.page_elements());
@@ -439,8 +452,8 @@ class OpCase {
       visit(i, i < count / 2 ? head + d * tokens + token : i);
     }
   }
-  // Where a page of codes has the scale and the elements of vector v = (V * kv_heads + head) * page_size + token: per head K
-  // [d / 2][token][2], V [token / 2][d][2] and the two kinds of scales.
+  // Where a page of codes has the scale and the elements of vector v = (V * kv_heads + head) * page_size +
+  // token: per head K [d / 2][token][2], V [token / 2][d][2] and the two kinds of scales.
   static size_t coded_head(const graph::KvCache& c, size_t v) {
     auto tokens = static_cast<size_t>(c.page_size), heads = static_cast<size_t>(c.kv_heads);
     return v / tokens % heads * 2 * tokens * (static_cast<size_t>(c.head_dim) + 4);

@@ -14,7 +14,8 @@ class TempFolder : public mlc::TempFolder {
   TempFolder() : mlc::TempFolder(create().value()) {}
   // Writes a file of the folder; returns its path.
   std::string write(std::string_view name, std::string_view bytes) const {
-    std::ofstream(file(name), std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(file(name), std::ios::binary)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     return file(name);
   }
 };

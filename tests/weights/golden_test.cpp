@@ -104,7 +104,8 @@ std::string test_name(const ::testing::TestParamInfo<std::string>& info) {
     if (c == '-') c = '_';
   return name;
 }
-INSTANTIATE_TEST_SUITE_P(Folders, Golden, ::testing::ValuesIn(golden_folders("tensor-cache.json")), test_name);
+INSTANTIATE_TEST_SUITE_P(Folders, Golden, ::testing::ValuesIn(golden_folders("tensor-cache.json")),
+                         test_name);
 INSTANTIATE_TEST_SUITE_P(Folders, GoldenConfig, ::testing::ValuesIn(golden_folders("mlc-chat-config.json")),
                          test_name);
 

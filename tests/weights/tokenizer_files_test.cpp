@@ -1,4 +1,5 @@
-// What gen_config writes of a tokenizer whose files say different things, and that it reads back as the same tokenizer.
+// What gen_config writes of a tokenizer whose files say different things, and that it reads back as the same
+// tokenizer.
 #include "weights/tokenizer_files.h"
 
 #include <gtest/gtest.h>
@@ -15,11 +16,13 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-constexpr const char* kConfig = R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64,
+constexpr const char* kConfig =
+    R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64,
   "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": 5,
   "rms_norm_eps": 1e-6, "max_position_embeddings": 64, "hidden_act": "silu", "tie_word_embeddings": false)";
 constexpr const char* kVocab = R"({"a": 0, "b": 1, "#": 2, "ab": 3})";
-constexpr const char* kTokenizer = R"({"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null,
+constexpr const char* kTokenizer =
+    R"({"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null,
   "post_processor": null, "decoder": null, "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "#": 2, "ab": 3},
   "merges": ["a b"]}})";
 constexpr const char* kTemplate = "{% for m in messages %}{{ m.content }}{% endfor %}";
@@ -43,7 +46,8 @@ class TokenizerFilesTest : public ::testing::Test {
 
 TEST_F(TokenizerFilesTest, TokensOfTheMapJoinTokenizerJson) {
   from_.write("tokenizer.json", kTokenizer);
-  from_.write("special_tokens_map.json", R"({"eos_token": "<e>", "pad_token": "<p>", "additional_special_tokens": ["<t>"]})");
+  from_.write("special_tokens_map.json",
+              R"({"eos_token": "<e>", "pad_token": "<p>", "additional_special_tokens": ["<t>"]})");
   GeneratedConfig generated = generate();
   EXPECT_EQ(encode("ab<e><p><t>"), (Ids{3, 4, 5, 6}));
   EXPECT_EQ(generated.config["tokenizer_files"], Json::array({"tokenizer.json"}));
@@ -54,7 +58,8 @@ TEST_F(TokenizerFilesTest, TokensOfTheMapJoinTokenizerJson) {
   EXPECT_EQ(talk["eos_token"], "<e>");
   EXPECT_EQ(talk["special_tokens"], (Json{{"pad_token", "<p>"}, {"additional_special_tokens", {"<t>"}}}));
   ASSERT_FALSE(generated.notes.empty());
-  EXPECT_NE(generated.notes.back().find("token '<p>' has id 5, but the model knows ids below 5"), std::string::npos)
+  EXPECT_NE(generated.notes.back().find("token '<p>' has id 5, but the model knows ids below 5"),
+            std::string::npos)
       << generated.notes.back();
 }
 
@@ -90,7 +95,9 @@ TEST_F(TokenizerFilesTest, VocabAndMergesBecomeOneFile) {
   from_.write("vocab.json", kVocab);
   from_.write("merges.txt", "a b\n");
   from_.write("added_tokens.json", R"({"<e>": 4})");
-  from_.write("tokenizer_config.json", R"({"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<e>", "unk_token": null, "pad_token": null})");
+  from_.write(
+      "tokenizer_config.json",
+      R"({"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<e>", "unk_token": null, "pad_token": null})");
   GeneratedConfig generated = generate();
   EXPECT_EQ(generated.config["tokenizer_files"].back(), "tokenizer.json");
   EXPECT_EQ(encode("abb<e>"), (Ids{3, 1, 4}));
@@ -148,9 +155,11 @@ TEST_F(TokenizerFilesTest, AGgufGivesItsIdsAndVariables) {
 TEST_F(TokenizerFilesTest, ATokenizerJsonBesideAGgufIsTheLastResort) {
   from_.write("m.gguf", gguf("brand-new"));
   auto read = [&] { return read_tokenizer_files(*open_source({.config = from_.file("m.gguf")})); };
-  EXPECT_NE(read().status().message().find("put the tokenizer.json of the original model beside the file"), std::string::npos);
+  EXPECT_NE(read().status().message().find("put the tokenizer.json of the original model beside the file"),
+            std::string::npos);
   from_.write("tokenizer.json", R"({"model": {"type": "BPE", "vocab": {"b": 0}, "merges": []}})");
-  EXPECT_NE(read().status().message().find("tokenizer.json: token 0 is 'b', which "), std::string::npos) << read().status().message();
+  EXPECT_NE(read().status().message().find("tokenizer.json: token 0 is 'b', which "), std::string::npos)
+      << read().status().message();
   from_.write("tokenizer.json", kTokenizer);
   auto files = read();
   ASSERT_TRUE(files.is_ok()) << files.status().message();

@@ -18,9 +18,10 @@ struct DeviceClass {
   MatrixUnit matrix_unit;      // of its newer devices
 };
 
-// Subgroups: Vulkan's subgroupSize as drivers report it (vulkan.gpuinfo.org); software: lavapipe on 256-bit vectors.
-// Matrix units: f16 x f16 -> f32 of VK_KHR_cooperative_matrix as drivers report them (same source).
-// Shared memory: what every device of the class grants, 16 KiB being Vulkan's minimum (limits table of the specification).
+// Subgroups: Vulkan's subgroupSize as drivers report it (vulkan.gpuinfo.org); software: lavapipe on 256-bit
+// vectors. Matrix units: f16 x f16 -> f32 of VK_KHR_cooperative_matrix as drivers report them (same source).
+// Shared memory: what every device of the class grants, 16 KiB being Vulkan's minimum (limits table of the
+// specification).
 const DeviceClass kClasses[] = {
     {"nvidia", 32, 48 << 10, "vendor_nvidia", {16, 16, 16}},
     {"amd", 64, 32 << 10, "vendor_amd", {16, 16, 16}},
@@ -32,8 +33,8 @@ const DeviceClass kClasses[] = {
 };
 constexpr int64_t kMatrixShared = 32 << 10;  // their tiles need it, and devices with matrix units have it
 
-constexpr int kMaxThreads = 256;                       // more are not granted everywhere
-constexpr int64_t kMaxBinding = int64_t{128} << 20;    // maxStorageBufferRange every Vulkan 1.x driver grants
+constexpr int kMaxThreads = 256;                     // more are not granted everywhere
+constexpr int64_t kMaxBinding = int64_t{128} << 20;  // maxStorageBufferRange every Vulkan 1.x driver grants
 
 Target base_target(const std::string& kind, const std::string& suffix, const std::string& device_class) {
   return {.kind = kind,
@@ -51,7 +52,8 @@ Target class_target(const std::string& kind, const DeviceClass& c) {
   Target t = base_target(kind, c.name, c.name);
   t.required = {c.requires_first};
   t.shared_bytes = c.shared_bytes;
-  if (std::string_view(c.name) == "software") t.attention_part_pages = 0;  // a few CPU threads have enough in the heads
+  if (std::string_view(c.name) == "software")
+    t.attention_part_pages = 0;  // a few CPU threads have enough in the heads
   if (kind == "vulkan") {
     t.subgroup_size = c.subgroup_size;
     t.required.push_back(str("subgroups_", c.subgroup_size));
@@ -104,12 +106,14 @@ Result<std::vector<Target>> targets_for_device(const std::string& device) {
     for (const DeviceClass& c : kClasses) {
       if (device != kind + "-" + c.name) continue;
       std::vector<Target> targets = {class_target(kind, c), any_device(kind)};
-      if (kind == "vulkan" && c.matrix_unit.rows) targets.insert(targets.begin(), with_matrix_unit(targets[0], c.matrix_unit));
+      if (kind == "vulkan" && c.matrix_unit.rows)
+        targets.insert(targets.begin(), with_matrix_unit(targets[0], c.matrix_unit));
       return targets;
     }
   }
   std::vector<std::string> names = gpu_device_names();
-  return Status::error(str("--device: found '", device, "', expected one of ", join(names, ", "), did_you_mean(device, names)));
+  return Status::error(str("--device: found '", device, "', expected one of ", join(names, ", "),
+                           did_you_mean(device, names)));
 }
 
 }  // namespace mlc

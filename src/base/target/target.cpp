@@ -18,8 +18,8 @@ namespace mlc {
 namespace {
 
 #if defined(__x86_64__)
-// Whether the CPU multiplies matrix tiles of bf16 and Linux lets this process use their registers, which it must be asked for
-// (asm/prctl.h: ARCH_REQ_XCOMP_PERM of XFEATURE_XTILEDATA).
+// Whether the CPU multiplies matrix tiles of bf16 and Linux lets this process use their registers, which it
+// must be asked for (asm/prctl.h: ARCH_REQ_XCOMP_PERM of XFEATURE_XTILEDATA).
 bool may_use_bf16_tiles() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24;  // leaf 7, edx
@@ -56,7 +56,8 @@ std::vector<std::string> detect() {
   std::string allowed = env::cpu_features();
   if (!allowed.empty()) {
     std::vector<std::string> names = split(allowed, ',');
-    std::erase_if(found, [&](const std::string& f) { return std::find(names.begin(), names.end(), f) == names.end(); });
+    std::erase_if(
+        found, [&](const std::string& f) { return std::find(names.begin(), names.end(), f) == names.end(); });
   }
   return found;
 }

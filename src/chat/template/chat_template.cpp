@@ -16,7 +16,7 @@ std::array<int32_t, 7> clock_of(int64_t now) {
   std::time_t seconds = now < 0 ? std::time(nullptr) : static_cast<std::time_t>(now);
   std::tm local{};
   localtime_r(&seconds, &local);
-  return {local.tm_year + 1900, local.tm_mon + 1, local.tm_mday,     local.tm_hour,
+  return {local.tm_year + 1900, local.tm_mon + 1, local.tm_mday,    local.tm_hour,
           local.tm_min,         local.tm_sec,     local.tm_yday + 1};
 }
 
@@ -31,7 +31,8 @@ std::optional<std::string> template_in(const Json& config) {
 
 }  // namespace
 
-Result<std::shared_ptr<const JinjaTemplate>> JinjaTemplate::parse(std::string_view source, const std::string& what) {
+Result<std::shared_ptr<const JinjaTemplate>> JinjaTemplate::parse(std::string_view source,
+                                                                  const std::string& what) {
   TextBytes error;
   MlcTemplate* handle = mlc_template_new(text_data(source), source.size(), error.out());
   if (!handle) return Status::error(str(what, ": ", error.view()));
@@ -44,7 +45,8 @@ Result<std::string> JinjaTemplate::render(const Json& variables, int64_t now) co
   std::string context = json_text(variables);
   std::array<int32_t, 7> clock = clock_of(now);
   TextBytes text, error;
-  if (!mlc_template_render(handle_, text_data(context), context.size(), clock.data(), text.out(), error.out()))
+  if (!mlc_template_render(handle_, text_data(context), context.size(), clock.data(), text.out(),
+                           error.out()))
     return Status::error(str(what_, ": ", error.view()));
   return text.text();
 }
@@ -59,8 +61,10 @@ Result<ChatTemplate> ChatTemplate::create(Conversation conversation, const std::
   return result;
 }
 
-Result<std::vector<PromptPiece>> ChatTemplate::render(const Json& messages, const RenderOptions& options) const {
-  if (!jinja_) return conversation_.render(messages, options.function_string, options.add_generation_prompt, what_);
+Result<std::vector<PromptPiece>> ChatTemplate::render(const Json& messages,
+                                                      const RenderOptions& options) const {
+  if (!jinja_)
+    return conversation_.render(messages, options.function_string, options.add_generation_prompt, what_);
   Json variables = options.variables.is_object() ? options.variables : Json::object();
   variables["messages"] = messages;
   variables["tools"] = options.tools;

@@ -12,7 +12,8 @@ struct MlcTemplate;
 
 namespace mlc {
 
-// A parsed Jinja chat template that renders what transformers' apply_chat_template renders. Immutable; any thread.
+// A parsed Jinja chat template that renders what transformers' apply_chat_template renders. Immutable; any
+// thread.
 class JinjaTemplate {
  public:
   // `what` starts errors; a syntax error names its line.
@@ -21,9 +22,9 @@ class JinjaTemplate {
   JinjaTemplate(const JinjaTemplate&) = delete;
   JinjaTemplate& operator=(const JinjaTemplate&) = delete;
 
-  // `variables`: a JSON object (messages, tools, add_generation_prompt, bos_token, ...). `now`: seconds since 1970 that
-  // strftime_now shows in local time; negative for the present. Endless loops, deep recursion and output past 64 MiB end
-  // with an error.
+  // `variables`: a JSON object (messages, tools, add_generation_prompt, bos_token, ...). `now`: seconds since
+  // 1970 that strftime_now shows in local time; negative for the present. Endless loops, deep recursion and
+  // output past 64 MiB end with an error.
   Result<std::string> render(const Json& variables, int64_t now = -1) const;
 
  private:
@@ -36,7 +37,7 @@ struct RenderOptions {
   Json tools;                         // list of OpenAI tools for Jinja templates; null: none
   std::string function_string;        // what presets put in place of {function_string}
   bool add_generation_prompt = true;  // open the assistant's turn
-  Json variables;                     // further variables for Jinja templates (enable_thinking, documents, ...)
+  Json variables;  // further variables for Jinja templates (enable_thinking, documents, ...)
 };
 
 // The template of one model: presets and Jinja behind one call.
@@ -62,8 +63,8 @@ class ChatTemplate {
 };
 
 // The template text of a checkpoint: chat_template.jinja, else the `chat_template` of chat_template.json or
-// tokenizer_config.json (a text, or a list of {name, template} of which "default" is meant); nullopt when there is
-// none. `folder` holds the files.
+// tokenizer_config.json (a text, or a list of {name, template} of which "default" is meant); nullopt when
+// there is none. `folder` holds the files.
 Result<std::optional<std::string>> find_jinja_template(const std::string& folder);
 
 }  // namespace mlc

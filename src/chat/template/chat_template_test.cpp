@@ -52,14 +52,20 @@ TEST(JinjaTemplates, PublishedTemplatesRenderAsJinja2Does) {
 }
 
 TEST(JinjaTemplates, PythonsText) {
-  Json v = {{"l", {1, "a", nullptr, true, 2.0}}, {"d", {{"k", "it's"}, {"items", {1}}}}, {"f", 1e20}, {"s", "H\xC3\xA9llo"}};
+  Json v = {{"l", {1, "a", nullptr, true, 2.0}},
+            {"d", {{"k", "it's"}, {"items", {1}}}},
+            {"f", 1e20},
+            {"s", "H\xC3\xA9llo"}};
   EXPECT_EQ(render("{{ l }}|{{ d }}|{{ f }}|{{ 7 / 2 }}|{{ true }}|{{ none }}", v),
             "[1, 'a', None, True, 2.0]|{'k': \"it's\", 'items': [1]}|1e+20|3.5|True|None");
   EXPECT_EQ(render("{{ d | tojson }}{{ ['<&>\\''] | tojson }}{{ l | tojson(indent=1) }}", v),
             "{\"k\": \"it's\", \"items\": [1]}[\"<&>'\"][\n 1,\n \"a\",\n null,\n true,\n 2.0\n]");
-  EXPECT_EQ(render("{% for k, x in d.items() %}{{ k }};{% endfor %}{{ s.find('l') }}{{ s[::-1] }}", v), "k;items;2oll\xC3\xA9H");
+  EXPECT_EQ(render("{% for k, x in d.items() %}{{ k }};{% endfor %}{{ s.find('l') }}{{ s[::-1] }}", v),
+            "k;items;2oll\xC3\xA9H");
   EXPECT_EQ(render("{{ strftime_now('%d %b %Y, %A %H:%M') }}"), "14 Nov 2023, Tuesday 22:13");
-  EXPECT_EQ(render("{{ 'a b'.title() }}{{ ' x '.strip() }}{{ missing }}{{ missing is defined }}"), "A Bx" "False");
+  EXPECT_EQ(render("{{ 'a b'.title() }}{{ ' x '.strip() }}{{ missing }}{{ missing is defined }}"),
+            "A Bx"
+            "False");
 }
 
 TEST(JinjaTemplates, GenerationBlocksOnlyMarkText) {
@@ -70,9 +76,11 @@ TEST(JinjaTemplates, GenerationBlocksOnlyMarkText) {
 }
 
 TEST(JinjaTemplates, BrokenAndHostileOnesGetASentence) {
-  Result<std::shared_ptr<const JinjaTemplate>> broken = JinjaTemplate::parse("a\nb\n{% if x %}", "tokenizer_config.json");
+  Result<std::shared_ptr<const JinjaTemplate>> broken =
+      JinjaTemplate::parse("a\nb\n{% if x %}", "tokenizer_config.json");
   ASSERT_FALSE(broken.is_ok());
-  EXPECT_EQ(broken.status().message().find("tokenizer_config.json: line 3: syntax error"), 0u) << broken.status().message();
+  EXPECT_EQ(broken.status().message().find("tokenizer_config.json: line 3: syntax error"), 0u)
+      << broken.status().message();
   EXPECT_FALSE(JinjaTemplate::parse("{{ \xFF }}", "x").is_ok());
 
   std::string endless = render(
@@ -89,8 +97,9 @@ TEST(JinjaTemplates, BrokenAndHostileOnesGetASentence) {
 
 TEST(ChatTemplates, JinjaAndPresetsBehindOneCall) {
   Conversation conversation = find_preset("chatml").value();
-  conversation.jinja_template = "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
-                                "{% if add_generation_prompt %}<go>{% endif %}{{ tools }}{{ mood }}";
+  conversation.jinja_template =
+      "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+      "{% if add_generation_prompt %}<go>{% endif %}{{ tools }}{{ mood }}";
   conversation.template_variables["bos_token"] = "<s>";
   Json messages = {{{"role", "user"}, {"content", "Hi \xFF!"}}};
   ChatTemplate chat = ChatTemplate::create(conversation, "model").value();
@@ -118,7 +127,9 @@ TEST(ChatTemplates, TheTemplateOfACheckpoint) {
   testing::TempFolder temp;
   const std::string& folder = temp.path();
   EXPECT_FALSE(find_jinja_template(folder).value());
-  temp.write("tokenizer_config.json", R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})");
+  temp.write(
+      "tokenizer_config.json",
+      R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})");
   EXPECT_EQ(find_jinja_template(folder).value(), "d");
   temp.write("tokenizer_config.json", R"({"chat_template": "one"})");
   EXPECT_EQ(find_jinja_template(folder).value(), "one");

@@ -69,7 +69,8 @@ Result<std::vector<T>> list_from(const Json& object, std::string_view key, const
   for (const Json& item : value->is_array() ? *value : one) {
     bool fits = std::is_same_v<T, std::string> ? item.is_string() : item.is_number_integer();
     if (!fits)
-      return Status::error(str(what, ": key '", key, "' has ", json_text(item).substr(0, 40), ", expected a list of ",
+      return Status::error(str(what, ": key '", key, "' has ", json_text(item).substr(0, 40),
+                               ", expected a list of ",
                                std::is_same_v<T, std::string> ? "strings" : "integers"));
     list.push_back(item.get<T>());
   }
@@ -83,7 +84,8 @@ Status read_seed_messages(const Json& object, const std::string& what, Conversat
     bool fits = message.is_array() && message.size() == 2 && message[0].is_string() &&
                 (message[1].is_string() || message[1].is_null());
     if (!fits)
-      return Status::error(str(what, ": key 'messages' has ", json_text(message).substr(0, 60), ", expected [role, text]"));
+      return Status::error(
+          str(what, ": key 'messages' has ", json_text(message).substr(0, 60), ", expected [role, text]"));
     std::optional<std::string> content;
     if (message[1].is_string()) content = message[1].get<std::string>();
     conversation.messages.emplace_back(message[0].get<std::string>(), std::move(content));
@@ -128,7 +130,8 @@ Result<std::optional<std::string>> content_text(const Json& message, const std::
   for (const Json& part : *content) {
     std::string type = find_string(part, "type").value_or("");
     if (type != "text")
-      return Status::error(str(what, ": a content part of type '", type, "' found, but this model takes text only"));
+      return Status::error(
+          str(what, ": a content part of type '", type, "' found, but this model takes text only"));
     ASSIGN_OR_RETURN(std::string part_text, get_string(part, "text", what));
     text += part_text;
   }
@@ -138,12 +141,15 @@ Result<std::optional<std::string>> content_text(const Json& message, const std::
 // Splits request messages into system text (joined; nullopt when there is none) and turns.
 Status read_messages(const Json& messages, const std::string& what, std::optional<std::string>& system,
                      std::vector<Turn>& turns) {
-  if (!messages.is_array()) return Status::error(str(what, ": messages is ", messages.type_name(), ", expected a list"));
+  if (!messages.is_array())
+    return Status::error(str(what, ": messages is ", messages.type_name(), ", expected a list"));
   for (const Json& message : messages) {
     ASSIGN_OR_RETURN(std::string role, get_string(message, "role", what));
     ASSIGN_OR_RETURN(std::optional<std::string> content, content_text(message, what));
-    if (role == "system") system = system.value_or("") + content.value_or("");
-    else turns.push_back({std::move(role), std::move(content)});
+    if (role == "system")
+      system = system.value_or("") + content.value_or("");
+    else
+      turns.push_back({std::move(role), std::move(content)});
   }
   return Status::ok();
 }
@@ -153,7 +159,8 @@ void strip_reasoning(std::vector<Turn>& turns) {
   for (size_t i = 0; i < turns.size(); ++i)
     if (turns[i].role == "user") last_user = i;
   for (size_t i = 0; i < last_user; ++i)
-    if (turns[i].role == "assistant" && turns[i].content) turns[i].content = without_reasoning(*turns[i].content);
+    if (turns[i].role == "assistant" && turns[i].content)
+      turns[i].content = without_reasoning(*turns[i].content);
 }
 
 // The last {function_string} becomes the functions; the others vanish.
@@ -234,8 +241,9 @@ Result<Conversation> Conversation::from_json(const Json& object, const std::stri
   return c;
 }
 
-Result<std::vector<PromptPiece>> Conversation::render(const Json& request_messages, const std::string& functions,
-                                                      bool open_assistant, const std::string& what) const {
+Result<std::vector<PromptPiece>> Conversation::render(const Json& request_messages,
+                                                      const std::string& functions, bool open_assistant,
+                                                      const std::string& what) const {
   std::optional<std::string> system;
   std::vector<Turn> turns;
   for (const auto& [role, content] : messages) turns.push_back({role, content});
@@ -264,8 +272,10 @@ Result<std::vector<PromptPiece>> Conversation::render(const Json& request_messag
     text += turn.role == "assistant" ? seps.back() : seps.front();
   }
   std::vector<PromptPiece> prompt;
-  if (system_prefix_token_ids && !system_prefix_token_ids->empty()) prompt.push_back({*system_prefix_token_ids, ""});
-  if (!text.empty()) prompt.push_back({{}, place_functions(text, functions.empty() ? function_string : functions)});
+  if (system_prefix_token_ids && !system_prefix_token_ids->empty())
+    prompt.push_back({*system_prefix_token_ids, ""});
+  if (!text.empty())
+    prompt.push_back({{}, place_functions(text, functions.empty() ? function_string : functions)});
   return prompt;
 }
 

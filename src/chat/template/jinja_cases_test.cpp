@@ -62,12 +62,15 @@ TEST(JinjaCases, HostileTemplatesAreBounded) {
            std::string("{{ '%999999999d' % 1 }}"),
            std::string("{{ '{:999999999}'.format(1) }}"),
            std::string("{{ 'x'.center(10 ** 11) }}"),
-           std::string("{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}"),
-           std::string("{% set ns = namespace(x='ab') %}{% for i in range(90000) %}{% set ns.x = ns.x + ns.x %}{% endfor %}"),
+           std::string("{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% "
+                       "endfor %}"),
+           std::string("{% set ns = namespace(x='ab') %}{% for i in range(90000) %}{% set ns.x = ns.x + ns.x "
+                       "%}{% endfor %}"),
            std::string("{% for n in [1] recursive %}{{ loop([1]) }}{% endfor %}"),
            std::string("{% macro m() %}{% for i in [1] %}{{ m()|upper }}{% endfor %}{% endmacro %}{{ m() }}"),
-           std::string("{% set ns = namespace(x=[1]) %}{% for i in range(90000) %}{% set ns.x = ns.x|map('abs') %}"
-                       "{% endfor %}"),
+           std::string(
+               "{% set ns = namespace(x=[1]) %}{% for i in range(90000) %}{% set ns.x = ns.x|map('abs') %}"
+               "{% endfor %}"),
            "{{ " + parentheses,
            "{{ " + parentheses + "1" + std::string(5000, ')') + " }}",
            "{{ " + std::string(5000, '-') + "1 }}",
@@ -75,8 +78,10 @@ TEST(JinjaCases, HostileTemplatesAreBounded) {
        })
     EXPECT_FALSE(render(source, Json::object()).is_ok()) << source.substr(0, 100);
   // What holds itself is taken apart all the same.
-  EXPECT_TRUE(render("{% set ns = namespace() %}{% set ns.x = [ns] %}{% macro m() %}{% endmacro %}{% set ns.m = m %}",
-                     Json::object()).is_ok());
+  EXPECT_TRUE(
+      render("{% set ns = namespace() %}{% set ns.x = [ns] %}{% macro m() %}{% endmacro %}{% set ns.m = m %}",
+             Json::object())
+          .is_ok());
 }
 
 }  // namespace

@@ -27,7 +27,8 @@ const Map& map() {
   return m;
 }
 
-// Bytes that continue a character that starts with `lead`, and the allowed range of the first of them; -1: not a lead.
+// Bytes that continue a character that starts with `lead`, and the allowed range of the first of them; -1:
+// not a lead.
 struct Lead {
   int more;
   uint8_t low, high;
@@ -51,7 +52,8 @@ Part part_at(std::string_view bytes, size_t at) {
   for (int i = 1; i <= lead.more; ++i) {
     if (at + i >= bytes.size()) return {static_cast<size_t>(i), false};
     uint8_t b = static_cast<uint8_t>(bytes[at + i]);
-    if (b < (i == 1 ? lead.low : 0x80) || b > (i == 1 ? lead.high : 0xBF)) return {static_cast<size_t>(i), false};
+    if (b < (i == 1 ? lead.low : 0x80) || b > (i == 1 ? lead.high : 0xBF))
+      return {static_cast<size_t>(i), false};
   }
   return {static_cast<size_t>(lead.more) + 1, true};
 }

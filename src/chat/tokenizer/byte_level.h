@@ -8,8 +8,8 @@
 
 namespace mlc {
 
-// Each byte as its printable character: "a b" -> "aĠb". Bytes 0x21-0x7E, 0xA1-0xAC, 0xAE-0xFF stand for themselves as code
-// points; the other 68 are U+0100 onwards in byte order.
+// Each byte as its printable character: "a b" -> "aĠb". Bytes 0x21-0x7E, 0xA1-0xAC, 0xAE-0xFF stand for
+// themselves as code points; the other 68 are U+0100 onwards in byte order.
 std::string bytes_to_printable(std::string_view bytes);
 // The inverse, or nullopt when a character of `token` is not in the map (an added token, for example).
 std::optional<std::string> printable_to_bytes(std::string_view token);

@@ -22,15 +22,22 @@ const std::vector<TokenizerFamily>& families() {
       {.classes = {"GPTNeoXTokenizer"},
        .model_types = {"gpt_neox", "olmo", "olmoe", "mpt", "rwkv", "xlstm", "falcon_mamba"},
        .nfc = true,
-       .special = {{"bos_token", "<|endoftext|>"}, {"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"},
+       .special = {{"bos_token", "<|endoftext|>"},
+                   {"eos_token", "<|endoftext|>"},
+                   {"unk_token", "<|endoftext|>"},
                    {"pad_token", "<|padding|>"}}},
       {.classes = {"RobertaTokenizer", "BartTokenizer", "LongformerTokenizer"},
        .model_types = {"roberta", "bart"},
-       .special = {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"sep_token", "</s>"}, {"cls_token", "<s>"},
-                   {"unk_token", "<unk>"}, {"pad_token", "<pad>"}, {"mask_token", "<mask>"}}},
+       .special = {{"bos_token", "<s>"},
+                   {"eos_token", "</s>"},
+                   {"sep_token", "</s>"},
+                   {"cls_token", "<s>"},
+                   {"unk_token", "<unk>"},
+                   {"pad_token", "<pad>"},
+                   {"mask_token", "<mask>"}}},
       {.classes = {"Qwen2Tokenizer"},
-       .model_types = {"qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl", "qwen2_audio", "qwen3", "qwen3_moe", "qwen3_next",
-                       "qwen3_vl", "qwen3_vl_moe"},
+       .model_types = {"qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl", "qwen2_audio", "qwen3", "qwen3_moe",
+                       "qwen3_next", "qwen3_vl", "qwen3_vl_moe"},
        .words = "qwen2",
        .nfc = true,
        .plain_special = true,
@@ -44,13 +51,21 @@ const std::vector<TokenizerFamily>& families() {
        .model_types = {"cohere", "cohere2"},
        .words = "command-r",
        .nfc = true,
-       .special = {{"bos_token", "<BOS_TOKEN>"}, {"eos_token", "<|END_OF_TURN_TOKEN|>"}, {"unk_token", "<UNK>"},
-                   {"sep_token", "<SEP>"}, {"pad_token", "<PAD>"}, {"cls_token", "<CLS>"}, {"mask_token", "<MASK_TOKEN>"}}},
+       .special = {{"bos_token", "<BOS_TOKEN>"},
+                   {"eos_token", "<|END_OF_TURN_TOKEN|>"},
+                   {"unk_token", "<UNK>"},
+                   {"sep_token", "<SEP>"},
+                   {"pad_token", "<PAD>"},
+                   {"cls_token", "<CLS>"},
+                   {"mask_token", "<MASK_TOKEN>"}}},
       {.classes = {"LlamaTokenizer", "CodeLlamaTokenizer"},
        .special = {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}}},
       {.classes = {"GemmaTokenizer"},
        .model_types = {"gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text"},
-       .special = {{"bos_token", "<bos>"}, {"eos_token", "<eos>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"},
+       .special = {{"bos_token", "<bos>"},
+                   {"eos_token", "<eos>"},
+                   {"unk_token", "<unk>"},
+                   {"pad_token", "<pad>"},
                    {"mask_token", "<mask>"}}},
   };
   return kTable;
@@ -67,8 +82,8 @@ std::string_view without_fast(std::string_view name) {
 }  // namespace
 
 const TokenizerFamily* find_tokenizer_family(std::string_view tokenizer_class, std::string_view model_type) {
-  static const std::vector<std::string_view> kTypeDecides = {"qwen2", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text",
-                                                             "qwen4_exp"};
+  static const std::vector<std::string_view> kTypeDecides = {"qwen2", "qwen3_5", "qwen3_5_moe",
+                                                             "qwen3_5_moe_text", "qwen4_exp"};
   const TokenizerFamily *by_class = nullptr, *by_type = nullptr;
   for (const TokenizerFamily& family : families()) {
     if (has(family.classes, without_fast(tokenizer_class))) by_class = &family;
@@ -78,16 +93,19 @@ const TokenizerFamily* find_tokenizer_family(std::string_view tokenizer_class, s
 }
 
 bool prefixes_start_only(const Json& config, std::string_view model_type) {
-  // The types whose models transformers reads by the SentencePiece file alone, for which a silent config means every piece.
-  static const std::vector<std::string_view> kByFile = {"mistral",   "mixtral", "phi3",     "phimoe", "internlm2",
-                                                        "internlm3", "jamba",   "minicpm3", "fuyu",   "nemotron"};
+  // The types whose models transformers reads by the SentencePiece file alone, for which a silent config
+  // means every piece.
+  static const std::vector<std::string_view> kByFile = {"mistral",   "mixtral",   "phi3",  "phimoe",
+                                                        "internlm2", "internlm3", "jamba", "minicpm3",
+                                                        "fuyu",      "nemotron"};
   if (find_bool(config, "add_prefix_space") == false) return false;
   if (std::optional<bool> legacy = find_bool(config, "legacy")) return !*legacy;
   bool llama = without_fast(find_string(config, "tokenizer_class").value_or("")) == "LlamaTokenizer";
   return llama && !has(kByFile, model_type);
 }
 
-Result<std::string> tokenizer_json_from_vocab_and_merges(std::string_view vocab_json, std::string_view merges_txt,
+Result<std::string> tokenizer_json_from_vocab_and_merges(std::string_view vocab_json,
+                                                         std::string_view merges_txt,
                                                          const TokenizerFamily* family, bool add_prefix_space,
                                                          const std::string& what) {
   TokenizerParts parts;

@@ -51,7 +51,8 @@ Result<Context> read_context(const std::string& folder, std::optional<TokenizerI
   RETURN_IF_ERROR(read_if_there(folder, "special_tokens_map.json", context.side.special_tokens_map));
   RETURN_IF_ERROR(read_if_there(folder, "added_tokens.json", context.side.added_tokens));
   if (!context.side.tokenizer_config.empty()) {
-    ASSIGN_OR_RETURN(context.config, parse_json(context.side.tokenizer_config, path_join(folder, "tokenizer_config.json")));
+    ASSIGN_OR_RETURN(context.config,
+                     parse_json(context.side.tokenizer_config, path_join(folder, "tokenizer_config.json")));
   }
   context.model_type = model_type_of(folder);
   context.family =
@@ -90,14 +91,16 @@ Result<FolderTokenizer> from_model_file(const Context& context, const std::strin
   if (!names.bos.empty()) own.special.emplace_back("bos_token", names.bos);
   if (!names.eos.empty()) own.special.emplace_back("eos_token", names.eos);
   if (!names.unknown.empty()) own.special.emplace_back("unk_token", names.unknown);
-  return unite_tokenizer(std::move(json), path, context.side, context.family ? context.family : &own, /*whole=*/false, context.info);
+  return unite_tokenizer(std::move(json), path, context.side, context.family ? context.family : &own,
+                         /*whole=*/false, context.info);
 }
 
 Result<FolderTokenizer> from_vocab_and_merges(const Context& context, const std::string& path) {
   ASSIGN_OR_RETURN(std::string vocab, read_file(path));
   ASSIGN_OR_RETURN(std::string merges, read_file(path_join(context.folder, "merges.txt")));
   bool prefix = find_bool(context.config, "add_prefix_space").value_or(false);
-  ASSIGN_OR_RETURN(std::string json, tokenizer_json_from_vocab_and_merges(vocab, merges, context.family, prefix, path));
+  ASSIGN_OR_RETURN(std::string json,
+                   tokenizer_json_from_vocab_and_merges(vocab, merges, context.family, prefix, path));
   return unite_tokenizer(std::move(json), path, context.side, context.family, /*whole=*/false, context.info);
 }
 
@@ -106,8 +109,9 @@ Result<FolderTokenizer> from_rwkv(const Context& context, const std::string& pat
   ASSIGN_OR_RETURN(auto vocabulary, read_rwkv_model(bytes, path));
   ASSIGN_OR_RETURN(TokenSettings settings, read_token_settings(context.side, {}));
   FolderTokenizer result;
-  ASSIGN_OR_RETURN(result.tokenizer, Tokenizer::build(make_rwkv_tokenizer(std::move(vocabulary)), TokenizerInfo{},
-                                                      /*text_is_bytes=*/true, std::move(settings.special), path));
+  ASSIGN_OR_RETURN(result.tokenizer,
+                   Tokenizer::build(make_rwkv_tokenizer(std::move(vocabulary)), TokenizerInfo{},
+                                    /*text_is_bytes=*/true, std::move(settings.special), path));
   result.file = path;
   return result;
 }
@@ -135,8 +139,10 @@ std::vector<std::pair<std::string, Reader>> find_vocabularies(const std::string&
   return found;
 }
 
-// The family's special tokens where no file speaks of them; in a tokenizer.json (`whole`) only those that it has.
-void add_family_tokens(const TokenizerFamily& family, const std::string& json, bool whole, TokenSettings& settings) {
+// The family's special tokens where no file speaks of them; in a tokenizer.json (`whole`) only those that it
+// has.
+void add_family_tokens(const TokenizerFamily& family, const std::string& json, bool whole,
+                       TokenSettings& settings) {
   for (const auto& [name, text] : family.special) {
     bool silenced = std::find(settings.silent.begin(), settings.silent.end(), name) != settings.silent.end();
     if (silenced || !settings.special.text(name).empty()) continue;
@@ -162,14 +168,17 @@ void note_moved_ids(const TokenSettings& settings, const Tokenizer& tokenizer, F
 
 }  // namespace
 
-Result<FolderTokenizer> unite_tokenizer(std::string json, const std::string& file, const TokenizerSideFiles& side,
-                                        const TokenizerFamily* family, bool whole, std::optional<TokenizerInfo> info) {
+Result<FolderTokenizer> unite_tokenizer(std::string json, const std::string& file,
+                                        const TokenizerSideFiles& side, const TokenizerFamily* family,
+                                        bool whole, std::optional<TokenizerInfo> info) {
   FolderTokenizer result;
   Json list;
   ASSIGN_OR_RETURN(TokenizerInfo detected, detect_tokenizer_info(json, file, &list));
-  ASSIGN_OR_RETURN(std::vector<AddedToken> present, read_added_tokens(list.is_null() ? nullptr : &list, file));
+  ASSIGN_OR_RETURN(std::vector<AddedToken> present,
+                   read_added_tokens(list.is_null() ? nullptr : &list, file));
   ASSIGN_OR_RETURN(TokenSettings settings, read_token_settings(side, present));
-  // The prefix that the normalizer puts in front of words would go in front of these too, and nothing would match.
+  // The prefix that the normalizer puts in front of words would go in front of these too, and nothing would
+  // match.
   if (detected.prepend_space_in_encode && !whole)
     for (AddedToken& token : settings.listed) token.normalized = false;
   if (family) {
@@ -177,14 +186,15 @@ Result<FolderTokenizer> unite_tokenizer(std::string json, const std::string& fil
     settings.plain_special = family->plain_special;
   }
   std::string added;
-  ASSIGN_OR_RETURN(auto backend, make_huggingface_tokenizer(json, file, tokens_to_add(settings, present), &added));
+  ASSIGN_OR_RETURN(auto backend,
+                   make_huggingface_tokenizer(json, file, tokens_to_add(settings, present), &added));
   if (!added.empty()) {
     // Read again: a tokenizer keeps matching special tokens by the flags that they came with.
     ASSIGN_OR_RETURN(json, replace_added_tokens(json, added, file));
     ASSIGN_OR_RETURN(backend, make_huggingface_tokenizer(json, file));
   }
-  ASSIGN_OR_RETURN(result.tokenizer, Tokenizer::build(std::move(backend), info.value_or(detected), /*text_is_bytes=*/false,
-                                                      settings.special, file));
+  ASSIGN_OR_RETURN(result.tokenizer, Tokenizer::build(std::move(backend), info.value_or(detected),
+                                                      /*text_is_bytes=*/false, settings.special, file));
   result.json = std::move(json);
   result.file = file;
   result.notes = settings.notes;
@@ -203,8 +213,10 @@ bool has_tokenizer(const std::string& folder) { return !find_vocabularies(folder
 Result<FolderTokenizer> read_folder_tokenizer(const std::string& folder, std::optional<TokenizerInfo> info) {
   std::vector<std::pair<std::string, Reader>> vocabularies = find_vocabularies(folder);
   if (vocabularies.empty())
-    return Status::error(str(folder, ": no tokenizer found, expected tokenizer.json, tokenizer.model, vocab.json with "
-                                     "merges.txt, or tokenizer_model; copy the model's tokenizer files into this folder"));
+    return Status::error(
+        str(folder,
+            ": no tokenizer found, expected tokenizer.json, tokenizer.model, vocab.json with "
+            "merges.txt, or tokenizer_model; copy the model's tokenizer files into this folder"));
   ASSIGN_OR_RETURN(Context context, read_context(folder, std::move(info)));
   std::vector<std::string> notes;
   for (size_t i = 0;; ++i) {

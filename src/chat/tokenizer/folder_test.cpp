@@ -1,5 +1,6 @@
-// Tokenizers of folders whose files say different things. Right values: AutoTokenizer.from_pretrained(folder) of
-// transformers 5.24.0 on the same files, encode(text, add_special_tokens=False), special_tokens_map and len().
+// Tokenizers of folders whose files say different things. Right values: AutoTokenizer.from_pretrained(folder)
+// of transformers 5.24.0 on the same files, encode(text, add_special_tokens=False), special_tokens_map and
+// len().
 #include "chat/tokenizer/folder.h"
 
 #include <gtest/gtest.h>
@@ -19,10 +20,11 @@ constexpr const char* kVocab =
 constexpr const char* kMerges = "#version: 0.2\na b\n1 2\nÃ ©\n";
 
 std::string tokenizer_json(const std::string& added) {
-  const std::string bytes = R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true})";
-  return str(R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":)", added, R"(,"normalizer":null,)",
-             R"("pre_tokenizer":)", bytes, R"(,"post_processor":null,"decoder":)", bytes, R"(,"model":{"type":"BPE","vocab":)",
-             kVocab, R"(,"merges":["a b","1 2","Ã ©"]}})");
+  const std::string bytes =
+      R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true})";
+  return str(R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":)", added,
+             R"(,"normalizer":null,)", R"("pre_tokenizer":)", bytes, R"(,"post_processor":null,"decoder":)",
+             bytes, R"(,"model":{"type":"BPE","vocab":)", kVocab, R"(,"merges":["a b","1 2","Ã ©"]}})");
 }
 const std::string kOne = R"([{"id":16,"content":"<e>","single_word":false,"lstrip":false,"rstrip":false,)"
                          R"("normalized":false,"special":true}])";
@@ -49,8 +51,9 @@ Json variables(const Result<FolderTokenizer>& read) {
 }
 
 TEST(FolderTokenizer, TheDecoderAddsToTheVocabulary) {
-  auto t = read({{"tokenizer.json", tokenizer_json(kOne)},
-                 {"tokenizer_config.json", R"({"added_tokens_decoder": {"16": {"content": "<e>", "special": true}, "17":
+  auto t = read(
+      {{"tokenizer.json", tokenizer_json(kOne)},
+       {"tokenizer_config.json", R"({"added_tokens_decoder": {"16": {"content": "<e>", "special": true}, "17":
                    {"content": "<s>", "lstrip": true, "special": true}, "18": {"content": "<u>", "special": false}}})"}});
   EXPECT_EQ(ids(t, "a <s>b<u><e>"), (Ids{0, 17, 1, 18, 16}));
   EXPECT_EQ(t->tokenizer->token_count(), 19);
@@ -64,8 +67,9 @@ TEST(FolderTokenizer, TheDecoderAddsToTheVocabulary) {
 
 TEST(FolderTokenizer, WhatIsCompleteKeepsItsBytes) {
   std::string json = tokenizer_json(kOne);
-  auto t = read({{"tokenizer.json", json},
-                 {"tokenizer_config.json", R"({"eos_token": "<e>", "added_tokens_decoder": {"16": {"content": "<e>",
+  auto t = read(
+      {{"tokenizer.json", json},
+       {"tokenizer_config.json", R"({"eos_token": "<e>", "added_tokens_decoder": {"16": {"content": "<e>",
                    "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}}})"}});
   ASSERT_TRUE(t.is_ok());
   EXPECT_EQ(t->json, json);
@@ -75,28 +79,34 @@ TEST(FolderTokenizer, WhatIsCompleteKeepsItsBytes) {
 TEST(FolderTokenizer, TheDecodersFlagsWin) {
   std::string strips = kOne;
   strips.replace(strips.find("\"lstrip\":false"), 14, "\"lstrip\":true");
-  auto t = read({{"tokenizer.json", tokenizer_json(strips)},
-                 {"tokenizer_config.json",
-                  R"({"added_tokens_decoder": {"16": {"content": "<e>", "rstrip": true, "special": true}}})"}});
+  auto t =
+      read({{"tokenizer.json", tokenizer_json(strips)},
+            {"tokenizer_config.json",
+             R"({"added_tokens_decoder": {"16": {"content": "<e>", "rstrip": true, "special": true}}})"}});
   EXPECT_EQ(ids(t, "a <e> b"), (Ids{0, 4, 16, 1}));
 }
 
 TEST(FolderTokenizer, IdsFollowTheOrder) {
-  auto t = read({{"tokenizer.json", tokenizer_json(kOne)},
-                 {"tokenizer_config.json", R"({"added_tokens_decoder": {"16": {"content": "<f>", "special": true},
+  auto t =
+      read({{"tokenizer.json", tokenizer_json(kOne)},
+            {"tokenizer_config.json", R"({"added_tokens_decoder": {"16": {"content": "<f>", "special": true},
                    "40": {"content": "<g>", "special": true}, "20": {"content": "<h>", "special": true}}})"}});
   EXPECT_EQ(ids(t, "<e><f><g><h>"), (Ids{16, 17, 19, 18}));
   ASSERT_EQ(t->notes.size(), 1u);
-  EXPECT_NE(t->notes[0].find("'<f>' as id 16, in the vocabulary it is 17 (and 2 more so)"), std::string::npos) << t->notes[0];
+  EXPECT_NE(t->notes[0].find("'<f>' as id 16, in the vocabulary it is 17 (and 2 more so)"), std::string::npos)
+      << t->notes[0];
 }
 
 TEST(FolderTokenizer, TheMapWinsWhereThereIsNoDecoder) {
-  auto t = read({{"tokenizer.json", tokenizer_json("[]")},
-                 {"tokenizer_config.json", R"({"eos_token": "<e>", "pad_token": "<p>"})"},
-                 {"special_tokens_map.json", R"({"eos_token": {"content": "<f>", "rstrip": true, "normalized": false},
+  auto t = read(
+      {{"tokenizer.json", tokenizer_json("[]")},
+       {"tokenizer_config.json", R"({"eos_token": "<e>", "pad_token": "<p>"})"},
+       {"special_tokens_map.json", R"({"eos_token": {"content": "<f>", "rstrip": true, "normalized": false},
                    "bos_token": "<s>", "additional_special_tokens": ["<t>"]})"}});
   EXPECT_EQ(ids(t, "<f> <s><p><t>"), (Ids{17, 16, 18, 19}));
-  EXPECT_EQ(variables(t), (Json{{"bos_token", "<s>"}, {"eos_token", "<f>"}, {"pad_token", "<p>"},
+  EXPECT_EQ(variables(t), (Json{{"bos_token", "<s>"},
+                                {"eos_token", "<f>"},
+                                {"pad_token", "<p>"},
                                 {"additional_special_tokens", {"<t>"}}}));
 }
 
@@ -106,12 +116,14 @@ TEST(FolderTokenizer, AMapThatADecoderMakesUnreadIsNoted) {
                  {"special_tokens_map.json", R"({"eos_token": "<f>"})"}});
   EXPECT_EQ(variables(t), (Json{{"eos_token", "<e>"}}));
   ASSERT_EQ(t->notes.size(), 1u);
-  EXPECT_NE(t->notes[0].find("special_tokens_map.json: its eos_token '<f>' is not used"), std::string::npos) << t->notes[0];
+  EXPECT_NE(t->notes[0].find("special_tokens_map.json: its eos_token '<f>' is not used"), std::string::npos)
+      << t->notes[0];
 }
 
 TEST(FolderTokenizer, NamedTokensJoinTheVocabulary) {
   auto t = read({{"tokenizer.json", tokenizer_json("[]")},
-                 {"tokenizer_config.json", R"({"bos_token": "<x>", "eos_token": {"__type": "AddedToken", "content": "<e>",
+                 {"tokenizer_config.json",
+                  R"({"bos_token": "<x>", "eos_token": {"__type": "AddedToken", "content": "<e>",
                    "lstrip": true}, "image_token": "<i>", "additional_special_tokens": ["<t>", {"content": "<u>"}],
                    "unk_token": null})"}});
   EXPECT_EQ(ids(t, "a <e><x><i><t><u>"), (Ids{0, 16, 13, 17, 18, 19}));
@@ -120,8 +132,9 @@ TEST(FolderTokenizer, NamedTokensJoinTheVocabulary) {
 }
 
 TEST(FolderTokenizer, AddedTokensBesideVocabAndMerges) {
-  auto t = read(vocab_and({{"added_tokens.json", R"({"<e>": 16, "<u>": 17})"},
-                           {"tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer", "eos_token": "<e>"})"}}));
+  auto t = read(
+      vocab_and({{"added_tokens.json", R"({"<e>": 16, "<u>": 17})"},
+                 {"tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer", "eos_token": "<e>"})"}}));
   EXPECT_EQ(ids(t, "a<u>b<e> é e\xCC\x81 12"), (Ids{0, 17, 1, 16, 4, 15, 4, 5, 6, 7, 4, 10}));
   EXPECT_EQ(t->tokenizer->token_kind(16), TokenKind::kSpecial);
   EXPECT_EQ(t->tokenizer->token_kind(17), TokenKind::kAdded);
@@ -133,27 +146,34 @@ TEST(FolderTokenizer, FamiliesOfVocabAndMerges) {
   auto qwen = read(vocab_and({{"tokenizer_config.json", R"({"tokenizer_class": "Qwen2TokenizerFast"})"}}));
   EXPECT_EQ(ids(qwen, text), (Ids{15, 4, 8, 9, 16, 0}));
   EXPECT_EQ(ids(qwen, "ab\n\n"), (Ids{2, 14, 14}));
-  EXPECT_EQ(variables(qwen), (Json{{"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"},
-                                   {"pad_token", "<|endoftext|>"}}));
+  EXPECT_EQ(
+      variables(qwen),
+      (Json{{"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}, {"pad_token", "<|endoftext|>"}}));
   auto by_type = read(vocab_and({{"config.json", R"({"model_type": "qwen3"})"}, {"added_tokens.json", end}}));
   EXPECT_EQ(ids(by_type, text), (Ids{15, 4, 8, 9, 16, 0}));
   auto wrong_class = read(vocab_and({{"config.json", R"({"model_type": "qwen2"})"},
                                      {"tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer"})"}}));
   EXPECT_EQ(ids(wrong_class, text), (Ids{15, 4, 8, 9, 16, 0}));
-  auto neox = read(vocab_and({{"tokenizer_config.json", R"({"tokenizer_class": "GPTNeoXTokenizer", "add_prefix_space": true})"}}));
+  auto neox = read(vocab_and(
+      {{"tokenizer_config.json", R"({"tokenizer_class": "GPTNeoXTokenizer", "add_prefix_space": true})"}}));
   EXPECT_EQ(ids(neox, text), (Ids{4, 15, 4, 10, 16, 4, 0}));
   EXPECT_EQ(neox->tokenizer->token_id("<|padding|>"), 17);
-  auto silenced = read(vocab_and({{"tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer", "bos_token": null,
+  auto silenced =
+      read(vocab_and({{"tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer", "bos_token": null,
                                                               "pad_token": "<x>"})"}}));
   EXPECT_EQ(ids(silenced, "a<x>b<|endoftext|>"), (Ids{0, 13, 1, 16}));
   EXPECT_FALSE(variables(silenced).contains("bos_token"));
-  EXPECT_EQ(ids(read(vocab_and({})), "e\xCC\x81 12"), (Ids{5, 6, 7, 4, 10}));  // nothing is known: GPT-2's rules
+  EXPECT_EQ(ids(read(vocab_and({})), "e\xCC\x81 12"),
+            (Ids{5, 6, 7, 4, 10}));  // nothing is known: GPT-2's rules
 }
 
 TEST(FolderTokenizer, AddedTokensBesideASentencePieceModel) {
-  std::string model = read_file(std::string(MLC_SOURCE_DIR) + "/tests/data/chat/tokenizers/spm_bpe.model").value();
+  std::string model =
+      read_file(std::string(MLC_SOURCE_DIR) + "/tests/data/chat/tokenizers/spm_bpe.model").value();
   auto with = [&](const std::string& config) {
-    return read({{"tokenizer.model", model}, {"added_tokens.json", R"({"<new>": 900})"}, {"tokenizer_config.json", config}});
+    return read({{"tokenizer.model", model},
+                 {"added_tokens.json", R"({"<new>": 900})"},
+                 {"tokenizer_config.json", config}});
   };
   auto old = with(R"({"tokenizer_class": "LlamaTokenizer", "legacy": true})");
   EXPECT_EQ(ids(old, "<new>user<new>"), (Ids{900, 324, 900}));
@@ -161,14 +181,18 @@ TEST(FolderTokenizer, AddedTokensBesideASentencePieceModel) {
   auto current = with(R"({"tokenizer_class": "LlamaTokenizer", "legacy": false})");
   EXPECT_EQ(ids(current, "<new>user<new>"), (Ids{900, 289, 900}));  // no space behind a token
   EXPECT_EQ(ids(current, "the"), Ids{325});
-  auto mapped = read({{"tokenizer.model", model}, {"special_tokens_map.json", R"({"eos_token": "<new>", "pad_token": "<pad>"})"}});
+  auto mapped = read({{"tokenizer.model", model},
+                      {"special_tokens_map.json", R"({"eos_token": "<new>", "pad_token": "<pad>"})"}});
   EXPECT_EQ(ids(mapped, "the<new><pad>"), (Ids{325, 900, 901}));
-  EXPECT_EQ(variables(mapped), (Json{{"bos_token", "<s>"}, {"eos_token", "<new>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}}));
+  EXPECT_EQ(
+      variables(mapped),
+      (Json{{"bos_token", "<s>"}, {"eos_token", "<new>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}}));
 }
 
 TEST(FolderTokenizer, ATokenizerModelOfTiktokenIsRead) {
-  auto t = read({{"tokenizer.model", "YQ== 0\nYg== 1\nYWI= 2\n"},
-                 {"tokenizer_config.json", R"({"added_tokens_decoder": {"3": {"content": "<e>", "special": true}}})"}});
+  auto t = read(
+      {{"tokenizer.model", "YQ== 0\nYg== 1\nYWI= 2\n"},
+       {"tokenizer_config.json", R"({"added_tokens_decoder": {"3": {"content": "<e>", "special": true}}})"}});
   EXPECT_EQ(ids(t, "aab<e>b"), (Ids{0, 2, 3, 1}));
 }
 
@@ -202,10 +226,13 @@ TEST(FolderTokenizer, DamagedSideFilesGetASentence) {
             config + ": 'added_tokens_decoder.1.special' has 1, expected true or false");
   EXPECT_EQ(message(config, R"({"additional_special_tokens": "a"})"),
             config + ": 'additional_special_tokens' has \"a\", expected a list of tokens");
-  EXPECT_EQ(message("special_tokens_map.json", R"({"pad_token": {"text": "a"}})"),
-            R"(special_tokens_map.json: 'pad_token' has {"text":"a"}, expected a token's text or an object with 'content')");
-  EXPECT_EQ(message("added_tokens.json", R"({"<a>": "1"})"), "added_tokens.json: '<a>' has \"1\", expected a token id");
-  EXPECT_EQ(message("added_tokens.json", R"({"<a>": -1})"), "added_tokens.json: '<a>' has -1, expected a token id");
+  EXPECT_EQ(
+      message("special_tokens_map.json", R"({"pad_token": {"text": "a"}})"),
+      R"(special_tokens_map.json: 'pad_token' has {"text":"a"}, expected a token's text or an object with 'content')");
+  EXPECT_EQ(message("added_tokens.json", R"({"<a>": "1"})"),
+            "added_tokens.json: '<a>' has \"1\", expected a token id");
+  EXPECT_EQ(message("added_tokens.json", R"({"<a>": -1})"),
+            "added_tokens.json: '<a>' has -1, expected a token id");
 }
 
 }  // namespace

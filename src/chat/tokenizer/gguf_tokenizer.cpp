@@ -11,8 +11,9 @@ namespace {
 
 enum TokenType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4 };
 
-// How a kind cuts text into words before merging. `patterns` apply one after the other, each isolating its matches in
-// what the earlier ones left; `gpt2_words` ends with GPT-2's own pattern. Sources: the tokenizer.json of the named models.
+// How a kind cuts text into words before merging. `patterns` apply one after the other, each isolating its
+// matches in what the earlier ones left; `gpt2_words` ends with GPT-2's own pattern. Sources: the
+// tokenizer.json of the named models.
 struct PreTokenizer {
   std::vector<std::string> names;
   std::vector<std::string> patterns;
@@ -31,8 +32,9 @@ std::string cl100k(const std::string& digits) {
 // Words split where lower case turns to upper; `suffix` are English contractions that stay with their word.
 std::string cased_words(const std::string& suffix, const std::string& digits) {
   const std::string upper = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]", lower = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
-  return "[^\\r\\n\\p{L}\\p{N}]?" + upper + "*" + lower + "+" + suffix + "|[^\\r\\n\\p{L}\\p{N}]?" + upper + "+" + lower +
-         "*" + suffix + "|" + digits + "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+  return "[^\\r\\n\\p{L}\\p{N}]?" + upper + "*" + lower + "+" + suffix + "|[^\\r\\n\\p{L}\\p{N}]?" + upper +
+         "+" + lower + "*" + suffix + "|" + digits +
+         "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 }
 
 // Letters with case, as deepseek-llm lists them (a subset of Unicode 14's).
@@ -59,13 +61,17 @@ const std::vector<PreTokenizer>& pre_tokenizers() {
   static const std::string kContraction = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?";
   static const std::vector<PreTokenizer> kTable = {
       {.names = {"default"},
-       .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|]+", "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)",
+       .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|]+",
+                    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)",
                     "\\p{N}+", "[0-9][0-9][0-9]"}},
-      {.names = {"gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "jina-v2-code", "jina-v1-en",
-                 "roberta-bpe", "gigachat", "exaone4", "a.x-4.0", "mellum", "modern-bert", "jais", "trillion"},
+      {.names = {"gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "jina-v2-code",
+                 "jina-v1-en", "roberta-bpe", "gigachat", "exaone4", "a.x-4.0", "mellum", "modern-bert",
+                 "jais", "trillion"},
        .gpt2_words = true},
       {.names = {"mpt", "olmo"}, .gpt2_words = true, .nfc = true},
-      {.names = {"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"}, .gpt2_words = true, .digits = true},
+      {.names = {"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"},
+       .gpt2_words = true,
+       .digits = true},
       {.names = {"command-r"}, .gpt2_words = true, .digits = true, .nfc = true},
       {.names = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
        .patterns = {cl100k("\\p{N}{1,3}")},
@@ -75,32 +81,36 @@ const std::vector<PreTokenizer>& pre_tokenizers() {
        .patterns = {cl100k("\\p{N}")},
        .nfc = true},
       {.names = {"qwen35"},
-       .patterns = {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+"
+       .patterns = {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| "
+                    "?[^\\s\\p{L}\\p{M}\\p{N}]+"
                     "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
       {.names = {"tekken"}, .patterns = {cased_words("", "\\p{N}")}, .ignore_merges = true},
       {.names = {"gpt-4o", "llama4"}, .patterns = {cased_words(kContraction, "\\p{N}{1,3}")}},
       {.names = {"deepseek-llm"},
-       .patterns = {"[\r\n]",
-                    str("\\s?[", kCasedLetters, "]+"),
-                    "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "\\s+$", "[一-龥ࠀ-一가-퟿]+"},
+       .patterns = {"[\r\n]", str("\\s?[", kCasedLetters, "]+"), "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "\\s+$",
+                    "[一-龥ࠀ-一가-퟿]+"},
        .digits = true},
       {.names = {"deepseek-coder"},
        .patterns = {"[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[一-龥ࠀ-一가-퟿]+"},
        .digits = true},
       {.names = {"deepseek-v3", "hunyuan-dense"},
        .patterns = {"\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
-                    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
+                    "[!\"#$%&'()*+,\\-./"
+                    ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
                     "?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"}},
       {.names = {"falcon"},
-       .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)",
+       .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|`]+",
+                    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)",
                     "[0-9][0-9][0-9]"}},
       {.names = {"poro-chat", "bloom", "gpt3-finnish"}, .patterns = {" ?[^(\\s|.,!?…。，、।۔،)]+"}},
       {.names = {"viking"}, .patterns = {" ?[^(\\s|.,!?…。，、।۔،)]+"}, .digits = true},
       {.names = {"bailingmoe"},
-       .patterns = {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+"
+       .patterns = {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| "
+                    "?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+"
                     "(?!\\S)|\\s+"}},
       {.names = {"seed-coder"},
-       .patterns = {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|"
+       .patterns = {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| "
+                    "?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|"
                     "\\s+(?!\\S)|\\s+"}},
   };
   return kTable;
@@ -109,13 +119,16 @@ const std::vector<PreTokenizer>& pre_tokenizers() {
 Json pre_tokenizer_json(const PreTokenizer& kind, bool add_prefix_space) {
   Json list = Json::array();
   auto split = [&](const std::string& pattern) {
-    list.push_back({{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
+    list.push_back(
+        {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
   };
   Json digits = {{"type", "Digits"}, {"individual_digits", true}};
   if (kind.digits && kind.patterns.empty()) list.push_back(digits);
   for (const std::string& pattern : kind.patterns) split(pattern);
   if (kind.digits && !kind.patterns.empty()) list.push_back(digits);
-  list.push_back({{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true},
+  list.push_back({{"type", "ByteLevel"},
+                  {"add_prefix_space", add_prefix_space},
+                  {"trim_offsets", true},
                   {"use_regex", kind.gpt2_words}});
   return {{"type", "Sequence"}, {"pretokenizers", std::move(list)}};
 }
@@ -124,15 +137,16 @@ Status check_lists(const GgufVocabulary& source, const std::string& what) {
   size_t count = source.tokens.size();
   if (count == 0) return Status::error(str(what, ": tokenizer.ggml.tokens is empty or missing"));
   if (!source.types.empty() && source.types.size() != count)
-    return Status::error(str(what, ": tokenizer.ggml.token_type has ", source.types.size(), " entries, expected ", count,
-                             " (one per token); the file is damaged"));
+    return Status::error(str(what, ": tokenizer.ggml.token_type has ", source.types.size(),
+                             " entries, expected ", count, " (one per token); the file is damaged"));
   if (source.model != "gpt2" && source.scores.size() != count)
-    return Status::error(str(what, ": tokenizer.ggml.scores has ", source.scores.size(), " entries, expected ", count,
-                             " (one per token); the file is damaged"));
+    return Status::error(str(what, ": tokenizer.ggml.scores has ", source.scores.size(),
+                             " entries, expected ", count, " (one per token); the file is damaged"));
   std::unordered_set<std::string_view> seen;
   for (const std::string& token : source.tokens) {
     if (!is_valid_utf8(token))
-      return Status::error(str(what, ": tokenizer.ggml.tokens has a token that is not UTF-8; the file is damaged"));
+      return Status::error(
+          str(what, ": tokenizer.ggml.tokens has a token that is not UTF-8; the file is damaged"));
     if (!seen.insert(token).second)
       return Status::error(str(what, ": tokenizer.ggml.tokens has '", token, "' twice; the file is damaged"));
   }
@@ -160,15 +174,19 @@ Status add_byte_level(const GgufVocabulary& source, const std::string& what, Tok
 }
 
 void add_sentencepiece(const GgufVocabulary& source, TokenizerParts& parts) {
-  std::string charsmap = source.precompiled_charsmap.empty() ? "" : encode_base64(source.precompiled_charsmap);
-  parts.normalizer = sentencepiece_normalizer(source.add_space_prefix, source.remove_extra_whitespaces, charsmap);
+  std::string charsmap =
+      source.precompiled_charsmap.empty() ? "" : encode_base64(source.precompiled_charsmap);
+  parts.normalizer =
+      sentencepiece_normalizer(source.add_space_prefix, source.remove_extra_whitespaces, charsmap);
   parts.decoder = sentencepiece_decoder(source.add_space_prefix);
   std::vector<std::pair<std::string, double>> mergeable;
   for (size_t id = 0; id < source.tokens.size(); ++id) {
     int32_t type = source.types.empty() ? 1 : source.types[id];
     parts.byte_fallback |= source.tokens[id] == "<0x0A>";
-    if (source.model == "t5") parts.scored_vocab.emplace_back(source.tokens[id], source.scores[id]);
-    else if (type == 1 || type == kUserDefined) mergeable.emplace_back(source.tokens[id], source.scores[id]);
+    if (source.model == "t5")
+      parts.scored_vocab.emplace_back(source.tokens[id], source.scores[id]);
+    else if (type == 1 || type == kUserDefined)
+      mergeable.emplace_back(source.tokens[id], source.scores[id]);
   }
   if (source.model == "llama") parts.merges = merges_from_scores(mergeable);
   size_t unknown = static_cast<size_t>(source.unknown_token_id);
@@ -180,25 +198,29 @@ void add_sentencepiece(const GgufVocabulary& source, TokenizerParts& parts) {
 
 }  // namespace
 
-Status set_word_pieces(const std::string& name, bool add_prefix_space, const std::string& what, TokenizerParts& parts) {
+Status set_word_pieces(const std::string& name, bool add_prefix_space, const std::string& what,
+                       TokenizerParts& parts) {
   ASSIGN_OR_RETURN(const PreTokenizer* kind, find_pre_tokenizer(name, what));
   parts.pre_tokenizer = pre_tokenizer_json(*kind, add_prefix_space);
   parts.ignore_merges = kind->ignore_merges;
   if (kind->nfc) parts.normalizer = {{"type", "NFC"}};
-  parts.decoder = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  parts.decoder = {
+      {"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
   return Status::ok();
 }
 
 std::vector<std::string> known_pre_tokenizers() {
   std::vector<std::string> names;
-  for (const PreTokenizer& kind : pre_tokenizers()) names.insert(names.end(), kind.names.begin(), kind.names.end());
+  for (const PreTokenizer& kind : pre_tokenizers())
+    names.insert(names.end(), kind.names.begin(), kind.names.end());
   return names;
 }
 
 Result<std::string> tokenizer_json_from_gguf(const GgufVocabulary& source, const std::string& what) {
   if (source.model != "gpt2" && source.model != "llama" && source.model != "t5")
-    return Status::error(str(what, ": tokenizer.ggml.model is '", source.model,
-                             "', expected gpt2, llama or t5; put the tokenizer.json of the original model beside the file"));
+    return Status::error(
+        str(what, ": tokenizer.ggml.model is '", source.model,
+            "', expected gpt2, llama or t5; put the tokenizer.json of the original model beside the file"));
   RETURN_IF_ERROR(check_lists(source, what));
   TokenizerParts parts;
   if (source.model == "gpt2") {

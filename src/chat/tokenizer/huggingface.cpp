@@ -14,7 +14,8 @@ class HuggingFaceTokenizer : public TokenizerBackend {
 
   Result<std::vector<int32_t>> encode(std::string_view text) const override {
     TextBytes ids, error;
-    if (!mlc_tokenizer_encode(handle_, text_data(text), text.size(), ids.out(), error.out())) return failure(error);
+    if (!mlc_tokenizer_encode(handle_, text_data(text), text.size(), ids.out(), error.out()))
+      return failure(error);
     std::vector<int32_t> result(ids.view().size() / sizeof(int32_t));
     if (!result.empty()) std::memcpy(result.data(), ids.view().data(), result.size() * sizeof(int32_t));
     return result;
@@ -23,8 +24,8 @@ class HuggingFaceTokenizer : public TokenizerBackend {
   Result<std::string> decode(std::span<const int32_t> ids, bool skip_special) const override {
     TextBytes text, error;
     static_assert(sizeof(int32_t) == sizeof(uint32_t));
-    if (!mlc_tokenizer_decode(handle_, reinterpret_cast<const uint32_t*>(ids.data()), ids.size(), skip_special,
-                              text.out(), error.out()))
+    if (!mlc_tokenizer_decode(handle_, reinterpret_cast<const uint32_t*>(ids.data()), ids.size(),
+                              skip_special, text.out(), error.out()))
       return failure(error);
     return text.text();
   }
@@ -59,13 +60,15 @@ using Handle = std::unique_ptr<MlcTokenizer, decltype(&mlc_tokenizer_free)>;
 
 Result<std::string> added_tokens(const Handle& handle, const std::string& what) {
   TextBytes list, error;
-  if (!mlc_tokenizer_added(handle.get(), list.out(), error.out())) return Status::error(str(what, ": ", error.view()));
+  if (!mlc_tokenizer_added(handle.get(), list.out(), error.out()))
+    return Status::error(str(what, ": ", error.view()));
   return list.text();
 }
 
 }  // namespace
 
-Result<std::unique_ptr<TokenizerBackend>> make_huggingface_tokenizer(std::string_view json, const std::string& what,
+Result<std::unique_ptr<TokenizerBackend>> make_huggingface_tokenizer(std::string_view json,
+                                                                     const std::string& what,
                                                                      const std::vector<AddedToken>& more,
                                                                      std::string* changed) {
   TextBytes error;

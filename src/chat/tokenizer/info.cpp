@@ -17,8 +17,10 @@ constexpr std::string_view kUnderline = "\xE2\x96\x81";  // U+2581, SentencePiec
 // The index after the string that begins at `at`, or npos.
 size_t string_end(std::string_view text, size_t at) {
   for (size_t i = at + 1; i < text.size(); ++i) {
-    if (text[i] == '\\') ++i;
-    else if (text[i] == '"') return i + 1;
+    if (text[i] == '\\')
+      ++i;
+    else if (text[i] == '"')
+      return i + 1;
   }
   return std::string_view::npos;
 }
@@ -38,7 +40,8 @@ size_t nested_end(std::string_view text, size_t at) {
   return std::string_view::npos;
 }
 
-// Where the value of `key` stands in the text of an object, found without parsing; only values that are objects or lists.
+// Where the value of `key` stands in the text of an object, found without parsing; only values that are
+// objects or lists.
 struct Place {
   size_t begin, end;
 };
@@ -70,8 +73,8 @@ std::string replaced(std::string_view text, Place place, std::string_view with) 
   return str(text.substr(0, place.begin), with, text.substr(place.end));
 }
 
-// The text with {} for "model", most of a tokenizer.json; unchanged where that is not found. The vocabulary's reader
-// checks what is left out here.
+// The text with {} for "model", most of a tokenizer.json; unchanged where that is not found. The vocabulary's
+// reader checks what is left out here.
 std::string without_model(std::string_view text) {
   std::optional<Place> model = find_nested(text, "model");
   return model ? replaced(text, *model, "{}") : std::string(text);
@@ -84,8 +87,10 @@ Result<Json> parse_head(std::string_view full, const std::string& what) {
     return !(event == Json::parse_event_t::key && depth == 1 && value == "model");
   };
   Json head = Json::parse(text.begin(), text.end(), keep, /*allow_exceptions=*/false);
-  if (head.is_discarded()) return Status::error(str(what, ": not valid JSON; the file is damaged or truncated"));
-  if (!head.is_object()) return Status::error(str(what, ": expected a JSON object, found ", head.type_name()));
+  if (head.is_discarded())
+    return Status::error(str(what, ": not valid JSON; the file is damaged or truncated"));
+  if (!head.is_object())
+    return Status::error(str(what, ": expected a JSON object, found ", head.type_name()));
   return head;
 }
 
@@ -131,7 +136,8 @@ Json TokenizerInfo::to_json() const {
 
 Result<TokenizerInfo> TokenizerInfo::from_json(const Json& object, const std::string& what) {
   TokenizerInfo info;
-  info.token_postproc_method = find_string(object, "token_postproc_method").value_or(info.token_postproc_method);
+  info.token_postproc_method =
+      find_string(object, "token_postproc_method").value_or(info.token_postproc_method);
   info.prepend_space_in_encode = find_bool(object, "prepend_space_in_encode").value_or(false);
   info.strip_space_in_decode = find_bool(object, "strip_space_in_decode").value_or(false);
   if (info.token_postproc_method != "byte_fallback" && info.token_postproc_method != "byte_level")
@@ -140,7 +146,8 @@ Result<TokenizerInfo> TokenizerInfo::from_json(const Json& object, const std::st
   return info;
 }
 
-Result<TokenizerInfo> detect_tokenizer_info(std::string_view tokenizer_json, const std::string& what, Json* added) {
+Result<TokenizerInfo> detect_tokenizer_info(std::string_view tokenizer_json, const std::string& what,
+                                            Json* added) {
   ASSIGN_OR_RETURN(Json head, parse_head(tokenizer_json, what));
   RETURN_IF_ERROR(refuse_duplicates(head, what));
   if (const Json* list = find(head, "added_tokens"); list && added) *added = *list;
@@ -160,16 +167,20 @@ Result<TokenizerInfo> detect_tokenizer_info(std::string_view tokenizer_json, con
   return info;
 }
 
-Result<std::string> replace_added_tokens(std::string_view tokenizer_json, std::string_view list, const std::string& what) {
-  if (std::optional<Place> place = find_nested(tokenizer_json, "added_tokens")) return replaced(tokenizer_json, *place, list);
+Result<std::string> replace_added_tokens(std::string_view tokenizer_json, std::string_view list,
+                                         const std::string& what) {
+  if (std::optional<Place> place = find_nested(tokenizer_json, "added_tokens"))
+    return replaced(tokenizer_json, *place, list);
   size_t brace = tokenizer_json.find('{');
   if (brace == std::string_view::npos || tokenizer_json.find("\"added_tokens\"") != std::string_view::npos)
     return Status::error(what + ": added_tokens is no list; the file is damaged");
-  return str(tokenizer_json.substr(0, brace + 1), "\"added_tokens\":", list, ",", tokenizer_json.substr(brace + 1));
+  return str(tokenizer_json.substr(0, brace + 1), "\"added_tokens\":", list, ",",
+             tokenizer_json.substr(brace + 1));
 }
 
 std::string token_text_to_bytes(std::string_view token, const TokenizerInfo& info) {
-  if (info.token_postproc_method == "byte_level") return printable_to_bytes(token).value_or(std::string(token));
+  if (info.token_postproc_method == "byte_level")
+    return printable_to_bytes(token).value_or(std::string(token));
   if (token.size() == 6 && token.substr(0, 3) == "<0x" && token[5] == '>') {
     int high = hex_digit(token[3]), low = hex_digit(token[4]);
     if (high >= 0 && low >= 0) return std::string(1, static_cast<char>(high * 16 + low));

@@ -20,8 +20,10 @@ std::optional<std::string> python_literal(std::string_view text) {
   text = text.substr(1, text.size() - 2);
   std::string out;
   auto put = [&](uint32_t value) {
-    if (bytes) out += static_cast<char>(value);
-    else append_utf8(value, out);
+    if (bytes)
+      out += static_cast<char>(value);
+    else
+      append_utf8(value, out);
   };
   auto number = [&](size_t& at, size_t digits, int base) -> std::optional<uint32_t> {
     if (at + digits > text.size()) return std::nullopt;
@@ -48,7 +50,8 @@ std::optional<std::string> python_literal(std::string_view text) {
     } else if (kind >= '0' && kind <= '7') {
       size_t digits = 1;
       --at;
-      while (digits < 3 && at + digits < text.size() && text[at + digits] >= '0' && text[at + digits] <= '7') ++digits;
+      while (digits < 3 && at + digits < text.size() && text[at + digits] >= '0' && text[at + digits] <= '7')
+        ++digits;
       value = number(at, digits, 8);
     } else if (kind == 'x' || (!bytes && (kind == 'u' || kind == 'U'))) {
       value = number(at, kind == 'x' ? 2 : kind == 'u' ? 4 : 8, 16);
@@ -94,7 +97,7 @@ class Msgpack {
   }
   std::string_view bytes() {
     uint8_t tag = byte();
-    if ((tag & 0xE0) == 0xA0) return take(tag & 0x1F);                                  // short str
+    if ((tag & 0xE0) == 0xA0) return take(tag & 0x1F);                                   // short str
     if (tag >= 0xC4 && tag <= 0xC6) return take(big_endian(size_t{1} << (tag - 0xC4)));  // bin
     if (tag >= 0xD9 && tag <= 0xDB) return take(big_endian(size_t{1} << (tag - 0xD9)));  // str
     ok_ = false;
@@ -208,7 +211,8 @@ Result<RwkvVocabulary> read_rwkv_text(std::string_view text, const std::string& 
       std::from_chars(line.data() + last + 1, line.data() + line.size(), length);
       bytes = python_literal(trim(line.substr(first, last - first)));
     }
-    if (id < 0 || !bytes || static_cast<int64_t>(bytes->size()) != length || !vocabulary.emplace(id, *bytes).second)
+    if (id < 0 || !bytes || static_cast<int64_t>(bytes->size()) != length ||
+        !vocabulary.emplace(id, *bytes).second)
       return Status::error(str(what, ": line ", line_number, " is '", line.substr(0, 60),
                                "', expected a new '<id> <literal> <byte length>' whose length fits"));
   }
@@ -240,8 +244,10 @@ std::string write_rwkv_model(const RwkvVocabulary& vocabulary) {
     put_big_endian(size, size < 0x10000 ? 2 : 4, out);
   }
   for (const auto& [id, bytes] : vocabulary) {
-    if (id < 0x80) out += static_cast<char>(id);
-    else put_sized(static_cast<uint64_t>(id), 0xCC, out);
+    if (id < 0x80)
+      out += static_cast<char>(id);
+    else
+      put_sized(static_cast<uint64_t>(id), 0xCC, out);
     put_sized(bytes.size(), 0xC4, out);
     out += bytes;
   }
@@ -259,8 +265,10 @@ Result<RwkvVocabulary> read_rwkv_model(std::string_view msgpack, const std::stri
     sane = reader.ok() && id <= INT32_MAX && vocabulary.emplace(static_cast<int32_t>(id), bytes).second;
   }
   if (!sane || !reader.at_end())
-    return Status::error(str(what, ": not an RWKV vocabulary (a msgpack map of ids to bytes); the file is damaged or "
-                                   "truncated"));
+    return Status::error(
+        str(what,
+            ": not an RWKV vocabulary (a msgpack map of ids to bytes); the file is damaged or "
+            "truncated"));
   return vocabulary;
 }
 

@@ -1,4 +1,5 @@
-// RWKV "world" vocabularies: tokens are byte strings, and text is cut into the longest tokens from left to right.
+// RWKV "world" vocabularies: tokens are byte strings, and text is cut into the longest tokens from left to
+// right.
 #pragma once
 
 #include <map>
@@ -12,8 +13,9 @@ namespace mlc {
 
 using RwkvVocabulary = std::map<int32_t, std::string>;  // id -> bytes
 
-// rwkv_vocab_v########.txt: lines of `<id> <Python string or bytes literal> <byte length>`. Literals are parsed, never
-// evaluated: escapes \\ \' \" \n \r \t \a \b \f \v \0-\777 \xNN, and \uNNNN \UNNNNNNNN in strings.
+// rwkv_vocab_v########.txt: lines of `<id> <Python string or bytes literal> <byte length>`. Literals are
+// parsed, never evaluated: escapes \\ \' \" \n \r \t \a \b \f \v \0-\777 \xNN, and \uNNNN \UNNNNNNNN in
+// strings.
 Result<RwkvVocabulary> read_rwkv_text(std::string_view text, const std::string& what);
 // rwkv_vocab_v########.json: one object {token: id}.
 Result<RwkvVocabulary> read_rwkv_json(std::string_view text, const std::string& what);

@@ -144,7 +144,8 @@ Result<std::string> tokenizer_json_from_sentencepiece(std::string_view bytes, co
   parts.byte_fallback = model.byte_fallback;
   bool start_only = prefix_start_only && model.dummy_prefix && model.type == kBpe;
   if (start_only)
-    parts.pre_tokenizer = {{"type", "Metaspace"}, {"replacement", kUnderline}, {"prepend_scheme", "first"}, {"split", false}};
+    parts.pre_tokenizer = {
+        {"type", "Metaspace"}, {"replacement", kUnderline}, {"prepend_scheme", "first"}, {"split", false}};
   parts.normalizer = sentencepiece_normalizer(model.dummy_prefix && !start_only, model.remove_extra_spaces,
                                               model.charsmap.empty() ? "" : encode_base64(model.charsmap));
   parts.decoder = sentencepiece_decoder(model.dummy_prefix);
@@ -158,12 +159,16 @@ Result<std::string> tokenizer_json_from_sentencepiece(std::string_view bytes, co
     }
     if (piece.type == kUnknown || piece.type == kControl || piece.type == kUserDefined)
       parts.added.push_back({number, piece.text, piece.type != kUserDefined});
-    if (model.type == kUnigram) parts.scored_vocab.emplace_back(piece.text, piece.score);
-    else parts.vocab.emplace_back(piece.text, number);
+    if (model.type == kUnigram)
+      parts.scored_vocab.emplace_back(piece.text, piece.score);
+    else
+      parts.vocab.emplace_back(piece.text, number);
     if (piece.type == kNormal || piece.type == kUserDefined) mergeable.emplace_back(piece.text, piece.score);
   }
   auto piece_at = [&](int64_t id) {
-    return id >= 0 && id < static_cast<int64_t>(model.pieces.size()) ? model.pieces[static_cast<size_t>(id)].text : "";
+    return id >= 0 && id < static_cast<int64_t>(model.pieces.size())
+               ? model.pieces[static_cast<size_t>(id)].text
+               : "";
   };
   if (names) *names = {piece_at(model.bos_id), piece_at(model.eos_id), piece_at(model.unknown_id)};
   if (model.type == kBpe) parts.merges = merges_from_scores(mergeable);

@@ -16,14 +16,17 @@ namespace {
 constexpr std::string_view kNames[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                        "pad_token", "cls_token", "mask_token"};
 
-bool is_standard(std::string_view name) { return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames); }
+bool is_standard(std::string_view name) {
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
 
 Status wrong(const std::string& what, std::string_view place, const Json& value, std::string_view expected) {
   std::string found = json_text(value, -1, true).substr(0, 40);
   return Status::error(str(what, ": ", shown(place), " has ", found, ", expected ", expected));
 }
 
-// A text, or an object with `content` and the flags of an AddedToken. Texts are special, objects when they say so.
+// A text, or an object with `content` and the flags of an AddedToken. Texts are special, objects when they
+// say so.
 Result<AddedToken> read_token(const Json& value, std::string_view place, const std::string& what) {
   AddedToken token;
   if (value.is_string()) {
@@ -35,8 +38,10 @@ Result<AddedToken> read_token(const Json& value, std::string_view place, const s
   token.text = *content;
   token.special = false;
   bool says_normalized = false;
-  const std::pair<const char*, bool*> flags[] = {{"special", &token.special}, {"lstrip", &token.lstrip},
-                                                 {"rstrip", &token.rstrip},   {"single_word", &token.single_word},
+  const std::pair<const char*, bool*> flags[] = {{"special", &token.special},
+                                                 {"lstrip", &token.lstrip},
+                                                 {"rstrip", &token.rstrip},
+                                                 {"single_word", &token.single_word},
                                                  {"normalized", &token.normalized}};
   for (const auto& [name, flag] : flags) {
     const Json* given = find(value, name);
@@ -49,7 +54,8 @@ Result<AddedToken> read_token(const Json& value, std::string_view place, const s
   return token;
 }
 
-Result<std::vector<AddedToken>> read_tokens(const Json& list, std::string_view place, const std::string& what) {
+Result<std::vector<AddedToken>> read_tokens(const Json& list, std::string_view place,
+                                            const std::string& what) {
   std::vector<AddedToken> tokens;
   for (const Json& entry : list) {
     ASSIGN_OR_RETURN(AddedToken token, read_token(entry, place, what));
@@ -65,12 +71,13 @@ bool contains(const std::vector<AddedToken>& tokens, const std::string& text) {
 
 Result<Json> parse_object(const std::string& text, const std::string& path) {
   ASSIGN_OR_RETURN(Json object, parse_json(text, path));
-  if (!object.is_object()) return Status::error(str(path, ": found ", object.type_name(), ", expected a JSON object"));
+  if (!object.is_object())
+    return Status::error(str(path, ": found ", object.type_name(), ", expected a JSON object"));
   return object;
 }
 
-// The extra tokens of one file: extra_special_tokens as a list, which joins an earlier file's, or as an object of further
-// named tokens; additional_special_tokens, its old name, where no list is there yet.
+// The extra tokens of one file: extra_special_tokens as a list, which joins an earlier file's, or as an
+// object of further named tokens; additional_special_tokens, its old name, where no list is there yet.
 Status read_extra(const Json& object, const std::string& what, TokenSettings& settings) {
   SpecialTokens& special = settings.special;
   const Json* extra = find(object, "extra_special_tokens");
@@ -107,13 +114,15 @@ Status read_config(const Json& config, const std::string& what, TokenSettings& s
   return read_extra(config, what, settings);
 }
 
-// Those of special_tokens_map.json: its standard ones win over the config's, its others come before the config's.
+// Those of special_tokens_map.json: its standard ones win over the config's, its others come before the
+// config's.
 Status read_map(const Json& map, const std::string& what, TokenSettings& settings) {
   SpecialTokens& special = settings.special;
   SpecialTokens others;
   for (const auto& [key, value] : map.items()) {
     bool standard = is_standard(key);
-    bool custom = !standard && key.ends_with("_token") && (value.is_string() || find_string(value, "content"));
+    bool custom =
+        !standard && key.ends_with("_token") && (value.is_string() || find_string(value, "content"));
     if ((!standard && !custom) || value.is_null()) continue;
     ASSIGN_OR_RETURN(AddedToken token, read_token(value, key, what));
     (standard ? special : others).set(key, std::move(token));
@@ -131,8 +140,10 @@ Result<std::vector<AddedToken>> read_decoder(const Json& decoder, const std::str
     int32_t id = -1;
     auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     if (error != std::errc() || end != key.data() + key.size() || id < 0)
-      return Status::error(str(what, ": added_tokens_decoder has the key ", shown(key), ", expected a token id"));
-    if (!value.is_object()) return wrong(what, str("added_tokens_decoder.", key), value, "an object with 'content'");
+      return Status::error(
+          str(what, ": added_tokens_decoder has the key ", shown(key), ", expected a token id"));
+    if (!value.is_object())
+      return wrong(what, str("added_tokens_decoder.", key), value, "an object with 'content'");
     ASSIGN_OR_RETURN(AddedToken token, read_token(value, str("added_tokens_decoder.", key), what));
     token.id = id;
     by_id[id] = std::move(token);
@@ -150,10 +161,12 @@ Result<std::vector<AddedToken>> read_legacy(const TokenizerSideFiles& files, con
     std::string path = path_join(files.folder, "added_tokens.json");
     ASSIGN_OR_RETURN(Json object, parse_object(files.added_tokens, path));
     for (const auto& [text, id] : object.items()) {
-      if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) return wrong(path, text, id, "a token id");
+      if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX)
+        return wrong(path, text, id, "a token id");
       AddedToken token{id.get<int32_t>(), text};
       token.special = contains(special.extra, text);
-      for (const auto& entry : special.named) token.special |= is_standard(entry.first) && entry.second.text == text;
+      for (const auto& entry : special.named)
+        token.special |= is_standard(entry.first) && entry.second.text == text;
       token.normalized = !token.special;
       by_id[token.id] = std::move(token);
     }
@@ -171,11 +184,13 @@ void note_unread_map(const TokenizerSideFiles& files, TokenSettings& settings) {
   for (std::string_view name : kNames) {
     const Json* value = find(*map, name);
     if (!value) continue;
-    std::string text = value->is_string() ? value->get<std::string>() : find_string(*value, "content").value_or("");
+    std::string text =
+        value->is_string() ? value->get<std::string>() : find_string(*value, "content").value_or("");
     if (text.empty() || text == settings.special.text(name)) continue;
-    settings.notes.push_back(str(path_join(files.folder, "special_tokens_map.json"), ": its ", name, " ", shown(text),
-                                 " is not used; tokenizer_config.json has added_tokens_decoder and is read alone, as "
-                                 "transformers does"));
+    settings.notes.push_back(
+        str(path_join(files.folder, "special_tokens_map.json"), ": its ", name, " ", shown(text),
+            " is not used; tokenizer_config.json has added_tokens_decoder and is read alone, as "
+            "transformers does"));
   }
 }
 
@@ -189,13 +204,16 @@ std::string SpecialTokens::text(std::string_view name) const {
 
 void SpecialTokens::set(const std::string& name, AddedToken token) {
   token.special = true;
-  auto rank = [](std::string_view key) { return std::find(std::begin(kNames), std::end(kNames), key) - std::begin(kNames); };
+  auto rank = [](std::string_view key) {
+    return std::find(std::begin(kNames), std::end(kNames), key) - std::begin(kNames);
+  };
   auto at = std::find_if(named.begin(), named.end(), [&](const auto& entry) { return entry.first == name; });
   if (at != named.end()) {
     at->second = std::move(token);
     return;
   }
-  at = std::find_if(named.begin(), named.end(), [&](const auto& entry) { return rank(entry.first) > rank(name); });
+  at = std::find_if(named.begin(), named.end(),
+                    [&](const auto& entry) { return rank(entry.first) > rank(name); });
   named.emplace(at, name, std::move(token));
 }
 
@@ -212,7 +230,8 @@ Json SpecialTokens::ids() const {
   return ids;
 }
 
-Result<TokenSettings> read_token_settings(const TokenizerSideFiles& files, const std::vector<AddedToken>& present) {
+Result<TokenSettings> read_token_settings(const TokenizerSideFiles& files,
+                                          const std::vector<AddedToken>& present) {
   TokenSettings settings;
   std::string path = path_join(files.folder, "tokenizer_config.json");
   if (!files.tokenizer_config.empty()) {
@@ -238,8 +257,10 @@ std::vector<AddedToken> tokens_to_add(const TokenSettings& settings, const std::
   std::unordered_map<std::string, size_t> places;
   auto put = [&](AddedToken token) {  // twice: the first place, the last flags
     auto [place, is_new] = places.emplace(token.text, tokens.size());
-    if (is_new) tokens.push_back(std::move(token));
-    else tokens[place->second] = std::move(token);
+    if (is_new)
+      tokens.push_back(std::move(token));
+    else
+      tokens[place->second] = std::move(token);
   };
   std::vector<AddedToken> special;
   for (const auto& entry : settings.special.named) special.push_back(entry.second);
@@ -254,8 +275,10 @@ std::vector<AddedToken> tokens_to_add(const TokenSettings& settings, const std::
   special.insert(special.end(), settings.special.extra.begin(), settings.special.extra.end());
   for (const AddedToken& token : special) {
     if (token.text.empty()) continue;
-    if (settings.plain_special) put({0, token.text});
-    else if (!known.contains(token.text)) put(token);
+    if (settings.plain_special)
+      put({0, token.text});
+    else if (!known.contains(token.text))
+      put(token);
   }
   // What is there already with these flags: nothing to do, which is the rule.
   std::unordered_map<std::string_view, const AddedToken*> same;

@@ -17,7 +17,8 @@ constexpr int32_t kMaxVocab = 1 << 24;  // the largest published vocabularies ha
 
 }  // namespace
 
-Result<std::shared_ptr<const Tokenizer>> Tokenizer::load(const std::string& folder, std::optional<TokenizerInfo> info) {
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::load(const std::string& folder,
+                                                         std::optional<TokenizerInfo> info) {
   std::string base = folder;
   if (!is_directory(base)) {
     size_t slash = base.find_last_of('/');
@@ -34,14 +35,15 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_json(std::string_view j
   return build(std::move(backend), info.value_or(detected), /*text_is_bytes=*/false, {}, what);
 }
 
-Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_rwkv(std::string_view msgpack, const std::string& what) {
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_rwkv(std::string_view msgpack,
+                                                              const std::string& what) {
   ASSIGN_OR_RETURN(auto vocabulary, read_rwkv_model(msgpack, what));
   return build(make_rwkv_tokenizer(std::move(vocabulary)), TokenizerInfo{}, /*text_is_bytes=*/true, {}, what);
 }
 
-Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(std::unique_ptr<TokenizerBackend> backend, TokenizerInfo info,
-                                                          bool text_is_bytes, SpecialTokens special,
-                                                          const std::string& what) {
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(std::unique_ptr<TokenizerBackend> backend,
+                                                          TokenizerInfo info, bool text_is_bytes,
+                                                          SpecialTokens special, const std::string& what) {
   auto tokenizer = std::make_shared<Tokenizer>();
   Tokenizer& t = *tokenizer;
   t.backend_ = std::move(backend);
@@ -52,7 +54,8 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(std::unique_ptr<Tokeni
   if (tokens.empty()) return Status::error(str(what, ": the vocabulary is empty; the file is damaged"));
   int32_t last = tokens.back().id;
   if (last < 0 || last >= kMaxVocab)
-    return Status::error(str(what, ": token id ", last, " found, expected below ", kMaxVocab, "; the file is damaged"));
+    return Status::error(
+        str(what, ": token id ", last, " found, expected below ", kMaxVocab, "; the file is damaged"));
   t.texts_.resize(last + 1);
   t.bytes_.resize(last + 1);
   t.kinds_.resize(last + 1, TokenKind::kOrdinary);

@@ -15,8 +15,8 @@
 
 namespace mlc {
 
-// Ordinary tokens come from merging text; added ones are cut out of the text before that; special ones are added tokens
-// that steer the model (<|im_end|>) and are left out of text by skip_special.
+// Ordinary tokens come from merging text; added ones are cut out of the text before that; special ones are
+// added tokens that steer the model (<|im_end|>) and are left out of text by skip_special.
 enum class TokenKind : uint8_t { kOrdinary = 0, kAdded = 1, kSpecial = 2 };
 
 // One token of the vocabulary: its text as the tokenizer file writes it (bytes for RWKV vocabularies).
@@ -39,22 +39,24 @@ class TokenizerBackend {
 // An immutable tokenizer, shared by all requests; any thread may use it at any time.
 class Tokenizer {
  public:
-  // From a model folder (or a file in it): the union of its files, as folder.h says. `info` overrides what is detected
-  // (the `tokenizer_info` of mlc-chat-config.json).
+  // From a model folder (or a file in it): the union of its files, as folder.h says. `info` overrides what is
+  // detected (the `tokenizer_info` of mlc-chat-config.json).
   static Result<std::shared_ptr<const Tokenizer>> load(const std::string& folder,
                                                        std::optional<TokenizerInfo> info = std::nullopt);
   // From the text of a tokenizer.json; `what` starts error messages.
   static Result<std::shared_ptr<const Tokenizer>> from_json(std::string_view json, const std::string& what,
                                                             std::optional<TokenizerInfo> info = std::nullopt);
   // From the bytes of an RWKV tokenizer_model: a msgpack map {id: bytes}.
-  static Result<std::shared_ptr<const Tokenizer>> from_rwkv(std::string_view msgpack, const std::string& what);
+  static Result<std::shared_ptr<const Tokenizer>> from_rwkv(std::string_view msgpack,
+                                                            const std::string& what);
 
   // On a backend; `text_is_bytes`: its token texts are bytes, not what a tokenizer.json writes.
-  static Result<std::shared_ptr<const Tokenizer>> build(std::unique_ptr<TokenizerBackend> backend, TokenizerInfo info,
-                                                        bool text_is_bytes, SpecialTokens special, const std::string& what);
+  static Result<std::shared_ptr<const Tokenizer>> build(std::unique_ptr<TokenizerBackend> backend,
+                                                        TokenizerInfo info, bool text_is_bytes,
+                                                        SpecialTokens special, const std::string& what);
 
-  // The ids of `text`, special tokens in it recognised, nothing added in front (no BOS). Bytes that are not UTF-8 are
-  // read as U+FFFD.
+  // The ids of `text`, special tokens in it recognised, nothing added in front (no BOS). Bytes that are not
+  // UTF-8 are read as U+FFFD.
   Result<std::vector<int32_t>> encode(std::string_view text) const;
   // The same for text that continues other text: without the space that SentencePiece puts in front of it.
   Result<std::vector<int32_t>> encode_continuation(std::string_view text) const;
@@ -69,7 +71,8 @@ class Tokenizer {
   const std::string& token_text(int32_t id) const;
   std::optional<int32_t> token_id(std::string_view text) const;
   TokenKind token_kind(int32_t id) const;
-  // vocab_size entries: the bytes each token puts into the text (token_text_to_bytes), for stop strings and grammars.
+  // vocab_size entries: the bytes each token puts into the text (token_text_to_bytes), for stop strings and
+  // grammars.
   const std::vector<std::string>& token_bytes() const { return bytes_; }
   const TokenizerInfo& info() const { return info_; }
   // bos_token and so on; empty where the tokenizer was made from a tokenizer.json alone.

@@ -14,16 +14,17 @@ namespace {
 
 constexpr const char* kUnderline = "\xE2\x96\x81";  // U+2581
 
-void append_string(std::string_view text, std::string& out) {
-  out += json_text(std::string(text));
-}
+void append_string(std::string_view text, std::string& out) { out += json_text(std::string(text)); }
 
 void append_bpe(const TokenizerParts& parts, std::string& out) {
   out += "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":";
-  if (parts.unknown.empty()) out += "null";
-  else append_string(parts.unknown, out);
+  if (parts.unknown.empty())
+    out += "null";
+  else
+    append_string(parts.unknown, out);
   out += str(",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":",
-             parts.byte_fallback ? "true" : "false", ",\"byte_fallback\":", parts.byte_fallback ? "true" : "false",
+             parts.byte_fallback ? "true" : "false",
+             ",\"byte_fallback\":", parts.byte_fallback ? "true" : "false",
              ",\"ignore_merges\":", parts.ignore_merges ? "true" : "false", ",\"vocab\":{");
   bool first = true;
   for (const auto& [text, id] : parts.vocab) {
@@ -79,7 +80,10 @@ Status each_line(std::string_view text, const Visit& visit) {
 }
 
 Json byte_level(bool add_prefix_space, bool use_regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
+  return {{"type", "ByteLevel"},
+          {"add_prefix_space", add_prefix_space},
+          {"trim_offsets", true},
+          {"use_regex", use_regex}};
 }
 
 Json replace(const char* from, const char* to) {
@@ -105,7 +109,9 @@ std::string shown(std::string_view text) {
 std::string added_tokens_json(const std::vector<AddedToken>& tokens) {
   std::string out = "[";
   for (const AddedToken& token : tokens) {
-    auto flag = [&](const char* name, bool value) { out += str(",\"", name, "\":", value ? "true" : "false"); };
+    auto flag = [&](const char* name, bool value) {
+      out += str(",\"", name, "\":", value ? "true" : "false");
+    };
     out += str(out.size() > 1 ? "," : "", "{\"id\":", token.id, ",\"content\":");
     append_string(token.text, out);
     flag("single_word", token.single_word);
@@ -121,7 +127,8 @@ std::string added_tokens_json(const std::vector<AddedToken>& tokens) {
 std::string write_tokenizer_json(const TokenizerParts& parts) {
   std::string out = "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":" +
                     added_tokens_json(parts.added);
-  out += ",\"normalizer\":" + json_text(parts.normalizer) + ",\"pre_tokenizer\":" + json_text(parts.pre_tokenizer) +
+  out += ",\"normalizer\":" + json_text(parts.normalizer) +
+         ",\"pre_tokenizer\":" + json_text(parts.pre_tokenizer) +
          ",\"post_processor\":null,\"decoder\":" + json_text(parts.decoder) + ",\"model\":";
   parts.scored_vocab.empty() ? append_bpe(parts, out) : append_unigram(parts, out);
   out += "}";
@@ -149,9 +156,10 @@ std::vector<std::pair<std::string, std::string>> merges_from_scores(
       if (index.count(whole.substr(0, cut)) && index.count(whole.substr(cut)))
         merges.push_back({whole.substr(0, cut), whole.substr(cut), score, left_length, length - left_length});
     }
-    std::sort(merges.begin() + static_cast<ptrdiff_t>(first), merges.end(), [&](const Merge& a, const Merge& b) {
-      return std::pair(index[a.left], index[a.right]) < std::pair(index[b.left], index[b.right]);
-    });
+    std::sort(merges.begin() + static_cast<ptrdiff_t>(first), merges.end(),
+              [&](const Merge& a, const Merge& b) {
+                return std::pair(index[a.left], index[a.right]) < std::pair(index[b.left], index[b.right]);
+              });
   }
   std::stable_sort(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) {
     if (a.score != b.score) return a.score > b.score;
@@ -165,7 +173,8 @@ std::vector<std::pair<std::string, std::string>> merges_from_scores(
 
 Json sentencepiece_normalizer(bool prefix_space, bool collapse_spaces, const std::string& charsmap_base64) {
   Json list = Json::array();
-  if (!charsmap_base64.empty()) list.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", charsmap_base64}});
+  if (!charsmap_base64.empty())
+    list.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", charsmap_base64}});
   if (collapse_spaces) {
     list.push_back({{"type", "Replace"}, {"pattern", {{"Regex", "\\A +| +\\z"}}}, {"content", ""}});
     list.push_back({{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}});
@@ -181,7 +190,8 @@ Json sentencepiece_decoder(bool prefix_space) {
   return sequence("decoders", std::move(list));
 }
 
-Result<std::vector<std::pair<std::string, int32_t>>> read_vocab(std::string_view text, const std::string& what) {
+Result<std::vector<std::pair<std::string, int32_t>>> read_vocab(std::string_view text,
+                                                                const std::string& what) {
   // Not Json: an ordered object searches its keys linearly.
   auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
   if (json.is_discarded() || !json.is_object())
@@ -199,7 +209,8 @@ Result<std::vector<std::pair<std::string, int32_t>>> read_vocab(std::string_view
   return vocab;
 }
 
-Result<std::vector<std::pair<std::string, std::string>>> read_merges(std::string_view text, const std::string& what) {
+Result<std::vector<std::pair<std::string, std::string>>> read_merges(std::string_view text,
+                                                                     const std::string& what) {
   std::vector<std::pair<std::string, std::string>> merges;
   bool first = true;
   RETURN_IF_ERROR(each_line(text, [&](std::string_view line) {
@@ -215,7 +226,8 @@ Result<std::vector<std::pair<std::string, std::string>>> read_merges(std::string
   return merges;
 }
 
-Result<std::string> tokenizer_json_from_tiktoken(std::string_view text, const std::vector<AddedToken>& special,
+Result<std::string> tokenizer_json_from_tiktoken(std::string_view text,
+                                                 const std::vector<AddedToken>& special,
                                                  const std::string& split_regex, const std::string& what) {
   std::unordered_map<std::string, int32_t> ranks;
   std::vector<std::pair<std::string, int32_t>> tokens;
@@ -223,12 +235,14 @@ Result<std::string> tokenizer_json_from_tiktoken(std::string_view text, const st
     if (line.empty()) return Status::ok();
     size_t space = line.find(' ');
     int32_t rank = -1;
-    if (space != std::string_view::npos) std::from_chars(line.data() + space + 1, line.data() + line.size(), rank);
+    if (space != std::string_view::npos)
+      std::from_chars(line.data() + space + 1, line.data() + line.size(), rank);
     if (rank < 0)
       return Status::error(str(what, ": the line ", shown(line), " found, expected 'base64 rank'"));
     ASSIGN_OR_RETURN(std::string bytes, decode_base64(line.substr(0, space), what));
     if (bytes.empty() || !ranks.emplace(bytes, rank).second)
-      return Status::error(str(what, ": the token of rank ", rank, " is empty or a duplicate; the file is damaged"));
+      return Status::error(
+          str(what, ": the token of rank ", rank, " is empty or a duplicate; the file is damaged"));
     tokens.emplace_back(std::move(bytes), rank);
     return Status::ok();
   }));
@@ -251,7 +265,8 @@ Result<std::string> tokenizer_json_from_tiktoken(std::string_view text, const st
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return splits[a] < splits[b]; });
     for (size_t i : order)
-      parts.merges.emplace_back(bytes_to_printable(bytes.substr(0, cuts[i])), bytes_to_printable(bytes.substr(cuts[i])));
+      parts.merges.emplace_back(bytes_to_printable(bytes.substr(0, cuts[i])),
+                                bytes_to_printable(bytes.substr(cuts[i])));
   }
   parts.added = special;
   add_to_vocab(parts);
@@ -259,7 +274,10 @@ Result<std::string> tokenizer_json_from_tiktoken(std::string_view text, const st
   parts.pre_tokenizer = byte_level(/*add_prefix_space=*/false, /*use_regex=*/split_regex.empty());
   parts.ignore_merges = true;  // tiktoken looks a whole word up before it merges
   if (!split_regex.empty()) {
-    Json split = {{"type", "Split"}, {"pattern", {{"Regex", split_regex}}}, {"behavior", "Isolated"}, {"invert", false}};
+    Json split = {{"type", "Split"},
+                  {"pattern", {{"Regex", split_regex}}},
+                  {"behavior", "Isolated"},
+                  {"invert", false}};
     parts.pre_tokenizer = sequence("pretokenizers", {split, parts.pre_tokenizer});
   }
   return write_tokenizer_json(parts);
@@ -271,7 +289,8 @@ Result<std::string> decode_base64(std::string_view text, const std::string& what
   int count = 0;
   for (char c : text.substr(0, text.find('='))) {
     int digit = base64_digit(c);
-    if (digit < 0) return Status::error(str(what, ": '", text.substr(0, 60), "' is not base64; the file is damaged"));
+    if (digit < 0)
+      return Status::error(str(what, ": '", text.substr(0, 60), "' is not base64; the file is damaged"));
     bits = bits << 6 | static_cast<uint32_t>(digit);
     if ((count += 6) >= 8) out += static_cast<char>(bits >> (count -= 8) & 0xFF);
   }

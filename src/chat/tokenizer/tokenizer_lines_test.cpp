@@ -1,5 +1,5 @@
-// Ids of 10,000 generated lines (code, emoji, CJK, broken UTF-8, special tokens) against the reference libraries, whose
-// results tests/data/chat/make_tokenizer_lines.py has recorded.
+// Ids of 10,000 generated lines (code, emoji, CJK, broken UTF-8, special tokens) against the reference
+// libraries, whose results tests/data/chat/make_tokenizer_lines.py has recorded.
 #include <gtest/gtest.h>
 
 #include "base/file.h"
@@ -29,7 +29,8 @@ class Random {
 
 std::string unhex(const std::string& hex) {
   std::string out;
-  for (size_t i = 0; i + 1 < hex.size(); i += 2) out += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  for (size_t i = 0; i + 1 < hex.size(); i += 2)
+    out += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
   return out;
 }
 
@@ -73,10 +74,10 @@ std::string hex16(uint64_t value) {
 }
 
 std::string without_control(std::string text) {
-  for (const std::string& control : {std::string("<unk>"), std::string("</s>"), std::string("<s>"),
-                                     std::string("<|im_start|>"), std::string(1, '\0'),
-                                     std::string("\xE2\x96\x81"), std::string("\xE1\xBA\x9B\xCC\xA3"),
-                                     std::string("\xE2\x80\x8D")})
+  for (const std::string& control :
+       {std::string("<unk>"), std::string("</s>"), std::string("<s>"), std::string("<|im_start|>"),
+        std::string(1, '\0'), std::string("\xE2\x96\x81"), std::string("\xE1\xBA\x9B\xCC\xA3"),
+        std::string("\xE2\x80\x8D")})
     for (size_t at = 0; (at = text.find(control, at)) != std::string::npos;) text.erase(at, control.size());
   return text;
 }
@@ -100,7 +101,8 @@ void check(const std::string& name, const Tokenizer& tokenizer, bool drop_contro
     Result<std::vector<int32_t>> ids = tokenizer.encode(line);
     ASSERT_TRUE(ids.is_ok()) << ids.status().message();
     if (static_cast<size_t>(i) < want["first"].size()) {
-      ASSERT_EQ(*ids, want["first"][static_cast<size_t>(i)].get<std::vector<int32_t>>()) << name << ", line " << i;
+      ASSERT_EQ(*ids, want["first"][static_cast<size_t>(i)].get<std::vector<int32_t>>())
+          << name << ", line " << i;
     }
     for (int32_t id : *ids) value = fnv(std::string_view(reinterpret_cast<const char*>(&id), 4), value);
     value = fnv("\xFF\xFF\xFF\xFF", value);
@@ -116,13 +118,15 @@ std::shared_ptr<const Tokenizer> from_file(const std::string& name) {
 }
 
 std::shared_ptr<const Tokenizer> from_spm(const std::string& name) {
-  std::string json = tokenizer_json_from_sentencepiece(read_file(kData + "tokenizers/" + name).value(), name).value();
+  std::string json =
+      tokenizer_json_from_sentencepiece(read_file(kData + "tokenizers/" + name).value(), name).value();
   return Tokenizer::from_json(json, name).value();
 }
 
 TEST(TokenizerLines, TheGeneratorIsTheOneTheExpectationsWereMadeWith) {
   uint64_t value = kFnvStart;
-  for (int i = 0; i < kLines; ++i) value = fnv(std::string_view("\0", 1), fnv(make_line(i, fragments()), value));
+  for (int i = 0; i < kLines; ++i)
+    value = fnv(std::string_view("\0", 1), fnv(make_line(i, fragments()), value));
   EXPECT_EQ(hex16(value), expected()["lines"].get<std::string>());
 }
 
@@ -147,7 +151,8 @@ TEST(TokenizerLines, SmolLM2FromGgufMetadata) {
     source.tokens.push_back(merge.substr(0, space) + merge.substr(space + 1));
   }
   source.types.resize(source.tokens.size(), 1);
-  auto tokenizer = Tokenizer::from_json(tokenizer_json_from_gguf(source, "SmolLM2").value(), "SmolLM2").value();
+  auto tokenizer =
+      Tokenizer::from_json(tokenizer_json_from_gguf(source, "SmolLM2").value(), "SmolLM2").value();
   EXPECT_EQ(tokenizer->vocab_size(), 49152);
   EXPECT_EQ(tokenizer->token_kind(2), TokenKind::kSpecial);
   EXPECT_EQ(tokenizer->info().token_postproc_method, "byte_level");

@@ -24,7 +24,9 @@ TEST(ByteLevel, MapsEveryByteAndBack) {
   std::string all;
   for (int b = 0; b < 256; ++b) all += static_cast<char>(b);
   EXPECT_EQ(printable_to_bytes(bytes_to_printable(all)), all);
-  EXPECT_EQ(bytes_to_printable(" a\n"), "\xC4\xA0" "a\xC4\x8A");
+  EXPECT_EQ(bytes_to_printable(" a\n"),
+            "\xC4\xA0"
+            "a\xC4\x8A");
   EXPECT_FALSE(printable_to_bytes("a b"));
 }
 
@@ -39,19 +41,30 @@ TEST(ByteLevel, Utf8) {
 TEST(TokenizerInfo, IsDetectedAsUpstreamDoes) {
   TokenizerInfo llama = detect_tokenizer_info(data("llama.json"), "llama").value();
   EXPECT_EQ(llama, (TokenizerInfo{"byte_fallback", true, true}));
-  EXPECT_EQ(llama.to_json().dump(),
-            R"({"token_postproc_method":"byte_fallback","prepend_space_in_encode":true,"strip_space_in_decode":true})");
-  EXPECT_EQ(detect_tokenizer_info(data("llama3_tied.json"), "x").value(), (TokenizerInfo{"byte_level", false, false}));
+  EXPECT_EQ(
+      llama.to_json().dump(),
+      R"({"token_postproc_method":"byte_fallback","prepend_space_in_encode":true,"strip_space_in_decode":true})");
+  EXPECT_EQ(detect_tokenizer_info(data("llama3_tied.json"), "x").value(),
+            (TokenizerInfo{"byte_level", false, false}));
   EXPECT_EQ(detect_tokenizer_info("{}", "x").value(), TokenizerInfo{});
   EXPECT_EQ(token_text_to_bytes("<0x0A>", llama), "\n");
-  EXPECT_EQ(token_text_to_bytes("\xE2\x96\x81" "a", llama), " a");
-  EXPECT_EQ(token_text_to_bytes("\xC4\xA0" "a", TokenizerInfo{"byte_level"}), " a");
+  EXPECT_EQ(token_text_to_bytes("\xE2\x96\x81"
+                                "a",
+                                llama),
+            " a");
+  EXPECT_EQ(token_text_to_bytes("\xC4\xA0"
+                                "a",
+                                TokenizerInfo{"byte_level"}),
+            " a");
   EXPECT_EQ(token_text_to_bytes("<|a b|>", TokenizerInfo{"byte_level"}), "<|a b|>");
 }
 
 TEST(TokenizerInfo, DuplicateAddedTokensAreRefused) {
-  Status status = detect_tokenizer_info(R"({"added_tokens": [{"content": "<s>"}, {"content": "<s>"}]})", "t.json").status();
-  EXPECT_EQ(status.message(), "t.json: added_tokens has '<s>' twice, expected once; delete one of the two entries");
+  Status status =
+      detect_tokenizer_info(R"({"added_tokens": [{"content": "<s>"}, {"content": "<s>"}]})", "t.json")
+          .status();
+  EXPECT_EQ(status.message(),
+            "t.json: added_tokens has '<s>' twice, expected once; delete one of the two entries");
 }
 
 TEST(Tokenizer, EncodesDecodesAndLooksUp) {
@@ -93,7 +106,9 @@ TEST(Tokenizer, LoadsWhatAFolderHas) {
 }
 
 TEST(Tokenizer, DamagedFilesGetASentence) {
-  auto message = [](std::string_view json) { return Tokenizer::from_json(json, "t.json").status().message(); };
+  auto message = [](std::string_view json) {
+    return Tokenizer::from_json(json, "t.json").status().message();
+  };
   EXPECT_EQ(message("{\"model\": "), "t.json: not valid JSON; the file is damaged or truncated");
   EXPECT_EQ(message("[]"), "t.json: expected a JSON object, found array");
   EXPECT_EQ(message("{}").find("t.json: not a usable tokenizer"), 0u);
@@ -101,7 +116,8 @@ TEST(Tokenizer, DamagedFilesGetASentence) {
   EXPECT_FALSE(Tokenizer::from_json(whole.substr(0, whole.size() / 2), "t").is_ok());
   std::string spm = data("spm_bpe.model");
   for (size_t size : {size_t{0}, size_t{1}, size_t{100}, spm.size() - 1})
-    EXPECT_FALSE(tokenizer_json_from_sentencepiece(std::string_view(spm).substr(0, size), "m").is_ok()) << size;
+    EXPECT_FALSE(tokenizer_json_from_sentencepiece(std::string_view(spm).substr(0, size), "m").is_ok())
+        << size;
   EXPECT_FALSE(tokenizer_json_from_vocab_and_merges("{\"a\": -1}", "", nullptr, false, "v").is_ok());
   EXPECT_FALSE(tokenizer_json_from_vocab_and_merges("{\"a\": 1}", "a", nullptr, false, "v").is_ok());
 }
@@ -113,7 +129,8 @@ TEST(Rwkv, TheTextFormBecomesTheOriginalsModelFile) {
 }
 
 TEST(Rwkv, TakesTheLongestToken) {
-  std::string text = "1 'a' 1\n2 'ab' 2\n3 b'\\xe4\\xbd' 2\n4 \"it's\" 4\n5 '\\u4f60' 3\n6 b'\\xa0' 1\n7 '\\n\\'' 2\n";
+  std::string text =
+      "1 'a' 1\n2 'ab' 2\n3 b'\\xe4\\xbd' 2\n4 \"it's\" 4\n5 '\\u4f60' 3\n6 b'\\xa0' 1\n7 '\\n\\'' 2\n";
   auto t = Tokenizer::from_rwkv(write_rwkv_model(read_rwkv_text(text, "r").value()), "r").value();
   EXPECT_EQ(t->encode("aabit's\xE4\xBD\xA0\n'").value(), (Ids{1, 2, 4, 5, 7}));
   EXPECT_EQ(t->decode(Ids{2, 3, 6, 4}).value(), "ab\xE4\xBD\xA0it's");
@@ -123,8 +140,8 @@ TEST(Rwkv, TakesTheLongestToken) {
 }
 
 TEST(Rwkv, DamagedVocabulariesGetASentence) {
-  for (const char* bad : {"x 'a' 1", "1 'a' 2", "1 a 1", "1 'a", "1 'a' 1\n1 'b' 1", "1 '\\x' 1", "1 __import__('os') 1",
-                          "1 'a' + 'b' 2", ""})
+  for (const char* bad : {"x 'a' 1", "1 'a' 2", "1 a 1", "1 'a", "1 'a' 1\n1 'b' 1", "1 '\\x' 1",
+                          "1 __import__('os') 1", "1 'a' + 'b' 2", ""})
     EXPECT_FALSE(read_rwkv_text(bad, "r.txt").is_ok()) << bad;
   EXPECT_EQ(read_rwkv_text("1 'a' 2\n", "r.txt").status().message(),
             "r.txt: line 1 is '1 'a' 2', expected a new '<id> <literal> <byte length>' whose length fits");
@@ -137,9 +154,11 @@ TEST(Rwkv, DamagedVocabulariesGetASentence) {
 
 TEST(Tiktoken, RanksBecomeMerges) {
   std::string text;
-  for (int b = 0; b < 256; ++b) text += encode_base64(std::string(1, static_cast<char>(b))) + str(" ", b, "\n");
+  for (int b = 0; b < 256; ++b)
+    text += encode_base64(std::string(1, static_cast<char>(b))) + str(" ", b, "\n");
   int rank = 256;
-  for (const char* token : {"lo", "low", "er", " low", "ower", "\xE4\xBD\xA0"}) text += encode_base64(token) + str(" ", rank++, "\n");
+  for (const char* token : {"lo", "low", "er", " low", "ower", "\xE4\xBD\xA0"})
+    text += encode_base64(token) + str(" ", rank++, "\n");
   std::string json = tokenizer_json_from_tiktoken(text, {{300, "<|end|>", true}}, "", "t.tiktoken").value();
   auto t = Tokenizer::from_json(json, "t").value();
   EXPECT_EQ(t->encode("low lower<|end|>").value(), (Ids{257, 259, 258, 300}));
@@ -162,8 +181,13 @@ TEST(Gguf, EveryPreTokenizerKindLoads) {
 }
 
 TEST(Gguf, SentencePieceMetadata) {
-  GgufVocabulary source{.model = "llama", .tokens = {"<unk>", "<0x0A>", "\xE2\x96\x81", "a", "b", "\xE2\x96\x81" "a", "ab"},
-                        .scores = {0, 0, -3, -4, -5, -2, -1}, .types = {2, 6, 1, 1, 1, 1, 1}};
+  GgufVocabulary source{.model = "llama",
+                        .tokens = {"<unk>", "<0x0A>", "\xE2\x96\x81", "a", "b",
+                                   "\xE2\x96\x81"
+                                   "a",
+                                   "ab"},
+                        .scores = {0, 0, -3, -4, -5, -2, -1},
+                        .types = {2, 6, 1, 1, 1, 1, 1}};
   auto t = Tokenizer::from_json(tokenizer_json_from_gguf(source, "g").value(), "g").value();
   EXPECT_EQ(t->encode("ab\n").value(), (Ids{2, 6, 1}));
   EXPECT_TRUE(t->info().prepend_space_in_encode);
@@ -181,9 +205,13 @@ TEST(Gguf, EndTokensWrittenAsOrdinaryOnesAreControlTokens) {
 }
 
 TEST(Gguf, DamagedMetadataGetsASentence) {
-  auto message = [](const GgufVocabulary& source) { return tokenizer_json_from_gguf(source, "m.gguf").status().message(); };
-  EXPECT_NE(message({.model = "gpt2", .pre = "smolm", .tokens = {"a"}}).find("did you mean 'smollm'"), std::string::npos);
-  EXPECT_EQ(message({.model = "gpt2", .tokens = {"a", "a"}}), "m.gguf: tokenizer.ggml.tokens has 'a' twice; the file is damaged");
+  auto message = [](const GgufVocabulary& source) {
+    return tokenizer_json_from_gguf(source, "m.gguf").status().message();
+  };
+  EXPECT_NE(message({.model = "gpt2", .pre = "smolm", .tokens = {"a"}}).find("did you mean 'smollm'"),
+            std::string::npos);
+  EXPECT_EQ(message({.model = "gpt2", .tokens = {"a", "a"}}),
+            "m.gguf: tokenizer.ggml.tokens has 'a' twice; the file is damaged");
   EXPECT_EQ(message({.model = "llama", .tokens = {"a"}}),
             "m.gguf: tokenizer.ggml.scores has 0 entries, expected 1 (one per token); the file is damaged");
   EXPECT_FALSE(message({.model = "gpt2", .tokens = {"a"}, .types = {1, 1}}).empty());

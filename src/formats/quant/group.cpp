@@ -95,8 +95,9 @@ void dequantize_row(const WeightFormat& format, const uint32_t* words, const std
 }
 
 void repack_q4_0_row(std::span<const std::byte> blocks, uint32_t* words, std::byte* scales) {
-  // A block: a half scale, then 16 bytes of codes 0..15 (low nibbles), 16..31 (high nibbles). As eight u16 lanes, a lane
-  // holds the codes of one output byte in its two low nibbles, and those of another in its two high ones.
+  // A block: a half scale, then 16 bytes of codes 0..15 (low nibbles), 16..31 (high nibbles). As eight u16
+  // lanes, a lane holds the codes of one output byte in its two low nibbles, and those of another in its two
+  // high ones.
   typedef uint16_t Lanes __attribute__((vector_size(16)));
   typedef uint8_t Bytes __attribute__((vector_size(8)));
   constexpr size_t kBlockBytes = 18;

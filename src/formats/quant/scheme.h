@@ -1,7 +1,8 @@
 // Quantization schemes by MLC name (q4f16_1, ...) and the storage format of one weight under a scheme.
 //
-// Group quantization (mlc-facts 3.2): a [N, K] weight is cut along K into groups; each group has one scale; codes are
-// packed least significant first into u32 words, 4 words per group; value = (code - zero_point) * scale.
+// Group quantization (mlc-facts 3.2): a [N, K] weight is cut along K into groups; each group has one scale;
+// codes are packed least significant first into u32 words, 4 words per group; value = (code - zero_point) *
+// scale.
 #pragma once
 
 #include <optional>
@@ -24,10 +25,10 @@ struct WeightFormat {
 
   static WeightFormat plain(DType dtype) { return {Kind::kPlain, dtype, 0, 0, false}; }
   bool is_quantized() const { return kind == Kind::kGroup; }
-  int zero_point() const { return (1 << (bits - 1)) - 1; }        // 7 for 4 bits, 3 for 3 bits
-  int codes_per_word() const { return 32 / bits; }                // 8 or 10
+  int zero_point() const { return (1 << (bits - 1)) - 1; }  // 7 for 4 bits, 3 for 3 bits
+  int codes_per_word() const { return 32 / bits; }          // 8 or 10
   int64_t groups(int64_t k) const { return (k + group - 1) / group; }
-  int64_t words(int64_t k) const { return 4 * groups(k); }        // u32 words of one row
+  int64_t words(int64_t k) const { return 4 * groups(k); }  // u32 words of one row
   // "f16", "q4g32.f16", "q3g40.f16.kn"; the form used in IR text. parse() accepts exactly that.
   std::string text() const;
   static std::optional<WeightFormat> parse(std::string_view text);
@@ -38,11 +39,11 @@ struct WeightFormat {
 enum class WeightRole : uint8_t { kLinear, kEmbedding, kFinalLinear, kOther };
 
 struct QuantScheme {
-  std::string name;    // "q4f16_1"
-  DType model_dtype;   // of unquantized parameters, as the files record it
+  std::string name;   // "q4f16_1"
+  DType model_dtype;  // of unquantized parameters, as the files record it
   bool quantized = false;
-  WeightFormat linear;      // of quantized linears
-  bool embedding = false;   // embeddings are quantized (always in NK layout)
+  WeightFormat linear;     // of quantized linears
+  bool embedding = false;  // embeddings are quantized (always in NK layout)
   bool final_linear = false;
 
   // The format of a weight. `quantizable` is false for routers' gates and modules marked so (mlc-facts 3.5).

@@ -1,9 +1,10 @@
-// The whole decoder of llama's form: blocks of x + attention(norm(x)), then x + gated MLP(norm(x)), with RMSNorm, rotary
-// embedding, grouped-query attention and SwiGLU; a final norm; a head of its own, or the embedding when tied.
+// The whole decoder of llama's form: blocks of x + attention(norm(x)), then x + gated MLP(norm(x)), with
+// RMSNorm, rotary embedding, grouped-query attention and SwiGLU; a final norm; a head of its own, or the
+// embedding when tied.
 //
 // Config fields read: hidden_size, intermediate_size, num_attention_heads, num_key_value_heads, head_dim,
-// num_hidden_layers, rms_norm_eps, vocab_size, tie_word_embeddings. Parameters: model.embed_tokens, model.layers.I.*,
-// model.norm, lm_head (mlc-facts 5.4).
+// num_hidden_layers, rms_norm_eps, vocab_size, tie_word_embeddings. Parameters: model.embed_tokens,
+// model.layers.I.*, model.norm, lm_head (mlc-facts 5.4).
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// ParameterList: where layers declare the weights they read; gives each its storage type under the chosen scheme.
+// ParameterList: where layers declare the weights they read; gives each its storage type under the chosen
+// scheme.
 #pragma once
 
 #include <string>
@@ -15,8 +16,8 @@ class ParameterList {
   // Both outlive the list. Declared parameters are appended to `module.parameters`.
   ParameterList(graph::Module& module, const QuantScheme& scheme) : module_(module), scheme_(scheme) {}
 
-  // The graph value of `parameter`, whose name must be new. Its type is the format of its role under the scheme, with
-  // the real matrix's shape, in the layout of the file.
+  // The graph value of `parameter`, whose name must be new. Its type is the format of its role under the
+  // scheme, with the real matrix's shape, in the layout of the file.
   graph::Value* declare(Parameter parameter);
 
   std::vector<Parameter> take() { return std::move(parameters_); }

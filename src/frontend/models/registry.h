@@ -11,8 +11,8 @@
 
 namespace mlc::frontend {
 
-// One field of `model_config`. The list of a model is its config class in MLC: names, order and defaults are what
-// mlc-chat-config.json shows (mlc-facts 5.3).
+// One field of `model_config`. The list of a model is its config class in MLC: names, order and defaults are
+// what mlc-chat-config.json shows (mlc-facts 5.3).
 struct ConfigField {
   enum class Kind : uint8_t { kInteger, kReal, kFlag, kText, kAny };
   std::string name;
@@ -32,24 +32,24 @@ struct KnownKey {
   std::string equal_to = "", at_least = "";  // also: the value of that field of the config, or no less
 };
 
-// The fields many config classes share, with the ranges every model keeps to. Sizes are capped so that no product of
-// them (3 * heads * head_dim * hidden * 4 bytes <= 2^60) leaves int64.
+// The fields many config classes share, with the ranges every model keeps to. Sizes are capped so that no
+// product of them (3 * heads * head_dim * hidden * 4 bytes <= 2^60) leaves int64.
 namespace field {
 // The names under which configs state the activation.
 inline const std::vector<std::string> kActivation = {"hidden_act", "hidden_activation", "activation_function",
                                                      "activation"};
-ConfigField size(std::string name);                       // hidden and inner sizes: 1..2^24, required
+ConfigField size(std::string name);                          // hidden and inner sizes: 1..2^24, required
 ConfigField heads(std::string name, bool inferred = false);  // 1..2^16
-ConfigField layers(std::string name);                     // 1..4096, required
-ConfigField vocab_size();                                 // 1..2^28, required
-ConfigField norm_eps(std::string name);                   // 0 < eps <= 1, required
+ConfigField layers(std::string name);                        // 1..4096, required
+ConfigField vocab_size();                                    // 1..2^28, required
+ConfigField norm_eps(std::string name);                      // 0 < eps <= 1, required
 // position_embedding_base; 10000 when no alias is given
 ConfigField rope_base(std::vector<std::string> aliases = {"rope_theta", "rotary_emb_base"});
 ConfigField rope_scaling();
-ConfigField head_dim();                                   // inferred: hidden_size / num_attention_heads
-ConfigField context_window_size();                        // inferred: max_position_embeddings or max_sequence_length
-ConfigField prefill_chunk_size();                         // inferred: min(context, 8192)
-ConfigField count(std::string name);                      // 1..2^31 - 1, default 1
+ConfigField head_dim();               // inferred: hidden_size / num_attention_heads
+ConfigField context_window_size();    // inferred: max_position_embeddings or max_sequence_length
+ConfigField prefill_chunk_size();     // inferred: min(context, 8192)
+ConfigField count(std::string name);  // 1..2^31 - 1, default 1
 ConfigField flag(std::string name, bool fallback);
 }  // namespace field
 
@@ -69,8 +69,8 @@ struct ModelDefinition {
 const std::vector<const ModelDefinition*>& model_definitions();
 const ModelDefinition& model_definition(const std::string& model_type);  // internal error when unknown
 
-// The spec of neox-style rotation of each head's first `rotary_dim` elements, by position_embedding_base and, where the
-// config class has it, rope_scaling.
+// The spec of neox-style rotation of each head's first `rotary_dim` elements, by position_embedding_base and,
+// where the config class has it, rope_scaling.
 RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim);
 
 }  // namespace mlc::frontend

@@ -6,11 +6,11 @@
 // tokens stay in pages that are kept in part. Dropping moves the tokens behind it to lower positions, so
 // their keys are stored unrotated: token i's key is rotated here, by row i of key_factors.
 //
-// attention_part and attention_join do the same for one row in two steps, so that a long context is work for many threads:
-// part p covers the tokens stored in pages p * part_pages and following of the sequence. Per head it gives the sum over
-// its tokens of exp(score - largest) * value, then the part's largest score and its sum of exp(score - largest); a
-// part without tokens gives 0, -3e38 and 0. The join weighs the parts; with output = "q8g32" or "q8g40" it quantizes as
-// quantize_q8 does.
+// attention_part and attention_join do the same for one row in two steps, so that a long context is work for
+// many threads: part p covers the tokens stored in pages p * part_pages and following of the sequence. Per
+// head it gives the sum over its tokens of exp(score - largest) * value, then the part's largest score and
+// its sum of exp(score - largest); a part without tokens gives 0, -3e38 and 0. The join weighs the parts;
+// with output = "q8g32" or "q8g40" it quantizes as quantize_q8 does.
 #include <algorithm>
 #include <cmath>
 
@@ -143,7 +143,8 @@ std::vector<TensorType> infer_part(const Node& node, const Module& module) {
   return {TensorType::plain(DType::kF32, {parts, node.get_int("heads") * width})};
 }
 
-std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
+std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const Inputs&,
+                                       InterpretContext& context) {
   HostState& state = context.states.at(node.state);
   const HostTensor& q = *in[0];
   if (q.shape[0] != 1) refuse("attention_part: ", q.shape[0], " rows, expected 1");
@@ -175,7 +176,8 @@ std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const
 std::vector<TensorType> infer_join(const Node& node, const Module&) {
   int64_t heads = int_attribute(node, "heads", 1, 1 << 20);
   int64_t width = columns(activation_operand(node, 0));
-  if (width % heads != 0 || width / heads < 3) refuse(describe(node, 0), " does not hold parts of ", heads, " heads");
+  if (width % heads != 0 || width / heads < 3)
+    refuse(describe(node, 0), " does not hold parts of ", heads, " heads");
   const Dim& rows = index_operand(node, 1);  // the row's position: how many rows there are
   Shape shape = {rows, width - 2 * heads};
   if (!node.attributes.count("output")) return {TensorType::plain(DType::kF32, shape)};

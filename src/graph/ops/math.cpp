@@ -27,7 +27,6 @@ struct NamedActivation {
 constexpr NamedActivation kActivations[] = {
     {"gelu", gelu}, {"gelu_tanh", gelu_tanh}, {"relu", relu}, {"silu", silu}};
 
-
 }  // namespace
 
 const std::vector<std::string>& activation_names() {
@@ -62,7 +61,8 @@ void four_dots(const double* a, const double* b, int64_t n, double* out) {
       s3[part] += x * b3[i + part];
     }
   for (int64_t j = 0; j < 4; ++j) out[j] = 0;
-  for (int64_t part = 0; part < kParts; ++part) out[0] += s0[part], out[1] += s1[part], out[2] += s2[part], out[3] += s3[part];
+  for (int64_t part = 0; part < kParts; ++part)
+    out[0] += s0[part], out[1] += s1[part], out[2] += s2[part], out[3] += s3[part];
   for (; i < n; ++i)
     for (int64_t j = 0; j < 4; ++j) out[j] += a[i] * b[j * n + i];
 }

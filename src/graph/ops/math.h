@@ -25,9 +25,9 @@ float round_to(DType dtype, float value);
 // A float tensor of zeros.
 HostTensor make_floats(std::vector<int64_t> shape);
 
-// Writes the codes of n values and returns their scale = max|x| / 127 in f32; code = x / scale rounded half to even, within
-// -127..127. Zeros (or values whose scale underflows) have scale 0 and codes 0; a group that holds NaN or an infinity has
-// scale NaN and codes 0.
+// Writes the codes of n values and returns their scale = max|x| / 127 in f32; code = x / scale rounded half
+// to even, within -127..127. Zeros (or values whose scale underflows) have scale 0 and codes 0; a group that
+// holds NaN or an infinity has scale NaN and codes 0.
 float quantize_group(const float* x, int64_t n, int32_t* codes);
 
 // Quantizes [rows, K]: per row the groups of `group` (the last may be short).

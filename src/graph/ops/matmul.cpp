@@ -42,8 +42,10 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
       w.kind == TensorType::Kind::kGroup || (w.kind == TensorType::Kind::kPlain && is_float(w.dtype()));
   if (!floats || w.shape.size() != 2 || !w.shape[0].is_const())
     refuse(describe(node, 1), " is no weight matrix");
-  if (x.kind == TensorType::Kind::kQ8Activation && w.kind == TensorType::Kind::kGroup && x != TensorType::q8(x.shape, w.format))
-    refuse(describe(node, 1), " meets ", x.element_text(), ", expected ", TensorType::q8(x.shape, w.format).element_text());
+  if (x.kind == TensorType::Kind::kQ8Activation && w.kind == TensorType::Kind::kGroup &&
+      x != TensorType::q8(x.shape, w.format))
+    refuse(describe(node, 1), " meets ", x.element_text(), ", expected ",
+           TensorType::q8(x.shape, w.format).element_text());
   if (w.shape[1] != x.shape[1])
     refuse(describe(node, 1), " has ", w.shape[1].text(), " columns, expected ", x.shape[1].text());
   int64_t n = w.shape[0].constant();
@@ -88,7 +90,8 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
   int64_t rows = x.shape[0], k = x.shape[1], n = w.shape[0];
   const TensorType& type = node.inputs[0]->type;
   bool q8 = type.kind == TensorType::Kind::kQ8Activation;
-  std::vector<double> wide = q8 ? dequantize_q8(x, type.format.group) : std::vector<double>(x.floats.begin(), x.floats.end());
+  std::vector<double> wide =
+      q8 ? dequantize_q8(x, type.format.group) : std::vector<double>(x.floats.begin(), x.floats.end());
   std::vector<std::vector<double>> acc(static_cast<size_t>(rows),
                                        std::vector<double>(static_cast<size_t>(n)));
   std::vector<double> weight_rows(static_cast<size_t>(4 * k));

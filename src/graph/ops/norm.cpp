@@ -1,5 +1,5 @@
-// rms_norm and layer_norm over the last axis. With output = "q8g32", "q8g40" or "tiles" the f32 result becomes what
-// quantize_q8 or to_tiles makes of it.
+// rms_norm and layer_norm over the last axis. With output = "q8g32", "q8g40" or "tiles" the f32 result
+// becomes what quantize_q8 or to_tiles makes of it.
 #include <cmath>
 
 #include "graph/ops/check.h"

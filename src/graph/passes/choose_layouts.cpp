@@ -14,8 +14,10 @@ void choose_layouts(Module& module, const Target& target) {
   const std::string tiles = row_tiles_layout(target.f32_lanes() >= 16 ? 16 : 8);
   for (const auto& p : module.parameters) {
     bool quantized = p->type.kind == TensorType::Kind::kGroup;
-    if (target.is_gpu()) p->type.layout = quantized ? kLaneLayout : kPackedLayout;
-    else p->type.layout = quantized && multiplied.count(p.get()) ? tiles : kPackedLayout;
+    if (target.is_gpu())
+      p->type.layout = quantized ? kLaneLayout : kPackedLayout;
+    else
+      p->type.layout = quantized && multiplied.count(p.get()) ? tiles : kPackedLayout;
   }
 }
 

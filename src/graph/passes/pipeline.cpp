@@ -57,8 +57,9 @@ void check_skips(const PassOptions& options) {
 }  // namespace
 
 std::vector<std::string> pass_names() {
-  return {"merge_equal_nodes",    "eliminate_dead_values", "fuse_rope_append", "fuse_epilogues",
-          "quantize_activations", "choose_layouts",        "specialize_rows",  "use_matrix_unit", "split_attention"};
+  return {"merge_equal_nodes", "eliminate_dead_values", "fuse_rope_append",
+          "fuse_epilogues",    "quantize_activations",  "choose_layouts",
+          "specialize_rows",   "use_matrix_unit",       "split_attention"};
 }
 
 std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
@@ -77,7 +78,8 @@ std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
   run("specialize_rows",
       [&] { specialize_rows(m); });  // late: all passes above are the same for any number of rows
   run("use_matrix_unit", [&] { use_matrix_unit(m, *options.target); });
-  if (int64_t pages = options.target->attention_part_pages) run("split_attention", [&] { split_attention(m, pages); });
+  if (int64_t pages = options.target->attention_part_pages)
+    run("split_attention", [&] { split_attention(m, pages); });
   return std::move(run.times);
 }
 

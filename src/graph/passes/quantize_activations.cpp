@@ -16,7 +16,9 @@ bool wants_q8(const Node& node) {
 }
 
 // What a matmul that wants codes wants.
-TensorType q8_input(const Node& node) { return TensorType::q8(node.inputs[0]->type.shape, node.inputs[1]->type.format); }
+TensorType q8_input(const Node& node) {
+  return TensorType::q8(node.inputs[0]->type.shape, node.inputs[1]->type.format);
+}
 
 // Whether v is nothing but the left side of matmuls that want codes of this type.
 bool only_quantized_users(const Value* v, const std::vector<Node*>& users, const TensorType& type) {

@@ -47,7 +47,8 @@ class Splitter {
     node.op = "attention_part";
     node.attributes["part_pages"] = part_pages_;
     Dim parts = ceildiv(node.inputs[4]->type.shape[0], part_pages_);
-    node.outputs = {function_.add_value(TensorType::plain(DType::kF32, {parts, heads * (head_dim + 2)}), &node)};
+    node.outputs = {
+        function_.add_value(TensorType::plain(DType::kF32, {parts, heads * (head_dim + 2)}), &node)};
     join->inputs = {node.outputs[0], node.inputs[2]};
     if (Node* quantizer = only_quantizer(join->outputs[0], head_dim)) {
       join->outputs[0]->type = quantizer->outputs[0]->type;

@@ -1,5 +1,6 @@
-// Lets several threads share the attention of a single row: in bodies for one row, attention becomes one op over parts of
-// the sequence and one that joins them. The join quantizes where nothing but quantize_q8 reads its result.
+// Lets several threads share the attention of a single row: in bodies for one row, attention becomes one op
+// over parts of the sequence and one that joins them. The join quantizes where nothing but quantize_q8 reads
+// its result.
 //
 //   before:  %a = attention($kv, %q, ...)   %c = quantize_q8(%a)
 //   after:   %p = attention_part($kv, %q, ...)   %c = attention_join(%p, %positions)

@@ -19,9 +19,12 @@ void use_in(Function& function) {
     for (Value* v : node->outputs) {
       bool fits = v->type.kind == TensorType::Kind::kQ8Activation && v->type.format.group == kTileColumns;
       if (!fits || !only_multiplied(v, uses[v])) continue;
-      if (node->op == "quantize_q8") node->op = "to_tiles";
-      else if (node->op == "rms_norm" || node->op == "layer_norm") node->attributes["output"] = std::string("tiles");
-      else continue;
+      if (node->op == "quantize_q8")
+        node->op = "to_tiles";
+      else if (node->op == "rms_norm" || node->op == "layer_norm")
+        node->attributes["output"] = std::string("tiles");
+      else
+        continue;
       v->type = TensorType::tiles(v->type.shape);
     }
 }
@@ -29,11 +32,12 @@ void use_in(Function& function) {
 }  // namespace
 
 void use_matrix_unit(Module& module, const Target& target) {
-  if (target.is_gpu() || target.matrix_unit.rows != kTileRows || target.matrix_unit.depth != kTileColumns) return;
+  if (target.is_gpu() || target.matrix_unit.rows != kTileRows || target.matrix_unit.depth != kTileColumns)
+    return;
   for (const auto& f : module.functions) {
-    bool last_of_several = f->max_rows == 0 && std::count_if(module.functions.begin(), module.functions.end(), [&](const auto& g) {
-                                                  return g->name == f->name;
-                                                }) > 1;
+    bool last_of_several =
+        f->max_rows == 0 && std::count_if(module.functions.begin(), module.functions.end(),
+                                          [&](const auto& g) { return g->name == f->name; }) > 1;
     if (last_of_several) use_in(*f);
   }
 }

@@ -14,7 +14,8 @@ Dim elements_of(const graph::Shape& shape) {
 
 View Lowering::view(size_t i) const {
   const graph::TensorType& t = type(i);
-  internal_check(t.shape.size() == 2 && t.shape[1].is_const(), str(node.op, ": operand ", i, " is no matrix"));
+  internal_check(t.shape.size() == 2 && t.shape[1].is_const(),
+                 str(node.op, ": operand ", i, " is no matrix"));
   if (i < options.input_views.size() && options.input_views[i].row_stride) return options.input_views[i];
   return {t.shape[1].constant(), 0};
 }
@@ -35,8 +36,7 @@ ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v
 ExprRef apply_activation(const std::string& function, ExprRef x) {
   if (function == "silu") return x / (call(MathFn::kExp, unary(UnaryOp::kNeg, x)) + 1.0);
   if (function == "relu") return select(binary(BinaryOp::kLt, x, float_const(0)), float_const(0, x->type), x);
-  if (function == "gelu")
-    return (x * 0.5) * (call(MathFn::kErf, x * 0.70710678118654752440) + 1.0);
+  if (function == "gelu") return (x * 0.5) * (call(MathFn::kErf, x * 0.70710678118654752440) + 1.0);
   if (function == "gelu_tanh") {
     ExprRef inner = (x + x * x * x * 0.044715) * 0.79788456080286535588;  // sqrt(2 / pi)
     return (x * 0.5) * (call(MathFn::kTanh, inner) + 1.0);

@@ -57,8 +57,8 @@ std::string attribute_text(const graph::Attribute& value) {
   return std::get<std::string>(value);
 }
 
-// The body's guard as far as the kernel depends on it: one row, few rows, any number. GPU kernels but for tiled matmuls are
-// the same for few and many.
+// The body's guard as far as the kernel depends on it: one row, few rows, any number. GPU kernels but for
+// tiled matmuls are the same for few and many.
 LowerOptions needed(const graph::Node& node, const LowerOptions& options) {
   LowerOptions out = options;
   bool tiles = node.op == "matmul" && gpu_schedule(*options.target).shared_tiles;
@@ -86,7 +86,8 @@ LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, c
 
 std::optional<Function> lower_preproc(const graph::TensorType& parameter, const Target& target) {
   if (parameter.kind != graph::TensorType::Kind::kGroup) return std::nullopt;
-  return parameter.layout == kLaneLayout ? lower_gpu_repack(parameter, target) : lower_repack(parameter, target);
+  return parameter.layout == kLaneLayout ? lower_gpu_repack(parameter, target)
+                                         : lower_repack(parameter, target);
 }
 
 int64_t layout_bytes(const graph::TensorType& parameter) {
@@ -103,14 +104,17 @@ std::vector<WeightPiece> weight_pieces(const graph::TensorType& parameter, int h
   };
   int64_t bytes = layout_bytes(parameter), all = parameter.shape[0].constant() / halves;
   if (max_bytes == 0 || bytes <= max_bytes) return {piece(0, all)};
-  // As few as can be, of equal size but for the last, in whole blocks of rows: their columns of a result start at whole sectors.
+  // As few as can be, of equal size but for the last, in whole blocks of rows: their columns of a result
+  // start at whole sectors.
   int64_t blocks = parameter.shape.size() == 2 ? (all + kLaneRows - 1) / kLaneRows : 1, per_piece = blocks;
-  for (int64_t count = 2; per_piece > 1 && layout_bytes(piece(0, per_piece * kLaneRows).type) > max_bytes; ++count)
+  for (int64_t count = 2; per_piece > 1 && layout_bytes(piece(0, per_piece * kLaneRows).type) > max_bytes;
+       ++count)
     per_piece = (blocks + count - 1) / count;
   if (layout_bytes(piece(0, per_piece * kLaneRows).type) > max_bytes)
-    throw UserError(str(parameter.text(), ": ", human_bytes(static_cast<double>(layout_bytes(piece(0, kLaneRows).type))),
-                        " of its rows must be bound at once, this target binds at most ", human_bytes(static_cast<double>(max_bytes)),
-                        "; use --device cpu"));
+    throw UserError(str(parameter.text(), ": ",
+                        human_bytes(static_cast<double>(layout_bytes(piece(0, kLaneRows).type))),
+                        " of its rows must be bound at once, this target binds at most ",
+                        human_bytes(static_cast<double>(max_bytes)), "; use --device cpu"));
   std::vector<WeightPiece> pieces;
   for (int64_t first = 0, rows = per_piece * kLaneRows; first < all; first += rows)
     pieces.push_back(piece(first, std::min(rows, all - first)));

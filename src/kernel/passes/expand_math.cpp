@@ -1,5 +1,6 @@
-// Polynomials for exp, tanh, erf and log. exp, log and tanh follow the reductions and use the coefficients of the Cephes
-// library (single precision, Moshier); erf's two polynomials are Chebyshev fits made with mpmath.chebyfit.
+// Polynomials for exp, tanh, erf and log. exp, log and tanh follow the reductions and use the coefficients of
+// the Cephes library (single precision, Moshier); erf's two polynomials are Chebyshev fits made with
+// mpmath.chebyfit.
 #include "kernel/passes/expand_math.h"
 
 #include <cmath>
@@ -32,11 +33,12 @@ ExprRef power_of_two(const ExprRef& n) {
 
 ExprRef expand_exp(const ExprRef& x, const NameValue& name) {
   // Outside of -104..89 the result is 0 or infinity; NaN becomes -104 here and is put back at the end.
-  ExprRef inside = name("exp_x", binary(BinaryOp::kMin, binary(BinaryOp::kMax, x, like(x, -104)), like(x, 89)));
+  ExprRef inside =
+      name("exp_x", binary(BinaryOp::kMin, binary(BinaryOp::kMax, x, like(x, -104)), like(x, 89)));
   ExprRef n = name("exp_n", unary(UnaryOp::kRoundEven, inside * 1.44269504088896341));
   ExprRef r = name("exp_r", (inside - n * kLn2High) - n * kLn2Low);
-  ExprRef p = polynomial(r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
-                             5.0000001201e-1});
+  ExprRef p = polynomial(r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2,
+                             1.6666665459e-1, 5.0000001201e-1});
   ExprRef y = (p * (r * r) + r) + 1.0;
   // 2^n in two factors, each a normal number: n reaches -150 and 128.
   ExprRef whole = name("exp_i", cast(n, DType::kI32));
@@ -48,8 +50,8 @@ ExprRef expand_exp(const ExprRef& x, const NameValue& name) {
 ExprRef expand_tanh(const ExprRef& x, const NameValue& name) {
   ExprRef magnitude = name("tanh_abs", unary(UnaryOp::kAbs, x));
   ExprRef z = name("tanh_z", x * x);
-  ExprRef p = polynomial(z, {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1,
-                             -3.33332819422e-1});
+  ExprRef p = polynomial(
+      z, {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1});
   ExprRef small = p * z * x + x;
   ExprRef e = name("tanh_exp", expand_exp(name("tanh_2x", magnitude * 2.0), name));
   ExprRef large = name("tanh_large", like(x, 1) - like(x, 2) / (e + 1.0));
@@ -61,12 +63,13 @@ ExprRef expand_erf(const ExprRef& x, const NameValue& name) {
   ExprRef magnitude = name("erf_abs", unary(UnaryOp::kAbs, x));
   ExprRef z = name("erf_z", x * x);
   ExprRef small = polynomial(z, {7.8758750627e-5, -8.0168642872e-4, 5.1890874234e-3, -2.6854212011e-2,
-                                 1.1283594715e-1, -3.7612626667e-1, 1.1283791658}) * x;
+                                 1.1283594715e-1, -3.7612626667e-1, 1.1283791658}) *
+                  x;
   // log(erfc(a)) on 1..4; erf(4) rounds to 1. NaN becomes 4 and is put back at the end.
   ExprRef a = name("erf_a", binary(BinaryOp::kMin, magnitude, like(x, 4)));
-  ExprRef log_rest = polynomial(a, {-7.3069155525e-8, 3.2570187129e-6, -6.1637467554e-5, 6.8197858131e-4,
-                                    -5.0507901176e-3, 2.7065714612e-2, -1.1100254906e-1, -6.3100397923e-1,
-                                    -1.1306470911, 4.0966346794e-4});
+  ExprRef log_rest =
+      polynomial(a, {-7.3069155525e-8, 3.2570187129e-6, -6.1637467554e-5, 6.8197858131e-4, -5.0507901176e-3,
+                     2.7065714612e-2, -1.1100254906e-1, -6.3100397923e-1, -1.1306470911, 4.0966346794e-4});
   ExprRef large = name("erf_large", like(x, 1) - expand_exp(name("erf_log", log_rest), name));
   ExprRef signed_large = select(compare(BinaryOp::kLt, x, 0), unary(UnaryOp::kNeg, large), large);
   ExprRef result = select(compare(BinaryOp::kLt, magnitude, 1), small, signed_large);
@@ -86,8 +89,9 @@ ExprRef expand_log(const ExprRef& x, const NameValue& name) {
   ExprRef e = name("log_e", cast(exponent, DType::kF32) - select(tiny, like(x, 25), like(x, 0)));
   ExprRef m = name("log_m", bitcast(mantissa_bits, x->type) - 1.0);
   ExprRef z = name("log_z", m * m);
-  ExprRef p = polynomial(m, {7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
-                             -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1});
+  ExprRef p =
+      polynomial(m, {7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+                     -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1});
   ExprRef y = (p * m * z + e * kLn2Low) - z * 0.5;
   ExprRef result = name("log_y", (m + y) + e * kLn2High);
   result = select(compare(BinaryOp::kEq, x, kInfinity), x, result);

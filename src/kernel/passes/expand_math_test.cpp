@@ -1,4 +1,6 @@
 // The math expansions against libm in f64, over every exponent and sign.
+#include "kernel/passes/expand_math.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -6,7 +8,6 @@
 
 #include "kernel/builder.h"
 #include "kernel/interpret.h"
-#include "kernel/passes/expand_math.h"
 #include "kernel/verify.h"
 
 namespace mlc::kernel {
@@ -49,7 +50,8 @@ TEST_P(Math, StaysWithinItsBound) {
   interpret(f, buffers, {});
   for (size_t i = 0; i < in.size(); ++i) {
     auto expected = static_cast<float>(GetParam().exact(static_cast<double>(in[i])));
-    if (std::isnan(expected)) ASSERT_TRUE(std::isnan(out[i])) << in[i] << " gave " << out[i];
+    if (std::isnan(expected))
+      ASSERT_TRUE(std::isnan(out[i])) << in[i] << " gave " << out[i];
     else
       ASSERT_LE(std::abs(ordinal(expected) - ordinal(out[i])), GetParam().ulp)
           << in[i] << " gave " << out[i] << ", exact " << expected;

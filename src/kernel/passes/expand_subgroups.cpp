@@ -32,7 +32,8 @@ StmtRef make_alloc(const BufferRef& buffer) {
 
 bool mentions(const Expr& e, const std::set<std::string>& names) {
   if (e.kind == ExprKind::kVar && names.count(e.name)) return true;
-  return std::any_of(e.operands.begin(), e.operands.end(), [&](const ExprRef& o) { return mentions(*o, names); });
+  return std::any_of(e.operands.begin(), e.operands.end(),
+                     [&](const ExprRef& o) { return mentions(*o, names); });
 }
 
 class Expander {
@@ -42,7 +43,8 @@ class Expander {
   std::vector<StmtRef> block(const std::vector<StmtRef>& list) {
     std::vector<StmtRef> out;
     for (const StmtRef& s : list) {
-      if (s->kind == StmtKind::kFor && s->loop == LoopKind::kThread) thread_ = variable(s->name, s->begin->type);
+      if (s->kind == StmtKind::kFor && s->loop == LoopKind::kThread)
+        thread_ = variable(s->name, s->begin->type);
       if (s->kind == StmtKind::kLet) {
         add_let(s, out);
         continue;
@@ -82,7 +84,8 @@ class Expander {
   // A value per thread and operation that waits, for each type that is exchanged.
   BufferRef room(const Type& type) {
     std::shared_ptr<Buffer>& b = buffers_[type.text()];
-    if (!b) b = std::make_shared<Buffer>(Buffer{"exchange_" + type.text(), type, Scope::kShared, true, Dim(0)});
+    if (!b)
+      b = std::make_shared<Buffer>(Buffer{"exchange_" + type.text(), type, Scope::kShared, true, Dim(0)});
     b->size = Dim(std::max(b->size.constant(), waiting() * threads_));
     return b;
   }
@@ -121,7 +124,8 @@ class Expander {
     auto lane = [&](int64_t l) { return load(shared, first + int_const(l, thread_->type)); };
     ExprRef value;
     if (e.kind == ExprKind::kSubgroupBroadcast) value = lane(e.int_value);
-    if (e.kind == ExprKind::kSubgroupXor)  // lanes come in aligned blocks, so that the thread's number will do
+    if (e.kind ==
+        ExprKind::kSubgroupXor)  // lanes come in aligned blocks, so that the thread's number will do
       value = load(shared, binary(BinaryOp::kXor, thread_, int_const(e.int_value, thread_->type)) + slot);
     for (int64_t l = 0; e.kind == ExprKind::kSubgroup && l < lanes_; ++l) {
       std::string part = str(s.name, "_lane", l);

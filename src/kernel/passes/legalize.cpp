@@ -59,8 +59,7 @@ ExprRef dot4_by_pairs(const Expr& e, const NameValue& name, const Target& target
 Function legalize(Function function, const Target& target) {
   return rewrite(std::move(function), [&](const ExprRef& e, const NameValue& name) -> ExprRef {
     switch (e->kind) {
-      case ExprKind::kFma:
-        return target.fma ? e : e->operands[0] * e->operands[1] + e->operands[2];
+      case ExprKind::kFma: return target.fma ? e : e->operands[0] * e->operands[1] + e->operands[2];
       case ExprKind::kDot4: {
         bool unsigned_a = e->operands[0]->type.dtype == DType::kU8;
         if (unsigned_a ? target.dot4_u8s8 : target.dot4_s8s8) return e;

@@ -30,7 +30,8 @@ ExprRef narrow(const ExprRef& e, const std::string& kernel) {
   if (e->type.dtype != DType::kI64) return e;
   if (e->kind == ExprKind::kCast && e->operands[0]->type.dtype == DType::kI32) return e->operands[0];
   if (e->kind == ExprKind::kIntConst)
-    internal_check(e->int_value >= std::numeric_limits<int32_t>::min() && e->int_value <= std::numeric_limits<int32_t>::max(),
+    internal_check(e->int_value >= std::numeric_limits<int32_t>::min() &&
+                       e->int_value <= std::numeric_limits<int32_t>::max(),
                    str("kernel ", kernel, ": an index of ", e->int_value, " on a device of 32-bit indices"));
   auto copy = std::make_shared<Expr>(*e);
   copy->type.dtype = DType::kI32;

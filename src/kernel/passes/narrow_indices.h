@@ -1,5 +1,5 @@
-// Makes all i64 arithmetic i32, for devices without i64, and divisions by powers of two shifts and masks. Device functions
-// have dims, indices and element counts below 2^31 by contract (ir.h), so no result changes.
+// Makes all i64 arithmetic i32, for devices without i64, and divisions by powers of two shifts and masks.
+// Device functions have dims, indices and element counts below 2^31 by contract (ir.h), so no result changes.
 //
 //   before:  let %row = (%group // 18)        %y[((%row * 64) + (%thread % 16))] = ...        (all i64)
 //   after:   let %row = (%group // 18:i32)    %y[((%row * 64:i32) + (%thread & 15:i32))] = ... (all i32)

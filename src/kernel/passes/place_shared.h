@@ -1,4 +1,5 @@
-// Sets scratch_bytes: the memory that the function's kShared buffers take by the rule of kernel/shared_layout.h.
+// Sets scratch_bytes: the memory that the function's kShared buffers take by the rule of
+// kernel/shared_layout.h.
 #pragma once
 
 #include "kernel/ir.h"

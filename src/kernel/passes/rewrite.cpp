@@ -24,7 +24,8 @@ class Rewriter {
     auto copy = std::make_shared<Stmt>(s);
     std::map<const Expr*, ExprRef> done;  // a shared operand is rewritten, and named, once a statement
     NameValue name = [&](const std::string& hint, ExprRef value) {
-      if (value->kind == ExprKind::kVar || value->kind == ExprKind::kIntConst || value->kind == ExprKind::kFloatConst)
+      if (value->kind == ExprKind::kVar || value->kind == ExprKind::kIntConst ||
+          value->kind == ExprKind::kFloatConst)
         return value;
       auto let = std::make_shared<Stmt>();
       let->kind = StmtKind::kLet;

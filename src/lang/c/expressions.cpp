@@ -19,7 +19,8 @@ using kernel::UnaryOp;
 namespace {
 
 bool is_leaf(const Expr& e) {
-  return e.kind == ExprKind::kIntConst || e.kind == ExprKind::kFloatConst || e.kind == ExprKind::kVar || e.kind == ExprKind::kDim;
+  return e.kind == ExprKind::kIntConst || e.kind == ExprKind::kFloatConst || e.kind == ExprKind::kVar ||
+         e.kind == ExprKind::kDim;
 }
 
 // Division of a device function has no negative operand: C's rounds as kFloorDiv does.
@@ -104,12 +105,14 @@ std::string CEmitter::binary(const Expr& e) {
   const Type& type = e.operands[0]->type;
   std::string a = value(e.operands[0]), b = value(e.operands[1]);
   if (e.binary >= BinaryOp::kEq) return d_.compare(c_operator(e.binary), type, a, b);
-  if (e.binary == BinaryOp::kMin || e.binary == BinaryOp::kMax) return str(d_.min_max(e.binary, type), "(", a, ", ", b, ")");
+  if (e.binary == BinaryOp::kMin || e.binary == BinaryOp::kMax)
+    return str(d_.min_max(e.binary, type), "(", a, ", ", b, ")");
   bool may_overflow = e.binary == BinaryOp::kAdd || e.binary == BinaryOp::kSub || e.binary == BinaryOp::kMul;
   if (may_overflow && is_bits(e)) {  // C gives signed overflow no meaning
     Type bits = type.with_dtype(DType::kU32);
-    return d_.bitcast(bits, type,
-                      str("(", d_.bitcast(type, bits, a), " ", c_operator(e.binary), " ", d_.bitcast(type, bits, b), ")"));
+    return d_.bitcast(
+        bits, type,
+        str("(", d_.bitcast(type, bits, a), " ", c_operator(e.binary), " ", d_.bitcast(type, bits, b), ")"));
   }
   return str("(", a, " ", c_operator(e.binary), " ", b, ")");
 }
@@ -126,7 +129,8 @@ bool CEmitter::is_bits(const Expr& e) const {
 std::string CEmitter::dot4(const Expr& e) {
   std::string words[2];
   for (size_t i = 0; i < 2; ++i) {
-    internal_check(e.operands[i]->kind == ExprKind::kBitcast, "a dot4 of a device function takes bitcast words");
+    internal_check(e.operands[i]->kind == ExprKind::kBitcast,
+                   "a dot4 of a device function takes bitcast words");
     words[i] = value(e.operands[i]->operands[0]);
   }
   std::string sum = value(e.operands[2]);

@@ -22,7 +22,8 @@ std::string dim_name(const std::string& dim) { return dim + "_"; }
 
 std::string print_c(const kernel::Function& function, const Dialect& dialect) {
   std::string problem = kernel::verify_device(function);
-  internal_check(problem.empty(), str("kernel ", function.name, " is not ready for a GPU language: ", problem));
+  internal_check(problem.empty(),
+                 str("kernel ", function.name, " is not ready for a GPU language: ", problem));
   return CEmitter(function, dialect).run();
 }
 
@@ -62,7 +63,8 @@ void CEmitter::statement(const Stmt& s) {
   internal_error(str("kernel ", kernel_.name, ": a statement that no device function has"));
 }
 
-// Forgets what earlier statements computed (a store may have changed what loads see) and finds what this one uses twice.
+// Forgets what earlier statements computed (a store may have changed what loads see) and finds what this one
+// uses twice.
 void CEmitter::begin_statement(const std::vector<ExprRef>& roots) {
   uses_.clear();
   memo_.clear();

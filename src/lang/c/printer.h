@@ -1,9 +1,11 @@
-// A device function of kernel IR (kernel/ir.h, verify_device) -> the text of one kernel in a language of the C family.
+// A device function of kernel IR (kernel/ir.h, verify_device) -> the text of one kernel in a language of the
+// C family.
 //
-// Keeps the order of the IR: statements as they stand, a value that one statement uses twice in a temporary before it. The
-// grid loop is the group's number, the thread loop the thread's.
+// Keeps the order of the IR: statements as they stand, a value that one statement uses twice in a temporary
+// before it. The grid loop is the group's number, the thread loop the thread's.
 //
-//   grid %group_0 = 0, $rows:i32 { thread %thread_1 = 0, 64 { let %v_2 = (%x[%thread_1] * 2:f32) %y[%thread_1] = %v_2 } }
+//   grid %group_0 = 0, $rows:i32 { thread %thread_1 = 0, 64 { let %v_2 = (%x[%thread_1] * 2:f32)
+//   %y[%thread_1] = %v_2 } }
 // becomes, in OpenCL C,
 //   const int group_0_ = (int)get_group_id(0);
 //   const int thread_1_ = (int)get_local_id(0);

@@ -84,7 +84,8 @@ Value* f32_to_bf16_natively(Builder& b, Value* f, unsigned lanes) {
     std::iota(half.begin(), half.end(), 0);
     Value* low = b.CreateShuffleVector(f, half);
     for (int& lane : half) lane += 16;
-    bits = b.CreateIntrinsic(llvm::Intrinsic::x86_avx512bf16_cvtne2ps2bf16_512, {}, {b.CreateShuffleVector(f, half), low});
+    bits = b.CreateIntrinsic(llvm::Intrinsic::x86_avx512bf16_cvtne2ps2bf16_512, {},
+                             {b.CreateShuffleVector(f, half), low});
   }
   return b.CreateBitCast(bits, like(f, b.getInt16Ty()));
 }
@@ -102,16 +103,12 @@ Value* e4m3_to_f32(Builder& b, Value* v) {
 
 Value* widen(Builder& b, Value* v, DType from, const ConversionTarget& target) {
   switch (from) {
-    case DType::kF16:
-      return f16_to_f32(b, v, target.f16_convert);
-    case DType::kBF16:
-      return bf16_to_f32(b, v);
-    case DType::kF8E4M3:
-      return e4m3_to_f32(b, v);
+    case DType::kF16: return f16_to_f32(b, v, target.f16_convert);
+    case DType::kBF16: return bf16_to_f32(b, v);
+    case DType::kF8E4M3: return e4m3_to_f32(b, v);
     case DType::kF8E5M2:  // the high byte of a binary16
       return f16_to_f32(b, b.CreateShl(b.CreateZExt(v, like(v, b.getInt16Ty())), 8), target.f16_convert);
-    default:
-      internal_error("widen: not a small float");
+    default: internal_error("widen: not a small float");
   }
 }
 
@@ -120,7 +117,8 @@ Value* narrow(Builder& b, Value* f, DType to, const ConversionTarget& target) {
   if (to == DType::kBF16) {
     auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(f->getType());
     const unsigned lanes = vector ? vector->getNumElements() : 1;
-    return target.bf16_convert && (lanes == 16 || lanes == 32) ? f32_to_bf16_natively(b, f, lanes) : f32_to_bf16(b, f);
+    return target.bf16_convert && (lanes == 16 || lanes == 32) ? f32_to_bf16_natively(b, f, lanes)
+                                                               : f32_to_bf16(b, f);
   }
   internal_error(str("kernel IR: no conversion from f32 to ", short_name(to), " exists"));
 }

@@ -80,8 +80,7 @@ Value* emit_dot(Builder& b, const kernel::Expr& node, const std::vector<Value*>&
     case Form::kAccumulateBytes:
       return b.CreateIntrinsic(row->intrinsic, {operands[2]->getType(), operands[0]->getType()},
                                {operands[2], operands[0], operands[1]});
-    case Form::kPlain:
-      return b.CreateIntrinsic(row->intrinsic, {}, {operands[0], operands[1]});
+    case Form::kPlain: return b.CreateIntrinsic(row->intrinsic, {}, {operands[0], operands[1]});
   }
   internal_error("emit_dot: unknown form");
 }

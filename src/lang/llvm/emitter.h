@@ -71,7 +71,8 @@ class FunctionEmitter {
   void emit_prefetch(const kernel::Stmt& s);
   llvm::BasicBlock* new_block(const std::string& name);
 
-  // matrix.cpp; a function with fragments configures the tiles where it begins and releases them where it ends.
+  // matrix.cpp; a function with fragments configures the tiles where it begins and releases them where it
+  // ends.
   void configure_tiles();
   void release_tiles();
   llvm::Value* tile(const kernel::FragmentRef& f);  // its number

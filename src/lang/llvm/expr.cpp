@@ -27,8 +27,7 @@ Value* FunctionEmitter::value(const ExprRef& e) {
 Value* FunctionEmitter::emit(const Expr& e) {
   switch (e.kind) {
     case ExprKind::kIntConst:
-    case ExprKind::kFloatConst:
-      return emit_constant(e);
+    case ExprKind::kFloatConst: return emit_constant(e);
     case ExprKind::kVar: {
       auto found = variables_.find(e.name);
       if (found == variables_.end())
@@ -40,29 +39,20 @@ Value* FunctionEmitter::emit(const Expr& e) {
       if (found == dims_.end()) internal_error(str("kernel ", kernel_.name, ": unknown dimension ", e.name));
       return found->second;
     }
-    case ExprKind::kLoad:
-      return emit_load(e);
-    case ExprKind::kGather:
-      return emit_gather(e);
-    case ExprKind::kUnary:
-      return emit_unary(e);
-    case ExprKind::kBinary:
-      return emit_binary(e);
+    case ExprKind::kLoad: return emit_load(e);
+    case ExprKind::kGather: return emit_gather(e);
+    case ExprKind::kUnary: return emit_unary(e);
+    case ExprKind::kBinary: return emit_binary(e);
     case ExprKind::kSelect:
       return b_.CreateSelect(value(e.operands[0]), value(e.operands[1]), value(e.operands[2]));
-    case ExprKind::kCast:
-      return convert(b_, value(e.operands[0]), e.operands[0]->type, e.type, conversions_);
-    case ExprKind::kBitcast:
-      return b_.CreateBitCast(value(e.operands[0]), value_type(context_, e.type));
+    case ExprKind::kCast: return convert(b_, value(e.operands[0]), e.operands[0]->type, e.type, conversions_);
+    case ExprKind::kBitcast: return b_.CreateBitCast(value(e.operands[0]), value_type(context_, e.type));
     case ExprKind::kBroadcast:
       return e.type.lanes == 1 ? value(e.operands[0])
                                : b_.CreateVectorSplat(e.type.lanes, value(e.operands[0]));
-    case ExprKind::kRamp:
-      return emit_ramp(e);
-    case ExprKind::kShuffle:
-      return emit_shuffle(e);
-    case ExprKind::kFma:
-      return emit_fma(e);
+    case ExprKind::kRamp: return emit_ramp(e);
+    case ExprKind::kShuffle: return emit_shuffle(e);
+    case ExprKind::kFma: return emit_fma(e);
     case ExprKind::kDot4:
     case ExprKind::kDot2U8S8:
     case ExprKind::kDot2I16: {
@@ -70,10 +60,8 @@ Value* FunctionEmitter::emit(const Expr& e) {
       for (const ExprRef& operand : e.operands) operands.push_back(value(operand));
       return emit_dot(b_, e, operands, target_);
     }
-    case ExprKind::kReduce:
-      return emit_reduce(e);
-    case ExprKind::kCall:
-      internal_error(str("kernel ", kernel_.name, ": expand_math left a math call"));
+    case ExprKind::kReduce: return emit_reduce(e);
+    case ExprKind::kCall: internal_error(str("kernel ", kernel_.name, ": expand_math left a math call"));
     case ExprKind::kUnpackHalf:
     case ExprKind::kPackHalf:
     case ExprKind::kSubgroup:
@@ -88,16 +76,11 @@ Value* FunctionEmitter::emit_constant(const Expr& e) {
   llvm::Type* type = value_type(context_, e.type);
   double x = e.kind == ExprKind::kFloatConst ? e.float_value : static_cast<double>(e.int_value);
   switch (e.type.dtype) {
-    case DType::kF16:
-      return llvm::ConstantInt::get(type, f32_to_f16(static_cast<float>(x)));
-    case DType::kBF16:
-      return llvm::ConstantInt::get(type, f32_to_bf16(static_cast<float>(x)));
-    case DType::kF32:
-      return llvm::ConstantFP::get(type, static_cast<float>(x));
-    case DType::kF64:
-      return llvm::ConstantFP::get(type, x);
-    default:
-      break;
+    case DType::kF16: return llvm::ConstantInt::get(type, f32_to_f16(static_cast<float>(x)));
+    case DType::kBF16: return llvm::ConstantInt::get(type, f32_to_bf16(static_cast<float>(x)));
+    case DType::kF32: return llvm::ConstantFP::get(type, static_cast<float>(x));
+    case DType::kF64: return llvm::ConstantFP::get(type, x);
+    default: break;
   }
   internal_check(e.kind == ExprKind::kIntConst && (is_int(e.type.dtype) || e.type.dtype == DType::kBool),
                  "kernel IR: a constant does not fit its type");
@@ -119,19 +102,14 @@ Value* FunctionEmitter::emit_unary(const Expr& e) {
   check_arithmetic(e.type);
   Value* a = value(e.operands[0]);
   switch (e.unary) {
-    case UnaryOp::kNeg:
-      return is_float(dtype) ? b_.CreateFNeg(a) : b_.CreateNeg(a);
+    case UnaryOp::kNeg: return is_float(dtype) ? b_.CreateFNeg(a) : b_.CreateNeg(a);
     case UnaryOp::kAbs:
       if (is_float(dtype)) return b_.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, a);
       return is_signed_int(dtype) ? b_.CreateBinaryIntrinsic(llvm::Intrinsic::abs, a, b_.getFalse()) : a;
-    case UnaryOp::kSqrt:
-      return b_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, a);
-    case UnaryOp::kFloor:
-      return is_float(dtype) ? round_down(b_, a, conversions_) : a;
-    case UnaryOp::kRoundEven:
-      return is_float(dtype) ? round_even(b_, a, conversions_) : a;
-    case UnaryOp::kNot:
-      return b_.CreateNot(a);
+    case UnaryOp::kSqrt: return b_.CreateUnaryIntrinsic(llvm::Intrinsic::sqrt, a);
+    case UnaryOp::kFloor: return is_float(dtype) ? round_down(b_, a, conversions_) : a;
+    case UnaryOp::kRoundEven: return is_float(dtype) ? round_even(b_, a, conversions_) : a;
+    case UnaryOp::kNot: return b_.CreateNot(a);
   }
   internal_error("kernel IR: unknown unary operator");
 }
@@ -153,20 +131,13 @@ Value* FunctionEmitter::arithmetic(BinaryOp op, Value* a, Value* b, const Type& 
 
 Value* FunctionEmitter::float_arithmetic(BinaryOp op, Value* a, Value* b) {
   switch (op) {
-    case BinaryOp::kAdd:
-      return b_.CreateFAdd(a, b);
-    case BinaryOp::kSub:
-      return b_.CreateFSub(a, b);
-    case BinaryOp::kMul:
-      return b_.CreateFMul(a, b);
-    case BinaryOp::kDiv:
-      return b_.CreateFDiv(a, b);
-    case BinaryOp::kMin:
-      return float_min_max(true, a, b);
-    case BinaryOp::kMax:
-      return float_min_max(false, a, b);
-    default:
-      internal_error("kernel IR: this operator is not defined for floats");
+    case BinaryOp::kAdd: return b_.CreateFAdd(a, b);
+    case BinaryOp::kSub: return b_.CreateFSub(a, b);
+    case BinaryOp::kMul: return b_.CreateFMul(a, b);
+    case BinaryOp::kDiv: return b_.CreateFDiv(a, b);
+    case BinaryOp::kMin: return float_min_max(true, a, b);
+    case BinaryOp::kMax: return float_min_max(false, a, b);
+    default: internal_error("kernel IR: this operator is not defined for floats");
   }
 }
 
@@ -217,34 +188,20 @@ Value* FunctionEmitter::int_arithmetic(BinaryOp op, Value* a, Value* b, const Ty
   bool is_signed = is_signed_int(type.dtype);
   namespace I = llvm::Intrinsic;
   switch (op) {
-    case BinaryOp::kAdd:
-      return b_.CreateAdd(a, b);
-    case BinaryOp::kSub:
-      return b_.CreateSub(a, b);
-    case BinaryOp::kMul:
-      return b_.CreateMul(a, b);
-    case BinaryOp::kDiv:
-      return is_signed ? b_.CreateSDiv(a, b) : b_.CreateUDiv(a, b);
-    case BinaryOp::kFloorDiv:
-      return is_signed ? floor_divide(a, b, false) : b_.CreateUDiv(a, b);
-    case BinaryOp::kMod:
-      return is_signed ? floor_divide(a, b, true) : b_.CreateURem(a, b);
-    case BinaryOp::kMin:
-      return b_.CreateBinaryIntrinsic(is_signed ? I::smin : I::umin, a, b);
-    case BinaryOp::kMax:
-      return b_.CreateBinaryIntrinsic(is_signed ? I::smax : I::umax, a, b);
-    case BinaryOp::kAnd:
-      return b_.CreateAnd(a, b);
-    case BinaryOp::kOr:
-      return b_.CreateOr(a, b);
-    case BinaryOp::kXor:
-      return b_.CreateXor(a, b);
-    case BinaryOp::kShl:
-      return b_.CreateShl(a, b);
-    case BinaryOp::kShr:
-      return is_signed ? b_.CreateAShr(a, b) : b_.CreateLShr(a, b);
-    default:
-      internal_error("kernel IR: this operator is not defined for integers");
+    case BinaryOp::kAdd: return b_.CreateAdd(a, b);
+    case BinaryOp::kSub: return b_.CreateSub(a, b);
+    case BinaryOp::kMul: return b_.CreateMul(a, b);
+    case BinaryOp::kDiv: return is_signed ? b_.CreateSDiv(a, b) : b_.CreateUDiv(a, b);
+    case BinaryOp::kFloorDiv: return is_signed ? floor_divide(a, b, false) : b_.CreateUDiv(a, b);
+    case BinaryOp::kMod: return is_signed ? floor_divide(a, b, true) : b_.CreateURem(a, b);
+    case BinaryOp::kMin: return b_.CreateBinaryIntrinsic(is_signed ? I::smin : I::umin, a, b);
+    case BinaryOp::kMax: return b_.CreateBinaryIntrinsic(is_signed ? I::smax : I::umax, a, b);
+    case BinaryOp::kAnd: return b_.CreateAnd(a, b);
+    case BinaryOp::kOr: return b_.CreateOr(a, b);
+    case BinaryOp::kXor: return b_.CreateXor(a, b);
+    case BinaryOp::kShl: return b_.CreateShl(a, b);
+    case BinaryOp::kShr: return is_signed ? b_.CreateAShr(a, b) : b_.CreateLShr(a, b);
+    default: internal_error("kernel IR: this operator is not defined for integers");
   }
 }
 

@@ -22,8 +22,8 @@ namespace {
 
 constexpr size_t kTiles = 8;
 
-// What ldtilecfg reads (Intel 64 and IA-32 Architectures SDM, volume 1, 18.3.2): palette 1, then at byte 16 the bytes of a row of
-// each tile as u16, at byte 48 its rows as u8. Lines of kB are pairs of rows.
+// What ldtilecfg reads (Intel 64 and IA-32 Architectures SDM, volume 1, 18.3.2): palette 1, then at byte 16
+// the bytes of a row of each tile as u16, at byte 48 its rows as u8. Lines of kB are pairs of rows.
 class TileShapes {
  public:
   TileShapes() { bytes_[0] = 1; }
@@ -49,14 +49,16 @@ void FunctionEmitter::configure_tiles() {
     if (s.kind != StmtKind::kAlloc || s.buffer->scope != Scope::kFragment) return;
     tiles_[s.buffer.get()] = used;
     for (int64_t i = 0; i < s.buffer->size.constant(); ++i) {
-      internal_check(used < kTiles, str("kernel ", kernel_.name, " has more matrices than the CPU has tiles"));
+      internal_check(used < kTiles,
+                     str("kernel ", kernel_.name, " has more matrices than the CPU has tiles"));
       shapes.set(used++, s.buffer->fragment);
     }
   });
   if (used == 0) return;
   auto* data = llvm::ConstantDataArray::get(context_, llvm::ArrayRef<uint8_t>(shapes.bytes()));
-  auto* global = new llvm::GlobalVariable(*function_->getParent(), data->getType(), true, llvm::GlobalValue::PrivateLinkage, data,
-                                          function_->getName() + ".tiles");
+  auto* global =
+      new llvm::GlobalVariable(*function_->getParent(), data->getType(), true,
+                               llvm::GlobalValue::PrivateLinkage, data, function_->getName() + ".tiles");
   global->setAlignment(llvm::Align(64));
   b_.CreateIntrinsic(llvm::Intrinsic::x86_ldtilecfg, {}, {global});
 }
@@ -81,13 +83,15 @@ void FunctionEmitter::emit_matrix(const Stmt& s) {
     b_.CreateIntrinsic(llvm::Intrinsic::x86_tdpbf16ps, {}, {to, tile(s.factors[0]), tile(s.factors[1])});
     return;
   }
-  const bool pairs = s.order == kernel::MatrixOrder::kPairs, of_b = s.buffer->fragment.role == Fragment::Role::kB;
+  const bool pairs = s.order == kernel::MatrixOrder::kPairs,
+             of_b = s.buffer->fragment.role == Fragment::Role::kB;
   internal_check(pairs == of_b && s.order != kernel::MatrixOrder::kColumns,
                  str("kernel ", kernel_.name, ": no tile is loaded in this order from ", s.memory->name));
   Value* place = address(s.memory, s.memory->element, value(s.begin));
   Value* stride = b_.getInt64(static_cast<uint64_t>(s.stride * size_of(s.memory->element.dtype)));
-  b_.CreateIntrinsic(s.matrix == MatrixOp::kLoad ? llvm::Intrinsic::x86_tileloadd64 : llvm::Intrinsic::x86_tilestored64, {},
-                     {to, place, stride});
+  b_.CreateIntrinsic(
+      s.matrix == MatrixOp::kLoad ? llvm::Intrinsic::x86_tileloadd64 : llvm::Intrinsic::x86_tilestored64, {},
+      {to, place, stride});
 }
 
 }  // namespace mlc::lang

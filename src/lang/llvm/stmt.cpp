@@ -88,26 +88,18 @@ void FunctionEmitter::emit_statement(const Stmt& s) {
       variables_[s.name] = v;
       return;
     }
-    case StmtKind::kStore:
-      return emit_store(s);
-    case StmtKind::kScatter:
-      return emit_scatter(s);
-    case StmtKind::kFor:
-      return emit_for(s);
-    case StmtKind::kIf:
-      return emit_if(s);
-    case StmtKind::kBlock:
-      return emit_block(s.body);
-    case StmtKind::kAlloc:
-      return emit_alloc(s);
+    case StmtKind::kStore: return emit_store(s);
+    case StmtKind::kScatter: return emit_scatter(s);
+    case StmtKind::kFor: return emit_for(s);
+    case StmtKind::kIf: return emit_if(s);
+    case StmtKind::kBlock: return emit_block(s.body);
+    case StmtKind::kAlloc: return emit_alloc(s);
     case StmtKind::kBarrier:  // threads of a tile run one after another here
       internal_check(thread_depth_ == 0,
                      str("kernel ", kernel_.name, ": a barrier inside a thread loop on a CPU"));
       return;
-    case StmtKind::kPrefetch:
-      return emit_prefetch(s);
-    case StmtKind::kMatrix:
-      return emit_matrix(s);
+    case StmtKind::kPrefetch: return emit_prefetch(s);
+    case StmtKind::kMatrix: return emit_matrix(s);
   }
   internal_error("kernel IR: unknown statement kind");
 }

@@ -7,14 +7,10 @@ namespace {
 
 llvm::Type* scalar_type(llvm::LLVMContext& context, DType type) {
   switch (type) {
-    case DType::kBool:
-      return llvm::Type::getInt1Ty(context);
-    case DType::kF32:
-      return llvm::Type::getFloatTy(context);
-    case DType::kF64:
-      return llvm::Type::getDoubleTy(context);
-    default:
-      return llvm::Type::getIntNTy(context, 8 * size_of(type));
+    case DType::kBool: return llvm::Type::getInt1Ty(context);
+    case DType::kF32: return llvm::Type::getFloatTy(context);
+    case DType::kF64: return llvm::Type::getDoubleTy(context);
+    default: return llvm::Type::getIntNTy(context, 8 * size_of(type));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <map>
 
 #include "base/check.h"
 #include "base/strings.h"
@@ -20,8 +21,8 @@ using kernel::UnaryOp;
 
 namespace {
 
-// One rounding for each operation, as the IR says. Halves go through memory of the thread: cl_khr_fp16 is not needed for
-// vload_half and vstore_half.
+// One rounding for each operation, as the IR says. Halves go through memory of the thread: cl_khr_fp16 is not
+// needed for vload_half and vstore_half.
 constexpr const char* kPrelude = R"(#ifndef MLC_PRELUDE
 #define MLC_PRELUDE
 #pragma OPENCL FP_CONTRACT OFF
@@ -39,13 +40,11 @@ constexpr const char* kSubgroupPrelude = R"(#ifndef MLC_SUBGROUPS
 )";
 
 const char* scalar_name(DType t) {
-  switch (t) {
-    case DType::kBool: return "bool";
-    case DType::kI32: return "int";
-    case DType::kU32: return "uint";
-    case DType::kF32: return "float";
-    default: internal_error(str("OpenCL C: no device function has values of ", short_name(t)));
-  }
+  static const std::map<DType, const char*> kNames = {
+      {DType::kBool, "bool"}, {DType::kI32, "int"}, {DType::kU32, "uint"}, {DType::kF32, "float"}};
+  auto name = kNames.find(t);
+  internal_check(name != kNames.end(), str("OpenCL C: no device function has values of ", short_name(t)));
+  return name->second;
 }
 
 constexpr const char* kLaneNames = "xyzw";
@@ -69,7 +68,8 @@ std::string OpenClDialect::begin_kernel(const Function& function, int64_t thread
     const Buffer& b = *function.buffers[i];
     std::string pointer = str(qualified(b), type(b.element), "*", restricted(i) ? " restrict" : "");
     arguments.push_back(str(qualified(b), "char* m", i));
-    names += str("  ", pointer, " ", buffer_name(b), " = (", qualified(b), type(b.element), "*)(m", i, " + o", i, ");\n");
+    names += str("  ", pointer, " ", buffer_name(b), " = (", qualified(b), type(b.element), "*)(m", i, " + o",
+                 i, ");\n");
   }
   for (const std::string& dim : function.dims) arguments.push_back("int " + dim_name(dim));
   for (size_t i = 0; i < function.buffers.size(); ++i) arguments.push_back(str("long o", i));
@@ -116,14 +116,17 @@ std::string OpenClDialect::vector(const Type& type, const std::vector<std::strin
   return str("((", this->type(type), ")(", join(masks, ", "), "))");
 }
 
-std::string OpenClDialect::broadcast(const Type& type, const std::string& scalar) const { return vector(type, {scalar}); }
+std::string OpenClDialect::broadcast(const Type& type, const std::string& scalar) const {
+  return vector(type, {scalar});
+}
 
 std::string OpenClDialect::lane(const Type& type, const std::string& value, int lane) const {
   std::string one = str(value, ".", kLaneNames[lane]);
   return is_mask(type) ? str("(", one, " != 0)") : one;
 }
 
-std::string OpenClDialect::swizzle(const Type&, const std::string& value, const std::vector<int>& lanes) const {
+std::string OpenClDialect::swizzle(const Type&, const std::string& value,
+                                   const std::vector<int>& lanes) const {
   std::string text = value + ".";
   for (int lane : lanes) text += kLaneNames[lane];
   return text;
@@ -140,8 +143,10 @@ std::string OpenClDialect::bitcast(const Type&, const Type& to, const std::strin
   return str("as_", type(to), "(", value, ")");
 }
 
-std::string OpenClDialect::unpack_half(const std::string& word) const { return str("mlc_unpack_half(", word, ")"); }
-std::string OpenClDialect::pack_half(const std::string& pair) const { return str("mlc_pack_half(", pair, ")"); }
+std::string OpenClDialect::unpack_half(const std::string& word) const {
+  return "mlc_unpack_half(" + word + ")";
+}
+std::string OpenClDialect::pack_half(const std::string& pair) const { return "mlc_pack_half(" + pair + ")"; }
 
 namespace {
 
@@ -150,7 +155,8 @@ std::string access(const Place& place, const std::string& vector_type) {
   std::string element = str(place.name, "[", place.index, "]");
   if (place.whole_element()) return element;
   bool writable = place.buffer->writable || place.buffer->scope != Scope::kGlobal;
-  return str("*(", address_space(place.buffer->scope), writable ? " " : " const ", vector_type, "*)(&", element, ")");
+  return str("*(", address_space(place.buffer->scope), writable ? " " : " const ", vector_type, "*)(&",
+             element, ")");
 }
 
 }  // namespace
@@ -164,7 +170,8 @@ std::string OpenClDialect::store(const Place& place, const std::string& value) c
   return str(access(place, type(place.type)), " = ", value);
 }
 
-std::string OpenClDialect::compare(const char* op, const Type&, const std::string& a, const std::string& b) const {
+std::string OpenClDialect::compare(const char* op, const Type&, const std::string& a,
+                                   const std::string& b) const {
   return str("(", a, " ", op, " ", b, ")");
 }
 
@@ -180,32 +187,31 @@ const char* OpenClDialect::min_max(BinaryOp op, const Type& type) const {
 }
 
 std::string OpenClDialect::call(UnaryOp op, const Type& type, const std::string& a) const {
-  switch (op) {
-    case UnaryOp::kAbs: return type.dtype == DType::kF32 ? str("fabs(", a, ")") : str("as_", this->type(type), "(abs(", a, "))");
-    case UnaryOp::kSqrt: return str("sqrt(", a, ")");
-    case UnaryOp::kFloor: return str("floor(", a, ")");
-    case UnaryOp::kRoundEven: return str("rint(", a, ")");
-    case UnaryOp::kNeg:
-    case UnaryOp::kNot: break;
-  }
-  internal_error("OpenCL C: an operator is no function");
+  if (op == UnaryOp::kAbs && type.dtype != DType::kF32) return str("as_", this->type(type), "(abs(", a, "))");
+  static const std::map<UnaryOp, const char*> kNames = {{UnaryOp::kAbs, "fabs"},
+                                                        {UnaryOp::kSqrt, "sqrt"},
+                                                        {UnaryOp::kFloor, "floor"},
+                                                        {UnaryOp::kRoundEven, "rint"}};
+  auto name = kNames.find(op);
+  internal_check(name != kNames.end(), "OpenCL C: an operator is no function");
+  return str(name->second, "(", a, ")");
 }
 
 std::string OpenClDialect::call(MathFn function, const std::string& a) const {
-  switch (function) {
-    case MathFn::kExp: return str("exp(", a, ")");
-    case MathFn::kTanh: return str("tanh(", a, ")");
-    case MathFn::kErf: return str("erf(", a, ")");
-    case MathFn::kLog: return str("log(", a, ")");
-    case MathFn::kRsqrt: return str("rsqrt(", a, ")");
-    case MathFn::kReciprocal: return str("(1.0f / ", a, ")");
-  }
-  internal_error("OpenCL C: unknown math function");
+  if (function == MathFn::kReciprocal) return str("(1.0f / ", a, ")");
+  static const std::map<MathFn, const char*> kNames = {{MathFn::kExp, "exp"},
+                                                       {MathFn::kTanh, "tanh"},
+                                                       {MathFn::kErf, "erf"},
+                                                       {MathFn::kLog, "log"},
+                                                       {MathFn::kRsqrt, "rsqrt"}};
+  return str(kNames.at(function), "(", a, ")");
 }
 
 // cl_khr_integer_dot_product's packed form.
-std::string OpenClDialect::dot4(bool unsigned_a, const std::string& a, const std::string& b, const std::string& sum) const {
-  return str("(", sum, " + ", unsigned_a ? "dot_4x8packed_us_int" : "dot_4x8packed_ss_int", "(", a, ", ", b, "))");
+std::string OpenClDialect::dot4(bool unsigned_a, const std::string& a, const std::string& b,
+                                const std::string& sum) const {
+  return str("(", sum, " + ", unsigned_a ? "dot_4x8packed_us_int" : "dot_4x8packed_ss_int", "(", a, ", ", b,
+             "))");
 }
 
 std::string OpenClDialect::lanewise(const Type& type, const std::string& value, const std::string& before,
@@ -225,7 +231,8 @@ std::string OpenClDialect::subgroup_xor(const Type& type, const std::string& val
   return lanewise(type, value, "sub_group_shuffle_xor(", str(", ", mask, "u)"));
 }
 
-std::string OpenClDialect::subgroup_broadcast(const Type& type, const std::string& value, int64_t lane) const {
+std::string OpenClDialect::subgroup_broadcast(const Type& type, const std::string& value,
+                                              int64_t lane) const {
   return lanewise(type, value, "sub_group_broadcast(", str(", ", lane, "u)"));
 }
 

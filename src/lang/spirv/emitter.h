@@ -69,7 +69,7 @@ class FunctionEmitter {
   std::vector<Id> inputs_;
   std::unordered_map<std::string, Id> names_, dims_;  // variables and dimensions in scope
   std::unordered_map<const kernel::Expr*, Id> memo_;
-  std::map<std::pair<const kernel::Buffer*, int>, Id> views_;            // by lanes of the access
+  std::map<std::pair<const kernel::Buffer*, int>, Id> views_;             // by lanes of the access
   std::unordered_map<const kernel::Buffer*, std::vector<Id>> registers_;  // a variable per element
 };
 

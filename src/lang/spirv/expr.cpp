@@ -20,7 +20,8 @@ void FunctionEmitter::fail(const std::string& what) const {
 }
 
 Id FunctionEmitter::type_of(const Type& type) {
-  if (type.lanes != 1 && type.lanes != 2 && type.lanes != 4) fail(type.text() + " is no type of a device function");
+  if (type.lanes != 1 && type.lanes != 2 && type.lanes != 4)
+    fail(type.text() + " is no type of a device function");
   switch (type.dtype) {
     case DType::kBool: return module_.vector_of(module_.type_bool(), type.lanes);
     case DType::kI32:
@@ -84,7 +85,8 @@ Id FunctionEmitter::emit(const Expr& e) {
     case ExprKind::kBroadcast: return emit_broadcast(e);
     case ExprKind::kShuffle: return emit_shuffle(e);
     case ExprKind::kFma:
-      return glsl(Glsl::kFma, type_of(e.type), {value(e.operands[0]), value(e.operands[1]), value(e.operands[2])});
+      return glsl(Glsl::kFma, type_of(e.type),
+                  {value(e.operands[0]), value(e.operands[1]), value(e.operands[2])});
     case ExprKind::kDot4: return emit_dot4(e);
     case ExprKind::kCall: return emit_call(e);
     case ExprKind::kUnpackHalf: return glsl(Glsl::kUnpackHalf2x16, type_of(e.type), {value(e.operands[0])});
@@ -109,7 +111,8 @@ Id FunctionEmitter::emit_constant(const Expr& e) {
     id = module_.constant(static_cast<uint32_t>(e.int_value));
   }
   if (e.type.lanes == 1) return id;
-  return module_.unique(Op::kConstantComposite, type_of(e.type), Words(static_cast<size_t>(e.type.lanes), id));
+  return module_.unique(Op::kConstantComposite, type_of(e.type),
+                        Words(static_cast<size_t>(e.type.lanes), id));
 }
 
 Id FunctionEmitter::emit_unary(const Expr& e) {
@@ -123,14 +126,16 @@ Id FunctionEmitter::emit_unary(const Expr& e) {
     case UnaryOp::kSqrt: return glsl(Glsl::kSqrt, type, {a});
     case UnaryOp::kFloor: return is_f32 ? glsl(Glsl::kFloor, type, {a}) : a;
     case UnaryOp::kRoundEven: return is_f32 ? glsl(Glsl::kRoundEven, type, {a}) : a;
-    case UnaryOp::kNot: return instruction(e.type.dtype == DType::kBool ? Op::kLogicalNot : Op::kNot, type, {a});
+    case UnaryOp::kNot:
+      return instruction(e.type.dtype == DType::kBool ? Op::kLogicalNot : Op::kNot, type, {a});
   }
   fail("unknown unary operator");
 }
 
 namespace {
 
-// By operator in the order of BinaryOp: for f32, i32, u32 and bool. kLabel stands for "none", kExtInst for min and max.
+// By operator in the order of BinaryOp: for f32, i32, u32 and bool. kLabel stands for "none", kExtInst for
+// min and max.
 constexpr Op kNone = Op::kLabel;
 constexpr Op kBinaryOps[][4] = {
     {Op::kFAdd, Op::kIAdd, Op::kIAdd, kNone},
@@ -170,7 +175,8 @@ Id FunctionEmitter::emit_binary(const Expr& e) {
   Op op = binary_op(e);
   Id a = value(e.operands[0]), b = value(e.operands[1]), type = type_of(e.type);
   if (op == Op::kExtInst) {
-    constexpr Glsl kMin[] = {Glsl::kNMin, Glsl::kSMin, Glsl::kUMin}, kMax[] = {Glsl::kNMax, Glsl::kSMax, Glsl::kUMax};
+    constexpr Glsl kMin[] = {Glsl::kNMin, Glsl::kSMin, Glsl::kUMin},
+                   kMax[] = {Glsl::kNMax, Glsl::kSMax, Glsl::kUMax};
     return glsl((e.binary == BinaryOp::kMin ? kMin : kMax)[column(e.type.dtype)], type, {a, b});
   }
   Id id = instruction(op, type, {a, b});
@@ -188,8 +194,10 @@ Id FunctionEmitter::emit_cast(const Expr& e) {
     return emit_constant(c);
   };
   if (e.type.dtype == DType::kBool)
-    return instruction(from.dtype == DType::kF32 ? Op::kFUnordNotEqual : Op::kINotEqual, type, {a, constant(0, from)});
-  if (from.dtype == DType::kBool) return instruction(Op::kSelect, type, {a, constant(1, e.type), constant(0, e.type)});
+    return instruction(from.dtype == DType::kF32 ? Op::kFUnordNotEqual : Op::kINotEqual, type,
+                       {a, constant(0, from)});
+  if (from.dtype == DType::kBool)
+    return instruction(Op::kSelect, type, {a, constant(1, e.type), constant(0, e.type)});
   if (e.type.dtype == DType::kF32)
     return instruction(from.dtype == DType::kI32 ? Op::kConvertSToF : Op::kConvertUToF, type, {a});
   return instruction(e.type.dtype == DType::kI32 ? Op::kConvertFToS : Op::kConvertFToU, type, {a});
@@ -197,7 +205,8 @@ Id FunctionEmitter::emit_cast(const Expr& e) {
 
 Id FunctionEmitter::emit_broadcast(const Expr& e) {
   const Expr& a = *e.operands[0];
-  if (a.kind != ExprKind::kIntConst && a.kind != ExprKind::kFloatConst) return splat(e.type, value(e.operands[0]));
+  if (a.kind != ExprKind::kIntConst && a.kind != ExprKind::kFloatConst)
+    return splat(e.type, value(e.operands[0]));
   Expr all = a;
   all.type = e.type;
   return emit_constant(all);

@@ -19,7 +19,8 @@ Id FunctionEmitter::fragment_type(const Buffer& fragments) {
   bool halves = fragments.element.dtype == DType::kF16;
   if (halves) module_.require(Capability::kFloat16);
   Id component = module_.type_float(halves ? 16 : 32), scope = module_.constant(kScopeSubgroup);
-  Id rows = module_.constant(static_cast<uint32_t>(f.rows)), columns = module_.constant(static_cast<uint32_t>(f.columns));
+  Id rows = module_.constant(static_cast<uint32_t>(f.rows)),
+     columns = module_.constant(static_cast<uint32_t>(f.columns));
   Id use = module_.constant(static_cast<uint32_t>(f.role));
   return module_.unique(Op::kTypeCooperativeMatrixKHR, 0, {component, scope, rows, columns, use});
 }
@@ -32,7 +33,9 @@ Id FunctionEmitter::fragment_variable(const FragmentRef& f) const {
 
 void FunctionEmitter::emit_matrix(const Stmt& s) {
   Id type = fragment_type(*s.buffer), variable = fragment_variable({s.buffer, s.index->int_value});
-  auto load = [&](const FragmentRef& f) { return instruction(Op::kLoad, fragment_type(*f.buffer), {fragment_variable(f)}); };
+  auto load = [&](const FragmentRef& f) {
+    return instruction(Op::kLoad, fragment_type(*f.buffer), {fragment_variable(f)});
+  };
   auto keep = [&](Id result) { append(body_, Op::kStore, {variable, result}); };
   if (s.matrix == MatrixOp::kClear) {
     Id zero = module_.unique(Op::kConstant, module_.type_float(), {0});
@@ -42,10 +45,12 @@ void FunctionEmitter::emit_matrix(const Stmt& s) {
     Id a = load(s.factors[0]), b = load(s.factors[1]), sum = instruction(Op::kLoad, type, {variable});
     return keep(instruction(Op::kCooperativeMatrixMulAddKHR, type, {a, b, sum}));
   }
-  Id place = pointer(s.memory, s.memory->element, s.begin), layout = module_.constant(s.order == MatrixOrder::kColumns ? 1 : 0);
+  Id place = pointer(s.memory, s.memory->element, s.begin),
+     layout = module_.constant(s.order == MatrixOrder::kColumns ? 1 : 0);
   Id stride = module_.constant(static_cast<uint32_t>(s.stride));
   if (s.matrix == MatrixOp::kLoad)
-    return keep(instruction(Op::kCooperativeMatrixLoadKHR, type, {place, layout, stride, kNonPrivatePointer}));
+    return keep(
+        instruction(Op::kCooperativeMatrixLoadKHR, type, {place, layout, stride, kNonPrivatePointer}));
   Id value = instruction(Op::kLoad, type, {variable});
   append(body_, Op::kCooperativeMatrixStoreKHR, {place, value, layout, stride, kNonPrivatePointer});
 }

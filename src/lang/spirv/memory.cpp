@@ -21,8 +21,8 @@ size_t FunctionEmitter::binding_of(const Buffer& buffer) const {
   fail("buffer " + buffer.name + " is not in scope");
 }
 
-// Whether stores through another variable may change what this buffer's variables see: an in-place input and what is
-// written, or a written buffer that is accessed in several widths.
+// Whether stores through another variable may change what this buffer's variables see: an in-place input and
+// what is written, or a written buffer that is accessed in several widths.
 bool FunctionEmitter::may_alias(size_t binding) const {
   return kernel_.buffers[binding]->writable || (kernel_.in_place && binding == 0);
 }
@@ -59,7 +59,8 @@ Id FunctionEmitter::pointer(const BufferRef& buffer, const Type& type, const Exp
   if (buffer->scope == Scope::kRegister) {
     auto found = registers_.find(buffer.get());
     if (found == registers_.end()) fail("buffer " + buffer->name + " is not in scope");
-    if (index->kind != ExprKind::kIntConst) fail("an index of the registers " + buffer->name + " is not constant");
+    if (index->kind != ExprKind::kIntConst)
+      fail("an index of the registers " + buffer->name + " is not constant");
     return found->second.at(static_cast<size_t>(index->int_value));
   }
   Id variable = view(buffer, type), at = value(index);
@@ -83,11 +84,13 @@ Words FunctionEmitter::memory_operands(const BufferRef& buffer) const {
   return module_.vulkan_memory_model() && exchanged ? Words{kNonPrivatePointer} : Words{};
 }
 
-// Registers and fragments become variables of the function; the others are declared where they are first accessed.
+// Registers and fragments become variables of the function; the others are declared where they are first
+// accessed.
 void FunctionEmitter::declare(const BufferRef& buffer) {
   if (buffer->scope == Scope::kShared) return;
   bool matrices = buffer->scope == Scope::kFragment;
-  Id type = module_.pointer_to(Storage::kFunction, matrices ? fragment_type(*buffer) : type_of(buffer->element));
+  Id type =
+      module_.pointer_to(Storage::kFunction, matrices ? fragment_type(*buffer) : type_of(buffer->element));
   std::vector<Id>& elements = registers_[buffer.get()];
   elements.clear();
   for (int64_t i = 0; i < buffer->size.constant(); ++i) {

@@ -62,7 +62,8 @@ void ModuleBuilder::decorate(Id target, Decoration decoration, const Words& lite
   append(decorations_, Op::kDecorate, {target, static_cast<uint32_t>(decoration)}, literals);
 }
 
-void ModuleBuilder::decorate_member(Id structure, uint32_t member, Decoration decoration, const Words& literals) {
+void ModuleBuilder::decorate_member(Id structure, uint32_t member, Decoration decoration,
+                                    const Words& literals) {
   append(decorations_, Op::kMemberDecorate, {structure, member, static_cast<uint32_t>(decoration)}, literals);
 }
 

@@ -1,5 +1,5 @@
-// A SPIR-V module under construction: one compute entry point "main", types and constants that exist once, sections in the
-// order that the specification wants (2.4, logical layout of a module).
+// A SPIR-V module under construction: one compute entry point "main", types and constants that exist once,
+// sections in the order that the specification wants (2.4, logical layout of a module).
 #pragma once
 
 #include <initializer_list>
@@ -47,13 +47,16 @@ class ModuleBuilder {
   void require_extension(const std::string& name) { extensions_.insert(name); }
   // The Vulkan memory model instead of GLSL's: matrices want it.
   void use_vulkan_memory_model();
-  bool vulkan_memory_model() const { return capabilities_.count(static_cast<uint32_t>(Capability::kVulkanMemoryModel)) != 0; }
+  bool vulkan_memory_model() const {
+    return capabilities_.count(static_cast<uint32_t>(Capability::kVulkanMemoryModel)) != 0;
+  }
   void decorate(Id target, Decoration decoration, const Words& literals = {});
   void decorate_member(Id structure, uint32_t member, Decoration decoration, const Words& literals = {});
   void name(Id target, std::string_view text);
   Id glsl() const { return kGlsl; }  // the import of GLSL.std.450
 
-  // The whole module. `body` holds the function from its first label on; `inputs` the Input variables it uses.
+  // The whole module. `body` holds the function from its first label on; `inputs` the Input variables it
+  // uses.
   Words finish(const Words& body, int group_size, const std::vector<Id>& inputs);
 
  private:

@@ -55,7 +55,8 @@ void FunctionEmitter::emit_entry() {
 
   thread_ = input(BuiltIn::kLocalInvocationIndex, word);
   Id place = input(BuiltIn::kWorkgroupId, module_.vector_of(word, 3));
-  Id x = instruction(Op::kCompositeExtract, word, {place, 0}), y = instruction(Op::kCompositeExtract, word, {place, 1});
+  Id x = instruction(Op::kCompositeExtract, word, {place, 0}),
+     y = instruction(Op::kCompositeExtract, word, {place, 1});
   Id has_rows = module_.define_specialized_true(0), yes_no = module_.type_bool();
   Id row = instruction(Op::kIMul, word, {y, module_.constant(static_cast<uint32_t>(kernel::kGroupsPerRow))});
   Id group = instruction(Op::kIAdd, word, {x, row});
@@ -115,11 +116,13 @@ void FunctionEmitter::emit_statement(const Stmt& s) {
 void FunctionEmitter::emit_barrier() {
   Id scope = module_.constant(kScopeWorkgroup);
   uint32_t exchange = module_.vulkan_memory_model() ? kSemanticsMakeAvailable | kSemanticsMakeVisible : 0;
-  Id semantics = module_.constant(kSemanticsAcquireRelease | kSemanticsStorageBuffer | kSemanticsWorkgroup | exchange);
+  Id semantics =
+      module_.constant(kSemanticsAcquireRelease | kSemanticsStorageBuffer | kSemanticsWorkgroup | exchange);
   append(body_, Op::kControlBarrier, {scope, scope, semantics});
 }
 
-// for (i = begin; i < begin + extent; ++i), with the header, body, continue and merge blocks that SPIR-V wants.
+// for (i = begin; i < begin + extent; ++i), with the header, body, continue and merge blocks that SPIR-V
+// wants.
 void FunctionEmitter::emit_for(const Stmt& s) {
   internal_check(s.loop == LoopKind::kSerial, "SPIR-V emitter: a device function has serial loops only");
   Id word = module_.type_int(), begin = value(s.begin);

@@ -13,12 +13,15 @@ std::string missing_gpu_requirement(const GpuAbilities& abilities, const Json& h
   const std::vector<std::string>& have = abilities.features;
   if (const Json* list = find(header, "requires"); list && list->is_array())
     for (const Json& feature : *list)
-      if (feature.is_string() && std::find(have.begin(), have.end(), feature.get<std::string>()) == have.end())
+      if (feature.is_string() &&
+          std::find(have.begin(), have.end(), feature.get<std::string>()) == have.end())
         return "a GPU with " + feature.get<std::string>();
   const Json* limits = find(header, "limits");
   if (!limits) return "";
-  int64_t threads = find_int(*limits, "group_size").value_or(0), bytes = find_int(*limits, "shared_bytes").value_or(0);
-  if (threads > abilities.group_size) return str("groups of ", threads, " threads, this GPU has ", abilities.group_size);
+  int64_t threads = find_int(*limits, "group_size").value_or(0),
+          bytes = find_int(*limits, "shared_bytes").value_or(0);
+  if (threads > abilities.group_size)
+    return str("groups of ", threads, " threads, this GPU has ", abilities.group_size);
   if (bytes > abilities.shared_bytes)
     return str(bytes, " bytes of memory that a group shares, this GPU has ", abilities.shared_bytes);
   return "";

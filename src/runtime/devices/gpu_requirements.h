@@ -16,7 +16,8 @@ struct GpuAbilities {
   int64_t shared_bytes = 0;           // most memory of a group
 };
 
-// "" when every entry of the variant header's `requires` and `limits` (formats/library.h) is met, else the first that is not.
+// "" when every entry of the variant header's `requires` and `limits` (formats/library.h) is met, else the
+// first that is not.
 std::string missing_gpu_requirement(const GpuAbilities& abilities, const Json& header);
 
 }  // namespace mlc::runtime

@@ -23,8 +23,11 @@ struct Entry {
 
 Result<std::vector<ListedDevice>> list_cpu() {
   ASSIGN_OR_RETURN(DevicePtr cpu, open_cpu_device({}));
-  return std::vector<ListedDevice>{
-      {.name = "cpu", .description = cpu->properties.description, .memory_bytes = cpu->properties.memory_bytes, .features = {}, .software = false}};
+  return std::vector<ListedDevice>{{.name = "cpu",
+                                    .description = cpu->properties.description,
+                                    .memory_bytes = cpu->properties.memory_bytes,
+                                    .features = {},
+                                    .software = false}};
 }
 
 std::vector<Entry>& entries() {
@@ -38,7 +41,8 @@ std::vector<Entry>& entries() {
 }
 
 // Names that MLC LLM knows and this build does not run yet (mlc-facts 1.7, 1.9).
-constexpr const char* kNotBuilt[] = {"android", "cuda", "iphone", "macabi", "mali", "metal", "rocm", "webgpu"};
+constexpr const char* kNotBuilt[] = {"android", "cuda",  "iphone", "macabi",
+                                     "mali",    "metal", "rocm",   "webgpu"};
 
 // The number behind the colon; 0 without one.
 Result<int> device_index(const std::string& name) {
@@ -48,7 +52,8 @@ Result<int> device_index(const std::string& name) {
   const std::string& text = parts[1];
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
   if (parts.size() > 2 || error != std::errc() || end != text.data() + text.size() || index < 0)
-    return Status::error(str("--device: found '", name, "', expected a kind and a number such as ", parts[0], ":0"));
+    return Status::error(
+        str("--device: found '", name, "', expected a kind and a number such as ", parts[0], ":0"));
   return index;
 }
 
@@ -70,11 +75,12 @@ std::vector<KindOfDevice> probe_devices() {
 
 namespace {
 
-// Whether the kernel offers any GPU: without one, drivers can only find software devices, and asking them takes a tenth of a
-// second.
+// Whether the kernel offers any GPU: without one, drivers can only find software devices, and asking them
+// takes a tenth of a second.
 bool machine_may_have_gpu() {
 #ifdef __linux__
-  for (const char* node : {"/dev/dri", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/kgsl-3d0", "/dev/mali0", "/dev/nvhost-gpu"})
+  for (const char* node : {"/dev/dri", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/kgsl-3d0",
+                           "/dev/mali0", "/dev/nvhost-gpu"})
     if (::access(node, F_OK) == 0) return true;
   return false;
 #else

@@ -12,7 +12,8 @@ namespace mlc::runtime {
 struct DeviceOptions {
   int threads = 0;  // CPU: 0 = the cores this process may use
   int index = 0;    // of the devices of a kind: 1 in "vulkan:1"
-  // Told before work that a user waits for, such as a driver compiling kernels for the first time. May be null.
+  // Told before work that a user waits for, such as a driver compiling kernels for the first time. May be
+  // null.
   void (*notice)(const std::string& sentence) = nullptr;
 };
 
@@ -32,9 +33,9 @@ struct ListedDevice {
 };
 using DeviceLister = Result<std::vector<ListedDevice>> (*)();
 
-// "cpu", "cpu:0", "null", "opencl", "opencl:1", "vulkan", or "auto": the first kind of cuda, rocm, metal, vulkan, opencl that has
-// a device which is no software, else the CPU. Errors: an unknown name (with the nearest), a known one that is not built in
-// yet, and what the device's own factory says.
+// "cpu", "cpu:0", "null", "opencl", "opencl:1", "vulkan", or "auto": the first kind of cuda, rocm, metal,
+// vulkan, opencl that has a device which is no software, else the CPU. Errors: an unknown name (with the
+// nearest), a known one that is not built in yet, and what the device's own factory says.
 Result<DevicePtr> open_device(const std::string& name, const DeviceOptions& options = {});
 
 // What "auto" means on this machine: "opencl:0", "cpu". Asks drivers in child processes (devices/probe.h).

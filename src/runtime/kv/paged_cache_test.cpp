@@ -17,7 +17,8 @@ struct Shadow {
   std::map<SequenceId, std::vector<int>> expected;
   int next_token = 0;
 
-  Shadow(int64_t pages, int64_t page_size) : cache(pages, page_size, 7), memory(static_cast<size_t>(pages * page_size), -1) {}
+  Shadow(int64_t pages, int64_t page_size)
+      : cache(pages, page_size, 7), memory(static_cast<size_t>(pages * page_size), -1) {}
 
   void copy(const std::vector<PageCopy>& copies) {
     size_t n = static_cast<size_t>(cache.page_size());
@@ -41,7 +42,8 @@ struct Shadow {
     for (const auto& [id, tokens] : expected) {
       ASSERT_EQ(cache.length(id), static_cast<int64_t>(tokens.size()));
       for (size_t i = 0; i < tokens.size(); ++i)
-        ASSERT_EQ(memory[static_cast<size_t>(cache.slot(id, static_cast<int64_t>(i)))], tokens[i]) << "token " << i;
+        ASSERT_EQ(memory[static_cast<size_t>(cache.slot(id, static_cast<int64_t>(i)))], tokens[i])
+            << "token " << i;
       for (int32_t p : cache.pages(id)) used.insert(p);
     }
     ASSERT_EQ(cache.free_pages() + static_cast<int64_t>(used.size()), cache.total_pages());
@@ -105,7 +107,8 @@ TEST(PagedCaches, SlidingWindowKeepsSinksAndTheLastTokens) {
       while (tokens.size() > 16) tokens.erase(tokens.begin() + sinks);
       s.check();
       if (::testing::Test::HasFatalFailure()) return;
-      EXPECT_LE(s.cache.pages(1).size(), 7u);  // 16 tokens in 4 pages, sinks' part page, one partly dropped, one spare
+      EXPECT_LE(s.cache.pages(1).size(),
+                7u);  // 16 tokens in 4 pages, sinks' part page, one partly dropped, one spare
     }
   }
 }

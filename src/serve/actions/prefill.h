@@ -5,8 +5,8 @@
 
 namespace mlc::serve {
 
-// Admits waiting requests while there is room and runs at most prefill_chunk of their tokens. A request whose prompt is
-// then complete gets its first token. False when there was nothing to do.
+// Admits waiting requests while there is room and runs at most prefill_chunk of their tokens. A request whose
+// prompt is then complete gets its first token. False when there was nothing to do.
 bool prefill(EngineState& state);
 
 }  // namespace mlc::serve

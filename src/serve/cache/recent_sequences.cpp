@@ -5,16 +5,19 @@
 
 namespace mlc::serve {
 
-void RecentSequences::keep(runtime::PagedCache& cache, runtime::SequenceId sequence, std::vector<int32_t> tokens) {
+void RecentSequences::keep(runtime::PagedCache& cache, runtime::SequenceId sequence,
+                           std::vector<int32_t> tokens) {
   kept_.push_back({sequence, std::move(tokens)});
   while (kept_.size() > most_) evict_one(cache);
 }
 
-std::optional<RecentSequences::Match> RecentSequences::take(runtime::PagedCache& cache, std::span<const int32_t> prompt) {
+std::optional<RecentSequences::Match> RecentSequences::take(runtime::PagedCache& cache,
+                                                            std::span<const int32_t> prompt) {
   auto best = kept_.end();
   int64_t best_length = 0;
   for (auto it = kept_.begin(); it != kept_.end(); ++it) {
-    int64_t most = std::min<int64_t>(static_cast<int64_t>(it->tokens.size()), static_cast<int64_t>(prompt.size()) - 1);
+    int64_t most =
+        std::min<int64_t>(static_cast<int64_t>(it->tokens.size()), static_cast<int64_t>(prompt.size()) - 1);
     int64_t n = 0;
     while (n < most && it->tokens[static_cast<size_t>(n)] == prompt[static_cast<size_t>(n)]) ++n;
     if (n > best_length) best = it, best_length = n;

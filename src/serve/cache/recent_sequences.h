@@ -1,5 +1,5 @@
-// Keeps the KV pages of finished requests, so that a prompt that continues one of them (the next turn of a chat) computes
-// only its new tokens. The oldest give their pages back when the cache is full.
+// Keeps the KV pages of finished requests, so that a prompt that continues one of them (the next turn of a
+// chat) computes only its new tokens. The oldest give their pages back when the cache is full.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ class RecentSequences {
     runtime::SequenceId sequence = -1;
     int64_t tokens = 0;
   };
-  // Takes the kept sequence that shares the longest beginning with the prompt, cut down to it. The prompt's last token
-  // is never matched: its logits are wanted. nullopt when no kept sequence shares anything.
+  // Takes the kept sequence that shares the longest beginning with the prompt, cut down to it. The prompt's
+  // last token is never matched: its logits are wanted. nullopt when no kept sequence shares anything.
   std::optional<Match> take(runtime::PagedCache& cache, std::span<const int32_t> prompt);
   // Gives back the pages of the oldest; false when there is none.
   bool evict_one(runtime::PagedCache& cache);

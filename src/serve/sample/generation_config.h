@@ -12,20 +12,21 @@
 namespace mlc::serve {
 
 struct GenerationConfig {
-  double temperature = 1.0;        // below 1e-5: greedy
+  double temperature = 1.0;  // below 1e-5: greedy
   double top_p = 1.0;
-  double frequency_penalty = 0.0;  // [-2, 2]
-  double presence_penalty = 0.0;   // [-2, 2]
-  double repetition_penalty = 1.0; // > 0
+  double frequency_penalty = 0.0;        // [-2, 2]
+  double presence_penalty = 0.0;         // [-2, 2]
+  double repetition_penalty = 1.0;       // > 0
   std::map<int32_t, double> logit_bias;  // [-100, 100]
-  int64_t max_tokens = -1;         // -1: up to the context
+  int64_t max_tokens = -1;               // -1: up to the context
   std::optional<uint64_t> seed;
   std::vector<std::string> stop_strings;
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
-  bool end_cycles = false;         // ends an answer that only repeats itself (serve/cycle.h), with kCycle
+  bool end_cycles = false;  // ends an answer that only repeats itself (serve/cycle.h), with kCycle
 
-  // temperature, top_p and the two penalties of an mlc-chat-config.json; nothing else of it is read (mlc-facts 4.2).
+  // temperature, top_p and the two penalties of an mlc-chat-config.json; nothing else of it is read
+  // (mlc-facts 4.2).
   static GenerationConfig from_mlc_config(const Json& config);
   // One sentence for the first value out of its range.
   Status validate() const;

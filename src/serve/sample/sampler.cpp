@@ -15,22 +15,26 @@ void apply_penalties(std::span<float> logits, const GenerationConfig& config, co
   for (const auto& [token, count] : counts) {
     if (!in_range(token)) continue;
     float& logit = logits[static_cast<size_t>(token)];
-    logit -= static_cast<float>(config.presence_penalty + static_cast<double>(count) * config.frequency_penalty);
+    logit -=
+        static_cast<float>(config.presence_penalty + static_cast<double>(count) * config.frequency_penalty);
     float r = static_cast<float>(config.repetition_penalty);
     logit = logit < 0 ? logit * r : logit / r;
   }
 }
 
 bool changes_logits(const GenerationConfig& c) {
-  return !c.logit_bias.empty() || c.presence_penalty != 0 || c.frequency_penalty != 0 || c.repetition_penalty != 1;
+  return !c.logit_bias.empty() || c.presence_penalty != 0 || c.frequency_penalty != 0 ||
+         c.repetition_penalty != 1;
 }
 
-Sampler::Sampler(std::optional<uint64_t> seed) : random_(seed ? static_cast<uint32_t>(*seed) : std::random_device{}()) {}
+Sampler::Sampler(std::optional<uint64_t> seed)
+    : random_(seed ? static_cast<uint32_t>(*seed) : std::random_device{}()) {}
 
 DrawSettings Sampler::next(const GenerationConfig& config) {
   if (config.temperature < kGreedyTemperature || config.top_p <= 0) return {};
   double uniform = std::uniform_real_distribution<double>(0, 1)(random_);
-  return {static_cast<float>(1 / config.temperature), static_cast<float>(config.top_p), static_cast<float>(uniform)};
+  return {static_cast<float>(1 / config.temperature), static_cast<float>(config.top_p),
+          static_cast<float>(uniform)};
 }
 
 int32_t Sampler::sample(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts) {

@@ -1,5 +1,5 @@
-// Logits -> token in the order of mlc-facts 8.5: bias, penalties, softmax with temperature, top-p, draw. The last three are
-// base/draw.h, on the host or, where a request changes no logit, on the device.
+// Logits -> token in the order of mlc-facts 8.5: bias, penalties, softmax with temperature, top-p, draw. The
+// last three are base/draw.h, on the host or, where a request changes no logit, on the device.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ namespace mlc::serve {
 // How often each token has been generated in a request.
 using TokenCounts = std::unordered_map<int32_t, int64_t>;
 
-// Adds the bias of each listed token, then, for each token generated c times: logit -= presence + c * frequency; then
-// the repetition penalty r: a negative logit times r, a positive one divided by r.
+// Adds the bias of each listed token, then, for each token generated c times: logit -= presence + c *
+// frequency; then the repetition penalty r: a negative logit times r, a positive one divided by r.
 void apply_penalties(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts);
 
 // Whether apply_penalties changes any logit of a request, whatever its counts.
@@ -27,7 +27,8 @@ bool changes_logits(const GenerationConfig& config);
 class Sampler {
  public:
   explicit Sampler(std::optional<uint64_t> seed);
-  // How the next token is drawn: greedily where temperature is below 1e-5 or top_p is 0, else with the next random number.
+  // How the next token is drawn: greedily where temperature is below 1e-5 or top_p is 0, else with the next
+  // random number.
   DrawSettings next(const GenerationConfig& config);
   // Overwrites logits with probabilities and returns the drawn token.
   int32_t sample(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts);

@@ -43,8 +43,9 @@ TEST(Samplers, SettingsOfGreedyRequestsDrawNothing) {
 
 TEST(Penalties, ChangeLogitsOfSomeRequests) {
   EXPECT_FALSE(changes_logits({}));
-  for (double GenerationConfig::* field : {&GenerationConfig::frequency_penalty, &GenerationConfig::presence_penalty,
-                                           &GenerationConfig::repetition_penalty}) {
+  for (double GenerationConfig::* field :
+       {&GenerationConfig::frequency_penalty, &GenerationConfig::presence_penalty,
+        &GenerationConfig::repetition_penalty}) {
     GenerationConfig config;
     config.*field = 1.5;
     EXPECT_TRUE(changes_logits(config));

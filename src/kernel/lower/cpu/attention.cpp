@@ -159,8 +159,10 @@ void Attention::score_page(const AttentionRun& run, const ExprRef& page, const E
       k().store(memory.scores, to + double(g * span_tokens() + v * tiling.token_lanes),
                 select(seen, score, float_const(-std::numeric_limits<double>::infinity(), score->type)));
     };
-    if (codes_queries()) score_codes(run, base, ahead, first, block, put);
-    else score_queries(run, page, base, first, block, put);
+    if (codes_queries())
+      score_codes(run, base, ahead, first, block, put);
+    else
+      score_queries(run, page, base, first, block, put);
   });
 }
 
@@ -336,7 +338,8 @@ AttentionTiling choose_tiling(const CpuLowering& low, bool parts) {
                     .span_pages = Attention::kSpanPages};
   // Few rows are one token each of many sequences: tiles of one row are more tiles for the threads.
   bool many = !parts && (low.options.max_rows == 0 || low.options.max_rows > 16);
-  if (many) t.rows = std::clamp<int64_t>(Attention::kTileQueries / t.sharing, 1, 16);
+  if (many)
+    t.rows = std::clamp<int64_t>(Attention::kTileQueries / t.sharing, 1, 16);
   else if (low.node.get_int_or("part_pages", Attention::kRowSpanPages) % Attention::kRowSpanPages == 0)
     t.span_pages = Attention::kRowSpanPages;
   t.head_lanes = low.lanes_dividing(cache.head_dim);

@@ -44,7 +44,7 @@ void Attention::rotate_keys(const AttentionRun& run, const ExprRef& base,
     auto factor = [&](const ExprRef& d) {
       ExprRef column = factors + broadcast(cast(d, DType::kI32), tiling.token_lanes);
       return tiling.token_lanes == 1 ? k().load(call.key_factors.buffer, cast(column, DType::kI64))
-                              : k().gather(call.key_factors.buffer, column, nullptr);
+                                     : k().gather(call.key_factors.buffer, column, nullptr);
     };
     k().loop("d", 0, half, LoopKind::kSerial, [&](ExprRef d) {
       ExprRef first = k().let("first", pairs ? d * 2.0 : d);

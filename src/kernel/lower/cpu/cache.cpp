@@ -1,6 +1,7 @@
 // Ops that write the paged KV cache: kv_append, rope_append, copy_pages.
-#include "formats/plan.h"
 #include "kernel/lower/cpu/cache.h"
+
+#include "formats/plan.h"
 #include "kernel/lower/cpu/lowerings.h"
 #include "kernel/lower/cpu/quantize.h"
 
@@ -28,7 +29,8 @@ void store_floats(CpuLowering& low, const BufferRef& cache, bool values, const E
     low.k.store(cache, first + double(lane * stride), all->type.lanes == 1 ? all : extract(all, lane));
 }
 
-// The same for codes, an even number of them: pairs of a key lie 2 * page_size bytes apart, a value's codes 2.
+// The same for codes, an even number of them: pairs of a key lie 2 * page_size bytes apart, a value's
+// codes 2.
 void store_codes(CpuLowering& low, const BufferRef& cache, bool values, const ExprRef& at, const ExprRef& d,
                  const ExprRef& codes) {
   const int64_t stride = values ? 2 : 2 * low.cache().page_size;
@@ -45,7 +47,8 @@ void append_head(CpuLowering& low, const BufferRef& cache, const Slot& slot, boo
                  const LoadElement& x) {
   KernelBuilder& k = low.k;
   const graph::KvCache& c = low.cache();
-  ExprRef in_page = values ? value_offset(c, head, slot.token) : key_offset(c, head, int_const(0), slot.token);
+  ExprRef in_page =
+      values ? value_offset(c, head, slot.token) : key_offset(c, head, int_const(0), slot.token);
   ExprRef at = k.let("head_at", slot.page_base + in_page);
   if (!is_coded(c))
     return k.vector_loop("d", int_const(c.head_dim), low.lanes(), [&](ExprRef d, int lanes) {
@@ -55,7 +58,8 @@ void append_head(CpuLowering& low, const BufferRef& cache, const Slot& slot, boo
   BufferRef largest = k.registers("largest", {DType::kI32, lanes}, 1);
   k.store(largest, int_const(0), int_const(0, {DType::kI32, lanes}));
   k.vector_loop("d", int_const(c.head_dim), lanes, [&](ExprRef d, int n) {
-    k.store(largest, int_const(0), binary(BinaryOp::kMax, k.load(largest, int_const(0)), magnitude_bits(x(d, n))));
+    k.store(largest, int_const(0),
+            binary(BinaryOp::kMax, k.load(largest, int_const(0)), magnitude_bits(x(d, n))));
   });
   ExprRef top = k.load(largest, int_const(0));
   Coder coder(low, k.let("top", lanes == 1 ? top : reduce(BinaryOp::kMax, top)));
@@ -77,16 +81,20 @@ ExprRef value_offset(const graph::KvCache& c, const ExprRef& head, const ExprRef
   return head * double(coded_head_bytes(c)) + in_head + double(c.head_dim * c.page_size);
 }
 
-ExprRef scale_index(const graph::KvCache& c, const ExprRef& page, bool values, const ExprRef& head, const ExprRef& token) {
+ExprRef scale_index(const graph::KvCache& c, const ExprRef& page, bool values, const ExprRef& head,
+                    const ExprRef& token) {
   int64_t before = 2 * c.head_dim * c.page_size + (values ? 4 * c.page_size : 0);
   return page + head * double(coded_head_bytes(c)) + token * 4.0 + double(before);
 }
 
-ExprRef load_key_codes(CpuLowering& low, const BufferRef& cache, const ExprRef& keys, const ExprRef& d, const ExprRef& token, int lanes) {
+ExprRef load_key_codes(CpuLowering& low, const BufferRef& cache, const ExprRef& keys, const ExprRef& d,
+                       const ExprRef& token, int lanes) {
   ExprRef pairs = keys + d / 2.0 * double(2 * low.cache().page_size) + token * 2.0;
   ExprRef two = low.k.load_as({DType::kI16, lanes}, cache, pairs);
-  ExprRef shift = broadcast(cast(int_const(8) - d % 2 * 8.0, DType::kI16), lanes);  // an even element's code becomes the high byte
-  return cast(binary(BinaryOp::kShr, binary(BinaryOp::kShl, two, shift), int_const(8, two->type)), DType::kF32);
+  ExprRef shift = broadcast(cast(int_const(8) - d % 2 * 8.0, DType::kI16),
+                            lanes);  // an even element's code becomes the high byte
+  return cast(binary(BinaryOp::kShr, binary(BinaryOp::kShl, two, shift), int_const(8, two->type)),
+              DType::kF32);
 }
 
 Function lower_kv_append(CpuLowering& low) {
@@ -99,8 +107,9 @@ Function lower_kv_append(CpuLowering& low) {
     k.loop("head", 0, low.cache().kv_heads, LoopKind::kSerial, [&](ExprRef h) {
       ExprRef column = k.let("column", h * double(low.cache().head_dim));
       for (const Matrix* m : {&keys, &values})
-        append_head(low, cache, slot, m == &values, h,
-                    [&](ExprRef d, int lanes) { return low.load_f32(m->buffer, m->at(r, column + d), lanes); });
+        append_head(low, cache, slot, m == &values, h, [&](ExprRef d, int lanes) {
+          return low.load_f32(m->buffer, m->at(r, column + d), lanes);
+        });
     });
   });
   return k.finish();
@@ -131,8 +140,10 @@ Function lower_rope_append(CpuLowering& low) {
       ExprRef key = k.let("key", (h + double(heads)) * double(size));
       rotate_head(low, rotation, factors.buffer, factor_base, element(key),
                   [&](ExprRef d, ExprRef v) { k.store(rotated, d, v); });
-      append_head(low, cache, slot, false, h, [&](ExprRef d, int lanes) { return k.load(rotated, d, lanes); });
-      append_head(low, cache, slot, true, h, element(k.let("value", (h + double(heads + kv_heads)) * double(size))));
+      append_head(low, cache, slot, false, h,
+                  [&](ExprRef d, int lanes) { return k.load(rotated, d, lanes); });
+      append_head(low, cache, slot, true, h,
+                  element(k.let("value", (h + double(heads + kv_heads)) * double(size))));
     });
   });
   return k.finish();

@@ -46,7 +46,8 @@ Matrix CpuLowering::result(size_t i, const std::string& name) {
 BufferRef CpuLowering::state(bool writable) {
   const graph::KvCache& c = cache();
   DType dtype = is_coded(c) ? DType::kU8 : c.dtype;
-  int64_t earlier_layers = node.attributes.count("layer") ? c.layers - 1 : 0;  // the call's layer may be the last
+  int64_t earlier_layers =
+      node.attributes.count("layer") ? c.layers - 1 : 0;  // the call's layer may be the last
   Dim size = Dim::symbol(kPoolPages) * page_stride(c) + Dim(-earlier_layers * layer_stride(c));
   return writable ? k.output("cache", dtype, size) : k.input("cache", dtype, size);
 }
@@ -66,7 +67,8 @@ void CpuLowering::for_each_row(const Dim& rows, const KernelBuilder::Body& body)
     k.grid("row", rows, body);
 }
 
-ExprRef CpuLowering::sum_over(const std::string& name, int64_t n, const std::function<ExprRef(ExprRef, int)>& term) {
+ExprRef CpuLowering::sum_over(const std::string& name, int64_t n,
+                              const std::function<ExprRef(ExprRef, int)>& term) {
   int wide = lanes();
   constexpr int kChains = 4;  // independent sums hide the latency of an add
   BufferRef sums = k.registers(name, {DType::kF32, wide}, kChains);

@@ -1,4 +1,5 @@
-// What the lowerings for CPUs share: operands as buffers of elements, loops over rows, and sums in vector lanes.
+// What the lowerings for CPUs share: operands as buffers of elements, loops over rows, and sums in vector
+// lanes.
 #pragma once
 
 #include <string>
@@ -14,7 +15,7 @@ struct Matrix {
   int64_t columns = 0;
   int64_t row_stride = 0, column_offset = 0;
   bool tiled = false;  // bf16 in graph::kTileLayout
-  WeightFormat q8;     // of quantized activations, whose bytes quantize.h knows: bits and group of the weights
+  WeightFormat q8;  // of quantized activations, whose bytes quantize.h knows: bits and group of the weights
   bool quantized() const { return q8.group > 0; }
   ExprRef at(ExprRef row, ExprRef column) const {  // index of an element
     return row * static_cast<double>(row_stride) + column + static_cast<double>(column_offset);
@@ -22,7 +23,8 @@ struct Matrix {
   // Tiled: index of the first of the 32 elements of a row in a group of columns.
   ExprRef tile_at(const ExprRef& row, const ExprRef& group) const {
     auto groups = static_cast<double>((columns + graph::kTileColumns - 1) / graph::kTileColumns);
-    return ((row / double(graph::kTileRows) * groups + group) * double(graph::kTileRows) + row % graph::kTileRows) *
+    return ((row / double(graph::kTileRows) * groups + group) * double(graph::kTileRows) +
+            row % graph::kTileRows) *
            double(graph::kTileColumns);
   }
 };
@@ -46,7 +48,8 @@ struct CpuLowering : Lowering {
   void store_f32(const BufferRef& buffer, ExprRef index, ExprRef value, ExprRef mask = nullptr);
   // A grid over the rows of `m`; with one row the body sees the constant 0.
   void for_each_row(const Dim& rows, const KernelBuilder::Body& body);
-  // sum over [0, n) of term(index, lanes): vector partial sums, one horizontal add at the end, then the rest singly.
+  // sum over [0, n) of term(index, lanes): vector partial sums, one horizontal add at the end, then the rest
+  // singly.
   ExprRef sum_over(const std::string& name, int64_t n, const std::function<ExprRef(ExprRef, int)>& term);
 };
 

@@ -7,8 +7,10 @@ Function lower_elementwise(CpuLowering& low) {
   std::vector<Matrix> in;
   BufferRef bias;
   in.push_back(low.matrix(0, "x"));
-  if (low.node.op == "bias") bias = low.vector(1, "bias");
-  else if (low.node.inputs.size() > 1) in.push_back(low.matrix(1, "y"));
+  if (low.node.op == "bias")
+    bias = low.vector(1, "bias");
+  else if (low.node.inputs.size() > 1)
+    in.push_back(low.matrix(1, "y"));
   Matrix out = low.result();
   low.for_each_row(out.rows, [&](ExprRef r) {
     k.vector_loop("i", int_const(out.columns), low.lanes(), [&](ExprRef i, int lanes) {

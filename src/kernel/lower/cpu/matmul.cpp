@@ -1,13 +1,14 @@
 // matmul: picks the schedule, and holds the one for float activations and group-quantized weights.
 //
-// Quantized: one vector lane per weight row, so nothing is ever added across lanes. Per group of K the codes become
-// floats, multiply the broadcast activations into a partial sum, and the group's scale multiplies that once. Parts are a
-// loop, not straight code: hundreds of broadcasts in one block would be kept on the stack.
+// Quantized: one vector lane per weight row, so nothing is ever added across lanes. Per group of K the codes
+// become floats, multiply the broadcast activations into a partial sum, and the group's scale multiplies that
+// once. Parts are a loop, not straight code: hundreds of broadcasts in one block would be kept on the stack.
+#include "kernel/lower/cpu/matmul.h"
+
 #include "base/check.h"
 #include "base/strings.h"
 #include "base/user_error.h"
 #include "kernel/lower/cpu/epilogue.h"
-#include "kernel/lower/cpu/matmul.h"
 #include "kernel/lower/cpu/lowerings.h"
 #include "kernel/lower/cpu/weight_layouts.h"
 
@@ -23,7 +24,8 @@ struct GroupMatmul {
   int vectors = 1;  // vectors of a tile
   int rows = 1;     // activation rows at once
   bool tail = false;
-  BufferRef sums = nullptr, partial = nullptr;  // registers [count()][rows]: over groups, and of the running group
+  BufferRef sums = nullptr,
+            partial = nullptr;  // registers [count()][rows]: over groups, and of the running group
 
   int count() const { return vectors * epilogue.halves(); }
   // First weight row of vector v of the tile: the vectors of the first half, then those of the second.
@@ -31,21 +33,23 @@ struct GroupMatmul {
     int64_t half = v / vectors * epilogue.columns();
     return column + double(half + v % vectors * lanes);
   }
-  void part(const ExprRef& column, const ExprRef& g, const ExprRef& p, const std::vector<ExprRef>& base, int rest);
+  void part(const ExprRef& column, const ExprRef& g, const ExprRef& p, const std::vector<ExprRef>& base,
+            int rest);
   void group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row, int rest);
   void block(const ExprRef& column, const ExprRef& first_row);
 };
 
-// Adds the products of part p of a group to the partial sums. rest: codes that the group really has, or 0 for all.
-void GroupMatmul::part(const ExprRef& column, const ExprRef& g, const ExprRef& p, const std::vector<ExprRef>& base,
-                       int rest) {
+// Adds the products of part p of a group to the partial sums. rest: codes that the group really has, or 0 for
+// all.
+void GroupMatmul::part(const ExprRef& column, const ExprRef& g, const ExprRef& p,
+                       const std::vector<ExprRef>& base, int rest) {
   KernelBuilder& k = low.k;
   const int words_per_part = weight.layout.words_per_part();
   std::vector<std::vector<ExprRef>> words(static_cast<size_t>(count()));
   for (int v = 0; v < count(); ++v)
     for (int w = 0; w < words_per_part; ++w)
-      words[static_cast<size_t>(v)].push_back(
-          k.let("word", weight.words(weight_row(column, v), g, p * double(words_per_part) + double(w), lanes)));
+      words[static_cast<size_t>(v)].push_back(k.let(
+          "word", weight.words(weight_row(column, v), g, p * double(words_per_part) + double(w), lanes)));
   for (int i = 0; i < weight.layout.codes_per_part(); ++i) {
     const CodeIndex index = code_index(weight.layout, i);
     ExprRef at = index.at(p);
@@ -74,8 +78,10 @@ void GroupMatmul::group(const ExprRef& column, const ExprRef& g, const std::vect
   KernelBuilder& k = low.k;
   std::vector<ExprRef> base;
   for (const ExprRef& r : row) base.push_back(k.let("x_at", x.at(r, g * double(weight.layout.format.group))));
-  for (int i = 0; i < count() * rows; ++i) k.store(partial, int_const(i), float_const(0, {DType::kF32, lanes}));
-  k.loop("part", 0, weight.layout.parts(), LoopKind::kSerial, [&](ExprRef p) { part(column, g, p, base, rest); });
+  for (int i = 0; i < count() * rows; ++i)
+    k.store(partial, int_const(i), float_const(0, {DType::kF32, lanes}));
+  k.loop("part", 0, weight.layout.parts(), LoopKind::kSerial,
+         [&](ExprRef p) { part(column, g, p, base, rest); });
   for (int v = 0; v < count(); ++v) {
     ExprRef scale = k.let("scale", weight.scales(weight_row(column, v), g, lanes));
     for (int m = 0; m < rows; ++m) {
@@ -90,13 +96,13 @@ void GroupMatmul::block(const ExprRef& column, const ExprRef& first_row) {
   ExprRef total = dim_expr(x.rows);
   std::vector<ExprRef> row;
   for (int m = 0; m < rows; ++m)
-    row.push_back(rows == 1 ? first_row : k.let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
+    row.push_back(rows == 1 ? first_row
+                            : k.let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
   sums = k.registers("sum", {DType::kF32, lanes}, count() * rows);
   partial = k.registers("partial", {DType::kF32, lanes}, count() * rows);
   for (int i = 0; i < count() * rows; ++i) k.store(sums, int_const(i), float_const(0, {DType::kF32, lanes}));
   int64_t size = weight.layout.format.group, whole = weight.layout.k / size, rest = weight.layout.k % size;
-  k.loop("group", 0, whole, LoopKind::kSerial,
-         [&](ExprRef g) { group(column, g, row, 0); });
+  k.loop("group", 0, whole, LoopKind::kSerial, [&](ExprRef g) { group(column, g, row, 0); });
   if (rest) group(column, int_const(whole), row, static_cast<int>(rest));
   for (int m = 0; m < rows; ++m) {
     auto finish = [&] {
@@ -107,8 +113,10 @@ void GroupMatmul::block(const ExprRef& column, const ExprRef& first_row) {
         epilogue.store(row[size_t(m)], k.let("n", column + double(v * lanes)), values, tail);
       }
     };
-    if (rows == 1) finish();
-    else k.branch(less(first_row + double(m), total), finish);
+    if (rows == 1)
+      finish();
+    else
+      k.branch(less(first_row + double(m), total), finish);
   }
 }
 

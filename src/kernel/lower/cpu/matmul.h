@@ -5,7 +5,8 @@
 
 namespace mlc::kernel {
 
-// f32 activations, weight of f32, f16 or bf16: vectors run along K, a register tile of weight rows x activation rows.
+// f32 activations, weight of f32, f16 or bf16: vectors run along K, a register tile of weight rows x
+// activation rows.
 Function lower_plain_matmul(CpuLowering& low);
 // Quantized activations and weights in a tile layout: integer dot products, one vector lane per weight row.
 Function lower_matmul_q8(CpuLowering& low);

@@ -1,9 +1,9 @@
 // Many rows on a CPU's matrix unit: bf16 activations in tiles and 4-bit weights.
 //
-// A panel, the weights of some vectors of columns over a chunk of K, is expanded to bf16, and two vectors of it at a time meet the
-// rows of a block, 32 at a time: two by two matrices of sums, to which a group of K adds by four products of two matrices of each
-// factor. Activations arrive as the matrices that they are loaded as, and so are weights expanded: pairs of k side by side. The
-// sums lie in cache from chunk to chunk.
+// A panel, the weights of some vectors of columns over a chunk of K, is expanded to bf16, and two vectors of
+// it at a time meet the rows of a block, 32 at a time: two by two matrices of sums, to which a group of K
+// adds by four products of two matrices of each factor. Activations arrive as the matrices that they are
+// loaded as, and so are weights expanded: pairs of k side by side. The sums lie in cache from chunk to chunk.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -18,14 +18,15 @@ namespace {
 
 constexpr int64_t kMatrix = graph::kTileRows * graph::kTileColumns;  // elements of a factor's matrix
 constexpr int kRows = 2 * graph::kTileRows;                          // of a register tile
-constexpr int kAhead = 4;                                            // groups from a prefetch to its use: some 250 cycles
+constexpr int kAhead = 4;  // groups from a prefetch to its use: some 250 cycles
 
 struct MatrixPanel {
   TiledMatmul& mm;
-  int vectors = 1;                    // of a half
-  int64_t chunk = 1;                  // groups of K
-  BufferRef weights = nullptr;        // shared bf16 [two slots][group of the chunk][slot of them][pair of k][lane][2]
-  BufferRef sums = nullptr;           // shared f32 [row of the block][slot][lane]
+  int vectors = 1;    // of a half
+  int64_t chunk = 1;  // groups of K
+  BufferRef weights =
+      nullptr;               // shared bf16 [two slots][group of the chunk][slot of them][pair of k][lane][2]
+  BufferRef sums = nullptr;  // shared f32 [row of the block][slot][lane]
   BufferRef a = nullptr, b = nullptr, acc = nullptr;
   std::vector<ExprRef> columns = {};  // first column of each vector
 
@@ -38,20 +39,24 @@ struct MatrixPanel {
 
   void expand_slot(const ExprRef& g, const ExprRef& to, int slot);
   void expand(const ExprRef& first_group, const ExprRef& count);
-  void multiply(const ExprRef& row, const ExprRef& local, int slot, const ExprRef& first_group, const ExprRef& count);
+  void multiply(const ExprRef& row, const ExprRef& local, int slot, const ExprRef& first_group,
+                const ExprRef& count);
   void prefetch(const ExprRef& at, int part, int parts);
   void store(const RowBlock& block);
 };
 
-// The codes of a group as f32 vectors of (code - zero point) * scale. Four bits at place p of a word are, in the mantissa of 1,
-// the number f = 1 + code 2^(p - 23), and code - z = f 2^(23 - p) - (2^(23 - p) + z). With p of 12 or 16 and scales of 16 bits
-// every product is exact: (2^11 + 7) * scale has at most 12 + 11 bits. A shift brings two codes to their places.
+// The codes of a group as f32 vectors of (code - zero point) * scale. Four bits at place p of a word are, in
+// the mantissa of 1, the number f = 1 + code 2^(p - 23), and code - z = f 2^(23 - p) - (2^(23 - p) + z). With
+// p of 12 or 16 and scales of 16 bits every product is exact: (2^11 + 7) * scale has at most 12 + 11 bits. A
+// shift brings two codes to their places.
 class Dequantizer {
  public:
-  Dequantizer(TiledMatmul& mm, const ExprRef& row, const ExprRef& group) : mm_(mm), scale_(mm.weight.scales(row, group, mm.lanes)) {
+  Dequantizer(TiledMatmul& mm, const ExprRef& row, const ExprRef& group)
+      : mm_(mm), scale_(mm.weight.scales(row, group, mm.lanes)) {
     KernelBuilder& k = mm.k;
     scale_ = k.let("scale", scale_);
-    for (int j = 0; j < 4; ++j) words_.push_back(k.let("word", mm.weight.words(row, group, int_const(j), mm.lanes)));
+    for (int j = 0; j < 4; ++j)
+      words_.push_back(k.let("word", mm.weight.words(row, group, int_const(j), mm.lanes)));
     exact_ = size_of(layout().format.dtype) == 2;
     for (int place : {12, 16}) {
       double unit = exact_ ? static_cast<double>(1 << (23 - place)) : 1;
@@ -83,7 +88,9 @@ class Dequantizer {
     ExprRef& word = moved_[{at.word, by}];
     if (word) return word;
     word = words_[static_cast<size_t>(at.word)];
-    if (by) word = mm_.k.let("moved", binary(by > 0 ? BinaryOp::kShl : BinaryOp::kShr, word, int_const(std::abs(by))));
+    if (by)
+      word =
+          mm_.k.let("moved", binary(by > 0 ? BinaryOp::kShl : BinaryOp::kShr, word, int_const(std::abs(by))));
     return word;
   }
 
@@ -96,10 +103,12 @@ class Dequantizer {
 
 void MatrixPanel::expand_slot(const ExprRef& g, const ExprRef& to, int slot) {
   KernelBuilder& k = mm.k;
-  Dequantizer codes(mm, mm.weight_row(columns[static_cast<size_t>(slot / mm.halves())], slot % mm.halves()), g);
+  Dequantizer codes(mm, mm.weight_row(columns[static_cast<size_t>(slot / mm.halves())], slot % mm.halves()),
+                    g);
   std::vector<int> both, side_by_side;
   for (int lane = 0; lane < 2 * mm.lanes; ++lane) both.push_back(lane);
-  for (int lane = 0; lane < mm.lanes; ++lane) side_by_side.insert(side_by_side.end(), {lane, mm.lanes + lane});
+  for (int lane = 0; lane < mm.lanes; ++lane)
+    side_by_side.insert(side_by_side.end(), {lane, mm.lanes + lane});
   for (int i = 0; i < mm.weight.layout.format.group; i += 2) {
     ExprRef rounded = cast(shuffle({codes.value(i), codes.value(i + 1)}, both), DType::kBF16);
     k.store(weights, to + double(i * mm.lanes), shuffle({rounded}, side_by_side));
@@ -109,13 +118,14 @@ void MatrixPanel::expand_slot(const ExprRef& g, const ExprRef& to, int slot) {
 void MatrixPanel::expand(const ExprRef& first_group, const ExprRef& count) {
   mm.k.loop("group", int_const(0), count, LoopKind::kSerial, [&](ExprRef i) {
     ExprRef g = mm.k.let("g", first_group + i);
-    for (int slot = 0; slot < slots(); ++slot)
-      expand_slot(g, mm.k.let("to", weights_at(i, slot)), slot);
+    for (int slot = 0; slot < slots(); ++slot) expand_slot(g, mm.k.let("to", weights_at(i, slot)), slot);
   });
 }
 
-// Adds the chunk's products of 32 rows, which are rows `local`.. of the block, and of slots [slot, slot + 2) to their sums.
-void MatrixPanel::multiply(const ExprRef& row, const ExprRef& local, int slot, const ExprRef& first_group, const ExprRef& count) {
+// Adds the chunk's products of 32 rows, which are rows `local`.. of the block, and of slots [slot, slot + 2)
+// to their sums.
+void MatrixPanel::multiply(const ExprRef& row, const ExprRef& local, int slot, const ExprRef& first_group,
+                           const ExprRef& count) {
   KernelBuilder& k = mm.k;
   auto sums_at = [&](int i, int j) {
     return (local + double(i * graph::kTileRows)) * double(line()) + double((slot + j) * mm.lanes);
@@ -124,25 +134,34 @@ void MatrixPanel::multiply(const ExprRef& row, const ExprRef& local, int slot, c
     for (int i = 0; i < 2; ++i)
       for (int j = 0; j < wide(slot); ++j) visit(i, j);
   };
-  k.branch(binary(BinaryOp::kEq, first_group, int_const(0)),
-           [&] { each_sum([&](int i, int j) { k.matrix_clear({acc, 2 * i + j}); }); },
-           [&] { each_sum([&](int i, int j) { k.matrix_load({acc, 2 * i + j}, sums, sums_at(i, j), line(), MatrixOrder::kRows); }); });
+  k.branch(
+      binary(BinaryOp::kEq, first_group, int_const(0)),
+      [&] { each_sum([&](int i, int j) { k.matrix_clear({acc, 2 * i + j}); }); },
+      [&] {
+        each_sum([&](int i, int j) {
+          k.matrix_load({acc, 2 * i + j}, sums, sums_at(i, j), line(), MatrixOrder::kRows);
+        });
+      });
   ExprRef x_at = k.let("x_at", mm.x.tile_at(row, first_group));
   k.loop("group", int_const(0), count, LoopKind::kSerial, [&](ExprRef g) {
     for (int j = 0; j < wide(slot); ++j)
       k.matrix_load({b, j}, weights, weights_at(g, slot + j), 2 * mm.lanes, MatrixOrder::kPairs);
     for (int i = 0; i < 2; ++i)
-      k.matrix_load({a, i}, mm.x.buffer, x_at + g * double(kMatrix) + double(i * mm.groups() * kMatrix), graph::kTileColumns,
-                    MatrixOrder::kRows);
+      k.matrix_load({a, i}, mm.x.buffer, x_at + g * double(kMatrix) + double(i * mm.groups() * kMatrix),
+                    graph::kTileColumns, MatrixOrder::kRows);
     each_sum([&](int i, int j) {
       k.matrix_multiply({acc, 2 * i + j}, {a, i}, {b, j});
-      prefetch(x_at + (g + double(kAhead)) * double(kMatrix) + double(i * mm.groups() * kMatrix), j, wide(slot));
+      prefetch(x_at + (g + double(kAhead)) * double(kMatrix) + double(i * mm.groups() * kMatrix), j,
+               wide(slot));
     });
   });
-  each_sum([&](int i, int j) { k.matrix_store({acc, 2 * i + j}, sums, sums_at(i, j), line(), MatrixOrder::kRows); });
+  each_sum([&](int i, int j) {
+    k.matrix_store({acc, 2 * i + j}, sums, sums_at(i, j), line(), MatrixOrder::kRows);
+  });
 }
 
-// Asks for part `part` of `parts` of a matrix of activations: some lines after each product, which they hide behind.
+// Asks for part `part` of `parts` of a matrix of activations: some lines after each product, which they hide
+// behind.
 void MatrixPanel::prefetch(const ExprRef& at, int part, int parts) {
   for (int row = part; row < graph::kTileRows; row += parts)  // a row is a cache line
     mm.k.prefetch(mm.x.buffer, at + double(row * graph::kTileColumns));
@@ -164,10 +183,11 @@ void multiply_block(MatrixPanel& panel, const RowBlock& block) {
     ExprRef count = k.let("groups", binary(BinaryOp::kMin, int_const(chunk), int_const(groups) - begin));
     panel.expand(begin, count);
     for (int slot = 0; slot < panel.slots(); slot += 2)
-      k.loop("tile", int_const(0), (block.count + double(kRows - 1)) / double(kRows), LoopKind::kSerial, [&](ExprRef t) {
-        ExprRef local = k.let("local", t * double(kRows));
-        panel.multiply(k.let("row", block.first + local), local, slot, begin, count);
-      });
+      k.loop("tile", int_const(0), (block.count + double(kRows - 1)) / double(kRows), LoopKind::kSerial,
+             [&](ExprRef t) {
+               ExprRef local = k.let("local", t * double(kRows));
+               panel.multiply(k.let("row", block.first + local), local, slot, begin, count);
+             });
   });
   panel.store(block);
 }
@@ -179,10 +199,12 @@ Function lower_matmul_matrix(CpuLowering& low) {
   internal_check(mm.weight.layout.format.bits == 4, "matmul: a matrix unit needs 4-bit weights");
   KernelBuilder& k = low.k;
   const MatrixUnit& unit = low.target.matrix_unit;
-  internal_check(unit.rows == graph::kTileRows && unit.depth == graph::kTileColumns && unit.columns == mm.lanes,
-                 "matmul: tiles for another matrix unit");
+  internal_check(
+      unit.rows == graph::kTileRows && unit.depth == graph::kTileColumns && unit.columns == mm.lanes,
+      "matmul: tiles for another matrix unit");
   const MatrixSchedule& schedule = kMatrixSchedule;
-  int vectors = static_cast<int>(std::min<int64_t>(std::max(1, schedule.panel_vectors / mm.halves()), mm.vectors));
+  int vectors =
+      static_cast<int>(std::min<int64_t>(std::max(1, schedule.panel_vectors / mm.halves()), mm.vectors));
   int64_t panels = (mm.vectors + vectors - 1) / vectors;
   int64_t chunk = std::min<int64_t>(schedule.panel_groups, mm.groups());
   k.grid("tile", Dim(panels) * ceildiv(mm.x.rows, schedule.block_rows), [&](ExprRef tile) {

@@ -15,15 +15,16 @@ struct PlainMatmul {
   int chains = 1;  // independent sums per result
   int columns() const { return kOutputs * epilogue.halves(); }
 
-  // Adds x[row][i..] * weight[n][i..], `lanes` elements to each of the first used_chains of sums [columns][rows][stride].
-  void step(const BufferRef& sums, const std::vector<ExprRef>& x_at, const std::vector<ExprRef>& w_at, ExprRef i,
-            int lanes, int used_chains, int stride);
+  // Adds x[row][i..] * weight[n][i..], `lanes` elements to each of the first used_chains of sums
+  // [columns][rows][stride].
+  void step(const BufferRef& sums, const std::vector<ExprRef>& x_at, const std::vector<ExprRef>& w_at,
+            ExprRef i, int lanes, int used_chains, int stride);
   void block(const ExprRef& column, const ExprRef& first_row);
   void store(const BufferRef& sums, const BufferRef& rest, const ExprRef& row, const ExprRef& column, int m);
 };
 
-void PlainMatmul::step(const BufferRef& sums, const std::vector<ExprRef>& x_at, const std::vector<ExprRef>& w_at,
-                       ExprRef i, int lanes, int used_chains, int stride) {
+void PlainMatmul::step(const BufferRef& sums, const std::vector<ExprRef>& x_at,
+                       const std::vector<ExprRef>& w_at, ExprRef i, int lanes, int used_chains, int stride) {
   KernelBuilder& k = low.k;
   for (int c = 0; c < used_chains; ++c) {
     std::vector<ExprRef> factors;
@@ -39,8 +40,8 @@ void PlainMatmul::step(const BufferRef& sums, const std::vector<ExprRef>& x_at, 
   }
 }
 
-void PlainMatmul::store(const BufferRef& sums, const BufferRef& rest, const ExprRef& row, const ExprRef& column,
-                        int m) {
+void PlainMatmul::store(const BufferRef& sums, const BufferRef& rest, const ExprRef& row,
+                        const ExprRef& column, int m) {
   KernelBuilder& k = low.k;
   std::vector<ExprRef> values;
   for (int h = 0; h < epilogue.halves(); ++h) {
@@ -61,7 +62,8 @@ void PlainMatmul::block(const ExprRef& column, const ExprRef& first_row) {
   ExprRef total = dim_expr(x.rows);
   std::vector<ExprRef> row, x_at, w_at;
   for (int m = 0; m < rows; ++m) {
-    row.push_back(rows == 1 ? first_row : k.let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
+    row.push_back(rows == 1 ? first_row
+                            : k.let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
     x_at.push_back(k.let("x_at", x.at(row.back(), int_const(0))));
   }
   for (int j = 0; j < columns(); ++j) {
@@ -81,8 +83,10 @@ void PlainMatmul::block(const ExprRef& column, const ExprRef& first_row) {
   k.loop("i", done, size - done, LoopKind::kSerial, [&](ExprRef i) { step(rest, x_at, w_at, i, 1, 1, 1); });
   for (int m = 0; m < rows; ++m) {
     auto finish = [&] { store(sums, rest, row[size_t(m)], column, m); };
-    if (rows == 1) finish();
-    else k.branch(less(first_row + double(m), total), finish);
+    if (rows == 1)
+      finish();
+    else
+      k.branch(less(first_row + double(m), total), finish);
   }
 }
 
@@ -95,7 +99,8 @@ Function lower_plain_matmul(CpuLowering& low) {
   int room = low.target.vector_registers * 3 / 4;  // the rest holds operands
   mm.rows = low.single_row() ? 1 : std::max(1, room / mm.columns());
   mm.chains = low.single_row() && mm.epilogue.halves() == 1 ? 2 : 1;
-  constexpr int kBlocks = 4;  // register tiles of one grid tile: 16 results of a row, enough to pay for claiming it
+  constexpr int kBlocks =
+      4;  // register tiles of one grid tile: 16 results of a row, enough to pay for claiming it
   int64_t columns = mm.epilogue.columns(), blocks = (columns + kOutputs - 1) / kOutputs;
   auto column_block = [&](ExprRef column) {
     if (low.single_row()) return mm.block(column, int_const(0));

@@ -18,7 +18,8 @@ Q8Matmul::Q8Matmul(CpuLowering& l) : TiledMatmul(l), schedule(matmul_schedule(l.
 std::vector<ExprRef> Q8Matmul::part_words(const ExprRef& row, const ExprRef& group, int part) {
   std::vector<ExprRef> words;
   const int count = weight.layout.words_per_part();
-  for (int w = 0; w < count; ++w) words.push_back(k.let("word", weight.words(row, group, int_const(part * count + w), lanes)));
+  for (int w = 0; w < count; ++w)
+    words.push_back(k.let("word", weight.words(row, group, int_const(part * count + w), lanes)));
   return words;
 }
 
@@ -82,11 +83,12 @@ ExprRef Q8Matmul::finish(const ExprRef& accumulator, const ExprRef& start) {
 
 namespace {
 
-// The i32 sums of one group for the halves' vectors, which share the activation's broadcasts. Two chains each where a
-// dot product adds: the latency of one chain is all there is to wait for. Prefetches lie between the parts also because
-// LLVM loads all of a group's words at once when it finds nothing between, and then spills.
-std::vector<ExprRef> stream_group(Q8Matmul& mm, const Q8Matmul::Group& at, const ExprRef& column, const ExprRef& g,
-                                  const ExprRef& start) {
+// The i32 sums of one group for the halves' vectors, which share the activation's broadcasts. Two chains each
+// where a dot product adds: the latency of one chain is all there is to wait for. Prefetches lie between the
+// parts also because LLVM loads all of a group's words at once when it finds nothing between, and then
+// spills.
+std::vector<ExprRef> stream_group(Q8Matmul& mm, const Q8Matmul::Group& at, const ExprRef& column,
+                                  const ExprRef& g, const ExprRef& start) {
   const bool two = mm.schedule.inner != Inner::kDot2;
   const auto halves = static_cast<size_t>(mm.halves());
   std::vector<ExprRef> sum(halves, mm.begin(start));
@@ -136,7 +138,8 @@ void stream_vector(Q8Matmul& mm, const ExprRef& column) {
 }  // namespace
 
 void matmul_one_row(Q8Matmul& mm) {
-  // Vectors of one grid tile: some 8 KB of weights, so that claiming a tile is cheap, yet tiles for every thread.
+  // Vectors of one grid tile: some 8 KB of weights, so that claiming a tile is cheap, yet tiles for every
+  // thread.
   int64_t per_vector = mm.groups() * mm.lanes * 16 * mm.halves();
   int64_t step = std::clamp<int64_t>(8192 / per_vector, 1, std::max<int64_t>(1, mm.vectors / 16));
   mm.k.grid("tile", (mm.vectors + step - 1) / step, [&](ExprRef tile) {
@@ -150,9 +153,12 @@ void matmul_one_row(Q8Matmul& mm) {
 Function lower_matmul_q8(CpuLowering& low) {
   constexpr int kFew = 16;
   Q8Matmul mm(low);
-  if (low.single_row()) matmul_one_row(mm);
-  else if (low.options.max_rows && low.options.max_rows <= kFew) matmul_few_rows(mm);
-  else matmul_many_rows(mm);
+  if (low.single_row())
+    matmul_one_row(mm);
+  else if (low.options.max_rows && low.options.max_rows <= kFew)
+    matmul_few_rows(mm);
+  else
+    matmul_many_rows(mm);
   return low.k.finish();
 }
 

@@ -1,9 +1,10 @@
-// What the int8 matmul's bodies for one, few and many activation rows share: operands, unpacking and the inner product.
+// What the int8 matmul's bodies for one, few and many activation rows share: operands, unpacking and the
+// inner product.
 //
-// A vector lane is one weight row. Per group a lane's four words become vectors of bytes, one for each step of four codes
-// (layouts.h: 8 of 4 bits, 10 of 3); each meets four activation codes broadcast to all lanes, and the integer sum, exact,
-// becomes a float once: sums += float(sum) * (weight scale * activation scale), groups in order. All bodies do so for every
-// result, so they give equal bits.
+// A vector lane is one weight row. Per group a lane's four words become vectors of bytes, one for each step
+// of four codes (layouts.h: 8 of 4 bits, 10 of 3); each meets four activation codes broadcast to all lanes,
+// and the integer sum, exact, becomes a float once: sums += float(sum) * (weight scale * activation scale),
+// groups in order. All bodies do so for every result, so they give equal bits.
 #pragma once
 
 #include <vector>
@@ -26,7 +27,8 @@ struct Q8Matmul : TiledMatmul {
   int steps_per_part() const { return weight.layout.codes_per_part() / 4; }
   int step_index(int part, int t) const { return code_index(weight.layout, 4 * t).at(part) / 4; }
 
-  // The codes of a group as vectors of bytes: step s holds k = 4s .. 4s+3 of each lane. All; or step t of a part's words.
+  // The codes of a group as vectors of bytes: step s holds k = 4s .. 4s+3 of each lane. All; or step t of a
+  // part's words.
   std::vector<ExprRef> unpack(const ExprRef& row, const ExprRef& group);
   std::vector<ExprRef> part_words(const ExprRef& row, const ExprRef& group, int part);
   ExprRef unpack_step(const std::vector<ExprRef>& words, int t);
@@ -45,7 +47,8 @@ struct Q8Matmul : TiledMatmul {
   ExprRef activation_scale(const Group& group, int m);
   ExprRef activation_start(const Group& group, int m);
 
-  // The inner product over a group, in order: begin, steps() x step, finish (f32 lanes). The start is needed first or last.
+  // The inner product over a group, in order: begin, steps() x step, finish (f32 lanes). The start is needed
+  // first or last.
   bool starts_first() const { return schedule.inner == Inner::kDot4U8; }
   bool starts_last() const { return schedule.inner == Inner::kDot2; }
   ExprRef begin(const ExprRef& start);
@@ -54,7 +57,7 @@ struct Q8Matmul : TiledMatmul {
 };
 
 void matmul_one_row(Q8Matmul& mm);
-void matmul_few_rows(Q8Matmul& mm);   // needs LowerOptions::max_rows
+void matmul_few_rows(Q8Matmul& mm);  // needs LowerOptions::max_rows
 void matmul_many_rows(Q8Matmul& mm);
 
 }  // namespace mlc::kernel

@@ -1,5 +1,6 @@
-// The int8 matmul for a few activation rows: weights pass once, as for one row. The codes of a group of some vectors of
-// weight rows are unpacked once into registers and meet all rows, some at once; the rows' sums lie in L1.
+// The int8 matmul for a few activation rows: weights pass once, as for one row. The codes of a group of some
+// vectors of weight rows are unpacked once into registers and meet all rows, some at once; the rows' sums lie
+// in L1.
 #include <algorithm>
 
 #include "kernel/lower/cpu/matmul_q8.h"
@@ -14,14 +15,16 @@ struct FewRows {
   std::vector<ExprRef> columns = {};  // first column of each vector
 
   int slots() const { return vectors * mm.halves(); }
-  int at_once() const { return std::min(mm.schedule.few_vectors, slots()); }  // slots whose weights share the registers
+  int at_once() const {
+    return std::min(mm.schedule.few_vectors, slots());
+  }  // slots whose weights share the registers
   ExprRef sums_at(const ExprRef& row) const { return row * double(slots() * mm.lanes); }
   ExprRef weight_row(int slot) const {
     return mm.weight_row(columns[static_cast<size_t>(slot / mm.halves())], slot % mm.halves());
   }
 
-  void meet(const std::vector<std::vector<ExprRef>>& w, const std::vector<ExprRef>& scale, int slot, const ExprRef& g,
-            const ExprRef& first, int rows);
+  void meet(const std::vector<std::vector<ExprRef>>& w, const std::vector<ExprRef>& scale, int slot,
+            const ExprRef& g, const ExprRef& first, int rows);
   void group(const ExprRef& g, int slot, const ExprRef& total);
   void tile();
 };
@@ -72,7 +75,8 @@ void FewRows::group(const ExprRef& g, int slot, const ExprRef& total) {
          [&](ExprRef b) { meet(w, scale, slot, g, k.let("m", b * double(rows)), rows); });
   while ((rows /= 2) > 0) {  // the rest, in halves
     ExprRef left = k.let("left", total % int64_t{2 * rows});
-    k.branch(less(int_const(rows - 1), left), [&] { meet(w, scale, slot, g, k.let("m", total - left), rows); });
+    k.branch(less(int_const(rows - 1), left),
+             [&] { meet(w, scale, slot, g, k.let("m", total - left), rows); });
   }
 }
 

@@ -1,6 +1,6 @@
-// The int8 matmul for many activation rows. A panel, the weights of some vectors over a chunk of K, is expanded to bytes
-// in L1 and meets a block of activation rows, which stays in L2, in register tiles; then the next chunk. The sums of the
-// block lie in cache from chunk to chunk.
+// The int8 matmul for many activation rows. A panel, the weights of some vectors over a chunk of K, is
+// expanded to bytes in L1 and meets a block of activation rows, which stays in L2, in register tiles; then
+// the next chunk. The sums of the block lie in cache from chunk to chunk.
 #include <algorithm>
 
 #include "kernel/lower/cpu/matmul_q8.h"
@@ -10,11 +10,11 @@ namespace {
 
 struct Panel {
   Q8Matmul& mm;
-  int vectors = 1;                    // of a half
-  int64_t chunks = 1;                 // of K; with only one the sums of a tile are kept, not those of the block
-  BufferRef codes = nullptr;          // shared u8 [group of the chunk][step][slot][4 * lanes]
-  BufferRef scales = nullptr;         // shared f32 [group of the chunk][slot][lanes]
-  BufferRef sums = nullptr;           // shared f32 [row of the block or tile][slot][lanes]
+  int vectors = 1;             // of a half
+  int64_t chunks = 1;          // of K; with only one the sums of a tile are kept, not those of the block
+  BufferRef codes = nullptr;   // shared u8 [group of the chunk][step][slot][4 * lanes]
+  BufferRef scales = nullptr;  // shared f32 [group of the chunk][slot][lanes]
+  BufferRef sums = nullptr;    // shared f32 [row of the block or tile][slot][lanes]
   std::vector<ExprRef> columns = {};  // first column of each vector
 
   int slots() const { return vectors * mm.halves(); }  // slot v * halves + h
@@ -22,10 +22,12 @@ struct Panel {
   ExprRef scales_at(const ExprRef& g) const { return g * double(slots() * mm.lanes); }
 
   void expand(const ExprRef& first_group, const ExprRef& count);
-  void group(const QuantizedRow& first, const ExprRef& chunk_group, const ExprRef& g, int rows, const BufferRef& to,
-             const ExprRef& to_at);
-  void tile(const ExprRef& block_row, const ExprRef& row, int rows, const ExprRef& first_group, const ExprRef& count);
-  void begin(const BufferRef& to, const ExprRef& to_at, int rows, const ExprRef& sums_at, const ExprRef& first_group);
+  void group(const QuantizedRow& first, const ExprRef& chunk_group, const ExprRef& g, int rows,
+             const BufferRef& to, const ExprRef& to_at);
+  void tile(const ExprRef& block_row, const ExprRef& row, int rows, const ExprRef& first_group,
+            const ExprRef& count);
+  void begin(const BufferRef& to, const ExprRef& to_at, int rows, const ExprRef& sums_at,
+             const ExprRef& first_group);
   void store(const ExprRef& sums_at, const ExprRef& row, int rows);
 };
 
@@ -45,12 +47,14 @@ void Panel::expand(const ExprRef& first_group, const ExprRef& count) {
   });
 }
 
-// Adds the products of one group to the sums of `rows` rows, which lie at to[to_at ..]: registers, or the block's sums.
+// Adds the products of one group to the sums of `rows` rows, which lie at to[to_at ..]: registers, or the
+// block's sums.
 void Panel::group(const QuantizedRow& first, const ExprRef& chunk_group, const ExprRef& g, int rows,
                   const BufferRef& to, const ExprRef& to_at) {
   KernelBuilder& k = mm.k;
   Q8Matmul::Group at = mm.activation_group(first, g);
-  ExprRef from = k.let("codes_at", codes_at(chunk_group)), scale_from = k.let("scales_at", scales_at(chunk_group));
+  ExprRef from = k.let("codes_at", codes_at(chunk_group)),
+          scale_from = k.let("scales_at", scales_at(chunk_group));
   std::vector<ExprRef> dots;  // [row][slot]
   for (int m = 0; m < rows; ++m) {
     ExprRef start = mm.starts_first() ? k.let("start", mm.activation_start(at, m)) : nullptr;
@@ -99,8 +103,11 @@ void Panel::begin(const BufferRef& to, const ExprRef& to_at, int rows, const Exp
   };
   auto zero = [&] { each([&](int) { return float_const(0, {DType::kF32, mm.lanes}); }); };
   if (chunks == 1) return zero();
-  auto continued = [&] { each([&](int i) { return k.load(sums, sums_at + double(i * mm.lanes), mm.lanes); }); };
-  k.branch(binary(BinaryOp::kEq, first_group, int_const(0)), zero, to == sums ? std::function<void()>() : continued);
+  auto continued = [&] {
+    each([&](int i) { return k.load(sums, sums_at + double(i * mm.lanes), mm.lanes); });
+  };
+  k.branch(binary(BinaryOp::kEq, first_group, int_const(0)), zero,
+           to == sums ? std::function<void()>() : continued);
 }
 
 // Rows [row, row + rows), which are rows block_row .. of the block, meet the chunk of groups in the panel.
@@ -119,7 +126,8 @@ void Panel::tile(const ExprRef& block_row, const ExprRef& row, int rows, const E
   for (int i = 0; in_registers && i < rows * slots(); ++i)
     k.store(sums, sums_at + double(i * mm.lanes), k.load(to, int_const(i)));
   if (chunks == 1) return store(sums_at, row, rows);
-  k.branch(binary(BinaryOp::kEq, first_group + count, int_const(mm.groups())), [&] { store(sums_at, row, rows); });
+  k.branch(binary(BinaryOp::kEq, first_group + count, int_const(mm.groups())),
+           [&] { store(sums_at, row, rows); });
 }
 
 // Finishes `rows` rows from their sums.
@@ -163,7 +171,8 @@ void matmul_many_rows(Q8Matmul& mm) {
   const int64_t panel_groups = int64_t{schedule.panel_groups} * 32 / mm.group_size();
   int64_t chunks = (mm.groups() + panel_groups - 1) / panel_groups;
   int64_t chunk = (mm.groups() + chunks - 1) / chunks;
-  int64_t limit = std::min<int64_t>(schedule.block_bytes / QuantizedRow(mm.x, int_const(0)).bytes(), schedule.block_rows);
+  int64_t limit =
+      std::min<int64_t>(schedule.block_bytes / QuantizedRow(mm.x, int_const(0)).bytes(), schedule.block_rows);
   limit = std::max<int64_t>(1, limit / rows) * rows;  // rows of a block
   k.grid("tile", Dim(panels) * ceildiv(mm.x.rows, limit), [&](ExprRef tile) {
     Panel panel{mm, vectors, chunks};

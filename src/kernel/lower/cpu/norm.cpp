@@ -1,5 +1,5 @@
-// rms_norm and layer_norm: one tile per row, sums in vector lanes, the second pass over a row that is still in cache. A q8g32 result is quantized as it
-// is made.
+// rms_norm and layer_norm: one tile per row, sums in vector lanes, the second pass over a row that is still
+// in cache. A q8g32 result is quantized as it is made.
 #include "kernel/lower/cpu/lowerings.h"
 #include "kernel/lower/cpu/quantize.h"
 
@@ -34,7 +34,9 @@ Function lower_layer_norm(CpuLowering& low) {
     auto value = [&](ExprRef i, int lanes, ExprRef mask = nullptr) {
       return low.load_f32(x.buffer, x.at(r, i), lanes, mask);
     };
-    ExprRef mean = k.let("mean", low.sum_over("sum", x.columns, [&](ExprRef i, int lanes) { return value(i, lanes); }) / double(x.columns));
+    ExprRef mean = k.let("mean", low.sum_over("sum", x.columns, [&](ExprRef i, int lanes) {
+      return value(i, lanes);
+    }) / double(x.columns));
     ExprRef squares = low.sum_over("squares", x.columns, [&](ExprRef i, int lanes) {
       ExprRef d = k.let("d", value(i, lanes) - mean);
       return d * d;

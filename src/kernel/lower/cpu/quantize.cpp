@@ -1,4 +1,5 @@
-// quantize_q8 and to_tiles: f32 rows to int8 codes with one scale and one accumulator start per group, and to tiles of bf16.
+// quantize_q8 and to_tiles: f32 rows to int8 codes with one scale and one accumulator start per group, and to
+// tiles of bf16.
 #include "kernel/lower/cpu/quantize.h"
 
 #include <algorithm>
@@ -8,7 +9,10 @@
 namespace mlc::kernel {
 
 QuantizedRow::QuantizedRow(const Matrix& m, const ExprRef& row)
-    : size(m.q8.group), groups(m.q8.groups(m.columns)), zero_point(m.q8.zero_point()), base(row * double(bytes())) {}
+    : size(m.q8.group),
+      groups(m.q8.groups(m.columns)),
+      zero_point(m.q8.zero_point()),
+      base(row * double(bytes())) {}
 
 ExprRef magnitude_bits(const ExprRef& v) {
   return binary(BinaryOp::kAnd, bitcast(v, {DType::kI32, v->type.lanes}), int_const(0x7FFFFFFF));
@@ -25,7 +29,8 @@ Coder::Coder(CpuLowering& low, const ExprRef& top) {
 
 ExprRef Coder::code(const ExprRef& value) const {
   ExprRef scaled = select(broadcast(usable_, value->type.lanes), value / divisor_, float_const(0));
-  ExprRef limited = binary(BinaryOp::kMin, binary(BinaryOp::kMax, scaled, float_const(-127)), float_const(127));
+  ExprRef limited =
+      binary(BinaryOp::kMin, binary(BinaryOp::kMax, scaled, float_const(-127)), float_const(127));
   return cast(unary(UnaryOp::kRoundEven, limited), DType::kI32);
 }
 
@@ -39,7 +44,8 @@ void quantize_group(CpuLowering& low, const BufferRef& out, const QuantizedRow& 
   ExprRef sum;
   for (size_t i = 0; i < values.size(); ++i) {
     ExprRef code = k.let("code", coder.code(values[i]));
-    k.store(out, row.codes(group) + double(static_cast<int64_t>(i) * code->type.lanes), cast(code, DType::kI8));
+    k.store(out, row.codes(group) + double(static_cast<int64_t>(i) * code->type.lanes),
+            cast(code, DType::kI8));
     sum = sum ? sum + code : code;
   }
   k.store(out, row.scale(group), coder.scale);
@@ -60,13 +66,16 @@ void store_row(CpuLowering& low, const Matrix& out, const ExprRef& row, const Ro
     std::vector<ExprRef> values;
     for (int i = 0; i < size; i += lanes) {
       ExprRef at = k.let("i", g * double(size) + double(i));
-      ExprRef mask = count >= i + lanes ? nullptr : k.let("inside", less(ramp(int_const(i), 1, lanes), int_const(count)));
+      ExprRef mask = count >= i + lanes
+                         ? nullptr
+                         : k.let("inside", less(ramp(int_const(i), 1, lanes), int_const(count)));
       ExprRef v = value(at, lanes, mask);
       values.push_back(k.let("v", mask ? select(mask, v, float_const(0)) : v));
     }
     if (out.quantized()) return quantize_group(low, out.buffer, QuantizedRow(out, row), g, values);
     ExprRef at = k.let("at", out.tile_at(row, g));
-    for (size_t i = 0; i < values.size(); ++i) low.store_f32(out.buffer, at + double(static_cast<int64_t>(i) * lanes), values[i]);
+    for (size_t i = 0; i < values.size(); ++i)
+      low.store_f32(out.buffer, at + double(static_cast<int64_t>(i) * lanes), values[i]);
   };
   k.loop("group", 0, out.columns / size, LoopKind::kSerial, [&](ExprRef g) { group(g, size); });
   if (out.columns % size) group(int_const(out.columns / size), out.columns % size);

@@ -1,6 +1,6 @@
-// A row of quantized activations in memory, and its making: codes i8[groups * size], scales f32[groups], starts i32[groups].
-// A start is -z x the sum of the group's codes: what an accumulator begins with when it meets weight codes q whose zero
-// point is z: sum (q - z) x = sum q x - z sum x.
+// A row of quantized activations in memory, and its making: codes i8[groups * size], scales f32[groups],
+// starts i32[groups]. A start is -z x the sum of the group's codes: what an accumulator begins with when it
+// meets weight codes q whose zero point is z: sum (q - z) x = sum q x - z sum x.
 #pragma once
 
 #include <vector>
@@ -16,7 +16,7 @@ struct QuantizedRow {
   ExprRef scale(const ExprRef& group) const { return base + double(groups * size) + group * 4.0; }
   ExprRef start(const ExprRef& group) const { return base + double(groups * (size + 4)) + group * 4.0; }
   int64_t bytes() const { return groups * (size + 8); }  // to the same part of the next row
-  int64_t size, groups;  // size: elements of a group
+  int64_t size, groups;                                  // size: elements of a group
   int zero_point;
   ExprRef base;
 };
@@ -39,8 +39,8 @@ ExprRef magnitude_bits(const ExprRef& v);
 void quantize_group(CpuLowering& low, const BufferRef& out, const QuantizedRow& row, const ExprRef& group,
                     const std::vector<ExprRef>& values);
 
-// Stores a row of `out` (f32, or quantized or tiles, group by group); value(i, lanes, mask) gives elements i.. of it, where
-// masked lanes may give anything.
+// Stores a row of `out` (f32, or quantized or tiles, group by group); value(i, lanes, mask) gives elements
+// i.. of it, where masked lanes may give anything.
 using RowValue = std::function<ExprRef(ExprRef, int, ExprRef)>;
 void store_row(CpuLowering& low, const Matrix& out, const ExprRef& row, const RowValue& value);
 

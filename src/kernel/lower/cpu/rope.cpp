@@ -4,8 +4,8 @@
 
 namespace mlc::kernel {
 
-void rotate_head(CpuLowering& low, const Rotation& rotation, const BufferRef& factors, const ExprRef& factor_base,
-                 const LoadElement& x, const PutElement& put) {
+void rotate_head(CpuLowering& low, const Rotation& rotation, const BufferRef& factors,
+                 const ExprRef& factor_base, const LoadElement& x, const PutElement& put) {
   KernelBuilder& k = low.k;
   int64_t half = rotation.rotary_dim / 2;
   auto rotate = [&](ExprRef d, int lanes, ExprRef first, ExprRef second) {

@@ -4,11 +4,12 @@
 namespace mlc::kernel {
 
 ExprRef softmax_weight(CpuLowering& low, const ExprRef& change) {
-  // 2^y for y = change / ln 2 = n + f: adding 1.5 * 2^23 rounds y to n in the low bits of the sum, which go to the exponent.
-  // 2^f = 1 + f (c1 + .. + c5 f^4) on -1/2..1/2 is a minimax fit (Lawson's iteration), 9.2e-8 off relatively.
+  // 2^y for y = change / ln 2 = n + f: adding 1.5 * 2^23 rounds y to n in the low bits of the sum, which go
+  // to the exponent. 2^f = 1 + f (c1 + .. + c5 f^4) on -1/2..1/2 is a minimax fit (Lawson's
+  // iteration), 9.2e-8 off relatively.
   constexpr double kLog2E = 1.44269504088896341, kRound = 0x1.8p23;
-  constexpr double kFit[] = {0.001326472731307149, 0.009671512991189957, 0.05550733581185341, 0.24022242426872253,
-                             0.6931470036506653, 1};
+  constexpr double kFit[] = {0.001326472731307149, 0.009671512991189957, 0.05550733581185341,
+                             0.24022242426872253,  0.6931470036506653,   1};
   KernelBuilder& k = low.k;
   auto all = [&](double value) { return float_const(value, change->type); };
   ExprRef rounded = k.let("rounded", fma(change, all(kLog2E), all(kRound)));

@@ -5,9 +5,9 @@
 
 namespace mlc::kernel {
 
-// exp(change) for a softmax, change <= 0, with 0 below exp(-80) = 2e-35: what is smaller changes no sum, and arithmetic on
-// the subnormal numbers below exp(-87) is a hundred times slower on many CPUs. Exact for 0, else 2e-7 + 9e-8 |change| off
-// relatively; NaN stays NaN.
+// exp(change) for a softmax, change <= 0, with 0 below exp(-80) = 2e-35: what is smaller changes no sum, and
+// arithmetic on the subnormal numbers below exp(-87) is a hundred times slower on many CPUs. Exact for 0,
+// else 2e-7 + 9e-8 |change| off relatively; NaN stays NaN.
 ExprRef softmax_weight(CpuLowering& low, const ExprRef& change);
 
 }  // namespace mlc::kernel

@@ -8,7 +8,8 @@ namespace mlc::kernel {
 namespace {
 
 // The codes of a group as floats: vectors whose lanes together are the codes in order.
-std::vector<ExprRef> decode(KernelBuilder& k, const WeightReader& weight, const ExprRef& row, const ExprRef& group) {
+std::vector<ExprRef> decode(KernelBuilder& k, const WeightReader& weight, const ExprRef& row,
+                            const ExprRef& group) {
   std::vector<ExprRef> words, pieces;
   for (int w = 0; w < 4; ++w) words.push_back(k.let("word", weight.words(row, group, int_const(w), 1)));
   const WeightFormat& f = weight.layout.format;
@@ -21,7 +22,8 @@ std::vector<ExprRef> decode(KernelBuilder& k, const WeightReader& weight, const 
     for (int done = 0, lanes = 8; done < f.codes_per_word(); done += lanes) {
       while (lanes > f.codes_per_word() - done) lanes /= 2;
       ExprRef shift = ramp(int_const(done * f.bits, {DType::kU32, 1}), f.bits, lanes);
-      add(binary(BinaryOp::kAnd, binary(BinaryOp::kShr, broadcast(word, lanes), shift), int_const((1 << f.bits) - 1)));
+      add(binary(BinaryOp::kAnd, binary(BinaryOp::kShr, broadcast(word, lanes), shift),
+                 int_const((1 << f.bits) - 1)));
     }
   return pieces;
 }

@@ -11,13 +11,15 @@ namespace {
 
 WeightReader weight_reader(CpuLowering& low) {
   WeightLayout layout = weight_layout(low.type(1));
-  internal_check(layout.tile_rows, str("matmul: ", low.type(0).text(), " needs a weight in tiles, found ", low.type(1).text()));
+  internal_check(layout.tile_rows,
+                 str("matmul: ", low.type(0).text(), " needs a weight in tiles, found ", low.type(1).text()));
   return {low.k, layout, low.k.input("weight", DType::kU8, layout.bytes())};
 }
 
 }  // namespace
 
-TiledMatmul::TiledMatmul(CpuLowering& l) : low(l), k(l.k), x(l.matrix(0, "x")), weight(weight_reader(l)), epilogue(l) {
+TiledMatmul::TiledMatmul(CpuLowering& l)
+    : low(l), k(l.k), x(l.matrix(0, "x")), weight(weight_reader(l)), epilogue(l) {
   int64_t columns = epilogue.columns();
   lanes = std::min(low.lanes(), weight.layout.tile_rows);
   vectors = (columns + lanes - 1) / lanes;
@@ -36,7 +38,8 @@ std::vector<ExprRef> TiledMatmul::tile_columns(const ExprRef& first, int count) 
   return columns;
 }
 
-void TiledMatmul::store(const ExprRef& row, const std::vector<ExprRef>& columns, const BufferRef& sums, const ExprRef& at) {
+void TiledMatmul::store(const ExprRef& row, const std::vector<ExprRef>& columns, const BufferRef& sums,
+                        const ExprRef& at) {
   for (size_t v = 0; v < columns.size(); ++v) {
     std::vector<ExprRef> values;
     for (int h = 0; h < halves(); ++h) {

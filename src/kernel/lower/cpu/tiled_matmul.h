@@ -26,7 +26,8 @@ struct TiledMatmul {
     return column + double(half * epilogue.columns());
   }
 
-  // First columns of the `count` vectors of a tile; past the last vector: the last once more, whose results are equal.
+  // First columns of the `count` vectors of a tile; past the last vector: the last once more, whose results
+  // are equal.
   std::vector<ExprRef> tile_columns(const ExprRef& first, int count);
 
   // Stores columns [column, column + lanes) of a row; values: one per half.
@@ -34,7 +35,8 @@ struct TiledMatmul {
     epilogue.store(row, column, values, tail);
   }
   // Stores a row from its sums at sums[at ..], [vector][half][lane], of the vectors that begin at `columns`.
-  void store(const ExprRef& row, const std::vector<ExprRef>& columns, const BufferRef& sums, const ExprRef& at);
+  void store(const ExprRef& row, const std::vector<ExprRef>& columns, const BufferRef& sums,
+             const ExprRef& at);
 };
 
 // Some rows of a matrix, as i64 values.
@@ -42,8 +44,8 @@ struct RowBlock {
   ExprRef first, count;
 };
 
-// Block `index` of the ceildiv(rows, limit) that a matrix is cut into, of equal size in whole units of rows; `limit` is a
-// multiple of the unit. The last blocks may be short, or empty.
+// Block `index` of the ceildiv(rows, limit) that a matrix is cut into, of equal size in whole units of rows;
+// `limit` is a multiple of the unit. The last blocks may be short, or empty.
 RowBlock row_block(KernelBuilder& k, const Dim& rows, int64_t limit, int unit, const ExprRef& index);
 
 }  // namespace mlc::kernel

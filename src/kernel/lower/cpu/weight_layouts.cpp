@@ -10,8 +10,8 @@
 namespace mlc::kernel {
 
 WeightLayout weight_layout(const graph::TensorType& type) {
-  internal_check(type.kind == graph::TensorType::Kind::kGroup && type.shape.size() == 2 && type.shape[0].is_const() &&
-                     type.shape[1].is_const(),
+  internal_check(type.kind == graph::TensorType::Kind::kGroup && type.shape.size() == 2 &&
+                     type.shape[0].is_const() && type.shape[1].is_const(),
                  str("no quantized matrix: ", type.text()));
   WeightLayout layout{type.format, type.shape[0].constant(), type.shape[1].constant(), 0};
   if (type.layout == graph::kPackedLayout) return layout;
@@ -125,13 +125,14 @@ void repack_group(KernelBuilder& k, const WeightLayout& from, const WeightLayout
   if (to.n % rows != 0) mask = less(row, int_const(to.n));
   std::vector<ExprRef> source, target(4);
   for (int w = 0; w < 4; ++w) {
-    ExprRef index = from.format.transposed ? row + broadcast((group * 4.0 + double(w)) * double(from.n), rows)
-                                           : row * double(from.groups() * 4) + broadcast(group * 4.0 + double(w), rows);
+    ExprRef index = from.format.transposed
+                        ? row + broadcast((group * 4.0 + double(w)) * double(from.n), rows)
+                        : row * double(from.groups() * 4) + broadcast(group * 4.0 + double(w), rows);
     source.push_back(k.let("word", k.gather(codes, index, mask)));
   }
   for (int i = 0; i < to.format.group; ++i) {
     const CodePiece at = code_pieces(from, i).front();  // the file splits no code
-    int done = 0;  // bits
+    int done = 0;                                       // bits
     for (const CodePiece& piece : code_pieces(to, i)) {
       ExprRef bits = source[static_cast<size_t>(at.word)];
       if (int by = at.shift + done) bits = binary(BinaryOp::kShr, bits, int_const(by));
@@ -143,14 +144,16 @@ void repack_group(KernelBuilder& k, const WeightLayout& from, const WeightLayout
     }
   }
   for (int w = 0; w < 4; ++w)
-    k.store(out, ((tile * double(to.groups()) + group) * 4.0 + double(w)) * double(rows * 4), target[size_t(w)]);
+    k.store(out, ((tile * double(to.groups()) + group) * 4.0 + double(w)) * double(rows * 4),
+            target[size_t(w)]);
 }
 
-void repack_scales(KernelBuilder& k, const WeightLayout& from, const WeightLayout& to, const BufferRef& scales,
-                   const BufferRef& out, const ExprRef& tile, const ExprRef& group) {
+void repack_scales(KernelBuilder& k, const WeightLayout& from, const WeightLayout& to,
+                   const BufferRef& scales, const BufferRef& out, const ExprRef& tile, const ExprRef& group) {
   for (int r = 0; r < to.tile_rows; ++r) {
     ExprRef row = tile * double(to.tile_rows) + double(r);
-    ExprRef index = from.format.transposed ? group * double(from.n) + row : row * double(from.groups()) + group;
+    ExprRef index =
+        from.format.transposed ? group * double(from.n) + row : row * double(from.groups()) + group;
     int64_t size = size_of(to.format.dtype);
     ExprRef at = ((tile * double(to.groups()) + group) * double(to.tile_rows) + double(r)) * double(size) +
                  double(to.scale_offset());
@@ -158,8 +161,9 @@ void repack_scales(KernelBuilder& k, const WeightLayout& from, const WeightLayou
     if (to.n % to.tile_rows == 0) {
       k.store(out, at, k.load(scales, index));
     } else {
-      k.branch(less(row, int_const(to.n)), [&] { k.store(out, at, k.load(scales, index)); },
-               [&] { k.store(out, at, float_const(0, type)); });
+      k.branch(
+          less(row, int_const(to.n)), [&] { k.store(out, at, k.load(scales, index)); },
+          [&] { k.store(out, at, float_const(0, type)); });
     }
   }
 }
@@ -178,7 +182,8 @@ Function copy_packed(const WeightLayout& layout) {
     });
     k.loop("i", 0, layout.groups(), LoopKind::kSerial, [&](ExprRef i) {
       ExprRef at = k.let("at", row * double(layout.groups()) + i);
-      k.store(out, at * double(size_of(layout.format.dtype)) + double(layout.scale_offset()), k.load(scale, at));
+      k.store(out, at * double(size_of(layout.format.dtype)) + double(layout.scale_offset()),
+              k.load(scale, at));
     });
   });
   return k.finish();

@@ -1,15 +1,18 @@
-// Physical layouts of group-quantized weights [N, K]: where each code and each scale lies. The repack kernel and every
-// load ask the same functions here, so they cannot disagree.
+// Physical layouts of group-quantized weights [N, K]: where each code and each scale lies. The repack kernel
+// and every load ask the same functions here, so they cannot disagree.
 //
 // A row's group of codes is four u32 words in every layout; a parameter is one u8 buffer, codes then scales:
-//   "packed"  the file's order: word w of a row holds codes k = c*w .. c*w+c-1 (c = 8 or 10), lowest bits first.
-//             NK: codes [N][groups][4] u32, scales [N][groups].   KN: codes [groups][4][N] u32, scales [groups][N].
-//   "tileR"   (R = 4, 8, 16, 32) tiles of R rows: codes [N/R][groups][4][R] u32, scales [N/R][groups][R]; N is rounded
-//             up to R with codes and scales of zero. Codes are permuted inside a group into steps: byte b of a word has
-//             codes k = 4s + b of steps s, so that the same bits of a word's bytes are four consecutive codes.
-//             4 bits: word j has step j in its low nibbles, step j + 4 in the high ones.
-//             3 bits: of word j bits 0-2 are step 2j and bits 3-5 step 2j + 1. Steps 8 and 9 are split: their low two
-//             bits are bits 6-7 of words 0 and 2, their high one is bit 6 of words 1 and 3.
+//   "packed"  the file's order: word w of a row holds codes k = c*w .. c*w+c-1 (c = 8 or 10), lowest bits
+//   first.
+//             NK: codes [N][groups][4] u32, scales [N][groups].   KN: codes [groups][4][N] u32, scales
+//             [groups][N].
+//   "tileR"   (R = 4, 8, 16, 32) tiles of R rows: codes [N/R][groups][4][R] u32, scales [N/R][groups][R]; N
+//   is rounded
+//             up to R with codes and scales of zero. Codes are permuted inside a group into steps: byte b of
+//             a word has codes k = 4s + b of steps s, so that the same bits of a word's bytes are four
+//             consecutive codes. 4 bits: word j has step j in its low nibbles, step j + 4 in the high ones.
+//             3 bits: of word j bits 0-2 are step 2j and bits 3-5 step 2j + 1. Steps 8 and 9 are split: their
+//             low two bits are bits 6-7 of words 0 and 2, their high one is bit 6 of words 1 and 3.
 #pragma once
 
 #include <functional>
@@ -23,8 +26,8 @@ namespace mlc::kernel {
 
 struct WeightLayout {
   WeightFormat format;
-  int64_t n = 0, k = 0;   // of the real matrix
-  int tile_rows = 0;      // 0: "packed"
+  int64_t n = 0, k = 0;  // of the real matrix
+  int tile_rows = 0;     // 0: "packed"
   int64_t groups() const { return format.groups(k); }
   int64_t padded_rows() const { return tile_rows ? (n + tile_rows - 1) / tile_rows * tile_rows : n; }
   int64_t scale_offset() const { return padded_rows() * groups() * 16; }  // 4 words of 4 bytes
@@ -52,9 +55,9 @@ struct CodeIndex {
 };
 CodeIndex code_index(const WeightLayout& layout, int i);
 
-// Reads a weight in its physical buffer for `lanes` consecutive rows from `row` on (`row` a multiple of `lanes` and
-// lanes <= tile_rows in a tile layout, unless `scattered`). Rows past n give codes and scales of unspecified value, but
-// never read outside of the buffer.
+// Reads a weight in its physical buffer for `lanes` consecutive rows from `row` on (`row` a multiple of
+// `lanes` and lanes <= tile_rows in a tile layout, unless `scattered`). Rows past n give codes and scales of
+// unspecified value, but never read outside of the buffer.
 struct WeightReader {
   KernelBuilder& k;
   WeightLayout layout;
@@ -67,7 +70,8 @@ struct WeightReader {
   ExprRef group_offset(ExprRef row, ExprRef group) const { return word_offset(row, group, int_const(0)); }
   // Scales as f32, one row each.
   ExprRef scales(ExprRef row, ExprRef group, int lanes) const;
-  // Code k of a group's words [word], as u32 lanes; and, in a tile layout, the bytes of step s: u8 [4 * lanes].
+  // Code k of a group's words [word], as u32 lanes; and, in a tile layout, the bytes of step s: u8 [4 *
+  // lanes].
   ExprRef code(const std::vector<ExprRef>& words, int k) const { return masked(words, k, 1); }
   ExprRef step(const std::vector<ExprRef>& words, int s) const;
   // Codes or bytes as floats, less the zero point.

@@ -24,8 +24,8 @@ class GpuAttention {
 
   // How the work is cut.
   struct Tiling {
-    int64_t sharing = 1;      // query heads per key/value head
-    int64_t part_tokens = 0;  // of a part; 0: the whole sequence
+    int64_t sharing = 1;                     // query heads per key/value head
+    int64_t part_tokens = 0;                 // of a part; 0: the whole sequence
     int heads = 1, rows = 1, subgroups = 1;  // of a group
     bool broadcast = false;  // lanes pass queries, weights and places on; else shared memory does
   };
@@ -33,7 +33,7 @@ class GpuAttention {
   // What a group works on, as its threads see it.
   struct Group {
     ExprRef thread, lane, subgroup, kv_head, first_head, first_row;
-    ExprRef part;                                 // null without parts
+    ExprRef part;                                // null without parts
     std::vector<ExprRef> row, sequence, length;  // of the group's rows; length 0 for rows past the last
   };
 
@@ -70,9 +70,9 @@ class GpuAttention {
 
   bool in_parts() const { return tiling_.part_tokens > 0; }
   int64_t size() const { return cache_.head_dim; }
-  int value_lanes() const { return static_cast<int>(size()) / pages_.chunk; }  // that cover a value
+  int value_lanes() const { return static_cast<int>(size()) / pages_.chunk; }   // that cover a value
   int chunks() const { return (value_lanes() + gpu_.lanes - 1) / gpu_.lanes; }  // of a value in a lane
-  int halves() const { return pages_.chunk / 4; }                              // f32x4 of a chunk
+  int halves() const { return pages_.chunk / 4; }                               // f32x4 of a chunk
   int threads() const { return tiling_.subgroups * gpu_.lanes; }
   int token_lanes() const;  // tokens whose values are met at once
   size_t queries() const { return query_.size(); }

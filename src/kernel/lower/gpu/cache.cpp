@@ -10,13 +10,15 @@
 
 namespace mlc::kernel {
 
-CachePages::CachePages(const GpuLowering& gpu, const graph::KvCache& c) : cache(c), chunk(16 / size_of(c.dtype)) {
+CachePages::CachePages(const GpuLowering& gpu, const graph::KvCache& c)
+    : cache(c), chunk(16 / size_of(c.dtype)) {
   if (c.head_dim % chunk != 0)
-    throw UserError(str(gpu.low.node.op, ": heads of ", c.head_dim, " elements have no kernel on ", gpu.low.target.name,
-                        ", expected a multiple of ", chunk));
+    throw UserError(str(gpu.low.node.op, ": heads of ", c.head_dim, " elements have no kernel on ",
+                        gpu.low.target.name, ", expected a multiple of ", chunk));
 }
 
-ExprRef CachePages::key(const ExprRef& page, const ExprRef& head, const ExprRef& d, const ExprRef& token) const {
+ExprRef CachePages::key(const ExprRef& page, const ExprRef& head, const ExprRef& d,
+                        const ExprRef& token) const {
   double chunks = static_cast<double>(cache.head_dim / chunk), c = chunk;
   ExprRef at = (head * chunks + d / c) * double(cache.page_size) + token;
   return page + (at * c + d % chunk);
@@ -92,8 +94,10 @@ Function lower_gpu_kv_append(Lowering& low) {
     Slot slot = find_slot(gpu, pages, slots, row);
     ExprRef head = k.let("head", unit / double(per_head)), d = k.let("d", unit % per_head * double(n));
     ExprRef column = k.let("column", head * double(c.head_dim) + d);
-    gpu.store(cache, pages.key(slot.page, head, d, slot.token), gpu.load(keys.words, keys.at(row, column), n));
-    gpu.store(cache, pages.value(slot.page, head, slot.token) + d, gpu.load(values.words, values.at(row, column), n));
+    gpu.store(cache, pages.key(slot.page, head, d, slot.token),
+              gpu.load(keys.words, keys.at(row, column), n));
+    gpu.store(cache, pages.value(slot.page, head, slot.token) + d,
+              gpu.load(values.words, values.at(row, column), n));
   });
   return k.finish();
 }
@@ -119,19 +123,29 @@ Function lower_gpu_rope_append(Lowering& low) {
       ExprRef column = (head + double(heads + c.kv_heads)) * double(c.head_dim) + d;
       gpu.store(cache, pages.value(slot.page, head, slot.token) + d, gpu.load(x.words, x.at(row, column), n));
     };
-    k.branch(less(unit, int_const(rotated)), [&] {
-      ExprRef head = k.let("head", unit / double(rotate.units())), u = k.let("u", unit % rotate.units());
-      ExprRef column = k.let("column", head * double(c.head_dim));
-      auto element = [&](ExprRef d, int lanes) { return gpu.load(x.words, x.at(row, column + d), lanes); };
-      k.branch(less(head, int_const(heads)), [&] {
-        rotate.unit(row, u, element, [&](ExprRef d, ExprRef v) { gpu.store(out.words, out.at(row, column + d), v); });
-      }, [&] {
-        Slot slot = find_slot(gpu, pages, slots, row);
-        ExprRef kv_head = k.let("kv_head", head - double(heads));
-        rotate.unit(row, u, element,
-                    [&](ExprRef d, ExprRef v) { gpu.store(cache, pages.key(slot.page, kv_head, d, slot.token), v); });
-      });
-    }, copy_value);
+    k.branch(
+        less(unit, int_const(rotated)),
+        [&] {
+          ExprRef head = k.let("head", unit / double(rotate.units())), u = k.let("u", unit % rotate.units());
+          ExprRef column = k.let("column", head * double(c.head_dim));
+          auto element = [&](ExprRef d, int lanes) {
+            return gpu.load(x.words, x.at(row, column + d), lanes);
+          };
+          k.branch(
+              less(head, int_const(heads)),
+              [&] {
+                rotate.unit(row, u, element,
+                            [&](ExprRef d, ExprRef v) { gpu.store(out.words, out.at(row, column + d), v); });
+              },
+              [&] {
+                Slot slot = find_slot(gpu, pages, slots, row);
+                ExprRef kv_head = k.let("kv_head", head - double(heads));
+                rotate.unit(row, u, element, [&](ExprRef d, ExprRef v) {
+                  gpu.store(cache, pages.key(slot.page, kv_head, d, slot.token), v);
+                });
+              });
+        },
+        copy_value);
   });
   return k.finish();
 }
@@ -145,7 +159,8 @@ Function lower_gpu_copy_pages(Lowering& low) {
   int64_t layers = low.node.attributes.count("layer") ? 1 : c.layers;
   Words cache = gpu.state(true, layers);
   ExprRef pages = k.dimension(kPoolPages);
-  int64_t words = c.page_elements() / cache.elements_per_word(), n = std::gcd(words, int64_t{4}), units = words / n;
+  int64_t words = c.page_elements() / cache.elements_per_word(), n = std::gcd(words, int64_t{4}),
+          units = words / n;
   gpu.for_row_units(low.type(0).shape[0], layers * units, [&](ExprRef i, ExprRef unit) {
     ExprRef layer = k.let("layer", unit / double(units)), at = k.let("at", unit % units * double(n));
     auto base = [&](const Words& list) { return (layer * pages + gpu.load_index(list, i)) * double(words); };

@@ -1,7 +1,8 @@
 // The paged KV cache on GPUs, and rotation by units of a few elements.
 //
-// A page of a layer: K [kv_heads][head_dim / C][page_size][C], then V [kv_heads][page_size][head_dim], where C elements are 16
-// bytes. So threads that hold one token each read K in whole sectors, and threads that hold 16 bytes of a head read V so.
+// A page of a layer: K [kv_heads][head_dim / C][page_size][C], then V [kv_heads][page_size][head_dim], where
+// C elements are 16 bytes. So threads that hold one token each read K in whole sectors, and threads that hold
+// 16 bytes of a head read V so.
 #pragma once
 
 #include "kernel/lower/gpu/context.h"
@@ -22,8 +23,8 @@ struct CachePages {
   ExprRef value(const ExprRef& page, const ExprRef& head, const ExprRef& token) const;
 };
 
-// Rotation of a head in units that threads can take: a unit is n elements and their partners, or n elements beyond the
-// rotated ones.
+// Rotation of a head in units that threads can take: a unit is n elements and their partners, or n elements
+// beyond the rotated ones.
 class GpuRotation {
  public:
   // `lanes`: the most elements that x and put can move at once, 1, 2 or 4.

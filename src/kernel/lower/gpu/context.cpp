@@ -25,11 +25,11 @@ int WordMatrix::lanes() const {
 }
 
 Words GpuLowering::words(const std::string& name, DType stored, const Dim& elements, bool writable) {
-  bool known = stored == DType::kF32 || stored == DType::kI32 || stored == DType::kU32 || stored == DType::kF16 ||
-               stored == DType::kBF16;
+  bool known = stored == DType::kF32 || stored == DType::kI32 || stored == DType::kU32 ||
+               stored == DType::kF16 || stored == DType::kBF16;
   if (!known)
-    throw UserError(str(low.node.op, ": elements of ", short_name(stored), " have no kernel on ", low.target.name,
-                        ", expected f32, f16, bf16 or i32"));
+    throw UserError(str(low.node.op, ": elements of ", short_name(stored), " have no kernel on ",
+                        low.target.name, ", expected f32, f16, bf16 or i32"));
   Type type = buffer_type(stored);
   Dim count = size_of(stored) == 2 ? ceildiv(elements, 2) : elements;
   return {writable ? k.output(name, type.dtype, count) : k.input(name, type.dtype, count), stored};
@@ -37,10 +37,11 @@ Words GpuLowering::words(const std::string& name, DType stored, const Dim& eleme
 
 WordMatrix GpuLowering::matrix(size_t i, const std::string& name) {
   const graph::TensorType& t = low.type(i);
-  internal_check(t.kind == graph::TensorType::Kind::kPlain, str(low.node.op, ": operand ", i, " is no plain matrix"));
+  internal_check(t.kind == graph::TensorType::Kind::kPlain,
+                 str(low.node.op, ": operand ", i, " is no plain matrix"));
   const View at = low.view(i);
-  return {words(name, t.dtype(), t.shape[0] * at.row_stride, false), t.shape[0], t.shape[1].constant(), at.row_stride,
-          at.column_offset};
+  return {words(name, t.dtype(), t.shape[0] * at.row_stride, false), t.shape[0], t.shape[1].constant(),
+          at.row_stride, at.column_offset};
 }
 
 Words GpuLowering::vector(size_t i, const std::string& name) {
@@ -49,7 +50,8 @@ Words GpuLowering::vector(size_t i, const std::string& name) {
 
 WordMatrix GpuLowering::result(size_t i, const std::string& name) {
   const graph::TensorType& t = low.node.outputs[i]->type;
-  internal_check(t.kind == graph::TensorType::Kind::kPlain, str(low.node.op, ": a quantized result on ", low.target.name));
+  internal_check(t.kind == graph::TensorType::Kind::kPlain,
+                 str(low.node.op, ": a quantized result on ", low.target.name));
   int64_t columns = t.shape[1].constant();
   return {words(name, t.dtype(), t.shape[0] * columns, true), t.shape[0], columns, columns, 0};
 }
@@ -67,7 +69,8 @@ ExprRef GpuLowering::load(const Words& from, const ExprRef& index, int n) {
   }
   ExprRef words = k.let("words", k.load(from.buffer, index / 2.0, n / 2));
   if (n == 2) return unpack_pair(from.stored, words);
-  return shuffle({unpack_pair(from.stored, extract(words, 0)), unpack_pair(from.stored, extract(words, 1))}, {0, 1, 2, 3});
+  return shuffle({unpack_pair(from.stored, extract(words, 0)), unpack_pair(from.stored, extract(words, 1))},
+                 {0, 1, 2, 3});
 }
 
 std::vector<ExprRef> GpuLowering::load_chunk(const Words& from, const ExprRef& index) {
@@ -75,7 +78,8 @@ std::vector<ExprRef> GpuLowering::load_chunk(const Words& from, const ExprRef& i
   ExprRef words = k.let("chunk", k.load(from.buffer, index / 2.0, 4));
   std::vector<ExprRef> out;
   for (int i = 0; i < 4; i += 2)
-    out.push_back(k.let("half", shuffle({unpack_pair(from.stored, extract(words, i)), unpack_pair(from.stored, extract(words, i + 1))},
+    out.push_back(k.let("half", shuffle({unpack_pair(from.stored, extract(words, i)),
+                                         unpack_pair(from.stored, extract(words, i + 1))},
                                         {0, 1, 2, 3})));
   return out;
 }
@@ -88,8 +92,8 @@ void GpuLowering::store(const Words& to, const ExprRef& index, const ExprRef& va
   if (!to.packed()) return k.store(to.buffer, index, cast(value, to.stored));
   int n = value->type.lanes;
   if (n == 1)
-    throw UserError(str(low.node.op, ": a result of ", short_name(to.stored), " needs an even number of columns on ",
-                        low.target.name));
+    throw UserError(str(low.node.op, ": a result of ", short_name(to.stored),
+                        " needs an even number of columns on ", low.target.name));
   ExprRef v = k.let("stored", value);
   std::vector<ExprRef> packed;
   for (int i = 0; i < n; i += 2) {
@@ -104,14 +108,17 @@ void GpuLowering::store(const Words& to, const ExprRef& index, const ExprRef& va
       ExprRef is_nan = binary(BinaryOp::kNe, extract(v, lane), extract(v, lane));
       return k.let("rounded", select(is_nan, int_const(0x7FC0, {DType::kU32, 1}), up));
     };
-    packed.push_back(binary(BinaryOp::kOr, rounded(i), binary(BinaryOp::kShl, rounded(i + 1), int_const(16))));
+    packed.push_back(
+        binary(BinaryOp::kOr, rounded(i), binary(BinaryOp::kShl, rounded(i + 1), int_const(16))));
   }
   k.store(to.buffer, index / 2.0, vector_of(packed));
 }
 
 void GpuLowering::where(const ExprRef& inside, const std::function<void()>& body) {
-  if (inside) k.branch(inside, body);
-  else body();
+  if (inside)
+    k.branch(inside, body);
+  else
+    body();
 }
 
 void GpuLowering::for_units(int64_t units, int threads, const ExprRef& thread,
@@ -123,7 +130,8 @@ void GpuLowering::for_units(int64_t units, int threads, const ExprRef& thread,
            [&](ExprRef step) { body(k.let("unit", step * double(threads) + thread), nullptr); });
   if (units % threads == 0) return;
   ExprRef unit = k.let("unit", thread + double(whole * threads));
-  body(k.let("unit", binary(BinaryOp::kMin, unit, int_const(units - 1))), k.let("inside", less(unit, int_const(units))));
+  body(k.let("unit", binary(BinaryOp::kMin, unit, int_const(units - 1))),
+       k.let("inside", less(unit, int_const(units))));
 }
 
 ExprRef GpuLowering::group_reduce(BinaryOp op, const ExprRef& value, const ExprRef& thread, int threads) {
@@ -131,7 +139,8 @@ ExprRef GpuLowering::group_reduce(BinaryOp op, const ExprRef& value, const ExprR
   int count = threads / lanes;
   if (count == 1) return all;
   BufferRef parts = k.shared("parts", value->type, count);
-  k.branch(binary(BinaryOp::kEq, thread % lanes, int_const(0)), [&] { k.store(parts, thread / double(lanes), all); });
+  k.branch(binary(BinaryOp::kEq, thread % lanes, int_const(0)),
+           [&] { k.store(parts, thread / double(lanes), all); });
   k.barrier();
   ExprRef sum = k.let("part", k.load(parts, int_const(0)));
   for (int i = 1; i < count; ++i) sum = k.let("part", binary(op, sum, k.load(parts, int_const(i))));
@@ -149,7 +158,8 @@ void GpuLowering::for_rows(const Dim& rows, int threads, const std::function<voi
            [&](ExprRef group, ExprRef thread) { body(single ? int_const(0) : group, thread); });
 }
 
-void GpuLowering::for_row_units(const Dim& rows, int64_t units, const std::function<void(ExprRef, ExprRef)>& body) {
+void GpuLowering::for_row_units(const Dim& rows, int64_t units,
+                                const std::function<void(ExprRef, ExprRef)>& body) {
   int64_t threads = std::min<int64_t>(schedule.row_threads, (units + lanes - 1) / lanes * lanes);
   int64_t blocks = (units + threads - 1) / threads;
   bool single = low.single_row();

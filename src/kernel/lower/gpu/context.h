@@ -1,4 +1,5 @@
-// What the lowerings for GPUs share: operands in 32-bit words, runs of elements over threads, sums over a group.
+// What the lowerings for GPUs share: operands in 32-bit words, runs of elements over threads, sums over a
+// group.
 #pragma once
 
 #include <functional>
@@ -9,7 +10,8 @@
 
 namespace mlc::kernel {
 
-// A buffer of elements of `stored`: f32 and i32 lie in a buffer of that type, f16 and bf16 in pairs in words of u32.
+// A buffer of elements of `stored`: f32 and i32 lie in a buffer of that type, f16 and bf16 in pairs in words
+// of u32.
 struct Words {
   BufferRef buffer;
   DType stored = DType::kF32;
@@ -53,8 +55,8 @@ struct GpuLowering {
   // Rounds n lanes to the buffer's type and stores them; packed buffers need n even.
   void store(const Words& to, const ExprRef& index, const ExprRef& value);
 
-  // Calls body(unit, inside) so that each of [0, units) is met once by the threads; `inside` is null where all of them are,
-  // else the unit is clamped and stores stand under inside's branch.
+  // Calls body(unit, inside) so that each of [0, units) is met once by the threads; `inside` is null where
+  // all of them are, else the unit is clamped and stores stand under inside's branch.
   void for_units(int64_t units, int threads, const ExprRef& thread,
                  const std::function<void(ExprRef unit, ExprRef inside)>& body);
   // A branch, or none where `inside` is null.

@@ -1,4 +1,5 @@
-// Matmul on GPUs: which schedule, the epilogue, activations against codes, and the schedules that hold all in registers.
+// Matmul on GPUs: which schedule, the epilogue, activations against codes, and the schedules that hold all in
+// registers.
 #include "kernel/lower/gpu/matmul.h"
 
 #include <algorithm>
@@ -43,9 +44,12 @@ void GpuEpilogue::store(const ExprRef& row, const ExprRef& local, std::vector<Ex
       ExprRef at = column + static_cast<double>(static_cast<int64_t>(h) * out_.columns);
       if (step.kind != Kind::kBias) at = row * static_cast<double>(width) + at;
       ExprRef v = values[h];
-      if (step.kind == Kind::kActivation) v = apply_activation(step.function, v);
-      else if (step.kind == Kind::kMul) v = v * gpu_.load(operands_[s], at);
-      else v = v + gpu_.load(operands_[s], at);
+      if (step.kind == Kind::kActivation)
+        v = apply_activation(step.function, v);
+      else if (step.kind == Kind::kMul)
+        v = v * gpu_.load(operands_[s], at);
+      else
+        v = v + gpu_.load(operands_[s], at);
       values[h] = gpu_.k.let("x", v);
     }
   }
@@ -60,7 +64,8 @@ GroupReader::GroupReader(GpuLowering& gpu, const WordMatrix& x, const LaneWeight
 ExprRef GroupReader::elements(const ExprRef& row, const ExprRef& group, const ExprRef& vector) {
   ExprRef column = gpu_.k.let("column", group * double(w_.format.group) + vector * 4.0);
   int n = x_.lanes();
-  if (n == 4 && w_.k % w_.format.group == 0) return gpu_.k.let("x", gpu_.load(x_.words, x_.at(row, column), 4));
+  if (n == 4 && w_.k % w_.format.group == 0)
+    return gpu_.k.let("x", gpu_.load(x_.words, x_.at(row, column), 4));
   std::vector<ExprRef> one;
   for (int i = 0; i < 4; ++i) {
     ExprRef at = gpu_.k.let("c", column + double(i));
@@ -90,8 +95,11 @@ GroupInputs GroupReader::spread(const std::vector<ExprRef>& loaded) {
   int per_word = w_.format.codes_per_word();
   std::vector<ExprRef> whole;  // the group's vectors in order of k
   for (int v = 0; v < per_word; ++v) {
-    if (!broadcast_) whole.push_back(loaded[static_cast<size_t>(v)]);
-    else whole.push_back(k.let("x", subgroup_broadcast(loaded[static_cast<size_t>(v / gpu_.lanes)], v % gpu_.lanes)));
+    if (!broadcast_)
+      whole.push_back(loaded[static_cast<size_t>(v)]);
+    else
+      whole.push_back(
+          k.let("x", subgroup_broadcast(loaded[static_cast<size_t>(v / gpu_.lanes)], v % gpu_.lanes)));
   }
   ExprRef sum = whole[0];
   for (int v = 1; v < per_word; ++v) sum = k.let("sum", sum + whole[static_cast<size_t>(v)]);
@@ -125,11 +133,13 @@ ExprRef GroupTile::weight_row(const ExprRef& place) {
   ExprRef in_block = place % kLaneRows;
   ExprRef local = k().let("local", place - in_block + (in_block / 4.0 + in_block % 4 * 8.0));
   ExprRef column = first_column + local % columns();
-  if (epilogue.columns() % columns() != 0) column = binary(BinaryOp::kMin, column, int_const(epilogue.columns() - 1));
+  if (epilogue.columns() % columns() != 0)
+    column = binary(BinaryOp::kMin, column, int_const(epilogue.columns() - 1));
   return column + local / double(columns()) * double(epilogue.columns());
 }
 
-ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale, const GroupInputs& x) {
+ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale,
+                  const GroupInputs& x) {
   ExprRef dot;
   for (size_t p = 0; p < x.at.size(); ++p) {
     ExprRef codes = w.codes_at(words, static_cast<int>(p));
@@ -155,7 +165,8 @@ struct RowBlock {
   // The place of group 0 of the lane's r-th row; rows past the end are some row.
   ExprRef place(int r) const {
     ExprRef row = column(r);
-    if (w.n / epilogue.halves() % columns() != 0) row = binary(BinaryOp::kMin, row, int_const(epilogue.columns() - 1));
+    if (w.n / epilogue.halves() % columns() != 0)
+      row = binary(BinaryOp::kMin, row, int_const(epilogue.columns() - 1));
     return gpu.k.let("place", w.place(row + double(r / half_rows() * epilogue.columns()), int_const(0)));
   }
   // The lane's rows: where group 0 of each begins.
@@ -168,13 +179,15 @@ struct RowBlock {
   ExprRef words(const BufferRef& weight, int r, const ExprRef& g) const {
     return gpu.k.let("words", w.codes(gpu.k, weight, places[static_cast<size_t>(r)] + g * double(kLaneRows)));
   }
-  // The scales of all of the lane's rows. Those of one block of 32 rows come in one load where the lane has rows
-  // i + 8 j of it: all four of eight lanes, every other one of sixteen.
+  // The scales of all of the lane's rows. Those of one block of 32 rows come in one load where the lane has
+  // rows i + 8 j of it: all four of eight lanes, every other one of sixteen.
   std::vector<ExprRef> scales(const BufferRef& weight, const ExprRef& g) const {
     bool aligned = epilogue.columns() % columns() == 0;
     int at_once = 1;
-    if (aligned && columns() % kLaneRows == 0 && gpu.lanes < kLaneRows) at_once = kLaneRows / gpu.lanes;
-    else if (aligned && gpu.lanes == 8 && half_rows() == 2) at_once = 2;
+    if (aligned && columns() % kLaneRows == 0 && gpu.lanes < kLaneRows)
+      at_once = kLaneRows / gpu.lanes;
+    else if (aligned && gpu.lanes == 8 && half_rows() == 2)
+      at_once = 2;
     std::vector<ExprRef> out;
     for (int r = 0; r < rows; r += at_once) {
       ExprRef at = scale_places[static_cast<size_t>(r)] + g * double(kLaneRows);
@@ -189,10 +202,12 @@ struct RowBlock {
     return out;
   }
   // Stores the results of activation row m: value(r) of each of the lane's rows.
-  void store(const ExprRef& m, const ExprRef& inside, GpuEpilogue& to, const std::function<ExprRef(int)>& value) const {
+  void store(const ExprRef& m, const ExprRef& inside, GpuEpilogue& to,
+             const std::function<ExprRef(int)>& value) const {
     for (int r = 0; r < half_rows(); ++r) {
       std::vector<ExprRef> values;
-      for (int h = 0; h < epilogue.halves(); ++h) values.push_back(gpu.k.let("y", value(h * half_rows() + r)));
+      for (int h = 0; h < epilogue.halves(); ++h)
+        values.push_back(gpu.k.let("y", value(h * half_rows() + r)));
       ExprRef at = gpu.k.let("n", column(r)), guard = inside;
       if (epilogue.columns() % columns() != 0) {
         ExprRef fits = less(at, int_const(epilogue.columns()));
@@ -205,7 +220,8 @@ struct RowBlock {
 
 }  // namespace
 
-// Decode: lanes along weight rows, subgroups of the group ("slices") along K, summed at the end in shared memory.
+// Decode: lanes along weight rows, subgroups of the group ("slices") along K, summed at the end in shared
+// memory.
 Function gpu_matvec(Lowering& low) {
   GpuLowering gpu(low);
   KernelBuilder& k = low.k;
@@ -215,7 +231,9 @@ Function gpu_matvec(Lowering& low) {
   GpuEpilogue epilogue(gpu);
   int rows = std::max(gpu.schedule.matvec_rows, epilogue.halves()), lanes = gpu.lanes;
   // Lanes pass activations on in uniform control flow only, so a slice of its own has no step that it skips.
-  int slices = gpu.schedule.broadcast ? 1 : static_cast<int>(std::min<int64_t>(gpu.schedule.matvec_slices, w.groups()));
+  int slices = gpu.schedule.broadcast
+                   ? 1
+                   : static_cast<int>(std::min<int64_t>(gpu.schedule.matvec_slices, w.groups()));
   RowBlock block{gpu, w, epilogue, rows, nullptr, nullptr};
   int64_t blocks = (epilogue.columns() + block.columns() - 1) / block.columns();
   k.groups(blocks, lanes * slices, lanes, [&](ExprRef group, ExprRef thread) {
@@ -242,12 +260,14 @@ Function gpu_matvec(Lowering& low) {
     auto mine = [&](int r) { return k.load(acc, int_const(r)); };
     if (slices == 1) return block.store(int_const(0), nullptr, epilogue, mine);
     BufferRef parts = k.shared("parts", DType::kF32, int64_t{slices} * rows * lanes);
-    for (int r = 0; r < rows; ++r) k.store(parts, (slice + double(int64_t{r} * slices)) * double(lanes) + block.lane, mine(r));
+    for (int r = 0; r < rows; ++r)
+      k.store(parts, (slice + double(int64_t{r} * slices)) * double(lanes) + block.lane, mine(r));
     k.barrier();
     k.branch(less(thread, int_const(lanes)), [&] {
       block.store(int_const(0), nullptr, epilogue, [&](int r) {
         ExprRef sum = k.load(parts, block.lane + double(r * slices * lanes));
-        for (int s = 1; s < slices; ++s) sum = sum + k.load(parts, block.lane + double((r * slices + s) * lanes));
+        for (int s = 1; s < slices; ++s)
+          sum = sum + k.load(parts, block.lane + double((r * slices + s) * lanes));
         return sum;
       });
     });
@@ -255,8 +275,8 @@ Function gpu_matvec(Lowering& low) {
   return k.finish();
 }
 
-// Many rows where loads are dear: lanes along weight rows, a register tile of weight rows x activation rows in each lane,
-// codes unpacked once for all activation rows.
+// Many rows where loads are dear: lanes along weight rows, a register tile of weight rows x activation rows
+// in each lane, codes unpacked once for all activation rows.
 Function gpu_matmul_lanes(Lowering& low) {
   GpuLowering gpu(low);
   KernelBuilder& k = low.k;
@@ -264,7 +284,8 @@ Function gpu_matmul_lanes(Lowering& low) {
   LaneWeight w = lane_weight(low.type(1));
   BufferRef weight = k.input("weight", DType::kU32, w.words());
   GpuEpilogue epilogue(gpu);
-  int rows = std::max(gpu.schedule.tile_columns, epilogue.halves()), height = gpu.schedule.tile_rows, lanes = gpu.lanes;
+  int rows = std::max(gpu.schedule.tile_columns, epilogue.halves()), height = gpu.schedule.tile_rows,
+      lanes = gpu.lanes;
   RowBlock block{gpu, w, epilogue, rows, nullptr, nullptr};
   int64_t blocks = (epilogue.columns() + block.columns() - 1) / block.columns();
   k.groups(ceildiv(x.rows, height) * blocks, lanes, lanes, [&](ExprRef group, ExprRef thread) {
@@ -274,7 +295,8 @@ Function gpu_matmul_lanes(Lowering& low) {
     GroupReader reader(gpu, x, w, thread);
     std::vector<ExprRef> m;
     block.find();
-    for (int i = 0; i < height; ++i) m.push_back(k.let("m", binary(BinaryOp::kMin, m0 + double(i), total - 1.0)));
+    for (int i = 0; i < height; ++i)
+      m.push_back(k.let("m", binary(BinaryOp::kMin, m0 + double(i), total - 1.0)));
     BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows * height);
     for (int i = 0; i < rows * height; ++i) k.store(acc, int_const(i), float_const(0));
     k.loop("group", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
@@ -305,78 +327,11 @@ Function gpu_matmul_lanes(Lowering& low) {
   return k.finish();
 }
 
-namespace {
-
-bool covers(const WordMatrix& m, int lanes) { return m.columns % lanes == 0; }
-
-}  // namespace
-
-// Unquantized weights: lanes along K, sums over the subgroup at the end.
-Function gpu_matmul_plain(Lowering& low) {
-  GpuLowering gpu(low);
-  KernelBuilder& k = low.k;
-  WordMatrix x = gpu.matrix(0, "x"), weight = gpu.matrix(1, "weight");
-  GpuEpilogue epilogue(gpu);
-  int n = std::min(x.lanes(), weight.lanes()), halves = epilogue.halves(), lanes = gpu.lanes;
-  while (!covers(x, n)) n /= 2;
-  constexpr int kColumns = 4;
-  int height = low.single_row() ? 1 : 4, results = kColumns * halves * height;
-  int64_t blocks = (epilogue.columns() + kColumns - 1) / kColumns, units = x.columns / n;
-  Dim row_blocks = low.single_row() ? Dim(1) : ceildiv(x.rows, height);
-  k.groups(row_blocks * blocks, lanes, lanes, [&](ExprRef group, ExprRef lane) {
-    ExprRef first = k.let("first", group % blocks * double(kColumns));
-    ExprRef m0 = low.single_row() ? int_const(0) : k.let("m0", group / double(blocks) * double(height));
-    ExprRef total = dim_expr(x.rows);
-    std::vector<ExprRef> m, rows;
-    for (int i = 0; i < height; ++i)
-      m.push_back(height == 1 ? m0 : k.let("m", binary(BinaryOp::kMin, m0 + double(i), total - 1.0)));
-    for (int c = 0; c < kColumns * halves; ++c) {
-      ExprRef column = binary(BinaryOp::kMin, first + double(c % kColumns), int_const(epilogue.columns() - 1));
-      rows.push_back(k.let("row", column + double(c / kColumns * epilogue.columns())));
-    }
-    BufferRef acc = k.registers("acc", {DType::kF32, n}, results);
-    for (int i = 0; i < results; ++i) k.store(acc, int_const(i), float_const(0, {DType::kF32, n}));
-    gpu.for_units(units, lanes, lane, [&](ExprRef unit, ExprRef inside) {
-      ExprRef at = k.let("at", unit * double(n));
-      std::vector<ExprRef> factors;
-      for (int i = 0; i < height; ++i) {
-        ExprRef v = k.let("x", gpu.load(x.words, x.at(m[static_cast<size_t>(i)], at), n));
-        factors.push_back(inside ? k.let("x", select(inside, v, float_const(0, v->type))) : v);
-      }
-      for (size_t c = 0; c < rows.size(); ++c) {
-        ExprRef v = k.let("w", gpu.load(weight.words, weight.at(rows[c], at), n));
-        if (inside) v = k.let("w", select(inside, v, float_const(0, v->type)));
-        for (int i = 0; i < height; ++i) {
-          ExprRef to = int_const(static_cast<int64_t>(c) * height + i);
-          k.store(acc, to, fma(v, factors[static_cast<size_t>(i)], k.load(acc, to)));
-        }
-      }
-    });
-    std::vector<ExprRef> sums;
-    for (int i = 0; i < results; ++i) {
-      ExprRef mine = k.let("mine", sum_lanes(k, k.load(acc, int_const(i))));
-      sums.push_back(k.let("sum", subgroup(BinaryOp::kAdd, mine)));
-    }
-    for (int c = 0; c < kColumns; ++c)
-      for (int i = 0; i < height; ++i) {
-        // One lane stores each result.
-        ExprRef mine = binary(BinaryOp::kEq, lane, int_const((c * height + i) % lanes));
-        ExprRef column = k.let("n", first + double(c));
-        ExprRef fits = binary(BinaryOp::kAnd, less(column, int_const(epilogue.columns())), less(m0 + double(i), total));
-        k.branch(binary(BinaryOp::kAnd, mine, fits), [&] {
-          std::vector<ExprRef> values;
-          for (int h = 0; h < halves; ++h) values.push_back(sums[static_cast<size_t>((h * kColumns + c) * height + i)]);
-          epilogue.store(m[static_cast<size_t>(i)], column, values);
-        });
-      }
-  });
-  return k.finish();
-}
-
 Function lower_gpu_matmul(Lowering& low) {
   if (low.type(1).kind != graph::TensorType::Kind::kGroup) return gpu_matmul_plain(low);
   if (low.single_row()) return gpu_matvec(low);
-  bool many = low.options.min_rows > 1 && low.options.max_rows == 0;  // a few leave the tiles of a matrix unit empty
+  bool many =
+      low.options.min_rows > 1 && low.options.max_rows == 0;  // a few leave the tiles of a matrix unit empty
   if (many && fits_matrix_unit(low)) return gpu_matmul_matrix(low);
   return gpu_schedule(low.target).shared_tiles ? gpu_matmul_shared(low) : gpu_matmul_lanes(low);
 }

@@ -13,9 +13,11 @@ class GpuEpilogue {
  public:
   // Declares the steps' operands and then the output: call it after the matmul's own inputs.
   explicit GpuEpilogue(GpuLowering& gpu);
-  // Rows of the weight per result column: 2 when a step gates (result n comes from weight rows n and n + columns()).
+  // Rows of the weight per result column: 2 when a step gates (result n comes from weight rows n and n +
+  // columns()).
   int halves() const { return gated_ ? 2 : 1; }
-  // Of the result, or of the part that a piece of a weight gives (lower.h); columns are counted from its first one.
+  // Of the result, or of the part that a piece of a weight gives (lower.h); columns are counted from its
+  // first one.
   int64_t columns() const { return columns_; }
   // Finishes the result of a row and column and stores it. values: one f32 per half.
   void store(const ExprRef& row, const ExprRef& column, std::vector<ExprRef> values);
@@ -28,7 +30,8 @@ class GpuEpilogue {
   int64_t columns_ = 0, first_ = 0;
 };
 
-// Many rows times a weight of groups, by tiles in shared memory: what its schedules declare, and the weight's rows in a tile.
+// Many rows times a weight of groups, by tiles in shared memory: what its schedules declare, and the weight's
+// rows in a tile.
 struct GroupTile {
   GpuLowering gpu;
   WordMatrix x;
@@ -42,10 +45,13 @@ struct GroupTile {
   GroupTile(const GroupTile&) = delete;
   KernelBuilder& k() { return gpu.k; }
   int columns() const { return width / epilogue.halves(); }  // of the result
-  int64_t across() const { return (epilogue.columns() + columns() - 1) / columns(); }  // tiles along the result's columns
+  int64_t across() const {
+    return (epilogue.columns() + columns() - 1) / columns();
+  }  // tiles along the result's columns
   // Sets thread, first_column and first_row; tiles are counted along columns first.
   void enter(const ExprRef& group, const ExprRef& thread);
-  // The weight row at `place` of the tile, whose rows lie in the order of their scales (gpu_weight.h); past the end some row.
+  // The weight row at `place` of the tile, whose rows lie in the order of their scales (gpu_weight.h); past
+  // the end some row.
   ExprRef weight_row(const ExprRef& place);
 };
 
@@ -55,8 +61,9 @@ struct GroupInputs {
   ExprRef zero;             // zero point times the group's sum
 };
 
-// Reads a row's group of x for dot products with codes. With schedule.broadcast and real subgroups each lane loads four
-// elements; load() and spread() are apart so that loads of several rows can stand before their use.
+// Reads a row's group of x for dot products with codes. With schedule.broadcast and real subgroups each lane
+// loads four elements; load() and spread() are apart so that loads of several rows can stand before their
+// use.
 class GroupReader {
  public:
   GroupReader(GpuLowering& gpu, const WordMatrix& x, const LaneWeight& w, const ExprRef& thread);
@@ -75,7 +82,8 @@ class GroupReader {
 };
 
 // scale * (codes . x - zero) of one group.
-ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale, const GroupInputs& x);
+ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale,
+                  const GroupInputs& x);
 
 // The schedules. matvec: one row; tiles: any number.
 Function gpu_matvec(Lowering& low);

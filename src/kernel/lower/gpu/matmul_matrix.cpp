@@ -1,10 +1,11 @@
-// Many rows on GPUs with matrix units: tiles of weights and activations in shared memory as halves, matrices of sums in each
-// subgroup.
+// Many rows on GPUs with matrix units: tiles of weights and activations in shared memory as halves, matrices
+// of sums in each subgroup.
 //
-// A step along K is one group of the weight. Both tiles lie [row][k] in 16-byte chunks of a line that is one chunk longer than a
-// group of 32, so that eight neighbouring lines start in different banks, for the matrix loads and for the stores. The weight rows
-// of a tile lie in the order of their scales, as in gpu_matmul_shared.cpp. The sums pass through shared memory once, at the end:
-// which lane holds which element is the device's secret.
+// A step along K is one group of the weight. Both tiles lie [row][k] in 16-byte chunks of a line that is one
+// chunk longer than a group of 32, so that eight neighbouring lines start in different banks, for the matrix
+// loads and for the stores. The weight rows of a tile lie in the order of their scales, as in
+// gpu_matmul_shared.cpp. The sums pass through shared memory once, at the end: which lane holds which element
+// is the device's secret.
 #include <algorithm>
 #include <cmath>
 
@@ -41,7 +42,8 @@ void MatrixTile::load_weights(const ExprRef& g) {
   int per_word = w.format.codes_per_word();
   gpu.for_units(width, threads(), thread, [&](ExprRef place, ExprRef inside) {
     gpu.where(inside, [&] {
-      ExprRef from = k().let("place", w.place(weight_row(place), g)), bits = k().let("bits", w.codes(k(), weight, from));
+      ExprRef from = k().let("place", w.place(weight_row(place), g)),
+              bits = k().let("bits", w.codes(k(), weight, from));
       ExprRef scale = k().let("scale", w.scales(k(), weight, w.scale_place(from))[0]);
       ExprRef zero = k().let("zero", scale * double(-w.format.zero_point()));
       std::vector<ExprRef> words;
@@ -56,13 +58,14 @@ void MatrixTile::load_weights(const ExprRef& g) {
       }
       ExprRef to = k().let("to", place * double(line_chunks()));
       for (size_t c = 0; c < words.size() / kChunkWords; ++c)
-        k().store(weights, to + double(c), vector_of({words[4 * c], words[4 * c + 1], words[4 * c + 2], words[4 * c + 3]}));
+        k().store(weights, to + double(c),
+                  vector_of({words[4 * c], words[4 * c + 1], words[4 * c + 2], words[4 * c + 3]}));
     });
   });
 }
 
-// Rows past the last are not read; what comes of them is not stored. Two rows that are filled at once are four apart: their
-// lines start half of the banks apart.
+// Rows past the last are not read; what comes of them is not stored. Two rows that are filled at once are
+// four apart: their lines start half of the banks apart.
 void MatrixTile::load_inputs(GroupReader& reader, const ExprRef& g) {
   int64_t vectors = w.format.group / 4;
   gpu.for_units(vectors * height, threads(), thread, [&](ExprRef task, ExprRef inside) {
@@ -80,10 +83,12 @@ void MatrixTile::load_inputs(GroupReader& reader, const ExprRef& g) {
 void MatrixTile::multiply(const BufferRef& acc, const BufferRef& a, const BufferRef& b) {
   for (int step = 0; step < w.format.group; step += unit.depth) {
     for (int i = 0; i < per_m; ++i)
-      k().matrix_load({a, i}, inputs, (subgroup_m + double(i * unit.rows)) * double(2 * line_chunks()) + double(step / 4),
+      k().matrix_load({a, i}, inputs,
+                      (subgroup_m + double(i * unit.rows)) * double(2 * line_chunks()) + double(step / 4),
                       2 * line_chunks(), MatrixOrder::kRows);
     for (int j = 0; j < per_n; ++j)
-      k().matrix_load({b, j}, weights, (subgroup_n + double(j * unit.columns)) * double(line_chunks()) + double(step / 8),
+      k().matrix_load({b, j}, weights,
+                      (subgroup_n + double(j * unit.columns)) * double(line_chunks()) + double(step / 8),
                       line_chunks(), MatrixOrder::kColumns);
     for (int i = 0; i < per_m; ++i)
       for (int j = 0; j < per_n; ++j) k().matrix_multiply({acc, i * per_n + j}, {a, i}, {b, j});
@@ -93,19 +98,22 @@ void MatrixTile::multiply(const BufferRef& acc, const BufferRef& a, const Buffer
 void MatrixTile::store(const BufferRef& acc) {
   for (int i = 0; i < per_m; ++i)
     for (int j = 0; j < per_n; ++j)
-      k().matrix_store({acc, i * per_n + j}, sums,
-                       (subgroup_m + double(i * unit.rows)) * double(sum_stride()) + subgroup_n + double(j * unit.columns), sum_stride(),
-                       MatrixOrder::kRows);
+      k().matrix_store(
+          {acc, i * per_n + j}, sums,
+          (subgroup_m + double(i * unit.rows)) * double(sum_stride()) + subgroup_n + double(j * unit.columns),
+          sum_stride(), MatrixOrder::kRows);
   k().barrier();
   gpu.for_units(int64_t{height} * columns(), threads(), thread, [&](ExprRef task, ExprRef inside) {
     ExprRef local = k().let("local", task % columns()), line = k().let("line", task / double(columns()));
     ExprRef column = k().let("column", first_column + local), row = k().let("row", first_row + line);
     ExprRef exists = less(row, dim_expr(x.rows));
-    if (epilogue.columns() % columns()) exists = binary(BinaryOp::kAnd, exists, less(column, int_const(epilogue.columns())));
+    if (epilogue.columns() % columns())
+      exists = binary(BinaryOp::kAnd, exists, less(column, int_const(epilogue.columns())));
     gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
       std::vector<ExprRef> values;
       for (int h = 0; h < epilogue.halves(); ++h)
-        values.push_back(k().let("y", k().load(sums, line * double(sum_stride()) + place_of(local + double(h * columns())))));
+        values.push_back(k().let(
+            "y", k().load(sums, line * double(sum_stride()) + place_of(local + double(h * columns())))));
       epilogue.store(row, column, values);
     });
   });
@@ -116,7 +124,8 @@ void MatrixTile::store(const BufferRef& acc) {
 bool fits_matrix_unit(const Lowering& low) {
   const MatrixUnit& unit = low.target.matrix_unit;
   const WeightFormat& format = low.type(1).format;
-  return unit.rows > 0 && format.group % unit.depth == 0 && format.group % 8 == 0 && format.codes_per_word() % 2 == 0;
+  return unit.rows > 0 && format.group % unit.depth == 0 && format.group % 8 == 0 &&
+         format.codes_per_word() % 2 == 0;
 }
 
 Function gpu_matmul_matrix(Lowering& low) {
@@ -125,30 +134,35 @@ Function gpu_matmul_matrix(Lowering& low) {
   const GpuSchedule& s = tile.gpu.schedule;
   const LaneWeight& w = tile.w;
   const MatrixUnit& unit = tile.unit = low.target.matrix_unit;
-  tile.width = s.matrix_width, tile.height = s.matrix_height, tile.per_n = s.matrix_per_n, tile.per_m = s.matrix_per_m;
-  k.groups(ceildiv(tile.x.rows, tile.height) * tile.across(), tile.threads(), tile.gpu.lanes, [&](ExprRef group, ExprRef thread) {
-    tile.enter(group, thread);
-    tile.weights = k.shared("weights", Type{DType::kU32, 4}, tile.width * tile.line_chunks());
-    tile.inputs = k.shared("inputs", Type{DType::kU32, 2}, tile.height * 2 * tile.line_chunks());
-    tile.sums = k.shared("sums", DType::kF32, tile.height * tile.sum_stride());
-    ExprRef subgroup = k.let("subgroup", thread / double(tile.gpu.lanes));
-    tile.subgroup_n = k.let("subgroup_n", subgroup % tile.along_n() * double(tile.per_n * unit.columns));
-    tile.subgroup_m = k.let("subgroup_m", subgroup / double(tile.along_n()) * double(tile.per_m * unit.rows));
-    GroupReader reader(tile.gpu, tile.x, w, thread);
-    using Role = Fragment::Role;
-    BufferRef a = k.fragments("a", DType::kF16, {Role::kA, unit.rows, unit.depth}, tile.per_m);
-    BufferRef b = k.fragments("b", DType::kF16, {Role::kB, unit.depth, unit.columns}, tile.per_n);
-    BufferRef acc = k.fragments("acc", DType::kF32, {Role::kSum, unit.rows, unit.columns}, tile.per_n * tile.per_m);
-    for (int i = 0; i < tile.per_n * tile.per_m; ++i) k.matrix_clear({acc, i});
-    k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
-      tile.load_weights(g);
-      tile.load_inputs(reader, g);
-      k.barrier();
-      tile.multiply(acc, a, b);
-      k.barrier();
-    });
-    tile.store(acc);
-  });
+  tile.width = s.matrix_width, tile.height = s.matrix_height, tile.per_n = s.matrix_per_n,
+  tile.per_m = s.matrix_per_m;
+  k.groups(ceildiv(tile.x.rows, tile.height) * tile.across(), tile.threads(), tile.gpu.lanes,
+           [&](ExprRef group, ExprRef thread) {
+             tile.enter(group, thread);
+             tile.weights = k.shared("weights", Type{DType::kU32, 4}, tile.width * tile.line_chunks());
+             tile.inputs = k.shared("inputs", Type{DType::kU32, 2}, tile.height * 2 * tile.line_chunks());
+             tile.sums = k.shared("sums", DType::kF32, tile.height * tile.sum_stride());
+             ExprRef subgroup = k.let("subgroup", thread / double(tile.gpu.lanes));
+             tile.subgroup_n =
+                 k.let("subgroup_n", subgroup % tile.along_n() * double(tile.per_n * unit.columns));
+             tile.subgroup_m =
+                 k.let("subgroup_m", subgroup / double(tile.along_n()) * double(tile.per_m * unit.rows));
+             GroupReader reader(tile.gpu, tile.x, w, thread);
+             using Role = Fragment::Role;
+             BufferRef a = k.fragments("a", DType::kF16, {Role::kA, unit.rows, unit.depth}, tile.per_m);
+             BufferRef b = k.fragments("b", DType::kF16, {Role::kB, unit.depth, unit.columns}, tile.per_n);
+             BufferRef acc = k.fragments("acc", DType::kF32, {Role::kSum, unit.rows, unit.columns},
+                                         tile.per_n * tile.per_m);
+             for (int i = 0; i < tile.per_n * tile.per_m; ++i) k.matrix_clear({acc, i});
+             k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
+               tile.load_weights(g);
+               tile.load_inputs(reader, g);
+               k.barrier();
+               tile.multiply(acc, a, b);
+               k.barrier();
+             });
+             tile.store(acc);
+           });
   return k.finish();
 }
 

@@ -1,8 +1,9 @@
 // Many rows on GPUs: tiles of weights and activations in shared memory, a register tile in each thread.
 //
-// A step along K is one group of the weight. Both tiles lie [k][row] with rows of odd length, so that the words of a load,
-// unpacked to neighbouring k, and the lanes of a compute step fall into different banks. The weight rows of a tile lie in the
-// order of their scales (gpu_weight.h), so that the threads of a load share the sectors of scales too.
+// A step along K is one group of the weight. Both tiles lie [k][row] with rows of odd length, so that the
+// words of a load, unpacked to neighbouring k, and the lanes of a compute step fall into different banks. The
+// weight rows of a tile lie in the order of their scales (gpu_weight.h), so that the threads of a load share
+// the sectors of scales too.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -32,7 +33,8 @@ struct SharedTile : GroupTile {
 void SharedTile::load_weights(const ExprRef& g) {
   int at_once = words_at_once(), per_word = w.format.codes_per_word();
   auto unpack = [&](const ExprRef& task) {
-    ExprRef part = k().let("part", task % (4 / at_once)), local = k().let("local", task / double(4 / at_once));
+    ExprRef part = k().let("part", task % (4 / at_once)),
+            local = k().let("local", task / double(4 / at_once));
     ExprRef place = k().let("place", w.place(weight_row(local), g));
     ExprRef bits = k().let("bits", k().load(weight, place * 4.0 + part * double(at_once), at_once));
     ExprRef scale = k().let("scale", w.scales(k(), weight, w.scale_place(place))[0]);
@@ -57,7 +59,8 @@ void SharedTile::load_inputs(GroupReader& reader, const ExprRef& g) {
     ExprRef vector = k().let("vector", task % vectors), local = k().let("local", task / double(vectors));
     ExprRef row = k().let("row", first_row + local), exists = less(row, dim_expr(x.rows));
     gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
-      ExprRef v = reader.elements(row, g, vector), to = k().let("to", vector * double(4 * input_stride()) + local);
+      ExprRef v = reader.elements(row, g, vector),
+              to = k().let("to", vector * double(4 * input_stride()) + local);
       for (int i = 0; i < 4; ++i) k().store(inputs, to + double(i * input_stride()), extract(v, i));
     });
   });
@@ -65,10 +68,12 @@ void SharedTile::load_inputs(GroupReader& reader, const ExprRef& g) {
 
 void SharedTile::multiply(const BufferRef& acc) {
   int along_n = width / per_thread_n, along_m = height / per_thread_m;
-  // The place of row n + j * along_n: powers of two, so that each bit of a row's number is a bit of its place.
+  // The place of row n + j * along_n: powers of two, so that each bit of a row's number is a bit of its
+  // place.
   auto place = [](int64_t row) { return row / kLaneRows * kLaneRows + row % 8 * 4 + row % kLaneRows / 8; };
   ExprRef row = k().let("row", thread % along_n), m = k().let("m", thread / double(along_n));
-  ExprRef n = k().let("n", row / double(kLaneRows) * double(kLaneRows) + row % 8 * 4.0 + row % kLaneRows / 8.0);
+  ExprRef n =
+      k().let("n", row / double(kLaneRows) * double(kLaneRows) + row % 8 * 4.0 + row % kLaneRows / 8.0);
   constexpr int kWrittenOut = 4;  // steps of k per loop step
   k().loop("k", 0, w.format.group / kWrittenOut, LoopKind::kSerial, [&](ExprRef block) {
     ExprRef n_at = k().let("n_at", block * double(kWrittenOut * weight_stride()) + n);
@@ -76,7 +81,8 @@ void SharedTile::multiply(const BufferRef& acc) {
     for (int step = 0; step < kWrittenOut; ++step) {
       std::vector<ExprRef> a, b;
       for (int j = 0; j < per_thread_n; ++j)
-        a.push_back(k().let("a", k().load(weights, n_at + double(step * weight_stride() + place(int64_t{j} * along_n)))));
+        a.push_back(k().let(
+            "a", k().load(weights, n_at + double(step * weight_stride() + place(int64_t{j} * along_n)))));
       for (int i = 0; i < per_thread_m; ++i)
         b.push_back(k().let("b", k().load(inputs, m_at + double(step * input_stride() + i * along_m))));
       for (int j = 0; j < per_thread_n; ++j)
@@ -89,7 +95,8 @@ void SharedTile::multiply(const BufferRef& acc) {
 }
 
 void SharedTile::store(const BufferRef& acc) {
-  int along_n = width / per_thread_n, along_m = height / per_thread_m, pairs = per_thread_n / epilogue.halves();
+  int along_n = width / per_thread_n, along_m = height / per_thread_m,
+      pairs = per_thread_n / epilogue.halves();
   for (int i = 0; i < per_thread_m; ++i) {
     ExprRef row = k().let("row", first_row + (thread / double(along_n) + double(i * along_m)));
     k().branch(less(row, dim_expr(x.rows)), [&] {
@@ -118,23 +125,24 @@ Function gpu_matmul_shared(Lowering& low) {
   while (most && rows > 1 && height / 2 >= static_cast<int>(std::bit_ceil(most))) height /= 2, rows /= 2;
   tile.width = s.tile_width, tile.height = height;
   tile.per_thread_n = s.tile_columns, tile.per_thread_m = rows;
-  k.groups(ceildiv(tile.x.rows, height) * tile.across(), tile.threads(), 0, [&](ExprRef group, ExprRef thread) {
-    tile.enter(group, thread);
-    tile.weights = k.shared("weights", DType::kF32, w.format.group * tile.weight_stride());
-    tile.inputs = k.shared("inputs", DType::kF32, w.format.group * tile.input_stride());
-    GroupReader reader(tile.gpu, tile.x, w, thread);
-  int results = tile.per_thread_n * tile.per_thread_m;
-    BufferRef acc = k.registers("acc", {DType::kF32, 1}, results);
-    for (int i = 0; i < results; ++i) k.store(acc, int_const(i), float_const(0));
-    k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
-      tile.load_weights(g);
-      tile.load_inputs(reader, g);
-      k.barrier();
-      tile.multiply(acc);
-      k.barrier();
-    });
-    tile.store(acc);
-  });
+  k.groups(ceildiv(tile.x.rows, height) * tile.across(), tile.threads(), 0,
+           [&](ExprRef group, ExprRef thread) {
+             tile.enter(group, thread);
+             tile.weights = k.shared("weights", DType::kF32, w.format.group * tile.weight_stride());
+             tile.inputs = k.shared("inputs", DType::kF32, w.format.group * tile.input_stride());
+             GroupReader reader(tile.gpu, tile.x, w, thread);
+             int results = tile.per_thread_n * tile.per_thread_m;
+             BufferRef acc = k.registers("acc", {DType::kF32, 1}, results);
+             for (int i = 0; i < results; ++i) k.store(acc, int_const(i), float_const(0));
+             k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
+               tile.load_weights(g);
+               tile.load_inputs(reader, g);
+               k.barrier();
+               tile.multiply(acc);
+               k.barrier();
+             });
+             tile.store(acc);
+           });
   return k.finish();
 }
 

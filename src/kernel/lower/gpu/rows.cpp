@@ -71,7 +71,8 @@ Function norm(Lowering& low, bool centered) {
       ExprRef d = k.let("d", mean ? RowParts::zero_outside(v - mean, inside) : v);
       return d * d;
     });
-    ExprRef factor = k.let("factor", call(MathFn::kRsqrt, squares / double(x.columns) + low.node.get_double("eps")));
+    ExprRef factor =
+        k.let("factor", call(MathFn::kRsqrt, squares / double(x.columns) + low.node.get_double("eps")));
     parts.for_each([&](ExprRef at, ExprRef v, ExprRef inside) {
       ExprRef y = (mean ? v - mean : v) * factor * gpu.load(weight, at, n);
       if (bias.buffer) y = y + gpu.load(bias, at, n);
@@ -91,8 +92,10 @@ Function lower_gpu_elementwise(Lowering& low) {
   GpuLowering gpu(low);
   std::vector<WordMatrix> in = {gpu.matrix(0, "x")};
   Words bias;
-  if (low.node.op == "bias") bias = gpu.vector(1, "bias");
-  else if (low.node.inputs.size() > 1) in.push_back(gpu.matrix(1, "y"));
+  if (low.node.op == "bias")
+    bias = gpu.vector(1, "bias");
+  else if (low.node.inputs.size() > 1)
+    in.push_back(gpu.matrix(1, "y"));
   WordMatrix out = gpu.result();
   int n = out.lanes();
   for (const WordMatrix& m : in) n = std::min(n, m.lanes());
@@ -148,7 +151,8 @@ Function lower_gpu_rope(Lowering& low) {
   gpu.for_row_units(x.rows, heads * rotate.units(), [&](ExprRef row, ExprRef unit) {
     ExprRef head = low.k.let("head", unit / double(rotate.units()) * double(rotation.head_dim));
     rotate.unit(
-        row, unit % rotate.units(), [&](ExprRef d, int n) { return gpu.load(x.words, x.at(row, head + d), n); },
+        row, unit % rotate.units(),
+        [&](ExprRef d, int n) { return gpu.load(x.words, x.at(row, head + d), n); },
         [&](ExprRef d, ExprRef v) { gpu.store(out.words, out.at(row, head + d), v); });
   });
   return low.k.finish();

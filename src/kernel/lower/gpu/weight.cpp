@@ -11,8 +11,9 @@
 namespace mlc::kernel {
 
 LaneWeight lane_weight(const graph::TensorType& type) {
-  internal_check(type.kind == graph::TensorType::Kind::kGroup && type.shape.size() == 2 && type.layout == kLaneLayout,
-                 str("no quantized matrix in the layout ", kLaneLayout, ": ", type.text()));
+  internal_check(
+      type.kind == graph::TensorType::Kind::kGroup && type.shape.size() == 2 && type.layout == kLaneLayout,
+      str("no quantized matrix in the layout ", kLaneLayout, ": ", type.text()));
   return {type.format, type.shape[0].constant(), type.shape[1].constant()};
 }
 
@@ -30,7 +31,8 @@ ExprRef LaneWeight::scale_place(const ExprRef& place) const {
   return place - lane + (lane % 8 * 4.0 + lane / 8.0);
 }
 
-std::vector<ExprRef> LaneWeight::scales(KernelBuilder& k, const BufferRef& buffer, const ExprRef& at, int n) const {
+std::vector<ExprRef> LaneWeight::scales(KernelBuilder& k, const BufferRef& buffer, const ExprRef& at,
+                                        int n) const {
   double base = static_cast<double>(code_words());
   std::vector<ExprRef> out;
   if (format.dtype == DType::kF32) {
@@ -41,7 +43,9 @@ std::vector<ExprRef> LaneWeight::scales(KernelBuilder& k, const BufferRef& buffe
   ExprRef words = k.let("scales", k.load(buffer, at / 2.0 + base, std::max(1, n / 2)));
   for (int i = 0; i < n; i += 2) {
     ExprRef pair = k.let("pair", unpack_pair(format.dtype, extract(words, i / 2)));
-    if (n == 1) return {k.let("scale", select(binary(BinaryOp::kEq, at % 2, int_const(0)), extract(pair, 0), extract(pair, 1)))};
+    if (n == 1)
+      return {k.let("scale",
+                    select(binary(BinaryOp::kEq, at % 2, int_const(0)), extract(pair, 0), extract(pair, 1)))};
     for (int half = 0; half < 2; ++half) out.push_back(k.let("scale", extract(pair, half)));
   }
   return out;
@@ -66,7 +70,8 @@ ExprRef LaneWeight::codes_at(const ExprRef& words, int position) const {
 
 namespace {
 
-// The word of the file's scales that holds elements 2 i and 2 i + 1 of the layout, or element i of f32 scales.
+// The word of the file's scales that holds elements 2 i and 2 i + 1 of the layout, or element i of f32
+// scales.
 ExprRef repacked_scales(GpuLowering& gpu, const LaneWeight& w, const Words& scales, const ExprRef& i) {
   KernelBuilder& k = gpu.k;
   auto element = [&](const ExprRef& at) {  // of the layout -> of the file
@@ -79,7 +84,8 @@ ExprRef repacked_scales(GpuLowering& gpu, const LaneWeight& w, const Words& scal
     ExprRef at_most = k.let("from", binary(BinaryOp::kMin, from, last)), bits;
     if (scales.packed()) {
       ExprRef shift = cast(at_most % 2, DType::kU32) * 16.0;
-      bits = binary(BinaryOp::kAnd, binary(BinaryOp::kShr, k.load(scales.buffer, at_most / 2.0), shift), int_const(0xFFFF));
+      bits = binary(BinaryOp::kAnd, binary(BinaryOp::kShr, k.load(scales.buffer, at_most / 2.0), shift),
+                    int_const(0xFFFF));
     } else {
       bits = bitcast(k.load(scales.buffer, at_most), {DType::kU32, 1});
     }
@@ -111,14 +117,17 @@ Function lower_gpu_repack(const graph::TensorType& parameter, const Target& targ
       ExprRef block = k.let("block", place / double(kLaneRows));
       ExprRef row = k.let("row", block / double(w.groups()) * double(kLaneRows) + place % kLaneRows);
       ExprRef group = k.let("g", block % w.groups());
-      ExprRef from = w.format.transposed ? (group * 4.0 + word) * double(w.n) + row : (row * double(w.groups()) + group) * 4.0 + word;
+      ExprRef from = w.format.transposed ? (group * 4.0 + word) * double(w.n) + row
+                                         : (row * double(w.groups()) + group) * 4.0 + word;
       if (w.padded_rows() == w.n) return k.store(out, i, k.load(codes, from));
       ExprRef inside = k.let("inside", less(row, int_const(w.n)));
-      k.branch(inside, [&] { k.store(out, i, k.load(codes, from)); },
-               [&] { k.store(out, i, int_const(0, {DType::kU32, 1})); });
+      k.branch(
+          inside, [&] { k.store(out, i, k.load(codes, from)); },
+          [&] { k.store(out, i, int_const(0, {DType::kU32, 1})); });
     };
-    k.branch(less(i, int_const(w.code_words())), copy_codes,
-             [&] { k.store(out, i, repacked_scales(gpu, w, scales, k.let("s", i - double(w.code_words())))); });
+    k.branch(less(i, int_const(w.code_words())), copy_codes, [&] {
+      k.store(out, i, repacked_scales(gpu, w, scales, k.let("s", i - double(w.code_words()))));
+    });
   });
   return k.finish();
 }
@@ -126,13 +135,15 @@ Function lower_gpu_repack(const graph::TensorType& parameter, const Target& targ
 namespace {
 
 // body(row of the table) for result row `row`; of a piece of a table (lower.h), where the index lies in it.
-void with_index(GpuLowering& gpu, const Words& indices, const ExprRef& row, const std::function<void(ExprRef)>& body) {
+void with_index(GpuLowering& gpu, const Words& indices, const ExprRef& row,
+                const std::function<void(ExprRef)>& body) {
   KernelBuilder& k = gpu.k;
   const graph::Node& node = gpu.low.node;
   ExprRef index = k.let("index", gpu.load_index(indices, row));
   if (!node.attributes.count(kPieceAttribute)) return body(index);
   ExprRef local = k.let("local", index - double(node.get_int(kPieceAttribute)));
-  ExprRef inside = binary(BinaryOp::kAnd, binary(BinaryOp::kGe, local, int_const(0)), less(local, dim_expr(gpu.low.type(0).shape[0])));
+  ExprRef inside = binary(BinaryOp::kAnd, binary(BinaryOp::kGe, local, int_const(0)),
+                          less(local, dim_expr(gpu.low.type(0).shape[0])));
   k.branch(inside, [&] { body(local); });
 }
 
@@ -147,7 +158,8 @@ Function take_quantized(Lowering& low) {
   int per_word = w.format.codes_per_word(), n = out.lanes();
   auto unpack = [&](const ExprRef& row, const ExprRef& group, const ExprRef& index) {
     ExprRef place = k.let("place", w.place(index, group));
-    ExprRef words = k.let("words", w.codes(k, table, place)), scale = w.scales(k, table, w.scale_place(place))[0];
+    ExprRef words = k.let("words", w.codes(k, table, place)),
+            scale = w.scales(k, table, w.scale_place(place))[0];
     std::vector<ExprRef> codes;  // by position, four words each
     for (int p = 0; p < per_word; ++p) {
       ExprRef exact = w.codes_at(words, p) * std::ldexp(1.0, -w.code_exponent(p));
@@ -161,8 +173,10 @@ Function take_quantized(Lowering& low) {
     };
     for (int first = 0; first < w.format.group; first += n) {
       int64_t whole = w.k / w.format.group, rest = w.k % w.format.group;  // the last group may be cut
-      if (first < rest || rest == 0) put(first);
-      else k.branch(less(group, int_const(whole)), [&] { put(first); });
+      if (first < rest || rest == 0)
+        put(first);
+      else
+        k.branch(less(group, int_const(whole)), [&] { put(first); });
     }
   };
   gpu.for_row_units(out.rows, w.groups(), [&](ExprRef row, ExprRef group) {

@@ -1,9 +1,10 @@
-// The layout of group-quantized weights [N, K] on GPUs, "lanes32": threads that hold one row each read whole sectors.
+// The layout of group-quantized weights [N, K] on GPUs, "lanes32": threads that hold one row each read whole
+// sectors.
 //
-// A parameter is one buffer: codes [N/32][groups][32 rows][4] u32, then scales [N/32][groups][8][4] of the format's dtype, where
-// [i][j] is row i + 8 j of the 32: a lane of eight has its four rows' scales side by side. N is rounded up to 32 with codes and
-// scales of zero. A row's group is 16 bytes, its codes in the order of the file: word w holds k = c*w .. c*w+c-1 (c = 8 or 10),
-// lowest bits first.
+// A parameter is one buffer: codes [N/32][groups][32 rows][4] u32, then scales [N/32][groups][8][4] of the
+// format's dtype, where [i][j] is row i + 8 j of the 32: a lane of eight has its four rows' scales side by
+// side. N is rounded up to 32 with codes and scales of zero. A row's group is 16 bytes, its codes in the
+// order of the file: word w holds k = c*w .. c*w+c-1 (c = 8 or 10), lowest bits first.
 #pragma once
 
 #include <vector>
@@ -25,13 +26,16 @@ struct LaneWeight {
   int64_t code_words() const { return padded_rows() * groups() * 4; }
   int64_t words() const { return code_words() + padded_rows() * groups() * size_of(format.dtype) / 4; }
 
-  // Number of the row's group among all, in the order of the codes: its words begin at 4 x. The next group is 32 on.
+  // Number of the row's group among all, in the order of the codes: its words begin at 4 x. The next group is
+  // 32 on.
   ExprRef place(const ExprRef& row, const ExprRef& group) const;
   // Number of the scale at a place, among all scales. The next group is 32 on.
   ExprRef scale_place(const ExprRef& place) const;
-  // The group's words as u32x4, and n scales that lie side by side as f32: n is 1, 2 or 4 and divides scale_place.
+  // The group's words as u32x4, and n scales that lie side by side as f32: n is 1, 2 or 4 and divides
+  // scale_place.
   ExprRef codes(KernelBuilder& k, const BufferRef& buffer, const ExprRef& place) const;
-  std::vector<ExprRef> scales(KernelBuilder& k, const BufferRef& buffer, const ExprRef& scale_place, int n = 1) const;
+  std::vector<ExprRef> scales(KernelBuilder& k, const BufferRef& buffer, const ExprRef& scale_place,
+                              int n = 1) const;
   // Codes at `position` of four words, as f32 times 2^code_exponent(position): one mask or shift a code.
   ExprRef codes_at(const ExprRef& words, int position) const;
   int code_exponent(int position) const;

@@ -8,9 +8,11 @@ namespace {
 
 constexpr int64_t kKiB = 1024;
 
-// A register tile of 2 x 6 has 12 accumulators, 2 weights and a broadcast; 12 sums fit beside it in 32 registers.
+// A register tile of 2 x 6 has 12 accumulators, 2 weights and a broadcast; 12 sums fit beside it in 32
+// registers.
 constexpr MatmulSchedule kTable[] = {
-    // 512-bit VNNI, 2 MB of L2: 61 % of the peak at K 2048 and 54 % at K 5632; blocks of 256 KB 55 and 49 % (means of
+    // 512-bit VNNI, 2 MB of L2: 61 % of the peak at K 2048 and 54 % at K 5632; blocks of 256 KB 55 and 49 %
+    // (means of
     // five runs in turn, on a loaded machine).
     {Inner::kDot4U8, 64, 32, 2, 4, 2, 6, true, 24, 384, 1024 * kKiB, "measured on Sapphire Rapids"},
     // AVX-512 without VNNI: a product in one more register.

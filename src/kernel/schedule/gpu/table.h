@@ -9,18 +9,20 @@ struct GpuSchedule {
   const char* device_class;
   // Lanes that a kernel is written for where the target has no subgroups.
   int virtual_subgroup;
-  // Threads of a group that serves one row (norms) or a run of elements, and vectors of a row that a thread keeps in
-  // registers between passes over it.
+  // Threads of a group that serves one row (norms) or a run of elements, and vectors of a row that a thread
+  // keeps in registers between passes over it.
   int row_threads, kept_vectors;
-  // Decode matmul: weight rows of a lane, subgroups that share the groups of K, and whether lanes hold the activations and pass
-  // them on by subgroup_broadcast (where a load costs more than that) or each loads them (where equal addresses are free).
+  // Decode matmul: weight rows of a lane, subgroups that share the groups of K, and whether lanes hold the
+  // activations and pass them on by subgroup_broadcast (where a load costs more than that) or each loads them
+  // (where equal addresses are free).
   int matvec_rows, matvec_slices;
   bool broadcast;
-  // Prefill matmul: weight rows and activation rows of a thread; with shared tiles also those of a group (powers of two).
+  // Prefill matmul: weight rows and activation rows of a thread; with shared tiles also those of a group
+  // (powers of two).
   bool shared_tiles;
   int tile_columns, tile_rows, tile_width, tile_height;
-  // The same where the target has a matrix unit: weight rows and activation rows of a group (powers of two), and the matrices of
-  // sums of a subgroup along each.
+  // The same where the target has a matrix unit: weight rows and activation rows of a group (powers of two),
+  // and the matrices of sums of a subgroup along each.
   int matrix_width, matrix_height, matrix_per_n, matrix_per_m;
   // Attention: subgroups of a group, and the most queries (rows x heads) that share one load of K and V.
   int attention_subgroups, attention_queries;

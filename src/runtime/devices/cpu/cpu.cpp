@@ -28,11 +28,13 @@ struct CpuKernels {
 
 Result<DeviceBuffer> allocate(void*, int64_t bytes) {
   if (bytes < 0) return Status::error("cpu device: negative allocation");
-  // Overcommit would let an absurd size through and kill the process later: what is not there now is refused now.
+  // Overcommit would let an absurd size through and kill the process later: what is not there now is refused
+  // now.
   int64_t physical = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
   size_t size = static_cast<size_t>(std::max<int64_t>((bytes + 4095) / 4096 * 4096, 4096));
-  void* memory = bytes > physical ? MAP_FAILED
-                                  : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory = bytes > physical
+                     ? MAP_FAILED
+                     : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
     return Status::error(str("cpu device: cannot allocate ", human_bytes(static_cast<double>(bytes)), " of ",
                              human_bytes(static_cast<double>(physical)), " physical memory"));
@@ -55,8 +57,10 @@ Status copy_out(void*, std::span<std::byte> to, DeviceAddress from) {
 }
 
 std::string missing_requirement(void*, const Json& header) {
-  if (find_string(header, "kind") != "cpu") return "a device of kind " + find_string(header, "kind").value_or("?");
-  if (auto arch = find_string(header, "architecture"); arch && *arch != host_architecture()) return "a CPU of kind " + *arch;
+  if (find_string(header, "kind") != "cpu")
+    return "a device of kind " + find_string(header, "kind").value_or("?");
+  if (auto arch = find_string(header, "architecture"); arch && *arch != host_architecture())
+    return "a CPU of kind " + *arch;
   std::vector<std::string> required;
   if (const Json* list = find(header, "requires"); list && list->is_array())
     for (const Json& feature : *list)
@@ -88,26 +92,26 @@ Result<DevicePtr> open_cpu_device(const DeviceOptions& options) {
   int cores = usable_threads(), threads = options.threads == 0 ? cores : options.threads;
   constexpr int kMaxThreads = 512;
   if (threads < 1 || threads > kMaxThreads)
-    return Status::error(str("--threads: ", options.threads, " is not in 1..", kMaxThreads, "; this machine has ", cores,
-                             " usable cores"));
-  auto* device = new Device{
-      .properties = {.name = "cpu",
-                     .description = str(threads, " of ", cores, " cores, ", host_architecture(), " ",
-                                        join(host_cpu_features(), " ")),
-                     .memory_bytes = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE),
-                     .threads = threads,
-                     .host_memory = true},
-      .self = new CpuDevice(threads),
-      .allocate = allocate,
-      .release = release,
-      .copy_in = copy_in,
-      .copy_out = copy_out,
-      .missing_requirement = missing_requirement,
-      .load_kernels = load_kernels,
-      .unload_kernels = unload_kernels,
-      .submit = submit,
-      .sync = sync,
-      .destroy = destroy};
+    return Status::error(str("--threads: ", options.threads, " is not in 1..", kMaxThreads,
+                             "; this machine has ", cores, " usable cores"));
+  auto* device =
+      new Device{.properties = {.name = "cpu",
+                                .description = str(threads, " of ", cores, " cores, ", host_architecture(),
+                                                   " ", join(host_cpu_features(), " ")),
+                                .memory_bytes = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE),
+                                .threads = threads,
+                                .host_memory = true},
+                 .self = new CpuDevice(threads),
+                 .allocate = allocate,
+                 .release = release,
+                 .copy_in = copy_in,
+                 .copy_out = copy_out,
+                 .missing_requirement = missing_requirement,
+                 .load_kernels = load_kernels,
+                 .unload_kernels = unload_kernels,
+                 .submit = submit,
+                 .sync = sync,
+                 .destroy = destroy};
   return DevicePtr(device);
 }
 

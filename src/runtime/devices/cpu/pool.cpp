@@ -16,11 +16,12 @@ inline void pause_briefly() {
 #endif
 }
 
-// How long a thread spins for the others' tiles before it sleeps: more than the imbalance of one launch. A sleeping
-// thread frees its core for one that was stopped with tiles in hand, so that another process costs its share of the
-// cores and not a scheduler's slice (some ms) per launch.
+// How long a thread spins for the others' tiles before it sleeps: more than the imbalance of one launch. A
+// sleeping thread frees its core for one that was stopped with tiles in hand, so that another process costs
+// its share of the cores and not a scheduler's slice (some ms) per launch.
 constexpr int64_t kSpinInRun = 50'000;  // ns
-// How long an idle worker stays awake after a run: decode steps follow each other within this time, a chat's user does not.
+// How long an idle worker stays awake after a run: decode steps follow each other within this time, a chat's
+// user does not.
 constexpr int64_t kSpinBetweenRuns = 200'000;  // ns
 
 constexpr int kTileBits = 40;
@@ -44,7 +45,9 @@ std::byte* allocate_scratch(int64_t bytes) {
 }  // namespace
 
 LaunchPool::LaunchPool(int threads)
-    : threads_(threads), scratch_(static_cast<size_t>(threads), nullptr), shares_(new Share[static_cast<size_t>(threads)]) {
+    : threads_(threads),
+      scratch_(static_cast<size_t>(threads), nullptr),
+      shares_(new Share[static_cast<size_t>(threads)]) {
   for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { worker(t); });
 }
 
@@ -134,7 +137,8 @@ void LaunchPool::run_tiles(uint32_t epoch, int thread) {
   for (size_t b = 0; b < l.buffers.size(); ++b)
     buffers[b] = static_cast<char*>(l.buffers[b].handle) + l.buffers[b].offset;
   CpuKernel kernel = kernels_[l.kernel];
-  // A claim is an eighth of a share: late threads can be helped, and the atomic is touched a few times per launch.
+  // A claim is an eighth of a share: late threads can be helped, and the atomic is touched a few times per
+  // launch.
   const int64_t step = std::max<int64_t>(1, l.tiles / threads_ / 8);
   const uint64_t tag = share_word(epoch, 0);
   int64_t done = 0;

@@ -1,5 +1,5 @@
-// The CPU device's threads: they walk one list of launches together. A launch begins when all tiles of the one before it
-// have run; a thread that the system has stopped holds up the others only while it holds tiles.
+// The CPU device's threads: they walk one list of launches together. A launch begins when all tiles of the
+// one before it have run; a thread that the system has stopped holds up the others only while it holds tiles.
 #pragma once
 
 #include <atomic>
@@ -25,9 +25,9 @@ class LaunchPool {
   int threads() const { return threads_; }
 
  private:
-  // The unclaimed rest of one thread's share of a launch's tiles: the launch's epoch (24 bits) over the next tile (40
-  // bits). Its owner claims from it first; who is done claims from the others'. A claim by a thread that still believes
-  // in an earlier epoch fails.
+  // The unclaimed rest of one thread's share of a launch's tiles: the launch's epoch (24 bits) over the next
+  // tile (40 bits). Its owner claims from it first; who is done claims from the others'. A claim by a thread
+  // that still believes in an earlier epoch fails.
   struct alignas(64) Share {
     std::atomic<uint64_t> next{0};
   };

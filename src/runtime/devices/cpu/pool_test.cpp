@@ -1,4 +1,5 @@
-// Tests of the CPU's threads: every tile runs once, launches in order, from few tiles to none, with threads coming late.
+// Tests of the CPU's threads: every tile runs once, launches in order, from few tiles to none, with threads
+// coming late.
 #include "runtime/devices/cpu/pool.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +11,8 @@ namespace {
 
 constexpr int64_t kTiles = 97;
 
-// y[i] = x[i] + y[tiles - 1 - i], which the launch before stored: launches out of order or tiles run twice show.
+// y[i] = x[i] + y[tiles - 1 - i], which the launch before stored: launches out of order or tiles run twice
+// show.
 void add_mirrored(void* const* buffers, const int64_t* dims, int64_t begin, int64_t end, void*) {
   const auto* x = static_cast<const int64_t*>(buffers[0]);
   auto* y = static_cast<int64_t*>(buffers[1]);
@@ -53,7 +55,8 @@ TEST_P(Pool, RunsEveryTileOnce) {
   const DeviceAddress buffers[] = {{counts.data(), 0}};
   const CpuKernel kernels[] = {count_tiles};
   std::vector<Launch> launches;
-  for (int64_t tiles : {kTiles, int64_t{0}, int64_t{1}, int64_t{2}, int64_t{0}, int64_t{7}, kTiles, int64_t{0}}) {
+  for (int64_t tiles :
+       {kTiles, int64_t{0}, int64_t{1}, int64_t{2}, int64_t{0}, int64_t{7}, kTiles, int64_t{0}}) {
     launches.push_back({.kernel = 0, .buffers = buffers, .dims = {}, .tiles = tiles, .scratch_bytes = 64});
     for (int64_t t = 0; t < tiles; ++t) expected[size_t(t)] += 1;
   }

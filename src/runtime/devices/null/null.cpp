@@ -31,7 +31,8 @@ NullDevice& of(void* self) { return *static_cast<NullDevice*>(self); }
 Result<DeviceBuffer> allocate(void* self, int64_t bytes) {
   if (bytes < 0) return Status::error("null device: negative allocation");
   void* memory = std::calloc(1, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
-  if (!memory) return Status::error(str("null device: cannot allocate ", human_bytes(static_cast<double>(bytes))));
+  if (!memory)
+    return Status::error(str("null device: cannot allocate ", human_bytes(static_cast<double>(bytes))));
   NullDevice& d = of(self);
   d.live[memory] = bytes;
   d.counters.allocations++;
@@ -49,7 +50,8 @@ void release(void* self, DeviceBuffer buffer) {
 
 Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
   NullDevice& d = of(self);
-  internal_check(d.covers(to, static_cast<int64_t>(from.size())), "null device: copy past the end of a buffer");
+  internal_check(d.covers(to, static_cast<int64_t>(from.size())),
+                 "null device: copy past the end of a buffer");
   if (!from.empty()) std::memcpy(static_cast<char*>(to.handle) + to.offset, from.data(), from.size());
   d.counters.copied_in_bytes += static_cast<int64_t>(from.size());
   return Status::ok();
@@ -57,7 +59,8 @@ Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
 
 Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
   NullDevice& d = of(self);
-  internal_check(d.covers(from, static_cast<int64_t>(to.size())), "null device: copy past the end of a buffer");
+  internal_check(d.covers(from, static_cast<int64_t>(to.size())),
+                 "null device: copy past the end of a buffer");
   if (!to.empty()) std::memcpy(to.data(), static_cast<const char*>(from.handle) + from.offset, to.size());
   d.counters.copied_out_bytes += static_cast<int64_t>(to.size());
   return Status::ok();
@@ -98,7 +101,8 @@ Result<Recording> record(void* self, KernelSet kernels, std::span<const Launch> 
   d.counters.recordings++;
   d.counters.live_recordings++;
   auto* recorded = new Recorded{static_cast<int64_t>(launches.size()), {}};
-  for (const Launch& l : launches) recorded->buffers.insert(recorded->buffers.end(), l.buffers.begin(), l.buffers.end());
+  for (const Launch& l : launches)
+    recorded->buffers.insert(recorded->buffers.end(), l.buffers.begin(), l.buffers.end());
   return static_cast<Recording>(recorded);
 }
 

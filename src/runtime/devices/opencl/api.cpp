@@ -13,12 +13,16 @@ Result<Api> open_loader() {
   for (const char* name : {"libOpenCL.so.1", "libOpenCL.so"})
     if (!handle) handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
   if (!handle)
-    return Status::error("--device opencl: no OpenCL loader (libOpenCL.so.1) on this machine; install the GPU vendor's driver, or "
-                         "on Debian ocl-icd-libopencl1 and a driver such as pocl-opencl-icd, or use --device cpu");
+    return Status::error(
+        "--device opencl: no OpenCL loader (libOpenCL.so.1) on this machine; install the GPU vendor's "
+        "driver, or "
+        "on Debian ocl-icd-libopencl1 and a driver such as pocl-opencl-icd, or use --device cpu");
   Api api;
-#define MLC_OPENCL_RESOLVE(function)                                                                              \
-  api.function = reinterpret_cast<decltype(api.function)>(dlsym(handle, #function));                              \
-  if (!api.function) return Status::error("--device opencl: the OpenCL loader has no " #function ", which OpenCL 1.2 has; update it");
+#define MLC_OPENCL_RESOLVE(function)                                                 \
+  api.function = reinterpret_cast<decltype(api.function)>(dlsym(handle, #function)); \
+  if (!api.function)                                                                 \
+    return Status::error("--device opencl: the OpenCL loader has no " #function      \
+                         ", which OpenCL 1.2 has; update it");
   MLC_OPENCL_FUNCTIONS(MLC_OPENCL_RESOLVE)
 #undef MLC_OPENCL_RESOLVE
   return api;

@@ -10,12 +10,14 @@
 
 namespace mlc::runtime::opencl {
 
-#define MLC_OPENCL_FUNCTIONS(X)                                                                                    \
-  X(clBuildProgram) X(clCreateBuffer) X(clCreateCommandQueue) X(clCreateContext) X(clCreateKernel)                 \
-  X(clCreateProgramWithBinary) X(clCreateProgramWithSource) X(clEnqueueFillBuffer) X(clEnqueueNDRangeKernel)        \
-  X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clFinish) X(clFlush) X(clGetDeviceIDs) X(clGetDeviceInfo)        \
-  X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetProgramBuildInfo) X(clGetProgramInfo) X(clReleaseCommandQueue)    \
-  X(clReleaseContext) X(clReleaseKernel) X(clReleaseMemObject) X(clReleaseProgram) X(clSetKernelArg)
+#define MLC_OPENCL_FUNCTIONS(X)                                                                             \
+  X(clBuildProgram)                                                                                         \
+  X(clCreateBuffer) X(clCreateCommandQueue) X(clCreateContext) X(clCreateKernel)                            \
+      X(clCreateProgramWithBinary) X(clCreateProgramWithSource) X(clEnqueueFillBuffer)                      \
+          X(clEnqueueNDRangeKernel) X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clFinish) X(clFlush)   \
+              X(clGetDeviceIDs) X(clGetDeviceInfo) X(clGetPlatformIDs) X(clGetPlatformInfo)                 \
+                  X(clGetProgramBuildInfo) X(clGetProgramInfo) X(clReleaseCommandQueue) X(clReleaseContext) \
+                      X(clReleaseKernel) X(clReleaseMemObject) X(clReleaseProgram) X(clSetKernelArg)
 
 struct Api {
 #define MLC_OPENCL_MEMBER(name) decltype(&::name) name = nullptr;
@@ -23,7 +25,8 @@ struct Api {
 #undef MLC_OPENCL_MEMBER
 };
 
-// Opens the loader once a process and keeps it. Error: no loader (what to install), or one without a function.
+// Opens the loader once a process and keeps it. Error: no loader (what to install), or one without a
+// function.
 Result<const Api*> load_api();
 // The same, to put failing functions into: every OpenCL device of the process calls them.
 Result<Api*> load_api_for_tests();

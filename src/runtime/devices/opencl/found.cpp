@@ -30,12 +30,14 @@ struct Vendor {
   const char* feature;
 };
 constexpr Vendor kVendors[] = {
-    {0x10DE, "nvidia", "vendor_nvidia"}, {0x1002, "advanced micro", "vendor_amd"}, {0x8086, "intel", "vendor_intel"},
-    {0x106B, "apple", "vendor_apple"},   {0x5143, "qualcomm", "vendor_adreno"},    {0x13B5, "arm", "vendor_mali"},
+    {0x10DE, "nvidia", "vendor_nvidia"},   {0x1002, "advanced micro", "vendor_amd"},
+    {0x8086, "intel", "vendor_intel"},     {0x106B, "apple", "vendor_apple"},
+    {0x5143, "qualcomm", "vendor_adreno"}, {0x13B5, "arm", "vendor_mali"},
 };
 
-// PoCL (its documentation, "Kernel compiler cache") keeps what it compiles for the group sizes that are run; for a binary it
-// compiles every kernel once more for groups of any size: two thirds of the first load of a library.
+// PoCL (its documentation, "Kernel compiler cache") keeps what it compiles for the group sizes that are run;
+// for a binary it compiles every kernel once more for groups of any size: two thirds of the first load of a
+// library.
 bool keeps_programs(const Api& api, cl_platform_id platform) {
   char name[64] = "";
   api.clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof name - 1, name, nullptr);
@@ -52,7 +54,8 @@ Found describe(const Api& api, cl_platform_id platform, cl_device_id device) {
   f.version = device_text(api, device, CL_DEVICE_VERSION);
   f.driver = device_text(api, device, CL_DRIVER_VERSION);
   f.memory_bytes = static_cast<int64_t>(device_number<cl_ulong>(api, device, CL_DEVICE_GLOBAL_MEM_SIZE));
-  f.max_buffer_bytes = static_cast<int64_t>(device_number<cl_ulong>(api, device, CL_DEVICE_MAX_MEM_ALLOC_SIZE));
+  f.max_buffer_bytes =
+      static_cast<int64_t>(device_number<cl_ulong>(api, device, CL_DEVICE_MAX_MEM_ALLOC_SIZE));
   f.shared_bytes = static_cast<int64_t>(device_number<cl_ulong>(api, device, CL_DEVICE_LOCAL_MEM_SIZE));
   f.group_size = static_cast<int64_t>(device_number<size_t>(api, device, CL_DEVICE_MAX_WORK_GROUP_SIZE));
   f.keeps_programs = keeps_programs(api, platform);
@@ -79,7 +82,8 @@ int rank(const Found& f) { return f.type & CL_DEVICE_TYPE_GPU ? 0 : f.type & CL_
 
 Result<std::vector<Found>> find_devices(const Api& api) {
   const Status none = Status::error(
-      "--device opencl: the OpenCL loader found no device; install a driver (the GPU vendor's, or pocl-opencl-icd, which runs on "
+      "--device opencl: the OpenCL loader found no device; install a driver (the GPU vendor's, or "
+      "pocl-opencl-icd, which runs on "
       "the CPU), or use --device cpu");
   cl_uint count = 0;
   if (api.clGetPlatformIDs(0, nullptr, &count) != CL_SUCCESS || count == 0) return none;
@@ -88,15 +92,18 @@ Result<std::vector<Found>> find_devices(const Api& api) {
   std::vector<Found> found;
   for (cl_platform_id platform : platforms) {
     cl_uint devices = 0;
-    if (api.clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, nullptr, &devices) != CL_SUCCESS || devices == 0) continue;
+    if (api.clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, nullptr, &devices) != CL_SUCCESS || devices == 0)
+      continue;
     std::vector<cl_device_id> ids(devices);
     api.clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, devices, ids.data(), nullptr);
     for (cl_device_id id : ids)
-      if (device_number<cl_bool>(api, id, CL_DEVICE_AVAILABLE) && device_number<cl_bool>(api, id, CL_DEVICE_COMPILER_AVAILABLE))
+      if (device_number<cl_bool>(api, id, CL_DEVICE_AVAILABLE) &&
+          device_number<cl_bool>(api, id, CL_DEVICE_COMPILER_AVAILABLE))
         found.push_back(describe(api, platform, id));
   }
   if (found.empty()) return none;
-  std::stable_sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return rank(a) < rank(b); });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Found& a, const Found& b) { return rank(a) < rank(b); });
   return found;
 }
 

@@ -17,7 +17,7 @@ using opencl::Found;
 using opencl::Program;
 
 constexpr int64_t kAlignment = 64;
-constexpr size_t kStagingBytes = size_t{1} << 20;      // small uploads between two waits
+constexpr size_t kStagingBytes = size_t{1} << 20;  // small uploads between two waits
 constexpr size_t kLargestStaged = size_t{64} << 10;
 
 struct ClDevice {
@@ -64,12 +64,15 @@ ClDevice& of(void* self) { return *static_cast<ClDevice*>(self); }
 std::string memory_text(int64_t bytes) { return human_bytes(static_cast<double>(bytes)); }
 
 bool is_out_of_memory(cl_int code) {
-  return code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_RESOURCES || code == CL_OUT_OF_HOST_MEMORY;
+  return code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_RESOURCES ||
+         code == CL_OUT_OF_HOST_MEMORY;
 }
 
 Status failed(const ClDevice& d, const std::string& what, cl_int code) {
   std::string text = str("opencl device: ", what, " failed on ", d.found.name, ": ", error_name(code));
-  if (is_out_of_memory(code)) text += str(" (it has ", memory_text(d.found.memory_bytes), "); lower context_window_size in --overrides");
+  if (is_out_of_memory(code))
+    text +=
+        str(" (it has ", memory_text(d.found.memory_bytes), "); lower context_window_size in --overrides");
   return Status::error(text);
 }
 
@@ -78,25 +81,29 @@ Result<DeviceBuffer> allocate(void* self, int64_t bytes) {
   ClDevice& d = of(self);
   if (bytes < 0) return Status::error("opencl device: negative allocation");
   if (bytes > d.found.max_buffer_bytes)
-    return Status::error(str("opencl device: cannot allocate ", memory_text(bytes), " in one buffer, ", d.found.name, " allows ",
-                             memory_text(d.found.max_buffer_bytes), " of its ", memory_text(d.found.memory_bytes)));
+    return Status::error(str("opencl device: cannot allocate ", memory_text(bytes), " in one buffer, ",
+                             d.found.name, " allows ", memory_text(d.found.max_buffer_bytes), " of its ",
+                             memory_text(d.found.memory_bytes)));
   size_t size = static_cast<size_t>(std::max((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment));
   cl_int code = CL_SUCCESS;
   cl_mem memory = d.api->clCreateBuffer(d.context, CL_MEM_READ_WRITE, size, nullptr, &code);
   const cl_uint zero = 0;
-  if (memory) code = d.api->clEnqueueFillBuffer(d.queue, memory, &zero, sizeof zero, 0, size, 0, nullptr, nullptr);
+  if (memory)
+    code = d.api->clEnqueueFillBuffer(d.queue, memory, &zero, sizeof zero, 0, size, 0, nullptr, nullptr);
   if (memory && code == CL_SUCCESS) code = d.api->clFinish(d.queue);
   d.staged = 0;
   if (code != CL_SUCCESS) {
     if (memory) d.api->clReleaseMemObject(memory);
-    return Status::error(str("opencl device: cannot allocate ", memory_text(bytes), " on ", d.found.name, " (",
-                             memory_text(d.found.memory_bytes), " in all): ", error_name(code)));
+    return Status::error(str("opencl device: cannot allocate ", memory_text(bytes), " on ", d.found.name,
+                             " (", memory_text(d.found.memory_bytes), " in all): ", error_name(code)));
   }
   d.counters.allocations++;
   return DeviceBuffer{memory, bytes};
 }
 
-void release(void* self, DeviceBuffer buffer) { of(self).api->clReleaseMemObject(static_cast<cl_mem>(buffer.handle)); }
+void release(void* self, DeviceBuffer buffer) {
+  of(self).api->clReleaseMemObject(static_cast<cl_mem>(buffer.handle));
+}
 
 // Small uploads are copied aside and not waited for.
 Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
@@ -109,10 +116,13 @@ Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
     d.staged += from.size();
   }
   d.counters.copies++;
-  cl_int code = d.api->clEnqueueWriteBuffer(d.queue, static_cast<cl_mem>(to.handle), staged ? CL_FALSE : CL_TRUE,
-                                            static_cast<size_t>(to.offset), from.size(), source, 0, nullptr, nullptr);
+  cl_int code =
+      d.api->clEnqueueWriteBuffer(d.queue, static_cast<cl_mem>(to.handle), staged ? CL_FALSE : CL_TRUE,
+                                  static_cast<size_t>(to.offset), from.size(), source, 0, nullptr, nullptr);
   if (!staged) d.staged = 0;  // the queue is in order: what came before has run
-  return code == CL_SUCCESS ? Status::ok() : failed(d, str("an upload of ", memory_text(static_cast<int64_t>(from.size()))), code);
+  return code == CL_SUCCESS
+             ? Status::ok()
+             : failed(d, str("an upload of ", memory_text(static_cast<int64_t>(from.size()))), code);
 }
 
 Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
@@ -122,10 +132,13 @@ Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
   d.counters.waits++;
   d.counters.readbacks++;
   d.counters.bytes_read += static_cast<int64_t>(to.size());
-  cl_int code = d.api->clEnqueueReadBuffer(d.queue, static_cast<cl_mem>(from.handle), CL_TRUE, static_cast<size_t>(from.offset),
-                                           to.size(), to.data(), 0, nullptr, nullptr);
+  cl_int code =
+      d.api->clEnqueueReadBuffer(d.queue, static_cast<cl_mem>(from.handle), CL_TRUE,
+                                 static_cast<size_t>(from.offset), to.size(), to.data(), 0, nullptr, nullptr);
   d.staged = 0;
-  return code == CL_SUCCESS ? Status::ok() : failed(d, str("a readback of ", memory_text(static_cast<int64_t>(to.size()))), code);
+  return code == CL_SUCCESS
+             ? Status::ok()
+             : failed(d, str("a readback of ", memory_text(static_cast<int64_t>(to.size()))), code);
 }
 
 std::string missing_requirement(void* self, const Json& header) {
@@ -166,13 +179,16 @@ Status make_kernel(ClDevice& d, const ClKernels& set, const GpuKernelView& kerne
 
 // That the launch is one of the set's kernels with the arguments it takes.
 Result<const GpuKernelView*> check(const ClKernels& set, const Launch& l) {
-  if (l.kernel >= set.program.kernels.size()) return Status::error(str("opencl device: no kernel ", l.kernel));
+  if (l.kernel >= set.program.kernels.size())
+    return Status::error(str("opencl device: no kernel ", l.kernel));
   const GpuKernelView& kernel = set.program.kernels[l.kernel];
   if (l.buffers.size() != kernel.header.buffer_count || l.dims.size() != kernel.header.dim_count)
-    return Status::error(str("opencl device: kernel ", kernel.name, " takes ", kernel.header.buffer_count, " buffers and ",
-                             kernel.header.dim_count, " dims, got ", l.buffers.size(), " and ", l.dims.size()));
+    return Status::error(str("opencl device: kernel ", kernel.name, " takes ", kernel.header.buffer_count,
+                             " buffers and ", kernel.header.dim_count, " dims, got ", l.buffers.size(),
+                             " and ", l.dims.size()));
   for (int64_t dim : l.dims)
-    if (dim < 0 || dim > INT32_MAX) return Status::error(str("opencl device: kernel ", kernel.name, ": a dim of ", dim, " is too large"));
+    if (dim < 0 || dim > INT32_MAX)
+      return Status::error(str("opencl device: kernel ", kernel.name, ": a dim of ", dim, " is too large"));
   return &kernel;
 }
 
@@ -195,14 +211,16 @@ cl_int set_arguments(ClDevice& d, Slot& slot, const Launch& l) {
   for (cl_uint i = 0; i < dims && code == CL_SUCCESS; ++i)
     code = set_argument(d, slot, buffers + i, slot.dims, i, static_cast<cl_int>(l.dims[i]));
   for (cl_uint i = 0; i < buffers && code == CL_SUCCESS; ++i)
-    code = set_argument(d, slot, buffers + dims + i, slot.offsets, i, static_cast<cl_long>(l.buffers[i].offset));
+    code =
+        set_argument(d, slot, buffers + dims + i, slot.offsets, i, static_cast<cl_long>(l.buffers[i].offset));
   return code;
 }
 
 Status enqueue(ClDevice& d, const GpuKernelView& kernel, const Slot& slot, int64_t tiles) {
   if (tiles == 0) return Status::ok();
   const size_t local = kernel.header.group_size, global = static_cast<size_t>(tiles) * local;
-  cl_int code = d.api->clEnqueueNDRangeKernel(d.queue, slot.kernel, 1, nullptr, &global, &local, 0, nullptr, nullptr);
+  cl_int code =
+      d.api->clEnqueueNDRangeKernel(d.queue, slot.kernel, 1, nullptr, &global, &local, 0, nullptr, nullptr);
   d.counters.launches++;
   return code == CL_SUCCESS ? Status::ok() : failed(d, str("kernel ", kernel.name), code);
 }
@@ -219,7 +237,8 @@ Status submit(void* self, KernelSet kernels, std::span<const Launch> launches) {
     ASSIGN_OR_RETURN(const GpuKernelView* kernel, check(set, l));
     Slot& slot = set.slots[l.kernel];
     if (!slot.kernel) RETURN_IF_ERROR(make_kernel(d, set, *kernel, slot));
-    if (cl_int code = set_arguments(d, slot, l); code != CL_SUCCESS) return failed(d, str("an argument of kernel ", kernel->name), code);
+    if (cl_int code = set_arguments(d, slot, l); code != CL_SUCCESS)
+      return failed(d, str("an argument of kernel ", kernel->name), code);
     RETURN_IF_ERROR(enqueue(d, *kernel, slot, l.tiles));
   }
   return flush(d);
@@ -305,16 +324,20 @@ Result<DevicePtr> open_opencl_device(const DeviceOptions& options) {
   size_t index = static_cast<size_t>(options.index);
   if (options.index < 0 || index >= devices.size())
     return Status::error(str("--device: there is no opencl:", options.index, ", this machine has opencl:0",
-                             devices.size() > 1 ? str(" to opencl:", devices.size() - 1) : "", "; see mlc_llm devices"));
+                             devices.size() > 1 ? str(" to opencl:", devices.size() - 1) : "",
+                             "; see mlc_llm devices"));
   auto d = std::make_unique<ClDevice>();
   d->api = api;
   d->notice = options.notice;
   d->found = devices[index];
   cl_int code = CL_SUCCESS;
-  cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, reinterpret_cast<cl_context_properties>(d->found.platform), 0};
+  cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
+                                        reinterpret_cast<cl_context_properties>(d->found.platform), 0};
   d->context = api->clCreateContext(properties, 1, &d->found.device, nullptr, nullptr, &code);
   if (d->context) d->queue = api->clCreateCommandQueue(d->context, d->found.device, 0, &code);
-  if (!d->queue) return Status::error(str("--device opencl: ", d->found.name, " gives no context: ", error_name(code), "; see mlc_llm devices"));
+  if (!d->queue)
+    return Status::error(str("--device opencl: ", d->found.name, " gives no context: ", error_name(code),
+                             "; see mlc_llm devices"));
   auto* device = new Device(functions_of(d->found));
   device->self = d.release();
   return DevicePtr(device);

@@ -37,7 +37,8 @@ std::string first_line(const std::string& log) {
 }
 
 // The built program, or why the driver refuses it.
-Result<cl_program> compile(const Api& api, cl_context context, const Found& device, const std::string& source) {
+Result<cl_program> compile(const Api& api, cl_context context, const Found& device,
+                           const std::string& source) {
   const char* text = source.data();
   size_t length = source.size();
   cl_int code = CL_SUCCESS;
@@ -51,13 +52,14 @@ Result<cl_program> compile(const Api& api, cl_context context, const Found& devi
 }
 
 // The kernel that does not compile alone, in a sentence.
-Status refused(const Api& api, cl_context context, const Found& device, const std::vector<GpuKernelView>& kernels,
-               const std::string& reason) {
+Status refused(const Api& api, cl_context context, const Found& device,
+               const std::vector<GpuKernelView>& kernels, const std::string& reason) {
   std::string where = str("opencl device: ", device.name, " (driver ", device.driver, ") refuses ");
   const std::string advice = "; update the driver, or use --device cpu";
   for (const GpuKernelView& k : kernels) {
     Result<cl_program> alone = compile(api, context, device, std::string(k.code));
-    if (!alone.is_ok()) return Status::error(str(where, "kernel ", k.name, ": ", alone.status().message(), advice));
+    if (!alone.is_ok())
+      return Status::error(str(where, "kernel ", k.name, ": ", alone.status().message(), advice));
     api.clReleaseProgram(*alone);
   }
   return Status::error(str(where, "the kernels of this library together: ", reason, advice));
@@ -67,7 +69,8 @@ Status refused(const Api& api, cl_context context, const Found& device, const st
 constexpr size_t kChecksumBytes = 8;
 
 std::string cache_path(const Found& device, const std::string& source) {
-  std::string key = str(device.name, "|", device.vendor, "|", device.version, "|", device.driver, "|", options_for(device), "|", source);
+  std::string key = str(device.name, "|", device.vendor, "|", device.version, "|", device.driver, "|",
+                        options_for(device), "|", source);
   char name[32];
   std::snprintf(name, sizeof name, "opencl-%016" PRIx64, checksum64(key));
   return path_join(path_join(env::home(), "kernel_cache"), name);
@@ -84,10 +87,12 @@ cl_program load_cached(const Api& api, cl_context context, const Found& device, 
   auto* data = reinterpret_cast<const unsigned char*>(binary.data());
   size_t size = binary.size();
   cl_int status = CL_SUCCESS, code = CL_SUCCESS;
-  cl_program program = api.clCreateProgramWithBinary(context, 1, &device.device, &size, &data, &status, &code);
+  cl_program program =
+      api.clCreateProgramWithBinary(context, 1, &device.device, &size, &data, &status, &code);
   if (!program) return nullptr;
   if (code == CL_SUCCESS && status == CL_SUCCESS &&
-      api.clBuildProgram(program, 1, &device.device, options_for(device).c_str(), nullptr, nullptr) == CL_SUCCESS)
+      api.clBuildProgram(program, 1, &device.device, options_for(device).c_str(), nullptr, nullptr) ==
+          CL_SUCCESS)
     return program;
   api.clReleaseProgram(program);
   return nullptr;
@@ -96,7 +101,9 @@ cl_program load_cached(const Api& api, cl_context context, const Found& device, 
 void store(const Api& api, cl_program program, const std::string& path) {
   if (!make_directories(path_join(env::home(), "kernel_cache")).is_ok()) return;
   size_t size = 0;
-  if (api.clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, nullptr) != CL_SUCCESS || size == 0) return;
+  if (api.clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, nullptr) != CL_SUCCESS ||
+      size == 0)
+    return;
   std::string binary(size, '\0');
   auto* data = reinterpret_cast<unsigned char*>(binary.data());
   if (api.clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof data, &data, nullptr) != CL_SUCCESS) return;
@@ -108,8 +115,8 @@ void store(const Api& api, cl_program program, const std::string& path) {
 
 }  // namespace
 
-Result<Program> build_program(const Api& api, cl_context context, const Found& device, const MlcLibraryVariant& variant,
-                              void (*notice)(const std::string& sentence)) {
+Result<Program> build_program(const Api& api, cl_context context, const Found& device,
+                              const MlcLibraryVariant& variant, void (*notice)(const std::string& sentence)) {
   Program out;
   std::string source;
   for (uint64_t i = 0; i < variant.kernel_count; ++i) {

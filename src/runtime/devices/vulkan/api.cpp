@@ -9,7 +9,8 @@ namespace mlc::runtime::vulkan {
 namespace {
 
 Status missing(const char* name) {
-  return Status::error(str("vulkan device: the driver has no function vk", name, "; update it, or use --device cpu"));
+  return Status::error(
+      str("vulkan device: the driver has no function vk", name, "; update it, or use --device cpu"));
 }
 
 // Sets `function` to what `find` says of its name.
@@ -29,10 +30,12 @@ bool set(Function& function, const Find& find, const char* name) {
 Result<Api> Api::open() {
   static void* loader = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
   if (!loader)
-    return Status::error("--device vulkan: no Vulkan loader (libvulkan.so.1) was found; install your GPU's driver (Debian: "
-                         "libvulkan1 and mesa-vulkan-drivers), or use --device cpu");
+    return Status::error(
+        "--device vulkan: no Vulkan loader (libvulkan.so.1) was found; install your GPU's driver (Debian: "
+        "libvulkan1 and mesa-vulkan-drivers), or use --device cpu");
   Api api;
-  api.GetInstanceProcAddr = reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(loader, "vkGetInstanceProcAddr"));
+  api.GetInstanceProcAddr =
+      reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(loader, "vkGetInstanceProcAddr"));
   if (!api.GetInstanceProcAddr) return missing("GetInstanceProcAddr");
   auto find = [&](const char* name) { return api.GetInstanceProcAddr(nullptr, name); };
   MLC_VULKAN_GLOBAL(MLC_VULKAN_FIND_IN_API)

@@ -7,10 +7,12 @@ namespace {
 
 constexpr VkAccessFlags kAnyWrite = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
 constexpr VkAccessFlags kAnyUse = kAnyWrite | VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT;
-constexpr VkPipelineStageFlags kAnyStage = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+constexpr VkPipelineStageFlags kAnyStage =
+    VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
 
 void barrier(const Api& api, VkCommandBuffer commands, VkPipelineStageFlags to, VkAccessFlags uses) {
-  VkMemoryBarrier all{.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = kAnyWrite, .dstAccessMask = uses};
+  VkMemoryBarrier all{
+      .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = kAnyWrite, .dstAccessMask = uses};
   api.CmdPipelineBarrier(commands, kAnyStage, to, 0, 1, &all, 0, nullptr, 0, nullptr);
 }
 
@@ -36,7 +38,8 @@ Result<Commands> Context::begin_commands() {
 }
 
 Status Context::end_commands(const Commands& commands) {
-  barrier(api, commands.buffer, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT);
+  barrier(api, commands.buffer, VK_PIPELINE_STAGE_HOST_BIT,
+          VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT);
   VkResult ended = api.EndCommandBuffer(commands.buffer);
   if (ended != VK_SUCCESS) release_commands(commands);
   VK_TRY(ended, "a command buffer cannot be ended");

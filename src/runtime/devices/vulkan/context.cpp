@@ -12,19 +12,22 @@ namespace {
 constexpr uint32_t kApiVersion = VK_API_VERSION_1_1;
 constexpr const char* kValidationLayer = "VK_LAYER_KHRONOS_validation";
 
-VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
+VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT,
+                                          VkDebugUtilsMessageTypeFlagsEXT,
                                           const VkDebugUtilsMessengerCallbackDataEXT* data, void* self) {
   auto& messages = *static_cast<Messages*>(self);
   std::lock_guard lock(messages.mutex);
   constexpr size_t kMost = 100;
-  if (messages.lines.size() < kMost && data->pMessage) messages.lines.push_back(split(data->pMessage, '\n')[0]);
+  if (messages.lines.size() < kMost && data->pMessage)
+    messages.lines.push_back(split(data->pMessage, '\n')[0]);
   return VK_FALSE;
 }
 
 VkDebugUtilsMessengerCreateInfoEXT messenger_info(Messages* messages) {
   return {.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
           .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
-          .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_GENERAL_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT,
+          .messageType =
+              VK_DEBUG_UTILS_MESSAGE_TYPE_GENERAL_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT,
           .pfnUserCallback = on_message,
           .pUserData = messages};
 }
@@ -41,7 +44,9 @@ bool has_messages(const Api& api) {
 
 int rank(VkPhysicalDeviceType type) {
   if (type == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU) return 0;
-  return type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU ? 1 : type == VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU ? 2 : 3;
+  return type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU ? 1
+         : type == VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU  ? 2
+                                                        : 3;
 }
 
 }  // namespace
@@ -49,15 +54,15 @@ int rank(VkPhysicalDeviceType type) {
 Status Context::error(const std::string& what, VkResult result) {
   std::lock_guard lock(messages.mutex);
   std::string said = messages.lines.empty() ? "" : ": " + messages.lines.back();
-  std::string advice = result == VK_ERROR_DEVICE_LOST ? "; restart to use the device again, or use --device cpu" : "";
+  std::string advice =
+      result == VK_ERROR_DEVICE_LOST ? "; restart to use the device again, or use --device cpu" : "";
   return Status::error(str("vulkan device: ", what, ": ", result_text(result), said, advice));
 }
 
 Status Context::create_instance() {
   ASSIGN_OR_RETURN(api, Api::open());
-  VkApplicationInfo application{.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
-                                .pApplicationName = "mlc_llm",
-                                .apiVersion = kApiVersion};
+  VkApplicationInfo application{
+      .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "mlc_llm", .apiVersion = kApiVersion};
   bool tells = has_messages(api) || settings.validation;
   VkDebugUtilsMessengerCreateInfoEXT listener = messenger_info(&messages);
   const char* extension = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
@@ -68,7 +73,8 @@ Status Context::create_instance() {
                             .ppEnabledLayerNames = &kValidationLayer,
                             .enabledExtensionCount = tells ? 1u : 0u,
                             .ppEnabledExtensionNames = &extension};
-  VK_TRY(api.CreateInstance(&info, nullptr, &instance), "no driver can be used (install your GPU's, or use --device cpu)");
+  VK_TRY(api.CreateInstance(&info, nullptr, &instance),
+         "no driver can be used (install your GPU's, or use --device cpu)");
   RETURN_IF_ERROR(api.find_instance_functions(instance));
   if (tells && api.CreateDebugUtilsMessengerEXT)
     api.CreateDebugUtilsMessengerEXT(instance, &listener, nullptr, &messenger);
@@ -81,8 +87,9 @@ Status Context::choose_gpu(int index) {
   std::vector<VkPhysicalDevice> found(count);
   api.EnumeratePhysicalDevices(instance, &count, found.data());
   if (count == 0)
-    return Status::error("--device vulkan: no Vulkan device was found; install your GPU's Vulkan driver (Debian: "
-                         "mesa-vulkan-drivers), or use --device cpu");
+    return Status::error(
+        "--device vulkan: no Vulkan device was found; install your GPU's Vulkan driver (Debian: "
+        "mesa-vulkan-drivers), or use --device cpu");
   auto rank_of = [&](VkPhysicalDevice device) {
     VkPhysicalDeviceProperties2 p{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
     api.GetPhysicalDeviceProperties2(device, &p);
@@ -91,7 +98,8 @@ Status Context::choose_gpu(int index) {
   std::stable_sort(found.begin(), found.end(),
                    [&](VkPhysicalDevice a, VkPhysicalDevice b) { return rank_of(a) < rank_of(b); });
   if (index < 0 || static_cast<uint32_t>(index) >= count)
-    return Status::error(str("--device vulkan:", index, ": there are ", count, " Vulkan devices, numbered from 0; run `mlc_llm devices`"));
+    return Status::error(str("--device vulkan:", index, ": there are ", count,
+                             " Vulkan devices, numbered from 0; run `mlc_llm devices`"));
   gpu = found[static_cast<size_t>(index)];
   gpu_count = static_cast<int>(count);
   subgroups.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES;
@@ -101,8 +109,10 @@ Status Context::choose_gpu(int index) {
   api.GetPhysicalDeviceProperties2(gpu, &p);
   properties = p.properties;
   if (properties.apiVersion < kApiVersion)
-    return Status::error(str("--device vulkan: ", properties.deviceName, " has Vulkan ", VK_API_VERSION_MAJOR(properties.apiVersion),
-                             ".", VK_API_VERSION_MINOR(properties.apiVersion), ", expected 1.1; update its driver, or use --device cpu"));
+    return Status::error(str("--device vulkan: ", properties.deviceName, " has Vulkan ",
+                             VK_API_VERSION_MAJOR(properties.apiVersion), ".",
+                             VK_API_VERSION_MINOR(properties.apiVersion),
+                             ", expected 1.1; update its driver, or use --device cpu"));
   api.GetPhysicalDeviceMemoryProperties(gpu, &memory);
   for (uint32_t i = 0; i < memory.memoryHeapCount; ++i)
     if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
@@ -115,10 +125,12 @@ Status Context::create_device() {
   api.GetPhysicalDeviceQueueFamilyProperties(gpu, &count, nullptr);
   std::vector<VkQueueFamilyProperties> families(count);
   api.GetPhysicalDeviceQueueFamilyProperties(gpu, &count, families.data());
-  auto family = std::find_if(families.begin(), families.end(),
-                             [](const VkQueueFamilyProperties& f) { return f.queueFlags & VK_QUEUE_COMPUTE_BIT; });
+  auto family = std::find_if(families.begin(), families.end(), [](const VkQueueFamilyProperties& f) {
+    return f.queueFlags & VK_QUEUE_COMPUTE_BIT;
+  });
   if (family == families.end())
-    return Status::error(str("--device vulkan: ", properties.deviceName, " has no compute queue; use --device cpu"));
+    return Status::error(
+        str("--device vulkan: ", properties.deviceName, " has no compute queue; use --device cpu"));
   queue_family = static_cast<uint32_t>(family - families.begin());
   float priority = 1;
   VkDeviceQueueCreateInfo queue{.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,

@@ -12,7 +12,8 @@
 #include "runtime/devices/vulkan/vulkan.h"
 
 // Returns Context::error(what, ...) from a member function of Context when the call fails.
-#define VK_TRY(call, what) if (VkResult result_ = (call); result_ != VK_SUCCESS) return error(what, result_)
+#define VK_TRY(call, what) \
+  if (VkResult result_ = (call); result_ != VK_SUCCESS) return error(what, result_)
 
 namespace mlc::runtime::vulkan {
 
@@ -61,7 +62,7 @@ struct Context {
   void release_commands(const Commands& commands);
   Status queue(const Commands& commands);
   Status run_once(const Commands& commands);  // ends, queues and releases them
-  Status wait();  // for all that is queued; frees what was queued once
+  Status wait();                              // for all that is queued; frees what was queued once
 
   Api api;
   VulkanSettings settings;

@@ -13,7 +13,8 @@ namespace mlc::runtime::vulkan {
 
 Result<std::unique_ptr<Kernels>> Kernels::load(Context& context, const MlcLibraryVariant& variant) {
   std::unique_ptr<Kernels> kernels(new Kernels(context));
-  ASSIGN_OR_RETURN(Json header, parse_json({variant.header, static_cast<size_t>(variant.header_bytes)}, "library variant"));
+  ASSIGN_OR_RETURN(Json header, parse_json({variant.header, static_cast<size_t>(variant.header_bytes)},
+                                           "library variant"));
   kernels->target_ = find_string(header, "name").value_or("?");
   for (uint64_t i = 0; i < variant.kernel_count; ++i) {
     ASSIGN_OR_RETURN(GpuKernelView view, read_gpu_kernel(variant.kernels[i], GpuLanguage::kSpirv));
@@ -47,7 +48,8 @@ Result<Kernels::Layout> Kernels::layout(uint32_t buffers, uint32_t dims) {
   VkDescriptorSetLayoutCreateInfo set{.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
                                       .bindingCount = buffers,
                                       .pBindings = bindings.data()};
-  if (VkResult r = context_.api.CreateDescriptorSetLayout(context_.device, &set, nullptr, &it->second.set); r != VK_SUCCESS)
+  if (VkResult r = context_.api.CreateDescriptorSetLayout(context_.device, &set, nullptr, &it->second.set);
+      r != VK_SUCCESS)
     return context_.error("no descriptor layout", r);
   VkPushConstantRange constants{VK_SHADER_STAGE_COMPUTE_BIT, 0, 4 * (dims + 1)};
   VkPipelineLayoutCreateInfo info{.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
@@ -55,7 +57,8 @@ Result<Kernels::Layout> Kernels::layout(uint32_t buffers, uint32_t dims) {
                                   .pSetLayouts = &it->second.set,
                                   .pushConstantRangeCount = 1,
                                   .pPushConstantRanges = &constants};
-  if (VkResult r = context_.api.CreatePipelineLayout(context_.device, &info, nullptr, &it->second.pipeline); r != VK_SUCCESS)
+  if (VkResult r = context_.api.CreatePipelineLayout(context_.device, &info, nullptr, &it->second.pipeline);
+      r != VK_SUCCESS)
     return context_.error("no pipeline layout", r);
   return it->second;
 }
@@ -69,7 +72,8 @@ Status Kernels::make_pipeline(Kernel& kernel, bool rows) {
                                 .codeSize = kernel.view.code.size(),
                                 .pCode = reinterpret_cast<const uint32_t*>(kernel.view.code.data())};
   VkShaderModule module = VK_NULL_HANDLE;
-  if (VkResult r = api.CreateShaderModule(context_.device, &code, nullptr, &module); r != VK_SUCCESS) return rejected(r);
+  if (VkResult r = api.CreateShaderModule(context_.device, &code, nullptr, &module); r != VK_SUCCESS)
+    return rejected(r);
   VkBool32 has_rows = rows;
   VkSpecializationMapEntry entry{0, 0, sizeof has_rows};
   VkSpecializationInfo constants{1, &entry, sizeof has_rows, &has_rows};
@@ -80,7 +84,8 @@ Status Kernels::make_pipeline(Kernel& kernel, bool rows) {
                                              .pName = "main",
                                              .pSpecializationInfo = &constants},
                                    .layout = kernel.layout.pipeline};
-  VkResult r = api.CreateComputePipelines(context_.device, cache_, 1, &info, nullptr, &kernel.pipelines[rows]);
+  VkResult r =
+      api.CreateComputePipelines(context_.device, cache_, 1, &info, nullptr, &kernel.pipelines[rows]);
   api.DestroyShaderModule(context_.device, module, nullptr);
   if (r != VK_SUCCESS) return rejected(r);
   ++context_.counters.pipelines;
@@ -101,7 +106,8 @@ Result<VkDescriptorPool> Kernels::make_pool(std::span<const Launch> launches) {
   return pool;
 }
 
-// Binds the launch's buffers: from each offset to the end of its memory, at most as much as the driver binds at once.
+// Binds the launch's buffers: from each offset to the end of its memory, at most as much as the driver binds
+// at once.
 Status Kernels::bind(const Commands& commands, const Kernel& kernel, const Launch& launch) {
   const Api& api = context_.api;
   VkDescriptorSetAllocateInfo info{.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
@@ -115,11 +121,12 @@ Status Kernels::bind(const Commands& commands, const Kernel& kernel, const Launc
   ranges_.clear();
   for (const DeviceAddress& a : launch.buffers) {
     const auto& buffer = *static_cast<const Buffer*>(a.handle);
-    internal_check(a.offset >= 0 && a.offset < buffer.bytes, "vulkan device: a launch past the end of a buffer");
+    internal_check(a.offset >= 0 && a.offset < buffer.bytes,
+                   "vulkan device: a launch past the end of a buffer");
     if (static_cast<uint64_t>(a.offset) % limits.minStorageBufferOffsetAlignment != 0)
-      return Status::error(str("vulkan device: kernel ", kernel.view.name, " has a buffer at offset ", a.offset,
-                               ", this driver wants multiples of ", limits.minStorageBufferOffsetAlignment,
-                               "; use --device cpu"));
+      return Status::error(str("vulkan device: kernel ", kernel.view.name, " has a buffer at offset ",
+                               a.offset, ", this driver wants multiples of ",
+                               limits.minStorageBufferOffsetAlignment, "; use --device cpu"));
     auto left = static_cast<VkDeviceSize>(buffer.bytes - a.offset);
     ranges_.push_back({buffer.buffer, static_cast<VkDeviceSize>(a.offset),
                        std::min<VkDeviceSize>(left, limits.maxStorageBufferRange / 16 * 16)});
@@ -130,7 +137,8 @@ Status Kernels::bind(const Commands& commands, const Kernel& kernel, const Launc
                              .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                              .pBufferInfo = ranges_.data()};
   api.UpdateDescriptorSets(context_.device, 1, &write, 0, nullptr);
-  api.CmdBindDescriptorSets(commands.buffer, VK_PIPELINE_BIND_POINT_COMPUTE, kernel.layout.pipeline, 0, 1, &set, 0, nullptr);
+  api.CmdBindDescriptorSets(commands.buffer, VK_PIPELINE_BIND_POINT_COMPUTE, kernel.layout.pipeline, 0, 1,
+                            &set, 0, nullptr);
   return Status::ok();
 }
 
@@ -138,7 +146,8 @@ Status Kernels::write_launch(const Commands& commands, const Launch& launch) {
   const Api& api = context_.api;
   internal_check(launch.kernel < kernels_.size(), "vulkan device: kernel index out of range");
   Kernel& kernel = kernels_[launch.kernel];
-  internal_check(launch.buffers.size() == kernel.view.header.buffer_count && launch.dims.size() == kernel.view.header.dim_count,
+  internal_check(launch.buffers.size() == kernel.view.header.buffer_count &&
+                     launch.dims.size() == kernel.view.header.dim_count,
                  "vulkan device: a launch does not fit its kernel");
   if (launch.tiles == 0) return Status::ok();
   bool rows = launch.tiles > kSpirvGroupsPerRow;
@@ -179,7 +188,8 @@ std::string Kernels::cache_path() const {
   const VkPhysicalDeviceProperties& p = context_.properties;
   uint64_t id[2];
   std::memcpy(id, p.pipelineCacheUUID, sizeof id);
-  return path_join(env::home(), str("vulkan/", p.vendorID, "-", p.deviceID, "-", p.driverVersion, "-", std::hex, id[0], id[1], ".bin"));
+  return path_join(env::home(), str("vulkan/", p.vendorID, "-", p.deviceID, "-", p.driverVersion, "-",
+                                    std::hex, id[0], id[1], ".bin"));
 }
 
 // A file that cannot be read or is refused counts as empty: the cache only saves time.
@@ -189,13 +199,16 @@ void Kernels::open_cache() {
   if (bytes.is_ok()) info.initialDataSize = bytes->size(), info.pInitialData = bytes->data();
   if (context_.api.CreatePipelineCache(context_.device, &info, nullptr, &cache_) == VK_SUCCESS) return;
   info.initialDataSize = 0;
-  if (context_.api.CreatePipelineCache(context_.device, &info, nullptr, &cache_) != VK_SUCCESS) cache_ = VK_NULL_HANDLE;
+  if (context_.api.CreatePipelineCache(context_.device, &info, nullptr, &cache_) != VK_SUCCESS)
+    cache_ = VK_NULL_HANDLE;
 }
 
 void Kernels::save_cache() {
   size_t size = 0;
   const Api& api = context_.api;
-  if (!cache_ || !cache_grew_ || api.GetPipelineCacheData(context_.device, cache_, &size, nullptr) != VK_SUCCESS) return;
+  if (!cache_ || !cache_grew_ ||
+      api.GetPipelineCacheData(context_.device, cache_, &size, nullptr) != VK_SUCCESS)
+    return;
   std::string bytes(size, '\0');
   if (api.GetPipelineCacheData(context_.device, cache_, &size, bytes.data()) != VK_SUCCESS) return;
   if (make_directories(path_join(env::home(), "vulkan")).is_ok()) (void)write_file(cache_path(), bytes);

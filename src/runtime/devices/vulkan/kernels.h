@@ -1,4 +1,5 @@
-// Kernels on a Vulkan device: blobs of a library variant, pipelines made at first use, the cache of pipelines on disk.
+// Kernels on a Vulkan device: blobs of a library variant, pipelines made at first use, the cache of pipelines
+// on disk.
 #pragma once
 
 #include <array>
@@ -19,8 +20,8 @@ class Kernels {
   Kernels(const Kernels&) = delete;
   Kernels& operator=(const Kernels&) = delete;
 
-  // Writes the launches into a command buffer. Errors: a kernel that the driver rejects (its name and the driver's first
-  // line), a buffer that the driver cannot bind, no memory.
+  // Writes the launches into a command buffer. Errors: a kernel that the driver rejects (its name and the
+  // driver's first line), a buffer that the driver cannot bind, no memory.
   Result<Commands> record(std::span<const Launch> launches);
 
  private:

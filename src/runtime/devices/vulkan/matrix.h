@@ -1,5 +1,6 @@
-// Whether a GPU offers matrix units as kernels use them (VK_KHR_cooperative_matrix): the extensions and features that turn them on,
-// and the shapes it multiplies. Debian's Vulkan headers are older than the extension, so its structures stand here.
+// Whether a GPU offers matrix units as kernels use them (VK_KHR_cooperative_matrix): the extensions and
+// features that turn them on, and the shapes it multiplies. Debian's Vulkan headers are older than the
+// extension, so its structures stand here.
 #pragma once
 
 #include <string>
@@ -27,8 +28,8 @@ struct MatrixFeatures {
   VkBool32 matrix = VK_FALSE, robust_access = VK_FALSE;
 };
 
-// What vkCreateDevice is told so that kernels with matrices run: extensions, and features as the pNext of its structure. Empty
-// where the GPU lacks one of them. Not to be moved: the features point to each other.
+// What vkCreateDevice is told so that kernels with matrices run: extensions, and features as the pNext of its
+// structure. Empty where the GPU lacks one of them. Not to be moved: the features point to each other.
 class MatrixSupport {
  public:
   MatrixSupport() = default;

@@ -13,20 +13,24 @@ constexpr int64_t kStagingBytes = int64_t{16} << 20;
 // The first memory type of `allowed` with all of the flags, or -1.
 int find_type(const VkPhysicalDeviceMemoryProperties& memory, uint32_t allowed, VkMemoryPropertyFlags flags) {
   for (uint32_t i = 0; i < memory.memoryTypeCount; ++i)
-    if ((allowed >> i & 1) && (memory.memoryTypes[i].propertyFlags & flags) == flags) return static_cast<int>(i);
+    if ((allowed >> i & 1) && (memory.memoryTypes[i].propertyFlags & flags) == flags)
+      return static_cast<int>(i);
   return -1;
 }
 
 constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
-constexpr VkMemoryPropertyFlags kReachable = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+constexpr VkMemoryPropertyFlags kReachable =
+    VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 
 }  // namespace
 
-// `reachable`: the host must be able to write and read it directly; else that is so only where all memory is one.
+// `reachable`: the host must be able to write and read it directly; else that is so only where all memory is
+// one.
 Result<Buffer> Context::make_buffer(int64_t bytes, bool reachable) {
   auto refuse = [&](const std::string& why) {
-    return Status::error(str("vulkan device: cannot allocate ", human_bytes(static_cast<double>(bytes)), why,
-                             "; lower context_window_size, prefill_chunk_size or max_batch_size in --overrides"));
+    return Status::error(
+        str("vulkan device: cannot allocate ", human_bytes(static_cast<double>(bytes)), why,
+            "; lower context_window_size, prefill_chunk_size or max_batch_size in --overrides"));
   };
   if (bytes < 0) return Status::error("vulkan device: negative allocation");
   if (bytes > heap_bytes - live_bytes)
@@ -45,15 +49,18 @@ Result<Buffer> Context::make_buffer(int64_t bytes, bool reachable) {
   VkMemoryRequirements needs;
   api.GetBufferMemoryRequirements(device, b.buffer, &needs);
   int type = find_type(memory, needs.memoryTypeBits, kLocal | kReachable);
-  bool one_memory = properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU && !settings.unreachable_memory;
+  bool one_memory =
+      properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU && !settings.unreachable_memory;
   if (type < 0 || !(reachable || one_memory))
     type = find_type(memory, needs.memoryTypeBits, reachable ? kReachable : kLocal);
   VkMemoryAllocateInfo allocation{.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
                                   .allocationSize = needs.size,
                                   .memoryTypeIndex = static_cast<uint32_t>(std::max(type, 0))};
-  VkResult r = type < 0 ? VK_ERROR_OUT_OF_DEVICE_MEMORY : api.AllocateMemory(device, &allocation, nullptr, &b.memory);
+  VkResult r =
+      type < 0 ? VK_ERROR_OUT_OF_DEVICE_MEMORY : api.AllocateMemory(device, &allocation, nullptr, &b.memory);
   if (r == VK_SUCCESS) r = api.BindBufferMemory(device, b.buffer, b.memory, 0);
-  bool map = (memory.memoryTypes[std::max(type, 0)].propertyFlags & kReachable) == kReachable && (reachable || one_memory);
+  bool map = (memory.memoryTypes[std::max(type, 0)].propertyFlags & kReachable) == kReachable &&
+             (reachable || one_memory);
   void* mapped = nullptr;
   if (r == VK_SUCCESS && map) r = api.MapMemory(device, b.memory, 0, VK_WHOLE_SIZE, 0, &mapped);
   if (r != VK_SUCCESS) {

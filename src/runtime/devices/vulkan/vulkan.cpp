@@ -16,8 +16,8 @@ using vulkan::Commands;
 using vulkan::Context;
 using vulkan::Kernels;
 
-// Buffers up to this size are written and read by the host directly, on discrete GPUs over the bus: a step's inputs are
-// some KB, its logits some hundred KB.
+// Buffers up to this size are written and read by the host directly, on discrete GPUs over the bus: a step's
+// inputs are some KB, its logits some hundred KB.
 constexpr int64_t kReachableBytes = int64_t{1} << 20;
 
 Context& of(void* self) { return *static_cast<Context*>(self); }
@@ -25,7 +25,8 @@ const Buffer& buffer_of(DeviceAddress a) { return *static_cast<const Buffer*>(a.
 
 Result<DeviceBuffer> allocate(void* self, int64_t bytes) {
   Context& c = of(self);
-  ASSIGN_OR_RETURN(Buffer buffer, c.make_buffer(bytes, bytes <= (c.settings.unreachable_memory ? 4096 : kReachableBytes)));
+  ASSIGN_OR_RETURN(Buffer buffer,
+                   c.make_buffer(bytes, bytes <= (c.settings.unreachable_memory ? 4096 : kReachableBytes)));
   if (Status s = c.fill_with_zeros(buffer); !s.is_ok()) {
     c.destroy_buffer(buffer);
     return s;
@@ -41,13 +42,15 @@ void release(void* self, DeviceBuffer buffer) {
   delete held;
 }
 
-// Calls direct(mapped memory) where the host reaches the buffer, else piece(begin, bytes) for as much as staging holds at a time.
+// Calls direct(mapped memory) where the host reaches the buffer, else piece(begin, bytes) for as much as
+// staging holds at a time.
 template <typename Direct, typename Piece>
 Status move(Context& c, DeviceAddress at, size_t size, const Direct& direct, const Piece& piece) {
   if (size == 0) return Status::ok();
   const Buffer& buffer = buffer_of(at);
   const auto bytes = static_cast<int64_t>(size);
-  internal_check(at.offset >= 0 && at.offset + bytes <= buffer.bytes, "vulkan device: copy past the end of a buffer");
+  internal_check(at.offset >= 0 && at.offset + bytes <= buffer.bytes,
+                 "vulkan device: copy past the end of a buffer");
   RETURN_IF_ERROR(c.wait());
   if (buffer.mapped) {
     direct(buffer.mapped + at.offset);
@@ -93,7 +96,8 @@ std::vector<std::string> features_of(const Context& c) {
     if (c.properties.vendorID == vendor) out.push_back(name);
   constexpr VkSubgroupFeatureFlags kNeeded =
       VK_SUBGROUP_FEATURE_ARITHMETIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_BALLOT_BIT;
-  if ((c.subgroups.supportedOperations & kNeeded) == kNeeded && (c.subgroups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT))
+  if ((c.subgroups.supportedOperations & kNeeded) == kNeeded &&
+      (c.subgroups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT))
     out.push_back(str("subgroups_", c.subgroups.subgroupSize));
   for (const std::string& shape : c.matrices.shapes()) out.push_back(shape);
   return out;
@@ -150,8 +154,8 @@ DeviceProperties describe(const Context& c) {
   const VkPhysicalDeviceProperties& p = c.properties;
   return {.name = "vulkan",
           .description = str(p.deviceName, ", Vulkan ", VK_API_VERSION_MAJOR(p.apiVersion), ".",
-                             VK_API_VERSION_MINOR(p.apiVersion), ", subgroups of ", c.subgroups.subgroupSize, ", ",
-                             p.limits.maxComputeSharedMemorySize / 1024, " KiB shared, ",
+                             VK_API_VERSION_MINOR(p.apiVersion), ", subgroups of ", c.subgroups.subgroupSize,
+                             ", ", p.limits.maxComputeSharedMemorySize / 1024, " KiB shared, ",
                              human_bytes(static_cast<double>(c.heap_bytes))),
           .memory_bytes = c.heap_bytes,
           .threads = 1,
@@ -183,7 +187,9 @@ Result<DevicePtr> open_vulkan_device_with(const DeviceOptions& options, const Vu
                               .destroy = destroy});
 }
 
-Result<DevicePtr> open_vulkan_device(const DeviceOptions& options) { return open_vulkan_device_with(options, {}); }
+Result<DevicePtr> open_vulkan_device(const DeviceOptions& options) {
+  return open_vulkan_device_with(options, {});
+}
 
 Result<std::vector<ListedDevice>> list_vulkan_devices() {
   std::vector<ListedDevice> out;
