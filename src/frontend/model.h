@@ -64,6 +64,7 @@ struct RopeSpec {
   double theta = 10000;
   Json scaling;  // the parameters of the kind, or null
 };
-RopeSpec rope_spec(const ModelConfig& config);
+RopeSpec rope_spec(const ModelConfig& config);  // of the first table
+std::vector<RopeSpec> rope_specs(const ModelConfig& config);
 
 }  // namespace mlc::frontend

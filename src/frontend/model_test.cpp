@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(Toys, Models, ::testing::ValuesIn(mlc::testing::kToys),
 TEST(Models, PrefillSelectsRowsBeforeTheLogits) {
   const BuiltModel built = build("llama", "q0f32");
   const graph::Function& prefill = *built.module->find_function("prefill");
-  EXPECT_EQ(prefill.results[0]->type.text(), "f32[batch, 512]");
+  EXPECT_EQ(prefill.results[0]->type.text(), "f32[wanted, 512]");
   EXPECT_EQ(prefill.nodes.back()->op, "matmul");
   EXPECT_EQ(prefill.nodes.back()->inputs[0]->producer->op, "take");
 }
@@ -170,9 +170,9 @@ TEST(Models, SampleOnlyWhereAskedFor) {
       if (f->name == "sample") sample = f.get();
     ASSERT_EQ(sample != nullptr, sampling);
     if (!sample) continue;
-    EXPECT_EQ(sample->arguments[0]->type.text(), "f32[batch, 512]");
-    EXPECT_EQ(sample->arguments[1]->type.text(), "f32[batch, 3]");
-    EXPECT_EQ(sample->results[0]->type.text(), "i32[batch, 1]");
+    EXPECT_EQ(sample->arguments[0]->type.text(), "f32[wanted, 512]");
+    EXPECT_EQ(sample->arguments[1]->type.text(), "f32[wanted, 3]");
+    EXPECT_EQ(sample->results[0]->type.text(), "i32[wanted, 1]");
   }
 }
 

@@ -41,10 +41,23 @@ void Engine::abort(RequestId id) {
   state_.retire();
 }
 
+StepOutcome Engine::poll_step() {
+  for (size_t i = 0; !state_.step && i < std::size(kActions); ++i)
+    if (kActions[i](state_)) {
+      if (!state_.step) return StepOutcome::kProgressed;  // it ended requests, or failed
+      break;
+    }
+  if (!state_.step) return StepOutcome::kIdle;
+  return state_.poll() ? StepOutcome::kProgressed : StepOutcome::kPending;
+}
+
 bool Engine::step() {
-  for (auto action : kActions)
-    if (action(state_)) return true;
-  return false;
+  for (;;) {
+    const StepOutcome outcome = poll_step();
+    if (outcome != StepOutcome::kPending) return outcome == StepOutcome::kProgressed;
+    state_.wait();
+    if (!state_.step) return true;  // it failed
+  }
 }
 
 void Engine::reset() { state_.recent.clear(state_.model.cache()); }

@@ -14,6 +14,8 @@ struct AttentionShape {
   int64_t hidden = 0;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   int64_t rotary_dim = 0;  // the first elements of each head that are rotated; 0 = none (arXiv:2104.09864)
+  size_t rope = 0;         // the rope table that rotates them
+  int64_t window = 0;      // tokens that a row sees at most, itself included; 0 = all before it
 
   int64_t q_size() const { return heads * head_dim; }
   int64_t kv_size() const { return kv_heads * head_dim; }

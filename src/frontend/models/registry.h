@@ -61,6 +61,7 @@ struct ModelDefinition {
   // others.
   std::vector<KnownKey> keys;
   RopeSpec (*rope)(const ModelConfig& config);
+  RopeSpec (*local_rope)(const ModelConfig& config) = nullptr;  // of layers that rotate by another table
   std::unique_ptr<Model> (*create)(ParameterList& parameters, const ModelConfig& config);
   std::vector<std::string> unused_sources;  // suffixes of checkpoint tensors that carry nothing
 };

@@ -13,7 +13,7 @@ Function lower_gpu_attention_join(Lowering& low) {
   GpuLowering gpu(low);
   KernelBuilder& k = low.k;
   WordMatrix parts = gpu.matrix(0, "parts");
-  gpu.vector(1, "positions");
+  gpu.vector(1, "limits");
   WordMatrix out = gpu.result();
   int64_t heads = low.node.get_int("heads"), size = out.columns / heads;
   if (size % 2 != 0)
