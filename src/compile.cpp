@@ -49,8 +49,8 @@ struct Variant {
   Target target;
   std::unique_ptr<graph::Module> module;  // until it is planned
   BuiltPlan built;
-  lang::ObjectCode code;           // CPUs
-  std::vector<std::string> blobs;  // GPUs: gpu_kernel_blob of each kernel
+  std::vector<lang::ObjectCode> code;  // CPUs: of each kernel
+  std::vector<std::string> blobs;      // GPUs: gpu_kernel_blob of each kernel
 };
 
 struct Compilation {
@@ -138,14 +138,21 @@ std::string symbol_prefix(const CompileOptions& options, const Target& target) {
   return prefix;
 }
 
-void emit_variant(const CompileOptions& options, Variant& variant, bool keep_text) {
-  if (variant.target.is_gpu()) {
-    variant.blobs = lang::gpu_kernel_blobs(variant.built.kernels, variant.target);
-    return;
+// The kernels of all variants at once, so that no core waits for the longest variant.
+void emit_variants(Compilation& c) {
+  std::vector<std::function<void()>> jobs;
+  for (Variant& v : c.variants) {
+    if (v.target.is_gpu()) {
+      jobs.push_back([&v] { v.blobs = lang::gpu_kernel_blobs(v.built.kernels, v.target); });
+      continue;
+    }
+    const lang::EmitOptions emit{.keep_text = c.dump.wanted(),
+                                 .symbol_prefix = symbol_prefix(c.options, v.target)};
+    v.code.resize(v.built.kernels.size());
+    for (size_t i = 0; i < v.code.size(); ++i)
+      jobs.push_back([&v, i, emit] { v.code[i] = lang::emit_object(v.built.kernels[i], v.target, emit); });
   }
-  variant.code =
-      lang::emit_object(variant.built.kernels, variant.target,
-                        {.keep_text = keep_text, .symbol_prefix = symbol_prefix(options, variant.target)});
+  in_parallel(c, jobs.size(), [&](size_t i) { jobs[i](); });
 }
 
 // The platform of the library's container: a CPU's own, or what --host says.
@@ -171,12 +178,13 @@ void link_variants(Compilation& c) {
   for (Variant& v : c.variants) {
     link::VariantCode variant{.header = json_text(variant_header(v)),
                               .plan = encode_plan(v.built.plan),
-                              .object = std::move(v.code.object),
+                              .objects = {},
                               .kernel_symbols = {},
                               .kernel_blobs = std::move(v.blobs)};
-    if (!v.target.is_gpu())
-      for (const kernel::Function& k : v.built.kernels)
-        variant.kernel_symbols.push_back(symbol_prefix(c.options, v.target) + k.name);
+    for (size_t i = 0; i < v.code.size(); ++i) {
+      variant.objects.push_back(std::move(v.code[i].object));
+      variant.kernel_symbols.push_back(symbol_prefix(c.options, v.target) + v.built.kernels[i].name);
+    }
     input.variants.push_back(std::move(variant));
   }
   input.symbol_prefix = c.options.system_lib_prefix;
@@ -189,8 +197,13 @@ void dump_variant(Compilation& c, const Variant& v) {
   c.dump.write(v.target.name + "-plan.txt", plan_text(v.built.plan));
   if (v.target.is_gpu())
     return c.dump.write(v.target.name + "-kernels.txt", lang::gpu_code_dump(v.blobs, v.target));
-  c.dump.write(v.target.name + "-kernels.ll", v.code.llvm_ir);
-  c.dump.write(v.target.name + "-kernels.s", v.code.assembly);
+  std::string ir, assembly;
+  for (const lang::ObjectCode& code : v.code) {
+    ir += code.llvm_ir;
+    assembly += code.assembly;
+  }
+  c.dump.write(v.target.name + "-kernels.ll", ir);
+  c.dump.write(v.target.name + "-kernels.s", assembly);
 }
 
 void choose_variants(Compilation& c) {
@@ -232,7 +245,7 @@ void run_phases(Compilation& c, const Json& mlc_config) {
   });
   if (c.options.stop_after == "kernel") c.result.first_variant = std::move(c.variants[0].built);
   more = more && c.phase("lang", [&] {
-    for_each_variant(c, [&](Variant& v) { emit_variant(c.options, v, c.dump.wanted()); });
+    emit_variants(c);
     if (!c.dump.wanted()) return;
     for (const Variant& v : c.variants) dump_variant(c, v);
   });
