@@ -63,8 +63,8 @@ struct Device {
   // Asks for bytes, maybe none, as they are once everything submitted has run, one read at a time; `to` must
   // live until poll() gave true.
   Status (*begin_read)(void* self, std::span<std::byte> to, DeviceAddress from) = nullptr;
-  // Whether all of it has run and they have arrived; true where nothing was asked for. Never waits. Errors are also those of
-  // launches.
+  // Whether all of it has run and they have arrived; true where nothing was asked for. Never waits. Errors
+  // are also those of launches.
   Result<bool> (*poll)(void* self) = nullptr;
 
   // "" when this device can run a variant with that header, else the first thing it lacks ("CPU feature

@@ -206,6 +206,10 @@ Status Model::allocate() {
   ASSIGN_OR_RETURN(step_inputs_, StepInputs::create(plan, largest_dims(limits_, pages),
                                                     rope_tables(executor_->module().manifest()),
                                                     executor_->module().path()));
+  if (int64_t keys = step_inputs_.window_keys(); keys > 0 && keys < window_.tokens + limits_.prefill_chunk)
+    return Status::error(str(executor_->module().path(), ": it has rotations for ", keys, " keys, expected ",
+                             window_.tokens, " of the window and ", limits_.prefill_chunk,
+                             " of a step; compile the model again"));
   RETURN_IF_ERROR(step_inputs_.allocate(*device_, std::min(limits_.context_tokens, memory_.kv_tokens)));
   RETURN_IF_ERROR(allocate_inputs());
   auto uses = largest_uses(limits_, pages, plan.find_function("sample") != nullptr);

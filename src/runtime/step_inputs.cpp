@@ -56,6 +56,12 @@ Result<StepInputs> StepInputs::create(const Plan& plan, const Dims& limits, cons
   return inputs;
 }
 
+int64_t StepInputs::window_keys() const {
+  for (const Factors& f : factors_)
+    if (f.keys > 0) return f.keys;
+  return 0;
+}
+
 int64_t StepInputs::device_bytes() const {
   int64_t bytes = 4 * size_;
   for (const Factors& f : factors_) bytes += 4 * (f.rows + f.keys) * f.table.rotary_dim();
@@ -64,7 +70,7 @@ int64_t StepInputs::device_bytes() const {
 
 int64_t StepInputs::table_bytes(int64_t positions) const {
   int64_t bytes = 0;
-  for (const Factors& f : factors_) bytes += 4 * positions * f.table.rotary_dim();
+  for (const Factors& f : factors_) bytes += f.table.table_bytes(positions);
   return bytes;
 }
 
@@ -84,7 +90,7 @@ Status StepInputs::allocate(Device& device, int64_t positions) {
     if (f.keys == 0) continue;
     ASSIGN_OR_RETURN(f.of_keys, OwnedBuffer::allocate(device, 4 * f.keys * width));
     std::vector<float> keys(static_cast<size_t>(f.keys * width));
-    for (int64_t i = 0; i < f.keys; ++i) f.table.factors(i, keys.data() + i * width);
+    for (int64_t i = 0; i < f.keys; ++i) f.table.factors(i, f.keys, keys.data() + i * width);
     RETURN_IF_ERROR(device.copy_in(device.self, f.of_keys.address(), std::as_bytes(std::span(keys))));
   }
   return Status::ok();
@@ -112,12 +118,13 @@ void StepInputs::put(Field field, int64_t value) {
   elements_[e.first + e.used++] = static_cast<int32_t>(value);
 }
 
-void StepInputs::put_factors(int64_t position) {
+void StepInputs::put_factors(int64_t position, int64_t text_length) {
   for (Factors& f : factors_) {
     if (f.rows == 0) continue;
     const auto width = static_cast<size_t>(f.table.rotary_dim());
     f.values.resize(f.values.size() + width);
-    f.table.factors(position, f.values.data() + f.values.size() - width);
+    // Keys that are rotated when they are met are so as in a text as long as the window can be.
+    f.table.factors(position, f.keys > 0 ? f.keys : text_length, f.values.data() + f.values.size() - width);
   }
 }
 
@@ -128,14 +135,15 @@ void StepInputs::fill(const PagedCache& cache, std::span<const StepSequence> seq
   put(kPageIndptr, 0);
   for (size_t s = 0; s < sequences.size(); ++s) {
     const SequenceId id = sequences[s].id;
-    int64_t position = cache.length(id) - static_cast<int64_t>(sequences[s].tokens.size());
+    const int64_t length = cache.length(id);
+    int64_t position = length - static_cast<int64_t>(sequences[s].tokens.size());
     for (int32_t token : sequences[s].tokens) {
       put(kInputIds, token);
       put(kPositions, position);
       put(kLimits, position + 1);
       put(kRowSequence, static_cast<int64_t>(s));
       put(kRowSlots, cache.slot(id, position));
-      put_factors(position++);
+      put_factors(position++, length);
       ++dims_.rows;
     }
     if (sequences[s].wanted) put(kLogitPositions, dims_.rows - 1), ++dims_.wanted;

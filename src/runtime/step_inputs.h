@@ -31,6 +31,8 @@ class StepInputs {
   // rope table of an unknown kind.
   static Result<StepInputs> create(const Plan& plan, const Dims& limits, const Json& ropes,
                                    const std::string& what);
+  // Positions for which a rolling window has rotations; 0 without one.
+  int64_t window_keys() const;
 
   // On the device; the tables that factors are taken from lie on the host.
   int64_t device_bytes() const;
@@ -80,7 +82,7 @@ class StepInputs {
   };
 
   void put(Field field, int64_t value);
-  void put_factors(int64_t position);
+  void put_factors(int64_t position, int64_t text_length);
 
   std::array<Extent, kFieldCount> fields_;
   int64_t size_ = 0;  // elements of the packed buffer
