@@ -2,6 +2,7 @@
 #include "frontend/functions.h"
 
 #include <algorithm>
+#include <span>
 #include <unordered_set>
 
 #include "base/check.h"
@@ -45,6 +46,13 @@ constexpr StepFunction kStepFunctions[] = {
     {"batch_verify_to_last_hidden_states", StepResult::kHiddenStates},
 };
 
+constexpr StepFunction kEncoderFunctions[] = {
+    {"prefill", StepResult::kHiddenStates},
+    {"batch_prefill", StepResult::kHiddenStates},
+    {"prefill_to_last_hidden_states", StepResult::kHiddenStates},
+    {"batch_prefill_to_last_hidden_states", StepResult::kHiddenStates},
+};
+
 Function& add_function(Module& module, const std::string& name) {
   module.functions.push_back(std::make_unique<Function>());
   module.functions.back()->name = name;
@@ -67,6 +75,7 @@ Value* add_factors(Function& function, const char* name, size_t table, const Dim
 StepInputs add_step_inputs(Function& function, const std::vector<int64_t>& rotary_dims, int64_t window_keys) {
   StepInputs inputs;
   inputs.positions = add_indices(function, "positions", kRows);
+  inputs.token_types = add_indices(function, "token_types", kRows);
   inputs.limits = add_indices(function, "limits", kRows);
   inputs.row_sequence = add_indices(function, "row_sequence", kRows);
   inputs.row_slots = add_indices(function, "row_slots", kRows);
@@ -122,19 +131,23 @@ void add_sample(Module& module, const Dim& vocab) {
 }  // namespace
 
 void add_functions(Module& module, const Model& model, int64_t hidden,
-                   const std::vector<int64_t>& rotary_dims, int64_t window_keys, bool sampling) {
+                   const std::vector<int64_t>& rotary_dims, int64_t window_keys, bool sampling,
+                   bool encoder) {
   {
     Function& function = add_function(module, "embed");
     GraphBuilder g(module, function);
     function.results = {model.embed(g, add_indices(function, "input_ids", kRows))};
   }
-  for (const StepFunction& step : kStepFunctions) {
-    const StepFunction& first = *std::ranges::find(kStepFunctions, step.result, &StepFunction::result);
+  const std::span<const StepFunction> steps =
+      encoder ? std::span<const StepFunction>(kEncoderFunctions) : kStepFunctions;
+  for (const StepFunction& step : steps) {
+    const StepFunction& first = *std::ranges::find(steps, step.result, &StepFunction::result);
     if (&first == &step)
       add_step(module, model, step, hidden, rotary_dims, window_keys);
     else
       add_function(module, step.name).same_as = first.name;
   }
+  if (encoder) return;
   {
     Function& function = add_function(module, "get_logits");
     GraphBuilder g(module, function);

@@ -12,6 +12,8 @@ Json RopeSpec::to_json() const {
   return {{"kind", kind}, {"rotary_dim", rotary_dim}, {"theta", theta}, {"scaling", scaling}};
 }
 
+bool is_encoder(const ModelConfig& config) { return model_definition(config.model_type).encoder; }
+
 RopeSpec rope_spec(const ModelConfig& config) { return model_definition(config.model_type).rope(config); }
 
 std::vector<RopeSpec> rope_specs(const ModelConfig& config) {
@@ -52,7 +54,8 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
                   std::max(config.get_int("prefill_chunk_size"), config.get_int("max_batch_size"));
   std::vector<int64_t> rotary_dims;
   for (const RopeSpec& spec : rope_specs(config)) rotary_dims.push_back(spec.rotary_dim);
-  add_functions(*built.module, *model, shape.hidden, rotary_dims, window_keys, options.sampling);
+  add_functions(*built.module, *model, shape.hidden, rotary_dims, window_keys, options.sampling,
+                definition.encoder);
   built.parameters = parameters.take();
   for (const std::string& suffix : definition.unused_sources) {
     const bool used = std::ranges::any_of(built.parameters, [&](const Parameter& parameter) {

@@ -122,6 +122,8 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   int64_t chunk = limit(mlc_config, config, "prefill_chunk_size", 2048),
           batch = limit(mlc_config, config, "max_batch_size", 1);
   bool window = config.sliding_window_size > 0;
+  if (context <= 0 && !window)  // of a class that says nothing of it beside a layer's window
+    context = find_int(config.source_fields, "max_position_embeddings").value_or(-1);
   if (window)
     context = -1, chunk = config.get_int("prefill_chunk_size");  // texts have no end; chunks fit the window
   m["context_window_size"] = context;
@@ -135,7 +137,8 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   m["pipeline_parallel_stages"] = limit(mlc_config, config, "pipeline_parallel_stages", 1);
   m["disaggregation"] = false;
   m["kv_state_kind"] = "kv_cache";
-  m["model_task"] = "chat";
+  m["model_task"] = frontend::is_encoder(config) ? "embedding" : "chat";
+  m["attention"] = frontend::is_encoder(config) ? "bidirectional" : "causal";
   m["params"] = parameters(plan);
   for (const PlanState& s : plan.states)
     m["kv_cache"] = {{"num_hidden_layers", s.layers},     {"num_attention_heads", shape.heads},

@@ -24,16 +24,17 @@ Dims largest_dims(const ModelLimits& limits, int64_t pages) {
           .pool_pages = pages};
 }
 
-// The functions step() may call, with the most rows and sequences each can see.
-std::vector<std::pair<std::string, Dims>> largest_uses(const ModelLimits& limits, int64_t pages,
-                                                       bool sampling) {
+// The functions step() may call of those that the library has, with the most rows and sequences each can see.
+std::vector<std::pair<std::string, Dims>> largest_uses(const Plan& plan, const ModelLimits& limits,
+                                                       int64_t pages) {
   const Dims rows = largest_dims(limits, pages);
   Dims decode = rows;
   decode.rows = decode.batch;
   std::vector<std::pair<std::string, Dims>> uses = {
       {"embed", rows},        {"batch_prefill", rows},  {"batch_prefill_to_last_hidden_states", rows},
-      {"batch_verify", rows}, {"batch_decode", decode}, {"copy_pages", rows}};
-  if (sampling) uses.emplace_back("sample", decode);
+      {"batch_verify", rows}, {"batch_decode", decode}, {"copy_pages", rows},
+      {"sample", decode}};
+  std::erase_if(uses, [&](const auto& use) { return !plan.find_function(use.first); });
   return uses;
 }
 
@@ -49,11 +50,6 @@ int64_t pages_for(const ModelLimits& limits, const SlidingWindow& window, int64_
   // that ends with dropped tokens, after the sinks, and one that begins with them.
   int64_t partly_dropped = window.tokens > 0 ? 2 * limits.max_sequences : 0;
   return (limits.total_tokens + page_size - 1) / page_size + limits.max_sequences - 1 + partly_dropped;
-}
-
-Json rope_tables(const Json& manifest) {
-  const Json* tables = find(manifest, "rope");
-  return tables ? *tables : Json();
 }
 
 Result<ModelLimits> resolve_context(const Json& manifest, const std::string& what, ModelLimits limits) {
@@ -80,7 +76,9 @@ Result<ModelLimits> resolve(const Json& manifest, const std::string& what, const
   if (limits.max_sequences > batch)
     return Status::error(str("max_num_sequence ", limits.max_sequences, " is more than the ", batch, " that ",
                              what, " was compiled for"));
-  if (limits.prefill_chunk == 0) limits.prefill_chunk = std::min<int64_t>(chunk, kDefaultPrefillChunk);
+  const bool whole_texts = find_string(manifest, "attention") == "bidirectional";
+  if (limits.prefill_chunk == 0)
+    limits.prefill_chunk = whole_texts ? chunk : std::min<int64_t>(chunk, kDefaultPrefillChunk);
   limits.prefill_chunk =
       std::clamp<int64_t>(limits.prefill_chunk, limits.max_sequences, std::max(chunk, limits.max_sequences));
   int64_t window = window_of(manifest).tokens;
@@ -113,12 +111,8 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
     plan.kv_cache += pages * s.layers * s.page_bytes();
     plan.kv_tokens = pages * s.page_size;
   }
-  const bool sampling = module.plan().find_function("sample") != nullptr;
-  for (const auto& [name, dims] : largest_uses(limits, pages, sampling)) {
+  for (const auto& [name, dims] : largest_uses(module.plan(), limits, pages)) {
     const PlanFunction* f = module.plan().find_function(name);
-    if (!f)
-      return Status::error(
-          str(module.path(), ": the library has no function '", name, "'; compile the model again"));
     std::map<std::string, int64_t> values;
     for (const Symbol& s : kSymbols) values.emplace(s.name, dims.*s.value);
     auto bytes = [&](ExprId e) { return module.plan().expressions[e].evaluate(values).value_or(0); };
@@ -127,11 +121,11 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
   }
   ASSIGN_OR_RETURN(int64_t vocab, get_int(module.manifest(), "vocab_size", module.path()));
   ASSIGN_OR_RETURN(int64_t hidden, get_int(module.manifest(), "hidden_size", module.path()));
-  ASSIGN_OR_RETURN(StepInputs inputs, StepInputs::create(module.plan(), largest_dims(limits, pages),
-                                                         rope_tables(module.manifest()), module.path()));
+  ASSIGN_OR_RETURN(StepInputs inputs, StepInputs::create(module.plan(), module.manifest(),
+                                                         largest_dims(limits, pages), module.path()));
   const int64_t rows = limits.prefill_chunk, batch = limits.max_sequences;
   plan.inputs = inputs.device_bytes() + 4 * (rows * hidden + 2 * batch + batch * vocab);
-  if (sampling) plan.inputs += 4 * batch * (kDrawSettings + 1);
+  if (module.plan().find_function("sample")) plan.inputs += 4 * batch * (kDrawSettings + 1);
   plan.tables = inputs.table_bytes(std::min(limits.context_tokens, plan.kv_tokens));
   return plan;
 }
@@ -171,10 +165,9 @@ Status Model::fit_bindings() {
   }
   if (int64_t bytes = 4 * limits_.max_sequences * vocab_size_; bytes > largest)
     return refuse("the logits of a step", bytes, "max_batch_size");
-  const bool sampling = executor_->module().plan().find_function("sample") != nullptr;
   for (int64_t& rows = limits_.prefill_chunk;; rows = std::max(rows / 2, limits_.max_sequences)) {
     int64_t most = 0;
-    for (const auto& [name, dims] : largest_uses(limits_, pages, sampling)) {
+    for (const auto& [name, dims] : largest_uses(executor_->module().plan(), limits_, pages)) {
       if (name == "batch_verify") continue;  // its logits are cut in run_step
       ASSIGN_OR_RETURN(int64_t bytes, executor_->largest_binding(name, dims));
       most = std::max(most, bytes);
@@ -203,16 +196,16 @@ Status Model::allocate() {
                              " tokens; lower context_window_size in --overrides"));
   kv_pool_ = std::move(pool).value();
   executor_->set_states({kv_pool_.address()}, pages);
-  ASSIGN_OR_RETURN(step_inputs_, StepInputs::create(plan, largest_dims(limits_, pages),
-                                                    rope_tables(executor_->module().manifest()),
-                                                    executor_->module().path()));
+  ASSIGN_OR_RETURN(step_inputs_,
+                   StepInputs::create(plan, executor_->module().manifest(), largest_dims(limits_, pages),
+                                      executor_->module().path()));
   if (int64_t keys = step_inputs_.window_keys(); keys > 0 && keys < window_.tokens + limits_.prefill_chunk)
     return Status::error(str(executor_->module().path(), ": it has rotations for ", keys, " keys, expected ",
                              window_.tokens, " of the window and ", limits_.prefill_chunk,
                              " of a step; compile the model again"));
   RETURN_IF_ERROR(step_inputs_.allocate(*device_, std::min(limits_.context_tokens, memory_.kv_tokens)));
   RETURN_IF_ERROR(allocate_inputs());
-  auto uses = largest_uses(limits_, pages, plan.find_function("sample") != nullptr);
+  auto uses = largest_uses(plan, limits_, pages);
   for (size_t i = 0, n = uses.size(); i < n; ++i)
     for (auto [symbol, fewer] : {std::pair{&Dims::rows, int64_t{1}}, {&Dims::rows, 16}, {&Dims::wanted, 1}}) {
       uses.push_back(uses[i]);
@@ -386,17 +379,23 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   }
   internal_check(rows <= limits_.prefill_chunk && batch <= limits_.max_sequences,
                  "a step larger than the model's limits");
+  for (const StepSequence& s : sequences)
+    if (step_inputs_.bidirectional() && cache_->length(s.id) > 0)
+      return Status::error(
+          str(executor_->module().path(),
+              ": an encoder reads a text in one step; remove the sequence and begin it anew"));
   RETURN_IF_ERROR(make_room(sequences));
   step_inputs_.fill(*cache_, sequences);
   RETURN_IF_ERROR(step_inputs_.upload());
   const Dims dims = step_inputs_.dims();
   const int64_t largest = device_->properties.max_binding_bytes;
+  const bool hidden = want == WantLogits::kNone || want == WantLogits::kHiddenStates;
   const bool apart = want == WantLogits::kAll && largest > 0 && 4 * rows * vocab_size_ > largest;
-  const char* function = want == WantLogits::kNone || apart ? "batch_prefill_to_last_hidden_states"
-                         : want == WantLogits::kAll         ? "batch_verify"
-                         : rows == dims.wanted              ? "batch_decode"
-                                                            : "batch_prefill";
-  const int64_t results = want == WantLogits::kNone ? 0 : want == WantLogits::kAll ? rows : dims.wanted;
+  const char* function = hidden || apart            ? "batch_prefill_to_last_hidden_states"
+                         : want == WantLogits::kAll ? "batch_verify"
+                         : rows == dims.wanted      ? "batch_decode"
+                                                    : "batch_prefill";
+  const int64_t results = hidden ? 0 : want == WantLogits::kAll ? rows : dims.wanted;
   RETURN_IF_ERROR(make_room_for_logits(results));
   calls_.clear();
   RETURN_IF_ERROR(add_call("embed", dims, &embeds_address_));
@@ -407,13 +406,14 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
     RETURN_IF_ERROR(add_call("sample", dims, &tokens_address_));
   }
   if (settings.empty())
-    host_logits_.resize(static_cast<size_t>(results * vocab_size_));
+    host_logits_.resize(
+        static_cast<size_t>(want == WantLogits::kHiddenStates ? rows * hidden_size_ : results * vocab_size_));
   else
     host_tokens_.resize(settings.size());
   RETURN_IF_ERROR(executor_->run(calls_));
   return settings.empty()
              ? device_->begin_read(device_->self, std::as_writable_bytes(std::span(host_logits_)),
-                                   logits_.address())
+                                   want == WantLogits::kHiddenStates ? embeds_address_ : logits_address_)
              : device_->begin_read(device_->self, std::as_writable_bytes(std::span(host_tokens_)),
                                    tokens_.address());
 }

@@ -48,14 +48,15 @@ struct MemoryPlan {
 };
 
 enum class WantLogits : uint8_t {
-  kNone,  // a chunk that is not the prompt's last
-  kLast,  // of the last new token of each sequence that wants them: [wanted, vocab]
-  kAll,   // of every new token: [rows, vocab]
+  kNone,          // a chunk that is not the prompt's last
+  kLast,          // of the last new token of each sequence that wants them: [wanted, vocab]
+  kAll,           // of every new token: [rows, vocab]
+  kHiddenStates,  // none, but the last hidden states of every new token: [rows, hidden]
 };
 
 // What a step gave; the spans live until the next one begins.
 struct StepResult {
-  std::span<const float> logits;
+  std::span<const float> logits;    // or hidden states
   std::span<const int32_t> tokens;  // that the device drew, in the order of the wanted sequences
 };
 
@@ -71,6 +72,9 @@ class Model {
   const Json& manifest() const { return executor_->module().manifest(); }
   const MemoryPlan& memory() const { return memory_; }
   int64_t vocab_size() const { return vocab_size_; }
+  int64_t hidden_size() const { return hidden_size_; }
+  // It reads each text whole, in one step, and gives kHiddenStates only.
+  bool is_encoder() const { return step_inputs_.bidirectional(); }
   int64_t context_tokens() const { return limits_.context_tokens; }  // INT64_MAX with a sliding window
   const SlidingWindow& window() const { return window_; }
   int64_t prefill_chunk() const { return limits_.prefill_chunk; }

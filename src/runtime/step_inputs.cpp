@@ -35,21 +35,23 @@ std::string table_name(const char* name, size_t table) { return table == 0 ? nam
 
 }  // namespace
 
-Result<StepInputs> StepInputs::create(const Plan& plan, const Dims& limits, const Json& ropes,
+Result<StepInputs> StepInputs::create(const Plan& plan, const Json& manifest, const Dims& limits,
                                       const std::string& what) {
   StepInputs inputs;
+  inputs.bidirectional_ = find_string(manifest, "attention") == "bidirectional";
   for (size_t f = 0; f < kFieldCount; ++f) {
     Extent& e = inputs.fields_[f];
     ASSIGN_OR_RETURN(e.most, extent_of(plan, std::string(kFieldNames[f]), limits, what));
     e.first = inputs.size_;
     inputs.size_ += (e.most + kAlignment - 1) / kAlignment * kAlignment;
   }
-  if (!ropes.is_array())
+  const Json* ropes = find(manifest, "rope");
+  if (!ropes || !ropes->is_array())
     return Status::error(what +
                          ": the manifest's key 'rope' is no list of rope tables; compile the model again");
-  for (size_t i = 0; i < ropes.size(); ++i) {
+  for (size_t i = 0; i < ropes->size(); ++i) {
     Factors& factors = inputs.factors_.emplace_back();
-    ASSIGN_OR_RETURN(factors.table, RopeTable::create(ropes[i], what));
+    ASSIGN_OR_RETURN(factors.table, RopeTable::create((*ropes)[i], what));
     ASSIGN_OR_RETURN(factors.rows, extent_of(plan, table_name("rope_factors", i), limits, what));
     ASSIGN_OR_RETURN(factors.keys, extent_of(plan, table_name("key_factors", i), limits, what));
   }
@@ -140,7 +142,8 @@ void StepInputs::fill(const PagedCache& cache, std::span<const StepSequence> seq
     for (int32_t token : sequences[s].tokens) {
       put(kInputIds, token);
       put(kPositions, position);
-      put(kLimits, position + 1);
+      put(kTokenTypes, 0);
+      put(kLimits, bidirectional_ ? length : position + 1);
       put(kRowSequence, static_cast<int64_t>(s));
       put(kRowSlots, cache.slot(id, position));
       put_factors(position++, length);

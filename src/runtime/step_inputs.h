@@ -27,10 +27,11 @@ struct StepSequence {
 
 class StepInputs {
  public:
-  // For steps of at most `limits`, which are those of the engine. `ropes`: the manifest's "rope". Errors: a
-  // rope table of an unknown kind.
-  static Result<StepInputs> create(const Plan& plan, const Dims& limits, const Json& ropes,
+  // For steps of at most `limits`, which are those of the engine. Errors: a rope table of an unknown kind.
+  static Result<StepInputs> create(const Plan& plan, const Json& manifest, const Dims& limits,
                                    const std::string& what);
+  // Whether rows see all of their sequence.
+  bool bidirectional() const { return bidirectional_; }
   // Positions for which a rolling window has rotations; 0 without one.
   int64_t window_keys() const;
 
@@ -54,6 +55,7 @@ class StepInputs {
   enum Field : uint8_t {
     kInputIds,
     kPositions,
+    kTokenTypes,
     kLimits,
     kRowSequence,
     kRowSlots,
@@ -65,8 +67,8 @@ class StepInputs {
     kFieldCount,
   };
   static constexpr std::array<std::string_view, kFieldCount> kFieldNames = {
-      "input_ids",       "positions",   "limits",     "row_sequence", "row_slots",
-      "logit_positions", "page_indptr", "skip_begin", "skip_count",   "page_ids"};
+      "input_ids",       "positions",   "token_types", "limits",     "row_sequence", "row_slots",
+      "logit_positions", "page_indptr", "skip_begin",  "skip_count", "page_ids"};
 
   // Elements of the packed buffer.
   struct Extent {
@@ -87,6 +89,7 @@ class StepInputs {
   std::array<Extent, kFieldCount> fields_;
   int64_t size_ = 0;  // elements of the packed buffer
   Dims dims_;
+  bool bidirectional_ = false;
   std::vector<Factors> factors_;
   Device* device_ = nullptr;
   OwnedBuffer packed_;

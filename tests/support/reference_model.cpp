@@ -121,7 +121,9 @@ HostTensor ReferenceModel::run(const std::string& function, std::map<std::string
     for (size_t i = 0; i < steps[s].tokens.size(); ++i) {
       const int32_t position = steps[s].start + static_cast<int32_t>(i);
       positions.push_back(position);
-      limits.push_back(position + 1);
+      limits.push_back(frontend::is_encoder(config_)
+                           ? steps[s].start + static_cast<int32_t>(steps[s].tokens.size())
+                           : position + 1);
       text_lengths.push_back(steps[s].start + static_cast<int64_t>(steps[s].tokens.size()));
       row_sequence.push_back(static_cast<int32_t>(s));
       row_slots.push_back(steps[s].pages.at(static_cast<size_t>(position / 16)) * 16 + position % 16);
@@ -136,6 +138,7 @@ HostTensor ReferenceModel::run(const std::string& function, std::map<std::string
         arguments["rope_factors" + (i ? "_" + std::to_string(i) : "")] =
             reference_rope(ropes[i], positions, text_lengths);
     arguments["positions"] = ints(positions);
+    arguments["token_types"] = ints(std::vector<int32_t>(positions.size()));
     arguments["limits"] = ints(limits);
     arguments["row_sequence"] = ints(row_sequence);
     arguments["row_slots"] = ints(row_slots);

@@ -11,7 +11,8 @@ AttentionShape attention_shape(const ModelConfig& config) {
           .heads = shape.heads,
           .kv_heads = shape.kv_heads,
           .head_dim = shape.head_dim,
-          .rotary_dim = rope_spec(config).rotary_dim};
+          .rotary_dim = rope_spec(config).rotary_dim,
+          .scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim))};
 }
 
 Attention::Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output)
@@ -31,9 +32,9 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
     if (!rotation.keys) k = g.rope(k, rotation.rows, shape_.head_dim, shape_.rotary_dim);
   }
   g.kv_append(kKvState, layer_, k, v, inputs.row_slots);
-  graph::Value* mixed = g.attention(
-      kKvState, layer_, q, inputs.row_sequence, inputs.limits, inputs.page_indptr, inputs.page_ids,
-      shape_.heads, 1.0 / std::sqrt(static_cast<double>(shape_.head_dim)), shape_.window, rolling);
+  graph::Value* mixed =
+      g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.limits, inputs.page_indptr,
+                  inputs.page_ids, shape_.heads, shape_.scale, shape_.window, rolling);
   return output_(g, mixed);
 }
 
