@@ -6,14 +6,14 @@ namespace mlc::kernel {
 // The storage place of live token `token`.
 GpuAttention::Token GpuAttention::find_token(const Group& g, const Walk& w, const ExprRef& t) const {
   Token token;
-  token.index = binary(BinaryOp::kMin, t, w.end - 1.0);
+  token.index = binary(BinaryOp::kMin, t, w.end - 1);
   if (w.seen) token.index = binary(BinaryOp::kMax, token.index, w.seen);
   token.index = k_.let("token", token.index);
   ExprRef stored = token.index;
   if (w.skip_begin)
     stored =
         k_.let("stored", token.index + select(less(token.index, w.skip_begin), int_const(0), w.skip_count));
-  double page_size = static_cast<double>(cache_.page_size);
+  const int64_t page_size = cache_.page_size;
   token.page = k_.let("page", pages_.page(index(in_.page_ids, w.first_page + stored / page_size)));
   token.slot = k_.let("slot", stored % cache_.page_size);
   token.value = k_.let("value", cast(pages_.value(token.page, g.kv_head, token.slot), DType::kI32));
@@ -22,7 +22,7 @@ GpuAttention::Token GpuAttention::find_token(const Group& g, const Walk& w, cons
 
 // The first token that a row with that limit sees.
 ExprRef GpuAttention::first_seen(const ExprRef& limit) const {
-  return binary(BinaryOp::kMax, limit - double(tiling_.window), int_const(0));
+  return binary(BinaryOp::kMax, limit - tiling_.window, int_const(0));
 }
 
 // What the rows of the sequence see of it at all. The walk begins where a walk from 0 would step, so that a
@@ -37,7 +37,7 @@ void GpuAttention::enter_window(const Group& g, Walk& w) const {
     w.seen = k_.let("seen", binary(BinaryOp::kMin, w.seen, first));
   }
   w.seen = k_.let("seen", w.seen);
-  w.begin = k_.let("begin", w.seen / double(threads()) * double(threads()));
+  w.begin = k_.let("begin", w.seen / threads() * threads());
 }
 
 GpuAttention::Walk GpuAttention::enter_sequence(const Group& g, const ExprRef& sequence) const {
@@ -71,15 +71,15 @@ void GpuAttention::find_part(const Group& g, Walk& w) const {
     live = binary(BinaryOp::kMin, live, length);
     return w.seen ? binary(BinaryOp::kMax, live, w.seen) : live;
   };
-  double tokens = static_cast<double>(tiling_.part_tokens);
+  const int64_t tokens = tiling_.part_tokens;
   w.begin = k_.let("begin", before(k_.let("stored", g.part * tokens)));
-  w.end = k_.let("end", before(k_.let("stored", (g.part + 1.0) * tokens)));
+  w.end = k_.let("end", before(k_.let("stored", (g.part + 1) * tokens)));
 }
 
 // The tokens of one sequence, for all its rows.
 void GpuAttention::walk(const Group& g, const Memory& m, const ExprRef& sequence) const {
   const Walk w = enter_sequence(g, sequence);
-  const double at_once = threads();
+  const int at_once = threads();
   ExprRef steps = k_.let("steps", (w.end - w.begin + (at_once - 1)) / at_once);
   k_.loop("step", int_const(0), steps, LoopKind::kSerial, [&](ExprRef step) { block(g, m, w, step); });
 }
@@ -88,7 +88,7 @@ void GpuAttention::walk(const Group& g, const Memory& m, const ExprRef& sequence
 void GpuAttention::walk_all(const Group& g, const Memory& m) const {
   if (tiling_.rows == 1) return walk(g, m, g.sequence[0]);
   k_.loop("r", 0, tiling_.rows, LoopKind::kSerial, [&](ExprRef r) {
-    ExprRef last = dim_expr(in_.q.rows) - 1.0;
+    ExprRef last = dim_expr(in_.q.rows) - 1;
     ExprRef sequence = k_.let("walked", index(in_.sequences, binary(BinaryOp::kMin, g.first_row + r, last)));
     ExprRef seen;
     for (int before = 0; before + 1 < tiling_.rows; ++before) {
