@@ -83,8 +83,8 @@ struct ModelDefinition {
   ShapeFields shape = {};
   // What the config class infers in a way of its own, before the rules for all (config_rules.h).
   void (*infer)(ModelConfig& config) = nullptr;
-  bool encoder = false;
   bool learned_positions = false;                        // a text cannot be longer than their table
+  bool encoder = false;                                  // functions.h
   std::vector<std::string> field_scalings = {"llama3"};  // kinds of rope_scaling that MLC's field states
 };
 
