@@ -9,8 +9,8 @@
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
 #include "frontend/layers/parameters.h"
-#include "support/whole_source.h"
 #include "runtime/rope.h"
+#include "support/whole_source.h"
 
 namespace mlc::testing {
 namespace {
