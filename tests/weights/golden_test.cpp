@@ -83,16 +83,11 @@ TEST_P(GoldenConfig, GeneratesTheSameConfig) {
   auto source = open_source({.config = input.path(), .with_checkpoint = false});
   ASSERT_TRUE(source.is_ok()) << source.status().message();
   GenConfigOptions options{.quantization = split(GetParam(), '-')[1]};
-  options.conv_template = model == "bert"          ? "LM"
-                          : model == "gpt2"        ? "gpt2"
-                          : model == "mistral"     ? "mistral_default"
-                          : model == "gpt_neox"    ? "redpajama_chat"
-                          : model == "llama3_tied" ? "llama-3"
-                          : model == "qwen2"       ? "chatml"
-                                                   : "llama-2";
+  auto expected = read_json_file(golden);
+  ASSERT_TRUE(expected.is_ok()) << expected.status().message();
+  options.conv_template = expected->at("conv_template").at("name");  // which is the preset's
   options.overrides.max_batch_size = 128;
   if (GetParam() == "llama-q4f32_1") {
-    options.conv_template = "chatml";
     options.overrides.context_window_size = 128, options.overrides.prefill_chunk_size = 64,
     options.overrides.max_batch_size = 4;
   }
