@@ -22,6 +22,7 @@ inline const std::vector<std::string> kToys = {
     "llama_yarn",
     "mistral",
     "qwen2",
+    "qwen3",
     // keep-sorted end
     // clang-format on
 };
