@@ -21,6 +21,8 @@ inline const std::vector<std::string> kToys = {
     "llama_odd",
     "llama_yarn",
     "mistral",
+    "phi3",
+    "phi3_longrope",
     "qwen2",
     "qwen3",
     // keep-sorted end
