@@ -94,6 +94,7 @@ std::string mismatch(const ConfigField& field, const Json& value) {
       return value.is_number() && in_range(value.get<double>()) ? "" : "a number" + range;
     case ConfigField::Kind::kFlag: return value.is_boolean() ? "" : "true or false";
     case ConfigField::Kind::kText: return value.is_string() ? "" : "a text";
+    case ConfigField::Kind::kList: return value.is_array() ? "" : "a list";
     case ConfigField::Kind::kAny: return "";
   }
   return "";

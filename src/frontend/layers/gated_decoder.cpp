@@ -32,6 +32,7 @@ Attention make_attention(ParameterList& parameters, const ModelConfig& config,
                          const std::string& source) {
   AttentionShape shape = attention_shape(config);
   shape.window = options.window;
+  if (!options.rotated.empty() && !options.rotated[static_cast<size_t>(layer)]) shape.rotary_dim = 0;
   std::vector<std::string> fused = {source + "q_proj", source + "k_proj", source + "v_proj"};
   if (options.fused_sources) fused = {source + "qkv_proj"};
   Linear qkv(parameters, attention + options.qkv, shape.hidden, shape.qkv_size(),

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "frontend/functions.h"
 #include "frontend/layers/parameters.h"
@@ -21,8 +22,9 @@ struct GatedDecoderOptions {
   std::string attention = "self_attn", qkv = "qkv_proj", output = "o_proj", input_norm = "input_layernorm";
   bool fused_sources = false;  // the checkpoint has qkv_proj and gate_up_proj, fused as here
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
-  bool head_norms = false;  // self_attn.q_norm and k_norm
-  int64_t window = 0;       // of every layer; 0 = none
+  bool head_norms = false;         // self_attn.q_norm and k_norm
+  int64_t window = 0;              // of every layer; 0 = none
+  std::vector<bool> rotated = {};  // by layer: whether it rotates queries and keys; empty = all do
 };
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,
