@@ -21,6 +21,7 @@ inline const std::vector<std::string> kToys = {
     "llama_odd",
     "llama_yarn",
     "mistral",
+    "phi",
     "phi3",
     "phi3_longrope",
     "qwen2",

@@ -36,7 +36,7 @@ std::vector<std::string> golden_folders(const std::string& file) {
 // The checkpoint of a toy model in one folder, of links to its files.
 void gather_source(const std::string& model, const std::string& folder) {
   const bool byte_level =
-      model == "gpt2" || model == "gpt_neox" || model == "llama3_tied" || model == "qwen2";
+      model == "gpt2" || model == "gpt_neox" || model == "llama3_tied" || model == "phi" || model == "qwen2";
   std::vector<std::string> places = {kData + "models/" + model, kData + "weights/source/" + model,
                                      kData + "weights/tokenizers/" + (byte_level ? "gpt_neox" : "llama")};
   for (const std::string& place : places)
