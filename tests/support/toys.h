@@ -26,6 +26,7 @@ inline const std::vector<std::string> kToys = {
     "phi3_longrope",
     "qwen2",
     "qwen3",
+    "smollm3",
     "starcoder2",
     // keep-sorted end
     // clang-format on
