@@ -154,6 +154,17 @@ TEST_F(Gpu, Norms) {
     }
 }
 
+TEST_F(Gpu, NormsOfHeads) {
+  for (int64_t n : {15, 64, 128})
+    for (int64_t rows : {1, 3}) {
+      std::mt19937 random(5);
+      OpCase& c = add(str("rms_norm of ", rows, " x 3 heads of ", n), {{"rows", rows}});
+      graph::Value* x = c.matrix(kRows, 3 * n, random_floats(rows * 3 * n, 3, random), 4 * n + 4, n);
+      c.g->rms_norm(x, c.parameter(DType::kF16, {n}, random_floats(n, 1, random)), 1e-5);
+      c.rule = near(4 * norm_error(n, 2 * std::sqrt(double(n))));
+    }
+}
+
 TEST_F(Gpu, Elementwise) {
   std::mt19937 random(4);
   for (int64_t n : {1, 18, 64}) {

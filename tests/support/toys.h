@@ -10,8 +10,26 @@ namespace mlc::testing {
 
 // A new model adds its toy here.
 inline const std::vector<std::string> kToys = {
-    "gpt2",         "gpt_neox",  "llama",      "llama3_tied", "llama_dynamic",
-    "llama_linear", "llama_odd", "llama_yarn", "mistral",     "qwen2",
+    // clang-format off
+    // keep-sorted start
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "llama3_tied",
+    "llama_dynamic",
+    "llama_linear",
+    "llama_odd",
+    "llama_yarn",
+    "mistral",
+    "phi",
+    "phi3",
+    "phi3_longrope",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+    "starcoder2",
+    // keep-sorted end
+    // clang-format on
 };
 
 inline std::string toy_file(const std::string& toy, const std::string& name) {

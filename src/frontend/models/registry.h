@@ -14,7 +14,7 @@ namespace mlc::frontend {
 // One field of `model_config`. The list of a model is its config class in MLC: names, order and defaults are
 // what mlc-chat-config.json shows (mlc-facts 5.3).
 struct ConfigField {
-  enum class Kind : uint8_t { kInteger, kReal, kFlag, kText, kAny };
+  enum class Kind : uint8_t { kInteger, kReal, kFlag, kText, kList, kAny };
   std::string name;
   Kind kind;
   double low = 0, high = 0;          // numbers: the range that makes sense, both ends included

@@ -19,6 +19,12 @@ int Operand::lanes() const {
   return static_cast<int>(std::gcd(std::gcd(columns, row_stride), std::gcd(column_offset, int64_t{4})));
 }
 
+void Lowering::split_heads(Operand& matrix, int64_t columns) const {
+  matrix.heads = matrix.columns / columns;
+  matrix.columns = columns;
+  matrix.rows = (single_row() ? Dim(1) : matrix.rows) * Dim(matrix.heads);
+}
+
 Dim elements_of(const graph::Shape& shape) {
   Dim total(1);
   for (const Dim& d : shape) total = total * d;

@@ -9,6 +9,7 @@ Function lower_norm(Lowering& low, bool centered) {
   Operand x = low.matrix(0, "x"), weight = low.vector(1, "weight"), bias;
   if (low.node.inputs.size() > 2) bias = low.vector(2, "bias");
   Operand out = low.result();
+  if (weight.columns < x.columns) low.split_heads(x, weight.columns), low.split_heads(out, weight.columns);
   low.for_each_row(x, out, [&](Row& row) {
     ExprRef mean;
     if (centered) mean = k.let("mean", row.sum("sum", [](const ExprRef& v) { return v; }) / x.columns);
