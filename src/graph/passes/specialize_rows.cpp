@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "graph/ops/registry.h"
+
 namespace mlc::graph {
 namespace {
 
@@ -12,7 +14,7 @@ struct Range {
 constexpr Range kRanges[] = {{1, 1}, {2, 16}, {0, 0}};
 
 bool multiplies(const Function& f) {
-  return std::any_of(f.nodes.begin(), f.nodes.end(), [](const auto& n) { return n->op == "matmul"; });
+  return std::any_of(f.nodes.begin(), f.nodes.end(), [](const auto& n) { return is_matmul(*n); });
 }
 
 }  // namespace

@@ -12,12 +12,14 @@ Dim elements_of(const graph::Shape& shape) {
   return total;
 }
 
+Dim rows_of(const graph::TensorType& type) { return elements_of({type.shape.begin(), type.shape.end() - 1}); }
+
 View Lowering::view(size_t i) const {
   const graph::TensorType& t = type(i);
-  internal_check(t.shape.size() == 2 && t.shape[1].is_const(),
+  internal_check(t.shape.size() >= 2 && t.shape.back().is_const(),
                  str(node.op, ": operand ", i, " is no matrix"));
   if (i < options.input_views.size() && options.input_views[i].row_stride) return options.input_views[i];
-  return {t.shape[1].constant(), 0};
+  return {t.shape.back().constant(), 0};
 }
 
 const graph::KvCache& Lowering::cache() const {

@@ -18,14 +18,14 @@ int CpuLowering::lanes_dividing(int64_t n) const {
 Matrix CpuLowering::matrix(size_t i, const std::string& name) {
   const graph::TensorType& t = type(i);
   const View at = view(i);
-  Matrix m{nullptr, t.shape[0], t.shape[1].constant(), at.row_stride, at.column_offset};
+  Matrix m{nullptr, rows_of(t), t.shape.back().constant(), at.row_stride, at.column_offset};
   if (t.kind == graph::TensorType::Kind::kQ8Activation) {
     m.q8 = t.format;
     m.buffer = k.input(name, DType::kU8, t.bytes());
   } else if ((m.tiled = t.is_tiled())) {
     m.buffer = k.input(name, t.dtype(), t.elements());
   } else {
-    m.buffer = k.input(name, t.dtype(), t.shape[0] * at.row_stride);
+    m.buffer = k.input(name, t.dtype(), m.rows * at.row_stride);
   }
   return m;
 }

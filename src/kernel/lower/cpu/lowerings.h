@@ -19,5 +19,8 @@ Function lower_copy_pages(CpuLowering& low);
 Function lower_attention(CpuLowering& low);
 Function lower_attention_join(CpuLowering& low);
 Function lower_to_rows(CpuLowering& low);
+Function lower_route(CpuLowering& low);
+Function lower_group_slots(CpuLowering& low);
+Function lower_expert_sum(CpuLowering& low);
 
 }  // namespace mlc::kernel

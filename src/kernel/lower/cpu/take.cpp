@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "kernel/lower/cpu/lowerings.h"
+#include "kernel/lower/cpu/quantize.h"
 #include "kernel/lower/cpu/weight_layouts.h"
 
 namespace mlc::kernel {
@@ -60,9 +61,27 @@ Function take_quantized(CpuLowering& low) {
   return low.k.finish();
 }
 
+// Rows of quantized activations: their bytes, as words.
+Function take_codes(CpuLowering& low) {
+  KernelBuilder& k = low.k;
+  Matrix table = low.matrix(0, "table");
+  BufferRef indices = low.vector(1, "indices");
+  Matrix out = low.result();
+  low.for_each_row(out.rows, [&](ExprRef r) {
+    ExprRef row = k.let("index", cast(k.load(indices, r), DType::kI64));
+    QuantizedRow from(table, row), to(out, r);
+    k.vector_loop("i", int_const(from.bytes() / 4), low.lanes(), [&](ExprRef i, int lanes) {
+      ExprRef at = i * 4.0;
+      k.store(out.buffer, to.base + at, k.load_as({DType::kU32, lanes}, table.buffer, from.base + at));
+    });
+  });
+  return k.finish();
+}
+
 }  // namespace
 
 Function lower_take(CpuLowering& low) {
+  if (low.type(0).kind == graph::TensorType::Kind::kQ8Activation) return take_codes(low);
   if (low.type(0).kind == graph::TensorType::Kind::kGroup) return take_quantized(low);
   Matrix table = low.matrix(0, "table");
   BufferRef indices = low.vector(1, "indices");

@@ -19,7 +19,7 @@ WeightReader weight_reader(CpuLowering& low) {
 }  // namespace
 
 TiledMatmul::TiledMatmul(CpuLowering& l)
-    : low(l), k(l.k), x(l.matrix(0, "x")), weight(weight_reader(l)), epilogue(l) {
+    : low(l), k(l.k), x(l.matrix(0, "x")), weight(weight_reader(l)), experts(l), epilogue(l) {
   int64_t columns = epilogue.columns();
   lanes = std::min(low.lanes(), weight.layout.tile_rows);
   vectors = (columns + lanes - 1) / lanes;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernel/lower/cpu/epilogue.h"
+#include "kernel/lower/cpu/experts.h"
 #include "kernel/lower/cpu/weight_layouts.h"
 
 namespace mlc::kernel {
@@ -15,15 +16,17 @@ struct TiledMatmul {
   KernelBuilder& k;
   Matrix x;
   WeightReader weight;
+  ExpertRows experts;
   Epilogue epilogue;
-  int lanes = 8;        // weight rows of one vector
-  int64_t vectors = 1;  // of a half's columns
-  bool tail = false;    // the last vector has lanes past the last column
+  ExprRef matrix_row = int_const(0);  // where the weight's rows that the tile meets begin
+  int lanes = 8;                      // weight rows of one vector
+  int64_t vectors = 1;                // of a half's columns
+  bool tail = false;                  // the last vector has lanes past the last column
 
   int halves() const { return epilogue.halves(); }
   int64_t groups() const { return weight.layout.groups(); }
   ExprRef weight_row(const ExprRef& column, int half) const {
-    return column + double(half * epilogue.columns());
+    return matrix_row + column + double(half * epilogue.columns());
   }
 
   // First columns of the `count` vectors of a tile; past the last vector: the last once more, whose results

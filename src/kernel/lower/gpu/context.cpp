@@ -40,7 +40,7 @@ WordMatrix GpuLowering::matrix(size_t i, const std::string& name) {
   internal_check(t.kind == graph::TensorType::Kind::kPlain,
                  str(low.node.op, ": operand ", i, " is no plain matrix"));
   const View at = low.view(i);
-  return {words(name, t.dtype(), t.shape[0] * at.row_stride, false), t.shape[0], t.shape[1].constant(),
+  return {words(name, t.dtype(), rows_of(t) * at.row_stride, false), rows_of(t), t.shape.back().constant(),
           at.row_stride, at.column_offset};
 }
 

@@ -20,5 +20,8 @@ Function lower_gpu_sample(Lowering& low);
 Function lower_gpu_copy_pages(Lowering& low);
 Function lower_gpu_attention(Lowering& low);  // attention_part too
 Function lower_gpu_attention_join(Lowering& low);
+Function lower_gpu_route(Lowering& low);
+Function lower_gpu_group_slots(Lowering& low);
+Function lower_gpu_expert_sum(Lowering& low);
 
 }  // namespace mlc::kernel
