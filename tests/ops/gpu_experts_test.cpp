@@ -24,10 +24,10 @@ class GpuExperts : public Gpu {
   void add_all_slots(const WeightFormat& w) {
     add_matmul({1, 2, 4, 64, 96}, w, Slots::kOfRows, true);
     add_matmul({1, 3, 8, 40, 72}, w, Slots::kOwn);
-    add_matmul({3, 2, 5, 33, 40}, w, Slots::kOfRows);
+    add_matmul({3, 2, 5, 34, 40}, w, Slots::kOfRows);
     add_matmul({7, 2, 4, 2 * 19, 72}, w, Slots::kGrouped, true, 16);
     add_matmul({20, 2, 3, 96, 64}, w, Slots::kGrouped, true);
-    add_matmul({19, 1, 6, 33, 40}, w, Slots::kGrouped);
+    add_matmul({19, 1, 6, 34, 40}, w, Slots::kGrouped);
   }
 };
 

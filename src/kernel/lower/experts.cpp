@@ -29,7 +29,7 @@ ExpertRows::ExpertRows(Lowering& low)
 }
 
 RowRun ExpertRows::one_row(const ExprRef& row) const {
-  if (!ids_) return {int_const(0), row, row, row + 1.0};
+  if (!ids_) return {int_const(0), row, row, dim_expr(rows_)};
   ExprRef expert = k_.let("expert", cast(k_.load(ids_, row), DType::kI64));
   return {k_.let("weight_row", expert * double(weight_rows_)), k_.let("x_row", row / double(share_)), row,
           row + 1.0};

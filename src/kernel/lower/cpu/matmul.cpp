@@ -132,8 +132,7 @@ Function lower_group_matmul(CpuLowering& low) {
   int64_t columns = mm.epilogue.columns();
   mm.lanes = low.lanes();
   if (layout.tile_rows) mm.lanes = std::min(mm.lanes, layout.tile_rows);
-  // A gated weight's second half begins at a tile border, or its rows are read one by one.
-  mm.weight.scattered = mm.epilogue.halves() == 2 && columns % mm.lanes != 0;
+  mm.weight.scattered = scatters(low.type(1), mm.experts, mm.epilogue.halves(), mm.lanes);
   mm.tail = columns % mm.lanes != 0;
   const bool by_row = mm.experts.by_row();
   mm.rows = by_row ? 1 : 4;

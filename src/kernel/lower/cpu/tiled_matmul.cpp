@@ -24,8 +24,7 @@ TiledMatmul::TiledMatmul(CpuLowering& l)
   lanes = std::min(low.lanes(), weight.layout.tile_rows);
   vectors = (columns + lanes - 1) / lanes;
   tail = columns % lanes != 0;
-  // A gated weight's second half begins at a tile border, or its rows are read one by one.
-  weight.scattered = halves() == 2 && tail;
+  weight.scattered = scatters(low.type(1), experts, halves(), lanes);
 }
 
 std::vector<ExprRef> TiledMatmul::tile_columns(const ExprRef& first, int count) {
