@@ -42,7 +42,7 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
   built.parameters = parameters.take();
   for (const std::string& suffix : definition.unused_sources) {
     const bool used = std::ranges::any_of(built.parameters, [&](const Parameter& parameter) {
-      return std::ranges::any_of(parameter.sources,
+      return std::ranges::any_of(source_names(parameter.source),
                                  [&](const std::string& s) { return s.ends_with(suffix); });
     });
     if (!used) built.unused_sources.push_back(suffix);

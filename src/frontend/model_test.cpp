@@ -68,7 +68,7 @@ TEST_P(Models, GraphParametersAreTheDeclaredOnes) {
   for (size_t i = 0; i < built.parameters.size(); ++i) {
     EXPECT_EQ(built.module->parameters[i]->name, built.parameters[i].name);
     EXPECT_EQ(built.module->parameters[i]->type.format, format_of(built.parameters[i], scheme));
-    EXPECT_FALSE(built.parameters[i].sources.empty());
+    EXPECT_FALSE(source_names(built.parameters[i].source).empty());
   }
 }
 

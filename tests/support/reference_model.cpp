@@ -10,6 +10,7 @@
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
 #include "frontend/layers/parameters.h"
+#include "support/whole_source.h"
 
 namespace mlc::testing {
 namespace {
@@ -31,25 +32,16 @@ HostTensor ints(std::vector<int32_t> values) {
   return t;
 }
 
-std::vector<float> read_source(const Checkpoint& checkpoint, const std::string& name) {
+WholeTensor read_source(const Checkpoint& checkpoint, const std::string& name) {
   const int index = checkpoint.find(name);
   if (index < 0) throw std::runtime_error("checkpoint has no tensor " + name);
   const SourceTensor& tensor = checkpoint.tensors()[static_cast<size_t>(index)];
   std::vector<std::byte> buffer;
   std::span<const std::byte> bytes = checkpoint.read(index, buffer);
-  std::vector<float> values(bytes.size() / static_cast<size_t>(size_of(tensor.dtype)));
-  decode_floats(tensor.dtype, bytes.data(), values);
-  return values;
-}
-
-// [heads, 3, rest] -> [3, heads, rest]
-std::vector<float> split_heads(const std::vector<float>& in, int64_t heads) {
-  const int64_t rest = static_cast<int64_t>(in.size()) / (3 * heads);
-  std::vector<float> out(in.size());
-  for (int64_t h = 0; h < heads; ++h)
-    for (int64_t part = 0; part < 3; ++part)
-      std::copy_n(in.data() + (h * 3 + part) * rest, rest, out.data() + (part * heads + h) * rest);
-  return out;
+  WholeTensor whole{tensor.shape, {}, tensor.dtype};
+  whole.values.resize(bytes.size() / static_cast<size_t>(size_of(tensor.dtype)));
+  decode_floats(tensor.dtype, bytes.data(), whole.values);
+  return whole;
 }
 
 // The logical values after quantization by rows. Files hold the scales of float32 schemes as bfloat16.
@@ -78,17 +70,15 @@ void quantize_and_back(const WeightFormat& format, int64_t k, bool round_product
 
 HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& parameter, const QuantScheme& scheme,
                           Storage storage) {
+  const WeightFormat format = frontend::format_of(parameter, scheme);
   HostTensor t;
   t.shape = parameter.shape;
-  for (const std::string& source : parameter.sources) {
-    const std::vector<float> part = read_source(checkpoint, source);
-    t.floats.insert(t.floats.end(), part.begin(), part.end());
-  }
-  if (parameter.transform == Parameter::Transform::kSplitHeadQkv)
-    t.floats = split_heads(t.floats, parameter.heads);
-  if (static_cast<int64_t>(t.floats.size()) != t.elements())
+  WholeTensor whole = evaluate(
+      parameter.source, [&](const std::string& name) { return read_source(checkpoint, name); }, format.dtype,
+      storage == Storage::kExact);
+  if (whole.shape != t.shape)
     throw std::runtime_error(parameter.name + ": the sources do not have the parameter's shape");
-  const WeightFormat format = frontend::format_of(parameter, scheme);
+  t.floats = std::move(whole.values);
   if (format.is_quantized()) {
     round_floats(scheme.model_dtype, t.floats);
     quantize_and_back(format, parameter.shape.back(), storage == Storage::kExact, t.floats);

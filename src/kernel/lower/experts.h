@@ -39,4 +39,14 @@ class ExpertRows {
 // Rows of the matrix that one row of x meets.
 int64_t matrix_rows(const graph::TensorType& weight);
 
+// Logits as route meets them (graph/ops/experts.cpp): what they are compared by, of magnitude kLargestLogit
+// at most, where NaN is the least; and e^(a logit - top), where top is a key.
+inline constexpr double kLargestLogit = 1e38;
+ExprRef logit_key(const ExprRef& logit);
+ExprRef logit_power(KernelBuilder& k, const ExprRef& logit, const ExprRef& top);
+// Whether an expert comes after another one in the order of keys, largest first, then numbers; with no other
+// number only by keys.
+ExprRef comes_after(const ExprRef& key, const ExprRef& number, const ExprRef& other_key,
+                    const ExprRef& other_number);
+
 }  // namespace mlc::kernel

@@ -1,5 +1,5 @@
-// Mixture of experts on CPUs: routing, the order of slots, sums over a row's slots, and the grids of their
-// matmuls, whose bodies are those of matmul.
+// Mixture of experts on CPUs: routing, the order of slots, and the grids of their matmuls, whose bodies are
+// those of matmul.
 #include "kernel/lower/cpu/experts.h"
 
 #include "kernel/lower/cpu/lowerings.h"
@@ -7,10 +7,6 @@
 namespace mlc::kernel {
 namespace {
 
-constexpr double kLargest = 1e38;  // of a logit
-const Type kI64{DType::kI64, 1};
-
-ExprRef both(ExprRef a, ExprRef b) { return binary(BinaryOp::kAnd, std::move(a), std::move(b)); }
 ExprRef equal(ExprRef a, ExprRef b) { return binary(BinaryOp::kEq, std::move(a), std::move(b)); }
 
 // One scalar in a register.
@@ -28,26 +24,19 @@ struct Scalar {
 // A row's logits as route compares them: NaN is the least.
 struct Logits {
   CpuLowering& low;
-  Matrix x;
+  Operand x;
   ExprRef row;
 
-  ExprRef load(const ExprRef& expert) const { return low.load_f32(x.buffer, x.at(row, expert)); }
-  static ExprRef key(const ExprRef& v) {
-    return binary(BinaryOp::kMin, binary(BinaryOp::kMax, v, float_const(-kLargest)), float_const(kLargest));
-  }
-  ExprRef power(const ExprRef& expert, const ExprRef& top) const {
-    ExprRef v = low.k.let("v", load(expert));
-    return select(binary(BinaryOp::kNe, v, v), v, call(MathFn::kExp, key(v) - top));
-  }
+  ExprRef load(const ExprRef& expert) const { return low.load(x, x.at(row, expert)); }
   // The next expert after the one whose key and number are given, in order of keys, then numbers.
   ExprRef next(const ExprRef& last_key, const ExprRef& last) const {
     KernelBuilder& k = low.k;
-    Scalar best_key(k, "best_key", float_const(-2 * kLargest)), best(k, "best", int_const(0));
+    Scalar best_key(k, "best_key", float_const(-2 * kLargestLogit)), best(k, "best", int_const(0));
     k.loop("expert", 0, x.columns, LoopKind::kSerial, [&](ExprRef e) {
-      ExprRef here = k.let("key", key(load(e)));
-      ExprRef later = less(here, last_key);
-      if (last) later = binary(BinaryOp::kOr, later, both(equal(here, last_key), less(last, e)));
-      ExprRef better = k.let("better", both(later, less(best_key.get(), here)));
+      ExprRef here = k.let("key", logit_key(load(e)));
+      ExprRef better =
+          binary(BinaryOp::kAnd, comes_after(here, e, last_key, last), less(best_key.get(), here));
+      better = k.let("better", better);
       best_key.set(select(better, here, best_key.get()));
       best.set(select(better, e, best.get()));
     });
@@ -66,7 +55,7 @@ void for_matrix_tiles(CpuLowering& low, const ExpertRows& experts, int64_t tiles
     });
   Dim matrices = experts.by_row() ? experts.rows() : Dim(experts.count());
   k.grid("tile", matrices * Dim(tiles), [&](ExprRef index) {
-    ExprRef tile = k.let("tile", index % tiles), matrix = k.let("matrix", index / double(tiles));
+    ExprRef tile = k.let("tile", index % tiles), matrix = k.let("matrix", index / tiles);
     if (experts.by_row()) return body(tile, experts.one_row(matrix));
     RowRun run = experts.run(matrix);
     k.branch(less(run.row, run.end), [&] { body(tile, run); });
@@ -74,32 +63,32 @@ void for_matrix_tiles(CpuLowering& low, const ExpertRows& experts, int64_t tiles
 }
 
 void for_row_blocks(KernelBuilder& k, const RowRun& run, int rows, const std::function<void(RowRun)>& body) {
-  ExprRef blocks = (run.end - run.row + double(rows - 1)) / double(rows);
+  ExprRef blocks = (run.end - run.row + rows - 1) / rows;
   k.loop("block", int_const(0), blocks, LoopKind::kSerial, [&](ExprRef b) {
-    ExprRef first = k.let("first", run.row + b * double(rows));
+    ExprRef first = k.let("first", run.row + b * rows);
     body({run.weight_row, first, first, run.end});
   });
 }
 
 Function lower_route(CpuLowering& low) {
   KernelBuilder& k = low.k;
-  Matrix logits = low.matrix(0, "logits"), ids = low.result(0, "ids"), weights = low.result(1, "weights");
+  Operand logits = low.matrix(0, "logits"), ids = low.result(0, "ids"), weights = low.result(1, "weights");
   const bool renormalize = low.node.get_bool_or("renormalize", false);
-  low.for_each_row(logits.rows, [&](ExprRef row) {
+  low.for_rows(logits.rows, [&](ExprRef row) {
     Logits l{low, logits, row};
     std::vector<ExprRef> chosen;
-    ExprRef last_key = float_const(2 * kLargest), last, top, chosen_sum;
+    ExprRef last_key = float_const(2 * kLargestLogit), last, top, chosen_sum;
     for (int64_t j = 0; j < ids.columns; ++j) {
       last = l.next(last_key, last);
-      last_key = k.let("last_key", Logits::key(l.load(last)));
+      last_key = k.let("last_key", logit_key(l.load(last)));
       if (!top) top = last_key;
       k.store(ids.buffer, ids.at(row, int_const(j)), cast(last, DType::kI32));
-      chosen.push_back(k.let("power", l.power(last, top)));
+      chosen.push_back(logit_power(k, l.load(last), top));
       chosen_sum = chosen_sum ? chosen_sum + chosen.back() : chosen.back();
     }
     Scalar all(k, "all", float_const(0));
     k.loop("expert", 0, logits.columns, LoopKind::kSerial,
-           [&](ExprRef e) { all.set(all.get() + l.power(e, top)); });
+           [&](ExprRef e) { all.set(all.get() + logit_power(k, l.load(e), top)); });
     // A NaN anywhere makes all weights NaN.
     ExprRef sum = k.let("sum", renormalize ? chosen_sum + all.get() * 0.0 : all.get());
     for (int64_t j = 0; j < weights.columns; ++j)
@@ -112,9 +101,9 @@ Function lower_route(CpuLowering& low) {
 Function lower_group_slots(CpuLowering& low) {
   KernelBuilder& k = low.k;
   const int64_t experts = low.node.get_int("experts");
-  const double per_row = static_cast<double>(low.type(0).shape[1].constant());
+  const int64_t per_row = low.type(0).shape[1].constant();
   const Dim slots = elements_of(low.type(0).shape);
-  BufferRef ids = low.vector(0, "ids"), rows = k.output("rows", DType::kI32, slots),
+  BufferRef ids = low.vector(0, "ids").buffer, rows = k.output("rows", DType::kI32, slots),
             places = k.output("places", DType::kI32, slots),
             indptr = k.output("indptr", DType::kI32, experts + 1);
   k.grid("expert", experts, [&](ExprRef expert) {
@@ -128,36 +117,11 @@ Function lower_group_slots(CpuLowering& low) {
       k.branch(equal(id_at(s), expert), [&] {
         k.store(rows, place.get(), cast(s / per_row, DType::kI32));
         k.store(places, s, cast(place.get(), DType::kI32));
-        place.set(place.get() + 1.0);
+        place.set(place.get() + 1);
       });
     });
     k.branch(equal(expert, int_const(experts - 1)),
              [&] { k.store(indptr, int_const(experts), cast(place.get(), DType::kI32)); });
-  });
-  return k.finish();
-}
-
-Function lower_expert_sum(CpuLowering& low) {
-  KernelBuilder& k = low.k;
-  Matrix y = low.matrix(0, "y"), weights = low.matrix(1, "weights");
-  BufferRef places = low.node.inputs.size() > 2 ? low.vector(2, "places") : nullptr;
-  Matrix out = low.result();
-  low.for_each_row(out.rows, [&](ExprRef row) {
-    std::vector<ExprRef> factors, at;
-    for (int64_t j = 0; j < weights.columns; ++j) {
-      ExprRef slot = row * static_cast<double>(weights.columns) + double(j);
-      if (places) slot = k.let("place", cast(k.load(places, slot), DType::kI64));
-      factors.push_back(k.let("weight", low.load_f32(weights.buffer, weights.at(row, int_const(j)))));
-      at.push_back(k.let("y_at", y.at(slot, int_const(0))));
-    }
-    k.vector_loop("i", int_const(out.columns), low.lanes(), [&](ExprRef i, int lanes) {
-      ExprRef sum;
-      for (size_t j = 0; j < at.size(); ++j) {
-        ExprRef v = low.load_f32(y.buffer, at[j] + i, lanes), w = broadcast(factors[j], lanes);
-        sum = k.let("sum", sum ? fma(v, w, sum) : v * w);
-      }
-      low.store_f32(out.buffer, out.at(row, i), sum);
-    });
   });
   return k.finish();
 }

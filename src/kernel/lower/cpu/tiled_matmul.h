@@ -3,9 +3,10 @@
 
 #include <vector>
 
-#include "kernel/lower/cpu/epilogue.h"
+#include "kernel/lower/cpu/context.h"
 #include "kernel/lower/cpu/experts.h"
 #include "kernel/lower/cpu/weight_layouts.h"
+#include "kernel/lower/epilogue.h"
 
 namespace mlc::kernel {
 
@@ -14,7 +15,7 @@ struct TiledMatmul {
 
   CpuLowering& low;
   KernelBuilder& k;
-  Matrix x;
+  Operand x;
   WeightReader weight;
   ExpertRows experts;
   Epilogue epilogue;
@@ -26,7 +27,7 @@ struct TiledMatmul {
   int halves() const { return epilogue.halves(); }
   int64_t groups() const { return weight.layout.groups(); }
   ExprRef weight_row(const ExprRef& column, int half) const {
-    return matrix_row + column + double(half * epilogue.columns());
+    return matrix_row + column + half * epilogue.columns();
   }
 
   // First columns of the `count` vectors of a tile; past the last vector: the last once more, whose results

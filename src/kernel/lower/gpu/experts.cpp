@@ -1,14 +1,13 @@
-// Mixture of experts on GPUs: routing, the order of slots, and sums over a row's slots. The matmuls of
-// experts are those of matmul.cpp.
+// Mixture of experts on GPUs: routing and the order of slots. The matmuls of experts are those of matmul.cpp.
+#include "kernel/lower/experts.h"
+
 #include <algorithm>
 
-#include "kernel/lower/gpu/context.h"
 #include "kernel/lower/gpu/lowerings.h"
 
 namespace mlc::kernel {
 namespace {
 
-constexpr double kLargest = 1e38;  // of a logit
 constexpr Type kI32{DType::kI32, 1};
 
 ExprRef both(ExprRef a, ExprRef b) { return binary(BinaryOp::kAnd, std::move(a), std::move(b)); }
@@ -17,23 +16,16 @@ ExprRef equal(ExprRef a, ExprRef b) { return binary(BinaryOp::kEq, std::move(a),
 // A row's logits as route compares them, NaN as the least, over the lanes of a subgroup.
 struct Logits {
   GpuLowering& gpu;
-  WordMatrix x;
+  Operand x;
   ExprRef row, lane;
 
-  ExprRef load(const ExprRef& expert) const { return gpu.load(x.words, x.at(row, expert)); }
-  static ExprRef key(const ExprRef& v) {
-    return binary(BinaryOp::kMin, binary(BinaryOp::kMax, v, float_const(-kLargest)), float_const(kLargest));
-  }
-  ExprRef power(const ExprRef& expert, const ExprRef& top) const {
-    ExprRef v = gpu.k.let("v", load(expert));
-    return gpu.k.let("power", select(binary(BinaryOp::kNe, v, v), v, call(MathFn::kExp, key(v) - top)));
-  }
+  ExprRef load(const ExprRef& expert) const { return gpu.load(x, x.at(row, expert)); }
   ExprRef sum_of_powers(const ExprRef& top) const {
     KernelBuilder& k = gpu.k;
     BufferRef sum = k.registers("sum", {DType::kF32, 1}, 1);
     k.store(sum, int_const(0), float_const(0));
     gpu.for_units(x.columns, gpu.lanes, lane, [&](ExprRef e, ExprRef inside) {
-      ExprRef p = power(e, top);
+      ExprRef p = logit_power(k, load(e), top);
       k.store(sum, int_const(0),
               k.load(sum, int_const(0)) + (inside ? select(inside, p, float_const(0)) : p));
     });
@@ -43,13 +35,12 @@ struct Logits {
   ExprRef next(const ExprRef& last_key, const ExprRef& last) const {
     KernelBuilder& k = gpu.k;
     BufferRef best_key = k.registers("best_key", {DType::kF32, 1}, 1), best = k.registers("best", kI32, 1);
-    k.store(best_key, int_const(0), float_const(-2 * kLargest));
+    k.store(best_key, int_const(0), float_const(-2 * kLargestLogit));
     k.store(best, int_const(0), int_const(x.columns, kI32));
     gpu.for_units(x.columns, gpu.lanes, lane, [&](ExprRef e, ExprRef) {
-      ExprRef here = k.let("key", key(load(e))), number = k.let("number", cast(e, DType::kI32));
-      ExprRef later = less(here, last_key);
-      if (last) later = binary(BinaryOp::kOr, later, both(equal(here, last_key), less(last, number)));
-      ExprRef better = k.let("better", both(later, less(k.load(best_key, int_const(0)), here)));
+      ExprRef here = k.let("key", logit_key(load(e))), number = k.let("number", cast(e, DType::kI32));
+      ExprRef better = k.let("better", both(comes_after(here, number, last_key, last),
+                                            less(k.load(best_key, int_const(0)), here)));
       k.store(best, int_const(0), select(better, number, k.load(best, int_const(0))));
       k.store(best_key, int_const(0), select(better, here, k.load(best_key, int_const(0))));
     });
@@ -63,21 +54,20 @@ struct Logits {
 
 }  // namespace
 
-Function lower_gpu_route(Lowering& low) {
-  GpuLowering gpu(low);
-  KernelBuilder& k = low.k;
-  WordMatrix logits = gpu.matrix(0, "logits"), ids = gpu.result(0, "ids"), weights = gpu.result(1, "weights");
-  const bool renormalize = low.node.get_bool_or("renormalize", false);
+Function lower_gpu_route(GpuLowering& gpu) {
+  KernelBuilder& k = gpu.k;
+  Operand logits = gpu.matrix(0, "logits"), ids = gpu.result(0, "ids"), weights = gpu.result(1, "weights");
+  const bool renormalize = gpu.node.get_bool_or("renormalize", false);
   gpu.for_rows(logits.rows, gpu.lanes, [&](ExprRef row, ExprRef lane) {
     Logits l{gpu, logits, row, lane};
     std::vector<ExprRef> numbers, powers;
-    ExprRef last_key = float_const(2 * kLargest), top, chosen_sum;
+    ExprRef last_key = float_const(2 * kLargestLogit), top, chosen_sum;
     for (int64_t j = 0; j < ids.columns; ++j) {
       numbers.push_back(l.next(last_key, j ? numbers.back() : nullptr));
       ExprRef expert = k.let("expert", cast(numbers.back(), DType::kI64));
-      last_key = k.let("last_key", Logits::key(l.load(expert)));
+      last_key = k.let("last_key", logit_key(l.load(expert)));
       if (!top) top = last_key;
-      powers.push_back(l.power(expert, top));
+      powers.push_back(logit_power(k, l.load(expert), top));
       chosen_sum = k.let("chosen_sum", chosen_sum ? chosen_sum + powers.back() : powers.back());
     }
     ExprRef all = l.sum_of_powers(top);
@@ -85,8 +75,8 @@ Function lower_gpu_route(Lowering& low) {
     ExprRef sum = k.let("sum", renormalize ? chosen_sum + all * 0.0 : all);
     k.branch(equal(lane, int_const(0)), [&] {
       for (int64_t j = 0; j < ids.columns; ++j) {
-        gpu.store(ids.words, ids.at(row, int_const(j)), numbers[size_t(j)]);
-        gpu.store(weights.words, weights.at(row, int_const(j)), powers[size_t(j)] / sum);
+        gpu.store(ids, ids.at(row, int_const(j)), numbers[size_t(j)]);
+        gpu.store(weights, weights.at(row, int_const(j)), powers[size_t(j)] / sum);
       }
     });
   });
@@ -95,15 +85,14 @@ Function lower_gpu_route(Lowering& low) {
 
 // A thread group finds the slots of one expert, each thread in a run of slots of its own: how many slots of
 // earlier experts and of this one there are, then, after a sum over the threads before it, where its go.
-Function lower_gpu_group_slots(Lowering& low) {
-  GpuLowering gpu(low);
-  KernelBuilder& k = low.k;
-  const int64_t experts = low.node.get_int("experts");
-  const double per_row = static_cast<double>(low.type(0).shape[1].constant());
-  const Dim slots = elements_of(low.type(0).shape);
-  Words ids = gpu.vector(0, "ids"), rows = gpu.words("rows", DType::kI32, slots, true),
-        places = gpu.words("places", DType::kI32, slots, true),
-        indptr = gpu.words("indptr", DType::kI32, experts + 1, true);
+Function lower_gpu_group_slots(GpuLowering& gpu) {
+  KernelBuilder& k = gpu.k;
+  const int64_t experts = gpu.node.get_int("experts");
+  const int64_t per_row = gpu.type(0).shape[1].constant();
+  const Dim slots = elements_of(gpu.type(0).shape);
+  Operand ids = gpu.vector(0, "ids"), rows = gpu.declare("rows", DType::kI32, slots, true),
+          places = gpu.declare("places", DType::kI32, slots, true),
+          indptr = gpu.declare("indptr", DType::kI32, experts + 1, true);
   const int threads = std::max(gpu.schedule.row_threads, gpu.lanes) / gpu.lanes * gpu.lanes;
   k.groups(experts, threads, gpu.lanes, [&](ExprRef expert, ExprRef thread) {
     ExprRef run = k.let("run", dim_expr(ceildiv(slots, threads)));
@@ -146,28 +135,6 @@ Function lower_gpu_group_slots(Lowering& low) {
         add(1, int_const(1, kI32));
       });
     });
-  });
-  return k.finish();
-}
-
-Function lower_gpu_expert_sum(Lowering& low) {
-  GpuLowering gpu(low);
-  KernelBuilder& k = low.k;
-  WordMatrix y = gpu.matrix(0, "y"), weights = gpu.matrix(1, "weights");
-  Words places;
-  if (low.node.inputs.size() > 2) places = gpu.vector(2, "places");
-  WordMatrix out = gpu.result();
-  const int n = std::min(y.lanes(), out.lanes());
-  gpu.for_row_units(out.rows, out.columns / n, [&](ExprRef row, ExprRef unit) {
-    ExprRef at = k.let("at", unit * double(n)), sum;
-    for (int64_t j = 0; j < weights.columns; ++j) {
-      ExprRef slot = row * static_cast<double>(weights.columns) + double(j);
-      if (places.buffer) slot = k.let("place", gpu.load_index(places, slot));
-      ExprRef v = gpu.load(y.words, y.at(slot, at), n);
-      ExprRef w = k.let("w", gpu.load(weights.words, weights.at(row, int_const(j))));
-      sum = k.let("sum", sum ? fma(v, broadcast(w, n), sum) : v * broadcast(w, n));
-    }
-    gpu.store(out.words, out.at(row, at), sum);
   });
   return k.finish();
 }
