@@ -84,6 +84,7 @@ TEST_P(GoldenConfig, GeneratesTheSameConfig) {
   GenConfigOptions options{.quantization = split(GetParam(), '-')[1]};
   options.conv_template = model == "gpt_neox"      ? "redpajama_chat"
                           : model == "llama3_tied" ? "llama-3"
+                          : model == "mixtral"     ? "mistral_default"
                           : model == "qwen2"       ? "chatml"
                                                    : "llama-2";
   options.overrides.max_batch_size = 128;

@@ -5,7 +5,6 @@
 
 #include "frontend/layers/attention.h"
 #include "frontend/layers/embedding.h"
-#include "frontend/layers/mlp.h"
 #include "frontend/layers/norm.h"
 
 namespace mlc::frontend {
@@ -16,7 +15,7 @@ using graph::Value;
 
 struct Block {
   Attention attention;
-  GatedMlp mlp;
+  FeedForward mlp;
   RmsNorm input_norm, post_attention_norm;
 
   Value* operator()(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
@@ -25,13 +24,25 @@ struct Block {
   }
 };
 
+FeedForward gated_mlp(ParameterList& parameters, const ModelConfig& config, const GatedDecoderNames& names,
+                      const std::string& mlp) {
+  const int64_t hidden = attention_shape(config).hidden, inner = config.get_int("intermediate_size");
+  return GatedMlp("silu",
+                  Linear(parameters, mlp + "gate_up_proj", hidden, 2 * inner,
+                         {.bias = names.mlp_bias,
+                          .sources = {mlp + "gate_proj", mlp + "up_proj"},
+                          .sharding = {.axis = 0, .segments = {inner, inner}}}),
+                  Linear(parameters, mlp + "down_proj", inner, hidden,
+                         {.bias = names.mlp_bias, .sharding = {.axis = 1}}));
+}
+
 Block make_block(ParameterList& parameters, const ModelConfig& config, const GatedDecoderNames& names,
                  int64_t layer) {
   const AttentionShape shape = attention_shape(config);
-  const int64_t hidden = shape.hidden, inner = config.get_int("intermediate_size");
+  const int64_t hidden = shape.hidden;
   const double eps = config.get_double("rms_norm_eps");
   const std::string block = "model.layers." + std::to_string(layer);
-  const std::string attention = block + ".self_attn.", mlp = block + ".mlp.";
+  const std::string attention = block + ".self_attn.";
   return {
       Attention(shape, layer,
                 Linear(parameters, attention + names.qkv, hidden, shape.qkv_size(),
@@ -40,13 +51,8 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
                         .sharding = shape.qkv_sharding()}),
                 Linear(parameters, attention + "o_proj", shape.q_size(), hidden,
                        {.bias = names.output_bias, .sharding = shape.output_sharding()})),
-      GatedMlp("silu",
-               Linear(parameters, mlp + "gate_up_proj", hidden, 2 * inner,
-                      {.bias = names.mlp_bias,
-                       .sources = {mlp + "gate_proj", mlp + "up_proj"},
-                       .sharding = {.axis = 0, .segments = {inner, inner}}}),
-               Linear(parameters, mlp + "down_proj", inner, hidden,
-                      {.bias = names.mlp_bias, .sharding = {.axis = 1}})),
+      names.feed_forward ? names.feed_forward(parameters, config, block)
+                         : gated_mlp(parameters, config, names, block + ".mlp."),
       RmsNorm(parameters, block + ".input_layernorm", hidden, eps),
       RmsNorm(parameters, block + ".post_attention_layernorm", hidden, eps),
   };

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "frontend/functions.h"
-#include "frontend/layers/parameters.h"
+#include "frontend/layers/mlp.h"
 
 namespace mlc::frontend {
 
@@ -19,6 +19,9 @@ namespace mlc::frontend {
 struct GatedDecoderNames {
   std::string qkv = "qkv_proj";  // of the fused projection under self_attn
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
+  // Makes what stands instead of the gated MLP in the block of this name ("model.layers.3").
+  FeedForward (*feed_forward)(ParameterList& parameters, const ModelConfig& config,
+                              const std::string& block) = nullptr;
 };
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,

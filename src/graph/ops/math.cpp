@@ -19,13 +19,14 @@ double gelu_tanh(double x) {
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
 }
 double relu(double x) { return x < 0 ? 0 : x; }
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 struct NamedActivation {
   const char* name;
   ActivationFunction function;
 };
 constexpr NamedActivation kActivations[] = {
-    {"gelu", gelu}, {"gelu_tanh", gelu_tanh}, {"relu", relu}, {"silu", silu}};
+    {"gelu", gelu}, {"gelu_tanh", gelu_tanh}, {"relu", relu}, {"sigmoid", sigmoid}, {"silu", silu}};
 
 }  // namespace
 

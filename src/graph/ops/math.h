@@ -11,7 +11,7 @@
 namespace mlc::graph {
 
 // silu x/(1+e^-x), gelu x*(1+erf(x/sqrt 2))/2, gelu_tanh x*(1+tanh(sqrt(2/pi)*(x+0.044715x^3)))/2, relu
-// max(x, 0). NaN stays NaN.
+// max(x, 0), sigmoid 1/(1+e^-x). NaN stays NaN.
 using ActivationFunction = double (*)(double);
 const std::vector<std::string>& activation_names();
 ActivationFunction find_activation(const std::string& name);  // internal error when unknown

@@ -125,6 +125,8 @@ ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v
 
 ExprRef apply_activation(const std::string& function, ExprRef x) {
   if (function == "silu") return x / (call(MathFn::kExp, unary(UnaryOp::kNeg, x)) + 1.0);
+  if (function == "sigmoid")
+    return float_const(1, x->type) / (call(MathFn::kExp, unary(UnaryOp::kNeg, x)) + 1.0);
   if (function == "relu") return select(binary(BinaryOp::kLt, x, float_const(0)), float_const(0, x->type), x);
   if (function == "gelu") return (x * 0.5) * (call(MathFn::kErf, x * 0.70710678118654752440) + 1.0);
   if (function == "gelu_tanh") {
