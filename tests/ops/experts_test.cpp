@@ -1,4 +1,7 @@
-// The ops of a mixture of experts on CPUs, against the graph's meaning.
+// The ops of a mixture of experts on CPUs, against the graph's meaning; and that the weights of experts that
+// are not chosen are left alone.
+#include <sys/mman.h>
+
 #include "ops/expert_case.h"
 #include "support/op_batch.h"
 
@@ -53,6 +56,53 @@ TEST_F(Experts, RowsOfCodesAreTaken) {
     c.evaluate_last();
     c.g->take(x, c.indices(Dim::symbol("rows"), {4, 0, 0, 3, 1}));
   }
+}
+
+// Bytes of which pages can be made unreadable.
+class Pages {
+ public:
+  static constexpr size_t kPage = 4096;
+  explicit Pages(const Bytes& bytes) : size_(bytes.size()) {
+    void* at = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) throw std::runtime_error("no memory");
+    data_ = static_cast<uint8_t*>(at);
+    std::copy(bytes.begin(), bytes.end(), data_);
+  }
+  Pages(const Pages&) = delete;
+  ~Pages() { munmap(data_, size_); }
+  void close(size_t begin, size_t end) { mprotect(data_ + begin, end - begin, PROT_NONE); }
+  uint8_t* data() { return data_; }
+
+ private:
+  size_t size_;
+  uint8_t* data_;
+};
+
+// One byte of another expert's would end the process: 4 experts of 64 x 2048 have 64 KiB of codes and, behind
+// all codes, 8 KiB of scales each.
+TEST(ExpertBytes, OnlyThoseOfChosenExpertsAreRead) {
+  constexpr size_t kExperts = 4, kRows = 64, kColumns = 2048, kCodes = kRows * kColumns / 2,
+                   kScales = kRows * kColumns / 32 * 2;
+  static_assert(kCodes % Pages::kPage == 0 && kScales % Pages::kPage == 0);
+  for (bool grouped : {false, true})
+    for (const Target& target : x86_64_targets()) {
+      OpCase c({{"rows", 1}});
+      const std::string layout = graph::row_tiles_layout(target.f32_lanes() >= 16 ? 16 : 8);
+      add_expert_matmul([&](const std::string&, const auto&) -> OpCase& { return c; },
+                        {1, 2, kExperts, kRows, kColumns}, {group(4, DType::kF16), layout},
+                        grouped ? Slots::kGrouped : Slots::kOfRows, true, true);  // experts 0 and 1
+      kernel::Function f = c.lower(target);
+      std::vector<Bytes> memory = c.memory();
+      ASSERT_EQ(memory[1].size(), kExperts * (kCodes + kScales));
+      Pages weight(memory[1]);
+      weight.close(2 * kCodes, kExperts * kCodes);
+      weight.close(kExperts * kCodes + 2 * kScales, kExperts * (kCodes + kScales));
+      std::vector<kernel::HostBuffer> buffers;
+      for (Bytes& b : memory) buffers.push_back({b.data(), static_cast<int64_t>(b.size())});
+      buffers[1].data = weight.data();
+      kernel::interpret(f, buffers, c.dims(f));
+      EXPECT_EQ(c.difference(memory), "") << target.name;
+    }
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ TEST_F(Gpu, Elementwise) {
     graph::Value* x = bias.matrix(kRows, n, random_floats(3 * n, 3, random));
     bias.g->bias(x, bias.parameter(DType::kF16, {n}, random_floats(n, 1, random)));
   }
-  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu"}) {
+  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu", "sigmoid"}) {
     OpCase& c = add(f, {{"rows", 1}});
     c.g->activation(c.matrix(kRows, 10, {0, 1e-30f, 88, -88, 1e4f, -1e4f, 0.5f, -0.5f, 6, -6}), f);
     c.rule = near(elementwise_error(1));

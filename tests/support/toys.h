@@ -11,7 +11,7 @@ namespace mlc::testing {
 // A new model adds its toy here.
 inline const std::vector<std::string> kToys = {
     "gpt_neox",  "llama",      "llama3_tied", "llama_dynamic", "llama_linear",
-    "llama_odd", "llama_yarn", "mixtral",     "qwen2",
+    "llama_odd", "llama_yarn", "mixtral",     "qwen2",         "qwen2_moe",
 };
 
 inline std::string toy_file(const std::string& toy, const std::string& name) {

@@ -82,11 +82,11 @@ TEST_P(GoldenConfig, GeneratesTheSameConfig) {
   auto source = open_source({.config = input.path(), .with_checkpoint = false});
   ASSERT_TRUE(source.is_ok()) << source.status().message();
   GenConfigOptions options{.quantization = split(GetParam(), '-')[1]};
-  options.conv_template = model == "gpt_neox"      ? "redpajama_chat"
-                          : model == "llama3_tied" ? "llama-3"
-                          : model == "mixtral"     ? "mistral_default"
-                          : model == "qwen2"       ? "chatml"
-                                                   : "llama-2";
+  options.conv_template = model == "gpt_neox"                        ? "redpajama_chat"
+                          : model == "llama3_tied"                   ? "llama-3"
+                          : model == "mixtral"                       ? "mistral_default"
+                          : model == "qwen2" || model == "qwen2_moe" ? "chatml"
+                                                                     : "llama-2";
   options.overrides.max_batch_size = 128;
   if (GetParam() == "llama-q4f32_1") {
     options.conv_template = "chatml";
