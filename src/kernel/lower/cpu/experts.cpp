@@ -103,7 +103,7 @@ Function lower_group_slots(CpuLowering& low) {
   const int64_t experts = low.node.get_int("experts");
   const int64_t per_row = low.type(0).shape[1].constant();
   const Dim slots = elements_of(low.type(0).shape);
-  BufferRef ids = low.vector(0, "ids").buffer, rows = k.output("rows", DType::kI32, slots),
+  BufferRef ids = low.vector(0, "ids").buffer, rows = k.output("slot_rows", DType::kI32, slots),
             places = k.output("places", DType::kI32, slots),
             indptr = k.output("indptr", DType::kI32, experts + 1);
   k.grid("expert", experts, [&](ExprRef expert) {

@@ -90,7 +90,7 @@ Function lower_gpu_group_slots(GpuLowering& gpu) {
   const int64_t experts = gpu.node.get_int("experts");
   const int64_t per_row = gpu.type(0).shape[1].constant();
   const Dim slots = elements_of(gpu.type(0).shape);
-  Operand ids = gpu.vector(0, "ids"), rows = gpu.declare("rows", DType::kI32, slots, true),
+  Operand ids = gpu.vector(0, "ids"), rows = gpu.declare("slot_rows", DType::kI32, slots, true),
           places = gpu.declare("places", DType::kI32, slots, true),
           indptr = gpu.declare("indptr", DType::kI32, experts + 1, true);
   const int threads = std::max(gpu.schedule.row_threads, gpu.lanes) / gpu.lanes * gpu.lanes;
