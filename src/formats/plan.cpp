@@ -287,11 +287,12 @@ void read_piece(Reader& r, Plan& plan) {
   });
   if (!r.ok()) return;
   PlanWeight& w = plan.weights[index];
-  for (const std::vector<int64_t>& shape : w.source_shapes)
+  for (const std::vector<int64_t>& shape : w.source_shapes) {
+    const int64_t all = source_rows(shape, axis);
     for (const PlanRows& part : rows)
-      if (shape.size() != 2 || part.first < 0 || part.count < 1 || part.first > shape[axis] ||
-          part.count > shape[axis] - part.first)
+      if (part.first < 0 || part.count < 1 || part.first > all || part.count > all - part.first)
         return r.fail();
+  }
   w.rows = std::move(rows);
   w.row_axis = axis;
 }
@@ -332,6 +333,17 @@ PlanState read_state(Reader& r) {
 }
 
 }  // namespace
+
+int64_t source_rows(const std::vector<int64_t>& shape, uint32_t row_axis) {
+  if (shape.size() < 2) return 0;
+  if (row_axis == 1) return shape.size() == 2 ? shape[1] : 0;
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < shape.size(); ++i) {
+    if (shape[i] < 1 || rows > (int64_t{1} << 62) / shape[i]) return 0;
+    rows *= shape[i];
+  }
+  return rows;
+}
 
 const PlanFunction* Plan::find_function(std::string_view name) const {
   for (const PlanFunction& f : functions)

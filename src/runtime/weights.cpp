@@ -63,7 +63,7 @@ std::span<const std::byte> cut(std::span<const std::byte> source, const PlanWeig
   const std::vector<int64_t>& shape = weight.source_shapes[i];
   const bool whole_rows = weight.row_axis == 0;
   const auto lines = static_cast<size_t>(whole_rows ? 1 : shape[0]), line = source.size() / lines;
-  const size_t row = line / static_cast<size_t>(shape[weight.row_axis]);
+  const size_t row = line / static_cast<size_t>(source_rows(shape, weight.row_axis));
   for (size_t l = 0; l < lines; ++l)
     for (const PlanRows& part : weight.rows) {
       std::span<const std::byte> bytes = source.subspan(l * line + static_cast<size_t>(part.first) * row,

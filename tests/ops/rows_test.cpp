@@ -85,7 +85,7 @@ TEST_F(Elementwise, Binary) {
 }
 
 TEST_F(Elementwise, ActivationsAtHardValues) {
-  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu"}) {
+  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu", "sigmoid"}) {
     OpCase& c = batch.add(f, {{"rows", 1}});
     c.g->activation(c.matrix(kRows, static_cast<int64_t>(kHard.size()), kHard), f);
     c.rule = near(elementwise_error(1));

@@ -96,14 +96,28 @@ class OpCase {
     return v;
   }
 
-  // A group-quantized [n, k] parameter in a layout, made by the repack kernel from the file's arrays.
+  // An i32 [rows symbol, k].
+  graph::Value* slots(const Dim& rows, int64_t k, const std::vector<int32_t>& values) {
+    graph::Value* v = argument(graph::TensorType::plain(DType::kI32, {rows, k}));
+    logical_[v] = {DType::kI32, {static_cast<int64_t>(values.size()) / k, k}, {}, values};
+    physical_[v] = bytes_of(values);
+    return v;
+  }
+
+  // A group-quantized [n, k] parameter, or one [experts, n, k], in a layout, made by the repack kernel from
+  // the file's arrays.
   graph::Value* quantized(const WeightFormat& format, const std::string& layout, int64_t n, int64_t k,
-                          const std::vector<float>& values) {
+                          const std::vector<float>& values, int64_t experts = 0) {
     graph::TensorType type{graph::TensorType::Kind::kGroup, format, layout, {n, k}};
+    std::vector<int64_t> shape = {n, k};
+    if (experts) {
+      type.shape.insert(type.shape.begin(), experts), shape.insert(shape.begin(), experts);
+      n *= experts;
+    }
     graph::Value* v = g->parameter("p" + std::to_string(module.parameters.size()), type);
     std::vector<float> real(values.size());
     auto [words, scales] = pack(format, n, k, values, real);
-    logical_[v] = {DType::kF32, {n, k}, real, {}};
+    logical_[v] = {DType::kF32, shape, real, {}};
     physical_[v] = repack(type, words, scales);
     return v;
   }
@@ -178,8 +192,9 @@ class OpCase {
     for (size_t i = 0; i < out.size(); ++i) {
       const graph::TensorType& type = node().outputs[i]->type;
       logical_[node().outputs[i]] = out[i];
-      physical_[node().outputs[i]] =
-          type.is_tiled() ? tile_bytes(type, out[i]) : q8_bytes(type.format, out[i]);
+      physical_[node().outputs[i]] = type.dtype() == DType::kI32 ? bytes_of(out[i].ints)
+                                     : type.is_tiled()           ? tile_bytes(type, out[i])
+                                                                 : q8_bytes(type.format, out[i]);
     }
   }
 

@@ -6,7 +6,6 @@
 #include "base/strings.h"
 #include "frontend/layers/attention.h"
 #include "frontend/layers/embedding.h"
-#include "frontend/layers/mlp.h"
 #include "frontend/layers/norm.h"
 
 namespace mlc::frontend {
@@ -17,7 +16,7 @@ using graph::Value;
 
 struct Block {
   Attention attention;
-  GatedMlp mlp;
+  FeedForward mlp;
   RmsNorm input_norm, post_attention_norm;
 
   Value* operator()(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
@@ -47,12 +46,12 @@ Attention make_attention(ParameterList& parameters, const ModelConfig& config,
                              RmsNorm(parameters, attention + "k_norm", shape.head_dim, eps)});
 }
 
-GatedMlp make_mlp(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options,
+FeedForward make_mlp(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options,
                   const std::string& mlp, const std::string& source) {
   const int64_t hidden = model_shape(config).hidden, inner = config.get_int("intermediate_size");
   std::vector<std::string> fused = {source + "gate_proj", source + "up_proj"};
   if (options.fused_sources) fused = {source + "gate_up_proj"};
-  return {
+  return GatedMlp{
       "silu",
       Linear(
           parameters, mlp + "gate_up_proj", hidden, 2 * inner,
@@ -69,7 +68,8 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
   return {
       make_attention(parameters, config, options, layer, block + options.attention + ".",
                      source + "self_attn."),
-      make_mlp(parameters, config, options, block + "mlp.", source + "mlp."),
+      options.feed_forward ? options.feed_forward(parameters, config, str(options.layers, ".", layer))
+                           : make_mlp(parameters, config, options, block + "mlp.", source + "mlp."),
       RmsNorm(parameters, block + options.input_norm, hidden, eps, {.source = source + "input_layernorm"}),
       RmsNorm(parameters, block + "post_attention_layernorm", hidden, eps,
               {.source = source + "post_attention_layernorm"}),

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "frontend/functions.h"
-#include "frontend/layers/parameters.h"
+#include "frontend/layers/mlp.h"
 
 namespace mlc::frontend {
 
@@ -25,6 +25,9 @@ struct GatedDecoderOptions {
   bool head_norms = false;         // self_attn.q_norm and k_norm
   int64_t window = 0;              // of every layer; 0 = none
   std::vector<bool> rotated = {};  // by layer: whether it rotates queries and keys; empty = all do
+  // Makes what stands instead of the gated MLP in the block of this name ("model.layers.3").
+  FeedForward (*feed_forward)(ParameterList& parameters, const ModelConfig& config,
+                              const std::string& block) = nullptr;
 };
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,

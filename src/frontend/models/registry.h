@@ -42,6 +42,7 @@ inline const std::vector<std::string> kActivation = {"hidden_act", "hidden_activ
 ConfigField size(std::string name);                          // hidden and inner sizes: 1..2^24, required
 ConfigField heads(std::string name, bool inferred = false);  // 1..2^16
 ConfigField layers(std::string name);                        // 1..4096, required
+ConfigField experts(std::string name);                       // of a layer, or of a token: 1..2^15, required
 ConfigField vocab_size();                                    // 1..2^28, required
 ConfigField norm_eps(std::string name);                      // 0 < eps <= 1, required
 // position_embedding_base; 10000 when no alias is given

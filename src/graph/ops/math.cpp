@@ -19,13 +19,14 @@ double gelu_tanh(double x) {
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
 }
 double relu(double x) { return x < 0 ? 0 : x; }
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 struct NamedActivation {
   const char* name;
   ActivationFunction function;
 };
 constexpr NamedActivation kActivations[] = {
-    {"gelu", gelu}, {"gelu_tanh", gelu_tanh}, {"relu", relu}, {"silu", silu}};
+    {"gelu", gelu}, {"gelu_tanh", gelu_tanh}, {"relu", relu}, {"sigmoid", sigmoid}, {"silu", silu}};
 
 }  // namespace
 
@@ -78,6 +79,18 @@ HostTensor make_floats(std::vector<int64_t> shape) {
   HostTensor t{DType::kF32, std::move(shape), {}, {}};
   t.floats.resize(static_cast<size_t>(t.elements()));
   return t;
+}
+
+HostTensor take_rows(const HostTensor& x, const std::vector<int32_t>& rows) {
+  HostTensor out{x.ints.empty() ? DType::kF32 : x.dtype, x.shape, {}, {}};
+  out.shape[0] = static_cast<int64_t>(rows.size());
+  auto copy = [&](const auto& from, auto& to) {  // codes, scales or values: so many a row
+    const auto width = static_cast<int64_t>(from.size()) / std::max<int64_t>(1, x.shape[0]);
+    for (int32_t r : rows) to.insert(to.end(), from.begin() + r * width, from.begin() + (r + 1) * width);
+  };
+  copy(x.floats, out.floats);
+  copy(x.ints, out.ints);
+  return out;
 }
 
 float quantize_group(const float* x, int64_t n, int32_t* codes) {

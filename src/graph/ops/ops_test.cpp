@@ -105,6 +105,10 @@ TEST_F(OpTest, ActivationsKeepNaNAndExtremes) {
     EXPECT_EQ(got[1], 0) << c.function;
     EXPECT_EQ(got[2], 3e38f) << c.function;
   }
+  make("activation", {f32(rows, 4)}, {{"function", std::string("sigmoid")}});
+  Floats sigmoid = run({floats({1, 4}, {kNaN, -3e38f, 0, 3e38f})})[0].floats;
+  EXPECT_TRUE(std::isnan(sigmoid[0]));
+  EXPECT_EQ(Floats(sigmoid.begin() + 1, sigmoid.end()), (Floats{0, 0.5f, 1}));
   make("gated", {f32(rows, 4)}, {{"function", std::string("relu")}});
   EXPECT_EQ(run({floats({2, 4}, {1, -1, 5, 6, 2, 3, 7, 8})})[0].floats, (Floats{5, 0, 14, 24}));
 }
@@ -275,7 +279,7 @@ TEST_F(OpTest, RefusalsSayWhatIsWrong) {
   EXPECT_EQ(refusal(), "operand 1 (f32[4, 3]) has 3 columns, expected 2");
   make("activation", {f32(rows, 2)}, {{"function", std::string("sliu")}});
   EXPECT_EQ(refusal(),
-            "unknown activation 'sliu', expected one of gelu, gelu_tanh, relu, silu; did you mean 'silu'?");
+            "unknown activation 'sliu', expected one of gelu, gelu_tanh, relu, sigmoid, silu; did you mean 'silu'?");
   make("rms_norm", {f32(rows, 2), f32(2)});
   EXPECT_EQ(refusal(), "attribute 'eps' is missing");
   make("rms_norm", {f32(rows, 2), f32(2)}, {{"eps", int64_t{1}}});

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "graph/ops/registry.h"
 #include "graph/passes/uses.h"
 
 namespace mlc::graph {
@@ -17,7 +18,7 @@ class Fuser {
 
   void run() {
     for (const auto& node : function_.nodes)
-      if (node->op == "matmul")
+      if (is_matmul(*node))
         while (absorb_user(*node)) {
         }
     erase_nodes(function_, dead_);
@@ -43,6 +44,7 @@ class Fuser {
   std::optional<EpilogueStep> as_step(const Node& user, const Value* result, const Node& matmul) {
     if (user.op == "activation") return EpilogueStep{Kind::kActivation, nullptr, user.get_string("function")};
     if (user.op == "gated") return EpilogueStep{Kind::kGated, nullptr, user.get_string("function")};
+    if (matmul.op == "expert_matmul") return std::nullopt;  // whose slots are in another order in some bodies
     if (user.op != "bias" && user.op != "mul" && user.op != "add") return std::nullopt;
     Value* other = user.inputs[user.inputs[0] == result ? 1 : 0];
     if (!exists_before(other, matmul)) return std::nullopt;

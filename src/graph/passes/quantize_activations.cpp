@@ -5,13 +5,14 @@
 #include <map>
 #include <utility>
 
+#include "graph/ops/registry.h"
 #include "graph/passes/uses.h"
 
 namespace mlc::graph {
 namespace {
 
 bool wants_q8(const Node& node) {
-  return node.op == "matmul" && node.inputs[1]->type.kind == TensorType::Kind::kGroup &&
+  return is_matmul(node) && node.inputs[1]->type.kind == TensorType::Kind::kGroup &&
          node.inputs[0]->type.kind == TensorType::Kind::kPlain;
 }
 

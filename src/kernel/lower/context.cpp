@@ -31,12 +31,14 @@ Dim elements_of(const graph::Shape& shape) {
   return total;
 }
 
+Dim rows_of(const graph::TensorType& type) { return elements_of({type.shape.begin(), type.shape.end() - 1}); }
+
 View Lowering::view(size_t i) const {
   const graph::TensorType& t = type(i);
-  internal_check(t.shape.size() == 2 && t.shape[1].is_const(),
+  internal_check(t.shape.size() >= 2 && t.shape.back().is_const(),
                  str(node.op, ": operand ", i, " is no matrix"));
   if (i < options.input_views.size() && options.input_views[i].row_stride) return options.input_views[i];
-  return {t.shape[1].constant(), 0};
+  return {t.shape.back().constant(), 0};
 }
 
 const graph::KvCache& Lowering::cache() const {
@@ -50,9 +52,9 @@ Operand Lowering::declare_matrix(const graph::TensorType& t, const View& at, con
   const bool q8 = t.kind == graph::TensorType::Kind::kQ8Activation;
   internal_check(q8 || t.kind == graph::TensorType::Kind::kPlain,
                  str(node.op, ": no plain matrix ", t.text()));
-  Dim count = q8 ? t.bytes() : t.is_tiled() ? t.elements() : t.shape[0] * at.row_stride;
+  Dim count = q8 ? t.bytes() : t.is_tiled() ? t.elements() : rows_of(t) * at.row_stride;
   Operand m = declare(name, q8 ? DType::kU8 : t.dtype(), count, writable);
-  m.rows = t.shape[0], m.columns = t.shape[1].constant();
+  m.rows = rows_of(t), m.columns = t.shape.back().constant();
   m.row_stride = at.row_stride, m.column_offset = at.column_offset;
   m.tiled = t.is_tiled();
   if (q8) m.q8 = t.format;
@@ -129,6 +131,8 @@ ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v
 
 ExprRef apply_activation(const std::string& function, ExprRef x) {
   if (function == "silu") return x / (call(MathFn::kExp, unary(UnaryOp::kNeg, x)) + 1.0);
+  if (function == "sigmoid")
+    return float_const(1, x->type) / (call(MathFn::kExp, unary(UnaryOp::kNeg, x)) + 1.0);
   if (function == "relu") return select(binary(BinaryOp::kLt, x, float_const(0)), float_const(0, x->type), x);
   if (function == "gelu") return (x * 0.5) * (call(MathFn::kErf, x * 0.70710678118654752440) + 1.0);
   if (function == "gelu_tanh") {

@@ -143,6 +143,8 @@ struct Lowering {
 };
 
 Dim elements_of(const graph::Shape& shape);
+// Rows of a tensor in memory: the product of all its dimensions but the last.
+Dim rows_of(const graph::TensorType& type);
 
 // What add, bias, mul, activation and cast compute of their operands' f32 elements.
 ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v);

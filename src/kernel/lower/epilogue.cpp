@@ -2,6 +2,7 @@
 #include "kernel/lower/epilogue.h"
 
 #include "base/strings.h"
+#include "kernel/lower/experts.h"
 
 namespace mlc::kernel {
 
@@ -14,7 +15,7 @@ Epilogue::Epilogue(Lowering& low) : low_(low) {
     operands_.push_back(step.operand ? low.vector(step.operand->type, str("operand", i)) : Operand{});
   }
   out_ = low.result();
-  columns_ = low.type(1).shape[0].constant() / halves();
+  columns_ = matrix_rows(low.type(1)) / halves();
   first_ = low.node.get_int_or(kPieceAttribute, 0);
 }
 
