@@ -226,11 +226,11 @@ void KernelBuilder::branch(ExprRef condition, const std::function<void()>& then,
 void KernelBuilder::vector_loop(const std::string& name, ExprRef extent, int lanes,
                                 const std::function<void(ExprRef, int)>& body) {
   if (lanes == 1) return loop(name, int_const(0), extent, LoopKind::kSerial, [&](ExprRef i) { body(i, 1); });
-  ExprRef whole = let(name + "_vectors", extent / static_cast<double>(lanes));
+  ExprRef whole = let(name + "_vectors", extent / lanes);
   bool constant = whole->kind == ExprKind::kIntConst;
   if (!constant || whole->int_value > 0)
-    loop(name, int_const(0), whole, LoopKind::kSerial, [&](ExprRef i) { body(i * double(lanes), lanes); });
-  ExprRef done = whole * static_cast<double>(lanes), rest = extent - done;
+    loop(name, int_const(0), whole, LoopKind::kSerial, [&](ExprRef i) { body(i * lanes, lanes); });
+  ExprRef done = whole * lanes, rest = extent - done;
   if (rest->kind == ExprKind::kIntConst && rest->int_value == 0) return;
   loop(name + "_rest", int_const(0), rest, LoopKind::kSerial, [&](ExprRef i) { body(done + i, 1); });
 }

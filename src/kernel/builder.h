@@ -48,11 +48,22 @@ ExprRef operator+(ExprRef a, ExprRef b);
 ExprRef operator-(ExprRef a, ExprRef b);
 ExprRef operator*(ExprRef a, ExprRef b);
 ExprRef operator/(ExprRef a, ExprRef b);  // floats: division; ints: floor division
-ExprRef operator+(ExprRef a, double b);   // the constant takes a's type; likewise below
-ExprRef operator-(ExprRef a, double b);
-ExprRef operator*(ExprRef a, double b);
-ExprRef operator/(ExprRef a, double b);
-ExprRef operator%(ExprRef a, int64_t b);
+
+// A constant as it is written beside an expression, whose type it takes: an integer may meet floats, a real
+// number meets floats only.
+struct Number {
+  Number(int value) : integer(value) {}  // implicit, likewise below
+  Number(int64_t value) : integer(value) {}
+  Number(double value) : real(value), is_real(true) {}
+  int64_t integer = 0;
+  double real = 0;
+  bool is_real = false;
+};
+ExprRef operator+(ExprRef a, Number b);
+ExprRef operator-(ExprRef a, Number b);
+ExprRef operator*(ExprRef a, Number b);
+ExprRef operator/(ExprRef a, Number b);
+ExprRef operator%(ExprRef a, Number b);
 ExprRef less(ExprRef a, ExprRef b);
 
 class KernelBuilder {

@@ -1,7 +1,6 @@
 // Expression constructors of builder.h: each checks its operands' types, and index arithmetic folds as it is
 // built.
 #include <bit>
-#include <cmath>
 #include <optional>
 
 #include "base/check.h"
@@ -83,10 +82,11 @@ ExprRef fold_index(BinaryOp op, const ExprRef& a, const ExprRef& b) {
 
 bool is_comparison(BinaryOp op) { return op >= BinaryOp::kEq; }
 
-ExprRef constant_like(const ExprRef& a, double value) {
-  if (is_float(a->type.dtype)) return float_const(value, a->type);
-  internal_check(value == std::floor(value), "an integer operand needs an integer constant");
-  return int_const(static_cast<int64_t>(value), a->type);
+ExprRef constant_like(const ExprRef& a, const Number& value) {
+  if (is_float(a->type.dtype))
+    return float_const(value.is_real ? value.real : static_cast<double>(value.integer), a->type);
+  internal_check(!value.is_real, "an integer operand needs an integer constant");
+  return int_const(value.integer, a->type);
 }
 
 }  // namespace
@@ -281,11 +281,11 @@ ExprRef operator/(ExprRef a, ExprRef b) {
   BinaryOp op = is_float(a->type.dtype) ? BinaryOp::kDiv : BinaryOp::kFloorDiv;
   return binary(op, std::move(a), std::move(b));
 }
-ExprRef operator+(ExprRef a, double b) { return a + constant_like(a, b); }
-ExprRef operator-(ExprRef a, double b) { return a - constant_like(a, b); }
-ExprRef operator*(ExprRef a, double b) { return a * constant_like(a, b); }
-ExprRef operator/(ExprRef a, double b) { return a / constant_like(a, b); }
-ExprRef operator%(ExprRef a, int64_t b) { return binary(BinaryOp::kMod, a, int_const(b, a->type)); }
+ExprRef operator+(ExprRef a, Number b) { return a + constant_like(a, b); }
+ExprRef operator-(ExprRef a, Number b) { return a - constant_like(a, b); }
+ExprRef operator*(ExprRef a, Number b) { return a * constant_like(a, b); }
+ExprRef operator/(ExprRef a, Number b) { return a / constant_like(a, b); }
+ExprRef operator%(ExprRef a, Number b) { return binary(BinaryOp::kMod, a, constant_like(a, b)); }
 ExprRef less(ExprRef a, ExprRef b) { return binary(BinaryOp::kLt, std::move(a), std::move(b)); }
 
 }  // namespace mlc::kernel

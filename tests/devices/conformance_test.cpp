@@ -128,7 +128,7 @@ std::vector<kernel::Function> make_kernels(bool gpu) {
       if (twice)
         k.store(y, i, k.load(x, i) * 2.0 + 1.0);
       else
-        k.store(y, i, k.load(x, k.dimension("rows") - i - 1.0));
+        k.store(y, i, k.load(x, k.dimension("rows") - i - 1));
     };
     if (gpu)
       k.groups(rows, 1, 0, [&](kernel::ExprRef group, kernel::ExprRef) { body(group); });

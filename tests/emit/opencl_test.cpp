@@ -59,7 +59,7 @@ TEST(CPrinter, ValuesUsedTwiceAreComputedOnce) {
   kernel::KernelBuilder k("k");
   kernel::BufferRef x = k.input("x", DType::kF32, 64), y = k.output("y", DType::kF32, 64);
   k.groups(2, 32, 0, [&](kernel::ExprRef group, kernel::ExprRef thread) {
-    kernel::ExprRef at = group * 32.0 + thread, v = k.load(x, at) * 2.0;
+    kernel::ExprRef at = group * 32 + thread, v = k.load(x, at) * 2.0;
     k.store(y, at, v * v + v);
   });
   std::string text = print_opencl(kernel::narrow_indices(k.finish()));

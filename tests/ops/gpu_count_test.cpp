@@ -120,9 +120,9 @@ TEST(GpuCount, SeesWasteConflictsAndDivergence) {
   kernel::BufferRef x = k.input("x", DType::kF32, 32 * 16), y = k.output("y", DType::kF32, 32);
   k.groups(1, 32, 32, [&](kernel::ExprRef, kernel::ExprRef t) {
     kernel::BufferRef s = k.shared("s", DType::kF32, 32 * 32);
-    k.store(s, t * 32.0, k.load(x, t * 16.0));
+    k.store(s, t * 32, k.load(x, t * 16));
     k.barrier();
-    k.branch(kernel::less(t, kernel::int_const(5)), [&] { k.store(y, t, k.load(s, t * 32.0)); });
+    k.branch(kernel::less(t, kernel::int_const(5)), [&] { k.store(y, t, k.load(s, t * 32)); });
   });
   kernel::Function f = k.finish();
   std::vector<float> in(32 * 16), out(32);

@@ -1,10 +1,23 @@
 // The node's operands, and the arithmetic of elementwise ops.
 #include "kernel/lower/context.h"
 
+#include <numeric>
+
 #include "base/check.h"
 #include "base/strings.h"
+#include "base/user_error.h"
 
 namespace mlc::kernel {
+
+ExprRef Operand::tile_at(const ExprRef& row, const ExprRef& group) const {
+  constexpr int64_t kRows = graph::kTileRows, kColumns = graph::kTileColumns;
+  const int64_t groups = (columns + kColumns - 1) / kColumns;
+  return ((row / kRows * groups + group) * kRows + row % kRows) * kColumns;
+}
+
+int Operand::lanes() const {
+  return static_cast<int>(std::gcd(std::gcd(columns, row_stride), std::gcd(column_offset, int64_t{4})));
+}
 
 Dim elements_of(const graph::Shape& shape) {
   Dim total(1);
@@ -26,6 +39,81 @@ const graph::KvCache& Lowering::cache() const {
   return *found;
 }
 
+Operand Lowering::declare_matrix(const graph::TensorType& t, const View& at, const std::string& name,
+                                 bool writable) {
+  const bool q8 = t.kind == graph::TensorType::Kind::kQ8Activation;
+  internal_check(q8 || t.kind == graph::TensorType::Kind::kPlain,
+                 str(node.op, ": no plain matrix ", t.text()));
+  Dim count = q8 ? t.bytes() : t.is_tiled() ? t.elements() : t.shape[0] * at.row_stride;
+  Operand m = declare(name, q8 ? DType::kU8 : t.dtype(), count, writable);
+  m.rows = t.shape[0], m.columns = t.shape[1].constant();
+  m.row_stride = at.row_stride, m.column_offset = at.column_offset;
+  m.tiled = t.is_tiled();
+  if (q8) m.q8 = t.format;
+  return m;
+}
+
+Operand Lowering::matrix(size_t i, const std::string& name) {
+  return declare_matrix(type(i), view(i), name, false);
+}
+
+Operand Lowering::vector(const graph::TensorType& t, const std::string& name) {
+  Operand v = declare(name, t.dtype(), elements_of(t.shape), false);
+  v.rows = Dim(1);
+  if (t.shape.size() == 1 && t.shape[0].is_const()) v.columns = t.shape[0].constant();
+  return v;
+}
+
+Operand Lowering::result(size_t i, const std::string& name) {
+  const graph::TensorType& t = node.outputs[i]->type;
+  return declare_matrix(t, {t.shape[1].constant(), 0}, name, true);
+}
+
+ExprRef Lowering::load(const Operand& from, const ExprRef& index, int n, const ExprRef& mask) {
+  if (!from.packed()) return cast(k.load(from.buffer, index, n, mask), DType::kF32);
+  if (n == 1) {
+    ExprRef pair = k.let("pair", unpack_pair(from.stored, k.let("word", k.load(from.buffer, index / 2))));
+    return select(binary(BinaryOp::kEq, index % 2, int_const(0)), extract(pair, 0), extract(pair, 1));
+  }
+  ExprRef words = k.let("words", k.load(from.buffer, index / 2, n / 2));
+  if (n == 2) return unpack_pair(from.stored, words);
+  return shuffle({unpack_pair(from.stored, extract(words, 0)), unpack_pair(from.stored, extract(words, 1))},
+                 {0, 1, 2, 3});
+}
+
+void Lowering::store(const Operand& to, const ExprRef& index, const ExprRef& value, const ExprRef& mask) {
+  if (!to.packed()) return k.store(to.buffer, index, cast(value, to.buffer->element.dtype), mask);
+  int n = value->type.lanes;
+  if (n == 1)
+    throw UserError(str(node.op, ": a result of ", short_name(to.stored),
+                        " needs an even number of columns on ", target.name));
+  ExprRef v = k.let("stored", value);
+  std::vector<ExprRef> packed;
+  for (int i = 0; i < n; i += 2) {
+    if (to.stored == DType::kF16) {
+      packed.push_back(pack_half(n == 2 ? v : shuffle({v}, {i, i + 1})));
+      continue;
+    }
+    auto rounded = [&](int lane) {  // to even: add half of the last place, less one where the kept bit is 0
+      ExprRef bits = k.let("bits", bitcast(extract(v, lane), {DType::kU32, 1}));
+      ExprRef odd = binary(BinaryOp::kAnd, binary(BinaryOp::kShr, bits, int_const(16)), int_const(1));
+      ExprRef up = binary(BinaryOp::kShr, bits + (odd + 32767), int_const(16));
+      ExprRef is_nan = binary(BinaryOp::kNe, extract(v, lane), extract(v, lane));
+      return k.let("rounded", select(is_nan, int_const(0x7FC0, {DType::kU32, 1}), up));
+    };
+    packed.push_back(
+        binary(BinaryOp::kOr, rounded(i), binary(BinaryOp::kShl, rounded(i + 1), int_const(16))));
+  }
+  k.store(to.buffer, index / 2, vector_of(packed));
+}
+
+void Lowering::where(const ExprRef& inside, const std::function<void()>& body) {
+  if (inside)
+    k.branch(inside, body);
+  else
+    body();
+}
+
 ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v) {
   if (node.op == "add" || node.op == "bias") return v[0] + v[1];
   if (node.op == "mul") return v[0] * v[1];
@@ -44,8 +132,18 @@ ExprRef apply_activation(const std::string& function, ExprRef x) {
   internal_error(str("unknown activation ", function));
 }
 
-Rotation rotation_of(const graph::Node& node) {
-  return {node.get_int("head_dim"), node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
+ExprRef unpack_pair(DType stored, const ExprRef& word) {
+  if (stored == DType::kF16) return unpack_half(word);
+  ExprRef low_half = bitcast(binary(BinaryOp::kShl, word, int_const(16)), {DType::kF32, 1});
+  ExprRef high_half = bitcast(binary(BinaryOp::kAnd, word, int_const(0xFFFF0000)), {DType::kF32, 1});
+  return shuffle({low_half, high_half}, {0, 1});
+}
+
+ExprRef vector_of(const std::vector<ExprRef>& lanes) {
+  if (lanes.size() == 1) return lanes[0];
+  std::vector<int> pattern(lanes.size());
+  std::iota(pattern.begin(), pattern.end(), 0);
+  return shuffle(lanes, pattern);
 }
 
 }  // namespace mlc::kernel

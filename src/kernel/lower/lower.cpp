@@ -10,39 +10,41 @@
 #include "kernel/lower/cpu/weight_layouts.h"
 #include "kernel/lower/gpu/lowerings.h"
 #include "kernel/lower/gpu/weight.h"
+#include "kernel/lower/lowerings.h"
 
 namespace mlc::kernel {
 namespace {
 
-struct Row {
+struct Entry {
   const char* op;
-  Function (*lower_cpu)(CpuLowering&);  // nullptr: no such form, likewise below
-  Function (*lower_gpu)(Lowering&);
+  Function (*shared)(Lowering&) = nullptr;  // written once; else one for each side, or nullptr: no such form
+  Function (*cpu)(CpuLowering&) = nullptr;
+  Function (*gpu)(GpuLowering&) = nullptr;
 };
 
-constexpr Row kLowerings[] = {
-    {"activation", lower_elementwise, lower_gpu_elementwise},
-    {"add", lower_elementwise, lower_gpu_elementwise},
-    {"attention", lower_attention, lower_gpu_attention},
-    {"attention_join", lower_attention_join, lower_gpu_attention_join},
-    {"attention_part", lower_attention, lower_gpu_attention},
-    {"bias", lower_elementwise, lower_gpu_elementwise},
-    {"cast", lower_elementwise, lower_gpu_elementwise},
-    {"copy_pages", lower_copy_pages, lower_gpu_copy_pages},
-    {"gated", lower_gated, lower_gpu_gated},
-    {"kv_append", lower_kv_append, lower_gpu_kv_append},
-    {"layer_norm", lower_layer_norm, lower_gpu_layer_norm},
-    {"matmul", lower_matmul, lower_gpu_matmul},
-    {"mul", lower_elementwise, lower_gpu_elementwise},
-    {"quantize_q8", lower_to_rows, nullptr},
-    {"rms_norm", lower_rms_norm, lower_gpu_rms_norm},
-    {"rope", lower_rope, lower_gpu_rope},
-    {"rope_append", lower_rope_append, lower_gpu_rope_append},
-    {"sample", nullptr, lower_gpu_sample},
-    {"slice", lower_slice, lower_gpu_slice},
-    {"softmax", nullptr, lower_gpu_softmax},
-    {"take", lower_take, lower_gpu_take},
-    {"to_tiles", lower_to_rows, nullptr},
+constexpr Entry kLowerings[] = {
+    {"activation", lower_elementwise},
+    {"add", lower_elementwise},
+    {"attention", nullptr, lower_attention, lower_gpu_attention},
+    {"attention_join", nullptr, lower_attention_join, lower_gpu_attention_join},
+    {"attention_part", nullptr, lower_attention, lower_gpu_attention},
+    {"bias", lower_elementwise},
+    {"cast", lower_elementwise},
+    {"copy_pages", lower_copy_pages},
+    {"gated", lower_gated},
+    {"kv_append", nullptr, lower_kv_append, lower_gpu_kv_append},
+    {"layer_norm", lower_layer_norm},
+    {"matmul", nullptr, lower_matmul, lower_gpu_matmul},
+    {"mul", lower_elementwise},
+    {"quantize_q8", nullptr, lower_to_rows},
+    {"rms_norm", lower_rms_norm},
+    {"rope", lower_rope},
+    {"rope_append", nullptr, lower_rope_append, lower_gpu_rope_append},
+    {"sample", nullptr, nullptr, lower_gpu_sample},
+    {"slice", lower_slice},
+    {"softmax", lower_softmax},
+    {"take", nullptr, lower_take, lower_gpu_take},
+    {"to_tiles", nullptr, lower_to_rows},
 };
 
 std::string attribute_text(const graph::Attribute& value) {
@@ -70,16 +72,18 @@ LowerOptions needed(const graph::Node& node, const LowerOptions& options) {
 
 LoweredKernel lower_node(const graph::Node& node, const graph::Module& module, const LowerOptions& options) {
   internal_check(options.target != nullptr, "lower_node needs a target");
-  for (const Row& row : kLowerings) {
-    const bool gpu = options.target->is_gpu();
-    if (node.op != row.op || !(gpu ? row.lower_gpu != nullptr : row.lower_cpu != nullptr)) continue;
-    LowerOptions guard = needed(node, options);
-    if (gpu) {
-      Lowering low(node, module, guard);
-      return {row.lower_gpu(low)};
+  const LowerOptions guard = needed(node, options);
+  for (const Entry& entry : kLowerings) {
+    if (node.op != entry.op) continue;
+    if (options.target->is_gpu()) {
+      GpuLowering low(node, module, guard);
+      if (entry.shared) return {entry.shared(low)};
+      if (entry.gpu) return {entry.gpu(low)};
+    } else {
+      CpuLowering low(node, module, guard);
+      if (entry.shared) return {entry.shared(low)};
+      if (entry.cpu) return {entry.cpu(low)};
     }
-    CpuLowering low(node, module, guard);
-    return {row.lower_cpu(low)};
   }
   throw UserError(str(node.op, ": no kernel is known for this op on ", options.target->name));
 }
@@ -111,10 +115,9 @@ std::vector<WeightPiece> weight_pieces(const graph::TensorType& parameter, int h
        ++count)
     per_piece = (blocks + count - 1) / count;
   if (layout_bytes(piece(0, per_piece * kLaneRows).type) > max_bytes)
-    throw UserError(str(parameter.text(), ": ",
-                        human_bytes(static_cast<double>(layout_bytes(piece(0, kLaneRows).type))),
+    throw UserError(str(parameter.text(), ": ", human_bytes(double(layout_bytes(piece(0, kLaneRows).type))),
                         " of its rows must be bound at once, this target binds at most ",
-                        human_bytes(static_cast<double>(max_bytes)), "; use --device cpu"));
+                        human_bytes(double(max_bytes)), "; use --device cpu"));
   std::vector<WeightPiece> pieces;
   for (int64_t first = 0, rows = per_piece * kLaneRows; first < all; first += rows)
     pieces.push_back(piece(first, std::min(rows, all - first)));

@@ -28,7 +28,7 @@ ExprRef polynomial(const ExprRef& x, const std::vector<double>& coefficients) {
 
 // 2^n for integer lanes -126..127.
 ExprRef power_of_two(const ExprRef& n) {
-  return bitcast(binary(BinaryOp::kShl, n + 127.0, int_const(23)), n->type.with_dtype(DType::kF32));
+  return bitcast(binary(BinaryOp::kShl, n + 127, int_const(23)), n->type.with_dtype(DType::kF32));
 }
 
 ExprRef expand_exp(const ExprRef& x, const NameValue& name) {
@@ -83,9 +83,9 @@ ExprRef expand_log(const ExprRef& x, const NameValue& name) {
   Type ints = x->type.with_dtype(DType::kI32);
   ExprRef bits = name("log_bits", bitcast(scaled, ints));
   // scaled = m * 2^e with m in sqrt(1/2)..sqrt(2): 0x3F3504F3 is sqrt(1/2).
-  ExprRef offset = name("log_offset", bits - double(0x3F3504F3));
+  ExprRef offset = name("log_offset", bits - 0x3F3504F3);
   ExprRef exponent = binary(BinaryOp::kShr, offset, int_const(23));
-  ExprRef mantissa_bits = binary(BinaryOp::kAnd, offset, int_const(0x7FFFFF)) + double(0x3F3504F3);
+  ExprRef mantissa_bits = binary(BinaryOp::kAnd, offset, int_const(0x7FFFFF)) + 0x3F3504F3;
   ExprRef e = name("log_e", cast(exponent, DType::kF32) - select(tiny, like(x, 25), like(x, 0)));
   ExprRef m = name("log_m", bitcast(mantissa_bits, x->type) - 1.0);
   ExprRef z = name("log_z", m * m);

@@ -37,7 +37,7 @@ TEST_P(Math, StaysWithinItsBound) {
   KernelBuilder k("math");
   BufferRef x = k.input("x", DType::kF32, kCount), y = k.output("y", DType::kF32, kCount);
   k.grid("i", kCount / 16,
-         [&](ExprRef i) { k.store(y, i * 16.0, call(GetParam().fn, k.load(x, i * 16.0, 16))); });
+         [&](ExprRef i) { k.store(y, i * 16, call(GetParam().fn, k.load(x, i * 16, 16))); });
   Function f = expand_math(k.finish());
   ASSERT_EQ(verify(f), "");
   std::vector<float> in(kCount), out(kCount);

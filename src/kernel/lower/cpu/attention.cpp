@@ -67,7 +67,7 @@ AttentionMemory Attention::allocate() const {
 
 // The run with the places of its pages.
 AttentionRun Attention::locate(AttentionRun run) const {
-  double size = static_cast<double>(cache.page_size);
+  const int64_t size = cache.page_size;
   ExprRef sequence = k().let("sequence", index(call.sequences, run.first_row));
   ExprRef last = run.last;
   if (windowed()) {
@@ -75,7 +75,7 @@ AttentionRun Attention::locate(AttentionRun run) const {
     run.skip_count = k().let("skip_count", index(call.skip_count, sequence));
     last = last + select(less(last, run.skip_begin), int_const(0), run.skip_count);
   }
-  run.length = k().let("length", last + 1.0);
+  run.length = k().let("length", last + 1);
   run.first_page = k().let("first_page", index(call.indptr, sequence));
   run.pages = k().let("pages", (run.length + (size - 1)) / size);
   return run;
@@ -86,7 +86,7 @@ std::vector<ExprRef> Attention::token_indices(const AttentionRun& run, const Exp
   std::vector<ExprRef> out;
   auto wide = [&](const ExprRef& x) { return broadcast(cast(x, DType::kI32), tiling.token_lanes); };
   for (int64_t v = 0; v < page_vectors(); ++v) {
-    ExprRef first = cast(page * double(cache.page_size) + double(v * tiling.token_lanes), DType::kI32);
+    ExprRef first = cast(page * cache.page_size + v * tiling.token_lanes, DType::kI32);
     ExprRef slot = k().let("slot", tiling.token_lanes == 1 ? first : ramp(first, 1, tiling.token_lanes));
     if (windowed()) {
       ExprRef early = less(slot, wide(run.skip_begin)),
@@ -111,13 +111,11 @@ void Attention::initialize(const AttentionRun& run) const {
     ExprRef row = run.first_row + r;
     ExprRef from = k().let("q_at", call.q.at(row, q_column(run.kv_head, g)));
     k().store(memory.limits, query, k().load(call.positions, row));
-    k().store(memory.sums, query * double(tiling.token_lanes),
-              float_const(0, {DType::kF32, tiling.token_lanes}));
+    k().store(memory.sums, query * tiling.token_lanes, float_const(0, {DType::kF32, tiling.token_lanes}));
     k().vector_loop("d", int_const(head_dim()), tiling.head_lanes, [&](ExprRef d, int n) {
-      ExprRef at = query * double(head_dim()) + d;
+      ExprRef at = query * head_dim() + d;
       if (!codes_queries())
-        k().store(memory.queries, at,
-                  low.load_f32(call.q.buffer, from + d, n) * low.node.get_double("scale"));
+        k().store(memory.queries, at, low.load(call.q, from + d, n) * low.node.get_double("scale"));
       k().store(memory.weighted, at, float_const(0, {DType::kF32, n}));
     });
     if (codes_queries()) code_query(from, query);
@@ -127,12 +125,12 @@ void Attention::initialize(const AttentionRun& run) const {
 // A cache line of a page for each that is read of this one, kAhead pages earlier.
 void Attention::prefetch(const ExprRef& page, const ExprRef& at, int64_t elements) const {
   const int64_t line = 64 / size_of(cache.dtype);
-  for (int64_t e = 0; e < elements; e += line) k().prefetch(call.kv, page + at + double(e), 3);
+  for (int64_t e = 0; e < elements; e += line) k().prefetch(call.kv, page + at + e, 3);
 }
 
 // The page whose lines are prefetched while this one is read.
 ExprRef Attention::page_ahead(const AttentionRun& run, const ExprRef& page) const {
-  return base_of(run, binary(BinaryOp::kMin, page + double(kAhead), run.pages - 1.0));
+  return base_of(run, binary(BinaryOp::kMin, page + kAhead, run.pages - 1));
 }
 
 // in_span: the page's place among those of the span.
@@ -145,18 +143,18 @@ void Attention::score_page(const AttentionRun& run, const ExprRef& page, const E
   const int64_t block = score_block(run.max_rows * tiling.sharing);
   ExprRef ahead;
   if (codes_queries()) ahead = half_page_ahead(run, page - in_span, in_span);
-  ExprRef count = (run.rows * double(tiling.sharing) + double(block - 1)) / double(block);
+  ExprRef count = (run.rows * tiling.sharing + (block - 1)) / block;
   k().loop("block", int_const(0), count, LoopKind::kSerial, [&](ExprRef b) {
-    ExprRef first = k().let("first_query", b * double(block));
-    ExprRef to = k().let("to", score_at(first) + in_span * double(cache.page_size));
+    ExprRef first = k().let("first_query", b * block);
+    ExprRef to = k().let("to", score_at(first) + in_span * cache.page_size);
     auto put = [&](int64_t g, int64_t v, ExprRef score) {
-      ExprRef limit = broadcast(k().load(memory.limits, first + double(g)), tiling.token_lanes);
+      ExprRef limit = broadcast(k().load(memory.limits, first + g), tiling.token_lanes);
       ExprRef seen = binary(BinaryOp::kLe, indices[static_cast<size_t>(v)], limit);
       if (is_coded(cache)) {
         ExprRef scale = key_scales[static_cast<size_t>(v)];
-        score = score * (codes_queries() ? scale * k().load(memory.query_scales, first + double(g)) : scale);
+        score = score * (codes_queries() ? scale * k().load(memory.query_scales, first + g) : scale);
       }
-      k().store(memory.scores, to + double(g * span_tokens() + v * tiling.token_lanes),
+      k().store(memory.scores, to + (g * span_tokens() + v * tiling.token_lanes),
                 select(seen, score, float_const(-std::numeric_limits<double>::infinity(), score->type)));
     };
     if (codes_queries())
@@ -173,8 +171,8 @@ int64_t Attention::together() const {
 }
 
 void Attention::for_some_queries(const AttentionRun& run, const std::function<void(ExprRef)>& body) const {
-  k().loop("some", int_const(0), run.rows * double(tiling.sharing / together()), LoopKind::kSerial,
-           [&](ExprRef i) { body(k().let("query", i * double(together()))); });
+  k().loop("some", int_const(0), run.rows * (tiling.sharing / together()), LoopKind::kSerial,
+           [&](ExprRef i) { body(k().let("query", i * together())); });
 }
 
 // Of the first `vectors` vectors of each of together() queries' scores, or kLowest.
@@ -186,8 +184,7 @@ std::vector<ExprRef> Attention::largest_scores(const ExprRef& query, const ExprR
   k().loop("v", int_const(0), vectors, LoopKind::kSerial, [&](ExprRef v) {
     for (int64_t g = 0; g < together(); ++g) {
       ExprRef score =
-          k().load(memory.scores, first + v * double(tiling.token_lanes) + double(g * span_tokens()),
-                   tiling.token_lanes);
+          k().load(memory.scores, first + v * tiling.token_lanes + g * span_tokens(), tiling.token_lanes);
       k().store(largest, int_const(g), binary(BinaryOp::kMax, k().load(largest, int_const(g)), score));
     }
   });
@@ -203,7 +200,7 @@ std::vector<ExprRef> Attention::largest_scores(const ExprRef& query, const ExprR
 void Attention::exponentials(const AttentionRun& run, const BufferRef& to, const BufferRef& of) const {
   const int64_t lanes = low.lanes();
   k().loop("some", 0, softmax_lanes(run) / lanes, LoopKind::kSerial, [&](ExprRef i) {
-    ExprRef at = k().let("at", i * double(lanes));
+    ExprRef at = k().let("at", i * lanes);
     ExprRef change = k().load(of, at, int(lanes)) - k().load(memory.running_max, at, int(lanes));
     k().store(to, at, softmax_weight(low, k().let("change", change)));
   });
@@ -212,47 +209,46 @@ void Attention::exponentials(const AttentionRun& run, const BufferRef& to, const
 void Attention::for_each_tile(const AttentionRun& run, int64_t block,
                               const std::function<void(ExprRef, ExprRef, const Place&)>& body) const {
   const int64_t width = head_chunks() * tiling.head_lanes;
-  ExprRef count = (run.rows * double(tiling.sharing) + double(block - 1)) / double(block);
+  ExprRef count = (run.rows * tiling.sharing + (block - 1)) / block;
   k().loop("block", int_const(0), count, LoopKind::kSerial, [&](ExprRef b) {
-    ExprRef first = k().let("first_query", b * double(block));
+    ExprRef first = k().let("first_query", b * block);
     k().loop("part", 0, head_dim() / width, LoopKind::kSerial, [&](ExprRef part) {
-      ExprRef column = k().let("column", part * double(width));
-      body(first, column, [&](int64_t g, int64_t c) {
-        return (first + double(g)) * double(head_dim()) + column + double(c * tiling.head_lanes);
-      });
+      ExprRef column = k().let("column", part * width);
+      body(first, column,
+           [&](int64_t g, int64_t c) { return (first + g) * head_dim() + column + c * tiling.head_lanes; });
     });
   });
 }
 
 void Attention::store_results(const AttentionRun& run) const {
   for_each_query(run, [&](ExprRef r, ExprRef g, ExprRef query) {
-    ExprRef sum = k().load(memory.sums, query * double(tiling.token_lanes), tiling.token_lanes);
+    ExprRef sum = k().load(memory.sums, query * tiling.token_lanes, tiling.token_lanes);
     ExprRef total = k().let("total", tiling.token_lanes == 1 ? sum : reduce(BinaryOp::kAdd, sum));
     ExprRef row = run.part ? run.part : run.first_row + r;
     int64_t width = run.part ? head_dim() + 2 : head_dim();
-    ExprRef to = k().let("to", call.out.at(row, (run.kv_head * double(tiling.sharing) + g) * double(width)));
+    ExprRef to = k().let("to", call.out.at(row, (run.kv_head * tiling.sharing + g) * width));
     k().vector_loop("d", int_const(head_dim()), tiling.head_lanes, [&](ExprRef d, int n) {
-      ExprRef value = k().load(memory.weighted, query * double(head_dim()) + d, n);
-      low.store_f32(call.out.buffer, to + d, run.part ? value : value / total);
+      ExprRef value = k().load(memory.weighted, query * head_dim() + d, n);
+      low.store(call.out, to + d, run.part ? value : value / total);
     });
     if (!run.part) return;
-    k().store(call.out.buffer, to + double(head_dim()), k().load(memory.running_max, query));
-    k().store(call.out.buffer, to + double(head_dim() + 1), total);
+    k().store(call.out.buffer, to + head_dim(), k().load(memory.running_max, query));
+    k().store(call.out.buffer, to + (head_dim() + 1), total);
   });
 }
 
 void Attention::attend(const AttentionRun& rows) const {
   const AttentionRun run = locate(rows);
   initialize(run);
-  ExprRef spans = k().let("spans", (run.pages + double(tiling.span_pages - 1)) / double(tiling.span_pages)),
+  ExprRef spans = k().let("spans", (run.pages + (tiling.span_pages - 1)) / tiling.span_pages),
           first_span = int_const(0);
   if (run.part) {
-    const double most = double(low.node.get_int("part_pages") / tiling.span_pages);
+    const int64_t most = low.node.get_int("part_pages") / tiling.span_pages;
     first_span = k().let("first_span", run.part * most);
-    spans = k().let("part_spans", binary(BinaryOp::kMin, int_const(int64_t(most)), spans - first_span));
+    spans = k().let("part_spans", binary(BinaryOp::kMin, int_const(most), spans - first_span));
   }
   k().loop("span", first_span, spans, LoopKind::kSerial, [&](ExprRef s) {
-    ExprRef first = k().let("span_page", s * double(tiling.span_pages));
+    ExprRef first = k().let("span_page", s * tiling.span_pages);
     ExprRef pages =
         k().let("span_pages", binary(BinaryOp::kMin, int_const(tiling.span_pages), run.pages - first));
     k().loop("p", int_const(0), pages, LoopKind::kSerial,
@@ -274,7 +270,7 @@ void Attention::attend_block(const ExprRef& first, const ExprRef& kv_head) const
       k().let("count", binary(BinaryOp::kMin, int_const(tiling.rows), dim_expr(call.q.rows) - first));
   k().loop("i", int_const(0), count, LoopKind::kSerial, [&](ExprRef i) {
     ExprRef row = k().let("row", first + i);
-    ExprRef previous = binary(BinaryOp::kMax, row - 1.0, first);
+    ExprRef previous = binary(BinaryOp::kMax, row - 1, first);
     ExprRef sequence = k().let("sequence", k().load(call.sequences, row));
     ExprRef same = binary(BinaryOp::kEq, sequence, k().load(call.sequences, previous));
     ExprRef starts = select(less(int_const(0), i), select(same, int_const(0), int_const(1)), int_const(1));
@@ -314,20 +310,20 @@ namespace {
 AttentionBuffers declare_buffers(CpuLowering& low) {
   AttentionBuffers b;
   b.q = low.matrix(0, "q");
-  b.sequences = low.vector(1, "sequences");
-  b.positions = low.vector(2, "positions");
-  b.indptr = low.vector(3, "page_indptr");
-  b.page_ids = low.vector(4, "page_ids");
+  b.sequences = low.vector(1, "sequences").buffer;
+  b.positions = low.vector(2, "positions").buffer;
+  b.indptr = low.vector(3, "page_indptr").buffer;
+  b.page_ids = low.vector(4, "page_ids").buffer;
   if (low.node.inputs.size() > 5) {
-    b.skip_begin = low.vector(5, "skip_begin");
-    b.skip_count = low.vector(6, "skip_count");
+    b.skip_begin = low.vector(5, "skip_begin").buffer;
+    b.skip_count = low.vector(6, "skip_count").buffer;
   }
   if (low.node.inputs.size() > 7) {
     b.key_factors = low.matrix(7, "key_factors");
     b.rotation = {low.cache().head_dim, low.node.get_int("rotary_dim"),
                   low.node.get_bool_or("interleaved", false)};
   }
-  b.kv = low.state(false);
+  b.kv = low.state(false).buffer;
   b.out = low.result();
   return b;
 }
@@ -358,7 +354,7 @@ Function lower_attention(CpuLowering& low) {
   const AttentionTiling tiling = choose_tiling(low, parts);
   Dim blocks = parts ? call.out.rows : ceildiv(call.q.rows, tiling.rows);
   low.k.grid("tile", blocks * kv_heads, [&](ExprRef t) {
-    ExprRef block = t / double(kv_heads), kv_head = t % kv_heads;
+    ExprRef block = t / kv_heads, kv_head = t % kv_heads;
     if (parts) {  // a part asks for the keys of the next one: that is the next tile
       ExprRef count = low.k.let("parts", dim_expr(blocks));
       kv_head = t / count;
@@ -367,8 +363,7 @@ Function lower_attention(CpuLowering& low) {
     block = low.k.let("block", block);
     kv_head = low.k.let("kv_head", kv_head);
     const Attention attention(low, call, tiling);
-    if (tiling.rows > 1)
-      return attention.attend_block(low.k.let("first_row", block * double(tiling.rows)), kv_head);
+    if (tiling.rows > 1) return attention.attend_block(low.k.let("first_row", block * tiling.rows), kv_head);
     ExprRef row = parts || low.single_row() ? int_const(0) : block;
     attention.attend({.first_row = row,
                       .rows = int_const(1),

@@ -7,18 +7,19 @@
 
 #include "kernel/lower/cpu/cache.h"
 #include "kernel/lower/cpu/softmax.h"
+#include "kernel/lower/rope.h"
 
 namespace mlc::kernel {
 
 // The call's buffers. skip_begin and skip_count are null without a sliding window; key_factors has no buffer
 // where keys are stored rotated.
 struct AttentionBuffers {
-  Matrix q;
+  Operand q;
   BufferRef sequences, positions, indptr, page_ids, skip_begin, skip_count;
-  Matrix key_factors;
+  Operand key_factors;
   Rotation rotation;  // of keys
   BufferRef kv;
-  Matrix out;
+  Operand out;
 };
 
 // How the work is cut.
@@ -88,14 +89,14 @@ struct Attention {
   int64_t score_block(int64_t count) const;
   int64_t value_block(int64_t count) const;
   ExprRef q_column(const ExprRef& kv_head, const ExprRef& g) const {
-    return (kv_head * double(tiling.sharing) + g) * double(head_dim());
+    return (kv_head * tiling.sharing + g) * head_dim();
   }
   int64_t together() const;  // queries whose softmax runs at once: none waits for its own results then
   // Queries of a run, rounded up to whole vectors.
   int64_t softmax_lanes(const AttentionRun& run) const {
     return (run.max_rows * tiling.sharing + low.lanes() - 1) / low.lanes() * low.lanes();
   }
-  ExprRef score_at(const ExprRef& query) const { return query * double(span_tokens()); }
+  ExprRef score_at(const ExprRef& query) const { return query * span_tokens(); }
   bool windowed() const { return call.skip_begin != nullptr; }
   bool rotates_keys() const { return call.key_factors.buffer != nullptr; }
   bool codes_queries() const { return is_coded(cache) && !rotates_keys(); }
@@ -103,7 +104,7 @@ struct Attention {
     return cast(k().load(b, std::move(at)), DType::kI64);
   }
   ExprRef base_of(const AttentionRun& run, const ExprRef& page) const {
-    return k().let("base", page_base(low, index(call.page_ids, run.first_page + page)));
+    return k().let("base", low.pages().page(index(call.page_ids, run.first_page + page)));
   }
 
   // attention.cpp
@@ -158,7 +159,7 @@ struct Attention {
                       const Body& body) const {  // body(row of the run, head of the kv head, query)
     k().loop("row", int_const(0), run.rows, LoopKind::kSerial, [&](ExprRef r) {
       k().loop("g", 0, tiling.sharing, LoopKind::kSerial,
-               [&](ExprRef g) { body(r, g, k().let("query", r * double(tiling.sharing) + g)); });
+               [&](ExprRef g) { body(r, g, k().let("query", r * tiling.sharing + g)); });
     });
   }
   // body(first): the run's queries, together() at once.

@@ -46,10 +46,10 @@ void Attention::allocate_codes(int64_t most, AttentionMemory& m) const {
 // Codes of the query head that begins at q[from], times the node's scale.
 void Attention::code_query(const ExprRef& from, const ExprRef& query) const {
   const Type ints{DType::kI32, tiling.head_lanes};
-  const double limit = std::min(kMostCode, std::floor((0x1p31 - 1) / (127.0 * double(head_dim()))));
+  const double limit = std::min(kMostCode, std::floor((0x1p31 - 1) / (127.0 * head_dim())));
   BufferRef largest = k().registers("largest", ints, 1);
   k().store(largest, int_const(0), int_const(0, ints));
-  auto value = [&](const ExprRef& d, int n) { return low.load_f32(call.q.buffer, from + d, n); };
+  auto value = [&](const ExprRef& d, int n) { return low.load(call.q, from + d, n); };
   k().vector_loop("d", int_const(head_dim()), tiling.head_lanes, [&](ExprRef d, int n) {
     k().store(largest, int_const(0),
               binary(BinaryOp::kMax, k().load(largest, int_const(0)), magnitude_bits(value(d, n))));
@@ -66,8 +66,7 @@ void Attention::code_query(const ExprRef& from, const ExprRef& query) const {
     ExprRef code =
         binary(BinaryOp::kMax, value(d, n) * broadcast(inverse, n), float_const(-limit, {DType::kF32, n}));
     code = unary(UnaryOp::kRoundEven, binary(BinaryOp::kMin, code, float_const(limit)));
-    k().store(memory.query_codes, (query * double(head_dim()) + d) * 2.0,
-              cast(cast(code, DType::kI32), DType::kI16));
+    k().store(memory.query_codes, (query * head_dim() + d) * 2, cast(cast(code, DType::kI32), DType::kI16));
   });
 }
 
@@ -79,7 +78,7 @@ std::vector<ExprRef> Attention::enter_scales(const AttentionRun& run, const Expr
   std::vector<ExprRef> keys;
   for (bool values : {false, true}) {
     for (int64_t v = 0; v < page_vectors(); ++v) {
-      ExprRef at = scale_index(cache, base, values, run.kv_head, int_const(v * tiling.token_lanes));
+      ExprRef at = low.pages().scale(base, values, run.kv_head, int_const(v * tiling.token_lanes));
       ExprRef scales = k().let("scales", k().load_as({DType::kF32, tiling.token_lanes}, call.kv, at));
       if (!values) {
         keys.push_back(scales);
@@ -87,7 +86,7 @@ std::vector<ExprRef> Attention::enter_scales(const AttentionRun& run, const Expr
       }
       ExprRef limit = broadcast(cast(run.last, DType::kI32), tiling.token_lanes);
       ExprRef seen = binary(BinaryOp::kLe, indices[static_cast<size_t>(v)], limit);
-      k().store(memory.value_scales, in_span * double(cache.page_size) + double(v * tiling.token_lanes),
+      k().store(memory.value_scales, in_span * cache.page_size + v * tiling.token_lanes,
                 select(seen, scales, float_const(0, scales->type)));
     }
   }
@@ -100,8 +99,7 @@ std::vector<ExprRef> Attention::enter_scales(const AttentionRun& run, const Expr
 void Attention::prefetch_half_page(const ExprRef& ahead, const ExprRef& step, int64_t steps) const {
   if (!ahead) return;
   const int64_t lines = (coded_head_bytes(cache) / 2 + 63) / 64, each = (lines + steps - 1) / steps;
-  for (int64_t i = 0; i < each; ++i)
-    k().prefetch(call.kv, ahead + step * double(each * 64) + double(i * 64), 3);
+  for (int64_t i = 0; i < each; ++i) k().prefetch(call.kv, ahead + step * (each * 64) + i * 64, 3);
 }
 
 // What prefetch_half_page() wants for the n-th of the span's phases per page, in 0 .. 2 * span_pages - 1;
@@ -109,33 +107,32 @@ void Attention::prefetch_half_page(const ExprRef& ahead, const ExprRef& step, in
 ExprRef Attention::half_page_ahead(const AttentionRun& run, const ExprRef& span_page,
                                    const ExprRef& n) const {
   if (run.max_rows > 1) return nullptr;
-  ExprRef page = binary(BinaryOp::kMin, span_page + double(tiling.span_pages) + n / 2.0, run.pages - 1.0);
-  ExprRef head = base_of(run, page) + run.kv_head * double(coded_head_bytes(cache));
-  return k().let("ahead", head + n % 2 * double(coded_head_bytes(cache) / 2));
+  ExprRef page = binary(BinaryOp::kMin, span_page + tiling.span_pages + n / 2, run.pages - 1);
+  ExprRef head = base_of(run, page) + run.kv_head * coded_head_bytes(cache);
+  return k().let("ahead", head + n % 2 * (coded_head_bytes(cache) / 2));
 }
 
 void Attention::score_codes(const AttentionRun& run, const ExprRef& base, const ExprRef& ahead,
                             const ExprRef& first_query, int64_t block, const PutScores& put) const {
   const int64_t vectors = page_vectors(), ways = chains(), pairs = head_dim() / 2, step = unrolled(pairs, 8);
   const Type ints{DType::kI32, tiling.token_lanes}, shorts{DType::kI16, 2 * tiling.token_lanes};
-  ExprRef keys = k().let("keys", base + key_offset(cache, run.kv_head, int_const(0), int_const(0)));
-  ExprRef query_at = k().let("query_at", first_query * double(2 * head_dim()));
+  ExprRef keys = k().let("keys", low.pages().key(base, run.kv_head, int_const(0), int_const(0)));
+  ExprRef query_at = k().let("query_at", first_query * (2 * head_dim()));
   BufferRef acc = k().registers("dot", ints, block * ways * vectors);
   auto slot = [&](int64_t g, int64_t c, int64_t v) { return int_const((g * ways + c) * vectors + v); };
   for (int64_t i = 0; i < block * ways * vectors; ++i) k().store(acc, int_const(i), int_const(0, ints));
   k().loop("i", 0, pairs / step, LoopKind::kSerial, [&](ExprRef i) {
-    ExprRef pair = k().let("pair", i * double(step));
+    ExprRef pair = k().let("pair", i * step);
     prefetch_half_page(ahead, i, pairs / step);
     for (int64_t e = 0; e < step; ++e) {
       std::vector<ExprRef> key;
       for (int64_t v = 0; v < vectors; ++v) {
-        ExprRef at =
-            keys + (pair + double(e)) * double(2 * cache.page_size) + double(2 * v * tiling.token_lanes);
+        ExprRef at = keys + (pair + e) * (2 * cache.page_size) + 2 * v * tiling.token_lanes;
         key.push_back(k().let(
             "key", cast(k().load_as({DType::kI8, 2 * tiling.token_lanes}, call.kv, at), DType::kI16)));
       }
       for (int64_t g = 0; g < block; ++g) {
-        ExprRef at = query_at + double(2 * g * head_dim()) + (pair + double(e)) * 4.0;
+        ExprRef at = query_at + 2 * g * head_dim() + (pair + e) * 4;
         ExprRef query = broadcast(k().load_as({DType::kI32, 1}, memory.query_codes, at), tiling.token_lanes);
         query = bitcast(vectors > 1 ? k().let("query", query) : query, shorts);
         for (int64_t v = 0; v < vectors; ++v) {
@@ -158,16 +155,16 @@ void Attention::score_codes(const AttentionRun& run, const ExprRef& base, const 
 void Attention::finish_weights(const ExprRef& query, const ExprRef& vectors, const ExprRef& total,
                                const ExprRef& largest) const {
   ExprRef first = k().let("scores_at", score_at(query)),
-          sum_at = k().let("sum_at", query * double(tiling.token_lanes));
+          sum_at = k().let("sum_at", query * tiling.token_lanes);
   ExprRef bits = tiling.token_lanes == 1 ? largest : reduce(BinaryOp::kMax, largest);
   ExprRef most = k().let("most", bitcast(bits, {DType::kF32, 1}));
   ExprRef inverse = k().let("inverse", broadcast(float_const(kMostCode) / most, tiling.token_lanes));
   k().loop("v", int_const(0), vectors, LoopKind::kSerial, [&](ExprRef v) {
-    ExprRef at = k().let("at", first + v * double(tiling.token_lanes));
+    ExprRef at = k().let("at", first + v * tiling.token_lanes);
     // 0 * infinity becomes the largest code, which a gain of 0 makes 0 again.
     ExprRef code = binary(BinaryOp::kMin, k().load(memory.scores, at, tiling.token_lanes) * inverse,
                           float_const(kMostCode));
-    k().store(memory.weight_codes, at * 2.0,
+    k().store(memory.weight_codes, at * 2,
               cast(cast(unary(UnaryOp::kRoundEven, code), DType::kI32), DType::kI16));
   });
   ExprRef share = k().let("share", k().load(memory.shares, query));
@@ -184,14 +181,14 @@ void Attention::code_weights(const ExprRef& first_query, const ExprRef& vectors)
             largest = k().registers("largest", ints, together());
   std::vector<ExprRef> top;
   for (int64_t g = 0; g < together(); ++g) {
-    top.push_back(k().let("top", k().load(memory.span_max, first_query + double(g))));
+    top.push_back(k().let("top", k().load(memory.span_max, first_query + g)));
     k().store(total, int_const(g), float_const(0, floats));
     k().store(largest, int_const(g), int_const(0, ints));
   }
   k().loop("v", int_const(0), vectors, LoopKind::kSerial, [&](ExprRef v) {
-    ExprRef offset = k().let("offset", v * double(tiling.token_lanes));
+    ExprRef offset = k().let("offset", v * tiling.token_lanes);
     for (int64_t g = 0; g < together(); ++g) {
-      ExprRef at = k().let("at", first + offset + double(g * span_tokens())), slot = int_const(g);
+      ExprRef at = k().let("at", first + offset + g * span_tokens()), slot = int_const(g);
       ExprRef over =
           k().let("over", k().load(memory.scores, at, tiling.token_lanes) - top[static_cast<size_t>(g)]);
       ExprRef weight = k().let("weight", softmax_weight(low, over));
@@ -204,18 +201,18 @@ void Attention::code_weights(const ExprRef& first_query, const ExprRef& vectors)
     }
   });
   for (int64_t g = 0; g < together(); ++g) {
-    ExprRef slot = int_const(g), query = k().let("query", first_query + double(g));
+    ExprRef slot = int_const(g), query = k().let("query", first_query + g);
     finish_weights(query, vectors, k().load(total, slot), k().load(largest, slot));
   }
 }
 
 // Scores become codes of weights; shares bring a span to the maximum so far.
 void Attention::online_softmax_of_codes(const AttentionRun& run, const ExprRef& pages) const {
-  ExprRef count = k().let("vectors", pages * double(page_vectors()));
+  ExprRef count = k().let("vectors", pages * page_vectors());
   for_some_queries(run, [&](ExprRef first) {
     std::vector<ExprRef> largest = largest_scores(first, count);
     for (int64_t g = 0; g < together(); ++g) {
-      ExprRef query = first + double(g), earlier = k().let("earlier", k().load(memory.running_max, query));
+      ExprRef query = first + g, earlier = k().let("earlier", k().load(memory.running_max, query));
       k().store(memory.previous_max, query, earlier);
       k().store(memory.span_max, query, largest[static_cast<size_t>(g)]);
       k().store(memory.running_max, query, binary(BinaryOp::kMax, earlier, largest[static_cast<size_t>(g)]));
@@ -230,23 +227,23 @@ void Attention::accumulate_coded_page(const AttentionRun& run, const ExprRef& pa
                                       const ExprRef& ahead, const BufferRef& acc, const ExprRef& first_query,
                                       int64_t block, const ExprRef& first_column) const {
   const int64_t chunks = head_chunks(), pairs = cache.page_size / 2, step = unrolled(pairs, 4);
-  ExprRef values = base_of(run, page) + value_offset(cache, run.kv_head, int_const(0));
-  values = k().let("values", values + first_column * 2.0);
-  ExprRef weights = k().let("weights", (score_at(first_query) + in_span * double(cache.page_size)) * 2.0);
+  ExprRef values = low.pages().value(base_of(run, page), run.kv_head, int_const(0));
+  values = k().let("values", values + first_column * 2);
+  ExprRef weights = k().let("weights", (score_at(first_query) + in_span * cache.page_size) * 2);
   k().loop("i", 0, pairs / step, LoopKind::kSerial, [&](ExprRef i) {
-    ExprRef first = k().let("pair", i * double(step));
+    ExprRef first = k().let("pair", i * step);
     prefetch_half_page(ahead, i, pairs / step);
     for (int64_t e = 0; e < step; ++e) {
-      ExprRef pair = first + double(e), row = pair * double(2 * head_dim());
+      ExprRef pair = first + e, row = pair * (2 * head_dim());
       std::vector<ExprRef> value;
       for (int64_t c = 0; c < chunks; ++c) {
-        ExprRef at = values + row + double(2 * c * tiling.head_lanes);
+        ExprRef at = values + row + 2 * c * tiling.head_lanes;
         value.push_back(k().let(
             "value", cast(k().load_as({DType::kI8, 2 * tiling.head_lanes}, call.kv, at), DType::kI16)));
       }
       for (int64_t g = 0; g < block; ++g) {
-        ExprRef two = k().load_as({DType::kI32, 1}, memory.weight_codes,
-                                  weights + double(2 * g * span_tokens()) + pair * 4.0);
+        ExprRef two =
+            k().load_as({DType::kI32, 1}, memory.weight_codes, weights + 2 * g * span_tokens() + pair * 4);
         ExprRef weight = k().let(
             "weight", bitcast(broadcast(two, tiling.head_lanes), {DType::kI16, 2 * tiling.head_lanes}));
         for (int64_t c = 0; c < chunks; ++c) {
@@ -266,13 +263,13 @@ void Attention::accumulate_coded_values(const AttentionRun& run, const ExprRef& 
     BufferRef acc = k().registers("acc", ints, block * chunks);
     for (int64_t i = 0; i < block * chunks; ++i) k().store(acc, int_const(i), int_const(0, ints));
     k().loop("p", int_const(0), pages, LoopKind::kSerial, [&](ExprRef p) {
-      ExprRef ahead = half_page_ahead(run, first_page, p + double(tiling.span_pages));
+      ExprRef ahead = half_page_ahead(run, first_page, p + tiling.span_pages);
       accumulate_coded_page(run, k().let("page", first_page + p), p, ahead, acc, first, block, column);
     });
     for (int64_t g = 0; g < block; ++g) {
-      ExprRef correction = k().let(
-          "correction", broadcast(k().load(memory.corrections, first + double(g)), tiling.head_lanes));
-      ExprRef gain = k().let("gain", broadcast(k().load(memory.gains, first + double(g)), tiling.head_lanes));
+      ExprRef correction =
+          k().let("correction", broadcast(k().load(memory.corrections, first + g), tiling.head_lanes));
+      ExprRef gain = k().let("gain", broadcast(k().load(memory.gains, first + g), tiling.head_lanes));
       for (int64_t c = 0; c < chunks; ++c) {
         ExprRef earlier = k().load(memory.weighted, place(g, c), tiling.head_lanes) * correction;
         k().store(memory.weighted, place(g, c),

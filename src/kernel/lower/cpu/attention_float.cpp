@@ -8,11 +8,10 @@ namespace mlc::kernel {
 
 // Those of the page's slots up to the run's last token.
 LiveTokens Attention::live_tokens(const AttentionRun& run, const ExprRef& page) const {
-  ExprRef count =
-      binary(BinaryOp::kMin, int_const(cache.page_size), run.length - page * double(cache.page_size));
+  ExprRef count = binary(BinaryOp::kMin, int_const(cache.page_size), run.length - page * cache.page_size);
   if (!windowed()) return {count, nullptr, nullptr};
   count = k().let("count", count);
-  ExprRef first = k().let("first", page * double(cache.page_size));
+  ExprRef first = k().let("first", page * cache.page_size);
   auto inside = [&](const ExprRef& x) {
     return binary(BinaryOp::kMin, binary(BinaryOp::kMax, x, int_const(0)), count);
   };
@@ -26,20 +25,20 @@ LiveTokens Attention::live_tokens(const AttentionRun& run, const ExprRef& page) 
 
 void Attention::rotate_keys(const AttentionRun& run, const ExprRef& base,
                             const std::vector<ExprRef>& indices) const {
-  ExprRef stored = k().let("stored_keys", base + key_offset(cache, run.kv_head, int_const(0), int_const(0)));
+  ExprRef stored = k().let("stored_keys", low.pages().key(base, run.kv_head, int_const(0), int_const(0)));
   const int64_t half = call.rotation.rotary_dim / 2, size = cache.page_size;
   const bool pairs = call.rotation.interleaved;
   for (int64_t v = 0; v < page_vectors(); ++v) {
     const ExprRef& position = indices[static_cast<size_t>(v)];
     ExprRef limit = cast(run.last, DType::kI32);
     ExprRef seen = k().let("seen", binary(BinaryOp::kLe, position, broadcast(limit, tiling.token_lanes)));
-    ExprRef row = select(seen, position, int_const(0, position->type)) * double(call.key_factors.row_stride);
-    ExprRef factors = k().let("factors", row + double(call.key_factors.column_offset));
-    auto at = [&](const ExprRef& d) { return d * double(size) + double(v * tiling.token_lanes); };
+    ExprRef row = select(seen, position, int_const(0, position->type)) * call.key_factors.row_stride;
+    ExprRef factors = k().let("factors", row + call.key_factors.column_offset);
+    auto at = [&](const ExprRef& d) { return d * size + v * tiling.token_lanes; };
     auto key = [&](const ExprRef& d) {
       if (is_coded(cache))
         return load_key_codes(low, call.kv, stored, d, int_const(v * tiling.token_lanes), tiling.token_lanes);
-      return low.load_f32(call.kv, stored + at(d), tiling.token_lanes);
+      return cast(k().load(call.kv, stored + at(d), tiling.token_lanes), DType::kF32);
     };
     auto factor = [&](const ExprRef& d) {
       ExprRef column = factors + broadcast(cast(d, DType::kI32), tiling.token_lanes);
@@ -47,9 +46,9 @@ void Attention::rotate_keys(const AttentionRun& run, const ExprRef& base,
                                      : k().gather(call.key_factors.buffer, column, nullptr);
     };
     k().loop("d", 0, half, LoopKind::kSerial, [&](ExprRef d) {
-      ExprRef first = k().let("first", pairs ? d * 2.0 : d);
-      ExprRef second = k().let("second", pairs ? d * 2.0 + 1.0 : d + double(half));
-      ExprRef cosine = k().let("cosine", factor(d)), sine = k().let("sine", factor(d + double(half)));
+      ExprRef first = k().let("first", pairs ? d * 2 : d);
+      ExprRef second = k().let("second", pairs ? d * 2 + 1 : d + half);
+      ExprRef cosine = k().let("cosine", factor(d)), sine = k().let("sine", factor(d + half));
       ExprRef a = k().let("a", key(first)), b = k().let("b", key(second));
       k().store(memory.rotated_keys, at(first), a * cosine - b * sine);
       k().store(memory.rotated_keys, at(second), b * cosine + a * sine);
@@ -68,8 +67,8 @@ void Attention::score_queries(const AttentionRun& run, const ExprRef& page, cons
   while (head_dim() % step != 0) step -= ways;
   ExprRef keys = rotates_keys()
                      ? int_const(0)
-                     : k().let("keys", base + key_offset(cache, run.kv_head, int_const(0), int_const(0)));
-  ExprRef query_at = k().let("query_at", first_query * double(head_dim()));
+                     : k().let("keys", low.pages().key(base, run.kv_head, int_const(0), int_const(0)));
+  ExprRef query_at = k().let("query_at", first_query * head_dim());
   BufferRef acc = k().registers("dot", {DType::kF32, tiling.token_lanes}, block * ways * vectors);
   auto slot = [&](int64_t g, int64_t c, int64_t v) { return int_const((g * ways + c) * vectors + v); };
   for (int64_t i = 0; i < block * ways * vectors; ++i)
@@ -77,20 +76,20 @@ void Attention::score_queries(const AttentionRun& run, const ExprRef& page, cons
   const bool alone = run.max_rows == 1;  // rows that share loads find most of them in cache
   ExprRef ahead;
   if (alone)
-    ahead =
-        k().let("ahead", page_ahead(run, page) + key_offset(cache, run.kv_head, int_const(0), int_const(0)));
+    ahead = k().let("ahead", low.pages().key(page_ahead(run, page), run.kv_head, int_const(0), int_const(0)));
   k().loop("i", 0, head_dim() / step, LoopKind::kSerial, [&](ExprRef i) {
-    ExprRef d = k().let("d", i * double(step));
-    if (alone) prefetch(ahead, d * double(cache.page_size), step * cache.page_size);
+    ExprRef d = k().let("d", i * step);
+    if (alone) prefetch(ahead, d * cache.page_size, step * cache.page_size);
     for (int64_t e = 0; e < step; ++e) {
       std::vector<ExprRef> key;
       for (int64_t v = 0; v < vectors; ++v) {
-        ExprRef at = keys + (d + double(e)) * double(cache.page_size) + double(v * tiling.token_lanes);
-        key.push_back(k().let("key", rotates_keys() ? k().load(memory.rotated_keys, at, tiling.token_lanes)
-                                                    : low.load_f32(call.kv, at, tiling.token_lanes)));
+        ExprRef at = keys + (d + e) * cache.page_size + v * tiling.token_lanes;
+        key.push_back(k().let("key", rotates_keys()
+                                         ? k().load(memory.rotated_keys, at, tiling.token_lanes)
+                                         : cast(k().load(call.kv, at, tiling.token_lanes), DType::kF32)));
       }
       for (int64_t g = 0; g < block; ++g) {
-        ExprRef query = k().load(memory.queries, query_at + double(g * head_dim()) + d + double(e));
+        ExprRef query = k().load(memory.queries, query_at + g * head_dim() + d + e);
         query = k().let("query", broadcast(query, tiling.token_lanes));
         for (int64_t v = 0; v < vectors; ++v) {
           ExprRef at = slot(g, e % ways, v);
@@ -110,12 +109,12 @@ void Attention::score_queries(const AttentionRun& run, const ExprRef& page, cons
 // Scores become weights exp(score - maximum); corrections rescale what earlier spans gave.
 void Attention::online_softmax(const AttentionRun& run, const ExprRef& pages) const {
   const Type vector{DType::kF32, tiling.token_lanes};
-  ExprRef count = k().let("vectors", pages * double(page_vectors()));
-  ExprRef total_queries = run.rows * double(tiling.sharing);
+  ExprRef count = k().let("vectors", pages * page_vectors());
+  ExprRef total_queries = run.rows * tiling.sharing;
   for_some_queries(run, [&](ExprRef first) {
     std::vector<ExprRef> largest = largest_scores(first, count);
     for (int64_t g = 0; g < together(); ++g) {
-      ExprRef query = first + double(g), earlier = k().let("earlier", k().load(memory.running_max, query));
+      ExprRef query = first + g, earlier = k().let("earlier", k().load(memory.running_max, query));
       k().store(memory.previous_max, query, earlier);
       k().store(memory.running_max, query, binary(BinaryOp::kMax, earlier, largest[static_cast<size_t>(g)]));
     }
@@ -123,13 +122,13 @@ void Attention::online_softmax(const AttentionRun& run, const ExprRef& pages) co
   exponentials(run, memory.corrections, memory.previous_max);
   k().loop("query", int_const(0), total_queries, LoopKind::kSerial, [&](ExprRef query) {
     ExprRef first = k().let("scores_at", score_at(query)),
-            sum_at = k().let("sum_at", query * double(tiling.token_lanes));
+            sum_at = k().let("sum_at", query * tiling.token_lanes);
     ExprRef maximum = k().let("maximum", k().load(memory.running_max, query));
     BufferRef total = k().registers("total", vector, 1);
     k().store(total, int_const(0),
               k().load(memory.sums, sum_at, tiling.token_lanes) * k().load(memory.corrections, query));
     k().loop("v", int_const(0), count, LoopKind::kSerial, [&](ExprRef v) {
-      ExprRef at = k().let("at", first + v * double(tiling.token_lanes));
+      ExprRef at = k().let("at", first + v * tiling.token_lanes);
       ExprRef weight = k().let(
           "weight",
           softmax_weight(low, k().let("over", k().load(memory.scores, at, tiling.token_lanes) - maximum)));
@@ -145,24 +144,24 @@ void Attention::accumulate_page(const AttentionRun& run, const ExprRef& page, co
                                 const ExprRef& first_column) const {
   const int64_t chunks = head_chunks();
   ExprRef values =
-      k().let("values", base_of(run, page) + value_offset(cache, run.kv_head, int_const(0)) + first_column);
-  ExprRef weights = k().let("weights", score_at(first_query) + in_span * double(cache.page_size));
+      k().let("values", low.pages().value(base_of(run, page), run.kv_head, int_const(0)) + first_column);
+  ExprRef weights = k().let("weights", score_at(first_query) + in_span * cache.page_size);
   const LiveTokens live = live_tokens(run, page);
   ExprRef ahead;
   if (run.max_rows == 1)
-    ahead = k().let("ahead",
-                    page_ahead(run, page) + value_offset(cache, run.kv_head, int_const(0)) + first_column);
+    ahead =
+        k().let("ahead", low.pages().value(page_ahead(run, page), run.kv_head, int_const(0)) + first_column);
   k().loop("t", int_const(0), live.count, LoopKind::kSerial, [&](ExprRef t) {
     ExprRef token = t;
-    if (ahead) prefetch(ahead, t * double(head_dim()), chunks * tiling.head_lanes);
+    if (ahead) prefetch(ahead, t * head_dim(), chunks * tiling.head_lanes);
     if (windowed()) token = k().let("token", t + select(less(t, live.gap_begin), int_const(0), live.gap));
     std::vector<ExprRef> value;
     for (int64_t c = 0; c < chunks; ++c) {
-      ExprRef at = values + token * double(head_dim()) + double(c * tiling.head_lanes);
-      value.push_back(k().let("value", low.load_f32(call.kv, at, tiling.head_lanes)));
+      ExprRef at = values + token * head_dim() + c * tiling.head_lanes;
+      value.push_back(k().let("value", cast(k().load(call.kv, at, tiling.head_lanes), DType::kF32)));
     }
     for (int64_t g = 0; g < block; ++g) {
-      ExprRef weight = k().load(memory.scores, weights + double(g * span_tokens()) + token);
+      ExprRef weight = k().load(memory.scores, weights + g * span_tokens() + token);
       weight = k().let("weight", broadcast(weight, tiling.head_lanes));
       for (int64_t c = 0; c < chunks; ++c) {
         ExprRef at = int_const(g * chunks + c);
@@ -178,8 +177,8 @@ void Attention::accumulate_values(const AttentionRun& run, const ExprRef& first_
   for_each_tile(run, block, [&](const ExprRef& first, const ExprRef& column, const Place& place) {
     BufferRef acc = k().registers("acc", {DType::kF32, tiling.head_lanes}, block * chunks);
     for (int64_t g = 0; g < block; ++g) {
-      ExprRef correction = k().let(
-          "correction", broadcast(k().load(memory.corrections, first + double(g)), tiling.head_lanes));
+      ExprRef correction =
+          k().let("correction", broadcast(k().load(memory.corrections, first + g), tiling.head_lanes));
       for (int64_t c = 0; c < chunks; ++c)
         k().store(acc, int_const(g * chunks + c),
                   k().load(memory.weighted, place(g, c), tiling.head_lanes) * correction);

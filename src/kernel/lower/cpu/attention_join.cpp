@@ -10,7 +10,7 @@ namespace {
 
 struct Join {
   CpuLowering& low;
-  Matrix parts, out;
+  Operand parts, out;
   int64_t head_dim, width;  // width: columns of a head in `parts`
   int lanes, vectors;       // vectors of `lanes` columns that are summed at once
 
@@ -22,26 +22,24 @@ struct Join {
     k.store(total, int_const(0), float_const(0));
     for (int v = 0; v < vectors; ++v) k.store(sums, int_const(v), float_const(0, {DType::kF32, lanes}));
     k.loop("part", int_const(0), dim_expr(parts.rows), LoopKind::kSerial, [&](ExprRef p) {
-      ExprRef at = k.let("at", parts.at(p, head * double(width)));
-      ExprRef over = k.let("over", k.load(parts.buffer, at + double(head_dim)) - largest);
+      ExprRef at = k.let("at", parts.at(p, head * width));
+      ExprRef over = k.let("over", k.load(parts.buffer, at + head_dim) - largest);
       ExprRef weight = k.let("weight", softmax_weight(low, over));
       k.store(total, int_const(0),
-              k.load(total, int_const(0)) + weight * k.load(parts.buffer, at + double(head_dim + 1)));
+              k.load(total, int_const(0)) + weight * k.load(parts.buffer, at + (head_dim + 1)));
       ExprRef wide = lanes == 1 ? weight : k.let("wide", broadcast(weight, lanes));
       for (int v = 0; v < vectors; ++v) {
-        ExprRef value = k.load(parts.buffer, at + column + double(v * lanes), lanes);
+        ExprRef value = k.load(parts.buffer, at + column + v * lanes, lanes);
         k.store(sums, int_const(v), k.load(sums, int_const(v)) + wide * value);
       }
     });
     ExprRef all = k.let("all", k.load(total, int_const(0)));
     std::vector<ExprRef> values;
     for (int v = 0; v < vectors; ++v) values.push_back(k.let("joined", k.load(sums, int_const(v)) / all));
-    ExprRef to = k.let("to", head * double(head_dim) + column);
+    ExprRef to = k.let("to", head * head_dim + column);
     if (out.quantized())
-      return quantize_group(low, out.buffer, QuantizedRow(out, int_const(0)), to / double(out.q8.group),
-                            values);
-    for (int v = 0; v < vectors; ++v)
-      low.store_f32(out.buffer, out.at(int_const(0), to + double(v * lanes)), values[size_t(v)]);
+      return quantize_group(low, out.buffer, QuantizedRow(out, int_const(0)), to / out.q8.group, values);
+    for (int v = 0; v < vectors; ++v) low.store(out, out.at(int_const(0), to + v * lanes), values[size_t(v)]);
   }
 };
 
@@ -50,9 +48,9 @@ struct Join {
 Function lower_attention_join(CpuLowering& low) {
   KernelBuilder& k = low.k;
   const int64_t heads = low.node.get_int("heads");
-  Matrix parts = low.matrix(0, "parts");
-  low.vector(1, "positions");
-  Matrix out = low.result();
+  Operand parts = low.matrix(0, "parts");
+  low.vector(1, "positions").buffer;
+  Operand out = low.result();
   Join join{low, parts, out, out.columns / heads, parts.columns / heads, 1, 1};
   join.lanes = low.lanes_dividing(out.quantized() ? out.q8.group : join.head_dim);
   join.vectors = out.quantized() ? out.q8.group / join.lanes : 1;
@@ -61,12 +59,12 @@ Function lower_attention_join(CpuLowering& low) {
     BufferRef largest = k.registers("largest", {DType::kF32, 1}, 1);
     k.store(largest, int_const(0), float_const(-3e38));
     k.loop("part", int_const(0), dim_expr(parts.rows), LoopKind::kSerial, [&](ExprRef p) {
-      ExprRef of_part = k.load(parts.buffer, parts.at(p, head * double(join.width) + double(join.head_dim)));
+      ExprRef of_part = k.load(parts.buffer, parts.at(p, head * join.width + join.head_dim));
       k.store(largest, int_const(0), binary(BinaryOp::kMax, k.load(largest, int_const(0)), of_part));
     });
     ExprRef top = k.let("top", k.load(largest, int_const(0)));
     k.loop("column", 0, join.head_dim / step, LoopKind::kSerial,
-           [&](ExprRef c) { join.columns(head, k.let("column", c * double(step)), top); });
+           [&](ExprRef c) { join.columns(head, k.let("column", c * step), top); });
   });
   return k.finish();
 }

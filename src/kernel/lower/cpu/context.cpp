@@ -1,92 +1,107 @@
-// Operands, rows and sums.
+// Operands, rows and their reductions.
 #include "kernel/lower/cpu/context.h"
-
-#include <algorithm>
 
 #include "base/check.h"
 #include "base/strings.h"
 #include "formats/plan.h"
-#include "kernel/lower/cpu/cache.h"
+#include "kernel/lower/cpu/quantize.h"
 
 namespace mlc::kernel {
+namespace {
+
+class CpuRow final : public Row {
+ public:
+  CpuRow(CpuLowering& low, const Operand& x, const ExprRef& row) : Row(row), low_(low), x_(x) {}
+
+  // In vector lanes, with one reduction across them at the end; then the rest singly.
+  ExprRef reduce(const std::string& name, BinaryOp op, const ExprRef& first,
+                 const std::function<ExprRef(const ExprRef&)>& term) override {
+    constexpr int kChains = 4;  // independent sums hide the latency of an add
+    KernelBuilder& k = low_.k;
+    const int wide = low_.lanes();
+    BufferRef sums = k.registers(name, {DType::kF32, wide}, kChains);
+    BufferRef single = k.registers(name + "_rest", {DType::kF32, 1}, 1);
+    auto meet = [&](const BufferRef& to, int64_t at, const ExprRef& column, int lanes) {
+      ExprRef value = term(k.let("v", low_.load(x_, x_.at(index, column), lanes)));
+      k.store(to, int_const(at), binary(op, k.load(to, int_const(at)), value));
+    };
+    for (int c = 0; c < kChains; ++c) k.store(sums, int_const(c), broadcast(first, wide));
+    k.store(single, int_const(0), first);
+    int64_t n = x_.columns, blocks = n / (wide * kChains), done = blocks * wide * kChains;
+    k.loop("i", 0, blocks, LoopKind::kSerial, [&](ExprRef i) {
+      for (int c = 0; c < kChains; ++c) meet(sums, c, i * (wide * kChains) + c * wide, wide);
+    });
+    for (; done + wide <= n; done += wide) meet(sums, 0, int_const(done), wide);
+    k.loop("i", done, n - done, LoopKind::kSerial, [&](ExprRef i) { meet(single, 0, i, 1); });
+    auto sum = [&](int c) { return k.load(sums, int_const(c)); };
+    ExprRef all = binary(op, binary(op, sum(0), sum(1)), binary(op, sum(2), sum(3)));
+    return k.let(name + "_total", binary(op, mlc::kernel::reduce(op, all), k.load(single, int_const(0))));
+  }
+
+  // The row is still in cache.
+  void store(const Operand& out, const Value& value) override {
+    store_row(low_, out, index, [&](const Unit& u) { return value(u, low_.load(x_, u)); });
+  }
+
+ private:
+  CpuLowering& low_;
+  const Operand& x_;
+};
+
+}  // namespace
+
 int CpuLowering::lanes_dividing(int64_t n) const {
   int count = lanes();
   while (n % count != 0) count /= 2;
   return count;
 }
 
-Matrix CpuLowering::matrix(size_t i, const std::string& name) {
-  const graph::TensorType& t = type(i);
-  const View at = view(i);
-  Matrix m{nullptr, t.shape[0], t.shape[1].constant(), at.row_stride, at.column_offset};
-  if (t.kind == graph::TensorType::Kind::kQ8Activation) {
-    m.q8 = t.format;
-    m.buffer = k.input(name, DType::kU8, t.bytes());
-  } else if ((m.tiled = t.is_tiled())) {
-    m.buffer = k.input(name, t.dtype(), t.elements());
-  } else {
-    m.buffer = k.input(name, t.dtype(), t.shape[0] * at.row_stride);
-  }
-  return m;
+Operand CpuLowering::declare(const std::string& name, DType stored, const Dim& elements, bool writable) {
+  return {writable ? k.output(name, stored, elements) : k.input(name, stored, elements), stored};
 }
 
-BufferRef CpuLowering::vector(size_t i, const std::string& name) {
-  return k.input(name, type(i).dtype(), elements_of(type(i).shape));
-}
-
-Matrix CpuLowering::result(size_t i, const std::string& name) {
-  const graph::TensorType& t = node.outputs[i]->type;
-  int64_t columns = t.shape[1].constant();
-  if (t.kind == graph::TensorType::Kind::kQ8Activation)
-    return {k.output(name, DType::kU8, t.bytes()), t.shape[0], columns, columns, 0, false, t.format};
-  if (t.is_tiled()) return {k.output(name, t.dtype(), t.elements()), t.shape[0], columns, columns, 0, true};
-  return {k.output(name, t.dtype(), t.shape[0] * columns), t.shape[0], columns, columns, 0};
-}
-
-BufferRef CpuLowering::state(bool writable) {
+Operand CpuLowering::state(bool writable) {
   const graph::KvCache& c = cache();
-  DType dtype = is_coded(c) ? DType::kU8 : c.dtype;
-  int64_t earlier_layers =
-      node.attributes.count("layer") ? c.layers - 1 : 0;  // the call's layer may be the last
-  Dim size = Dim::symbol(kPoolPages) * page_stride(c) + Dim(-earlier_layers * layer_stride(c));
-  return writable ? k.output("cache", dtype, size) : k.input("cache", dtype, size);
+  const int64_t layer = pages().page_stride / c.layers;
+  // The call's layer may be the last.
+  const int64_t earlier_layers = node.attributes.count("layer") ? c.layers - 1 : 0;
+  Dim size = Dim::symbol(kPoolPages) * pages().page_stride + Dim(-earlier_layers * layer);
+  return declare("cache", is_coded(c) ? DType::kU8 : c.dtype, size, writable);
 }
 
-ExprRef CpuLowering::load_f32(const BufferRef& buffer, ExprRef index, int lanes, ExprRef mask) {
-  return cast(k.load(buffer, std::move(index), lanes, std::move(mask)), DType::kF32);
+CachePages CpuLowering::pages() const {
+  const graph::KvCache& c = cache();
+  const int64_t bytes = kv_page_bytes(c.kv_heads, c.head_dim, c.page_size, c.dtype);
+  return {.cache = c, .page_stride = c.layers * (bytes / size_of(c.dtype))};
 }
 
-void CpuLowering::store_f32(const BufferRef& buffer, ExprRef index, ExprRef value, ExprRef mask) {
-  k.store(buffer, std::move(index), cast(std::move(value), buffer->element.dtype), std::move(mask));
-}
-
-void CpuLowering::for_each_row(const Dim& rows, const KernelBuilder::Body& body) {
+void CpuLowering::for_rows(const Dim& rows, const KernelBuilder::Body& body) {
   if (single_row())
     k.grid("tile", 1, [&](ExprRef) { body(int_const(0)); });
   else
     k.grid("row", rows, body);
 }
 
-ExprRef CpuLowering::sum_over(const std::string& name, int64_t n,
-                              const std::function<ExprRef(ExprRef, int)>& term) {
-  int wide = lanes();
-  constexpr int kChains = 4;  // independent sums hide the latency of an add
-  BufferRef sums = k.registers(name, {DType::kF32, wide}, kChains);
-  BufferRef single = k.registers(name + "_rest", {DType::kF32, 1}, 1);
-  auto add = [&](const BufferRef& to, int64_t at, ExprRef value) {
-    k.store(to, int_const(at), k.load(to, int_const(at)) + value);
-  };
-  for (int c = 0; c < kChains; ++c) k.store(sums, int_const(c), float_const(0, {DType::kF32, wide}));
-  k.store(single, int_const(0), float_const(0));
-  int64_t blocks = n / (wide * kChains), done = blocks * wide * kChains;
-  k.loop("i", 0, blocks, LoopKind::kSerial, [&](ExprRef i) {
-    for (int c = 0; c < kChains; ++c) add(sums, c, term(i * double(wide * kChains) + double(c * wide), wide));
+void CpuLowering::for_each_part(const std::vector<Part>& parts, const ExprRef& row, const ExprRef& head) {
+  for (const Part& part : parts)
+    k.vector_loop("i", int_const(part.elements), part.single ? 1 : lanes(),
+                  [&](ExprRef i, int n) { part.body({row, head, i, n, nullptr}); });
+}
+
+void CpuLowering::for_each_unit(const Units& units) {
+  for_rows(units.rows, [&](ExprRef row) {
+    if (units.enter) units.enter(row);
+    if (units.heads == 1) return for_each_part(units.parts, row, int_const(0));
+    k.loop("head", 0, units.heads, LoopKind::kSerial,
+           [&](ExprRef h) { for_each_part(units.parts, row, k.let("head", h * units.head_size)); });
   });
-  for (; done + wide <= n; done += wide) add(sums, 0, term(int_const(done), wide));
-  k.loop("i", done, n - done, LoopKind::kSerial, [&](ExprRef i) { add(single, 0, term(i, 1)); });
-  auto sum = [&](int c) { return k.load(sums, int_const(c)); };
-  ExprRef total = reduce(BinaryOp::kAdd, (sum(0) + sum(1)) + (sum(2) + sum(3)));
-  return k.let(name + "_total", total + k.load(single, int_const(0)));
+}
+
+void CpuLowering::for_each_row(const Operand& x, const Operand& out, const std::function<void(Row&)>& body) {
+  for_rows(out.rows, [&](ExprRef r) {
+    CpuRow row(*this, x, r);
+    body(row);
+  });
 }
 
 }  // namespace mlc::kernel

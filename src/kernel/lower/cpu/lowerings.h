@@ -5,19 +5,12 @@
 
 namespace mlc::kernel {
 
-Function lower_take(CpuLowering& low);
-Function lower_matmul(CpuLowering& low);
-Function lower_rms_norm(CpuLowering& low);
-Function lower_layer_norm(CpuLowering& low);
-Function lower_elementwise(CpuLowering& low);
-Function lower_slice(CpuLowering& low);
-Function lower_gated(CpuLowering& low);
-Function lower_rope(CpuLowering& low);
-Function lower_rope_append(CpuLowering& low);
-Function lower_kv_append(CpuLowering& low);
-Function lower_copy_pages(CpuLowering& low);
-Function lower_attention(CpuLowering& low);
+Function lower_attention(CpuLowering& low);  // attention_part too
 Function lower_attention_join(CpuLowering& low);
+Function lower_kv_append(CpuLowering& low);
+Function lower_matmul(CpuLowering& low);
+Function lower_rope_append(CpuLowering& low);
+Function lower_take(CpuLowering& low);
 Function lower_to_rows(CpuLowering& low);
 
 }  // namespace mlc::kernel

@@ -8,16 +8,16 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "base/user_error.h"
-#include "kernel/lower/cpu/epilogue.h"
 #include "kernel/lower/cpu/lowerings.h"
 #include "kernel/lower/cpu/weight_layouts.h"
+#include "kernel/lower/epilogue.h"
 
 namespace mlc::kernel {
 namespace {
 
 struct GroupMatmul {
   CpuLowering& low;
-  Matrix x;
+  Operand x;
   WeightReader weight;
   Epilogue epilogue;
   int lanes = 1;    // weight rows of one vector
@@ -31,7 +31,7 @@ struct GroupMatmul {
   // First weight row of vector v of the tile: the vectors of the first half, then those of the second.
   ExprRef weight_row(const ExprRef& column, int v) const {
     int64_t half = v / vectors * epilogue.columns();
-    return column + double(half + v % vectors * lanes);
+    return column + (half + v % vectors * lanes);
   }
   void part(const ExprRef& column, const ExprRef& g, const ExprRef& p, const std::vector<ExprRef>& base,
             int rest);
@@ -48,8 +48,8 @@ void GroupMatmul::part(const ExprRef& column, const ExprRef& g, const ExprRef& p
   std::vector<std::vector<ExprRef>> words(static_cast<size_t>(count()));
   for (int v = 0; v < count(); ++v)
     for (int w = 0; w < words_per_part; ++w)
-      words[static_cast<size_t>(v)].push_back(k.let(
-          "word", weight.words(weight_row(column, v), g, p * double(words_per_part) + double(w), lanes)));
+      words[static_cast<size_t>(v)].push_back(
+          k.let("word", weight.words(weight_row(column, v), g, p * words_per_part + w, lanes)));
   for (int i = 0; i < weight.layout.codes_per_part(); ++i) {
     const CodeIndex index = code_index(weight.layout, i);
     ExprRef at = index.at(p);
@@ -57,10 +57,10 @@ void GroupMatmul::part(const ExprRef& column, const ExprRef& g, const ExprRef& p
     for (const ExprRef& b : base) {
       if (rest) {
         ExprRef inside = k.let("inside", less(at, int_const(rest)));
-        ExprRef value = low.load_f32(x.buffer, b + binary(BinaryOp::kMin, at, int_const(rest - 1)));
+        ExprRef value = low.load(x, b + binary(BinaryOp::kMin, at, int_const(rest - 1)));
         factors.push_back(k.let("x", broadcast(select(inside, value, float_const(0)), lanes)));
       } else {
-        factors.push_back(k.let("x", broadcast(low.load_f32(x.buffer, b + at), lanes)));
+        factors.push_back(k.let("x", broadcast(low.load(x, b + at), lanes)));
       }
     }
     for (int v = 0; v < count(); ++v) {
@@ -77,7 +77,7 @@ void GroupMatmul::part(const ExprRef& column, const ExprRef& g, const ExprRef& p
 void GroupMatmul::group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row, int rest) {
   KernelBuilder& k = low.k;
   std::vector<ExprRef> base;
-  for (const ExprRef& r : row) base.push_back(k.let("x_at", x.at(r, g * double(weight.layout.format.group))));
+  for (const ExprRef& r : row) base.push_back(k.let("x_at", x.at(r, g * weight.layout.format.group)));
   for (int i = 0; i < count() * rows; ++i)
     k.store(partial, int_const(i), float_const(0, {DType::kF32, lanes}));
   k.loop("part", 0, weight.layout.parts(), LoopKind::kSerial,
@@ -96,8 +96,7 @@ void GroupMatmul::block(const ExprRef& column, const ExprRef& first_row) {
   ExprRef total = dim_expr(x.rows);
   std::vector<ExprRef> row;
   for (int m = 0; m < rows; ++m)
-    row.push_back(rows == 1 ? first_row
-                            : k.let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
+    row.push_back(rows == 1 ? first_row : k.let("m", binary(BinaryOp::kMin, first_row + m, total - 1)));
   sums = k.registers("sum", {DType::kF32, lanes}, count() * rows);
   partial = k.registers("partial", {DType::kF32, lanes}, count() * rows);
   for (int i = 0; i < count() * rows; ++i) k.store(sums, int_const(i), float_const(0, {DType::kF32, lanes}));
@@ -110,18 +109,18 @@ void GroupMatmul::block(const ExprRef& column, const ExprRef& first_row) {
         std::vector<ExprRef> values;
         for (int h = 0; h < epilogue.halves(); ++h)
           values.push_back(k.let("y", k.load(sums, int_const((h * vectors + v) * rows + m))));
-        epilogue.store(row[size_t(m)], k.let("n", column + double(v * lanes)), values, tail);
+        epilogue.store(row[size_t(m)], k.let("n", column + v * lanes), values, tail);
       }
     };
     if (rows == 1)
       finish();
     else
-      k.branch(less(first_row + double(m), total), finish);
+      k.branch(less(first_row + m, total), finish);
   }
 }
 
 Function lower_group_matmul(CpuLowering& low) {
-  Matrix x = low.matrix(0, "x");
+  Operand x = low.matrix(0, "x");
   WeightLayout layout = weight_layout(low.type(1));
   BufferRef weight = low.k.input("weight", DType::kU8, layout.bytes());
   GroupMatmul mm{low, x, WeightReader{low.k, layout, weight}, Epilogue(low)};
@@ -135,10 +134,10 @@ Function lower_group_matmul(CpuLowering& low) {
   mm.vectors = low.single_row() && columns % (2 * mm.lanes) == 0 ? 2 : 1;
   int64_t step = mm.lanes * mm.vectors;
   low.k.grid("tile", (columns + step - 1) / step, [&](ExprRef tile) {
-    ExprRef column = low.k.let("column", tile * double(step));
+    ExprRef column = low.k.let("column", tile * step);
     if (low.single_row()) return mm.block(column, int_const(0));
     low.k.loop("block", int_const(0), dim_expr(ceildiv(x.rows, mm.rows)), LoopKind::kSerial,
-               [&](ExprRef b) { mm.block(column, low.k.let("first", b * double(mm.rows))); });
+               [&](ExprRef b) { mm.block(column, low.k.let("first", b * mm.rows)); });
   });
   return low.k.finish();
 }

@@ -34,7 +34,7 @@ struct MatrixPanel {
   int64_t line() const { return int64_t{slots()} * mm.lanes; }
   int wide(int slot) const { return std::min(2, slots() - slot / 2 * 2); }  // slots of the two that there are
   ExprRef weights_at(const ExprRef& g, int slot) const {
-    return g * double(wide(slot) * kMatrix) + double((slot / 2 * 2 * chunk + slot % 2) * kMatrix);
+    return g * (wide(slot) * kMatrix) + (slot / 2 * 2 * chunk + slot % 2) * kMatrix;
   }
 
   void expand_slot(const ExprRef& g, const ExprRef& to, int slot);
@@ -59,7 +59,7 @@ class Dequantizer {
       words_.push_back(k.let("word", mm.weight.words(row, group, int_const(j), mm.lanes)));
     exact_ = size_of(layout().format.dtype) == 2;
     for (int place : {12, 16}) {
-      double unit = exact_ ? static_cast<double>(1 << (23 - place)) : 1;
+      double unit = exact_ ? double(1 << (23 - place)) : 1;
       factor_[place == 16] = k.let("factor", scale_ * unit);
       offset_[place == 16] = k.let("offset", scale_ * -((exact_ ? unit : 0) + layout().format.zero_point()));
     }
@@ -111,7 +111,7 @@ void MatrixPanel::expand_slot(const ExprRef& g, const ExprRef& to, int slot) {
     side_by_side.insert(side_by_side.end(), {lane, mm.lanes + lane});
   for (int i = 0; i < mm.weight.layout.format.group; i += 2) {
     ExprRef rounded = cast(shuffle({codes.value(i), codes.value(i + 1)}, both), DType::kBF16);
-    k.store(weights, to + double(i * mm.lanes), shuffle({rounded}, side_by_side));
+    k.store(weights, to + i * mm.lanes, shuffle({rounded}, side_by_side));
   }
 }
 
@@ -128,7 +128,7 @@ void MatrixPanel::multiply(const ExprRef& row, const ExprRef& local, int slot, c
                            const ExprRef& count) {
   KernelBuilder& k = mm.k;
   auto sums_at = [&](int i, int j) {
-    return (local + double(i * graph::kTileRows)) * double(line()) + double((slot + j) * mm.lanes);
+    return (local + i * graph::kTileRows) * line() + (slot + j) * mm.lanes;
   };
   auto each_sum = [&](const std::function<void(int, int)>& visit) {
     for (int i = 0; i < 2; ++i)
@@ -147,12 +147,11 @@ void MatrixPanel::multiply(const ExprRef& row, const ExprRef& local, int slot, c
     for (int j = 0; j < wide(slot); ++j)
       k.matrix_load({b, j}, weights, weights_at(g, slot + j), 2 * mm.lanes, MatrixOrder::kPairs);
     for (int i = 0; i < 2; ++i)
-      k.matrix_load({a, i}, mm.x.buffer, x_at + g * double(kMatrix) + double(i * mm.groups() * kMatrix),
-                    graph::kTileColumns, MatrixOrder::kRows);
+      k.matrix_load({a, i}, mm.x.buffer, x_at + g * kMatrix + i * mm.groups() * kMatrix, graph::kTileColumns,
+                    MatrixOrder::kRows);
     each_sum([&](int i, int j) {
       k.matrix_multiply({acc, 2 * i + j}, {a, i}, {b, j});
-      prefetch(x_at + (g + double(kAhead)) * double(kMatrix) + double(i * mm.groups() * kMatrix), j,
-               wide(slot));
+      prefetch(x_at + (g + kAhead) * kMatrix + i * mm.groups() * kMatrix, j, wide(slot));
     });
   });
   each_sum([&](int i, int j) {
@@ -164,14 +163,14 @@ void MatrixPanel::multiply(const ExprRef& row, const ExprRef& local, int slot, c
 // behind.
 void MatrixPanel::prefetch(const ExprRef& at, int part, int parts) {
   for (int row = part; row < graph::kTileRows; row += parts)  // a row is a cache line
-    mm.k.prefetch(mm.x.buffer, at + double(row * graph::kTileColumns));
+    mm.k.prefetch(mm.x.buffer, at + row * graph::kTileColumns);
 }
 
 // Finishes the rows of the block from their sums.
 void MatrixPanel::store(const RowBlock& block) {
   KernelBuilder& k = mm.k;
   k.loop("m", int_const(0), block.count, LoopKind::kSerial, [&](ExprRef m) {
-    mm.store(k.let("row", block.first + m), columns, sums, k.let("sums_at", m * double(line())));
+    mm.store(k.let("row", block.first + m), columns, sums, k.let("sums_at", m * line()));
   });
 }
 
@@ -179,15 +178,14 @@ void multiply_block(MatrixPanel& panel, const RowBlock& block) {
   KernelBuilder& k = panel.mm.k;
   const int64_t groups = panel.mm.groups(), chunk = panel.chunk;
   k.loop("chunk", 0, (groups + chunk - 1) / chunk, LoopKind::kSerial, [&](ExprRef c) {
-    ExprRef begin = k.let("begin", c * double(chunk));
+    ExprRef begin = k.let("begin", c * chunk);
     ExprRef count = k.let("groups", binary(BinaryOp::kMin, int_const(chunk), int_const(groups) - begin));
     panel.expand(begin, count);
     for (int slot = 0; slot < panel.slots(); slot += 2)
-      k.loop("tile", int_const(0), (block.count + double(kRows - 1)) / double(kRows), LoopKind::kSerial,
-             [&](ExprRef t) {
-               ExprRef local = k.let("local", t * double(kRows));
-               panel.multiply(k.let("row", block.first + local), local, slot, begin, count);
-             });
+      k.loop("tile", int_const(0), (block.count + (kRows - 1)) / kRows, LoopKind::kSerial, [&](ExprRef t) {
+        ExprRef local = k.let("local", t * kRows);
+        panel.multiply(k.let("row", block.first + local), local, slot, begin, count);
+      });
   });
   panel.store(block);
 }
@@ -215,8 +213,8 @@ Function lower_matmul_matrix(CpuLowering& low) {
     panel.a = k.fragments("a", DType::kBF16, {Role::kA, unit.rows, unit.depth}, 2);
     panel.b = k.fragments("b", DType::kBF16, {Role::kB, unit.depth, unit.columns}, 2);
     panel.acc = k.fragments("acc", DType::kF32, {Role::kSum, unit.rows, unit.columns}, 4);
-    panel.columns = mm.tile_columns(k.let("column", tile % panels * double(vectors * mm.lanes)), vectors);
-    multiply_block(panel, row_block(k, mm.x.rows, schedule.block_rows, kRows, tile / double(panels)));
+    panel.columns = mm.tile_columns(k.let("column", tile % panels * (vectors * mm.lanes)), vectors);
+    multiply_block(panel, row_block(k, mm.x.rows, schedule.block_rows, kRows, tile / panels));
   });
   return k.finish();
 }

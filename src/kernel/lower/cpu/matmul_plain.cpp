@@ -1,6 +1,6 @@
 // matmul over unquantized weights: dot products along K, one horizontal add per result at the end.
-#include "kernel/lower/cpu/epilogue.h"
 #include "kernel/lower/cpu/matmul.h"
+#include "kernel/lower/epilogue.h"
 
 namespace mlc::kernel {
 namespace {
@@ -9,7 +9,7 @@ constexpr int kOutputs = 4;  // weight rows of a register tile, per half
 
 struct PlainMatmul {
   CpuLowering& low;
-  Matrix x, weight;
+  Operand x, weight;
   Epilogue epilogue;
   int rows = 1;    // activation rows at once
   int chains = 1;  // independent sums per result
@@ -28,10 +28,9 @@ void PlainMatmul::step(const BufferRef& sums, const std::vector<ExprRef>& x_at,
   KernelBuilder& k = low.k;
   for (int c = 0; c < used_chains; ++c) {
     std::vector<ExprRef> factors;
-    for (const ExprRef& at : x_at)
-      factors.push_back(k.let("x", low.load_f32(x.buffer, at + i + double(c * lanes), lanes)));
+    for (const ExprRef& at : x_at) factors.push_back(k.let("x", low.load(x, at + i + c * lanes, lanes)));
     for (size_t n = 0; n < w_at.size(); ++n) {
-      ExprRef w = k.let("w", low.load_f32(weight.buffer, w_at[n] + i + double(c * lanes), lanes));
+      ExprRef w = k.let("w", low.load(weight, w_at[n] + i + c * lanes, lanes));
       for (size_t m = 0; m < x_at.size(); ++m) {
         ExprRef at = int_const(static_cast<int64_t>((n * x_at.size() + m) * size_t(stride)) + c);
         k.store(sums, at, fma(w, factors[m], k.load(sums, at)));
@@ -62,14 +61,13 @@ void PlainMatmul::block(const ExprRef& column, const ExprRef& first_row) {
   ExprRef total = dim_expr(x.rows);
   std::vector<ExprRef> row, x_at, w_at;
   for (int m = 0; m < rows; ++m) {
-    row.push_back(rows == 1 ? first_row
-                            : k.let("m", binary(BinaryOp::kMin, first_row + double(m), total - 1.0)));
+    row.push_back(rows == 1 ? first_row : k.let("m", binary(BinaryOp::kMin, first_row + m, total - 1)));
     x_at.push_back(k.let("x_at", x.at(row.back(), int_const(0))));
   }
   for (int j = 0; j < columns(); ++j) {
-    ExprRef n = column + double(j % kOutputs);
+    ExprRef n = column + j % kOutputs;
     if (epilogue.columns() % kOutputs) n = binary(BinaryOp::kMin, n, int_const(epilogue.columns() - 1));
-    w_at.push_back(k.let("w_at", (n + double(j / kOutputs * epilogue.columns())) * double(weight.columns)));
+    w_at.push_back(k.let("w_at", (n + j / kOutputs * epilogue.columns()) * weight.columns));
   }
   int wide = low.lanes(), results = columns() * rows;
   BufferRef sums = k.registers("sum", {DType::kF32, wide}, results * chains);
@@ -78,7 +76,7 @@ void PlainMatmul::block(const ExprRef& column, const ExprRef& first_row) {
   for (int i = 0; i < results; ++i) k.store(rest, int_const(i), float_const(0));
   int64_t size = weight.columns, unit = wide * chains, blocks = size / unit, done = blocks * unit;
   k.loop("i", 0, blocks, LoopKind::kSerial,
-         [&](ExprRef i) { step(sums, x_at, w_at, k.let("k", i * double(unit)), wide, chains, chains); });
+         [&](ExprRef i) { step(sums, x_at, w_at, k.let("k", i * unit), wide, chains, chains); });
   for (; done + wide <= size; done += wide) step(sums, x_at, w_at, int_const(done), wide, 1, chains);
   k.loop("i", done, size - done, LoopKind::kSerial, [&](ExprRef i) { step(rest, x_at, w_at, i, 1, 1, 1); });
   for (int m = 0; m < rows; ++m) {
@@ -86,15 +84,15 @@ void PlainMatmul::block(const ExprRef& column, const ExprRef& first_row) {
     if (rows == 1)
       finish();
     else
-      k.branch(less(first_row + double(m), total), finish);
+      k.branch(less(first_row + m, total), finish);
   }
 }
 
 }  // namespace
 
 Function lower_plain_matmul(CpuLowering& low) {
-  Matrix x = low.matrix(0, "x");
-  Matrix weight = low.matrix(1, "weight");
+  Operand x = low.matrix(0, "x");
+  Operand weight = low.matrix(1, "weight");
   PlainMatmul mm{low, x, weight, Epilogue(low)};
   int room = low.target.vector_registers * 3 / 4;  // the rest holds operands
   mm.rows = low.single_row() ? 1 : std::max(1, room / mm.columns());
@@ -105,13 +103,13 @@ Function lower_plain_matmul(CpuLowering& low) {
   auto column_block = [&](ExprRef column) {
     if (low.single_row()) return mm.block(column, int_const(0));
     low.k.loop("block", int_const(0), dim_expr(ceildiv(x.rows, mm.rows)), LoopKind::kSerial,
-               [&](ExprRef b) { mm.block(column, low.k.let("first", b * double(mm.rows))); });
+               [&](ExprRef b) { mm.block(column, low.k.let("first", b * mm.rows)); });
   };
   low.k.grid("tile", (blocks + kBlocks - 1) / kBlocks, [&](ExprRef tile) {
-    ExprRef first = low.k.let("first", tile * double(kBlocks));
+    ExprRef first = low.k.let("first", tile * kBlocks);
     ExprRef count = binary(BinaryOp::kMin, int_const(kBlocks), int_const(blocks) - first);
     low.k.loop("column", int_const(0), count, LoopKind::kSerial,
-               [&](ExprRef b) { column_block(low.k.let("n", (first + b) * double(kOutputs))); });
+               [&](ExprRef b) { column_block(low.k.let("n", (first + b) * kOutputs)); });
   });
   return low.k.finish();
 }

@@ -25,7 +25,7 @@ std::vector<ExprRef> Q8Matmul::part_words(const ExprRef& row, const ExprRef& gro
 
 ExprRef Q8Matmul::unpack_step(const std::vector<ExprRef>& words, int t) {
   ExprRef codes = bitcast(weight.step(words, step_index(0, t)), bytes());
-  if (schedule.inner == Inner::kDot4S8) codes = codes - double(weight.layout.format.zero_point());
+  if (schedule.inner == Inner::kDot4S8) codes = codes - weight.layout.format.zero_point();
   return k.let("codes", codes);
 }
 
@@ -42,7 +42,7 @@ void Q8Matmul::prefetch(const ExprRef& row, const ExprRef& group, int part, int 
   constexpr int kAhead = 2048, kLine = 64;
   const int lines = std::max(1, lanes * 16 / kLine);
   for (int line = part * lines / parts; line < (part + 1) * lines / parts; ++line)
-    k.prefetch(weight.buffer, weight.group_offset(row, group) + double(kAhead + line * kLine), 3);
+    k.prefetch(weight.buffer, weight.group_offset(row, group) + (kAhead + line * kLine), 3);
 }
 
 Q8Matmul::Group Q8Matmul::activation_group(const QuantizedRow& first, const ExprRef& group) {
@@ -51,16 +51,16 @@ Q8Matmul::Group Q8Matmul::activation_group(const QuantizedRow& first, const Expr
 }
 
 ExprRef Q8Matmul::activation(const Group& group, int m, int step) {
-  ExprRef four = k.load_as({DType::kI32, 1}, x.buffer, group.codes + double(m * group.stride + 4 * step));
+  ExprRef four = k.load_as({DType::kI32, 1}, x.buffer, group.codes + (m * group.stride + 4 * step));
   return bitcast(broadcast(four, lanes), {DType::kI8, 4 * lanes});
 }
 
 ExprRef Q8Matmul::activation_scale(const Group& group, int m) {
-  return broadcast(k.load_as({DType::kF32, 1}, x.buffer, group.scales + double(m * group.stride)), lanes);
+  return broadcast(k.load_as({DType::kF32, 1}, x.buffer, group.scales + m * group.stride), lanes);
 }
 
 ExprRef Q8Matmul::activation_start(const Group& group, int m) {
-  return broadcast(k.load_as({DType::kI32, 1}, x.buffer, group.starts + double(m * group.stride)), lanes);
+  return broadcast(k.load_as({DType::kI32, 1}, x.buffer, group.starts + m * group.stride), lanes);
 }
 
 ExprRef Q8Matmul::begin(const ExprRef& start) {
@@ -143,10 +143,10 @@ void matmul_one_row(Q8Matmul& mm) {
   int64_t per_vector = mm.groups() * mm.lanes * 16 * mm.halves();
   int64_t step = std::clamp<int64_t>(8192 / per_vector, 1, std::max<int64_t>(1, mm.vectors / 16));
   mm.k.grid("tile", (mm.vectors + step - 1) / step, [&](ExprRef tile) {
-    ExprRef first = mm.k.let("first", tile * double(step));
+    ExprRef first = mm.k.let("first", tile * step);
     ExprRef count = binary(BinaryOp::kMin, int_const(step), int_const(mm.vectors) - first);
     mm.k.loop("vector", int_const(0), count, LoopKind::kSerial,
-              [&](ExprRef v) { stream_vector(mm, mm.k.let("column", (first + v) * double(mm.lanes))); });
+              [&](ExprRef v) { stream_vector(mm, mm.k.let("column", (first + v) * mm.lanes)); });
   });
 }
 

@@ -18,7 +18,7 @@ struct FewRows {
   int at_once() const {
     return std::min(mm.schedule.few_vectors, slots());
   }  // slots whose weights share the registers
-  ExprRef sums_at(const ExprRef& row) const { return row * double(slots() * mm.lanes); }
+  ExprRef sums_at(const ExprRef& row) const { return row * (slots() * mm.lanes); }
   ExprRef weight_row(int slot) const {
     return mm.weight_row(columns[static_cast<size_t>(slot / mm.halves())], slot % mm.halves());
   }
@@ -34,7 +34,7 @@ void FewRows::meet(const std::vector<std::vector<ExprRef>>& w, const std::vector
                    const ExprRef& g, const ExprRef& first, int rows) {
   KernelBuilder& k = mm.k;
   Q8Matmul::Group at = mm.activation_group(QuantizedRow(mm.x, first), g);
-  ExprRef to = k.let("sums_at", sums_at(first) + double(slot * mm.lanes));
+  ExprRef to = k.let("sums_at", sums_at(first) + slot * mm.lanes);
   auto shared = [&](const char* name, ExprRef value) { return w.size() > 1 ? k.let(name, value) : value; };
   std::vector<ExprRef> dots;  // [row][slot]
   for (int m = 0; m < rows; ++m) {
@@ -54,7 +54,7 @@ void FewRows::meet(const std::vector<std::vector<ExprRef>>& w, const std::vector
     ExprRef x_scale = shared("x_scale", mm.activation_scale(at, m));
     for (size_t v = 0; v < w.size(); ++v) {
       ExprRef total = mm.finish(dots[static_cast<size_t>(m) * w.size() + v], start);
-      ExprRef sum_at = to + double((m * slots() + static_cast<int>(v)) * mm.lanes);
+      ExprRef sum_at = to + (m * slots() + static_cast<int>(v)) * mm.lanes;
       k.store(sums, sum_at, fma(total, scale[v] * x_scale, k.load(sums, sum_at, mm.lanes)));
     }
   }
@@ -71,8 +71,8 @@ void FewRows::group(const ExprRef& g, int slot, const ExprRef& total) {
     scale.push_back(k.let("scale", mm.weight.scales(weight_row(v), g, mm.lanes)));
   }
   int rows = mm.schedule.few_rows;
-  k.loop("block", int_const(0), k.let("blocks", total / double(rows)), LoopKind::kSerial,
-         [&](ExprRef b) { meet(w, scale, slot, g, k.let("m", b * double(rows)), rows); });
+  k.loop("block", int_const(0), k.let("blocks", total / rows), LoopKind::kSerial,
+         [&](ExprRef b) { meet(w, scale, slot, g, k.let("m", b * rows), rows); });
   while ((rows /= 2) > 0) {  // the rest, in halves
     ExprRef left = k.let("left", total % int64_t{2 * rows});
     k.branch(less(int_const(rows - 1), left),
@@ -83,8 +83,8 @@ void FewRows::group(const ExprRef& g, int slot, const ExprRef& total) {
 void FewRows::tile() {
   KernelBuilder& k = mm.k;
   ExprRef total = dim_expr(mm.x.rows);
-  k.loop("i", int_const(0), total * double(slots()), LoopKind::kSerial,
-         [&](ExprRef i) { k.store(sums, i * double(mm.lanes), float_const(0, {DType::kF32, mm.lanes})); });
+  k.loop("i", int_const(0), total * slots(), LoopKind::kSerial,
+         [&](ExprRef i) { k.store(sums, i * mm.lanes, float_const(0, {DType::kF32, mm.lanes})); });
   k.loop("group", 0, mm.groups(), LoopKind::kSerial, [&](ExprRef g) {
     for (int slot = 0; slot < slots(); slot += at_once()) group(g, slot, total);
   });
@@ -99,7 +99,7 @@ void matmul_few_rows(Q8Matmul& mm) {
   mm.k.grid("tile", (mm.vectors + vectors - 1) / vectors, [&](ExprRef tile) {
     FewRows few{mm, vectors};
     few.sums = mm.k.shared("sums", DType::kF32, mm.low.options.max_rows * few.slots() * mm.lanes);
-    few.columns = mm.tile_columns(mm.k.let("column", tile * double(vectors * mm.lanes)), vectors);
+    few.columns = mm.tile_columns(mm.k.let("column", tile * (vectors * mm.lanes)), vectors);
     few.tile();
   });
 }

@@ -18,8 +18,8 @@ struct Panel {
   std::vector<ExprRef> columns = {};  // first column of each vector
 
   int slots() const { return vectors * mm.halves(); }  // slot v * halves + h
-  ExprRef codes_at(const ExprRef& g) const { return g * double(slots() * mm.group_size() * mm.lanes); }
-  ExprRef scales_at(const ExprRef& g) const { return g * double(slots() * mm.lanes); }
+  ExprRef codes_at(const ExprRef& g) const { return g * (slots() * mm.group_size() * mm.lanes); }
+  ExprRef scales_at(const ExprRef& g) const { return g * (slots() * mm.lanes); }
 
   void expand(const ExprRef& first_group, const ExprRef& count);
   void group(const QuantizedRow& first, const ExprRef& chunk_group, const ExprRef& g, int rows,
@@ -40,9 +40,9 @@ void Panel::expand(const ExprRef& first_group, const ExprRef& count) {
       ExprRef row = mm.weight_row(columns[size_t(slot / mm.halves())], slot % mm.halves());
       std::vector<ExprRef> w = mm.unpack(row, g);
       for (int s = 0; s < mm.steps(); ++s)
-        k.store(codes, to + double((s * slots() + slot) * 4 * mm.lanes),
+        k.store(codes, to + (s * slots() + slot) * 4 * mm.lanes,
                 bitcast(w[size_t(s)], {DType::kU8, 4 * mm.lanes}));
-      k.store(scales, scale_to + double(slot * mm.lanes), mm.weight.scales(row, g, mm.lanes));
+      k.store(scales, scale_to + slot * mm.lanes, mm.weight.scales(row, g, mm.lanes));
     }
   });
 }
@@ -64,7 +64,7 @@ void Panel::group(const QuantizedRow& first, const ExprRef& chunk_group, const E
   for (int s = 0; s < mm.steps(); ++s) {
     std::vector<ExprRef> w;
     for (int slot = 0; slot < slots(); ++slot) {
-      ExprRef bytes = k.load(codes, from + double((s * slots() + slot) * 4 * mm.lanes), 4 * mm.lanes);
+      ExprRef bytes = k.load(codes, from + (s * slots() + slot) * 4 * mm.lanes, 4 * mm.lanes);
       w.push_back(k.let("codes", bitcast(bytes, mm.bytes())));
     }
     for (int m = 0; m < rows; ++m) {
@@ -77,7 +77,7 @@ void Panel::group(const QuantizedRow& first, const ExprRef& chunk_group, const E
   }
   std::vector<ExprRef> scale;
   for (int slot = 0; slot < slots(); ++slot) {
-    ExprRef value = k.load(scales, scale_from + double(slot * mm.lanes), mm.lanes);
+    ExprRef value = k.load(scales, scale_from + slot * mm.lanes, mm.lanes);
     // Where registers are short, an operand in memory.
     scale.push_back(mm.schedule.sums_in_registers ? k.let("scale", value) : value);
   }
@@ -87,7 +87,7 @@ void Panel::group(const QuantizedRow& first, const ExprRef& chunk_group, const E
     ExprRef x_scale = shared("x_scale", mm.activation_scale(at, m));
     for (int slot = 0; slot < slots(); ++slot) {
       ExprRef total = mm.finish(dots[static_cast<size_t>(m * slots() + slot)], start);
-      ExprRef index = to_at + double((m * slots() + slot) * unit);
+      ExprRef index = to_at + (m * slots() + slot) * unit;
       k.store(to, index, fma(total, scale[static_cast<size_t>(slot)] * x_scale, k.load(to, index, mm.lanes)));
     }
   }
@@ -99,13 +99,11 @@ void Panel::begin(const BufferRef& to, const ExprRef& to_at, int rows, const Exp
   KernelBuilder& k = mm.k;
   int unit = to->scope == Scope::kRegister ? 1 : mm.lanes;
   auto each = [&](const std::function<ExprRef(int)>& value) {
-    for (int i = 0; i < rows * slots(); ++i) k.store(to, to_at + double(i * unit), value(i));
+    for (int i = 0; i < rows * slots(); ++i) k.store(to, to_at + i * unit, value(i));
   };
   auto zero = [&] { each([&](int) { return float_const(0, {DType::kF32, mm.lanes}); }); };
   if (chunks == 1) return zero();
-  auto continued = [&] {
-    each([&](int i) { return k.load(sums, sums_at + double(i * mm.lanes), mm.lanes); });
-  };
+  auto continued = [&] { each([&](int i) { return k.load(sums, sums_at + i * mm.lanes, mm.lanes); }); };
   k.branch(binary(BinaryOp::kEq, first_group, int_const(0)), zero,
            to == sums ? std::function<void()>() : continued);
 }
@@ -116,7 +114,7 @@ void Panel::tile(const ExprRef& block_row, const ExprRef& row, int rows, const E
   KernelBuilder& k = mm.k;
   QuantizedRow first(mm.x, row);
   first.base = k.let("x_at", first.base);
-  ExprRef sums_at = chunks == 1 ? int_const(0) : k.let("sums_at", block_row * double(slots() * mm.lanes));
+  ExprRef sums_at = chunks == 1 ? int_const(0) : k.let("sums_at", block_row * (slots() * mm.lanes));
   bool in_registers = mm.schedule.sums_in_registers;
   BufferRef to = in_registers ? k.registers("sum", {DType::kF32, mm.lanes}, rows * slots()) : sums;
   ExprRef to_at = in_registers ? int_const(0) : sums_at;
@@ -124,7 +122,7 @@ void Panel::tile(const ExprRef& block_row, const ExprRef& row, int rows, const E
   k.loop("group", int_const(0), count, LoopKind::kSerial,
          [&](ExprRef i) { group(first, i, k.let("g", first_group + i), rows, to, to_at); });
   for (int i = 0; in_registers && i < rows * slots(); ++i)
-    k.store(sums, sums_at + double(i * mm.lanes), k.load(to, int_const(i)));
+    k.store(sums, sums_at + i * mm.lanes, k.load(to, int_const(i)));
   if (chunks == 1) return store(sums_at, row, rows);
   k.branch(binary(BinaryOp::kEq, first_group + count, int_const(mm.groups())),
            [&] { store(sums_at, row, rows); });
@@ -134,7 +132,7 @@ void Panel::tile(const ExprRef& block_row, const ExprRef& row, int rows, const E
 void Panel::store(const ExprRef& sums_at, const ExprRef& row, int rows) {
   KernelBuilder& k = mm.k;
   k.loop("m", 0, rows, LoopKind::kSerial, [&](ExprRef m) {
-    mm.store(k.let("row", row + m), columns, sums, k.let("at", sums_at + m * double(slots() * mm.lanes)));
+    mm.store(k.let("row", row + m), columns, sums, k.let("at", sums_at + m * (slots() * mm.lanes)));
   });
 }
 
@@ -142,11 +140,11 @@ void Panel::store(const ExprRef& sums_at, const ExprRef& row, int rows) {
 void multiply_block(Panel& panel, int rows, int64_t chunk, const ExprRef& first, const ExprRef& count) {
   Q8Matmul& mm = panel.mm;
   KernelBuilder& k = mm.k;
-  ExprRef whole = k.let("whole", count / double(rows)), done = k.let("done", whole * double(rows));
+  ExprRef whole = k.let("whole", count / rows), done = k.let("done", whole * rows);
   auto pass = [&](const ExprRef& begin, const ExprRef& groups) {
     panel.expand(begin, groups);
     k.loop("tile", int_const(0), whole, LoopKind::kSerial, [&](ExprRef t) {
-      ExprRef row = k.let("m0", t * double(rows));
+      ExprRef row = k.let("m0", t * rows);
       panel.tile(row, k.let("row", first + row), rows, begin, groups);
     });
     if (rows > 1)
@@ -155,7 +153,7 @@ void multiply_block(Panel& panel, int rows, int64_t chunk, const ExprRef& first,
   };
   if (panel.chunks == 1) return pass(int_const(0), int_const(mm.groups()));
   k.loop("chunk", 0, panel.chunks, LoopKind::kSerial, [&](ExprRef c) {
-    ExprRef begin = k.let("begin", c * double(chunk));
+    ExprRef begin = k.let("begin", c * chunk);
     pass(begin, k.let("groups", binary(BinaryOp::kMin, int_const(chunk), int_const(mm.groups()) - begin)));
   });
 }
@@ -180,8 +178,8 @@ void matmul_many_rows(Q8Matmul& mm) {
     panel.codes = k.shared("codes", DType::kU8, chunk * mm.group_size() * columns);
     panel.scales = k.shared("scales", DType::kF32, chunk * columns);
     panel.sums = k.shared("sums", DType::kF32, (chunks == 1 ? rows : limit) * columns);
-    panel.columns = mm.tile_columns(k.let("column", tile % panels * double(vectors * mm.lanes)), vectors);
-    RowBlock block = row_block(k, mm.x.rows, limit, rows, tile / double(panels));
+    panel.columns = mm.tile_columns(k.let("column", tile % panels * (vectors * mm.lanes)), vectors);
+    RowBlock block = row_block(k, mm.x.rows, limit, rows, tile / panels);
     multiply_block(panel, rows, chunk, block.first, block.count);
   });
 }

@@ -8,11 +8,8 @@
 
 namespace mlc::kernel {
 
-QuantizedRow::QuantizedRow(const Matrix& m, const ExprRef& row)
-    : size(m.q8.group),
-      groups(m.q8.groups(m.columns)),
-      zero_point(m.q8.zero_point()),
-      base(row * double(bytes())) {}
+QuantizedRow::QuantizedRow(const Operand& m, const ExprRef& row)
+    : size(m.q8.group), groups(m.q8.groups(m.columns)), zero_point(m.q8.zero_point()), base(row * bytes()) {}
 
 ExprRef magnitude_bits(const ExprRef& v) {
   return binary(BinaryOp::kAnd, bitcast(v, {DType::kI32, v->type.lanes}), int_const(0x7FFFFFFF));
@@ -22,7 +19,7 @@ Coder::Coder(CpuLowering& low, const ExprRef& top) {
   KernelBuilder& k = low.k;
   ExprRef finite = k.let("finite", less(top, int_const(0x7F800000)));
   ExprRef amax = bitcast(top, {DType::kF32, 1});
-  scale = k.let("scale", select(finite, amax / 127.0, float_const(__builtin_nan(""))));
+  scale = k.let("scale", select(finite, amax / 127, float_const(__builtin_nan(""))));
   usable_ = k.let("usable", binary(BinaryOp::kGt, scale, float_const(0)));  // false for NaN
   divisor_ = k.let("divisor", select(usable_, scale, float_const(1)));
 }
@@ -44,19 +41,19 @@ void quantize_group(CpuLowering& low, const BufferRef& out, const QuantizedRow& 
   ExprRef sum;
   for (size_t i = 0; i < values.size(); ++i) {
     ExprRef code = k.let("code", coder.code(values[i]));
-    k.store(out, row.codes(group) + double(static_cast<int64_t>(i) * code->type.lanes),
-            cast(code, DType::kI8));
+    k.store(out, row.codes(group) + static_cast<int64_t>(i) * code->type.lanes, cast(code, DType::kI8));
     sum = sum ? sum + code : code;
   }
   k.store(out, row.scale(group), coder.scale);
-  k.store(out, row.start(group), reduce(BinaryOp::kAdd, sum) * double(-row.zero_point));
+  k.store(out, row.start(group), reduce(BinaryOp::kAdd, sum) * -row.zero_point);
 }
 
-void store_row(CpuLowering& low, const Matrix& out, const ExprRef& row, const RowValue& value) {
+void store_row(CpuLowering& low, const Operand& out, const ExprRef& row, const RowValue& value) {
   KernelBuilder& k = low.k;
   if (!out.quantized() && !out.tiled) {
     k.vector_loop("i", int_const(out.columns), low.lanes(), [&](ExprRef i, int lanes) {
-      low.store_f32(out.buffer, out.at(row, i), value(i, lanes, nullptr));
+      const Unit u{row, int_const(0), i, lanes, nullptr};
+      low.store(out, u, value(u));
     });
     return;
   }
@@ -65,30 +62,26 @@ void store_row(CpuLowering& low, const Matrix& out, const ExprRef& row, const Ro
   auto group = [&](ExprRef g, int64_t count) {
     std::vector<ExprRef> values;
     for (int i = 0; i < size; i += lanes) {
-      ExprRef at = k.let("i", g * double(size) + double(i));
+      ExprRef at = k.let("i", g * size + i);
       ExprRef mask = count >= i + lanes
                          ? nullptr
                          : k.let("inside", less(ramp(int_const(i), 1, lanes), int_const(count)));
-      ExprRef v = value(at, lanes, mask);
+      ExprRef v = value({row, int_const(0), at, lanes, mask});
       values.push_back(k.let("v", mask ? select(mask, v, float_const(0)) : v));
     }
     if (out.quantized()) return quantize_group(low, out.buffer, QuantizedRow(out, row), g, values);
     ExprRef at = k.let("at", out.tile_at(row, g));
     for (size_t i = 0; i < values.size(); ++i)
-      low.store_f32(out.buffer, at + double(static_cast<int64_t>(i) * lanes), values[i]);
+      low.store(out, at + static_cast<int64_t>(i) * lanes, values[i]);
   };
   k.loop("group", 0, out.columns / size, LoopKind::kSerial, [&](ExprRef g) { group(g, size); });
   if (out.columns % size) group(int_const(out.columns / size), out.columns % size);
 }
 
 Function lower_to_rows(CpuLowering& low) {
-  Matrix x = low.matrix(0, "x");
-  Matrix out = low.result();
-  low.for_each_row(x.rows, [&](ExprRef r) {
-    store_row(low, out, r, [&](ExprRef i, int lanes, ExprRef mask) {
-      return low.load_f32(x.buffer, x.at(r, i), lanes, mask);
-    });
-  });
+  Operand x = low.matrix(0, "x"), out = low.result();
+  low.for_each_row(x, out,
+                   [&](Row& row) { row.store(out, [](const Unit&, const ExprRef& v) { return v; }); });
   return low.k.finish();
 }
 

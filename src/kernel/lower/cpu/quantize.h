@@ -11,10 +11,10 @@ namespace mlc::kernel {
 
 // Byte offsets of one row's parts in the u8 buffer of a quantized activation.
 struct QuantizedRow {
-  QuantizedRow(const Matrix& m, const ExprRef& row);
-  ExprRef codes(const ExprRef& group) const { return base + group * double(size); }
-  ExprRef scale(const ExprRef& group) const { return base + double(groups * size) + group * 4.0; }
-  ExprRef start(const ExprRef& group) const { return base + double(groups * (size + 4)) + group * 4.0; }
+  QuantizedRow(const Operand& m, const ExprRef& row);
+  ExprRef codes(const ExprRef& group) const { return base + group * size; }
+  ExprRef scale(const ExprRef& group) const { return base + groups * size + group * 4; }
+  ExprRef start(const ExprRef& group) const { return base + groups * (size + 4) + group * 4; }
   int64_t bytes() const { return groups * (size + 8); }  // to the same part of the next row
   int64_t size, groups;                                  // size: elements of a group
   int zero_point;
@@ -39,9 +39,9 @@ ExprRef magnitude_bits(const ExprRef& v);
 void quantize_group(CpuLowering& low, const BufferRef& out, const QuantizedRow& row, const ExprRef& group,
                     const std::vector<ExprRef>& values);
 
-// Stores a row of `out` (f32, or quantized or tiles, group by group); value(i, lanes, mask) gives elements
-// i.. of it, where masked lanes may give anything.
-using RowValue = std::function<ExprRef(ExprRef, int, ExprRef)>;
-void store_row(CpuLowering& low, const Matrix& out, const ExprRef& row, const RowValue& value);
+// Stores a row of `out` (f32, or quantized or tiles, group by group); value(unit) gives its elements, where
+// masked lanes may give anything.
+using RowValue = std::function<ExprRef(const Unit&)>;
+void store_row(CpuLowering& low, const Operand& out, const ExprRef& row, const RowValue& value);
 
 }  // namespace mlc::kernel

@@ -1,8 +1,11 @@
 // take: rows of a table by index, as f32. A quantized table is read in whatever layout its matmul twin wants.
+#include "kernel/lower/take.h"
+
 #include <numeric>
 
 #include "kernel/lower/cpu/lowerings.h"
 #include "kernel/lower/cpu/weight_layouts.h"
+#include "kernel/lower/lowerings.h"
 
 namespace mlc::kernel {
 namespace {
@@ -29,33 +32,34 @@ std::vector<ExprRef> decode(KernelBuilder& k, const WeightReader& weight, const 
 }
 
 // Stores elements [0, count) of a group in the order of k.
-void store_group(CpuLowering& low, const WeightReader& weight, const Matrix& out, const ExprRef& out_row,
+void store_group(CpuLowering& low, const WeightReader& weight, const Operand& out, const ExprRef& out_row,
                  const ExprRef& row, const ExprRef& group, int count) {
   KernelBuilder& k = low.k;
   std::vector<ExprRef> codes = decode(k, weight, row, group);
   ExprRef scale = k.let("scale", weight.scales(row, group, 1));
-  ExprRef at = k.let("at", out.at(out_row, group * double(weight.layout.format.group)));
+  ExprRef at = k.let("at", out.at(out_row, group * weight.layout.format.group));
   for (int done = 0, lanes = 8; done < count; done += lanes) {
     while (lanes > count - done) lanes /= 2;
     std::vector<int> pattern(static_cast<size_t>(lanes));
     std::iota(pattern.begin(), pattern.end(), done);
-    low.store_f32(out.buffer, at + double(done), shuffle(codes, pattern) * scale);
+    low.store(out, at + done, shuffle(codes, pattern) * scale);
   }
 }
 
 Function take_quantized(CpuLowering& low) {
   WeightLayout layout = weight_layout(low.type(0));
   BufferRef table = low.k.input("table", DType::kU8, layout.bytes());
-  BufferRef indices = low.vector(1, "indices");
-  Matrix out = low.result();
+  TableIndex at(low);
+  Operand out = low.result();
   WeightReader weight{low.k, layout, table};
-  low.for_each_row(out.rows, [&](ExprRef r) {
-    ExprRef row = low.k.let("index", cast(low.k.load(indices, r), DType::kI64));
+  low.for_rows(out.rows, [&](ExprRef r) {
+    at.enter(r);
     int64_t size = layout.format.group;
     low.k.loop("group", 0, layout.k / size, LoopKind::kSerial,
-               [&](ExprRef g) { store_group(low, weight, out, r, row, g, static_cast<int>(size)); });
+               [&](ExprRef g) { store_group(low, weight, out, r, at.index, g, static_cast<int>(size)); });
     if (layout.k % size)
-      store_group(low, weight, out, r, row, int_const(layout.k / size), static_cast<int>(layout.k % size));
+      store_group(low, weight, out, r, at.index, int_const(layout.k / size),
+                  static_cast<int>(layout.k % size));
   });
   return low.k.finish();
 }
@@ -63,17 +67,7 @@ Function take_quantized(CpuLowering& low) {
 }  // namespace
 
 Function lower_take(CpuLowering& low) {
-  if (low.type(0).kind == graph::TensorType::Kind::kGroup) return take_quantized(low);
-  Matrix table = low.matrix(0, "table");
-  BufferRef indices = low.vector(1, "indices");
-  Matrix out = low.result();
-  low.for_each_row(out.rows, [&](ExprRef r) {
-    ExprRef row = low.k.let("index", cast(low.k.load(indices, r), DType::kI64));
-    low.k.vector_loop("i", int_const(out.columns), low.lanes(), [&](ExprRef i, int lanes) {
-      low.store_f32(out.buffer, out.at(r, i), low.load_f32(table.buffer, table.at(row, i), lanes));
-    });
-  });
-  return low.k.finish();
+  return low.type(0).kind == graph::TensorType::Kind::kGroup ? take_quantized(low) : take_plain(low);
 }
 
 }  // namespace mlc::kernel

@@ -32,7 +32,7 @@ std::vector<ExprRef> TiledMatmul::tile_columns(const ExprRef& first, int count) 
   ExprRef last = int_const((vectors - 1) * lanes);
   std::vector<ExprRef> columns;
   for (int v = 0; v < count; ++v) {
-    ExprRef column = first + double(v * lanes);
+    ExprRef column = first + v * lanes;
     columns.push_back(vectors % count ? k.let("column", binary(BinaryOp::kMin, column, last)) : column);
   }
   return columns;
@@ -44,7 +44,7 @@ void TiledMatmul::store(const ExprRef& row, const std::vector<ExprRef>& columns,
     std::vector<ExprRef> values;
     for (int h = 0; h < halves(); ++h) {
       int64_t slot = static_cast<int64_t>(v) * halves() + h;
-      values.push_back(k.let("y", k.load(sums, at + double(slot * lanes), lanes)));
+      values.push_back(k.let("y", k.load(sums, at + slot * lanes, lanes)));
     }
     store(row, columns[v], values);
   }
@@ -52,8 +52,8 @@ void TiledMatmul::store(const ExprRef& row, const std::vector<ExprRef>& columns,
 
 RowBlock row_block(KernelBuilder& k, const Dim& rows, int64_t limit, int unit, const ExprRef& index) {
   ExprRef total = dim_expr(rows), blocks = k.let("blocks", dim_expr(ceildiv(rows, limit)));
-  ExprRef even = (total + (blocks - 1.0)) / blocks;
-  ExprRef size = k.let("size", (even + double(unit - 1)) / double(unit) * double(unit));
+  ExprRef even = (total + (blocks - 1)) / blocks;
+  ExprRef size = k.let("size", (even + (unit - 1)) / unit * unit);
   ExprRef first = k.let("first", index * size);
   ExprRef left = binary(BinaryOp::kMax, total - first, int_const(0));
   return {first, k.let("count", binary(BinaryOp::kMin, size, left))};

@@ -3,8 +3,9 @@
 
 #include <vector>
 
-#include "kernel/lower/cpu/epilogue.h"
 #include "kernel/lower/cpu/weight_layouts.h"
+#include "kernel/lower/cpu/context.h"
+#include "kernel/lower/epilogue.h"
 
 namespace mlc::kernel {
 
@@ -13,7 +14,7 @@ struct TiledMatmul {
 
   CpuLowering& low;
   KernelBuilder& k;
-  Matrix x;
+  Operand x;
   WeightReader weight;
   Epilogue epilogue;
   int lanes = 8;        // weight rows of one vector
@@ -22,9 +23,7 @@ struct TiledMatmul {
 
   int halves() const { return epilogue.halves(); }
   int64_t groups() const { return weight.layout.groups(); }
-  ExprRef weight_row(const ExprRef& column, int half) const {
-    return column + double(half * epilogue.columns());
-  }
+  ExprRef weight_row(const ExprRef& column, int half) const { return column + half * epilogue.columns(); }
 
   // First columns of the `count` vectors of a tile; past the last vector: the last once more, whose results
   // are equal.

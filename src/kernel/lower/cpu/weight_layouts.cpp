@@ -40,27 +40,27 @@ CodeIndex code_index(const WeightLayout& layout, int i) {
 }
 
 ExprRef WeightReader::word_offset(ExprRef row, ExprRef group, ExprRef word) const {
-  double groups = static_cast<double>(layout.groups());
+  const int64_t groups = layout.groups();
   if (layout.tile_rows) {
-    double r = layout.tile_rows;
-    return ((row / r * groups + group) * 4.0 + word) * (r * 4) + row % layout.tile_rows * 4.0;
+    const int64_t r = layout.tile_rows;
+    return ((row / r * groups + group) * 4 + word) * (r * 4) + row % layout.tile_rows * 4;
   }
-  if (layout.format.transposed) return ((group * 4.0 + word) * static_cast<double>(layout.n) + row) * 4.0;
-  return (row * groups + group) * 16.0 + word * 4.0;
+  if (layout.format.transposed) return ((group * 4 + word) * layout.n + row) * 4;
+  return (row * groups + group) * 16 + word * 4;
 }
 
 ExprRef WeightReader::scale_offset(ExprRef row, ExprRef group) const {
-  double groups = static_cast<double>(layout.groups()), size = size_of(layout.format.dtype);
+  const int64_t groups = layout.groups(), size = size_of(layout.format.dtype);
   ExprRef element;
   if (layout.tile_rows) {
-    double r = layout.tile_rows;
+    const int64_t r = layout.tile_rows;
     element = (row / r * groups + group) * r + row % layout.tile_rows;
   } else if (layout.format.transposed) {
-    element = group * static_cast<double>(layout.n) + row;
+    element = group * layout.n + row;
   } else {
     element = row * groups + group;
   }
-  return element * size + static_cast<double>(layout.scale_offset());
+  return element * size + layout.scale_offset();
 }
 
 ExprRef WeightReader::lanes_from(ExprRef row, int lanes, Type type,
@@ -72,7 +72,7 @@ ExprRef WeightReader::lanes_from(ExprRef row, int lanes, Type type,
   std::vector<int> pattern;
   ExprRef last = int_const(layout.padded_rows() - 1);
   for (int i = 0; i < lanes; ++i) {
-    ExprRef at = row + double(i);
+    ExprRef at = row + i;
     if (layout.n % lanes != 0 || scattered) at = binary(BinaryOp::kMin, at, last);
     parts.push_back(k.load_as(type, buffer, offset(at)));
     pattern.push_back(i);
@@ -111,7 +111,7 @@ ExprRef WeightReader::step(const std::vector<ExprRef>& words, int s) const {
 }
 
 ExprRef WeightReader::centered(const ExprRef& codes) const {
-  return cast(cast(codes, DType::kI32) - double(layout.format.zero_point()), DType::kF32);
+  return cast(cast(codes, DType::kI32) - layout.format.zero_point(), DType::kF32);
 }
 
 namespace {
@@ -120,14 +120,13 @@ namespace {
 void repack_group(KernelBuilder& k, const WeightLayout& from, const WeightLayout& to, const BufferRef& codes,
                   const BufferRef& out, const ExprRef& tile, const ExprRef& group) {
   int rows = to.tile_rows;
-  ExprRef row = ramp(tile * double(rows), 1, rows);
+  ExprRef row = ramp(tile * rows, 1, rows);
   ExprRef mask;
   if (to.n % rows != 0) mask = less(row, int_const(to.n));
   std::vector<ExprRef> source, target(4);
   for (int w = 0; w < 4; ++w) {
-    ExprRef index = from.format.transposed
-                        ? row + broadcast((group * 4.0 + double(w)) * double(from.n), rows)
-                        : row * double(from.groups() * 4) + broadcast(group * 4.0 + double(w), rows);
+    ExprRef index = from.format.transposed ? row + broadcast((group * 4 + w) * from.n, rows)
+                                           : row * (from.groups() * 4) + broadcast(group * 4 + w, rows);
     source.push_back(k.let("word", k.gather(codes, index, mask)));
   }
   for (int i = 0; i < to.format.group; ++i) {
@@ -144,19 +143,16 @@ void repack_group(KernelBuilder& k, const WeightLayout& from, const WeightLayout
     }
   }
   for (int w = 0; w < 4; ++w)
-    k.store(out, ((tile * double(to.groups()) + group) * 4.0 + double(w)) * double(rows * 4),
-            target[size_t(w)]);
+    k.store(out, ((tile * to.groups() + group) * 4 + w) * (rows * 4), target[size_t(w)]);
 }
 
 void repack_scales(KernelBuilder& k, const WeightLayout& from, const WeightLayout& to,
                    const BufferRef& scales, const BufferRef& out, const ExprRef& tile, const ExprRef& group) {
   for (int r = 0; r < to.tile_rows; ++r) {
-    ExprRef row = tile * double(to.tile_rows) + double(r);
-    ExprRef index =
-        from.format.transposed ? group * double(from.n) + row : row * double(from.groups()) + group;
+    ExprRef row = tile * to.tile_rows + r;
+    ExprRef index = from.format.transposed ? group * from.n + row : row * from.groups() + group;
     int64_t size = size_of(to.format.dtype);
-    ExprRef at = ((tile * double(to.groups()) + group) * double(to.tile_rows) + double(r)) * double(size) +
-                 double(to.scale_offset());
+    ExprRef at = ((tile * to.groups() + group) * to.tile_rows + r) * size + to.scale_offset();
     Type type{to.format.dtype, 1};
     if (to.n % to.tile_rows == 0) {
       k.store(out, at, k.load(scales, index));
@@ -177,13 +173,12 @@ Function copy_packed(const WeightLayout& layout) {
   BufferRef out = k.output("out", DType::kU8, layout.bytes());
   k.grid("row", layout.n, [&](ExprRef row) {
     k.loop("i", 0, layout.groups() * 4, LoopKind::kSerial, [&](ExprRef i) {
-      ExprRef at = k.let("at", row * double(layout.groups() * 4) + i);
-      k.store(out, at * 4.0, k.load(codes, at));
+      ExprRef at = k.let("at", row * (layout.groups() * 4) + i);
+      k.store(out, at * 4, k.load(codes, at));
     });
     k.loop("i", 0, layout.groups(), LoopKind::kSerial, [&](ExprRef i) {
-      ExprRef at = k.let("at", row * double(layout.groups()) + i);
-      k.store(out, at * double(size_of(layout.format.dtype)) + double(layout.scale_offset()),
-              k.load(scale, at));
+      ExprRef at = k.let("at", row * layout.groups() + i);
+      k.store(out, at * size_of(layout.format.dtype) + layout.scale_offset(), k.load(scale, at));
     });
   });
   return k.finish();

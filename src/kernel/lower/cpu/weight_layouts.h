@@ -51,7 +51,7 @@ std::vector<CodePiece> code_pieces(const WeightLayout& layout, int k);
 struct CodeIndex {
   int stride = 0, offset = 0;
   int at(int part) const { return stride * part + offset; }
-  ExprRef at(const ExprRef& part) const { return part * double(stride) + double(offset); }
+  ExprRef at(const ExprRef& part) const { return part * stride + offset; }
 };
 CodeIndex code_index(const WeightLayout& layout, int i);
 

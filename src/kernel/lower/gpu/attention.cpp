@@ -25,7 +25,7 @@ namespace mlc::kernel {
 namespace {
 
 GpuAttention::Buffers declare_buffers(GpuLowering& g) {
-  const graph::Node& node = g.low.node;
+  const graph::Node& node = g.node;
   GpuAttention::Buffers b;
   b.q = g.matrix(0, "q");
   b.sequences = g.vector(1, "sequences");
@@ -38,31 +38,31 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g) {
   }
   if (node.inputs.size() > 7) {
     b.factors = g.matrix(7, "key_factors");
-    b.rotation = {g.low.cache().head_dim, node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
+    b.rotation = {g.cache().head_dim, node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
     if (b.rotation.rotary_dim % 8 != 0)
       throw UserError(str("attention: rotation of ", b.rotation.rotary_dim,
-                          " elements with a sliding window has no kernel on ", g.low.target.name,
+                          " elements with a sliding window has no kernel on ", g.target.name,
                           ", expected a multiple of 8"));
   }
   b.kv = g.state(false);
   b.out = g.result();
   if (b.q.lanes() < 4)
-    throw UserError(str("attention: queries are not aligned to 4 elements on ", g.low.target.name));
+    throw UserError(str("attention: queries are not aligned to 4 elements on ", g.target.name));
   return b;
 }
 
 // Long heads: fewer subgroups, then fewer rows and heads share a load.
 GpuAttention::Tiling choose_tiling(GpuLowering& g, const CachePages& pages, const GpuAttention::Buffers& b) {
-  const graph::Node& node = g.low.node;
+  const graph::Node& node = g.node;
   const graph::KvCache& cache = pages.cache;
   GpuAttention::Tiling t{.sharing = node.get_int("heads") / cache.kv_heads};
   if (node.op == "attention_part") t.part_tokens = node.get_int("part_pages") * cache.page_size;
   const int most = g.schedule.attention_queries;
   for (t.heads = static_cast<int>(std::min<int64_t>(most, t.sharing)); t.sharing % t.heads != 0;) --t.heads;
-  if (!g.low.single_row() && t.part_tokens == 0) t.rows = std::max(1, most / t.heads);
+  if (!g.single_row() && t.part_tokens == 0) t.rows = std::max(1, most / t.heads);
   t.subgroups = g.schedule.attention_subgroups;
-  t.broadcast = g.schedule.broadcast && g.low.target.subgroup_size > 1 && t.subgroups == 1;
-  auto too_large = [&] { return GpuAttention(g, pages, b, t).shared_bytes() > g.low.target.shared_bytes; };
+  t.broadcast = g.schedule.broadcast && g.target.subgroup_size > 1 && t.subgroups == 1;
+  auto too_large = [&] { return GpuAttention(g, pages, b, t).shared_bytes() > g.target.shared_bytes; };
   while (too_large() && t.subgroups > 1) t.subgroups /= 2;
   while (too_large() && t.rows > 1) --t.rows;
   while (too_large() && t.heads > 1)
@@ -77,7 +77,7 @@ int64_t GpuAttention::shared_bytes() const {
   int64_t bytes = 0;
   if (!tiling_.broadcast) bytes += count * size() * 4 + (count + 1) * threads() * 4;
   if (tiling_.subgroups > 1) bytes += tiling_.subgroups * count * (size() + 2) * 4;
-  if (gpu_.low.target.subgroup_size == gpu_.lanes) return bytes;
+  if (gpu_.target.subgroup_size == gpu_.lanes) return bytes;
   bytes += std::max<int64_t>(kExchangeBytes, threads() * 4);
   return token_lanes() > 1 ? bytes + std::max<int64_t>(kExchangeBytes, threads() * 16) : bytes;
 }
@@ -92,7 +92,7 @@ GpuAttention::Group GpuAttention::group(const ExprRef& group, const ExprRef& thr
   g.thread = thread;
   const auto count = static_cast<int64_t>(queries());
   g.lane = tiling_.subgroups == 1 ? thread : k_.let("lane", thread % gpu_.lanes);
-  g.subgroup = tiling_.subgroups == 1 ? int_const(0) : k_.let("subgroup", thread / double(gpu_.lanes));
+  g.subgroup = tiling_.subgroups == 1 ? int_const(0) : k_.let("subgroup", thread / gpu_.lanes);
   if (!tiling_.broadcast) {
     memory.weights = k_.shared("weights", DType::kF32, count * threads());
     memory.places = k_.shared("places", DType::kI32, threads());
@@ -108,18 +108,17 @@ GpuAttention::Group GpuAttention::group(const ExprRef& group, const ExprRef& thr
 void GpuAttention::place_rows(const ExprRef& group, Group& g) const {
   int64_t head_blocks = tiling_.sharing / tiling_.heads, per_row = cache_.kv_heads * head_blocks;
   ExprRef unit = k_.let("unit", group % per_row);
-  g.kv_head = k_.let("kv_head", unit / double(head_blocks));
-  g.first_head =
-      k_.let("head", g.kv_head * double(tiling_.sharing) + unit % head_blocks * double(tiling_.heads));
-  ExprRef block = k_.let("block", group / double(per_row));
+  g.kv_head = k_.let("kv_head", unit / head_blocks);
+  g.first_head = k_.let("head", g.kv_head * tiling_.sharing + unit % head_blocks * tiling_.heads);
+  ExprRef block = k_.let("block", group / per_row);
   if (in_parts()) g.part = block;
-  g.first_row = in_parts() ? int_const(0) : k_.let("first_row", block * double(tiling_.rows));
+  g.first_row = in_parts() ? int_const(0) : k_.let("first_row", block * tiling_.rows);
   ExprRef total = dim_expr(in_.q.rows);
   for (int r = 0; r < tiling_.rows; ++r) {
-    ExprRef row = g.first_row + double(r), last = total - 1.0;
+    ExprRef row = g.first_row + r, last = total - 1;
     g.row.push_back(tiling_.rows == 1 ? g.first_row : k_.let("row", binary(BinaryOp::kMin, row, last)));
     g.sequence.push_back(k_.let("sequence", index(in_.sequences, g.row.back())));
-    ExprRef length = index(in_.positions, g.row.back()) + 1.0;
+    ExprRef length = index(in_.positions, g.row.back()) + 1;
     if (tiling_.rows > 1) length = select(less(row, total), length, int_const(0));
     g.length.push_back(k_.let("length", length));
   }
@@ -128,15 +127,15 @@ void GpuAttention::place_rows(const ExprRef& group, Group& g) const {
 // Queries times the scale: each lane loads a part and passes it on, or all stand in shared memory.
 void GpuAttention::load_queries(const Group& g, Memory& m) const {
   int vectors = static_cast<int>(size() / 4);
-  double scale = gpu_.low.node.get_double("scale");
+  double scale = gpu_.node.get_double("scale");
   auto load = [&](const Query& q, const ExprRef& vector) {
-    ExprRef column = (g.first_head + double(q.head)) * double(size()) + vector * 4.0;
-    return gpu_.load(in_.q.words, in_.q.at(g.row[static_cast<size_t>(q.row)], column), 4) * scale;
+    ExprRef column = (g.first_head + q.head) * size() + vector * 4;
+    return gpu_.load(in_.q, in_.q.at(g.row[static_cast<size_t>(q.row)], column), 4) * scale;
   };
   if (tiling_.broadcast) {
     for (const Query& q : query_)
       for (int v = 0; v < vectors; v += gpu_.lanes) {
-        ExprRef vector = g.lane + double(v);
+        ExprRef vector = g.lane + v;
         if (v + gpu_.lanes > vectors) vector = binary(BinaryOp::kMin, vector, int_const(vectors - 1));
         ExprRef mine = k_.let("q", load(q, k_.let("vector", vector)));
         for (int lane = 0; lane < gpu_.lanes && v + lane < vectors; ++lane)
@@ -148,7 +147,7 @@ void GpuAttention::load_queries(const Group& g, Memory& m) const {
   for (size_t q = 0; q < queries(); ++q)
     gpu_.for_units(vectors, tiling_.subgroups * gpu_.lanes, g.thread, [&](ExprRef v, ExprRef inside) {
       ExprRef value = k_.let("q", load(query_[q], v));
-      gpu_.where(inside, [&] { k_.store(m.queries, v + double(static_cast<int64_t>(q) * vectors), value); });
+      gpu_.where(inside, [&] { k_.store(m.queries, v + static_cast<int64_t>(q) * vectors, value); });
     });
   k_.barrier();
 }
@@ -161,12 +160,12 @@ ExprRef GpuAttention::query(const Memory& m, size_t q, int vector) const {
 // The storage place of live token `token`.
 GpuAttention::Token GpuAttention::find_token(const Group& g, const Walk& w, const ExprRef& t) const {
   Token token;
-  token.index = k_.let("token", binary(BinaryOp::kMin, t, w.end - 1.0));
+  token.index = k_.let("token", binary(BinaryOp::kMin, t, w.end - 1));
   ExprRef stored = token.index;
   if (w.window_begin)
     stored = k_.let("stored",
                     token.index + select(less(token.index, w.window_begin), int_const(0), w.window_count));
-  double page_size = static_cast<double>(cache_.page_size);
+  const int64_t page_size = cache_.page_size;
   token.page = k_.let("page", pages_.page(index(in_.page_ids, w.first_page + stored / page_size)));
   token.slot = k_.let("slot", stored % cache_.page_size);
   token.value = k_.let("value", cast(pages_.value(token.page, g.kv_head, token.slot), DType::kI32));
@@ -178,16 +177,15 @@ std::vector<ExprRef> GpuAttention::key(const Group& g, const Token& token) const
   std::vector<ExprRef> out;
   ExprRef first = k_.let("key", pages_.key(token.page, g.kv_head, int_const(0), token.slot));
   for (int c = 0; c < value_lanes(); ++c)
-    for (const ExprRef& part :
-         gpu_.load_chunk(in_.kv, first + double(int64_t{c} * cache_.page_size * pages_.chunk)))
+    for (const ExprRef& part : gpu_.load_chunk(in_.kv, first + int64_t{c} * cache_.page_size * pages_.chunk))
       out.push_back(part);
-  return in_.factors.words.buffer ? rotated(std::move(out), token) : out;
+  return in_.factors.buffer ? rotated(std::move(out), token) : out;
 }
 
 std::vector<ExprRef> GpuAttention::rotated(std::vector<ExprRef> key, const Token& token) const {
   int64_t half = in_.rotation.rotary_dim / 2;
   auto factor = [&](int64_t at, int n) {
-    return k_.let("factor", gpu_.load(in_.factors.words, in_.factors.at(token.index, int_const(at)), n));
+    return k_.let("factor", gpu_.load(in_.factors, in_.factors.at(token.index, int_const(at)), n));
   };
   if (in_.rotation.interleaved) {
     for (int64_t v = 0; v < in_.rotation.rotary_dim / 4; ++v) {
@@ -253,10 +251,10 @@ std::vector<ExprRef> GpuAttention::online_softmax(const Memory& m, const std::ve
 void GpuAttention::add_value(const Group& g, const Memory& m, const std::vector<ExprRef>& weights,
                              const ExprRef& value) const {
   for (int c = 0; c < chunks(); ++c) {
-    ExprRef chunk = token_lanes() > 1 ? g.lane % value_lanes() : g.lane + double(c * gpu_.lanes);
+    ExprRef chunk = token_lanes() > 1 ? g.lane % value_lanes() : g.lane + c * gpu_.lanes;
     if (token_lanes() == 1 && (c + 1) * gpu_.lanes > value_lanes())
       chunk = binary(BinaryOp::kMin, chunk, int_const(value_lanes() - 1));
-    std::vector<ExprRef> parts = gpu_.load_chunk(in_.kv, k_.let("at", value + chunk * double(pages_.chunk)));
+    std::vector<ExprRef> parts = gpu_.load_chunk(in_.kv, k_.let("at", value + chunk * pages_.chunk));
     for (size_t h = 0; h < parts.size(); ++h)
       for (size_t q = 0; q < queries(); ++q) {
         ExprRef to = int_const(acc_at(q, c, static_cast<int>(h)));
@@ -278,15 +276,13 @@ void GpuAttention::accumulate_values(const Group& g, const Memory& m, const Toke
     return;
   }
   int64_t lanes = gpu_.lanes, threads = lanes * tiling_.subgroups;
-  ExprRef mine = k_.let("mine", g.subgroup * double(lanes));
-  auto weight_at = [&](size_t q, const ExprRef& t) {
-    return mine + double(static_cast<int64_t>(q) * threads) + t;
-  };
+  ExprRef mine = k_.let("mine", g.subgroup * lanes);
+  auto weight_at = [&](size_t q, const ExprRef& t) { return mine + static_cast<int64_t>(q) * threads + t; };
   for (size_t q = 0; q < queries(); ++q) k_.store(m.weights, weight_at(q, g.lane), weights[q]);
   k_.store(m.places, mine + g.lane, token.value);
   k_.barrier();
   k_.loop("j", 0, lanes / tokens, LoopKind::kSerial, [&](ExprRef j) {
-    ExprRef t = k_.let("t", tokens > 1 ? j * double(tokens) + g.lane / double(value_lanes()) : j);
+    ExprRef t = k_.let("t", tokens > 1 ? j * tokens + g.lane / value_lanes() : j);
     std::vector<ExprRef> of_token;
     for (size_t q = 0; q < queries(); ++q)
       of_token.push_back(k_.let("w", k_.load(m.weights, weight_at(q, t))));
@@ -297,7 +293,7 @@ void GpuAttention::accumulate_values(const Group& g, const Memory& m, const Toke
 }
 
 void GpuAttention::block(const Group& g, const Memory& m, const Walk& w, const ExprRef& step) const {
-  ExprRef t = k_.let("t", w.begin + (step * double(threads()) + g.thread));
+  ExprRef t = k_.let("t", w.begin + (step * threads() + g.thread));
   const Token token = find_token(g, w, t);
   accumulate_values(g, m, token, online_softmax(m, scores(g, m, w, token, t)));
 }
@@ -323,7 +319,7 @@ GpuAttention::Walk GpuAttention::enter_sequence(const Group& g, const ExprRef& s
 // The tokens of one sequence, for all its rows.
 void GpuAttention::walk(const Group& g, const Memory& m, const ExprRef& sequence) const {
   const Walk w = enter_sequence(g, sequence);
-  const double at_once = threads();
+  const int at_once = threads();
   ExprRef steps = k_.let("steps", (w.end - w.begin + (at_once - 1)) / at_once);
   k_.loop("step", int_const(0), steps, LoopKind::kSerial, [&](ExprRef step) { block(g, m, w, step); });
 }
@@ -339,16 +335,16 @@ void GpuAttention::find_part(const Group& g, Walk& w) const {
     }
     return binary(BinaryOp::kMin, live, length);
   };
-  double tokens = static_cast<double>(tiling_.part_tokens);
+  const int64_t tokens = tiling_.part_tokens;
   w.begin = k_.let("begin", before(k_.let("stored", g.part * tokens)));
-  w.end = k_.let("end", before(k_.let("stored", (g.part + 1.0) * tokens)));
+  w.end = k_.let("end", before(k_.let("stored", (g.part + 1) * tokens)));
 }
 
 // Each sequence among the rows, at its first row.
 void GpuAttention::walk_all(const Group& g, const Memory& m) const {
   if (tiling_.rows == 1) return walk(g, m, g.sequence[0]);
   k_.loop("r", 0, tiling_.rows, LoopKind::kSerial, [&](ExprRef r) {
-    ExprRef last = dim_expr(in_.q.rows) - 1.0;
+    ExprRef last = dim_expr(in_.q.rows) - 1;
     ExprRef sequence = k_.let("walked", index(in_.sequences, binary(BinaryOp::kMin, g.first_row + r, last)));
     ExprRef seen;
     for (int before = 0; before + 1 < tiling_.rows; ++before) {
@@ -388,9 +384,8 @@ Function GpuAttention::build() const {
   return k_.finish();
 }
 
-Function lower_gpu_attention(Lowering& low) {
-  GpuLowering gpu(low);
-  const CachePages pages(gpu, low.cache());
+Function lower_gpu_attention(GpuLowering& gpu) {
+  const CachePages pages = gpu.pages();
   const GpuAttention::Buffers buffers = declare_buffers(gpu);
   return GpuAttention(gpu, pages, buffers, choose_tiling(gpu, pages, buffers)).build();
 }

@@ -4,7 +4,8 @@
 
 #include <vector>
 
-#include "kernel/lower/gpu/cache.h"
+#include "kernel/lower/gpu/context.h"
+#include "kernel/lower/rope.h"
 
 namespace mlc::kernel {
 
@@ -17,8 +18,8 @@ class GpuAttention {
   // The call's buffers; those of a sliding window have none without one, factors where keys are stored
   // rotated.
   struct Buffers {
-    WordMatrix q, factors, out;
-    Words sequences, positions, indptr, page_ids, skip_begin, skip_count, kv;
+    Operand q, factors, out;
+    Operand sequences, positions, indptr, page_ids, skip_begin, skip_count, kv;
     Rotation rotation;  // of keys
   };
 
@@ -79,7 +80,7 @@ class GpuAttention {
   int64_t acc_at(size_t q, int chunk, int half) const {
     return (static_cast<int64_t>(q) * chunks() + chunk) * halves() + half;
   }
-  ExprRef index(const Words& from, const ExprRef& at) const { return gpu_.load_index(from, at); }
+  ExprRef index(const Operand& from, const ExprRef& at) const { return gpu_.load_index(from, at); }
 
   Group group(const ExprRef& group, const ExprRef& thread, Memory& memory) const;
   void place_rows(const ExprRef& group, Group& g) const;

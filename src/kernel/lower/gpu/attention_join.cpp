@@ -9,19 +9,18 @@ namespace mlc::kernel {
 constexpr double kLowest = -3e38;  // what a part without tokens says is its largest score
 
 // A thread joins two elements of one head.
-Function lower_gpu_attention_join(Lowering& low) {
-  GpuLowering gpu(low);
-  KernelBuilder& k = low.k;
-  WordMatrix parts = gpu.matrix(0, "parts");
+Function lower_gpu_attention_join(GpuLowering& gpu) {
+  KernelBuilder& k = gpu.k;
+  Operand parts = gpu.matrix(0, "parts");
   gpu.vector(1, "positions");
-  WordMatrix out = gpu.result();
-  int64_t heads = low.node.get_int("heads"), size = out.columns / heads;
+  Operand out = gpu.result();
+  int64_t heads = gpu.node.get_int("heads"), size = out.columns / heads;
   if (size % 2 != 0)
-    throw UserError(str("attention_join: heads of ", size, " elements have no kernel on ", low.target.name));
+    throw UserError(str("attention_join: heads of ", size, " elements have no kernel on ", gpu.target.name));
   gpu.for_row_units(1, out.columns / 2, [&](ExprRef, ExprRef unit) {
-    ExprRef head = k.let("head", unit / double(size / 2)), d = k.let("d", unit % (size / 2) * 2.0);
+    ExprRef head = k.let("head", unit / (size / 2)), d = k.let("d", unit % (size / 2) * 2);
     auto state = [&](const ExprRef& p) {
-      return k.let("state", gpu.load(parts.words, parts.at(p, head * double(size + 2) + double(size)), 2));
+      return k.let("state", gpu.load(parts, parts.at(p, head * (size + 2) + size), 2));
     };
     BufferRef largest = k.registers("largest", {DType::kF32, 1}, 1),
               total = k.registers("total", {DType::kF32, 1}, 1);
@@ -37,12 +36,11 @@ Function lower_gpu_attention_join(Lowering& low) {
     ExprRef most = k.let("most", k.load(largest, only));
     k.loop("p", only, count, LoopKind::kSerial, [&](ExprRef p) {
       ExprRef s = state(p), weight = k.let("weight", call(MathFn::kExp, extract(s, 0) - most));
-      ExprRef v = gpu.load(parts.words, parts.at(p, head * double(size + 2) + d), 2);
+      ExprRef v = gpu.load(parts, parts.at(p, head * (size + 2) + d), 2);
       k.store(total, only, fma(weight, extract(s, 1), k.load(total, only)));
       k.store(sum, only, fma(broadcast(weight, 2), v, k.load(sum, only)));
     });
-    gpu.store(out.words, out.at(only, head * double(size) + d),
-              k.load(sum, only) / broadcast(k.load(total, only), 2));
+    gpu.store(out, out.at(only, head * size + d), k.load(sum, only) / broadcast(k.load(total, only), 2));
   });
   return k.finish();
 }

@@ -23,23 +23,22 @@ void GpuAttention::merge_token_lanes(const Memory& m) const {
 // Stores four elements of a query's result from d on; of a part, its sums as they are.
 void GpuAttention::put(const Group& g, size_t q, const ExprRef& d, const ExprRef& sums,
                        const ExprRef& total) const {
-  ExprRef head = g.first_head + double(query_[q].head);
+  ExprRef head = g.first_head + query_[q].head;
   if (!in_parts()) {
-    ExprRef at = in_.out.at(g.row[static_cast<size_t>(query_[q].row)], head * double(size()) + d);
-    return gpu_.store(in_.out.words, at, sums / broadcast(total, 4));
+    ExprRef at = in_.out.at(g.row[static_cast<size_t>(query_[q].row)], head * size() + d);
+    return gpu_.store(in_.out, at, sums / broadcast(total, 4));
   }
-  ExprRef at = k_.let("to", in_.out.at(g.part, head * double(size() + 2) + d)), v = k_.let("v", sums);
+  ExprRef at = k_.let("to", in_.out.at(g.part, head * (size() + 2) + d)), v = k_.let("v", sums);
   for (int i = 0; i < 4; i += 2)
-    gpu_.store(in_.out.words, at + double(i), shuffle({v}, {i, i + 1}));  // a head is no multiple of 4
+    gpu_.store(in_.out, at + i, shuffle({v}, {i, i + 1}));  // a head is no multiple of 4
 }
 
 // The maximum and total of a part, by one thread.
 void GpuAttention::put_state(const Group& g, size_t q, const ExprRef& largest, const ExprRef& total) const {
   if (!in_parts()) return;
-  ExprRef at =
-      in_.out.at(g.part, (g.first_head + double(query_[q].head)) * double(size() + 2) + double(size()));
+  ExprRef at = in_.out.at(g.part, (g.first_head + query_[q].head) * (size() + 2) + size());
   k_.branch(binary(BinaryOp::kEq, g.thread, int_const(0)),
-            [&] { gpu_.store(in_.out.words, at, vector_of({largest, total})); });
+            [&] { gpu_.store(in_.out, at, vector_of({largest, total})); });
 }
 
 void GpuAttention::store_results(const Group& g, const Memory& m) const {
@@ -50,7 +49,7 @@ void GpuAttention::store_results(const Group& g, const Memory& m) const {
     auto row = static_cast<size_t>(query_[q].row);
     put_state(g, q, k_.load(m.maxima, int_const(static_cast<int64_t>(q))), total);
     for (int c = 0; c < chunks(); ++c) {
-      ExprRef chunk = k_.let("chunk", g.lane + double(c * gpu_.lanes));
+      ExprRef chunk = k_.let("chunk", g.lane + c * gpu_.lanes);
       ExprRef inside = (c + 1) * gpu_.lanes > value_lanes() ? less(chunk, int_const(value_lanes())) : nullptr;
       if (tiling_.rows > 1) {
         ExprRef exists = less(int_const(0), g.length[row]);
@@ -58,8 +57,7 @@ void GpuAttention::store_results(const Group& g, const Memory& m) const {
       }
       gpu_.where(inside, [&] {
         for (int h = 0; h < halves(); ++h)
-          put(g, q, chunk * double(pages_.chunk) + double(h * 4), k_.load(m.acc, int_const(acc_at(q, c, h))),
-              total);
+          put(g, q, chunk * pages_.chunk + h * 4, k_.load(m.acc, int_const(acc_at(q, c, h))), total);
       });
     }
   }
@@ -72,17 +70,16 @@ void GpuAttention::join_subgroups(const Group& g, const Memory& m) const {
   auto count = static_cast<int64_t>(queries());
   for (size_t q = 0; q < queries(); ++q) {
     auto i = static_cast<int64_t>(q);
-    ExprRef state = k_.let("state", (g.subgroup * double(count) + double(i)) * 2.0);
+    ExprRef state = k_.let("state", (g.subgroup * count + i) * 2);
     k_.branch(binary(BinaryOp::kEq, g.lane, int_const(0)), [&] {
       k_.store(m.part_state, state, k_.load(m.maxima, int_const(i)));
-      k_.store(m.part_state, state + 1.0, k_.load(m.sums, int_const(i)));
+      k_.store(m.part_state, state + 1, k_.load(m.sums, int_const(i)));
     });
     for (int c = 0; c < chunks(); ++c) {
-      ExprRef chunk = k_.let("chunk", g.lane + double(c * gpu_.lanes));
+      ExprRef chunk = k_.let("chunk", g.lane + c * gpu_.lanes);
       gpu_.where((c + 1) * gpu_.lanes > value_lanes() ? less(chunk, int_const(value_lanes())) : nullptr, [&] {
         for (int h = 0; h < halves(); ++h) {
-          ExprRef at = (g.subgroup * double(count) + double(i)) * double(vectors) + chunk +
-                       double(int64_t{h} * value_lanes());
+          ExprRef at = (g.subgroup * count + i) * vectors + chunk + int64_t{h} * value_lanes();
           k_.store(m.parts, at, k_.load(m.acc, int_const(acc_at(q, c, h))));
         }
       });
@@ -106,7 +103,7 @@ void GpuAttention::join_subgroups(const Group& g, const Memory& m) const {
     gpu_.for_units(vectors, tiling_.subgroups * gpu_.lanes, g.thread, [&](ExprRef v, ExprRef inside) {
       ExprRef sum;
       for (int s = 0; s < tiling_.subgroups; ++s) {
-        ExprRef part = k_.load(m.parts, v + double((s * count + static_cast<int64_t>(q)) * vectors)) *
+        ExprRef part = k_.load(m.parts, v + (s * count + static_cast<int64_t>(q)) * vectors) *
                        factors[static_cast<size_t>(s)];
         sum = k_.let("sum", sum ? sum + part : part);
       }
@@ -114,7 +111,7 @@ void GpuAttention::join_subgroups(const Group& g, const Memory& m) const {
         ExprRef exists = less(int_const(0), g.length[static_cast<size_t>(query_[q].row)]);
         inside = inside ? binary(BinaryOp::kAnd, inside, exists) : exists;
       }
-      ExprRef d = v % value_lanes() * double(pages_.chunk) + v / double(value_lanes()) * 4.0;
+      ExprRef d = v % value_lanes() * pages_.chunk + v / value_lanes() * 4;
       gpu_.where(inside, [&] { put(g, q, d, sum, total); });
     });
   }

@@ -1,4 +1,4 @@
-// Operands in words, runs of elements over threads, sums over a group.
+// Operands in words, units of a row over threads, sums over a group.
 #include "kernel/lower/gpu/context.h"
 
 #include <algorithm>
@@ -10,72 +10,34 @@
 #include "formats/plan.h"
 
 namespace mlc::kernel {
-namespace {
 
-Type buffer_type(DType stored) {
-  if (stored == DType::kF16 || stored == DType::kBF16) return {DType::kU32, 1};
-  return {stored, 1};
+Operand GpuLowering::declare(const std::string& name, DType stored, const Dim& elements, bool writable) {
+  const bool halves = stored == DType::kF16 || stored == DType::kBF16;
+  if (!halves && stored != DType::kF32 && stored != DType::kI32 && stored != DType::kU32)
+    throw UserError(str(node.op, ": elements of ", short_name(stored), " have no kernel on ", target.name,
+                        ", expected f32, f16, bf16 or i32"));
+  DType type = halves ? DType::kU32 : stored;
+  Dim count = halves ? ceildiv(elements, 2) : elements;
+  return {writable ? k.output(name, type, count) : k.input(name, type, count), stored};
 }
 
-}  // namespace
-
-int WordMatrix::lanes() const {
-  int64_t common = std::gcd(std::gcd(columns, row_stride), std::gcd(column_offset, int64_t{4}));
-  return static_cast<int>(common);
+Operand GpuLowering::state(bool writable) {
+  const CachePages p = pages();
+  return declare("cache", p.cache.dtype, Dim(p.slabs) * Dim::symbol(kPoolPages) * p.page_stride, writable);
 }
 
-Words GpuLowering::words(const std::string& name, DType stored, const Dim& elements, bool writable) {
-  bool known = stored == DType::kF32 || stored == DType::kI32 || stored == DType::kU32 ||
-               stored == DType::kF16 || stored == DType::kBF16;
-  if (!known)
-    throw UserError(str(low.node.op, ": elements of ", short_name(stored), " have no kernel on ",
-                        low.target.name, ", expected f32, f16, bf16 or i32"));
-  Type type = buffer_type(stored);
-  Dim count = size_of(stored) == 2 ? ceildiv(elements, 2) : elements;
-  return {writable ? k.output(name, type.dtype, count) : k.input(name, type.dtype, count), stored};
+CachePages GpuLowering::pages() const {
+  const graph::KvCache& c = cache();
+  const int chunk = static_cast<int>(16 / size_of(c.dtype));
+  if (c.head_dim % chunk != 0)
+    throw UserError(str(node.op, ": heads of ", c.head_dim, " elements have no kernel on ", target.name,
+                        ", expected a multiple of ", chunk));
+  return {c, chunk, c.page_elements(), node.attributes.count("layer") ? 1 : c.layers};
 }
 
-WordMatrix GpuLowering::matrix(size_t i, const std::string& name) {
-  const graph::TensorType& t = low.type(i);
-  internal_check(t.kind == graph::TensorType::Kind::kPlain,
-                 str(low.node.op, ": operand ", i, " is no plain matrix"));
-  const View at = low.view(i);
-  return {words(name, t.dtype(), t.shape[0] * at.row_stride, false), t.shape[0], t.shape[1].constant(),
-          at.row_stride, at.column_offset};
-}
-
-Words GpuLowering::vector(size_t i, const std::string& name) {
-  return words(name, low.type(i).dtype(), elements_of(low.type(i).shape), false);
-}
-
-WordMatrix GpuLowering::result(size_t i, const std::string& name) {
-  const graph::TensorType& t = low.node.outputs[i]->type;
-  internal_check(t.kind == graph::TensorType::Kind::kPlain,
-                 str(low.node.op, ": a quantized result on ", low.target.name));
-  int64_t columns = t.shape[1].constant();
-  return {words(name, t.dtype(), t.shape[0] * columns, true), t.shape[0], columns, columns, 0};
-}
-
-Words GpuLowering::state(bool writable, int64_t layers) {
-  const graph::KvCache& c = low.cache();
-  return words("cache", c.dtype, Dim(layers) * Dim::symbol(kPoolPages) * c.page_elements(), writable);
-}
-
-ExprRef GpuLowering::load(const Words& from, const ExprRef& index, int n) {
-  if (!from.packed()) return cast(k.load(from.buffer, index, n), DType::kF32);
-  if (n == 1) {
-    ExprRef pair = k.let("pair", unpack_pair(from.stored, k.let("word", k.load(from.buffer, index / 2.0))));
-    return select(binary(BinaryOp::kEq, index % 2, int_const(0)), extract(pair, 0), extract(pair, 1));
-  }
-  ExprRef words = k.let("words", k.load(from.buffer, index / 2.0, n / 2));
-  if (n == 2) return unpack_pair(from.stored, words);
-  return shuffle({unpack_pair(from.stored, extract(words, 0)), unpack_pair(from.stored, extract(words, 1))},
-                 {0, 1, 2, 3});
-}
-
-std::vector<ExprRef> GpuLowering::load_chunk(const Words& from, const ExprRef& index) {
+std::vector<ExprRef> GpuLowering::load_chunk(const Operand& from, const ExprRef& index) {
   if (!from.packed()) return {k.let("chunk", load(from, index, 4))};
-  ExprRef words = k.let("chunk", k.load(from.buffer, index / 2.0, 4));
+  ExprRef words = k.let("chunk", k.load(from.buffer, index / 2, 4));
   std::vector<ExprRef> out;
   for (int i = 0; i < 4; i += 2)
     out.push_back(k.let("half", shuffle({unpack_pair(from.stored, extract(words, i)),
@@ -84,52 +46,15 @@ std::vector<ExprRef> GpuLowering::load_chunk(const Words& from, const ExprRef& i
   return out;
 }
 
-ExprRef GpuLowering::load_index(const Words& from, const ExprRef& index) {
-  return cast(k.load(from.buffer, index), DType::kI64);
-}
-
-void GpuLowering::store(const Words& to, const ExprRef& index, const ExprRef& value) {
-  if (!to.packed()) return k.store(to.buffer, index, cast(value, to.stored));
-  int n = value->type.lanes;
-  if (n == 1)
-    throw UserError(str(low.node.op, ": a result of ", short_name(to.stored),
-                        " needs an even number of columns on ", low.target.name));
-  ExprRef v = k.let("stored", value);
-  std::vector<ExprRef> packed;
-  for (int i = 0; i < n; i += 2) {
-    if (to.stored == DType::kF16) {
-      packed.push_back(pack_half(n == 2 ? v : shuffle({v}, {i, i + 1})));
-      continue;
-    }
-    auto rounded = [&](int lane) {  // to even: add half of the last place, less one where the kept bit is 0
-      ExprRef bits = k.let("bits", bitcast(extract(v, lane), {DType::kU32, 1}));
-      ExprRef odd = binary(BinaryOp::kAnd, binary(BinaryOp::kShr, bits, int_const(16)), int_const(1));
-      ExprRef up = binary(BinaryOp::kShr, bits + (odd + 32767.0), int_const(16));
-      ExprRef is_nan = binary(BinaryOp::kNe, extract(v, lane), extract(v, lane));
-      return k.let("rounded", select(is_nan, int_const(0x7FC0, {DType::kU32, 1}), up));
-    };
-    packed.push_back(
-        binary(BinaryOp::kOr, rounded(i), binary(BinaryOp::kShl, rounded(i + 1), int_const(16))));
-  }
-  k.store(to.buffer, index / 2.0, vector_of(packed));
-}
-
-void GpuLowering::where(const ExprRef& inside, const std::function<void()>& body) {
-  if (inside)
-    k.branch(inside, body);
-  else
-    body();
-}
-
 void GpuLowering::for_units(int64_t units, int threads, const ExprRef& thread,
                             const std::function<void(ExprRef, ExprRef)>& body) {
   int64_t whole = units / threads;
   if (whole == 1) body(thread, nullptr);
   if (whole > 1)
     k.loop("step", 0, whole, LoopKind::kSerial,
-           [&](ExprRef step) { body(k.let("unit", step * double(threads) + thread), nullptr); });
+           [&](ExprRef step) { body(k.let("unit", step * threads + thread), nullptr); });
   if (units % threads == 0) return;
-  ExprRef unit = k.let("unit", thread + double(whole * threads));
+  ExprRef unit = k.let("unit", thread + whole * threads);
   body(k.let("unit", binary(BinaryOp::kMin, unit, int_const(units - 1))),
        k.let("inside", less(unit, int_const(units))));
 }
@@ -139,8 +64,7 @@ ExprRef GpuLowering::group_reduce(BinaryOp op, const ExprRef& value, const ExprR
   int count = threads / lanes;
   if (count == 1) return all;
   BufferRef parts = k.shared("parts", value->type, count);
-  k.branch(binary(BinaryOp::kEq, thread % lanes, int_const(0)),
-           [&] { k.store(parts, thread / double(lanes), all); });
+  k.branch(binary(BinaryOp::kEq, thread % lanes, int_const(0)), [&] { k.store(parts, thread / lanes, all); });
   k.barrier();
   ExprRef sum = k.let("part", k.load(parts, int_const(0)));
   for (int i = 1; i < count; ++i) sum = k.let("part", binary(op, sum, k.load(parts, int_const(i))));
@@ -153,7 +77,7 @@ int GpuLowering::threads_for(int64_t units) const {
 }
 
 void GpuLowering::for_rows(const Dim& rows, int threads, const std::function<void(ExprRef, ExprRef)>& body) {
-  bool single = low.single_row();
+  bool single = single_row();
   k.groups(single ? Dim(1) : rows, threads, lanes,
            [&](ExprRef group, ExprRef thread) { body(single ? int_const(0) : group, thread); });
 }
@@ -162,20 +86,108 @@ void GpuLowering::for_row_units(const Dim& rows, int64_t units,
                                 const std::function<void(ExprRef, ExprRef)>& body) {
   int64_t threads = std::min<int64_t>(schedule.row_threads, (units + lanes - 1) / lanes * lanes);
   int64_t blocks = (units + threads - 1) / threads;
-  bool single = low.single_row();
+  bool single = single_row();
   k.groups(single ? Dim(blocks) : rows * blocks, threads, 0, [&](ExprRef group, ExprRef thread) {
-    ExprRef row = single ? int_const(0) : blocks == 1 ? group : k.let("row", group / double(blocks));
+    ExprRef row = single ? int_const(0) : blocks == 1 ? group : k.let("row", group / blocks);
     ExprRef block = blocks == 1 ? int_const(0) : single ? group : group % blocks;
-    ExprRef unit = k.let("unit", block * double(threads) + thread);
+    ExprRef unit = k.let("unit", block * threads + thread);
     where(units % threads ? less(unit, int_const(units)) : nullptr, [&] { body(row, unit); });
   });
 }
 
-ExprRef unpack_pair(DType stored, const ExprRef& word) {
-  if (stored == DType::kF16) return unpack_half(word);
-  ExprRef low_half = bitcast(binary(BinaryOp::kShl, word, int_const(16)), {DType::kF32, 1});
-  ExprRef high_half = bitcast(binary(BinaryOp::kAnd, word, int_const(0xFFFF0000)), {DType::kF32, 1});
-  return shuffle({low_half, high_half}, {0, 1});
+void GpuLowering::for_each_unit(const Units& units) {
+  const HeadUnits head_units{units.parts};
+  const int64_t count = head_units.count();
+  for_row_units(units.rows, units.heads * count, [&](ExprRef row, ExprRef unit) {
+    if (units.enter) units.enter(row);
+    if (units.heads == 1) return head_units.meet(*this, row, int_const(0), unit);
+    head_units.meet(*this, row, k.let("head", unit / count * units.head_size), k.let("u", unit % count));
+  });
+}
+
+void GpuLowering::for_each_row(const Operand& x, const Operand& out, const std::function<void(Row&)>& body) {
+  const int n = std::min(x.lanes(), out.lanes()), threads = threads_for(x.columns / n);
+  for_rows(x.rows, threads, [&](ExprRef r, ExprRef thread) {
+    GpuRow row(*this, x, r, thread, threads, n);
+    body(row);
+  });
+}
+
+namespace {
+
+ExprRef zero_of(Type type) { return is_float(type.dtype) ? float_const(0, type) : int_const(0, type); }
+
+int unit_lanes(const Part& part) {
+  return part.single ? 1 : static_cast<int>(std::gcd(part.elements, int64_t{part.lanes}));
+}
+
+}  // namespace
+
+int64_t HeadUnits::count() const {
+  int64_t total = 0;
+  for (const Part& part : parts) total += part.elements / unit_lanes(part);
+  return total;
+}
+
+void HeadUnits::meet(GpuLowering& gpu, const ExprRef& row, const ExprRef& head, const ExprRef& u) const {
+  std::function<void(size_t, ExprRef)> from = [&](size_t i, ExprRef unit) {
+    const Part& part = parts[i];
+    const int n = unit_lanes(part);
+    const int64_t count = part.elements / n;
+    auto body = [&] { part.body({row, head, gpu.k.let("at", unit * n), n, nullptr}); };
+    if (i + 1 == parts.size()) return body();
+    gpu.k.branch(less(unit, int_const(count)), body, [&] { from(i + 1, gpu.k.let("u", unit - count)); });
+  };
+  from(0, u);
+}
+
+GpuRow::GpuRow(GpuLowering& gpu, const Operand& x, const ExprRef& row, const ExprRef& its_thread, int count,
+               int lanes)
+    : Row(row), thread(its_thread), threads(count), n(lanes), gpu_(gpu), x_(x) {
+  const int64_t total = units();
+  if ((total + threads - 1) / threads > gpu.schedule.kept_vectors) return;
+  for (int64_t done = 0; done < total; done += threads) {
+    ExprRef unit = gpu.k.let("unit", thread + done);
+    bool all = done + threads <= total;
+    inside_.push_back(all ? nullptr : gpu.k.let("inside", less(unit, int_const(total))));
+    units_.push_back(all ? unit : gpu.k.let("unit", binary(BinaryOp::kMin, unit, int_const(total - 1))));
+    kept_.push_back(gpu.k.let("x", load(units_.back())));
+  }
+}
+
+void GpuRow::for_each(const std::function<void(ExprRef, ExprRef, ExprRef)>& body) {
+  for (size_t i = 0; i < kept_.size(); ++i) body(units_[i] * n, kept_[i], inside_[i]);
+  if (!kept_.empty()) return;
+  gpu_.for_units(units(), threads, thread,
+                 [&](ExprRef unit, ExprRef inside) { body(unit * n, gpu_.k.let("x", load(unit)), inside); });
+}
+
+ExprRef GpuRow::reduce_own(BinaryOp op, const ExprRef& first,
+                           const std::function<ExprRef(const ExprRef&)>& term) {
+  KernelBuilder& k = gpu_.k;
+  BufferRef total = k.registers("total", first->type, 1);
+  k.store(total, int_const(0), first);
+  for_each([&](ExprRef, ExprRef v, ExprRef inside) {
+    ExprRef own = term(v);  // what a vector outside gives is in the row already: a maximum may meet it again
+    if (inside && op == BinaryOp::kAdd) own = select(inside, own, zero_of(own->type));
+    k.store(total, int_const(0), binary(op, k.load(total, int_const(0)), own));
+  });
+  return k.let("own", k.load(total, int_const(0)));
+}
+
+ExprRef GpuRow::reduce(const std::string& name, BinaryOp op, const ExprRef& first,
+                       const std::function<ExprRef(const ExprRef&)>& term) {
+  KernelBuilder& k = gpu_.k;
+  ExprRef own = k.let("own", reduce_lanes(k, op, reduce_own(op, broadcast(first, n), term)));
+  return k.let(name, gpu_.group_reduce(op, own, thread, threads));
+}
+
+void GpuRow::store(const Operand& out, const Value& value) {
+  for_each([&](ExprRef at, ExprRef v, ExprRef inside) {
+    const Unit u{index, int_const(0), at, n, nullptr};
+    ExprRef y = gpu_.k.let("y", value(u, v));
+    gpu_.where(inside, [&] { gpu_.store(out, u, y); });
+  });
 }
 
 std::vector<ExprRef> lanes_of(KernelBuilder& k, const ExprRef& vector) {
@@ -186,18 +198,11 @@ std::vector<ExprRef> lanes_of(KernelBuilder& k, const ExprRef& vector) {
   return out;
 }
 
-ExprRef sum_lanes(KernelBuilder& k, const ExprRef& vector) {
+ExprRef reduce_lanes(KernelBuilder& k, BinaryOp op, const ExprRef& vector) {
   std::vector<ExprRef> v = lanes_of(k, vector);
   for (size_t half = v.size() / 2; half >= 1; half /= 2)
-    for (size_t i = 0; i < half; ++i) v[i] = v[i] + v[i + half];
+    for (size_t i = 0; i < half; ++i) v[i] = binary(op, v[i], v[i + half]);
   return v[0];
-}
-
-ExprRef vector_of(const std::vector<ExprRef>& lanes) {
-  if (lanes.size() == 1) return lanes[0];
-  std::vector<int> pattern(lanes.size());
-  std::iota(pattern.begin(), pattern.end(), 0);
-  return shuffle(lanes, pattern);
 }
 
 }  // namespace mlc::kernel

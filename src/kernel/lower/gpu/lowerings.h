@@ -1,24 +1,16 @@
 // The lowerings for GPUs: what the table of lower.cpp takes from this folder.
 #pragma once
 
-#include "kernel/lower/context.h"
+#include "kernel/lower/gpu/context.h"
 
 namespace mlc::kernel {
 
-Function lower_gpu_take(Lowering& low);
-Function lower_gpu_matmul(Lowering& low);
-Function lower_gpu_rms_norm(Lowering& low);
-Function lower_gpu_layer_norm(Lowering& low);
-Function lower_gpu_elementwise(Lowering& low);
-Function lower_gpu_slice(Lowering& low);
-Function lower_gpu_gated(Lowering& low);
-Function lower_gpu_rope(Lowering& low);
-Function lower_gpu_rope_append(Lowering& low);
-Function lower_gpu_kv_append(Lowering& low);
-Function lower_gpu_softmax(Lowering& low);
-Function lower_gpu_sample(Lowering& low);
-Function lower_gpu_copy_pages(Lowering& low);
-Function lower_gpu_attention(Lowering& low);  // attention_part too
-Function lower_gpu_attention_join(Lowering& low);
+Function lower_gpu_attention(GpuLowering& gpu);  // attention_part too
+Function lower_gpu_attention_join(GpuLowering& gpu);
+Function lower_gpu_kv_append(GpuLowering& gpu);
+Function lower_gpu_matmul(GpuLowering& gpu);
+Function lower_gpu_rope_append(GpuLowering& gpu);
+Function lower_gpu_sample(GpuLowering& gpu);
+Function lower_gpu_take(GpuLowering& gpu);
 
 }  // namespace mlc::kernel

@@ -5,71 +5,23 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/strings.h"
 #include "kernel/lower/gpu/lowerings.h"
 
 namespace mlc::kernel {
 
-using Kind = graph::EpilogueStep::Kind;
-
-GpuEpilogue::GpuEpilogue(GpuLowering& gpu) : gpu_(gpu) {
-  const graph::Node& node = gpu.low.node;
-  for (size_t i = 0; i < node.epilogue.size(); ++i) {
-    const graph::EpilogueStep& step = node.epilogue[i];
-    gated_ = gated_ || step.kind == Kind::kGated;
-    Words operand;
-    if (step.operand) {
-      Dim size(1);
-      for (const Dim& d : step.operand->type.shape) size = size * d;
-      operand = gpu.words(str("operand", i), step.operand->type.dtype(), size, false);
-    }
-    operands_.push_back(operand);
-  }
-  out_ = gpu.result();
-  columns_ = gpu.low.type(1).shape[0].constant() / halves();
-  first_ = node.get_int_or(kPieceAttribute, 0);
-}
-
-void GpuEpilogue::store(const ExprRef& row, const ExprRef& local, std::vector<ExprRef> values) {
-  const graph::Node& node = gpu_.low.node;
-  ExprRef column = first_ ? gpu_.k.let("column", local + double(first_)) : local;
-  for (size_t s = 0; s < node.epilogue.size(); ++s) {
-    const graph::EpilogueStep& step = node.epilogue[s];
-    if (step.kind == Kind::kGated) {
-      values = {gpu_.k.let("gated", apply_activation(step.function, values[0]) * values[1])};
-      continue;
-    }
-    int64_t width = out_.columns * static_cast<int64_t>(values.size());
-    for (size_t h = 0; h < values.size(); ++h) {
-      ExprRef at = column + static_cast<double>(static_cast<int64_t>(h) * out_.columns);
-      if (step.kind != Kind::kBias) at = row * static_cast<double>(width) + at;
-      ExprRef v = values[h];
-      if (step.kind == Kind::kActivation)
-        v = apply_activation(step.function, v);
-      else if (step.kind == Kind::kMul)
-        v = v * gpu_.load(operands_[s], at);
-      else
-        v = v + gpu_.load(operands_[s], at);
-      values[h] = gpu_.k.let("x", v);
-    }
-  }
-  gpu_.store(out_.words, out_.at(row, column), values[0]);
-}
-
-GroupReader::GroupReader(GpuLowering& gpu, const WordMatrix& x, const LaneWeight& w, const ExprRef& thread)
-    : gpu_(gpu), x_(x), w_(w), broadcast_(gpu.schedule.broadcast && gpu.low.target.subgroup_size > 1) {
+GroupReader::GroupReader(GpuLowering& gpu, const Operand& x, const LaneWeight& w, const ExprRef& thread)
+    : gpu_(gpu), x_(x), w_(w), broadcast_(gpu.schedule.broadcast && gpu.target.subgroup_size > 1) {
   if (broadcast_) lane_ = gpu.k.let("lane", thread % gpu.lanes);
 }
 
 ExprRef GroupReader::elements(const ExprRef& row, const ExprRef& group, const ExprRef& vector) {
-  ExprRef column = gpu_.k.let("column", group * double(w_.format.group) + vector * 4.0);
+  ExprRef column = gpu_.k.let("column", group * w_.format.group + vector * 4);
   int n = x_.lanes();
-  if (n == 4 && w_.k % w_.format.group == 0)
-    return gpu_.k.let("x", gpu_.load(x_.words, x_.at(row, column), 4));
+  if (n == 4 && w_.k % w_.format.group == 0) return gpu_.k.let("x", gpu_.load(x_, x_.at(row, column), 4));
   std::vector<ExprRef> one;
   for (int i = 0; i < 4; ++i) {
-    ExprRef at = gpu_.k.let("c", column + double(i));
-    ExprRef v = gpu_.load(x_.words, x_.at(row, binary(BinaryOp::kMin, at, int_const(w_.k - 1))));
+    ExprRef at = gpu_.k.let("c", column + i);
+    ExprRef v = gpu_.load(x_, x_.at(row, binary(BinaryOp::kMin, at, int_const(w_.k - 1))));
     one.push_back(gpu_.k.let("x", select(less(at, int_const(w_.k)), v, float_const(0))));
   }
   return gpu_.k.let("x", vector_of(one));
@@ -83,7 +35,7 @@ std::vector<ExprRef> GroupReader::load(const ExprRef& row, const ExprRef& group)
     return out;
   }
   for (int first = 0; first < vectors; first += gpu_.lanes) {
-    ExprRef vector = lane_ + double(first);
+    ExprRef vector = lane_ + first;
     if (first + gpu_.lanes > vectors) vector = binary(BinaryOp::kMin, vector, int_const(vectors - 1));
     out.push_back(elements(row, group, vector));
   }
@@ -104,7 +56,7 @@ GroupInputs GroupReader::spread(const std::vector<ExprRef>& loaded) {
   ExprRef sum = whole[0];
   for (int v = 1; v < per_word; ++v) sum = k.let("sum", sum + whole[static_cast<size_t>(v)]);
   GroupInputs out;
-  out.zero = k.let("zero", sum_lanes(k, sum) * double(w_.format.zero_point()));
+  out.zero = k.let("zero", sum_lanes(k, sum) * w_.format.zero_point());
   for (int p = 0; p < per_word; ++p) {
     std::vector<ExprRef> lanes;
     for (int w = 0; w < 4; ++w) {
@@ -116,26 +68,26 @@ GroupInputs GroupReader::spread(const std::vector<ExprRef>& loaded) {
   return out;
 }
 
-GroupTile::GroupTile(Lowering& low)
-    : gpu(low),
-      x(gpu.matrix(0, "x")),
-      w(lane_weight(low.type(1))),
-      weight(low.k.input("weight", DType::kU32, w.words())),
-      epilogue(gpu) {}
+GroupTile::GroupTile(GpuLowering& g)
+    : gpu(g),
+      x(g.matrix(0, "x")),
+      w(lane_weight(g.type(1))),
+      weight(g.k.input("weight", DType::kU32, w.words())),
+      epilogue(g) {}
 
 void GroupTile::enter(const ExprRef& group, const ExprRef& its_thread) {
   thread = its_thread;
-  first_column = k().let("first", group % across() * double(columns()));
-  first_row = k().let("first_row", group / double(across()) * double(height));
+  first_column = k().let("first", group % across() * columns());
+  first_row = k().let("first_row", group / across() * height);
 }
 
 ExprRef GroupTile::weight_row(const ExprRef& place) {
   ExprRef in_block = place % kLaneRows;
-  ExprRef local = k().let("local", place - in_block + (in_block / 4.0 + in_block % 4 * 8.0));
+  ExprRef local = k().let("local", place - in_block + (in_block / 4 + in_block % 4 * 8));
   ExprRef column = first_column + local % columns();
   if (epilogue.columns() % columns() != 0)
     column = binary(BinaryOp::kMin, column, int_const(epilogue.columns() - 1));
-  return column + local / double(columns()) * double(epilogue.columns());
+  return column + local / columns() * epilogue.columns();
 }
 
 ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale,
@@ -154,20 +106,20 @@ namespace {
 struct RowBlock {
   GpuLowering& gpu;
   const LaneWeight& w;
-  const GpuEpilogue& epilogue;
+  const Epilogue& epilogue;
   int rows;  // of a lane, all halves
   ExprRef first_column, lane;
   std::vector<ExprRef> places = {}, scale_places = {};
 
   int columns() const { return rows / epilogue.halves() * gpu.lanes; }
   int half_rows() const { return rows / epilogue.halves(); }
-  ExprRef column(int r) const { return first_column + (lane + double(r % half_rows() * gpu.lanes)); }
+  ExprRef column(int r) const { return first_column + (lane + r % half_rows() * gpu.lanes); }
   // The place of group 0 of the lane's r-th row; rows past the end are some row.
   ExprRef place(int r) const {
     ExprRef row = column(r);
     if (w.n / epilogue.halves() % columns() != 0)
       row = binary(BinaryOp::kMin, row, int_const(epilogue.columns() - 1));
-    return gpu.k.let("place", w.place(row + double(r / half_rows() * epilogue.columns()), int_const(0)));
+    return gpu.k.let("place", w.place(row + r / half_rows() * epilogue.columns(), int_const(0)));
   }
   // The lane's rows: where group 0 of each begins.
   void find() {
@@ -177,7 +129,7 @@ struct RowBlock {
     }
   }
   ExprRef words(const BufferRef& weight, int r, const ExprRef& g) const {
-    return gpu.k.let("words", w.codes(gpu.k, weight, places[static_cast<size_t>(r)] + g * double(kLaneRows)));
+    return gpu.k.let("words", w.codes(gpu.k, weight, places[static_cast<size_t>(r)] + g * kLaneRows));
   }
   // The scales of all of the lane's rows. Those of one block of 32 rows come in one load where the lane has
   // rows i + 8 j of it: all four of eight lanes, every other one of sixteen.
@@ -190,19 +142,19 @@ struct RowBlock {
       at_once = 2;
     std::vector<ExprRef> out;
     for (int r = 0; r < rows; r += at_once) {
-      ExprRef at = scale_places[static_cast<size_t>(r)] + g * double(kLaneRows);
+      ExprRef at = scale_places[static_cast<size_t>(r)] + g * kLaneRows;
       if (gpu.lanes != 16 || at_once == 1) {
         for (const ExprRef& s : w.scales(gpu.k, weight, at, at_once)) out.push_back(s);
         continue;
       }
-      std::vector<ExprRef> s = w.scales(gpu.k, weight, at - lane / 8.0, 4);
+      std::vector<ExprRef> s = w.scales(gpu.k, weight, at - lane / 8, 4);
       for (size_t j : {size_t{0}, size_t{2}})
         out.push_back(gpu.k.let("scale", select(less(lane, int_const(8)), s[j], s[j + 1])));
     }
     return out;
   }
   // Stores the results of activation row m: value(r) of each of the lane's rows.
-  void store(const ExprRef& m, const ExprRef& inside, GpuEpilogue& to,
+  void store(const ExprRef& m, const ExprRef& inside, Epilogue& to,
              const std::function<ExprRef(int)>& value) const {
     for (int r = 0; r < half_rows(); ++r) {
       std::vector<ExprRef> values;
@@ -222,13 +174,12 @@ struct RowBlock {
 
 // Decode: lanes along weight rows, subgroups of the group ("slices") along K, summed at the end in shared
 // memory.
-Function gpu_matvec(Lowering& low) {
-  GpuLowering gpu(low);
-  KernelBuilder& k = low.k;
-  WordMatrix x = gpu.matrix(0, "x");
-  LaneWeight w = lane_weight(low.type(1));
+Function gpu_matvec(GpuLowering& gpu) {
+  KernelBuilder& k = gpu.k;
+  Operand x = gpu.matrix(0, "x");
+  LaneWeight w = lane_weight(gpu.type(1));
   BufferRef weight = k.input("weight", DType::kU32, w.words());
-  GpuEpilogue epilogue(gpu);
+  Epilogue epilogue(gpu);
   int rows = std::max(gpu.schedule.matvec_rows, epilogue.halves()), lanes = gpu.lanes;
   // Lanes pass activations on in uniform control flow only, so a slice of its own has no step that it skips.
   int slices = gpu.schedule.broadcast
@@ -238,14 +189,14 @@ Function gpu_matvec(Lowering& low) {
   int64_t blocks = (epilogue.columns() + block.columns() - 1) / block.columns();
   k.groups(blocks, lanes * slices, lanes, [&](ExprRef group, ExprRef thread) {
     block.lane = slices == 1 ? thread : k.let("lane", thread % lanes);
-    block.first_column = k.let("first", group * double(block.columns()));
-    ExprRef slice = slices == 1 ? int_const(0) : k.let("slice", thread / double(lanes));
+    block.first_column = k.let("first", group * block.columns());
+    ExprRef slice = slices == 1 ? int_const(0) : k.let("slice", thread / lanes);
     GroupReader reader(gpu, x, w, thread);
     block.find();
     BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows);
     for (int r = 0; r < rows; ++r) k.store(acc, int_const(r), float_const(0));
     k.loop("step", 0, (w.groups() + slices - 1) / slices, LoopKind::kSerial, [&](ExprRef step) {
-      ExprRef g = slices == 1 ? step : k.let("g", step * double(slices) + slice);
+      ExprRef g = slices == 1 ? step : k.let("g", step * slices + slice);
       auto add_group = [&] {
         GroupInputs in = reader.spread(reader.load(int_const(0), g));
         std::vector<ExprRef> scales = block.scales(weight, g);
@@ -261,13 +212,12 @@ Function gpu_matvec(Lowering& low) {
     if (slices == 1) return block.store(int_const(0), nullptr, epilogue, mine);
     BufferRef parts = k.shared("parts", DType::kF32, int64_t{slices} * rows * lanes);
     for (int r = 0; r < rows; ++r)
-      k.store(parts, (slice + double(int64_t{r} * slices)) * double(lanes) + block.lane, mine(r));
+      k.store(parts, (slice + int64_t{r} * slices) * lanes + block.lane, mine(r));
     k.barrier();
     k.branch(less(thread, int_const(lanes)), [&] {
       block.store(int_const(0), nullptr, epilogue, [&](int r) {
-        ExprRef sum = k.load(parts, block.lane + double(r * slices * lanes));
-        for (int s = 1; s < slices; ++s)
-          sum = sum + k.load(parts, block.lane + double((r * slices + s) * lanes));
+        ExprRef sum = k.load(parts, block.lane + r * slices * lanes);
+        for (int s = 1; s < slices; ++s) sum = sum + k.load(parts, block.lane + (r * slices + s) * lanes);
         return sum;
       });
     });
@@ -277,26 +227,24 @@ Function gpu_matvec(Lowering& low) {
 
 // Many rows where loads are dear: lanes along weight rows, a register tile of weight rows x activation rows
 // in each lane, codes unpacked once for all activation rows.
-Function gpu_matmul_lanes(Lowering& low) {
-  GpuLowering gpu(low);
-  KernelBuilder& k = low.k;
-  WordMatrix x = gpu.matrix(0, "x");
-  LaneWeight w = lane_weight(low.type(1));
+Function gpu_matmul_lanes(GpuLowering& gpu) {
+  KernelBuilder& k = gpu.k;
+  Operand x = gpu.matrix(0, "x");
+  LaneWeight w = lane_weight(gpu.type(1));
   BufferRef weight = k.input("weight", DType::kU32, w.words());
-  GpuEpilogue epilogue(gpu);
+  Epilogue epilogue(gpu);
   int rows = std::max(gpu.schedule.tile_columns, epilogue.halves()), height = gpu.schedule.tile_rows,
       lanes = gpu.lanes;
   RowBlock block{gpu, w, epilogue, rows, nullptr, nullptr};
   int64_t blocks = (epilogue.columns() + block.columns() - 1) / block.columns();
   k.groups(ceildiv(x.rows, height) * blocks, lanes, lanes, [&](ExprRef group, ExprRef thread) {
     block.lane = thread;
-    block.first_column = k.let("first", group % blocks * double(block.columns()));
-    ExprRef m0 = k.let("m0", group / double(blocks) * double(height)), total = dim_expr(x.rows);
+    block.first_column = k.let("first", group % blocks * block.columns());
+    ExprRef m0 = k.let("m0", group / blocks * height), total = dim_expr(x.rows);
     GroupReader reader(gpu, x, w, thread);
     std::vector<ExprRef> m;
     block.find();
-    for (int i = 0; i < height; ++i)
-      m.push_back(k.let("m", binary(BinaryOp::kMin, m0 + double(i), total - 1.0)));
+    for (int i = 0; i < height; ++i) m.push_back(k.let("m", binary(BinaryOp::kMin, m0 + i, total - 1)));
     BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows * height);
     for (int i = 0; i < rows * height; ++i) k.store(acc, int_const(i), float_const(0));
     k.loop("group", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
@@ -321,19 +269,19 @@ Function gpu_matmul_lanes(Lowering& low) {
       }
     });
     for (int i = 0; i < height; ++i)
-      block.store(m[static_cast<size_t>(i)], k.let("inside", less(m0 + double(i), total)), epilogue,
+      block.store(m[static_cast<size_t>(i)], k.let("inside", less(m0 + i, total)), epilogue,
                   [&](int r) { return k.load(acc, int_const(r * height + i)); });
   });
   return k.finish();
 }
 
-Function lower_gpu_matmul(Lowering& low) {
-  if (low.type(1).kind != graph::TensorType::Kind::kGroup) return gpu_matmul_plain(low);
-  if (low.single_row()) return gpu_matvec(low);
+Function lower_gpu_matmul(GpuLowering& gpu) {
+  if (gpu.type(1).kind != graph::TensorType::Kind::kGroup) return gpu_matmul_plain(gpu);
+  if (gpu.single_row()) return gpu_matvec(gpu);
   bool many =
-      low.options.min_rows > 1 && low.options.max_rows == 0;  // a few leave the tiles of a matrix unit empty
-  if (many && fits_matrix_unit(low)) return gpu_matmul_matrix(low);
-  return gpu_schedule(low.target).shared_tiles ? gpu_matmul_shared(low) : gpu_matmul_lanes(low);
+      gpu.options.min_rows > 1 && gpu.options.max_rows == 0;  // a few leave the tiles of a matrix unit empty
+  if (many && fits_matrix_unit(gpu)) return gpu_matmul_matrix(gpu);
+  return gpu_schedule(gpu.target).shared_tiles ? gpu_matmul_shared(gpu) : gpu_matmul_lanes(gpu);
 }
 
 }  // namespace mlc::kernel

@@ -3,45 +3,24 @@
 
 #include <vector>
 
+#include "kernel/lower/epilogue.h"
 #include "kernel/lower/gpu/context.h"
 #include "kernel/lower/gpu/weight.h"
 
 namespace mlc::kernel {
 
-// The epilogue of a matmul, one result at a time.
-class GpuEpilogue {
- public:
-  // Declares the steps' operands and then the output: call it after the matmul's own inputs.
-  explicit GpuEpilogue(GpuLowering& gpu);
-  // Rows of the weight per result column: 2 when a step gates (result n comes from weight rows n and n +
-  // columns()).
-  int halves() const { return gated_ ? 2 : 1; }
-  // Of the result, or of the part that a piece of a weight gives (lower.h); columns are counted from its
-  // first one.
-  int64_t columns() const { return columns_; }
-  // Finishes the result of a row and column and stores it. values: one f32 per half.
-  void store(const ExprRef& row, const ExprRef& column, std::vector<ExprRef> values);
-
- private:
-  GpuLowering& gpu_;
-  std::vector<Words> operands_;  // without a buffer where a step has none
-  WordMatrix out_;
-  bool gated_ = false;
-  int64_t columns_ = 0, first_ = 0;
-};
-
 // Many rows times a weight of groups, by tiles in shared memory: what its schedules declare, and the weight's
 // rows in a tile.
 struct GroupTile {
-  GpuLowering gpu;
-  WordMatrix x;
+  GpuLowering& gpu;
+  Operand x;
   LaneWeight w;
   BufferRef weight;
-  GpuEpilogue epilogue;
+  Epilogue epilogue;
   int width = 0, height = 0;  // weight rows and activation rows of a thread group
   ExprRef thread, first_column, first_row;
 
-  explicit GroupTile(Lowering& low);
+  explicit GroupTile(GpuLowering& g);
   GroupTile(const GroupTile&) = delete;
   KernelBuilder& k() { return gpu.k; }
   int columns() const { return width / epilogue.halves(); }  // of the result
@@ -66,7 +45,7 @@ struct GroupInputs {
 // use.
 class GroupReader {
  public:
-  GroupReader(GpuLowering& gpu, const WordMatrix& x, const LaneWeight& w, const ExprRef& thread);
+  GroupReader(GpuLowering& gpu, const Operand& x, const LaneWeight& w, const ExprRef& thread);
   // What this lane loads of the group: f32x4 values.
   std::vector<ExprRef> load(const ExprRef& row, const ExprRef& group);
   GroupInputs spread(const std::vector<ExprRef>& loaded);
@@ -75,7 +54,7 @@ class GroupReader {
 
  private:
   GpuLowering& gpu_;
-  const WordMatrix& x_;
+  const Operand& x_;
   const LaneWeight& w_;
   ExprRef lane_;
   bool broadcast_;
@@ -86,12 +65,12 @@ ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, c
                   const GroupInputs& x);
 
 // The schedules. matvec: one row; tiles: any number.
-Function gpu_matvec(Lowering& low);
-Function gpu_matmul_lanes(Lowering& low);
-Function gpu_matmul_shared(Lowering& low);
-Function gpu_matmul_matrix(Lowering& low);  // precondition: fits_matrix_unit()
+Function gpu_matvec(GpuLowering& gpu);
+Function gpu_matmul_lanes(GpuLowering& gpu);
+Function gpu_matmul_shared(GpuLowering& gpu);
+Function gpu_matmul_matrix(GpuLowering& gpu);  // precondition: fits_matrix_unit()
 // Whether the target has a matrix unit whose depth divides the weight's groups.
-bool fits_matrix_unit(const Lowering& low);
-Function gpu_matmul_plain(Lowering& low);
+bool fits_matrix_unit(const GpuLowering& gpu);
+Function gpu_matmul_plain(GpuLowering& gpu);
 
 }  // namespace mlc::kernel

@@ -29,7 +29,7 @@ struct MatrixTile : GroupTile {
   int64_t sum_stride() const { return width + 4; }
   // The place of a weight row in the tile: weight_row() backwards.
   static ExprRef place_of(const ExprRef& row) {
-    return row / double(kLaneRows) * double(kLaneRows) + row % 8 * 4.0 + row % kLaneRows / 8.0;
+    return row / kLaneRows * kLaneRows + row % 8 * 4 + row % kLaneRows / 8;
   }
   void load_weights(const ExprRef& g);
   void load_inputs(GroupReader& reader, const ExprRef& g);
@@ -45,7 +45,7 @@ void MatrixTile::load_weights(const ExprRef& g) {
       ExprRef from = k().let("place", w.place(weight_row(place), g)),
               bits = k().let("bits", w.codes(k(), weight, from));
       ExprRef scale = k().let("scale", w.scales(k(), weight, w.scale_place(from))[0]);
-      ExprRef zero = k().let("zero", scale * double(-w.format.zero_point()));
+      ExprRef zero = k().let("zero", scale * -w.format.zero_point());
       std::vector<ExprRef> words;
       for (int i = 0; i < w.format.group; i += 2) {
         std::vector<ExprRef> pair;
@@ -56,9 +56,9 @@ void MatrixTile::load_weights(const ExprRef& g) {
         }
         words.push_back(k().let("halves", pack_half(vector_of(pair))));
       }
-      ExprRef to = k().let("to", place * double(line_chunks()));
+      ExprRef to = k().let("to", place * line_chunks());
       for (size_t c = 0; c < words.size() / kChunkWords; ++c)
-        k().store(weights, to + double(c),
+        k().store(weights, to + static_cast<int64_t>(c),
                   vector_of({words[4 * c], words[4 * c + 1], words[4 * c + 2], words[4 * c + 3]}));
     });
   });
@@ -69,13 +69,13 @@ void MatrixTile::load_weights(const ExprRef& g) {
 void MatrixTile::load_inputs(GroupReader& reader, const ExprRef& g) {
   int64_t vectors = w.format.group / 4;
   gpu.for_units(vectors * height, threads(), thread, [&](ExprRef task, ExprRef inside) {
-    ExprRef vector = k().let("vector", task % vectors), line = k().let("line", task / double(vectors));
-    ExprRef local = k().let("local", line - line % 8 + (line % 2 * 4.0 + line % 8 / 2.0));
+    ExprRef vector = k().let("vector", task % vectors), line = k().let("line", task / vectors);
+    ExprRef local = k().let("local", line - line % 8 + (line % 2 * 4 + line % 8 / 2));
     ExprRef row = k().let("row", first_row + local), exists = less(row, dim_expr(x.rows));
     gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
       ExprRef v = reader.elements(row, g, vector);
       ExprRef halves = vector_of({pack_half(shuffle({v}, {0, 1})), pack_half(shuffle({v}, {2, 3}))});
-      k().store(inputs, local * double(2 * line_chunks()) + vector, halves);
+      k().store(inputs, local * (2 * line_chunks()) + vector, halves);
     });
   });
 }
@@ -83,12 +83,10 @@ void MatrixTile::load_inputs(GroupReader& reader, const ExprRef& g) {
 void MatrixTile::multiply(const BufferRef& acc, const BufferRef& a, const BufferRef& b) {
   for (int step = 0; step < w.format.group; step += unit.depth) {
     for (int i = 0; i < per_m; ++i)
-      k().matrix_load({a, i}, inputs,
-                      (subgroup_m + double(i * unit.rows)) * double(2 * line_chunks()) + double(step / 4),
+      k().matrix_load({a, i}, inputs, (subgroup_m + i * unit.rows) * (2 * line_chunks()) + step / 4,
                       2 * line_chunks(), MatrixOrder::kRows);
     for (int j = 0; j < per_n; ++j)
-      k().matrix_load({b, j}, weights,
-                      (subgroup_n + double(j * unit.columns)) * double(line_chunks()) + double(step / 8),
+      k().matrix_load({b, j}, weights, (subgroup_n + j * unit.columns) * line_chunks() + step / 8,
                       line_chunks(), MatrixOrder::kColumns);
     for (int i = 0; i < per_m; ++i)
       for (int j = 0; j < per_n; ++j) k().matrix_multiply({acc, i * per_n + j}, {a, i}, {b, j});
@@ -98,13 +96,12 @@ void MatrixTile::multiply(const BufferRef& acc, const BufferRef& a, const Buffer
 void MatrixTile::store(const BufferRef& acc) {
   for (int i = 0; i < per_m; ++i)
     for (int j = 0; j < per_n; ++j)
-      k().matrix_store(
-          {acc, i * per_n + j}, sums,
-          (subgroup_m + double(i * unit.rows)) * double(sum_stride()) + subgroup_n + double(j * unit.columns),
-          sum_stride(), MatrixOrder::kRows);
+      k().matrix_store({acc, i * per_n + j}, sums,
+                       (subgroup_m + i * unit.rows) * sum_stride() + subgroup_n + j * unit.columns,
+                       sum_stride(), MatrixOrder::kRows);
   k().barrier();
   gpu.for_units(int64_t{height} * columns(), threads(), thread, [&](ExprRef task, ExprRef inside) {
-    ExprRef local = k().let("local", task % columns()), line = k().let("line", task / double(columns()));
+    ExprRef local = k().let("local", task % columns()), line = k().let("line", task / columns());
     ExprRef column = k().let("column", first_column + local), row = k().let("row", first_row + line);
     ExprRef exists = less(row, dim_expr(x.rows));
     if (epilogue.columns() % columns())
@@ -112,8 +109,7 @@ void MatrixTile::store(const BufferRef& acc) {
     gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
       std::vector<ExprRef> values;
       for (int h = 0; h < epilogue.halves(); ++h)
-        values.push_back(k().let(
-            "y", k().load(sums, line * double(sum_stride()) + place_of(local + double(h * columns())))));
+        values.push_back(k().let("y", k().load(sums, line * sum_stride() + place_of(local + h * columns()))));
       epilogue.store(row, column, values);
     });
   });
@@ -121,19 +117,19 @@ void MatrixTile::store(const BufferRef& acc) {
 
 }  // namespace
 
-bool fits_matrix_unit(const Lowering& low) {
-  const MatrixUnit& unit = low.target.matrix_unit;
-  const WeightFormat& format = low.type(1).format;
+bool fits_matrix_unit(const GpuLowering& gpu) {
+  const MatrixUnit& unit = gpu.target.matrix_unit;
+  const WeightFormat& format = gpu.type(1).format;
   return unit.rows > 0 && format.group % unit.depth == 0 && format.group % 8 == 0 &&
          format.codes_per_word() % 2 == 0;
 }
 
-Function gpu_matmul_matrix(Lowering& low) {
-  KernelBuilder& k = low.k;
-  MatrixTile tile(low);
+Function gpu_matmul_matrix(GpuLowering& gpu) {
+  KernelBuilder& k = gpu.k;
+  MatrixTile tile(gpu);
   const GpuSchedule& s = tile.gpu.schedule;
   const LaneWeight& w = tile.w;
-  const MatrixUnit& unit = tile.unit = low.target.matrix_unit;
+  const MatrixUnit& unit = tile.unit = gpu.target.matrix_unit;
   tile.width = s.matrix_width, tile.height = s.matrix_height, tile.per_n = s.matrix_per_n,
   tile.per_m = s.matrix_per_m;
   k.groups(ceildiv(tile.x.rows, tile.height) * tile.across(), tile.threads(), tile.gpu.lanes,
@@ -142,11 +138,9 @@ Function gpu_matmul_matrix(Lowering& low) {
              tile.weights = k.shared("weights", Type{DType::kU32, 4}, tile.width * tile.line_chunks());
              tile.inputs = k.shared("inputs", Type{DType::kU32, 2}, tile.height * 2 * tile.line_chunks());
              tile.sums = k.shared("sums", DType::kF32, tile.height * tile.sum_stride());
-             ExprRef subgroup = k.let("subgroup", thread / double(tile.gpu.lanes));
-             tile.subgroup_n =
-                 k.let("subgroup_n", subgroup % tile.along_n() * double(tile.per_n * unit.columns));
-             tile.subgroup_m =
-                 k.let("subgroup_m", subgroup / double(tile.along_n()) * double(tile.per_m * unit.rows));
+             ExprRef subgroup = k.let("subgroup", thread / tile.gpu.lanes);
+             tile.subgroup_n = k.let("subgroup_n", subgroup % tile.along_n() * (tile.per_n * unit.columns));
+             tile.subgroup_m = k.let("subgroup_m", subgroup / tile.along_n() * (tile.per_m * unit.rows));
              GroupReader reader(tile.gpu, tile.x, w, thread);
              using Role = Fragment::Role;
              BufferRef a = k.fragments("a", DType::kF16, {Role::kA, unit.rows, unit.depth}, tile.per_m);

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kColumns = 4;  // results beside each other that a subgroup makes
 
-bool covers(const WordMatrix& m, int lanes) { return m.columns % lanes == 0; }
+bool covers(const Operand& m, int lanes) { return m.columns % lanes == 0; }
 
 // Where a group's results go: its lane, first column and first row, and how many rows there are.
 struct Corner {
@@ -16,7 +16,7 @@ struct Corner {
 };
 
 // Adds the lanes' sums over the subgroup; one lane stores each result. acc: [half][column][row] of the block.
-void store_sums(GpuEpilogue& epilogue, GpuLowering& gpu, const BufferRef& acc, const Corner& corner,
+void store_sums(Epilogue& epilogue, GpuLowering& gpu, const BufferRef& acc, const Corner& corner,
                 const std::vector<ExprRef>& m) {
   KernelBuilder& k = gpu.k;
   const int halves = epilogue.halves(), height = static_cast<int>(m.size());
@@ -28,9 +28,9 @@ void store_sums(GpuEpilogue& epilogue, GpuLowering& gpu, const BufferRef& acc, c
   for (int c = 0; c < kColumns; ++c)
     for (int i = 0; i < height; ++i) {
       ExprRef mine = binary(BinaryOp::kEq, corner.lane, int_const((c * height + i) % gpu.lanes));
-      ExprRef column = k.let("n", corner.first_column + double(c));
+      ExprRef column = k.let("n", corner.first_column + c);
       ExprRef fits = binary(BinaryOp::kAnd, less(column, int_const(epilogue.columns())),
-                            less(corner.first_row + double(i), corner.rows));
+                            less(corner.first_row + i, corner.rows));
       k.branch(binary(BinaryOp::kAnd, mine, fits), [&] {
         std::vector<ExprRef> values;
         for (int h = 0; h < halves; ++h)
@@ -43,39 +43,37 @@ void store_sums(GpuEpilogue& epilogue, GpuLowering& gpu, const BufferRef& acc, c
 }  // namespace
 
 // Lanes along K, sums over the subgroup at the end.
-Function gpu_matmul_plain(Lowering& low) {
-  GpuLowering gpu(low);
-  KernelBuilder& k = low.k;
-  WordMatrix x = gpu.matrix(0, "x"), weight = gpu.matrix(1, "weight");
-  GpuEpilogue epilogue(gpu);
+Function gpu_matmul_plain(GpuLowering& gpu) {
+  KernelBuilder& k = gpu.k;
+  Operand x = gpu.matrix(0, "x"), weight = gpu.matrix(1, "weight");
+  Epilogue epilogue(gpu);
   int n = std::min(x.lanes(), weight.lanes()), halves = epilogue.halves(), lanes = gpu.lanes;
   while (!covers(x, n)) n /= 2;
-  int height = low.single_row() ? 1 : 4, results = kColumns * halves * height;
+  int height = gpu.single_row() ? 1 : 4, results = kColumns * halves * height;
   int64_t blocks = (epilogue.columns() + kColumns - 1) / kColumns, units = x.columns / n;
-  Dim row_blocks = low.single_row() ? Dim(1) : ceildiv(x.rows, height);
+  Dim row_blocks = gpu.single_row() ? Dim(1) : ceildiv(x.rows, height);
   k.groups(row_blocks * blocks, lanes, lanes, [&](ExprRef group, ExprRef lane) {
-    ExprRef first = k.let("first", group % blocks * double(kColumns));
-    ExprRef m0 = low.single_row() ? int_const(0) : k.let("m0", group / double(blocks) * double(height));
+    ExprRef first = k.let("first", group % blocks * kColumns);
+    ExprRef m0 = gpu.single_row() ? int_const(0) : k.let("m0", group / blocks * height);
     ExprRef total = dim_expr(x.rows);
     std::vector<ExprRef> m, rows;
     for (int i = 0; i < height; ++i)
-      m.push_back(height == 1 ? m0 : k.let("m", binary(BinaryOp::kMin, m0 + double(i), total - 1.0)));
+      m.push_back(height == 1 ? m0 : k.let("m", binary(BinaryOp::kMin, m0 + i, total - 1)));
     for (int c = 0; c < kColumns * halves; ++c) {
-      ExprRef column =
-          binary(BinaryOp::kMin, first + double(c % kColumns), int_const(epilogue.columns() - 1));
-      rows.push_back(k.let("row", column + double(c / kColumns * epilogue.columns())));
+      ExprRef column = binary(BinaryOp::kMin, first + c % kColumns, int_const(epilogue.columns() - 1));
+      rows.push_back(k.let("row", column + c / kColumns * epilogue.columns()));
     }
     BufferRef acc = k.registers("acc", {DType::kF32, n}, results);
     for (int i = 0; i < results; ++i) k.store(acc, int_const(i), float_const(0, {DType::kF32, n}));
     gpu.for_units(units, lanes, lane, [&](ExprRef unit, ExprRef inside) {
-      ExprRef at = k.let("at", unit * double(n));
+      ExprRef at = k.let("at", unit * n);
       std::vector<ExprRef> factors;
       for (int i = 0; i < height; ++i) {
-        ExprRef v = k.let("x", gpu.load(x.words, x.at(m[static_cast<size_t>(i)], at), n));
+        ExprRef v = k.let("x", gpu.load(x, x.at(m[static_cast<size_t>(i)], at), n));
         factors.push_back(inside ? k.let("x", select(inside, v, float_const(0, v->type))) : v);
       }
       for (size_t c = 0; c < rows.size(); ++c) {
-        ExprRef v = k.let("w", gpu.load(weight.words, weight.at(rows[c], at), n));
+        ExprRef v = k.let("w", gpu.load(weight, weight.at(rows[c], at), n));
         if (inside) v = k.let("w", select(inside, v, float_const(0, v->type)));
         for (int i = 0; i < height; ++i) {
           ExprRef to = int_const(static_cast<int64_t>(c) * height + i);

@@ -19,7 +19,8 @@ struct SharedTile : GroupTile {
   BufferRef weights, inputs;  // shared
 
   int threads() const { return width / per_thread_n * (height / per_thread_m); }
-  // Words of a row's group that a thread unpacks: 16 or 32 lanes have 16 rows, whose f16 scales are a sector.
+  // Operand of a row's group that a thread unpacks: 16 or 32 lanes have 16 rows, whose f16 scales are a
+  // sector.
   int words_at_once() const { return gpu.lanes < 32 ? 4 : 2; }
   int64_t weight_stride() const { return width + 1; }
   int64_t input_stride() const { return height + 1; }
@@ -33,18 +34,17 @@ struct SharedTile : GroupTile {
 void SharedTile::load_weights(const ExprRef& g) {
   int at_once = words_at_once(), per_word = w.format.codes_per_word();
   auto unpack = [&](const ExprRef& task) {
-    ExprRef part = k().let("part", task % (4 / at_once)),
-            local = k().let("local", task / double(4 / at_once));
+    ExprRef part = k().let("part", task % (4 / at_once)), local = k().let("local", task / (4 / at_once));
     ExprRef place = k().let("place", w.place(weight_row(local), g));
-    ExprRef bits = k().let("bits", k().load(weight, place * 4.0 + part * double(at_once), at_once));
+    ExprRef bits = k().let("bits", k().load(weight, place * 4 + part * at_once, at_once));
     ExprRef scale = k().let("scale", w.scales(k(), weight, w.scale_place(place))[0]);
-    ExprRef zero = k().let("zero", scale * double(-w.format.zero_point()));
-    ExprRef to = k().let("to", part * double(at_once * per_word * weight_stride()) + local);
+    ExprRef zero = k().let("zero", scale * -w.format.zero_point());
+    ExprRef to = k().let("to", part * (at_once * per_word * weight_stride()) + local);
     for (int word = 0; word < at_once; ++word)
       for (int p = 0; p < per_word; ++p) {
         ExprRef codes = w.codes_at(extract(bits, word), p);
         ExprRef value = fma(codes, scale * std::ldexp(1.0, -w.code_exponent(p)), zero);
-        k().store(weights, to + double((word * per_word + p) * weight_stride()), value);
+        k().store(weights, to + (word * per_word + p) * weight_stride(), value);
       }
   };
   // Threads without a task read nothing.
@@ -56,12 +56,11 @@ void SharedTile::load_weights(const ExprRef& g) {
 void SharedTile::load_inputs(GroupReader& reader, const ExprRef& g) {
   int64_t vectors = w.format.group / 4;
   gpu.for_units(vectors * height, threads(), thread, [&](ExprRef task, ExprRef inside) {
-    ExprRef vector = k().let("vector", task % vectors), local = k().let("local", task / double(vectors));
+    ExprRef vector = k().let("vector", task % vectors), local = k().let("local", task / vectors);
     ExprRef row = k().let("row", first_row + local), exists = less(row, dim_expr(x.rows));
     gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
-      ExprRef v = reader.elements(row, g, vector),
-              to = k().let("to", vector * double(4 * input_stride()) + local);
-      for (int i = 0; i < 4; ++i) k().store(inputs, to + double(i * input_stride()), extract(v, i));
+      ExprRef v = reader.elements(row, g, vector), to = k().let("to", vector * (4 * input_stride()) + local);
+      for (int i = 0; i < 4; ++i) k().store(inputs, to + i * input_stride(), extract(v, i));
     });
   });
 }
@@ -71,20 +70,19 @@ void SharedTile::multiply(const BufferRef& acc) {
   // The place of row n + j * along_n: powers of two, so that each bit of a row's number is a bit of its
   // place.
   auto place = [](int64_t row) { return row / kLaneRows * kLaneRows + row % 8 * 4 + row % kLaneRows / 8; };
-  ExprRef row = k().let("row", thread % along_n), m = k().let("m", thread / double(along_n));
-  ExprRef n =
-      k().let("n", row / double(kLaneRows) * double(kLaneRows) + row % 8 * 4.0 + row % kLaneRows / 8.0);
+  ExprRef row = k().let("row", thread % along_n), m = k().let("m", thread / along_n);
+  ExprRef n = k().let("n", row / kLaneRows * kLaneRows + row % 8 * 4 + row % kLaneRows / 8);
   constexpr int kWrittenOut = 4;  // steps of k per loop step
   k().loop("k", 0, w.format.group / kWrittenOut, LoopKind::kSerial, [&](ExprRef block) {
-    ExprRef n_at = k().let("n_at", block * double(kWrittenOut * weight_stride()) + n);
-    ExprRef m_at = k().let("m_at", block * double(kWrittenOut * input_stride()) + m);
+    ExprRef n_at = k().let("n_at", block * (kWrittenOut * weight_stride()) + n);
+    ExprRef m_at = k().let("m_at", block * (kWrittenOut * input_stride()) + m);
     for (int step = 0; step < kWrittenOut; ++step) {
       std::vector<ExprRef> a, b;
       for (int j = 0; j < per_thread_n; ++j)
-        a.push_back(k().let(
-            "a", k().load(weights, n_at + double(step * weight_stride() + place(int64_t{j} * along_n)))));
+        a.push_back(
+            k().let("a", k().load(weights, n_at + (step * weight_stride() + place(int64_t{j} * along_n)))));
       for (int i = 0; i < per_thread_m; ++i)
-        b.push_back(k().let("b", k().load(inputs, m_at + double(step * input_stride() + i * along_m))));
+        b.push_back(k().let("b", k().load(inputs, m_at + (step * input_stride() + i * along_m))));
       for (int j = 0; j < per_thread_n; ++j)
         for (int i = 0; i < per_thread_m; ++i) {
           ExprRef at = int_const(j * per_thread_m + i);
@@ -98,13 +96,13 @@ void SharedTile::store(const BufferRef& acc) {
   int along_n = width / per_thread_n, along_m = height / per_thread_m,
       pairs = per_thread_n / epilogue.halves();
   for (int i = 0; i < per_thread_m; ++i) {
-    ExprRef row = k().let("row", first_row + (thread / double(along_n) + double(i * along_m)));
+    ExprRef row = k().let("row", first_row + (thread / along_n + i * along_m));
     k().branch(less(row, dim_expr(x.rows)), [&] {
       for (int j = 0; j < pairs; ++j) {
         std::vector<ExprRef> values;
         for (int h = 0; h < epilogue.halves(); ++h)
           values.push_back(k().let("y", k().load(acc, int_const((h * pairs + j) * per_thread_m + i))));
-        ExprRef column = k().let("column", first_column + (thread % along_n + double(j * along_n)));
+        ExprRef column = k().let("column", first_column + (thread % along_n + j * along_n));
         gpu.where(epilogue.columns() % columns() ? less(column, int_const(epilogue.columns())) : nullptr,
                   [&] { epilogue.store(row, column, values); });
       }
@@ -114,14 +112,14 @@ void SharedTile::store(const BufferRef& acc) {
 
 }  // namespace
 
-Function gpu_matmul_shared(Lowering& low) {
-  KernelBuilder& k = low.k;
-  SharedTile tile(low);
+Function gpu_matmul_shared(GpuLowering& gpu) {
+  KernelBuilder& k = gpu.k;
+  SharedTile tile(gpu);
   const GpuSchedule& s = tile.gpu.schedule;
   const LaneWeight& w = tile.w;
   int height = s.tile_height, rows = s.tile_rows;
   // Few rows: a lower tile, fewer rows a thread.
-  auto most = static_cast<unsigned>(low.options.max_rows);
+  auto most = static_cast<unsigned>(gpu.options.max_rows);
   while (most && rows > 1 && height / 2 >= static_cast<int>(std::bit_ceil(most))) height /= 2, rows /= 2;
   tile.width = s.tile_width, tile.height = height;
   tile.per_thread_n = s.tile_columns, tile.per_thread_m = rows;

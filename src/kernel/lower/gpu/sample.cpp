@@ -1,4 +1,4 @@
-// softmax and sample on GPUs: one group a row. Nothing is sorted: where top_p keeps some of a row's elements,
+// sample on GPUs: one group a row. Nothing is sorted: where top_p keeps some of a row's elements,
 // the weight of the last one kept, and then that of the one drawn, is found by cutting the range of weights
 // in five, again and again.
 #include "base/draw.h"
@@ -12,48 +12,18 @@ const Type kI32{DType::kI32, 1};
 constexpr int kCuts = 4;     // thresholds that one pass over the row weighs
 constexpr int kPasses = 14;  // (kCuts + 1)^14 > 2^30
 
-// A row over the threads of its group.
-struct Row {
-  GpuLowering& gpu;
-  const WordMatrix& x;
-  ExprRef row, thread;
-  int threads = 0, n = 1;  // n: elements of a unit
-
-  int64_t units() const { return x.columns / n; }
-  ExprRef load(const ExprRef& unit) const { return gpu.load(x.words, x.at(row, unit * double(n)), n); }
-
-  // `op` of term(unit) over the units of all threads, starting from `first`; lanes stay apart.
-  ExprRef reduce(BinaryOp op, const ExprRef& first, const std::function<ExprRef(ExprRef)>& term) const {
-    KernelBuilder& k = gpu.k;
-    BufferRef value = k.registers("value", first->type, 1);
-    k.store(value, int_const(0), first);
-    gpu.for_units(units(), threads, thread, [&](ExprRef unit, ExprRef inside) {
-      gpu.where(inside,
-                [&] { k.store(value, int_const(0), binary(op, k.load(value, int_const(0)), term(unit))); });
-    });
-    return k.let("mine", k.load(value, int_const(0)));
-  }
-  // The same of all lanes, of the group.
-  ExprRef reduce_all(BinaryOp op, const ExprRef& first, const std::function<ExprRef(ExprRef)>& term) const {
-    std::vector<ExprRef> lanes = lanes_of(gpu.k, reduce(op, first, term));
-    for (size_t i = 1; i < lanes.size(); ++i) lanes[0] = binary(op, lanes[0], lanes[i]);
-    return gpu.group_reduce(op, gpu.k.let("mine", lanes[0]), thread, threads);
-  }
-};
-
 ExprRef at_least(const ExprRef& a, const ExprRef& b) { return binary(BinaryOp::kGe, a, b); }
 
 // Draws from one row of probabilities (base/draw.h).
 class Drawing {
  public:
-  Drawing(const Row& r, ExprRef top_p, ExprRef uniform)
-      : row_(r), gpu_(r.gpu), k_(r.gpu.k), top_p_(std::move(top_p)), uniform_(std::move(uniform)) {}
+  Drawing(GpuLowering& gpu, GpuRow& r, ExprRef top_p, ExprRef uniform)
+      : row_(r), gpu_(gpu), k_(gpu.k), top_p_(std::move(top_p)), uniform_(std::move(uniform)) {}
 
   // The index, in all threads.
   ExprRef draw() {
     auto whole_row = [&](BinaryOp op) {
-      return k_.let("all", row_.reduce_all(op, int_const(0, {DType::kI32, row_.n}),
-                                           [&](ExprRef unit) { return weights(unit); }));
+      return row_.reduce("all", op, int_const(0, kI32), [&](const ExprRef& v) { return weights(v); });
     };
     low_ = scalar("low", int_const(1, kI32));
     high_ = scalar("high", int_const(int64_t{1} << 30, kI32));
@@ -76,16 +46,16 @@ class Drawing {
   void set(const BufferRef& r, const ExprRef& value) { k_.store(r, int_const(0), value); }
   ExprRef get(const BufferRef& r) { return k_.load(r, int_const(0)); }
 
-  ExprRef weights(const ExprRef& unit) {
-    return k_.let("w", cast(unary(UnaryOp::kRoundEven, row_.load(unit) * double(kDrawOne)), DType::kI32));
+  ExprRef weights(const ExprRef& v) {
+    return k_.let("w", cast(unary(UnaryOp::kRoundEven, v * kDrawOne), DType::kI32));
   }
   ExprRef goal_of(const ExprRef& mass) {
-    return binary(BinaryOp::kMin, cast(cast(mass, DType::kF32) * uniform_, DType::kI32), mass - 1.0) + 1.0;
+    return binary(BinaryOp::kMin, cast(cast(mass, DType::kF32) * uniform_, DType::kI32), mass - 1) + 1;
   }
 
   // Narrows the range to the weight that is drawn; the goal becomes a sum of weights of that size.
   void choose_weight(const ExprRef& sum) {
-    ExprRef kept = cast(top_p_ * double(kDrawOne), DType::kI32);
+    ExprRef kept = cast(top_p_ * kDrawOne, DType::kI32);
     set(goal_, binary(BinaryOp::kMax, binary(BinaryOp::kMin, kept, sum), int_const(1, kI32)));
     BufferRef above = scalar("above", int_const(0, kI32));          // the sum of all weights from `high` on
     k_.loop("phase", 0, 2, LoopKind::kSerial, [&](ExprRef phase) {  // the last one kept, the one drawn
@@ -94,7 +64,7 @@ class Drawing {
       set(above, int_const(0, kI32));
       k_.loop("pass", 0, kPasses, LoopKind::kSerial, [&](ExprRef) { cut(above); });
       ExprRef weight = k_.let("weight", get(low_));
-      ExprRef count = k_.let("count", (get(goal_) - get(above) + (weight - 1.0)) / weight);
+      ExprRef count = k_.let("count", (get(goal_) - get(above) + (weight - 1)) / weight);
       ExprRef mass = k_.let("mass", get(above) + count * weight);
       set(goal_, select(binary(BinaryOp::kEq, phase, int_const(0)), goal_of(mass), get(goal_)));
     });
@@ -104,13 +74,13 @@ class Drawing {
 
   // All weights from `low` on reach the goal, all from `high` on do not: brings both closer.
   void cut(const BufferRef& above) {
-    ExprRef step = k_.let("step", (get(high_) - get(low_) + double(kCuts)) / double(kCuts + 1));
+    ExprRef step = k_.let("step", (get(high_) - get(low_) + kCuts) / (kCuts + 1));
     std::vector<ExprRef> cuts;
-    for (int i = 1; i <= kCuts; ++i) cuts.push_back(k_.let("cut", get(low_) + step * double(i)));
+    for (int i = 1; i <= kCuts; ++i) cuts.push_back(k_.let("cut", get(low_) + step * i));
     ExprRef all = k_.let("cuts", vector_of(cuts));
-    ExprRef mine = row_.reduce(BinaryOp::kAdd, int_const(0, all->type), [&](ExprRef unit) {
+    ExprRef mine = row_.reduce_own(BinaryOp::kAdd, int_const(0, all->type), [&](const ExprRef& v) {
       ExprRef sum;
-      for (const ExprRef& lane : lanes_of(k_, weights(unit))) {
+      for (const ExprRef& lane : lanes_of(k_, weights(v))) {
         ExprRef w = k_.let("each", broadcast(lane, kCuts));
         ExprRef part = select(at_least(w, all), w, int_const(0, all->type));
         sum = sum ? sum + part : part;
@@ -133,20 +103,20 @@ class Drawing {
   // The first index at which the weights of the range add up to the goal. A thread looks at units that lie
   // side by side.
   ExprRef find_index() {
-    const int64_t run = (row_.units() + row_.threads - 1) / row_.threads, last = row_.x.columns - 1;
+    const int64_t run = (row_.units() + row_.threads - 1) / row_.threads, last = row_.units() * row_.n - 1;
     ExprRef low = k_.let("low", get(low_)), high = k_.let("high", get(high_)),
             goal = k_.let("goal", get(goal_));
     auto for_run = [&](const std::function<void(ExprRef, ExprRef)>& body) {
       k_.loop("at", 0, run, LoopKind::kSerial, [&](ExprRef at) {
-        ExprRef unit = k_.let("unit", row_.thread * double(run) + at);
+        ExprRef unit = k_.let("unit", row_.thread * run + at);
         bool whole = run * row_.threads == row_.units();
         gpu_.where(whole ? nullptr : less(unit, int_const(row_.units())), [&] {
-          std::vector<ExprRef> lanes = lanes_of(k_, weights(unit));
+          std::vector<ExprRef> lanes = lanes_of(k_, weights(row_.load(unit)));
           for (size_t i = 0; i < lanes.size(); ++i) {
             ExprRef in =
                 select(at_least(lanes[i], low),
                        select(at_least(high, lanes[i]), lanes[i], int_const(0, kI32)), int_const(0, kI32));
-            body(unit * double(row_.n) + double(i), in);
+            body(unit * row_.n + static_cast<int64_t>(i), in);
           }
         });
       });
@@ -174,7 +144,7 @@ class Drawing {
     return gpu_.group_reduce(BinaryOp::kMin, k_.let("found", get(found)), row_.thread, row_.threads);
   }
 
-  Row row_;
+  GpuRow& row_;
   GpuLowering& gpu_;
   KernelBuilder& k_;
   ExprRef top_p_, uniform_;
@@ -184,54 +154,19 @@ class Drawing {
 
 }  // namespace
 
-Function lower_gpu_softmax(Lowering& low) {
-  // What the meaning says of infinities is kept without any: logits end at 1e38, differences at -1e30.
-  constexpr double kLargest = 1e38, kLeast = -1e30;
-  GpuLowering gpu(low);
-  KernelBuilder& k = low.k;
-  WordMatrix x = gpu.matrix(0, "x"), settings = gpu.matrix(1, "settings"), out = gpu.result();
-  int n = std::min(x.lanes(), out.lanes());
-  int threads = gpu.threads_for(x.columns / n);
-  Type type{DType::kF32, n};
-  gpu.for_rows(x.rows, threads, [&](ExprRef row, ExprRef thread) {
-    Row r{gpu, x, row, thread, threads, n};
-    ExprRef scale = k.let("scale", gpu.load(settings.words, settings.at(row, int_const(0))));
-    auto logits = [&](const ExprRef& unit) {
-      ExprRef v = binary(BinaryOp::kMax, r.load(unit), float_const(-kLargest, type));
-      return binary(BinaryOp::kMin, v, float_const(kLargest, type));
-    };
-    ExprRef top = k.let("top", r.reduce_all(BinaryOp::kMax, float_const(-kLargest, type), logits));
-    auto powers = [&](const ExprRef& unit) {
-      ExprRef d =
-          k.let("d", binary(BinaryOp::kMax, logits(unit) - broadcast(top, n), float_const(kLeast, type)));
-      ExprRef sharp =
-          select(binary(BinaryOp::kEq, d, float_const(0, type)), float_const(1, type), float_const(0, type));
-      ExprRef greedy = broadcast(binary(BinaryOp::kEq, scale, float_const(0)), n);
-      return k.let("e", select(greedy, sharp, call(MathFn::kExp, d * broadcast(scale, n))));
-    };
-    ExprRef sum = k.let("sum", r.reduce_all(BinaryOp::kAdd, float_const(0, type), powers));
-    gpu.for_units(x.columns / n, threads, thread, [&](ExprRef unit, ExprRef inside) {
-      gpu.where(inside, [&] {
-        gpu.store(out.words, out.at(row, unit * double(n)), powers(unit) / broadcast(sum, n));
-      });
-    });
-  });
-  return k.finish();
-}
-
-Function lower_gpu_sample(Lowering& low) {
-  GpuLowering gpu(low);
-  WordMatrix p = gpu.matrix(0, "p"), settings = gpu.matrix(1, "settings"), out = gpu.result();
+Function lower_gpu_sample(GpuLowering& gpu) {
+  Operand p = gpu.matrix(0, "p"), settings = gpu.matrix(1, "settings"), out = gpu.result();
   int threads = gpu.threads_for(p.columns / p.lanes());
   gpu.for_rows(p.rows, threads, [&](ExprRef row, ExprRef thread) {
     auto setting = [&](int64_t i) {
-      return low.k.let("setting", gpu.load(settings.words, settings.at(row, int_const(i))));
+      return gpu.k.let("setting", gpu.load(settings, settings.at(row, int_const(i))));
     };
-    Drawing drawing({gpu, p, row, thread, threads, p.lanes()}, setting(1), setting(2));
+    GpuRow its(gpu, p, row, thread, threads, p.lanes());
+    Drawing drawing(gpu, its, setting(1), setting(2));
     ExprRef index = drawing.draw();
-    low.k.branch(binary(BinaryOp::kEq, thread, int_const(0)), [&] { gpu.store(out.words, row, index); });
+    gpu.k.branch(binary(BinaryOp::kEq, thread, int_const(0)), [&] { gpu.store(out, row, index); });
   });
-  return low.k.finish();
+  return gpu.k.finish();
 }
 
 }  // namespace mlc::kernel

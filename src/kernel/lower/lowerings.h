@@ -1,0 +1,18 @@
+// The lowerings that are written once for CPUs and GPUs.
+#pragma once
+
+#include "kernel/lower/context.h"
+
+namespace mlc::kernel {
+
+Function lower_copy_pages(Lowering& low);
+Function lower_elementwise(Lowering& low);
+Function lower_gated(Lowering& low);
+Function lower_layer_norm(Lowering& low);
+Function lower_rms_norm(Lowering& low);
+Function lower_rope(Lowering& low);
+Function lower_slice(Lowering& low);
+Function lower_softmax(Lowering& low);
+Function take_plain(Lowering& low);  // take of a table that is not quantized
+
+}  // namespace mlc::kernel

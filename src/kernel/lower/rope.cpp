@@ -1,0 +1,57 @@
+// rope: rotary position embedding.
+#include "kernel/lower/rope.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernel/lower/lowerings.h"
+
+namespace mlc::kernel {
+
+Rotation rotation_of(const graph::Node& node) {
+  return {node.get_int("head_dim"), node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
+}
+
+std::vector<Part> rotation_parts(Lowering& low, const Rotation& rotation, const Operand& factors, int lanes,
+                                 const LoadElement& x, const PutElement& put) {
+  const int64_t half = rotation.rotary_dim / 2, plain = rotation.head_dim - rotation.rotary_dim;
+  auto rotate = [=, &low](const Unit& u) {
+    KernelBuilder& k = low.k;
+    const ExprRef& d = u.at;
+    auto factor = [&](const ExprRef& at) { return low.load(factors, factors.at(u.row, at), u.lanes); };
+    ExprRef cosine = k.let("cosine", factor(d)), sine = k.let("sine", factor(d + half));
+    if (rotation.interleaved) {
+      ExprRef pair = k.let("pair", x(u, d * 2, 2)), a = extract(pair, 0), b = extract(pair, 1);
+      return put(u, d * 2, vector_of({a * cosine - b * sine, b * cosine + a * sine}));
+    }
+    ExprRef a = k.let("a", x(u, d, u.lanes)), b = k.let("b", x(u, d + half, u.lanes));
+    put(u, d, a * cosine - b * sine);
+    put(u, d + half, b * cosine + a * sine);
+  };
+  auto pass_on = [=](const Unit& u) {
+    ExprRef d = u.at + rotation.rotary_dim;
+    put(u, d, x(u, d, u.lanes));
+  };
+  const int together =
+      static_cast<int>(std::gcd(plain, rotation.interleaved ? int64_t{2} : std::gcd(half, int64_t{lanes})));
+  std::vector<Part> parts = {{half, together, rotation.interleaved, rotate}};
+  if (plain > 0) parts.push_back({plain, together, false, pass_on});
+  return parts;
+}
+
+Function lower_rope(Lowering& low) {
+  const Rotation rotation = rotation_of(low.node);
+  Operand x = low.matrix(0, "x"), factors = low.matrix(1, "factors"), out = low.result();
+  auto load = [&](const Unit& u, const ExprRef& d, int n) { return low.load(x, x.at(u.row, u.head + d), n); };
+  auto put = [&](const Unit& u, const ExprRef& d, const ExprRef& v) {
+    low.store(out, out.at(u.row, u.head + d), v);
+  };
+  low.for_each_unit(
+      {.rows = x.rows,
+       .heads = x.columns / rotation.head_dim,
+       .head_size = rotation.head_dim,
+       .parts = rotation_parts(low, rotation, factors, std::min(x.lanes(), out.lanes()), load, put)});
+  return low.k.finish();
+}
+
+}  // namespace mlc::kernel
