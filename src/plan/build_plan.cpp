@@ -19,22 +19,17 @@ using graph::Value;
 
 // The records of the weights folder that a parameter is made of (mlc-facts 2.5, 3.3).
 void add_sources(const graph::TensorType& type, const std::string& name, PlanWeight& weight) {
-  auto add = [&](std::string record, std::string_view dtype, std::vector<int64_t> shape) {
-    weight.sources.push_back(std::move(record));
-    weight.source_dtypes.emplace_back(dtype);
-    weight.source_shapes.push_back(std::move(shape));
-  };
   std::vector<int64_t> shape;
   for (const Dim& d : type.shape) shape.push_back(d.constant());
-  if (!type.format.is_quantized()) return add(name, long_name(type.dtype()), shape);
-  constexpr std::string_view kSuffix = ".weight";
-  internal_check(name.ends_with(kSuffix) && shape.size() == 2,
+  constexpr std::string_view kWeight = "weight";
+  const bool quantized = type.format.is_quantized();
+  internal_check(!quantized || (name.ends_with(kWeight) && shape.size() == 2),
                  "a quantized parameter is a matrix named X.weight");
-  std::string base = name.substr(0, name.size() - kSuffix.size());
-  int64_t n = shape[0], words = type.format.words(shape[1]), groups = type.format.groups(shape[1]);
-  bool kn = type.format.transposed;
-  add(base + ".q_weight", "uint32", kn ? std::vector{words, n} : std::vector{n, words});
-  add(base + ".q_scale", long_name(type.dtype()), kn ? std::vector{groups, n} : std::vector{n, groups});
+  for (FormatRecord& record : format_records(type.format, shape)) {
+    weight.sources.push_back(quantized ? name.substr(0, name.size() - kWeight.size()) + record.name : name);
+    weight.source_dtypes.emplace_back(long_name(record.dtype));
+    weight.source_shapes.push_back(std::move(record.shape));
+  }
 }
 
 class PlanBuilder {

@@ -22,6 +22,22 @@ bool joins_outputs(const SourceExpr& e) {
 
 }  // namespace
 
+Status check_quantization(const ModelSource& source, const QuantScheme& scheme) {
+  const std::string& packed = source.config.packed_as;
+  const bool imports = scheme.quantized && scheme.linear.is_imported();
+  const bool says_nothing =
+      find(source.hf_config, "model_config") != nullptr;  // a converted model's own config
+  if (imports && packed.empty() && !says_nothing)
+    return Status::error(str("--quantization: ", scheme.name, " takes weights that AWQ quantized, ",
+                             source.config_path,
+                             " has no 'quantization_config' that says so; choose q4f16_1"));
+  if (!packed.empty() && packed != scheme.name)
+    return Status::error(str("--quantization: ", scheme.name, " packs plain weights, ", source.config_path,
+                             " says that they are quantized already (key 'quantization_config'); choose ",
+                             packed, ", or convert the checkpoint it was made from"));
+  return Status::ok();
+}
+
 Result<std::vector<frontend::Parameter>> split_records(const frontend::Parameter& parameter,
                                                        const WeightFormat& format) {
   if (!joins_outputs(parameter.source) || parameter.shape.size() != 2)

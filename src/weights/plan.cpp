@@ -177,10 +177,6 @@ Result<std::vector<ParameterPlan>> plan_parameters(const std::vector<Parameter>&
     ParameterPlan& p = plans.back();
     if (format.is_quantized()) p.format = format;
     p.raw_f32 = options.raw_f32 && p.dtype == DType::kF32;
-    if (format.is_quantized() && format.zero == WeightFormat::Zero::kPaired && p.row_size % format.group != 0)
-      return Status::error(str("--quantization: ", scheme.name, " takes rows of whole groups of ",
-                               format.group, ", ", parameter.name, " has rows of ", p.row_size,
-                               "; choose q4f32_1"));
   }
   return plans;
 }

@@ -44,7 +44,9 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.toy << " " << c.schem
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const std::string& toy : toys_with_logits())
-    for (const QuantScheme& scheme : quant_schemes()) all.push_back({toy, scheme.name});
+    for (const QuantScheme& scheme : quant_schemes())
+      if (!scheme.linear.is_imported()) all.push_back({toy, scheme.name});
+  for (const auto& [toy, scheme] : kPackedToys) all.push_back({toy, scheme});
   return all;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -10,8 +11,11 @@ namespace mlc::testing {
 
 // A new model adds its toy here.
 inline const std::vector<std::string> kToys = {
-    "gpt_neox", "llama", "llama3_tied", "llama_odd", "qwen2",
+    "gemma", "gpt_neox", "llama", "llama3_tied", "llama_odd", "qwen2",
 };
+
+// Checkpoints whose weights are quantized already, with the only quantization that takes them.
+inline const std::vector<std::pair<std::string, std::string>> kPackedToys = {{"llama_awq", "q4f16_autoawq"}};
 
 inline std::string toy_file(const std::string& toy, const std::string& name) {
   return std::string(MLC_SOURCE_DIR) + "/tests/data/models/" + toy + "/" + name;

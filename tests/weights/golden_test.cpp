@@ -83,6 +83,7 @@ TEST_P(GoldenConfig, GeneratesTheSameConfig) {
   ASSERT_TRUE(source.is_ok()) << source.status().message();
   GenConfigOptions options{.quantization = split(GetParam(), '-')[1]};
   options.conv_template = model == "gpt_neox"      ? "redpajama_chat"
+                          : model == "gemma"       ? "gemma_instruction"
                           : model == "llama3_tied" ? "llama-3"
                           : model == "qwen2"       ? "chatml"
                                                    : "llama-2";

@@ -11,10 +11,10 @@ namespace {
 using F = WeightFormat;
 using Part = FormatRecord::Part;
 
-template <typename E, size_t n>
-std::string word(E value, const char* const (&names)[n]) {
-  const char* name = names[static_cast<size_t>(value)];
-  return *name ? str(".", name) : "";
+template <typename E>
+std::string word(E value, const std::vector<std::string>& names) {
+  const std::string& name = names[static_cast<size_t>(value)];
+  return name.empty() ? "" : "." + name;
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -46,17 +46,16 @@ void quantize_pairs(const WeightFormat& format, std::span<const float> row, uint
                     std::byte* pairs) {
   const auto size = static_cast<size_t>(format.group);
   const float top = static_cast<float>((1 << format.bits) - 1);
-  for (size_t g = 0; g * size < row.size(); ++g, words += kWordsOfGroup) {
-    std::span<const float> group = row.subspan(g * size, size);
+  for (size_t begin = 0; begin < row.size(); begin += size, words += kWordsOfGroup, pairs += 4) {
+    std::span<const float> group = row.subspan(begin, std::min(size, row.size() - begin));
     const auto [low, high] = std::minmax_element(group.begin(), group.end());
     const float min = *low, scale = (*high - min) / top;
     const uint32_t pair = f32_to_bf16(scale) | uint32_t{f32_to_bf16(min)} << 16;
-    std::memcpy(pairs + 4 * g, &pair, 4);
+    std::memcpy(pairs, &pair, 4);
     std::fill_n(words, kWordsOfGroup, 0u);
-    for (size_t i = 0; i < size; ++i) {
+    for (size_t i = 0; i < group.size(); ++i) {
       const float u = (group[i] - min) / scale;  // NaN where all are equal
-      const uint32_t code =
-          std::isnan(u) ? 0 : static_cast<uint32_t>(std::clamp(std::nearbyint(u), 0.0f, top));
+      const auto code = std::isnan(u) ? 0 : static_cast<uint32_t>(std::clamp(std::nearbyint(u), 0.0f, top));
       words[i / 8] |= code << (i % 8 * 4);
     }
   }

@@ -17,7 +17,7 @@
 //
 // The paired form (q4f32_0 of 2023, mlc-facts 3.12) has instead of a scale a u32 of two bfloat16: s = (max -
 // min) / 15 in the low half, min in the high one; code = clamp(round((w - min) / s), 0, 15) with both
-// unrounded, all in f32; w = code * s + min. Rows are whole groups.
+// unrounded, all in f32; w = code * s + min.
 #pragma once
 
 #include <cstddef>

@@ -40,13 +40,14 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
                         .sharding = shape.qkv_sharding()}),
                 Linear(parameters, attention + "o_proj", shape.q_size(), hidden,
                        {.sharding = shape.output_sharding()})),
-      GatedMlp("silu",
+      GatedMlp(names.activation,
                Linear(parameters, mlp + "gate_up_proj", hidden, 2 * inner,
                       {.sources = {mlp + "gate_proj", mlp + "up_proj"},
                        .sharding = {.axis = 0, .segments = {inner, inner}}}),
                Linear(parameters, mlp + "down_proj", inner, hidden, {.sharding = {.axis = 1}})),
-      RmsNorm(parameters, block + ".input_layernorm", hidden, eps),
-      RmsNorm(parameters, block + ".post_attention_layernorm", hidden, eps),
+      RmsNorm(parameters, block + ".input_layernorm", hidden, eps, {.plus_one = names.norms_plus_one}),
+      RmsNorm(parameters, block + ".post_attention_layernorm", hidden, eps,
+              {.plus_one = names.norms_plus_one}),
   };
 }
 
@@ -56,12 +57,18 @@ class GatedDecoder : public Model {
       : embedding_(parameters, "model.embed_tokens", config.get_int("vocab_size"),
                    config.get_int("hidden_size")),
         blocks_(make_blocks(parameters, config, names)),
-        norm_(parameters, "model.norm", config.get_int("hidden_size"), config.get_double("rms_norm_eps")) {
-    if (!config.get_bool("tie_word_embeddings"))
+        norm_(parameters, "model.norm", config.get_int("hidden_size"), config.get_double("rms_norm_eps"),
+              {.plus_one = names.norms_plus_one}),
+        embedding_scale_(names.embedding_scale) {
+    const bool tied = config.has("tie_word_embeddings") ? config.get_bool("tie_word_embeddings") : names.tied;
+    if (!tied)
       head_.emplace(parameters, "lm_head", config.get_int("hidden_size"), config.get_int("vocab_size"));
   }
 
-  Value* embed(GraphBuilder& g, Value* ids) const override { return embedding_(g, ids); }
+  Value* embed(GraphBuilder& g, Value* ids) const override {
+    Value* x = embedding_(g, ids);
+    return embedding_scale_ == 1 ? x : g.scale(x, embedding_scale_);
+  }
 
   Value* transformer(GraphBuilder& g, Value* x, const StepInputs& inputs) const override {
     for (const Block& block : blocks_) x = block(g, x, inputs);
@@ -84,6 +91,7 @@ class GatedDecoder : public Model {
   Embedding embedding_;
   std::vector<Block> blocks_;
   RmsNorm norm_;
+  double embedding_scale_;
   std::optional<Linear> head_;  // absent when tied
 };
 

@@ -19,6 +19,10 @@ namespace mlc::frontend {
 struct GatedDecoderNames {
   std::string qkv = "qkv_proj";  // of the fused projection under self_attn
   bool qkv_bias = false;
+  std::string activation = "silu";  // of the gate
+  bool norms_plus_one = false;      // the checkpoint has the norms' weights less 1
+  bool tied = false;                // embeddings are the output layer, where no field says it
+  double embedding_scale = 1;
 };
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,

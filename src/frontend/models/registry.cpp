@@ -5,12 +5,14 @@
 
 namespace mlc::frontend {
 
+const ModelDefinition& gemma();
 const ModelDefinition& gpt_neox();
 const ModelDefinition& llama();
 const ModelDefinition& qwen2();
 
 const std::vector<const ModelDefinition*>& model_definitions() {
   static const std::vector<const ModelDefinition*> definitions = {
+      &gemma(),
       &gpt_neox(),
       &llama(),
       &qwen2(),

@@ -38,6 +38,7 @@ struct GroupTile {
 struct GroupInputs {
   std::vector<ExprRef> at;  // by position p: lane w is x[c*w + p] / 2^code_exponent(p)
   ExprRef zero;             // zero point times the group's sum
+  ExprRef sum = nullptr;    // of the group, for weights that have offsets
 };
 
 // Reads a row's group of x for dot products with codes. With schedule.broadcast and real subgroups each lane
@@ -60,8 +61,8 @@ class GroupReader {
   bool broadcast_;
 };
 
-// scale * (codes . x - zero) of one group.
-ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale,
+// scale * (codes . x - zero) of one group, and its offset times the sum of x.
+ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const GroupScale& scale,
                   const GroupInputs& x);
 
 // The schedules. matvec: one row; tiles: any number.
