@@ -54,10 +54,12 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme,
 
 // How positions turn into rotation factors: host code in the runtime computes them in f64 (mlc-facts 5.6).
 struct RopeSpec {
-  std::string kind = "none";  // "none" (no rotation), "default", "llama3", ...
+  std::string kind = "none";  // "none" (no rotation), or one of runtime/rope.h
   int64_t rotary_dim = 0;
   double theta = 10000;
   Json scaling;  // the parameters of the kind, or null
+
+  Json to_json() const;  // the manifest's "rope"
 };
 RopeSpec rope_spec(const ModelConfig& config);
 

@@ -18,7 +18,7 @@ namespace mlc::frontend {
 // What differs between the families of this form.
 struct GatedDecoderNames {
   std::string qkv = "qkv_proj";  // of the fused projection under self_attn
-  bool qkv_bias = false;
+  bool qkv_bias = false, output_bias = false, mlp_bias = false;
   std::string activation = "silu";  // of the gate
   bool norms_plus_one = false;      // the checkpoint has the norms' weights less 1
   bool tied = false;                // embeddings are the output layer, where no field says it
