@@ -49,6 +49,7 @@ Value* GraphBuilder::layer_norm(Value* x, Value* weight, Value* bias, double eps
 Value* GraphBuilder::add(Value* a, Value* b) { return op("add", {a, b})[0]; }
 Value* GraphBuilder::mul(Value* a, Value* b) { return op("mul", {a, b})[0]; }
 Value* GraphBuilder::bias(Value* x, Value* b) { return op("bias", {x, b})[0]; }
+Value* GraphBuilder::scale(Value* x, double factor) { return op("scale", {x}, {{"factor", factor}})[0]; }
 Value* GraphBuilder::activation(Value* x, const std::string& function) {
   return op("activation", {x}, {{"function", function}})[0];
 }

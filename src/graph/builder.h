@@ -39,7 +39,8 @@ class GraphBuilder {
   Value* layer_norm(Value* x, Value* weight, Value* bias, double eps);  // bias may be nullptr
   Value* add(Value* a, Value* b);
   Value* mul(Value* a, Value* b);
-  Value* bias(Value* x, Value* b);                           // x [rows, N] + b [N]
+  Value* bias(Value* x, Value* b);  // x [rows, N] + b [N]
+  Value* scale(Value* x, double factor);
   Value* activation(Value* x, const std::string& function);  // "silu", "gelu", "gelu_tanh", "relu"
   Value* gated(Value* x, const std::string& function);       // x [rows, 2I] -> function(x[:, :I]) * x[:, I:]
   Value* slice(Value* x, int64_t begin, int64_t end);        // columns [begin, end) of [rows, N]

@@ -20,26 +20,17 @@ using graph::Value;
 
 // The records of the weights folder that a parameter is made of (mlc-facts 2.5, 3.3).
 void add_sources(const graph::TensorType& type, const std::string& name, PlanWeight& weight) {
-  auto add = [&](std::string record, std::string_view dtype, std::vector<int64_t> shape) {
-    weight.sources.push_back(std::move(record));
-    weight.source_dtypes.emplace_back(dtype);
-    weight.source_shapes.push_back(std::move(shape));
-  };
   std::vector<int64_t> shape;
   for (const Dim& d : type.shape) shape.push_back(d.constant());
-  if (!type.format.is_quantized()) return add(name, long_name(type.dtype()), shape);
-  constexpr std::string_view kSuffix = ".weight";
-  internal_check(name.ends_with(kSuffix) && shape.size() >= 2,
+  constexpr std::string_view kWeight = "weight";
+  const bool quantized = type.format.is_quantized();
+  internal_check(!quantized || (name.ends_with(kWeight) && shape.size() >= 2),
                  "a quantized parameter is a matrix, or a stack of them, named X.weight");
-  const std::string base = name.substr(0, name.size() - kSuffix.size());
-  auto stored = [&](int64_t row) {
-    std::vector<int64_t> s = shape;
-    s.back() = row;
-    if (type.format.transposed) std::reverse(s.begin(), s.end());
-    return s;
-  };
-  add(base + ".q_weight", "uint32", stored(type.format.words(shape.back())));
-  add(base + ".q_scale", long_name(type.dtype()), stored(type.format.groups(shape.back())));
+  for (FormatRecord& record : format_records(type.format, shape)) {
+    weight.sources.push_back(quantized ? name.substr(0, name.size() - kWeight.size()) + record.name : name);
+    weight.source_dtypes.emplace_back(long_name(record.dtype));
+    weight.source_shapes.push_back(std::move(record.shape));
+  }
 }
 
 class PlanBuilder {

@@ -50,8 +50,10 @@ std::vector<Case> cases() {
   std::vector<Case> all;
   for (const std::string& toy : toys_with_logits())
     for (const QuantScheme& scheme : quant_schemes())
-      if (listed_under_every_scheme(toy) || scheme.name == "q0f32" || scheme.name == "q4f16_1")
+      if (!scheme.linear.is_imported() &&
+          (listed_under_every_scheme(toy) || scheme.name == "q0f32" || scheme.name == "q4f16_1"))
         all.push_back({toy, scheme.name});
+  for (const auto& [toy, scheme] : kPackedToys) all.push_back({toy, scheme});
   return all;
 }
 

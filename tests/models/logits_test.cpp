@@ -30,6 +30,7 @@ std::vector<Case> cases() {
       if (file_exists(toy_file(toy, std::string("logits_") + scheme + ".npy")))
         all.push_back({toy, scheme, std::string("logits_") + scheme});
   }
+  for (const auto& [toy, scheme] : kPackedToys) all.push_back({toy, scheme, "logits_fp32"});
   return all;
 }
 

@@ -100,6 +100,8 @@ TEST_F(Elementwise, GatedSliceBiasCast) {
   gated.rule = near(elementwise_error(3));
   OpCase& slice = batch.add("slice", {{"rows", 3}});
   slice.g->slice(wide(slice, 38), 5, 30);
+  OpCase& scale = batch.add("scale", {{"rows", 3}});
+  scale.g->scale(wide(scale, 19), 1.5);
   OpCase& bias = batch.add("bias", {{"rows", 3}});
   graph::Value* x = wide(bias, 19);
   bias.g->bias(x, bias.parameter(DType::kF16, {19}, random_floats(19, 1, random)));

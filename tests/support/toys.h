@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -12,6 +13,7 @@ namespace mlc::testing {
 inline const std::vector<std::string> kToys = {
     // clang-format off
     // keep-sorted start
+    "gemma",
     "gpt2",
     "gpt_neox",
     "llama",
@@ -33,6 +35,9 @@ inline const std::vector<std::string> kToys = {
     // keep-sorted end
     // clang-format on
 };
+
+// Checkpoints whose weights are quantized already, with the only quantization that takes them.
+inline const std::vector<std::pair<std::string, std::string>> kPackedToys = {{"llama_awq", "q4f16_autoawq"}};
 
 inline std::string toy_file(const std::string& toy, const std::string& name) {
   return std::string(MLC_SOURCE_DIR) + "/tests/data/models/" + toy + "/" + name;

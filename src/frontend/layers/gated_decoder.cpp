@@ -52,7 +52,7 @@ FeedForward make_mlp(ParameterList& parameters, const ModelConfig& config, const
   std::vector<std::string> fused = {source + "gate_proj", source + "up_proj"};
   if (options.fused_sources) fused = {source + "gate_up_proj"};
   return GatedMlp{
-      "silu",
+      options.activation,
       Linear(
           parameters, mlp + "gate_up_proj", hidden, 2 * inner,
           {.bias = options.mlp_bias, .sources = fused, .sharding = {.axis = 0, .segments = {inner, inner}}}),
@@ -70,9 +70,10 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
                      source + "self_attn."),
       options.feed_forward ? options.feed_forward(parameters, config, str(options.layers, ".", layer))
                            : make_mlp(parameters, config, options, block + "mlp.", source + "mlp."),
-      RmsNorm(parameters, block + options.input_norm, hidden, eps, {.source = source + "input_layernorm"}),
+      RmsNorm(parameters, block + options.input_norm, hidden, eps,
+              {.source = source + "input_layernorm", .plus_one = options.norms_plus_one}),
       RmsNorm(parameters, block + "post_attention_layernorm", hidden, eps,
-              {.source = source + "post_attention_layernorm"}),
+              {.source = source + "post_attention_layernorm", .plus_one = options.norms_plus_one}),
   };
 }
 
@@ -83,12 +84,17 @@ class GatedDecoder : public Model {
                    "model.embed_tokens"),
         blocks_(make_blocks(parameters, config, options)),
         norm_(parameters, options.norm, model_shape(config).hidden, config.get_double("rms_norm_eps"),
-              {.source = "model.norm"}) {
-    if (!config.has("tie_word_embeddings") || !config.get_bool("tie_word_embeddings"))
-      head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
+              {.source = "model.norm", .plus_one = options.norms_plus_one}),
+        embedding_scale_(options.embedding_scale) {
+    const bool tied =
+        config.has("tie_word_embeddings") ? config.get_bool("tie_word_embeddings") : options.tied;
+    if (!tied) head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
   }
 
-  Value* embed(GraphBuilder& g, Value* ids) const override { return embedding_(g, ids); }
+  Value* embed(GraphBuilder& g, Value* ids) const override {
+    Value* x = embedding_(g, ids);
+    return embedding_scale_ == 1 ? x : g.scale(x, embedding_scale_);
+  }
 
   Value* transformer(GraphBuilder& g, Value* x, const StepInputs& inputs) const override {
     for (const Block& block : blocks_) x = block(g, x, inputs);
@@ -111,6 +117,7 @@ class GatedDecoder : public Model {
   Embedding embedding_;
   std::vector<Block> blocks_;
   RmsNorm norm_;
+  double embedding_scale_;
   std::optional<Linear> head_;  // absent when tied
 };
 

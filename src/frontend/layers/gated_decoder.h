@@ -28,6 +28,10 @@ struct GatedDecoderOptions {
   // Makes what stands instead of the gated MLP in the block of this name ("model.layers.3").
   FeedForward (*feed_forward)(ParameterList& parameters, const ModelConfig& config,
                               const std::string& block) = nullptr;
+  std::string activation = "silu";  // of the gate
+  bool norms_plus_one = false;      // the checkpoint has the norms' weights less 1
+  bool tied = false;                // embeddings are the output layer, where no field says it
+  double embedding_scale = 1;
 };
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,

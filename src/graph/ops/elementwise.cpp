@@ -1,4 +1,4 @@
-// Ops that work on each element or column alone: add, mul, bias, activation, gated, slice, cast.
+// Ops that work on each element or column alone: add, mul, scale, bias, activation, gated, slice, cast.
 #include "graph/ops/check.h"
 #include "graph/ops/math.h"
 
@@ -41,6 +41,23 @@ OpInfo mul() {
       .interpret = [](const Node&, const Inputs& in, const Inputs&, InterpretContext&) {
         return std::vector{map_elements(*in[0], [&](size_t i, double x) { return x * in[1]->floats[i]; })};
       }};
+}
+
+OpInfo scale() {
+  return {.name = "scale",
+          .min_inputs = 1,
+          .max_inputs = 1,
+          .required_attributes = {"factor"},
+          .infer =
+              [](const Node& node, const Module&) {
+                positive_attribute(node, "factor");
+                return std::vector{activation_operand(node, 0)};
+              },
+          .interpret =
+              [](const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
+                const double factor = node.get_double("factor");
+                return std::vector{map_elements(*in[0], [&](size_t, double x) { return x * factor; })};
+              }};
 }
 
 OpInfo bias() {
@@ -166,7 +183,7 @@ OpInfo cast() {
 }  // namespace
 
 std::vector<OpInfo> elementwise_ops() {
-  return {add(), mul(), bias(), activation(), gated(), slice(), cast()};
+  return {add(), mul(), scale(), bias(), activation(), gated(), slice(), cast()};
 }
 
 }  // namespace mlc::graph

@@ -19,7 +19,8 @@ void choose_layouts(Module& module, const Target& target) {
     if (target.is_gpu())
       p->type.layout = quantized ? kLaneLayout : kPackedLayout;
     else
-      p->type.layout = quantized && multiplied.count(p.get()) ? tiles : kPackedLayout;
+      p->type.layout =
+          quantized && (multiplied.count(p.get()) || !p->type.format.is_centered()) ? tiles : kPackedLayout;
   }
 }
 

@@ -88,7 +88,9 @@ class Planner {
 
   // For an elementwise node, the buffer of an operand of the result's size that nobody reads later.
   Buffer* dying_operand(const Node& node, const Value* out) {
-    if (node.op != "add" && node.op != "mul" && node.op != "bias" && node.op != "activation") return nullptr;
+    if (node.op != "add" && node.op != "mul" && node.op != "bias" && node.op != "activation" &&
+        node.op != "scale")
+      return nullptr;
     for (const Value* in : node.inputs)
       for (Buffer& b : buffers_)
         if (b.values.back() == in && b.last == positions_[&node] && in->type == out->type &&

@@ -125,6 +125,7 @@ void Lowering::where(const ExprRef& inside, const std::function<void()>& body) {
 ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v) {
   if (node.op == "add" || node.op == "bias") return v[0] + v[1];
   if (node.op == "mul") return v[0] * v[1];
+  if (node.op == "scale") return v[0] * node.get_double("factor");
   if (node.op == "activation") return apply_activation(node.get_string("function"), v[0]);
   return v[0];  // cast: the store rounds
 }

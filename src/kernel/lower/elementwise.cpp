@@ -1,5 +1,5 @@
-// add, mul, bias, activation, cast, gated, slice, and take of a plain table: elements of a row that need only
-// elements of its operands.
+// add, mul, scale, bias, activation, cast, gated, slice, and take of a plain table: elements of a row that
+// need only elements of its operands.
 #include <algorithm>
 
 #include "kernel/lower/lowerings.h"

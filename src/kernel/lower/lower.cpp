@@ -47,6 +47,7 @@ constexpr Entry kLowerings[] = {
     {"rope_append", nullptr, lower_rope_append, lower_gpu_rope_append},
     {"route", nullptr, lower_route, lower_gpu_route},
     {"sample", nullptr, nullptr, lower_gpu_sample},
+    {"scale", lower_elementwise},
     {"slice", lower_slice},
     {"softmax", lower_softmax},
     {"take", nullptr, lower_take, lower_gpu_take},

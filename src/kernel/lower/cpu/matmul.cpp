@@ -29,6 +29,8 @@ struct GroupMatmul {
   ExprRef matrix_row = int_const(0);  // where the weight's rows that the tile meets begin
   BufferRef sums = nullptr,
             partial = nullptr;  // registers [count()][rows]: over groups, and of the running group
+  BufferRef inputs =
+      nullptr;  // registers [rows]: the group's activations added up, where weights have offsets
 
   int count() const { return vectors * epilogue.halves(); }
   // First weight row of vector v of the tile: the vectors of the first half, then those of the second.
@@ -66,6 +68,11 @@ void GroupMatmul::part(const ExprRef& column, const ExprRef& g, const ExprRef& p
         factors.push_back(k.let("x", broadcast(low.load(x, b + at), lanes)));
       }
     }
+    if (inputs)
+      for (size_t m = 0; m < base.size(); ++m) {
+        ExprRef slot = int_const(static_cast<int64_t>(m));
+        k.store(inputs, slot, k.load(inputs, slot) + factors[m]);
+      }
     for (int v = 0; v < count(); ++v) {
       ExprRef code = k.let("code", weight.centered(weight.code(words[static_cast<size_t>(v)], index.at(0))));
       for (size_t m = 0; m < base.size(); ++m) {
@@ -83,13 +90,18 @@ void GroupMatmul::group(const ExprRef& column, const ExprRef& g, const std::vect
   for (const ExprRef& r : row) base.push_back(k.let("x_at", x.at(r, g * weight.layout.format.group)));
   for (int i = 0; i < count() * rows; ++i)
     k.store(partial, int_const(i), float_const(0, {DType::kF32, lanes}));
+  for (int m = 0; inputs && m < rows; ++m)
+    k.store(inputs, int_const(m), float_const(0, {DType::kF32, lanes}));
   k.loop("part", 0, weight.layout.parts(), LoopKind::kSerial,
          [&](ExprRef p) { part(column, g, p, base, rest); });
   for (int v = 0; v < count(); ++v) {
     ExprRef scale = k.let("scale", weight.scales(weight_row(column, v), g, lanes));
+    ExprRef offset = weight.offsets(weight_row(column, v), g, lanes, scale);
+    if (offset) offset = k.let("offset", offset);
     for (int m = 0; m < rows; ++m) {
-      ExprRef slot = int_const(v * rows + m);
-      k.store(sums, slot, fma(k.load(partial, slot), scale, k.load(sums, slot)));
+      ExprRef slot = int_const(v * rows + m), sum = k.load(sums, slot);
+      if (offset) sum = fma(k.load(inputs, int_const(m)), offset, sum);
+      k.store(sums, slot, fma(k.load(partial, slot), scale, sum));
     }
   }
 }
@@ -102,6 +114,7 @@ void GroupMatmul::block(const ExprRef& column, const RowRun& run) {
     row.push_back(rows == 1 ? run.x_row : k.let("m", binary(BinaryOp::kMin, run.x_row + m, run.end - 1)));
   sums = k.registers("sum", {DType::kF32, lanes}, count() * rows);
   partial = k.registers("partial", {DType::kF32, lanes}, count() * rows);
+  if (weight.layout.has_offsets()) inputs = k.registers("inputs", {DType::kF32, lanes}, rows);
   for (int i = 0; i < count() * rows; ++i) k.store(sums, int_const(i), float_const(0, {DType::kF32, lanes}));
   int64_t size = weight.layout.format.group, whole = weight.layout.k / size, rest = weight.layout.k % size;
   k.loop("group", 0, whole, LoopKind::kSerial, [&](ExprRef g) { group(column, g, row, 0); });

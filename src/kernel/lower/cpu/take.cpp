@@ -37,13 +37,15 @@ void store_group(CpuLowering& low, const WeightReader& weight, const Operand& ou
                  const ExprRef& row, const ExprRef& group, int count) {
   KernelBuilder& k = low.k;
   std::vector<ExprRef> codes = decode(k, weight, row, group);
-  ExprRef scale = k.let("scale", weight.scales(row, group, 1));
+  ExprRef scale = k.let("scale", weight.scales(row, group, 1)), offset = weight.offsets(row, group, 1, scale);
+  if (offset) offset = k.let("offset", offset);
   ExprRef at = k.let("at", out.at(out_row, group * weight.layout.format.group));
   for (int done = 0, lanes = 8; done < count; done += lanes) {
     while (lanes > count - done) lanes /= 2;
     std::vector<int> pattern(static_cast<size_t>(lanes));
     std::iota(pattern.begin(), pattern.end(), done);
-    low.store(out, at + done, shuffle(codes, pattern) * scale);
+    ExprRef values = shuffle(codes, pattern) * scale;
+    low.store(out, at + done, offset ? values + offset : values);
   }
 }
 

@@ -56,7 +56,8 @@ GroupInputs GroupReader::spread(const std::vector<ExprRef>& loaded) {
   ExprRef sum = whole[0];
   for (int v = 1; v < per_word; ++v) sum = k.let("sum", sum + whole[static_cast<size_t>(v)]);
   GroupInputs out;
-  out.zero = k.let("zero", sum_lanes(k, sum) * w_.format.zero_point());
+  if (w_.has_offsets()) out.sum = k.let("all", sum_lanes(k, sum));
+  out.zero = k.let("zero", (out.sum ? out.sum : sum_lanes(k, sum)) * w_.format.zero_point());
   for (int p = 0; p < per_word; ++p) {
     std::vector<ExprRef> lanes;
     for (int w = 0; w < 4; ++w) {
@@ -97,14 +98,15 @@ ExprRef GroupTile::weight_row(const ExprRef& place) {
   return matrix_row + column + local / columns() * epilogue.columns();
 }
 
-ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale,
+ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const GroupScale& scale,
                   const GroupInputs& x) {
   ExprRef dot;
   for (size_t p = 0; p < x.at.size(); ++p) {
     ExprRef codes = w.codes_at(words, static_cast<int>(p));
     dot = k.let("dot", dot ? fma(codes, x.at[p], dot) : codes * x.at[p]);
   }
-  return scale * (sum_lanes(k, dot) - x.zero);
+  ExprRef centered = scale.scale * (sum_lanes(k, dot) - x.zero);
+  return scale.offset ? fma(scale.offset, x.sum, centered) : centered;
 }
 
 Dim row_blocks(const ExpertRows& experts, int height) {
@@ -158,23 +160,27 @@ struct RowBlock {
   }
   // The scales of all of the lane's rows. Those of one block of 32 rows come in one load where the lane has
   // rows i + 8 j of it: all four of eight lanes, every other one of sixteen.
-  std::vector<ExprRef> scales(const BufferRef& weight, const ExprRef& g) const {
+  std::vector<GroupScale> scales(const BufferRef& weight, const ExprRef& g) const {
     bool aligned = epilogue.columns() % columns() == 0 && matrix_rows(gpu.type(1)) % kLaneRows == 0;
     int at_once = 1;
     if (aligned && columns() % kLaneRows == 0 && gpu.lanes < kLaneRows)
       at_once = kLaneRows / gpu.lanes;
     else if (aligned && gpu.lanes == 8 && half_rows() == 2)
       at_once = 2;
-    std::vector<ExprRef> out;
+    std::vector<GroupScale> out;
     for (int r = 0; r < rows; r += at_once) {
       ExprRef at = scale_places[static_cast<size_t>(r)] + g * kLaneRows;
       if (gpu.lanes != 16 || at_once == 1) {
-        for (const ExprRef& s : w.scales(gpu.k, weight, at, at_once)) out.push_back(s);
+        for (const GroupScale& s : w.scales(gpu.k, weight, at, at_once)) out.push_back(s);
         continue;
       }
-      std::vector<ExprRef> s = w.scales(gpu.k, weight, at - lane / 8, 4);
+      std::vector<GroupScale> s = w.scales(gpu.k, weight, at - lane / 8, 4);
+      auto mine = [&](const char* name, const ExprRef& a, const ExprRef& b) {
+        return a ? gpu.k.let(name, select(less(lane, int_const(8)), a, b)) : nullptr;
+      };
       for (size_t j : {size_t{0}, size_t{2}})
-        out.push_back(gpu.k.let("scale", select(less(lane, int_const(8)), s[j], s[j + 1])));
+        out.push_back(
+            {mine("scale", s[j].scale, s[j + 1].scale), mine("offset", s[j].offset, s[j + 1].offset)});
     }
     return out;
   }
@@ -229,7 +235,7 @@ Function gpu_matvec(GpuLowering& gpu) {
       ExprRef g = slices == 1 ? step : k.let("g", step * slices + slice);
       auto add_group = [&] {
         GroupInputs in = reader.spread(reader.load(run.x_row, g));
-        std::vector<ExprRef> scales = block.scales(weight, g);
+        std::vector<GroupScale> scales = block.scales(weight, g);
         for (int r = 0; r < rows; ++r) {
           ExprRef dot = group_dot(k, w, block.words(weight, r, g), scales[static_cast<size_t>(r)], in);
           k.store(acc, int_const(r), k.load(acc, int_const(r)) + dot);
@@ -282,7 +288,7 @@ Function gpu_matmul_lanes(GpuLowering& gpu) {
       for (int i = 0; i < rows * height; ++i) k.store(acc, int_const(i), float_const(0));
       k.loop("group", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
         std::vector<std::vector<ExprRef>> codes(static_cast<size_t>(rows));
-        std::vector<ExprRef> scales = block.scales(weight, g);
+        std::vector<GroupScale> scales = block.scales(weight, g);
         for (int r = 0; r < rows; ++r) {
           ExprRef words = block.words(weight, r, g);
           for (int p = 0; p < w.format.codes_per_word(); ++p)
@@ -296,9 +302,10 @@ Function gpu_matmul_lanes(GpuLowering& gpu) {
               const ExprRef& c = codes[static_cast<size_t>(r)][p];
               dot = k.let("dot", dot ? fma(c, in.at[p], dot) : c * in.at[p]);
             }
-            ExprRef at = int_const(r * height + i);
-            k.store(acc, at,
-                    fma(scales[static_cast<size_t>(r)], sum_lanes(k, dot) - in.zero, k.load(acc, at)));
+            ExprRef at = int_const(r * height + i), sum = k.load(acc, at);
+            const GroupScale& scale = scales[static_cast<size_t>(r)];
+            if (scale.offset) sum = fma(scale.offset, in.sum, sum);
+            k.store(acc, at, fma(scale.scale, sum_lanes(k, dot) - in.zero, sum));
           }
         }
       });

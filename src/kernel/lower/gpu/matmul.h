@@ -47,6 +47,7 @@ void for_row_block(KernelBuilder& k, const ExpertRows& experts, int height, cons
 struct GroupInputs {
   std::vector<ExprRef> at;  // by position p: lane w is x[c*w + p] / 2^code_exponent(p)
   ExprRef zero;             // zero point times the group's sum
+  ExprRef sum = nullptr;    // of the group, for weights that have offsets
 };
 
 // Reads a row's group of x for dot products with codes. With schedule.broadcast and real subgroups each lane
@@ -69,8 +70,8 @@ class GroupReader {
   bool broadcast_;
 };
 
-// scale * (codes . x - zero) of one group.
-ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const ExprRef& scale,
+// scale * (codes . x - zero) of one group, and its offset times the sum of x.
+ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const GroupScale& scale,
                   const GroupInputs& x);
 
 // The schedules. matvec: one row; tiles: any number.

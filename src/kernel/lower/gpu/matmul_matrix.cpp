@@ -44,8 +44,8 @@ void MatrixTile::load_weights(const ExprRef& g) {
     gpu.where(inside, [&] {
       ExprRef from = k().let("place", w.place(weight_row(place), g)),
               bits = k().let("bits", w.codes(k(), weight, from));
-      ExprRef scale = k().let("scale", w.scales(k(), weight, w.scale_place(from))[0]);
-      ExprRef zero = k().let("zero", scale * -w.format.zero_point());
+      const GroupScale s = w.scales(k(), weight, w.scale_place(from))[0];
+      ExprRef scale = k().let("scale", s.scale), zero = k().let("zero", w.code_zero({scale, s.offset}));
       std::vector<ExprRef> words;
       for (int i = 0; i < w.format.group; i += 2) {
         std::vector<ExprRef> pair;
@@ -119,7 +119,7 @@ void MatrixTile::store(const BufferRef& acc) {
 
 bool fits_matrix_unit(const GpuLowering& gpu) {
   const MatrixUnit& unit = gpu.target.matrix_unit;
-  const WeightFormat& format = gpu.type(1).format;
+  const WeightFormat format = gpu.type(1).format.for_kernels();
   return unit.rows > 0 && format.group % unit.depth == 0 && format.group % 8 == 0 &&
          format.codes_per_word() % 2 == 0;
 }

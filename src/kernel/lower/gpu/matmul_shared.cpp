@@ -37,8 +37,8 @@ void SharedTile::load_weights(const ExprRef& g) {
     ExprRef part = k().let("part", task % (4 / at_once)), local = k().let("local", task / (4 / at_once));
     ExprRef place = k().let("place", w.place(weight_row(local), g));
     ExprRef bits = k().let("bits", k().load(weight, place * 4 + part * at_once, at_once));
-    ExprRef scale = k().let("scale", w.scales(k(), weight, w.scale_place(place))[0]);
-    ExprRef zero = k().let("zero", scale * -w.format.zero_point());
+    const GroupScale s = w.scales(k(), weight, w.scale_place(place))[0];
+    ExprRef scale = k().let("scale", s.scale), zero = k().let("zero", w.code_zero({scale, s.offset}));
     ExprRef to = k().let("to", part * (at_once * per_word * weight_stride()) + local);
     for (int word = 0; word < at_once; ++word)
       for (int p = 0; p < per_word; ++p) {
