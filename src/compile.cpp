@@ -49,8 +49,8 @@ struct Variant {
   Target target;
   std::unique_ptr<graph::Module> module;  // until it is planned
   BuiltPlan built;
-  lang::ObjectCode code;           // CPUs
-  std::vector<std::string> blobs;  // GPUs: gpu_kernel_blob of each kernel
+  std::vector<lang::ObjectCode> code;  // CPUs: of each kernel
+  std::vector<std::string> blobs;      // GPUs: gpu_kernel_blob of each kernel
 };
 
 struct Compilation {
@@ -78,12 +78,12 @@ DType kv_dtype(const Compilation& c, const Target& target) {
   return c.options.opt_level >= 2 && c.scheme.quantized && !target.is_gpu() ? DType::kI8 : DType::kF16;
 }
 
-// work(0) .. work(count - 1) on all cores, in order on one when dumping; the first error is thrown again.
-void in_parallel(const Compilation& c, size_t count, const std::function<void(size_t)>& work) {
-  std::vector<std::exception_ptr> errors(count);
-  parallel_for(c.dump.wanted() ? 1 : usable_threads(), static_cast<int64_t>(count), [&](int64_t i) {
+// The jobs on all cores, in order on one when dumping; the first error is thrown again.
+void in_parallel(const Compilation& c, const std::vector<std::function<void()>>& jobs) {
+  std::vector<std::exception_ptr> errors(jobs.size());
+  parallel_for(c.dump.wanted() ? 1 : usable_threads(), static_cast<int64_t>(jobs.size()), [&](int64_t i) {
     try {
-      work(static_cast<size_t>(i));
+      jobs[static_cast<size_t>(i)]();
     } catch (...) {
       errors[static_cast<size_t>(i)] = std::current_exception();
     }
@@ -93,7 +93,9 @@ void in_parallel(const Compilation& c, size_t count, const std::function<void(si
 }
 
 void for_each_variant(Compilation& c, const std::function<void(Variant&)>& work) {
-  in_parallel(c, c.variants.size(), [&](size_t i) { work(c.variants[i]); });
+  std::vector<std::function<void()>> jobs;
+  for (Variant& v : c.variants) jobs.push_back([&] { work(v); });
+  in_parallel(c, jobs);
 }
 
 void build_graph(Compilation& c, Variant& variant) {
@@ -112,22 +114,31 @@ void run_graph_passes(Compilation& c, Variant& variant) {
   graph::run_passes(*variant.module, passes);
 }
 
-void run_kernel_passes(Compilation& c, Variant& variant) {
-  kernel::PassOptions passes{.target = &variant.target, .dump = nullptr};
-  if (c.dump.wanted())
-    passes.dump = [&](const std::string& name, const std::string& text) {
-      c.dump.write(variant.target.name + "-" + name, text);
-    };
-  Plan& plan = variant.built.plan;
-  std::vector<kernel::Function>& kernels = variant.built.kernels;
-  in_parallel(c, kernels.size(),
-              [&](size_t i) { kernels[i] = kernel::run_passes(std::move(kernels[i]), passes); });
-  for (PlanFunction& f : plan.functions)
+// The scratch memory of kernels is known once they are legal.
+void note_scratch(Variant& variant) {
+  const std::vector<kernel::Function>& kernels = variant.built.kernels;
+  for (PlanFunction& f : variant.built.plan.functions)
     for (PlanBody& b : f.bodies)
       for (PlanCall& call : b.calls) call.scratch_bytes = kernels[call.kernel].scratch_bytes;
-  for (PlanWeight& w : plan.weights)
+  for (PlanWeight& w : variant.built.plan.weights)
     if (w.preproc_kernel >= 0)
       w.preproc_scratch_bytes = kernels[static_cast<size_t>(w.preproc_kernel)].scratch_bytes;
+}
+
+// Of all variants at once, so that no core waits for the longest variant; likewise below.
+void run_kernel_passes(Compilation& c) {
+  std::vector<std::function<void()>> jobs;
+  for (Variant& v : c.variants) {
+    kernel::PassOptions passes{.target = &v.target, .dump = nullptr};
+    if (c.dump.wanted())
+      passes.dump = [&c, &v](const std::string& name, const std::string& text) {
+        c.dump.write(v.target.name + "-" + name, text);
+      };
+    for (kernel::Function& kernel : v.built.kernels)
+      jobs.push_back([&kernel, passes] { kernel = kernel::run_passes(std::move(kernel), passes); });
+  }
+  in_parallel(c, jobs);
+  for (Variant& v : c.variants) note_scratch(v);
 }
 
 // Of kernel symbols: unique over a library's variants, and over libraries linked into one program.
@@ -138,14 +149,20 @@ std::string symbol_prefix(const CompileOptions& options, const Target& target) {
   return prefix;
 }
 
-void emit_variant(const CompileOptions& options, Variant& variant, bool keep_text) {
-  if (variant.target.is_gpu()) {
-    variant.blobs = lang::gpu_kernel_blobs(variant.built.kernels, variant.target);
-    return;
+void emit_variants(Compilation& c) {
+  std::vector<std::function<void()>> jobs;
+  for (Variant& v : c.variants) {
+    if (v.target.is_gpu()) {
+      jobs.push_back([&v] { v.blobs = lang::gpu_kernel_blobs(v.built.kernels, v.target); });
+      continue;
+    }
+    const lang::EmitOptions emit{.keep_text = c.dump.wanted(),
+                                 .symbol_prefix = symbol_prefix(c.options, v.target)};
+    v.code.resize(v.built.kernels.size());
+    for (size_t i = 0; i < v.code.size(); ++i)
+      jobs.push_back([&v, i, emit] { v.code[i] = lang::emit_object(v.built.kernels[i], v.target, emit); });
   }
-  variant.code =
-      lang::emit_object(variant.built.kernels, variant.target,
-                        {.keep_text = keep_text, .symbol_prefix = symbol_prefix(options, variant.target)});
+  in_parallel(c, jobs);
 }
 
 // The platform of the library's container: a CPU's own, or what --host says.
@@ -171,12 +188,13 @@ void link_variants(Compilation& c) {
   for (Variant& v : c.variants) {
     link::VariantCode variant{.header = json_text(variant_header(v)),
                               .plan = encode_plan(v.built.plan),
-                              .object = std::move(v.code.object),
+                              .objects = {},
                               .kernel_symbols = {},
                               .kernel_blobs = std::move(v.blobs)};
-    if (!v.target.is_gpu())
-      for (const kernel::Function& k : v.built.kernels)
-        variant.kernel_symbols.push_back(symbol_prefix(c.options, v.target) + k.name);
+    for (size_t i = 0; i < v.code.size(); ++i) {
+      variant.objects.push_back(std::move(v.code[i].object));
+      variant.kernel_symbols.push_back(symbol_prefix(c.options, v.target) + v.built.kernels[i].name);
+    }
     input.variants.push_back(std::move(variant));
   }
   input.symbol_prefix = c.options.system_lib_prefix;
@@ -189,8 +207,13 @@ void dump_variant(Compilation& c, const Variant& v) {
   c.dump.write(v.target.name + "-plan.txt", plan_text(v.built.plan));
   if (v.target.is_gpu())
     return c.dump.write(v.target.name + "-kernels.txt", lang::gpu_code_dump(v.blobs, v.target));
-  c.dump.write(v.target.name + "-kernels.ll", v.code.llvm_ir);
-  c.dump.write(v.target.name + "-kernels.s", v.code.assembly);
+  std::string ir, assembly;
+  for (const lang::ObjectCode& code : v.code) {
+    ir += code.llvm_ir;
+    assembly += code.assembly;
+  }
+  c.dump.write(v.target.name + "-kernels.ll", ir);
+  c.dump.write(v.target.name + "-kernels.s", assembly);
 }
 
 void choose_variants(Compilation& c) {
@@ -227,12 +250,10 @@ void run_phases(Compilation& c, const Json& mlc_config) {
     });
     describe(c, mlc_config);
   });
-  more = more && c.phase("kernel", [&] {
-    for (Variant& v : c.variants) run_kernel_passes(c, v);
-  });
+  more = more && c.phase("kernel", [&] { run_kernel_passes(c); });
   if (c.options.stop_after == "kernel") c.result.first_variant = std::move(c.variants[0].built);
   more = more && c.phase("lang", [&] {
-    for_each_variant(c, [&](Variant& v) { emit_variant(c.options, v, c.dump.wanted()); });
+    emit_variants(c);
     if (!c.dump.wanted()) return;
     for (const Variant& v : c.variants) dump_variant(c, v);
   });

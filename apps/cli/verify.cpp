@@ -57,7 +57,7 @@ Result<std::unique_ptr<runtime::Model>> load_model(const weights::ModelSource& s
               {"model_type", config.model_type},
               {"quantization", scheme.name},
               {"model_config", config.fields},
-              {"vocab_size", config.get_int("vocab_size")},
+              {"vocab_size", frontend::model_shape(config).vocab},
               {"context_window_size", context},
               {"prefill_chunk_size", config.get_int("prefill_chunk_size")}};
   CompileOptions options;

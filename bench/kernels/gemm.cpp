@@ -126,8 +126,10 @@ class Library {
  public:
   Library(const std::vector<kernel::Function>& kernels, const Target& target) {
     link::VariantCode variant;
-    variant.object = lang::emit_object(kernels, target, {}).object;
-    for (const kernel::Function& k : kernels) variant.kernel_symbols.push_back(k.name);
+    for (const kernel::Function& k : kernels) {
+      variant.objects.push_back(lang::emit_object(k, target, {}).object);
+      variant.kernel_symbols.push_back(k.name);
+    }
     Result<std::string> bytes = link::link_library({.triple = target.triple,
                                                     .soname = "kernels.so",
                                                     .manifest = "{}",

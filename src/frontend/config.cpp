@@ -12,12 +12,6 @@
 namespace mlc::frontend {
 namespace {
 
-const Json& field_value(const Json& fields, const std::string& key) {
-  auto it = fields.find(key);
-  internal_check(it != fields.end(), "config field " + key + " was not filled");
-  return *it;
-}
-
 const ModelDefinition* definition_of(const std::string& name, std::string ModelDefinition::* member) {
   for (const ModelDefinition* definition : model_definitions())
     if (definition->*member == name) return definition;
@@ -56,6 +50,10 @@ Result<const ModelDefinition*> find_definition(const Json* stated, const Json& s
                            by_flag ? did_you_mean(name, model_types()) : ""));
 }
 
+Json fallback_of(const ConfigField& field) {
+  return Json::parse(field.fallback, nullptr, /*allow_exceptions=*/false);
+}
+
 // The value of one field: under its own name, else an alias, else the default.
 Result<Json> read_field(const ConfigField& field, const Json& source, const std::string& what) {
   std::vector<std::string> names = {field.name};
@@ -68,7 +66,7 @@ Result<Json> read_field(const ConfigField& field, const Json& source, const std:
                                "; the config is damaged"));
     return *value;
   }
-  if (!field.fallback.empty()) return Json::parse(field.fallback, nullptr, /*allow_exceptions=*/false);
+  if (!field.fallback.empty()) return fallback_of(field);
   std::vector<std::string> present;
   if (source.is_object())
     for (const auto& item : source.items()) present.push_back(item.key());
@@ -77,22 +75,34 @@ Result<Json> read_field(const ConfigField& field, const Json& source, const std:
                            did_you_mean(field.name, present)));
 }
 
-// The fields, with rope_scaling as far as the config class has it.
+// rope_scaling: in MLC's field where the config class has it and knows the kind, else among the source
+// fields.
+Status read_rope_scaling(const ModelDefinition& definition, const Json& source, const std::string& what,
+                         ModelConfig& config) {
+  ASSIGN_OR_RETURN(Json scaling, read_scaling(source, what, config.notes));
+  const std::string kind = find_string(scaling, "rope_type").value_or("");
+  const bool known = std::ranges::find(definition.field_scalings, kind) != definition.field_scalings.end();
+  const bool in_field = config.has("rope_scaling") && known;
+  if (config.has("rope_scaling")) config.fields["rope_scaling"] = in_field ? scaling : Json();
+  config.source_fields["rope_scaling"] = in_field ? Json() : std::move(scaling);
+  return Status::ok();
+}
+
+// All fields. `source` is flat (config_rope.h).
 Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& source, Context needed,
                                 const std::string& what) {
   ModelConfig config;
   config.model_type = definition.model_type;
   config.source = what;
-  config.fields = Json::object();
+  config.fields = config.source_fields = Json::object();
   for (const ConfigField& field : definition.fields) {
     ASSIGN_OR_RETURN(config.fields[field.name], read_field(field, source, what));
   }
-  if (const Json* scaling = find(source, "rope_scaling")) {
-    std::vector<std::string> kinds;
-    if (config.has("rope_scaling")) kinds.push_back("llama3");
-    ASSIGN_OR_RETURN(Json applied, supported_scaling(*scaling, kinds, what, config.notes));
-    if (config.has("rope_scaling")) config.fields["rope_scaling"] = std::move(applied);
+  for (const ConfigField& field : definition.source_fields) {
+    ASSIGN_OR_RETURN(config.source_fields[field.name], read_field(field, source, what));
   }
+  RETURN_IF_ERROR(read_rope_scaling(definition, source, what, config));
+  RETURN_IF_ERROR(check_layer_lists(config, source, what));
   RETURN_IF_ERROR(resolve(config, needed, what));
   return config;
 }
@@ -120,10 +130,47 @@ std::vector<Override> list_overrides(const ConfigOverrides& o) {
   };
 }
 
+// What `source_config` of mlc-chat-config.json states goes over the other keys. Where MLC wrote the file, a
+// note names what the family's checkpoints state and its models leave out.
+Result<std::vector<std::string>> lay_over_source_config(const ModelDefinition& definition, const Json& mlc,
+                                                        const std::string& what, Json& merged) {
+  std::vector<std::string> notes, unknown, missing;
+  const Json* stated = find(mlc, "source_config");
+  if (stated) {
+    RETURN_IF_ERROR(check_object(*stated, what + ": key 'source_config'"));
+  }
+  std::vector<std::string> names = {"rope_scaling"};
+  for (const ConfigField& field : definition.source_fields) {
+    names.push_back(field.name);
+    if (field.always_stated && !find(merged, field.name) && !(stated && find(*stated, field.name)))
+      missing.push_back(str("'", field.name, "'"));
+  }
+  const Json source = stated ? *stated : Json::object();
+  for (const auto& [name, value] : source.items()) {
+    if (std::ranges::find(names, name) == names.end())
+      unknown.push_back(shown_key(name, value));
+    else
+      merged[name] = value;
+  }
+  if (!unknown.empty())
+    notes.push_back(str(what, ": source_config has ", join(unknown, ", "), ", which models of type ",
+                        definition.model_type, " do not apply"));
+  if (!missing.empty())
+    notes.push_back(
+        str(what, ": no 'source_config' states ", join(missing, ", "), ", so the model computes as ",
+            "MLC's does, which differs from transformers; convert the checkpoint again to mend it"));
+  return notes;
+}
+
 const ConfigField* find_field(const ModelDefinition& definition, const std::string& name) {
   for (const ConfigField& field : definition.fields)
     if (field.name == name) return &field;
   return nullptr;
+}
+
+bool has_local_base(const ModelDefinition& definition) {
+  return std::ranges::find(definition.source_fields, kLocalBase, &ConfigField::name) !=
+         definition.source_fields.end();
 }
 
 void note_ignored(ModelConfig& config, const std::string& flag, const std::string& field) {
@@ -132,22 +179,51 @@ void note_ignored(ModelConfig& config, const std::string& flag, const std::strin
 
 }  // namespace
 
+const Json& ModelConfig::get(const std::string& key) const {
+  const Json& from = fields.contains(key) ? fields : source_fields;
+  auto it = from.find(key);
+  internal_check(it != from.end(), "config field " + key + " was not filled");
+  return *it;
+}
+
 int64_t ModelConfig::get_int(const std::string& key) const {
-  const Json& value = field_value(fields, key);
+  const Json& value = get(key);
   internal_check(value.is_number_integer(), "config field " + key + " is no integer");
   return value.get<int64_t>();
 }
 
 double ModelConfig::get_double(const std::string& key) const {
-  const Json& value = field_value(fields, key);
+  const Json& value = get(key);
   internal_check(value.is_number(), "config field " + key + " is no number");
   return value.get<double>();
 }
 
 bool ModelConfig::get_bool(const std::string& key) const {
-  const Json& value = field_value(fields, key);
+  const Json& value = get(key);
   internal_check(value.is_boolean(), "config field " + key + " is no flag");
   return value.get<bool>();
+}
+
+ModelShape model_shape(const ModelConfig& config) {
+  const ShapeFields& names = model_definition(config.model_type).shape;
+  ModelShape shape{.vocab = config.get_int(names.vocab),
+                   .hidden = config.get_int(names.hidden),
+                   .layers = config.get_int(names.layers)};
+  if (names.heads.empty()) return shape;
+  shape.heads = config.get_int(names.heads);
+  shape.kv_heads = config.has(names.kv_heads) ? config.get_int(names.kv_heads) : shape.heads;
+  shape.head_dim = config.has(names.head_dim) ? config.get_int(names.head_dim) : shape.hidden / shape.heads;
+  return shape;
+}
+
+Json source_config(const ModelConfig& config) {
+  Json stated = Json::object();
+  for (const ConfigField& field : model_definition(config.model_type).source_fields) {
+    const Json& value = config.source_fields[field.name];
+    if (field.always_stated || value != fallback_of(field)) stated[field.name] = value;
+  }
+  if (const Json* scaling = find(config.source_fields, "rope_scaling")) stated["rope_scaling"] = *scaling;
+  return stated;
 }
 
 Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag,
@@ -157,7 +233,7 @@ Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_typ
   ASSIGN_OR_RETURN(const ModelDefinition* definition,
                    find_definition(find(hf, "model_type"), hf, model_type_flag, what));
   std::vector<std::string> notes;
-  ASSIGN_OR_RETURN(Json flat, with_flat_rope(hf, what, notes));
+  ASSIGN_OR_RETURN(Json flat, with_flat_rope(hf, has_local_base(*definition), what, notes));
   ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, flat, Context::kLater, what));
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
   RETURN_IF_ERROR(check_keys(config, flat, {}, what));
@@ -179,8 +255,8 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
   }
   ASSIGN_OR_RETURN(const ModelDefinition* definition,
                    find_definition(model_type, merged, model_type_flag, what));
-  std::vector<std::string> notes;
-  ASSIGN_OR_RETURN(merged, with_flat_rope(std::move(merged), what, notes));
+  ASSIGN_OR_RETURN(std::vector<std::string> notes, lay_over_source_config(*definition, mlc, what, merged));
+  ASSIGN_OR_RETURN(merged, with_flat_rope(std::move(merged), has_local_base(*definition), what, notes));
   ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, Context::kNow, what));
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
   RETURN_IF_ERROR(resolve_window(config, merged, what));

@@ -16,6 +16,9 @@ struct ModelConfig {
   // The `model_config` object of mlc-chat-config.json: all fields of the family's config class, in its order,
   // resolved.
   Json fields;
+  // What transformers applies and that class cannot say, by Hugging Face's keys: the definition's
+  // `source_fields`, resolved, and "rope_scaling" of the kinds that MLC drops.
+  Json source_fields;
   // Tokens of the sliding window and, of them, sinks that are never dropped (frontend/functions.h); 0 = no
   // window.
   int64_t sliding_window_size = 0, attention_sink_size = 0;
@@ -23,11 +26,19 @@ struct ModelConfig {
   std::vector<std::string> notes;
 
   bool has(const std::string& key) const { return fields.contains(key); }
-  int64_t get_int(
-      const std::string& key) const;  // internal error when absent: parse_config filled every field
+  // Of `fields` or `source_fields`; internal error when absent: parse_config filled every field.
+  int64_t get_int(const std::string& key) const;
   double get_double(const std::string& key) const;
   bool get_bool(const std::string& key) const;
+  const Json& get(const std::string& key) const;
 };
+
+// The sizes that the rest of the program asks for, of any model.
+struct ModelShape {
+  int64_t vocab = 0, hidden = 0, layers = 0;
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;  // of attention; 0: the model has none
+};
+ModelShape model_shape(const ModelConfig& config);
 
 // Values that flags set over the inferred ones (gen_config, compile --overrides); absent = inferred.
 struct ConfigOverrides {
@@ -45,12 +56,16 @@ struct ConfigOverrides {
 Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag,
                                     const std::string& what);
 
-// From mlc-chat-config.json: the nested `model_config` with the top-level keys laid over it (mlc-facts 1.3).
-// A sliding_window_size above 0 (-1 = none) turns the window on for models of every type, also where MLC
-// warns and ignores it; attention_sink_size absent or -1 = 4, or less in a smaller window. A prefill chunk
-// longer than the window is cut.
+// From mlc-chat-config.json: the nested `model_config` with the top-level keys laid over it (mlc-facts 1.3),
+// and over these those of `source_config`. Files of MLC lack it: then what it would state is as MLC computes,
+// with a note where every checkpoint of the family states it. A sliding_window_size above 0 (-1 = none) turns
+// the window on for models of every type, also where MLC warns and ignores it; attention_sink_size absent or
+// -1 = 4, or less in a smaller window. A prefill chunk longer than the window is cut.
 Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_type_flag,
                                      const std::string& what);
+
+// The object `source_config` of mlc-chat-config.json: of `source_fields` what is not as MLC computes anyway.
+Json source_config(const ModelConfig& config);
 
 // Sets the given fields and infers the others again: a prefill chunk longer than the new context is reset. A
 // value whose field the model type lacks is ignored with a note, as MLC does. Errors name the flag

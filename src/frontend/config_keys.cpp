@@ -88,8 +88,10 @@ const KnownKey* find_key(const std::vector<KnownKey>& keys, const std::string& n
   return it == keys.end() ? nullptr : &*it;
 }
 
+// Of the rules for all models, "head_dim" is the field that the config class has for it.
 const Json* number_field(const ModelConfig& config, const std::string& name) {
-  const Json* value = find(config.fields, name);
+  const ShapeFields& shape = model_definition(config.model_type).shape;
+  const Json* value = find(config.fields, name == "head_dim" ? shape.head_dim : name);
   return value && value->is_number() ? value : nullptr;
 }
 
@@ -127,13 +129,14 @@ std::string name_in(const ConfigField& field, const Json& source) {
 // reported.
 bool is_field(const ModelDefinition& definition, const Json& source, const std::string& key,
               std::vector<std::string>& left) {
-  for (const ConfigField& field : definition.fields) {
-    if (field.name != key && std::ranges::find(field.aliases, key) == field.aliases.end()) continue;
-    const std::string read = name_in(field, source);
-    if (read != key && source[read] != source[key])
-      left.push_back(str(shown_key(key, source[key]), " beside ", shown_key(read, source[read])));
-    return true;
-  }
+  for (const std::vector<ConfigField>* fields : {&definition.fields, &definition.source_fields})
+    for (const ConfigField& field : *fields) {
+      if (field.name != key && std::ranges::find(field.aliases, key) == field.aliases.end()) continue;
+      const std::string read = name_in(field, source);
+      if (read != key && source[read] != source[key])
+        left.push_back(str(shown_key(key, source[key]), " beside ", shown_key(read, source[read])));
+      return true;
+    }
   return false;
 }
 

@@ -173,7 +173,7 @@ TEST(ConfigKeys, EveryKeyThatIsNotAppliedIsNamed) {
       EXPECT_NE(said_of(toy, extra.key, extra.value).find(extra.key), std::string::npos)
           << toy << " " << extra.key << ": " << said_of(toy, extra.key, extra.value);
   for (const Extra& extra :
-       {Extra{"sliding_window", "64"}, {"partial_rotary_factor", "0.5"}, {"attention_bias", "true"}})
+       {Extra{"sliding_window", "64"}, {"partial_rotary_factor", "0.5"}, {"qkv_bias", "true"}})
     EXPECT_NE(said_of("llama", extra.key, extra.value).find(extra.key), std::string::npos) << extra.key;
   for (const Extra& extra :
        {Extra{"attention_bias", "false"}, {"num_key_value_heads", "2"}, {"tie_word_embeddings", "true"}})
@@ -226,12 +226,12 @@ TEST(ConfigKeys, ConvertedFoldersAreLookedThroughToo) {
   mlc["model_config"]["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}};
   mlc["model_config"]["rope_new"] = 1;
   const ModelConfig config = parse_mlc_config(mlc, "auto", "c.json").value();
-  ASSERT_EQ(config.notes.size(), 2u);
+  ASSERT_EQ(config.notes.size(), 1u);
+  EXPECT_EQ(rope_spec(config).kind, "yarn");
   mlc["model_config"].erase("rope_scaling");
   mlc["model_config"]["rope_parameters"] = {{"rope_theta", 77000.0}};
   EXPECT_EQ(parse_mlc_config(mlc, "auto", "c.json")->get_double("rope_theta"), 77000);
-  EXPECT_NE(config.notes[0].find("rope_scaling"), std::string::npos);
-  EXPECT_NE(config.notes[1].find("rope_new"), std::string::npos);
+  EXPECT_NE(config.notes[0].find("rope_new"), std::string::npos);
 }
 
 TEST(ConfigKeys, TypeByArchitecture) {
@@ -286,37 +286,68 @@ TEST(ConfigRope, ParametersByKindOfLayer) {
   EXPECT_EQ(base_of(hf), 700000);
 }
 
-TEST(ConfigRope, ScalingsThatAreNotApplied) {
+TEST(ConfigRope, EveryKindInBothSpellings) {
   struct {
-    const char* scaling;
-    bool refused;
+    const char *scaling, *spec;  // "" = none is left
   } const cases[] = {
-      {R"({"type": "linear", "factor": 4.0})", false},
-      {R"({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128})", false},
-      {R"({"rope_type": "linear", "factor": 4.0})", true},
-      {R"({"rope_type": "yarn", "factor": 4.0})", true},
-      {R"({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0]})", true},
-      {R"({"rope_type": "ntk", "factor": 4.0})", true},
-      {R"({"rope_type": "dynamic", "factor": 2.0})", false},
-      {R"({"type": "dynamic", "factor": 2.0})", false},
-      {R"({"factor": 2.0})", false},
-      {R"({"rope_type": "default", "factor": 2.0})", false},
+      {R"({"type": "linear", "factor": 4.0})", R"({"factor":4.0,"rope_type":"linear"})"},
+      {R"({"rope_type": "linear", "factor": 4.0})", R"({"rope_type":"linear","factor":4.0})"},
+      {R"({"type": "dynamic", "factor": 2.0})",
+       R"({"factor":2.0,"rope_type":"dynamic","max_position_embeddings":256})"},
+      {R"({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128})",
+       R"({"factor":4.0,"original_max_position_embeddings":128,"rope_type":"yarn"})"},
+      {R"({"rope_type": "yarn", "factor": null, "original_max_position_embeddings": 128})",
+       R"({"rope_type":"yarn","factor":2.0,"original_max_position_embeddings":128})"},
+      {R"({"rope_type": "yarn", "factor": 4.0})",
+       R"({"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":256})"},
+      {R"({"type": "linear", "factor": 1.0})", ""},
+      {R"({"rope_type": "yarn", "factor": 1.0})", ""},
+      {R"({"rope_type": "default"})", ""},
+      {R"({"rope_theta": 10000.0})", ""},
+      {R"({"type": "mrope", "mrope_section": [16, 24, 24]})", ""},
   };
   for (const std::string& toy : kTypes)
     for (const auto& c : cases)
       for (const char* key : {"rope_scaling", "rope_parameters"}) {
         Json hf = config_of(toy);
+        hf["max_position_embeddings"] = 256;
         hf[key] = parse(c.scaling);
         const Result<ModelConfig> config = parse_hf_config(hf, "auto", "config.json");
-        EXPECT_EQ(config.is_ok(), !c.refused) << toy << " " << c.scaling;
-        const std::string said = config.is_ok() ? join(config->notes, "\n") : config.status().message();
-        EXPECT_NE(said.find("rope_scaling"), std::string::npos) << toy << " " << c.scaling << ": " << said;
+        ASSERT_TRUE(config.is_ok()) << config.status().message();
+        const Json scaling = rope_spec(*config).scaling;
+        EXPECT_EQ(scaling.is_null() ? "" : scaling.dump(), c.spec) << toy << " " << c.scaling;
+        EXPECT_EQ(join(config->notes, "\n"), "") << toy << " " << c.scaling;
       }
-  for (const char* neutral :
-       {R"({"type": "linear", "factor": 1.0})", R"({"rope_type": "default"})", R"({"rope_theta": 10000.0})",
-        R"({"type": "mrope", "mrope_section": [16, 24, 24]})"})
+}
+
+TEST(ConfigRope, ScalingsThatMakeNoSense) {
+  struct {
+    const char *scaling, *message;
+  } const cases[] = {
+      {R"({"rope_type": "ntk", "factor": 4.0})", "rope_type 'ntk', expected default, dynamic, "},
+      {R"({"type": "ntk", "factor": 4.0})", "rope_type 'ntk', expected default, dynamic, "},
+      {R"({"rope_type": "linear"})", "'factor' is missing, expected a number above 0"},
+      {R"({"rope_type": "dynamic", "factor": -1})", "'factor' is -1, expected a number above 0"},
+      {R"({"rope_type": "yarn", "factor": 4.0, "truncate": 1})", "'truncate' is 1, expected true or false"},
+      {R"({"rope_type": "yarn", "factor": 4.0, "beta_fast": "32"})",
+       "'beta_fast' is \"32\", expected a number"},
+      {R"({"rope_type": "longrope", "long_factor": [2.0]})", "'short_factor' is missing, expected a list"},
+      {R"({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [0]})", "'long_factor' is [0]"},
+      {R"({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0]})",
+       "'short_factor' has 1 numbers, expected 12, half of the 24 rotated elements"},
+  };
+  for (const auto& c : cases) {
+    const std::string said = said_of("llama", "rope_scaling", c.scaling);
+    EXPECT_EQ(said.rfind("config.json: rope_scaling ", 0), 0u) << said;
+    EXPECT_NE(said.find(c.message), std::string::npos) << said;
+  }
+  for (const char* left : {R"({"factor": 2.0})", R"({"rope_type": "default", "factor": 2.0})",
+                           R"({"type": "linear", "factor": 2.0, "beta_fast": 32})"})
     for (const std::string& toy : kTypes)
-      EXPECT_EQ(said_of(toy, "rope_scaling", neutral), "") << toy << " " << neutral;
+      EXPECT_NE(
+          said_of(toy, "rope_scaling", left).find("not applied with this rope_type: key 'rope_scaling."),
+          std::string::npos)
+          << toy << " " << left;
 }
 
 TEST(ConfigRope, Llama3InBothSpellings) {
@@ -333,7 +364,7 @@ TEST(ConfigRope, Llama3InBothSpellings) {
             std::string::npos);
   Json qwen = config_of("qwen2");
   qwen["rope_scaling"] = config_of("llama3_tied")["rope_scaling"];
-  EXPECT_FALSE(parse_hf_config(qwen, "auto", "c").is_ok());
+  EXPECT_EQ(rope_spec(parse_hf_config(qwen, "auto", "c").value()).kind, "llama3");
 }
 
 }  // namespace

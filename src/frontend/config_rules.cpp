@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "frontend/config_keys.h"
+#include "frontend/config_rope.h"
 
 namespace mlc::frontend {
 namespace {
@@ -46,32 +47,37 @@ Status infer_context(ModelConfig& config, Context needed, const std::string& wha
   return Status::ok();
 }
 
-Status infer_heads(ModelConfig& config, const std::string& what) {
-  const int64_t heads = config.get_int("num_attention_heads"), hidden = config.get_int("hidden_size");
-  if (config.has("head_dim") && config.get_int("head_dim") == 0) {
+Status infer_heads(ModelConfig& config, const ShapeFields& names, const std::string& what) {
+  if (names.heads.empty()) return Status::ok();
+  const int64_t heads = config.get_int(names.heads), hidden = config.get_int(names.hidden);
+  const bool has_head_dim = config.has(names.head_dim);
+  if (!has_head_dim || config.get_int(names.head_dim) == 0) {
     if (hidden % heads != 0)
-      return Status::error(str(what, ": hidden_size ", hidden, " is not a multiple of num_attention_heads ",
-                               heads, ", expected one or a 'head_dim'; the config is damaged"));
-    config.fields["head_dim"] = hidden / heads;
+      return Status::error(str(what, ": ", names.hidden, " ", hidden, " is not a multiple of ", names.heads,
+                               " ", heads, ", expected one",
+                               has_head_dim ? str(" or a '", names.head_dim, "'") : "",
+                               "; the config is damaged"));
+    if (has_head_dim) config.fields[names.head_dim] = hidden / heads;
   }
-  if (!config.has("num_key_value_heads")) return Status::ok();
-  if (config.get_int("num_key_value_heads") == 0) config.fields["num_key_value_heads"] = heads;
-  const int64_t kv_heads = config.get_int("num_key_value_heads");
+  if (!config.has(names.kv_heads)) return Status::ok();
+  if (config.get_int(names.kv_heads) == 0) config.fields[names.kv_heads] = heads;
+  const int64_t kv_heads = config.get_int(names.kv_heads);
   if (heads % kv_heads == 0) return Status::ok();
-  return Status::error(str(what, ": num_attention_heads ", heads,
-                           " is not a multiple of num_key_value_heads ", kv_heads,
-                           ", expected heads in equal groups; the config is damaged"));
+  return Status::error(str(what, ": ", names.heads, " ", heads, " is not a multiple of ", names.kv_heads, " ",
+                           kv_heads, ", expected heads in equal groups; the config is damaged"));
 }
 
-Status check_parallel(const ModelConfig& config, const std::string& what) {
-  const int64_t heads = config.get_int("num_attention_heads"), layers = config.get_int("num_hidden_layers");
-  if (const int64_t shards = config.get_int("tensor_parallel_shards"); heads % shards != 0)
-    return Status::error(str(what, ": tensor_parallel_shards ", shards,
-                             " does not divide num_attention_heads ", heads, "; choose a divisor"));
+Status check_parallel(const ModelConfig& config, const ShapeFields& names, const std::string& what) {
+  const ModelShape shape = model_shape(config);
+  const int64_t parts = names.heads.empty() ? shape.hidden : shape.heads;
+  if (const int64_t shards = config.get_int("tensor_parallel_shards"); parts % shards != 0)
+    return Status::error(str(what, ": tensor_parallel_shards ", shards, " does not divide ",
+                             names.heads.empty() ? names.hidden : names.heads, " ", parts,
+                             "; choose a divisor"));
   if (!config.has("pipeline_parallel_stages")) return Status::ok();
-  if (const int64_t stages = config.get_int("pipeline_parallel_stages"); stages > layers)
-    return Status::error(str(what, ": pipeline_parallel_stages is ", stages, ", expected 1 to the ", layers,
-                             " layers of the model; choose fewer"));
+  if (const int64_t stages = config.get_int("pipeline_parallel_stages"); stages > shape.layers)
+    return Status::error(str(what, ": pipeline_parallel_stages is ", stages, ", expected 1 to the ",
+                             shape.layers, " layers of the model; choose fewer"));
   return Status::ok();
 }
 
@@ -96,16 +102,29 @@ std::string mismatch(const ConfigField& field, const Json& value) {
 
 Status resolve(ModelConfig& config, Context needed, const std::string& what) {
   RETURN_IF_ERROR(infer_context(config, needed, what));
-  RETURN_IF_ERROR(infer_heads(config, what));
-  RETURN_IF_ERROR(check_parallel(config, what));
+  const ShapeFields& names = model_definition(config.model_type).shape;
+  RETURN_IF_ERROR(infer_heads(config, names, what));
+  RETURN_IF_ERROR(check_parallel(config, names, what));
   const RopeSpec rope = rope_spec(config);
-  const int64_t head_dim = config.get_int("head_dim");
+  const int64_t head_dim = model_shape(config).head_dim;
   if (rope.kind == "none" ||
       (rope.rotary_dim >= 2 && rope.rotary_dim % 2 == 0 && rope.rotary_dim <= head_dim))
-    return Status::ok();
+    return check_scaling(rope, what);
   return Status::error(
       str(what, ": ", rope.rotary_dim, " elements of each head of ", head_dim,
           " would be rotated, expected an even number from 2 to head_dim; the config is damaged"));
+}
+
+Status check_layer_lists(const ModelConfig& config, const Json& source, const std::string& what) {
+  const int64_t layers = config.get_int(model_definition(config.model_type).shape.layers);
+  for (const char* key :
+       {"layer_types", "no_rope_layers", "sliding_window_pattern", "mlp_layer_types", "layers_block_type"}) {
+    const Json* list = find(source, key);
+    if (!list || !list->is_array() || list->empty() || static_cast<int64_t>(list->size()) == layers) continue;
+    return Status::error(str(what, ": key '", key, "' lists ", list->size(), " layers, expected the ", layers,
+                             " of the model; the config is damaged"));
+  }
+  return Status::ok();
 }
 
 Status resolve_window(ModelConfig& config, const Json& source, const std::string& what) {
@@ -120,6 +139,9 @@ Status resolve_window(ModelConfig& config, const Json& source, const std::string
                              ", less than the sliding_window_size ", window));
   config.sliding_window_size = window;
   config.attention_sink_size = sinks == -1 ? std::min(kDefaultSinks, window - 1) : sinks;
+  if (const std::string kind = rope_spec(config).kind; kind == "dynamic" || kind == "longrope")
+    config.notes.push_back(str(what, ": with a sliding_window_size, rope_scaling ", kind,
+                               " rotates as in a text as long as the window and a step together"));
   if (config.get_int("prefill_chunk_size") <= window) return Status::ok();
   config.notes.push_back(str("prefill_chunk_size ", config.get_int("prefill_chunk_size"),
                              " is longer than sliding_window_size ", window, "; using ", window));

@@ -16,6 +16,10 @@ bool zero_means_inferred(const ConfigField& field);
 enum class Context : uint8_t { kNow, kLater };
 Status resolve(ModelConfig& config, Context needed, const std::string& what);
 
+// Whether the lists of `source` that have an entry for each layer (layer_types, no_rope_layers) are as long
+// as the model has layers.
+Status check_layer_lists(const ModelConfig& config, const Json& source, const std::string& what);
+
 // The sliding window that the keys of `source` (mlc-chat-config.json) ask for, see parse_mlc_config; it may
 // cut the prefill chunk.
 Status resolve_window(ModelConfig& config, const Json& source, const std::string& what);

@@ -32,7 +32,7 @@ TEST_P(Config, FieldsAreThoseOfMlc) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Toys, Config, ::testing::ValuesIn(mlc::testing::kToys),
+INSTANTIATE_TEST_SUITE_P(Toys, Config, ::testing::ValuesIn(mlc::testing::toys_with("mlc-configs.json")),
                          [](const auto& i) { return i.param; });
 
 Json llama() { return read("llama", "config.json"); }
@@ -104,6 +104,13 @@ TEST(ConfigRules, SlidingWindow) {
   EXPECT_EQ(config->get_int("prefill_chunk_size"), 64);
   EXPECT_EQ(config->notes.size(), 1u);  // of the chunk
   EXPECT_EQ(with(64, -1)->attention_sink_size, 4);
+  Json dynamic = plain;
+  dynamic["sliding_window_size"] = 256;
+  dynamic["source_config"]["rope_scaling"] = {{"rope_type", "dynamic"}, {"factor", 2.0}};
+  EXPECT_EQ(parse_mlc_config(dynamic, "auto", "c.json")->notes.at(0),
+            "c.json: with a sliding_window_size, rope_scaling dynamic rotates as in a text as long as the "
+            "window and "
+            "a step together");
   EXPECT_EQ(with(3, -1)->attention_sink_size, 2);
   EXPECT_EQ(with(64, 64).status().message(),
             "c.json: attention_sink_size is 64, expected 0 to 63, less than the sliding_window_size 64");
@@ -117,8 +124,9 @@ TEST(ConfigRules, RopeScaling) {
   Json hf = llama();
   hf["rope_scaling"] = {{"type", "linear"}, {"factor", 2.0}};
   ModelConfig config = parsed(hf);
-  EXPECT_TRUE(config.fields["rope_scaling"].is_null());
-  EXPECT_EQ(config.notes.size(), 1u);
+  EXPECT_TRUE(config.fields["rope_scaling"].is_null());  // MLC drops it
+  EXPECT_EQ(config.source_fields["rope_scaling"].dump(), R"({"factor":2.0,"rope_type":"linear"})");
+  EXPECT_TRUE(config.notes.empty());
   hf["rope_scaling"] = {{"rope_type", "default"}};
   config = parsed(hf);
   EXPECT_TRUE(config.fields["rope_scaling"].is_null());
@@ -169,11 +177,16 @@ TEST(ConfigErrors, OneSentenceThatNamesTheKey) {
       {"tie_word_embeddings", "1", "key 'tie_word_embeddings' is 1, expected true or false"},
       {"rope_scaling", "3", "key 'rope_scaling' is 3, expected an object"},
       {"rope_scaling", "{\"rope_type\": \"llama4\"}",
-       "rope_type 'llama4', expected llama3 or default; did you mean 'llama3'?"},
+       "rope_type 'llama4', expected default, dynamic, linear, llama3, longrope, yarn; did you mean "
+       "'llama3'?"},
       {"rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 0}", "rope_scaling 'factor' is 0"},
       {"rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 8}", "low_freq_factor"},
       {"hidden_act", "\"gelu\"", "key 'hidden_act' is \"gelu\", expected silu"},
-      {"attention_bias", "true", "key 'attention_bias' is true, expected false"},
+      {"attention_bias", "1", "key 'attention_bias' is 1, expected true or false"},
+      {"layer_types", "[\"full_attention\"]",
+       "key 'layer_types' lists 1 layers, expected the 2 of the model"},
+      {"no_rope_layers", "[1, 1, 1]", "key 'no_rope_layers' lists 3 layers, expected the 2 of the model"},
+      {"sliding_window_pattern", "[6]", "key 'sliding_window_pattern' lists 1 layers, expected the 2"},
       {"model_type", "\"lama\"", "model_type 'lama' is not built, expected one of"},
       {"model_type", "", "key 'model_type' has nothing"},
       {"model_type", "7", "key 'model_type' has 7"},

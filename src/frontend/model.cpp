@@ -8,13 +8,18 @@
 
 namespace mlc::frontend {
 
+Json RopeSpec::to_json() const {
+  return {{"kind", kind}, {"rotary_dim", rotary_dim}, {"theta", theta}, {"scaling", scaling}};
+}
+
 RopeSpec rope_spec(const ModelConfig& config) { return model_definition(config.model_type).rope(config); }
 
-RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim) {
-  RopeSpec spec{
-      .kind = "default", .rotary_dim = rotary_dim, .theta = config.get_double("position_embedding_base")};
-  if (!config.has("rope_scaling") || config.fields["rope_scaling"].is_null()) return spec;
-  spec.scaling = config.fields["rope_scaling"];
+RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim, const std::string& theta) {
+  RopeSpec spec{.kind = "default", .rotary_dim = rotary_dim, .theta = config.get_double(theta)};
+  const Json* scaling = find(config.source_fields, "rope_scaling");
+  if (!scaling) scaling = find(config.fields, "rope_scaling");
+  if (!scaling) return spec;
+  spec.scaling = *scaling;
   spec.kind = find_string(spec.scaling, "rope_type").value_or("default");
   return spec;
 }
@@ -28,7 +33,7 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
   built.module->name = config.model_type;
   built.module->states.push_back(
       {.name = kKvState,
-       .layers = config.get_int("num_hidden_layers"),
+       .layers = model_shape(config).layers,
        .kv_heads = shape.kv_heads,
        .head_dim = shape.head_dim,
        .dtype = options.kv_dtype == DType::kI8 && !in_pairs ? DType::kF16 : options.kv_dtype});
@@ -42,7 +47,7 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
   built.parameters = parameters.take();
   for (const std::string& suffix : definition.unused_sources) {
     const bool used = std::ranges::any_of(built.parameters, [&](const Parameter& parameter) {
-      return std::ranges::any_of(parameter.sources,
+      return std::ranges::any_of(source_names(parameter.source),
                                  [&](const std::string& s) { return s.ends_with(suffix); });
     });
     if (!used) built.unused_sources.push_back(suffix);

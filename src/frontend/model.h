@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "formats/quant/scheme.h"
+#include "formats/source_expr.h"
 #include "frontend/config.h"
 #include "graph/ir.h"
 
@@ -24,19 +25,13 @@ struct Sharding {
 
 // One MLC parameter before quantization, and how it is made from checkpoint tensors.
 struct Parameter {
-  enum class Transform : uint8_t {
-    kConcatRows,    // sources concatenated along axis 0 (one source: as it is)
-    kSplitHeadQkv,  // gpt_neox: [heads, 3, head_dim, ...] -> [3, heads, head_dim, ...] (mlc-facts 5.4)
-  };
   std::string name;            // "model.layers.0.self_attn.qkv_proj.weight"
   std::vector<int64_t> shape;  // [out, in] for linears, [vocab, hidden] for embeddings, [n] for vectors
   WeightRole role = WeightRole::kOther;
   bool quantizable = true;
-  bool force_f32 = false;            // stored float32 under every scheme (mlc-facts 5.4)
-  std::vector<std::string> sources;  // Hugging Face tensor names
-  Transform transform = Transform::kConcatRows;
-  int64_t heads = 0;  // kSplitHeadQkv
-  Sharding sharding;
+  bool force_f32 = false;  // stored float32 under every scheme (mlc-facts 5.4)
+  SourceExpr source = {};  // over Hugging Face's tensors
+  Sharding sharding = {};
 };
 
 struct BuiltModel {
@@ -59,10 +54,12 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme,
 
 // How positions turn into rotation factors: host code in the runtime computes them in f64 (mlc-facts 5.6).
 struct RopeSpec {
-  std::string kind = "none";  // "none" (no rotation), "default", "llama3", ...
+  std::string kind = "none";  // "none" (no rotation), or one of runtime/rope.h
   int64_t rotary_dim = 0;
   double theta = 10000;
   Json scaling;  // the parameters of the kind, or null
+
+  Json to_json() const;  // the manifest's "rope"
 };
 RopeSpec rope_spec(const ModelConfig& config);
 

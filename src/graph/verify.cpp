@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "base/threads.h"
 #include "graph/ops/check.h"
 #include "graph/ops/registry.h"
 #include "graph/print.h"
@@ -177,12 +178,18 @@ std::string verify(const Module& module) {
   } catch (const std::invalid_argument& e) {
     return str("module ", module.name, ": ", e.what());
   }
-  for (const auto& f : module.functions) try {
-      if (f->same_as.empty()) FunctionVerifier(module, *f).run();
+  std::vector<std::string> problems(module.functions.size());
+  parallel_for(usable_threads(), static_cast<int64_t>(problems.size()), [&](int64_t i) {
+    const Function& f = *module.functions[static_cast<size_t>(i)];
+    try {
+      if (f.same_as.empty()) FunctionVerifier(module, f).run();
     } catch (const std::invalid_argument& e) {
-      return str("function ", f->name, ": ", e.what());
+      problems[static_cast<size_t>(i)] = str("function ", f.name, ": ", e.what());
     }
-  return "";
+  });
+  auto first =
+      std::find_if(problems.begin(), problems.end(), [](const std::string& p) { return !p.empty(); });
+  return first == problems.end() ? "" : *first;
 }
 
 void check_valid(const Module& module, const std::string& where) {

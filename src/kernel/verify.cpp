@@ -3,8 +3,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <map>
 #include <set>
+#include <span>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "kernel/verify_rule.h"
@@ -232,11 +233,11 @@ class Verifier {
   const Type& expr(const ExprRef& e) {
     require(e != nullptr, "an expression is missing");
     check_lanes(e->type);
-    std::vector<Type> t;
-    bool memory = e->kind == ExprKind::kLoad || e->kind == ExprKind::kGather;
-    for (const ExprRef& o : e->operands)
-      if (!memory) t.push_back(expr(o));
-    check(*e, t);
+    const size_t first = operand_types_.size();
+    if (e->kind != ExprKind::kLoad && e->kind != ExprKind::kGather)
+      for (const ExprRef& o : e->operands) operand_types_.push_back(expr(o));
+    check(*e, std::span(operand_types_).subspan(first));
+    operand_types_.resize(first);
     return e->type;
   }
 
@@ -244,7 +245,7 @@ class Verifier {
     require(e.operands.size() == count, e, " has ", e.operands.size(), " operands, expected ", count);
   }
 
-  void check(const Expr& e, const std::vector<Type>& t) {
+  void check(const Expr& e, std::span<const Type> t) {
     auto typed = [&](bool holds) { require(holds, "operand types do not fit ", e, ": ", e.type); };
     switch (e.kind) {
       case ExprKind::kIntConst: return typed(!is_float(e.type.dtype));
@@ -309,14 +310,14 @@ class Verifier {
     check_mask(e.operands.size() > 1 ? e.operands[1] : nullptr, e.type.lanes);
   }
 
-  void binary(const Expr& e, const std::vector<Type>& t) {
+  void binary(const Expr& e, std::span<const Type> t) {
     arity(e, 2);
     Type wanted = e.binary >= BinaryOp::kEq ? t[0].with_dtype(DType::kBool) : t[0];
     require(t[0] == t[1] && e.type == wanted && !is_small_float(t[0].dtype), "operand types do not fit ", e,
             ": ", e.type);
   }
 
-  void check_shuffle(const Expr& e, const std::vector<Type>& t) {
+  void check_shuffle(const Expr& e, std::span<const Type> t) {
     int lanes = 0;
     for (const Type& operand : t) {
       require(operand.dtype == e.type.dtype, "a shuffle mixes element types in ", e);
@@ -327,7 +328,7 @@ class Verifier {
       require(lane >= 0 && lane < lanes, "a shuffle takes lane ", lane, " of ", lanes);
   }
 
-  void dot(const Expr& e, const std::vector<Type>& t) {
+  void dot(const Expr& e, std::span<const Type> t) {
     bool four = e.kind == ExprKind::kDot4;
     arity(e, four ? 3 : 2);
     int width = four ? 4 : 2;
@@ -341,8 +342,10 @@ class Verifier {
 
   const Function& function_;
   std::unordered_set<const Buffer*> buffers_;
-  std::map<std::string, Type> scope_;
-  std::set<std::string> ever_, constants_;
+  std::unordered_map<std::string, Type> scope_;
+  std::unordered_set<std::string> ever_;
+  std::set<std::string> constants_;
+  std::vector<Type> operand_types_;  // of the expressions that are being looked at, the innermost last
 };
 
 }  // namespace

@@ -71,8 +71,8 @@ Result<std::string> link_elf(const LinkInput& input) {
   };
   RETURN_IF_ERROR(add_object("library.o", image));
   for (size_t i = 0; i < input.variants.size(); ++i)
-    if (!input.variants[i].object.empty())
-      RETURN_IF_ERROR(add_object(str("variant", i, ".o"), input.variants[i].object));
+    for (size_t j = 0; j < input.variants[i].objects.size(); ++j)
+      RETURN_IF_ERROR(add_object(object_name(i, j), input.variants[i].objects[j]));
   RETURN_IF_ERROR(run_linker(arguments));
   ASSIGN_OR_RETURN(std::string object, read_file(output));
   return seal_library(std::move(object), input.manifest);

@@ -13,4 +13,9 @@ namespace mlc::link {
 // refers to the variants' kernel symbols as hidden ones. Errors: LLVM has no such target.
 Result<std::string> make_image(const LinkInput& input);
 
+// File name of a variant's object: "variant0_12.o".
+inline std::string object_name(size_t variant, size_t object) {
+  return "variant" + std::to_string(variant) + "_" + std::to_string(object) + ".o";
+}
+
 }  // namespace mlc::link

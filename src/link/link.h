@@ -10,9 +10,9 @@ namespace mlc::link {
 
 // One variant of a library: what MlcLibraryVariant (formats/library.h) will point to, and its machine code.
 struct VariantCode {
-  std::string header;  // JSON: {"name", "kind", "requires"}
-  std::string plan;    // encode_plan
-  std::string object;  // relocatable object of this variant's kernels; empty: no machine code
+  std::string header;                // JSON: {"name", "kind", "requires"}
+  std::string plan;                  // encode_plan
+  std::vector<std::string> objects;  // relocatable objects that define the kernels; none: no machine code
   std::vector<std::string> kernel_symbols;  // in plan order; unique over all variants of a library
   std::vector<std::string> kernel_blobs;    // instead of symbols, for a GPU: gpu_kernel_blob of each kernel
 };
@@ -36,7 +36,8 @@ Result<std::string> link_library(const LinkInput& input);
 Result<std::string> link_elf(const LinkInput& input);
 
 // A static library: a tar archive (POSIX ustar, no times or owners) of library.o, which defines symbol_prefix
-// + mlc_model_library, variantN.o and manifest.json. Linked into a program, it is loaded as system://PREFIX.
+// + mlc_model_library, variantN_M.o and manifest.json. Linked into a program, it is loaded as
+// system://PREFIX.
 Result<std::string> link_tar(const LinkInput& input);
 
 }  // namespace mlc::link

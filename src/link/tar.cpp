@@ -46,8 +46,8 @@ Result<std::string> link_tar(const LinkInput& input) {
   std::string archive;
   add_member(archive, "library.o", image);
   for (size_t i = 0; i < input.variants.size(); ++i)
-    if (!input.variants[i].object.empty())
-      add_member(archive, "variant" + std::to_string(i) + ".o", input.variants[i].object);
+    for (size_t j = 0; j < input.variants[i].objects.size(); ++j)
+      add_member(archive, object_name(i, j), input.variants[i].objects[j]);
   add_member(archive, "manifest.json", input.manifest);
   archive.append(2 * kBlock, '\0');
   return archive;

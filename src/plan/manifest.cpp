@@ -97,6 +97,7 @@ Json memory_usage(const Plan& plan, const Limits& limits) {
 
 Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, const QuantScheme& scheme,
                    const Plan& plan, const LibraryFacts& library) {
+  const frontend::ModelShape shape = frontend::model_shape(config);
   Json m = {{"model_type", config.model_type}, {"quantization", scheme.name}};
   int64_t context = limit(mlc_config, config, "context_window_size", -1);
   int64_t chunk = limit(mlc_config, config, "prefill_chunk_size", 2048),
@@ -110,7 +111,7 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
       window ? config.attention_sink_size : limit(mlc_config, config, "attention_sink_size", -1);
   m["prefill_chunk_size"] = chunk;
   m["max_batch_size"] = batch;
-  m["active_vocab_size"] = limit(mlc_config, config, "active_vocab_size", config.get_int("vocab_size"));
+  m["active_vocab_size"] = limit(mlc_config, config, "active_vocab_size", shape.vocab);
   m["tensor_parallel_shards"] = limit(mlc_config, config, "tensor_parallel_shards", 1);
   m["pipeline_parallel_stages"] = limit(mlc_config, config, "pipeline_parallel_stages", 1);
   m["disaggregation"] = false;
@@ -118,19 +119,16 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   m["model_task"] = "chat";
   m["params"] = parameters(plan);
   for (const PlanState& s : plan.states)
-    m["kv_cache"] = {
-        {"num_hidden_layers", s.layers},     {"num_attention_heads", config.get_int("num_attention_heads")},
-        {"num_key_value_heads", s.kv_heads}, {"head_dim", s.head_dim},
-        {"dtype", long_name(s.dtype)},       {"page_size", s.page_size},
-        {"page_bytes", s.page_bytes()}};
+    m["kv_cache"] = {{"num_hidden_layers", s.layers},     {"num_attention_heads", shape.heads},
+                     {"num_key_value_heads", s.kv_heads}, {"head_dim", s.head_dim},
+                     {"dtype", long_name(s.dtype)},       {"page_size", s.page_size},
+                     {"page_bytes", s.page_bytes()}};
   const int64_t tokens = window ? config.sliding_window_size + chunk : std::max(context, chunk);
   m["memory_usage"] =
       memory_usage(plan, {std::max(chunk, batch), batch, most_pages(plan, tokens, batch, window)});
-  m["vocab_size"] = config.get_int("vocab_size");
-  m["hidden_size"] = config.get_int("hidden_size");
-  frontend::RopeSpec rope = frontend::rope_spec(config);
-  m["rope"] = {
-      {"kind", rope.kind}, {"rotary_dim", rope.rotary_dim}, {"theta", rope.theta}, {"scaling", rope.scaling}};
+  m["vocab_size"] = shape.vocab;
+  m["hidden_size"] = shape.hidden;
+  m["rope"] = frontend::rope_spec(config).to_json();
   m["functions"] = functions(plan);
   m["architecture"] = library.architecture;
   m["library"] = {{"abi_version", kLibraryAbiVersion},

@@ -130,7 +130,7 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
   if (sampling) plan.inputs += 4 * batch * (kDrawSettings + 1);
   if (window_of(module.manifest()).tokens > 0)
     plan.inputs += 4 * (2 * batch + key_rows(module.plan()) * rope.rotary_dim());
-  plan.tables = 4 * std::min(limits.context_tokens, plan.kv_tokens) * rope.rotary_dim();
+  plan.tables = rope.table_bytes(std::min(limits.context_tokens, plan.kv_tokens));
   return plan;
 }
 
@@ -202,7 +202,7 @@ Status Model::allocate() {
                              " tokens; lower context_window_size in --overrides"));
   kv_pool_ = std::move(pool).value();
   executor_->set_states({kv_pool_.address()}, pages);
-  if (rope_.rotary_dim() > 0) rope_.reserve(memory_.tables / (4 * rope_.rotary_dim()));
+  rope_.reserve(std::min(limits_.context_tokens, memory_.kv_tokens));
   RETURN_IF_ERROR(allocate_inputs(pages));
   auto uses = largest_uses(limits_, pages, plan.find_function("sample") != nullptr);
   for (size_t i = 0, n = uses.size(); i < n; ++i)
@@ -262,7 +262,7 @@ Status Model::upload_key_factors() {
                              window_.tokens, " of the window and ", limits_.prefill_chunk,
                              " of a step; compile the model again"));
   std::vector<float> factors(static_cast<size_t>(keys * width));
-  for (int64_t i = 0; i < keys; ++i) rope_.factors(i, factors.data() + i * width);
+  for (int64_t i = 0; i < keys; ++i) rope_.factors(i, keys, factors.data() + i * width);
   ASSIGN_OR_RETURN(inputs_["key_factors"], OwnedBuffer::allocate(*device_, 4 * keys * width));
   return upload("key_factors", bytes_of(factors));
 }
@@ -366,9 +366,11 @@ void Model::fill_arrays(std::span<const StepSequence> sequences) {
   a.rope_factors.clear();
   a.page_indptr.push_back(0);
   size_t width = static_cast<size_t>(rope_.rotary_dim());
+  const int64_t window_keys = key_rows(executor_->module().plan());
   for (size_t s = 0; s < sequences.size(); ++s) {
     SequenceId id = sequences[s].id;
-    int64_t first = cache_->length(id) - static_cast<int64_t>(sequences[s].tokens.size());
+    const int64_t length = cache_->length(id), text_length = window_keys > 0 ? window_keys : length;
+    int64_t first = length - static_cast<int64_t>(sequences[s].tokens.size());
     for (size_t t = 0; t < sequences[s].tokens.size(); ++t) {
       int64_t position = first + static_cast<int64_t>(t);
       arrays_.input_ids.push_back(sequences[s].tokens[t]);
@@ -376,7 +378,7 @@ void Model::fill_arrays(std::span<const StepSequence> sequences) {
       arrays_.row_sequence.push_back(static_cast<int32_t>(s));
       arrays_.row_slots.push_back(cache_->slot(id, position));
       arrays_.rope_factors.resize(arrays_.rope_factors.size() + width);
-      rope_.factors(position, arrays_.rope_factors.data() + arrays_.rope_factors.size() - width);
+      rope_.factors(position, text_length, arrays_.rope_factors.data() + arrays_.rope_factors.size() - width);
     }
     arrays_.logit_positions.push_back(static_cast<int32_t>(arrays_.input_ids.size()) - 1);
     arrays_.skip_begin.push_back(static_cast<int32_t>(cache_->skip_begin(id)));

@@ -2,6 +2,8 @@
 #include "weights/block.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 #include "base/check.h"
 #include "formats/quant/group.h"
@@ -10,25 +12,20 @@
 namespace mlc::weights {
 namespace {
 
-using Transform = frontend::Parameter::Transform;
-
 constexpr int64_t kCachedElements = 4096;  // as f32 half of a small first-level cache
+constexpr int64_t kQ4Block = 32;           // elements of a block of GGUF's Q4_0
 
 size_t bytes_of(int64_t n) { return static_cast<size_t>(n); }
 
-// The source row of row `row` of a fused QKV in [3, heads, head_dim] order; the source has [heads, 3,
-// head_dim].
-int64_t split_head_row(int64_t row, int64_t rows, int64_t heads) {
-  int64_t size = rows / (3 * heads), d = row % size, head = row / size % heads, part = row / size / heads;
-  return (head * 3 + part) * size + d;
-}
-
-// Whether the rows can be taken over from GGUF blocks without unpacking them.
-bool is_exact_q4_0(const ParameterPlan& plan, const Checkpoint& checkpoint) {
-  if (!plan.format.is_quantized() || plan.format.bits != 4 || plan.format.dtype != DType::kF16) return false;
-  return std::all_of(plan.sources.begin(), plan.sources.end(), [&](int index) {
-    auto blocks = checkpoint.blocks(index);
-    return blocks && blocks->type == GgufType::kQ4_0;
+// Whether the groups can be taken over from GGUF blocks without unpacking them.
+bool is_exact_q4_0(const ParameterPlan& plan, const Checkpoint& checkpoint,
+                   const std::vector<SourceRun>& runs) {
+  if (plan.format.bits != 4 || plan.format.dtype != DType::kF16) return false;
+  return std::ranges::all_of(runs, [&](const SourceRun& run) {
+    const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(run.leaf)];
+    auto blocks = checkpoint.blocks(leaf.tensor);
+    return blocks && blocks->type == GgufType::kQ4_0 && leaf.steps.empty() && run.stride == 1 &&
+           run.begin % kQ4Block == 0 && run.count % kQ4Block == 0;
   });
 }
 
@@ -36,23 +33,26 @@ void add_irregular(std::map<int, NonFinite>& irregular, int index, const NonFini
   if (found.any()) irregular[index].add(found);
 }
 
-void repack_rows(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
-                 BlockBuffers& buffers) {
+void repack_blocks(const ParameterPlan& plan, const Checkpoint& checkpoint,
+                   const std::vector<SourceRun>& runs, BlockBuffers& buffers) {
   uint32_t* words = reinterpret_cast<uint32_t*>(buffers.weight.data());
   std::byte* scales = buffers.scale.data();
-  for (const RowRun& run : source_rows(plan, block.row_begin, block.row_end)) {
-    const int index = plan.sources[static_cast<size_t>(run.source)];
-    GgufBlocks source = *checkpoint.blocks(index);
+  for (const SourceRun& run : runs) {
+    const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(run.leaf)];
+    const GgufBlocks source = *checkpoint.blocks(leaf.tensor);
+    const int64_t row_size = leaf.shape.back(), block_bytes = source.row_bytes * kQ4Block / row_size;
     const std::byte* first = scales;
-    for (int64_t row = run.row_begin; row < run.row_begin + run.count; ++row) {
-      int64_t begin = source.stored_row(row) * source.row_bytes +
-                      source.row_bytes * plan.column / plan.whole_row_size,
-              size = source.row_bytes * plan.row_size / plan.whole_row_size;
-      repack_q4_0_row(source.bytes.subspan(bytes_of(begin), bytes_of(size)), words, scales);
-      words += plan.format.words(plan.row_size);
-      scales += 2 * plan.format.groups(plan.row_size);
+    for (int64_t at = run.begin; at < run.begin + run.count;) {
+      const int64_t column = at % row_size, count = std::min(row_size - column, run.begin + run.count - at);
+      const int64_t begin =
+          source.stored_row(at / row_size) * source.row_bytes + column / kQ4Block * block_bytes;
+      repack_q4_0_row(source.bytes.subspan(bytes_of(begin), bytes_of(count / kQ4Block * block_bytes)), words,
+                      scales);
+      words += plan.format.words(count);
+      scales += 2 * plan.format.groups(count);
+      at += count;
     }
-    add_irregular(buffers.irregular, index, count_non_finite_blocks({first, scales}));
+    add_irregular(buffers.irregular, leaf.tensor, count_non_finite_blocks({first, scales}));
   }
 }
 
@@ -74,73 +74,107 @@ void pack_rows(const ParameterPlan& plan, int64_t rows, BlockBuffers& buffers) {
                   buffers.scale.data());
 }
 
-// Appends where rows [row_begin, row_end) of the whole parameter come from.
-void add_runs(const ParameterPlan& plan, int64_t row_begin, int64_t row_end, std::vector<RowRun>& runs) {
-  if (plan.parameter.transform == Transform::kSplitHeadQkv) {
-    internal_check(plan.source_rows.size() == 1, "a fused QKV has one source");
-    int64_t rows = plan.source_rows[0], size = rows / (3 * plan.parameter.heads);
-    for (int64_t row = row_begin; row < row_end;) {
-      int64_t count = std::min(row_end - row, size - row % size);
-      runs.push_back({0, split_head_row(row, rows, plan.parameter.heads), count});
-      row += count;
+// Copies `count` elements of `size` bytes that lie `stride` apart.
+void gather(const std::byte* from, int size, int64_t stride, int64_t count, std::byte* to) {
+  auto copy = [&]<typename T>(T item) {
+    for (int64_t i = 0; i < count; ++i) {
+      std::memcpy(&item, from + i * stride * size, sizeof(T));
+      std::memcpy(to + i * size, &item, sizeof(T));
     }
-    return;
-  }
-  int64_t first = 0;
-  for (size_t s = 0; s < plan.source_rows.size(); ++s) {
-    int64_t begin = std::max(row_begin, first), end = std::min(row_end, first + plan.source_rows[s]);
-    if (begin < end) runs.push_back({static_cast<int>(s), begin - first, end - begin});
-    first += plan.source_rows[s];
+  };
+  if (size == 2) return copy(uint16_t{});
+  if (size == 4) return copy(uint32_t{});
+  copy(uint64_t{});
+}
+
+void apply(const SourceLeaf::Step& step, DType read_as, DType dtype, std::span<float> values) {
+  switch (step.kind) {
+    case SourceExpr::Kind::kPlusOne:
+      for (float& v : values) v += 1;
+      if (read_as != DType::kF64) round_floats(read_as, values);
+      break;
+    case SourceExpr::Kind::kExpNegExp:
+      for (float& v : values) v = std::exp(-std::exp(v));
+      break;
+    case SourceExpr::Kind::kScale:
+      round_floats(dtype, values);
+      for (float& v : values) v *= static_cast<float>(step.factor);
+      break;
+    default: internal_error("a step of an expression without a meaning");
   }
 }
 
-// Decodes this part's columns of `count` whole rows.
-void decode_rows(const ParameterPlan& plan, DType dtype, const std::byte* bytes, int64_t count,
-                 std::span<float> values) {
-  if (plan.row_size == plan.whole_row_size) return decode_floats(dtype, bytes, values);
-  for (int64_t row = 0; row < count; ++row)
-    decode_floats(dtype, bytes + (row * plan.whole_row_size + plan.column) * size_of(dtype),
-                  values.subspan(bytes_of(row * plan.row_size), bytes_of(plan.row_size)));
+// The first runs that are read at once: a run of whole rows, or neighbours of one tensor that are less.
+struct RunGroup {
+  size_t runs = 0;
+  int64_t row_begin = 0, row_end = 0;  // of the tensor's first axis
+};
+
+RunGroup first_group(const ParameterPlan& plan, std::span<const SourceRun> runs) {
+  const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(runs[0].leaf)];
+  const int64_t row = leaf.row_size();
+  RunGroup group{0, INT64_MAX, 0};
+  for (const SourceRun& run : runs) {
+    const bool whole = run.stride == 1 && run.begin % row == 0 && run.count % row == 0;
+    if (run.leaf != runs[0].leaf || (whole && group.runs > 0)) break;
+    group.row_begin = std::min(group.row_begin, run.begin / row);
+    group.row_end = std::max(group.row_end, (run.begin + (run.count - 1) * run.stride) / row + 1);
+    ++group.runs;
+    if (whole) break;
+  }
+  return group;
+}
+
+// Decodes the runs of a leaf; `bytes` are the tensor's from element `first` on. A few elements at a time,
+// looked through while the cache has them.
+void decode_runs(const SourceLeaf& leaf, DType read_as, DType dtype, std::span<const SourceRun> runs,
+                 const std::byte* bytes, int64_t first, std::span<float> values, NonFinite* irregular) {
+  const int size = size_of(read_as);
+  std::byte gathered[8 * kCachedElements];
+  for (const SourceRun& run : runs)
+    for (int64_t done = 0; done < run.count;) {
+      const int64_t count = std::min(run.count - done, kCachedElements);
+      const std::byte* from = bytes + (run.begin + done * run.stride - first) * size;
+      std::span<float> part = values.first(bytes_of(count));
+      if (run.stride > 1) gather(from, size, run.stride, count, gathered);
+      decode_floats(read_as, run.stride > 1 ? gathered : from, part);
+      for (const SourceLeaf::Step& step : leaf.steps) apply(step, read_as, dtype, part);
+      if (irregular) irregular->add(count_non_finite(part, dtype));
+      values = values.subspan(bytes_of(count));
+      done += count;
+    }
+}
+
+void read_runs(const ParameterPlan& plan, const Checkpoint& checkpoint, std::span<const SourceRun> runs,
+               std::vector<std::byte>& scratch, std::vector<float>& values,
+               std::map<int, NonFinite>* irregular) {
+  std::span<float> rest(values);
+  bool round = false;
+  while (!runs.empty()) {
+    const RunGroup group = first_group(plan, runs);
+    const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(runs[0].leaf)];
+    const DType read_as = checkpoint.tensors()[static_cast<size_t>(leaf.tensor)].dtype;
+    std::span<const std::byte> bytes =
+        checkpoint.read_rows(leaf.tensor, group.row_begin, group.row_end, scratch);
+    NonFinite found;
+    decode_runs(leaf, read_as, plan.dtype, runs.first(group.runs), bytes.data(),
+                group.row_begin * leaf.row_size(), rest, irregular ? &found : nullptr);
+    if (irregular) add_irregular(*irregular, leaf.tensor, found);
+    for (const SourceRun& run : runs.first(group.runs)) rest = rest.subspan(bytes_of(run.count));
+    runs = runs.subspan(group.runs);
+    round |= read_as != plan.dtype || !leaf.steps.empty();
+  }
+  if (round) round_floats(plan.dtype, values);
 }
 
 }  // namespace
 
-std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, int64_t row_end) {
-  std::vector<RowRun> runs;
-  int64_t first = 0;
-  for (const RowRange& range : plan.ranges) {
-    int64_t begin = std::max(row_begin, first), end = std::min(row_end, first + range.count);
-    if (begin < end) add_runs(plan, range.begin + begin - first, range.begin + end - first, runs);
-    first += range.count;
-  }
-  return runs;
-}
-
 void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_t row_begin, int64_t row_end,
                  std::vector<std::byte>& scratch, std::vector<float>& values,
                  std::map<int, NonFinite>* irregular) {
-  values.resize(bytes_of((row_end - row_begin) * plan.row_size));
-  std::span<float> rest(values);
-  bool round = false;
-  for (const RowRun& run : source_rows(plan, row_begin, row_end)) {
-    int index = plan.sources[static_cast<size_t>(run.source)];
-    DType dtype = checkpoint.tensors()[static_cast<size_t>(index)].dtype;
-    std::span<const std::byte> bytes =
-        checkpoint.read_rows(index, run.row_begin, run.row_begin + run.count, scratch);
-    size_t count = bytes_of(run.count * plan.row_size);
-    // A few rows at a time, looked through while the cache has them.
-    const int64_t step = std::max<int64_t>(1, kCachedElements / std::max<int64_t>(1, plan.row_size)),
-                  row_bytes = plan.whole_row_size * size_of(dtype);
-    for (int64_t row = 0; row < run.count; row += step) {
-      const int64_t rows = std::min(step, run.count - row);
-      std::span<float> part = rest.subspan(bytes_of(row * plan.row_size), bytes_of(rows * plan.row_size));
-      decode_rows(plan, dtype, bytes.data() + row * row_bytes, rows, part);
-      if (irregular) add_irregular(*irregular, index, count_non_finite(part, plan.dtype));
-    }
-    rest = rest.subspan(count);
-    round |= dtype != plan.dtype;
-  }
-  if (round) round_floats(plan.dtype, values);
+  const int64_t begin = row_begin * plan.row_size, end = row_end * plan.row_size;
+  values.resize(bytes_of(end - begin));
+  read_runs(plan, checkpoint, source_runs(plan.source, begin, end), scratch, values, irregular);
 }
 
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
@@ -159,7 +193,9 @@ void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, cons
   int scale_size = plan.format.dtype == DType::kF32 ? 2 : size_of(plan.format.dtype);
   buffers.weight.resize(bytes_of(rows * plan.format.words(plan.row_size) * 4));
   buffers.scale.resize(bytes_of(rows * plan.format.groups(plan.row_size) * scale_size));
-  if (is_exact_q4_0(plan, checkpoint)) return repack_rows(plan, checkpoint, block, buffers);
+  const std::vector<SourceRun> runs =
+      source_runs(plan.source, block.row_begin * plan.row_size, block.row_end * plan.row_size);
+  if (is_exact_q4_0(plan, checkpoint, runs)) return repack_blocks(plan, checkpoint, runs, buffers);
   read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values,
               &buffers.irregular);
   pack_rows(plan, rows, buffers);

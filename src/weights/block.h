@@ -28,15 +28,6 @@ struct BlockBuffers {
   std::map<int, NonFinite> irregular;  // result: by tensor of the checkpoint
 };
 
-// A run of consecutive rows of one source.
-struct RowRun {
-  int source = 0;  // index into ParameterPlan::sources
-  int64_t row_begin = 0, count = 0;
-};
-
-// Where rows [row_begin, row_end) of a parameter, or of a rank's part of one, come from, in order.
-std::vector<RowRun> source_rows(const ParameterPlan& plan, int64_t row_begin, int64_t row_end);
-
 // Fills buffers.weight, buffers.scale (NK form even when the format is KN) and buffers.irregular.
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
                    BlockBuffers& buffers);

@@ -82,9 +82,8 @@ class Conversion {
     for (size_t p = 0; p < plan_.parameters.size(); ++p) {
       const ParameterPlan& parameter = plan_.parameters[p];
       if (is_kept(parameter)) continue;
-      int64_t step = rows_per_block(parameter.whole_row_size);
-      for (int64_t row = 0; row < parameter.rows; row += step) {
-        blocks.push_back({p, row, std::min(row + step, parameter.rows)});
+      for (int64_t row = 0; row < parameter.rows; row += parameter.block_rows) {
+        blocks.push_back({p, row, std::min(row + parameter.block_rows, parameter.rows)});
         ++parameters_[p].blocks_left;
       }
     }

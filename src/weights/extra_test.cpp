@@ -56,7 +56,7 @@ class Extra : public ::testing::Test {
     Parameter p;
     p.name = name, p.shape = std::move(shape),
     p.role = p.shape.size() == 2 ? WeightRole::kLinear : WeightRole::kOther;
-    p.sources = {name};
+    p.source = SourceExpr::of(name);
     return p;
   }
 

@@ -138,7 +138,7 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   Json config = {
       {"version", "0.1.0"}, {"model_type", model.model_type}, {"quantization", options.quantization}};
   config["model_config"] = model.fields;
-  config["vocab_size"] = field_or(model, "vocab_size", 0);
+  config["vocab_size"] = frontend::model_shape(model).vocab;
   for (const char* key :
        {"context_window_size", "sliding_window_size", "prefill_chunk_size", "attention_sink_size"})
     config[key] = field_or(model, key, -1);
@@ -157,6 +157,8 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   config.update(ids);
   config["model_task"] = "chat";
   config["embedding_metadata"] = nullptr;
+  if (Json source = frontend::source_config(model); !source.empty())
+    config["source_config"] = std::move(source);
   std::string text = json_text(config, 2, true);
   RETURN_IF_ERROR(write_tokenizer_files(files, folder));
   RETURN_IF_ERROR(write_file(path_join(folder, "mlc-chat-config.json"), text));

@@ -9,6 +9,7 @@
 #include "formats/checked.h"
 #include "weights/extra.h"
 #include "weights/ranks.h"
+#include "weights/resolve.h"
 
 namespace mlc::weights {
 namespace {
@@ -32,7 +33,7 @@ std::vector<size_t> arrival_order(const std::vector<Parameter>& parameters,
                                   const std::vector<std::string>& names) {
   std::multimap<std::string, size_t> users;
   for (size_t p = 0; p < parameters.size(); ++p)
-    for (const std::string& source : parameters[p].sources) users.emplace(source, p);
+    for (const std::string& source : source_names(parameters[p].source)) users.emplace(source, p);
   std::vector<size_t> order;
   std::vector<bool> placed(parameters.size(), false);
   for (const std::string& name : names)
@@ -49,51 +50,22 @@ bool is_unused(const std::string& name, const std::vector<std::string>& unused) 
                      [&](const std::string& suffix) { return name.ends_with(suffix); });
 }
 
-Status check_source(const Checkpoint& checkpoint, const SourceTensor& tensor, const ParameterPlan& plan) {
-  const Parameter& p = plan.parameter;
-  std::string where =
-      str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(tensor.name));
-  if (!tensor.unread.empty()) return Status::error(str(where, " ", tensor.unread));
-  if (!is_float(tensor.dtype) || tensor.dtype > DType::kF64)
-    return Status::error(str(where, " is ", tensor.stored_type,
-                             ", expected floats (F16, BF16 or F32); what another program quantized "
-                             "cannot be converted, but the checkpoint it was made from can"));
-  std::vector<int64_t> expected = p.shape;
-  if (p.sources.size() > 1 && !tensor.shape.empty()) expected[0] = tensor.shape[0];
-  if (tensor.shape != expected) {
-    std::string wanted = shown_shape(p.shape);
-    if (p.sources.size() > 1) wanted = str("its rows of ", wanted, " (", join(p.sources, " + "), ")");
-    return Status::error(str(where, " has shape ", shown_shape(tensor.shape), ", expected ", wanted, " for ",
-                             p.name, "; does config.json belong to this checkpoint?"));
-  }
-  return Status::ok();
+constexpr int64_t kBlockElements = 1 << 18;  // of a parameter, or of the source rows they lie in
+
+// What follows from the tensors of the part's expression.
+void find_leaves(ParameterPlan& p) {
+  number_leaves(p.source);
+  p.leaves = source_leaves(p.source);
+  for (const SourceLeaf& leaf : p.leaves)
+    if (std::ranges::find(p.sources, leaf.tensor) == p.sources.end()) p.sources.push_back(leaf.tensor);
 }
 
-Status find_sources(const Checkpoint& checkpoint, const std::string& what, ParameterPlan& plan) {
-  int64_t rows = 0;
-  for (const std::string& name : plan.parameter.sources) {
-    int index = checkpoint.find(name);
-    if (index < 0) {
-      const std::string hint = missing_hint(checkpoint, name);
-      return Status::error(str(what, ": tensor ", shown_name(name), " is missing, needed for ",
-                               plan.parameter.name,
-                               hint.empty() ? did_you_mean(name, names_of(checkpoint)) : hint));
-    }
-    const SourceTensor& tensor = checkpoint.tensors()[static_cast<size_t>(index)];
-    RETURN_IF_ERROR(check_source(checkpoint, tensor, plan));
-    plan.sources.push_back(index);
-    plan.source_rows.push_back(tensor.shape.empty() ? 1 : tensor.shape[0]);
-    rows += plan.source_rows.back();
-  }
-  if (rows != (plan.parameter.shape.empty() ? 1 : plan.parameter.shape[0])) {
-    std::vector<std::string> shapes;
-    for (int index : plan.sources)
-      shapes.push_back(shown_shape(checkpoint.tensors()[static_cast<size_t>(index)].shape));
-    return Status::error(str(what, ": tensors ", join(plan.parameter.sources, " + "), " have shapes ",
-                             join(shapes, " + "), ", expected ", shown_shape(plan.parameter.shape),
-                             " together for ", plan.parameter.name));
-  }
-  return Status::ok();
+// Elements of the part's rows or, where those are longer, of the rows of its tensors.
+int64_t widest_row(const ParameterPlan& p) {
+  int64_t widest = std::max<int64_t>(1, p.row_size);
+  for (const SourceLeaf& leaf : p.leaves)
+    if (leaf.shape.size() > 1) widest = std::max(widest, leaf.shape.back());
+  return widest;
 }
 
 // What the original counts: all elements of a file each time it opens it, but for tensors declared unused; a
@@ -156,7 +128,7 @@ void add_records(const std::vector<ParameterPlan>& parts, std::vector<TensorReco
 
 // Bytes a worker holds for one block: values as f32, the bytes read() unpacks, packed words and scales.
 int64_t block_bytes(const ParameterPlan& p) {
-  return std::min(rows_per_block(p.whole_row_size), p.rows) * p.whole_row_size * (4 + 8 + 2);
+  return std::min(p.block_rows, p.rows) * widest_row(p) * (4 + 8 + 2);
 }
 
 // The mapped source tensors of as many parameters as there are workers, transposed copies, and the blocks.
@@ -186,11 +158,10 @@ ParameterPlan plan_parameter(const Parameter& parameter, const QuantScheme& sche
   p.format = scheme.format_of(parameter.role, parameter.quantizable);
   p.dtype = parameter.force_f32 ? DType::kF32 : scheme.model_dtype;
   if (!p.format.is_quantized()) p.format = WeightFormat::plain(p.dtype);
-  p.rows = parameter.shape.empty() ? 1 : parameter.shape[0];
-  p.row_size = parameter.shape.empty() ? 1 : product(std::span(parameter.shape).subspan(1));
   p.shape = parameter.shape;
-  p.ranges = {{0, p.rows}};
-  p.whole_row_size = p.row_size;
+  p.row_size = parameter.shape.size() > 1 ? parameter.shape.back() : 1;
+  p.rows = product(parameter.shape) / std::max<int64_t>(1, p.row_size);
+  p.source = parameter.source;
   return p;
 }
 
@@ -218,31 +189,32 @@ int64_t Plan::output_bytes() const {
   return bytes;
 }
 
-int64_t rows_per_block(int64_t row_size) {
-  return std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, row_size));
-}
-
 Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vector<std::string>& unused,
                        const QuantScheme& scheme, const Checkpoint* checkpoint, const std::string& what,
                        const PlanOptions& options) {
   Plan plan;
   plan.scheme = scheme;
   std::set<std::string> used;
-  for (const Parameter& p : parameters) used.insert(p.sources.begin(), p.sources.end());
+  for (const Parameter& p : parameters)
+    for (std::string& name : source_names(p.source)) used.insert(std::move(name));
   std::vector<std::string> names =
       checkpoint ? names_of(*checkpoint) : std::vector<std::string>(used.begin(), used.end());
   if (checkpoint) RETURN_IF_ERROR(check_packed(*checkpoint, used));
   if (checkpoint)
     for (const Parameter& p : parameters) {
-      ParameterPlan found = plan_parameter(p, scheme);
-      RETURN_IF_ERROR(find_sources(*checkpoint, what, found));
+      SourceExpr found = p.source;
+      RETURN_IF_ERROR(resolve_sources(*checkpoint, what, p.name, p.shape, found));
     }
   std::vector<TensorRecord> records;
   for (size_t index : arrival_order(parameters, names)) {
     ParameterPlan p = plan_parameter(parameters[index], scheme);
     p.raw_f32 = options.raw_f32 && p.dtype == DType::kF32;
-    if (checkpoint) RETURN_IF_ERROR(find_sources(*checkpoint, what, p));
+    if (checkpoint) RETURN_IF_ERROR(resolve_sources(*checkpoint, what, p.parameter.name, p.shape, p.source));
     ASSIGN_OR_RETURN(std::vector<ParameterPlan> parts, split_ranks(std::move(p), options.ranks));
+    for (ParameterPlan& part : parts) {
+      if (checkpoint) find_leaves(part);
+      part.block_rows = std::max<int64_t>(1, kBlockElements / widest_row(part));
+    }
     add_records(parts, records);
     std::move(parts.begin(), parts.end(), std::back_inserter(plan.parameters));
   }

@@ -13,6 +13,7 @@
 #include "formats/checkpoint.h"
 #include "formats/quant/scheme.h"
 #include "formats/shards.h"
+#include "formats/source_expr.h"
 #include "frontend/model.h"
 
 namespace mlc::weights {
@@ -22,27 +23,21 @@ struct RecordPlace {
   size_t shard = 0, tensor = 0;
 };
 
-// Rows [begin, begin + count) of a parameter.
-struct RowRange {
-  int64_t begin = 0, count = 0;
-};
-
 // One parameter, or the part of it that one tensor-parallel rank holds (weights/ranks.h).
 struct ParameterPlan {
   frontend::Parameter parameter;
   WeightFormat format;
-  DType dtype = DType::kF32;         // values are rounded to this before they are stored or packed
-  std::vector<int64_t> shape;        // of this part
-  int64_t rows = 0, row_size = 0;    // shape[0] and the product of the others
-  int rank = -1;                     // -1: not split
-  std::vector<RowRange> ranges;      // rows of the whole parameter that make up this part, in order
-  int64_t column = 0;                // where this part begins in the whole parameter's rows
-  int64_t whole_row_size = 0;        // row_size of the whole parameter
-  std::vector<int> sources;          // indices into the checkpoint's tensors; empty without a checkpoint
-  std::vector<int64_t> source_rows;  // of each source
-  RecordPlace weight;                // the plain tensor, or the words of a group format
-  RecordPlace scale;                 // group formats only
-  bool raw_f32 = false;              // plain float32 stays float32 in the file
+  DType dtype = DType::kF32;       // values are rounded to this before they are stored or packed
+  std::vector<int64_t> shape;      // of this part
+  int64_t rows = 0, row_size = 0;  // a row: the last axis of a shape that has several, else one element
+  int64_t block_rows = 0;          // rows that one worker converts at once
+  int rank = -1;                   // -1: not split
+  SourceExpr source;               // of this part
+  std::vector<SourceLeaf> leaves;  // of `source`; empty without a checkpoint, as are sources
+  std::vector<int> sources;        // the checkpoint's tensors among them, each once
+  RecordPlace weight;              // the plain tensor, or the words of a group format
+  RecordPlace scale;               // group formats only
+  bool raw_f32 = false;            // plain float32 stays float32 in the file
 };
 
 struct Plan {
@@ -76,9 +71,5 @@ Result<Plan> make_plan(const std::vector<frontend::Parameter>& parameters,
 
 // For --plan: one line per tensor grouped by shard, then totals.
 std::string plan_text(const Plan& plan);
-
-// Elements of a parameter that one worker converts at once, and the bytes of its buffers for that.
-constexpr int64_t kBlockElements = 1 << 18;
-int64_t rows_per_block(int64_t row_size);
 
 }  // namespace mlc::weights

@@ -11,11 +11,15 @@
 namespace mlc::weights {
 namespace {
 
+// Whether the axis is the one that groups lie along.
+bool cuts_inputs(const ParameterPlan& p) {
+  return p.parameter.sharding.axis > 0 && p.parameter.sharding.axis + 1 == static_cast<int>(p.shape.size());
+}
+
 // What a part's length along the axis must be a multiple of.
 int64_t unit_of(const ParameterPlan& p) {
   int64_t unit = p.parameter.sharding.unit;
-  if (p.parameter.sharding.axis == 1 && p.format.is_quantized())
-    unit = std::lcm(unit, static_cast<int64_t>(p.format.group));
+  if (cuts_inputs(p) && p.format.is_quantized()) unit = std::lcm(unit, static_cast<int64_t>(p.format.group));
   return unit;
 }
 
@@ -29,12 +33,11 @@ Status check_divides(const ParameterPlan& whole, const std::vector<int64_t>& seg
   if (fits) return Status::ok();
   std::vector<std::string> lengths;
   for (int64_t segment : segments) lengths.push_back(str(segment));
-  return Status::error(str(env::kPreshardNum, ": ", ranks, " ranks cannot divide ", whole.parameter.name,
-                           ": its ", whole.parameter.sharding.axis == 0 ? "outputs (" : "inputs (",
-                           join(lengths, " + "), ") come in parts of ", unit,
-                           most > 1
-                               ? str("; choose a divisor of ", most)
-                               : std::string("; this model cannot be pre-sharded in this quantization")));
+  return Status::error(
+      str(env::kPreshardNum, ": ", ranks, " ranks cannot divide ", whole.parameter.name, ": its ",
+          cuts_inputs(whole) ? "inputs (" : "outputs (", join(lengths, " + "), ") come in parts of ", unit,
+          most > 1 ? str("; choose a divisor of ", most)
+                   : std::string("; this model cannot be pre-sharded in this quantization")));
 }
 
 }  // namespace
@@ -60,22 +63,23 @@ Result<std::vector<ParameterPlan>> split_ranks(ParameterPlan whole, int ranks) {
   const size_t axis = static_cast<size_t>(sharding.axis);
   if (segments.empty()) segments = {whole.shape[axis]};
   RETURN_IF_ERROR(check_divides(whole, segments, ranks));
+  whole.source.shape = whole.shape;
   for (int rank = 0; rank < ranks; ++rank) {
     ParameterPlan part = whole;
     part.rank = rank;
     part.shape[axis] /= ranks;
-    if (axis == 1) {
-      part.row_size /= ranks;
-      part.column = rank * part.row_size;
-    } else {
-      part.rows /= ranks;
-      part.ranges.clear();
-      int64_t first = 0;
-      for (int64_t segment : segments) {
-        part.ranges.push_back({first + rank * (segment / ranks), segment / ranks});
-        first += segment;
-      }
+    (cuts_inputs(whole) ? part.row_size : part.rows) /= ranks;
+    std::vector<SourceExpr> slices;
+    int64_t first = 0;
+    for (int64_t segment : segments) {
+      const int64_t begin = first + rank * (segment / ranks);
+      slices.push_back(
+          SourceExpr::slice(whole.source, sharding.axis, whole.shape[axis], begin, begin + segment / ranks));
+      slices.back().shape = result_shape(slices.back());
+      first += segment;
     }
+    part.source = SourceExpr::concat(std::move(slices), sharding.axis);
+    part.source.shape = part.shape;
     parts.push_back(std::move(part));
   }
   return parts;

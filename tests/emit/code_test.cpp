@@ -4,6 +4,7 @@
 
 #include <regex>
 
+#include "base/threads.h"
 #include "emit/microkernel.h"
 #include "lang/llvm/emit.h"
 
@@ -20,7 +21,7 @@ Target target_named(const std::string& name) {
 }
 
 ObjectCode compile(const Function& f, const std::string& target) {
-  return emit_object({f}, target_named(target), {.keep_text = true});
+  return emit_object(f, target_named(target), {.keep_text = true});
 }
 
 int count(const std::string& text, const std::string& pattern) {
@@ -84,7 +85,7 @@ TEST(GeneratedCodeDeathTest, MissingDotIsOurError) {
 TEST(GeneratedCode, TargetWithoutCodeGeneratorIsTheUsersError) {
   Target target = target_named("x86_64-avx2");
   target.triple = "vax-dec-bsd";
-  EXPECT_ANY_THROW(emit_object({kernel::dot2_rows(8, false)}, target, {}));
+  EXPECT_ANY_THROW(emit_object(kernel::dot2_rows(8, false), target, {}));
 }
 
 TEST(GeneratedCodeDeathTest, LargeFrameIsOurError) {
@@ -146,16 +147,18 @@ TEST(GeneratedCode, EqualInputsGiveEqualBytes) {
               compile(kernel::dot4_rows(4, false), target).object);
 }
 
-TEST(GeneratedCode, VariantsCompileTogether) {
-  std::vector<Function> kernels = {kernel::dot2_rows(4, false)};
-  std::vector<EmitJob> jobs;
-  for (const Target& target : x86_64_targets())
-    jobs.push_back({&kernels, target, {.symbol_prefix = target.name + "."}});
-  std::vector<ObjectCode> codes = emit_objects(jobs, 4);
-  ASSERT_EQ(codes.size(), jobs.size());
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    EXPECT_NE(codes[i].object.find(jobs[i].target.name + ".dot2_rows"), std::string::npos);
-    EXPECT_EQ(codes[i].object, emit_object(kernels, jobs[i].target, jobs[i].options).object);
+TEST(GeneratedCode, KernelsCompileTogether) {
+  const Function kernel = kernel::dot2_rows(4, false);
+  const std::vector<Target> targets = x86_64_targets();
+  auto emit = [&](const Target& target) {
+    return emit_object(kernel, target, {.symbol_prefix = target.name + "."}).object;
+  };
+  std::vector<std::string> objects(targets.size());
+  parallel_for(4, static_cast<int64_t>(targets.size()),
+               [&](int64_t i) { objects[static_cast<size_t>(i)] = emit(targets[static_cast<size_t>(i)]); });
+  for (size_t i = 0; i < targets.size(); ++i) {
+    EXPECT_NE(objects[i].find(targets[i].name + ".dot2_rows"), std::string::npos);
+    EXPECT_EQ(objects[i], emit(targets[i]));
   }
 }
 

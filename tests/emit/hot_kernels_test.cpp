@@ -61,7 +61,7 @@ std::string matmul_assembly(const Target& target, int bits, int64_t min_rows, in
   options.target = &target, options.min_rows = min_rows, options.max_rows = max_rows;
   kernel::Function k =
       kernel::run_passes(kernel::lower_node(node, module, options).function, {.target = &target, .dump = {}});
-  return emit_object({k}, target, {.keep_text = true, .symbol_prefix = {}}).assembly;
+  return emit_object(k, target, {.keep_text = true, .symbol_prefix = {}}).assembly;
 }
 
 int count(const std::string& text, const std::string& pattern) {
@@ -169,7 +169,7 @@ std::string attention_assembly(const Target& target, int64_t max_rows) {
   options.target = &target, options.min_rows = max_rows == 1 ? 1 : 0, options.max_rows = max_rows;
   kernel::Function k = kernel::run_passes(kernel::lower_node(*f.nodes.back(), module, options).function,
                                           {.target = &target, .dump = {}});
-  return emit_object({k}, target, {.keep_text = true, .symbol_prefix = {}}).assembly;
+  return emit_object(k, target, {.keep_text = true, .symbol_prefix = {}}).assembly;
 }
 
 // Products of 16-bit pairs: of one row 3 queries meet 8 pairs of a head's keys at once, and 4 pairs of

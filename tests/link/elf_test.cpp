@@ -33,9 +33,12 @@ std::vector<kernel::Function> two_kernels(double factor) {
 
 VariantCode make_variant(const Target& target, double factor) {
   std::string prefix = target.name + ".";
+  std::vector<std::string> objects;
+  for (const kernel::Function& kernel : two_kernels(factor))
+    objects.push_back(lang::emit_object(kernel, target, {.symbol_prefix = prefix}).object);
   return {.header = "{\"name\": \"" + target.name + "\"}",
           .plan = std::string("plan\0of ", 8) + target.name,
-          .object = lang::emit_object(two_kernels(factor), target, {.symbol_prefix = prefix}).object,
+          .objects = objects,
           .kernel_symbols = {prefix + "shift", prefix + "scale"}};
 }
 

@@ -40,7 +40,7 @@ TEST_P(Logits, AreTransformers) {
   ReferenceModel model(toy_file(c.toy, ""), c.scheme, Storage::kExact);
   const NpyArray tokens = read_npy(toy_file(c.toy, "tokens.npy"));
   const NpyArray expected = read_npy(toy_file(c.toy, c.logits + ".npy"));
-  const graph::HostTensor logits = model.step("batch_verify", {{.tokens = tokens.ints, .pages = {5}}});
+  const graph::HostTensor logits = model.step("batch_verify", {{.tokens = tokens.ints, .pages = {5, 3}}});
   ASSERT_EQ(logits.shape, expected.shape);
   const size_t vocab = static_cast<size_t>(logits.shape[1]);
   for (size_t row = 0; row < tokens.ints.size(); ++row)
@@ -52,11 +52,37 @@ TEST_P(Logits, AreTransformers) {
 INSTANTIATE_TEST_SUITE_P(Toys, Logits, ::testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.toy + "_" + info.param.scheme; });
 
+// Where the rotation depends on the text's length: a prompt, then single steps over the same cache.
+class Steps : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Steps, AreTransformers) {
+  ReferenceModel model(toy_file(GetParam(), ""), "q0f32", Storage::kExact);
+  const std::vector<int32_t> tokens = read_npy(toy_file(GetParam(), "tokens.npy")).ints;
+  const NpyArray expected = read_npy(toy_file(GetParam(), "logits_steps_fp32.npy"));
+  const size_t vocab = static_cast<size_t>(expected.shape[1]);
+  for (size_t begin = 0, end = 12; begin < tokens.size(); begin = end++) {
+    const SequenceStep step{
+        .tokens = {tokens.begin() + static_cast<int64_t>(begin), tokens.begin() + static_cast<int64_t>(end)},
+        .start = static_cast<int32_t>(begin),
+        .pages = {5, 3}};
+    const graph::HostTensor logits = model.step("batch_verify", {step});
+    for (size_t row = begin; row < end; ++row)
+      EXPECT_LT(relative_rms(logits.floats.data() + (row - begin) * vocab,
+                             expected.floats.data() + row * vocab, vocab),
+                kFloatBound)
+          << "at position " << row;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Toys, Steps, ::testing::ValuesIn(toys_with("logits_steps_fp32.npy")),
+                         [](const auto& info) { return info.param; });
+
 class Functions : public ::testing::TestWithParam<std::string> {
  protected:
   // Logits of all positions in one step: what every other way of running must give too.
   void SetUp() override {
     tokens = read_npy(toy_file(GetParam(), "tokens.npy")).ints;
+    tokens.resize(16);  // one page; no length changes the rotation within it
     expected = model().step("batch_verify", {{.tokens = tokens, .pages = {5}}});
   }
 

@@ -41,11 +41,18 @@ inline void convert_checkpoint(const std::string& source_path, const std::string
   must(weights::convert(plan, *source.checkpoint, folder, {.threads = 2}));
 }
 
-// The mlc-chat-config.json of a toy, with this scheme.
+// The mlc-chat-config.json of a toy, with this scheme, as far as a compiler reads it. The context has at
+// least the 64 tokens of the tests.
 inline Json toy_config(const std::string& toy, const std::string& scheme) {
-  Json config = must(read_json_file(toy_file(toy, "mlc-configs.json"))).at("q4f16_1");
-  config["quantization"] = scheme;
-  return config;
+  frontend::ModelConfig config =
+      must(frontend::parse_hf_config(must(read_json_file(toy_file(toy, "config.json"))), "auto", toy));
+  must(frontend::apply_overrides(config, {.max_batch_size = 128}));
+  if (config.has("context_window_size") && config.get_int("context_window_size") < 64)
+    must(frontend::apply_overrides(config, {.context_window_size = 64, .prefill_chunk_size = 64}));
+  return {{"model_type", config.model_type},
+          {"quantization", scheme},
+          {"model_config", config.fields},
+          {"source_config", frontend::source_config(config)}};
 }
 
 // Compiles for the targets and writes the library.

@@ -81,8 +81,10 @@ class NativeKernels {
  public:
   NativeKernels(const std::vector<kernel::Function>& kernels, const Target& target) : kernels_(kernels) {
     link::VariantCode variant;
-    variant.object = lang::emit_object(kernels, target, {}).object;
-    for (const kernel::Function& kernel : kernels) variant.kernel_symbols.push_back(kernel.name);
+    for (const kernel::Function& kernel : kernels) {
+      variant.objects.push_back(lang::emit_object(kernel, target, {}).object);
+      variant.kernel_symbols.push_back(kernel.name);
+    }
     Result<std::string> library = link::link_library(
         {.triple = target.triple, .soname = "kernels.so", .manifest = "{}", .variants = {variant}});
     EXPECT_TRUE(library.is_ok()) << library.status().message();

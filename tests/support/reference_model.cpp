@@ -4,12 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numbers>
 #include <stdexcept>
 
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
 #include "frontend/layers/parameters.h"
+#include "runtime/rope.h"
+#include "support/whole_source.h"
 
 namespace mlc::testing {
 namespace {
@@ -31,25 +32,16 @@ HostTensor ints(std::vector<int32_t> values) {
   return t;
 }
 
-std::vector<float> read_source(const Checkpoint& checkpoint, const std::string& name) {
+WholeTensor read_source(const Checkpoint& checkpoint, const std::string& name) {
   const int index = checkpoint.find(name);
   if (index < 0) throw std::runtime_error("checkpoint has no tensor " + name);
   const SourceTensor& tensor = checkpoint.tensors()[static_cast<size_t>(index)];
   std::vector<std::byte> buffer;
   std::span<const std::byte> bytes = checkpoint.read(index, buffer);
-  std::vector<float> values(bytes.size() / static_cast<size_t>(size_of(tensor.dtype)));
-  decode_floats(tensor.dtype, bytes.data(), values);
-  return values;
-}
-
-// [heads, 3, rest] -> [3, heads, rest]
-std::vector<float> split_heads(const std::vector<float>& in, int64_t heads) {
-  const int64_t rest = static_cast<int64_t>(in.size()) / (3 * heads);
-  std::vector<float> out(in.size());
-  for (int64_t h = 0; h < heads; ++h)
-    for (int64_t part = 0; part < 3; ++part)
-      std::copy_n(in.data() + (h * 3 + part) * rest, rest, out.data() + (part * heads + h) * rest);
-  return out;
+  WholeTensor whole{tensor.shape, {}, tensor.dtype};
+  whole.values.resize(bytes.size() / static_cast<size_t>(size_of(tensor.dtype)));
+  decode_floats(tensor.dtype, bytes.data(), whole.values);
+  return whole;
 }
 
 // The logical values after quantization by rows. Files hold the scales of float32 schemes as bfloat16.
@@ -78,17 +70,15 @@ void quantize_and_back(const WeightFormat& format, int64_t k, bool round_product
 
 HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& parameter, const QuantScheme& scheme,
                           Storage storage) {
+  const WeightFormat format = frontend::format_of(parameter, scheme);
   HostTensor t;
   t.shape = parameter.shape;
-  for (const std::string& source : parameter.sources) {
-    const std::vector<float> part = read_source(checkpoint, source);
-    t.floats.insert(t.floats.end(), part.begin(), part.end());
-  }
-  if (parameter.transform == Parameter::Transform::kSplitHeadQkv)
-    t.floats = split_heads(t.floats, parameter.heads);
-  if (static_cast<int64_t>(t.floats.size()) != t.elements())
+  WholeTensor whole = evaluate(
+      parameter.source, [&](const std::string& name) { return read_source(checkpoint, name); }, format.dtype,
+      storage == Storage::kExact);
+  if (whole.shape != t.shape)
     throw std::runtime_error(parameter.name + ": the sources do not have the parameter's shape");
-  const WeightFormat format = frontend::format_of(parameter, scheme);
+  t.floats = std::move(whole.values);
   if (format.is_quantized()) {
     round_floats(scheme.model_dtype, t.floats);
     quantize_and_back(format, parameter.shape.back(), storage == Storage::kExact, t.floats);
@@ -98,29 +88,14 @@ HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& paramet
   return t;
 }
 
-HostTensor reference_rope(const frontend::RopeSpec& spec, const std::vector<int32_t>& positions) {
-  const int64_t half = spec.rotary_dim / 2;
+HostTensor reference_rope(const frontend::RopeSpec& spec, const std::vector<int32_t>& positions,
+                          const std::vector<int64_t>& text_lengths) {
+  runtime::RopeTable table = must(runtime::RopeTable::create(spec.to_json(), "test"));
   HostTensor t;
   t.shape = {static_cast<int64_t>(positions.size()), spec.rotary_dim};
   t.floats.resize(static_cast<size_t>(t.elements()));
-  for (int64_t d = 0; d < half; ++d) {
-    double f = std::pow(spec.theta, -2.0 * static_cast<double>(d) / static_cast<double>(spec.rotary_dim));
-    if (spec.kind == "llama3") {
-      const double low = *find_number(spec.scaling, "low_freq_factor");
-      const double high = *find_number(spec.scaling, "high_freq_factor");
-      const double turns =
-          *find_number(spec.scaling, "original_max_position_embeddings") * f / (2 * std::numbers::pi);
-      const double smooth = std::clamp((turns - low) / (high - low), 0.0, 1.0);
-      f = (1 - smooth) * f / *find_number(spec.scaling, "factor") + smooth * f;
-    } else if (spec.kind != "default") {
-      throw std::runtime_error("no reference for rope kind " + spec.kind);
-    }
-    for (size_t r = 0; r < positions.size(); ++r) {
-      float* row = t.floats.data() + r * static_cast<size_t>(spec.rotary_dim);
-      row[d] = static_cast<float>(std::cos(positions[r] * f));
-      row[half + d] = static_cast<float>(std::sin(positions[r] * f));
-    }
-  }
+  for (size_t r = 0; r < positions.size(); ++r)
+    table.factors(positions[r], text_lengths[r], t.floats.data() + r * static_cast<size_t>(spec.rotary_dim));
   return t;
 }
 
@@ -140,11 +115,13 @@ ReferenceModel::ReferenceModel(const std::string& source, const std::string& sch
 
 HostTensor ReferenceModel::run(const std::string& function, std::map<std::string, HostTensor> arguments,
                                const std::vector<SequenceStep>& steps) {
+  std::vector<int64_t> text_lengths;
   std::vector<int32_t> positions, row_sequence, row_slots, page_indptr = {0}, page_ids;
   for (size_t s = 0; s < steps.size(); ++s) {
     for (size_t i = 0; i < steps[s].tokens.size(); ++i) {
       const int32_t position = steps[s].start + static_cast<int32_t>(i);
       positions.push_back(position);
+      text_lengths.push_back(steps[s].start + static_cast<int64_t>(steps[s].tokens.size()));
       row_sequence.push_back(static_cast<int32_t>(s));
       row_slots.push_back(steps[s].pages.at(static_cast<size_t>(position / 16)) * 16 + position % 16);
     }
@@ -152,7 +129,7 @@ HostTensor ReferenceModel::run(const std::string& function, std::map<std::string
     page_indptr.push_back(static_cast<int32_t>(page_ids.size()));
   }
   if (!steps.empty()) {
-    arguments["rope_factors"] = reference_rope(frontend::rope_spec(config_), positions);
+    arguments["rope_factors"] = reference_rope(frontend::rope_spec(config_), positions, text_lengths);
     arguments["positions"] = ints(positions);
     arguments["row_sequence"] = ints(row_sequence);
     arguments["row_slots"] = ints(row_slots);

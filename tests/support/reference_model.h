@@ -28,9 +28,10 @@ enum class Storage : uint8_t {
 graph::HostTensor load_parameter(const Checkpoint& checkpoint, const frontend::Parameter& parameter,
                                  const QuantScheme& scheme, Storage storage);
 
-// rope_factors of functions.h for these positions, by the formulas of mlc-facts 5.6 (none, default, llama3),
-// in f64.
-graph::HostTensor reference_rope(const frontend::RopeSpec& spec, const std::vector<int32_t>& positions);
+// rope_factors of functions.h for rows at these positions in texts of these lengths: the runtime's, which
+// tests/models/rope_test.cpp holds to transformers.
+graph::HostTensor reference_rope(const frontend::RopeSpec& spec, const std::vector<int32_t>& positions,
+                                 const std::vector<int64_t>& text_lengths);
 
 // New tokens of one sequence and where they go.
 struct SequenceStep {

@@ -10,19 +10,21 @@ namespace mlc::testing {
 
 // A new model adds its toy here.
 inline const std::vector<std::string> kToys = {
-    "gpt_neox", "llama", "llama3_tied", "llama_odd", "qwen2",
+    "gpt_neox", "llama", "llama3_tied", "llama_dynamic", "llama_linear", "llama_odd", "llama_yarn", "qwen2",
 };
 
 inline std::string toy_file(const std::string& toy, const std::string& name) {
   return std::string(MLC_SOURCE_DIR) + "/tests/data/models/" + toy + "/" + name;
 }
 
-// The toys that have weights and reference logits (llama_odd's logits overflow by design).
-inline std::vector<std::string> toys_with_logits() {
+inline std::vector<std::string> toys_with(const std::string& file) {
   std::vector<std::string> names;
   for (const std::string& toy : kToys)
-    if (file_exists(toy_file(toy, "logits_fp32.npy"))) names.push_back(toy);
+    if (file_exists(toy_file(toy, file))) names.push_back(toy);
   return names;
 }
+
+// The toys that have weights and reference logits (llama_odd's logits overflow by design).
+inline std::vector<std::string> toys_with_logits() { return toys_with("logits_fp32.npy"); }
 
 }  // namespace mlc::testing

@@ -53,7 +53,7 @@ std::string write_checkpoint(const std::string& folder, const std::vector<Tensor
 Parameter linear(const std::string& name, std::vector<int64_t> shape, std::vector<std::string> sources = {}) {
   Parameter p;
   p.name = name, p.shape = std::move(shape), p.role = WeightRole::kLinear;
-  p.sources = sources.empty() ? std::vector<std::string>{name} : std::move(sources);
+  p.source = sources.empty() ? SourceExpr::of(name) : SourceExpr::rows_of(sources);
   return p;
 }
 
@@ -74,7 +74,7 @@ TEST_F(Convert, SameBytesForAnyNumberOfThreads) {
   auto source = checkpoint(
       {{"a.weight", {1500, 500}}, {"b.weight", {700, 500}}, {"qkv.weight", {240, 80}}, {"n.weight", {7}}});
   Parameter qkv = linear("qkv.weight", {240, 80});
-  qkv.transform = Parameter::Transform::kSplitHeadQkv, qkv.heads = 4;
+  qkv.source = SourceExpr::permute(qkv.source, 0, {4, 3, 20}, {1, 0, 2});
   Parameter norm = linear("n.weight", {7});
   norm.role = WeightRole::kOther, norm.force_f32 = true;
   std::vector<Parameter> parameters = {linear("ab.weight", {2200, 500}, {"a.weight", "b.weight"}), qkv, norm};
@@ -97,7 +97,7 @@ TEST_F(Convert, SameBytesForAnyNumberOfThreads) {
 TEST_F(Convert, LayoutsHoldTheSameNumbers) {
   auto source = checkpoint({{"qkv.weight", {24, 80}}});
   Parameter qkv = linear("qkv.weight", {24, 80});
-  qkv.transform = Parameter::Transform::kSplitHeadQkv, qkv.heads = 2;  // head_dim 4
+  qkv.source = SourceExpr::permute(qkv.source, 0, {2, 3, 4}, {1, 0, 2});
   for (const char* name : {"q4f16_1", "q4f16_0"}) {
     auto plan = make_plan({qkv}, {}, *find_quant_scheme(name), source.get(), "the checkpoint");
     ASSERT_TRUE(plan.is_ok());
@@ -158,7 +158,7 @@ TEST_F(Convert, RanksDivideTheBytesOfTheWhole) {
   Parameter fused = linear("fused.weight", {128, 320}, {"q.weight", "kv.weight"}),
             heads = linear("qkv.weight", {24, 160}), o = linear("o.weight", {6, 320});
   fused.sharding = {.axis = 0, .unit = 16, .segments = {64, 32, 32}};
-  heads.transform = Parameter::Transform::kSplitHeadQkv, heads.heads = 2;  // head_dim 4
+  heads.source = SourceExpr::permute(heads.source, 0, {2, 3, 4}, {1, 0, 2});
   heads.sharding = {.axis = 0, .unit = 4, .segments = {8, 8, 8}};
   o.sharding = {.axis = 1};
   for (const char* name : {"q4f16_1", "q4f16_0", "q3f16_1", "q4f32_1", "q0f16"}) {

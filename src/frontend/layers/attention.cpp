@@ -6,11 +6,11 @@
 namespace mlc::frontend {
 
 AttentionShape attention_shape(const ModelConfig& config) {
-  const int64_t heads = config.get_int("num_attention_heads");
-  return {.hidden = config.get_int("hidden_size"),
-          .heads = heads,
-          .kv_heads = config.has("num_key_value_heads") ? config.get_int("num_key_value_heads") : heads,
-          .head_dim = config.get_int("head_dim"),
+  const ModelShape shape = model_shape(config);
+  return {.hidden = shape.hidden,
+          .heads = shape.heads,
+          .kv_heads = shape.kv_heads,
+          .head_dim = shape.head_dim,
           .rotary_dim = rope_spec(config).rotary_dim};
 }
 

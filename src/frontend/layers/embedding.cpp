@@ -3,11 +3,12 @@
 
 namespace mlc::frontend {
 
-Embedding::Embedding(ParameterList& parameters, const std::string& name, int64_t vocab, int64_t hidden)
+Embedding::Embedding(ParameterList& parameters, const std::string& name, int64_t vocab, int64_t hidden,
+                     const std::string& source)
     : table_(parameters.declare({.name = name + ".weight",
                                  .shape = {vocab, hidden},
                                  .role = WeightRole::kEmbedding,
-                                 .sources = {name + ".weight"}})) {}
+                                 .source = SourceExpr::of((source.empty() ? name : source) + ".weight")})) {}
 
 graph::Value* Embedding::operator()(graph::GraphBuilder& g, graph::Value* ids) const {
   return g.take(table_, ids);

@@ -10,7 +10,9 @@ namespace mlc::frontend {
 
 class Embedding {
  public:
-  Embedding(ParameterList& parameters, const std::string& name, int64_t vocab, int64_t hidden);
+  // `source`: the checkpoint module, where it is not called as the parameter.
+  Embedding(ParameterList& parameters, const std::string& name, int64_t vocab, int64_t hidden,
+            const std::string& source = "");
 
   // ids i32[rows] -> f32[rows, hidden]
   graph::Value* operator()(graph::GraphBuilder& g, graph::Value* ids) const;

@@ -39,12 +39,14 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
                         .sources = {attention + "q_proj", attention + "k_proj", attention + "v_proj"},
                         .sharding = shape.qkv_sharding()}),
                 Linear(parameters, attention + "o_proj", shape.q_size(), hidden,
-                       {.sharding = shape.output_sharding()})),
+                       {.bias = names.output_bias, .sharding = shape.output_sharding()})),
       GatedMlp("silu",
                Linear(parameters, mlp + "gate_up_proj", hidden, 2 * inner,
-                      {.sources = {mlp + "gate_proj", mlp + "up_proj"},
+                      {.bias = names.mlp_bias,
+                       .sources = {mlp + "gate_proj", mlp + "up_proj"},
                        .sharding = {.axis = 0, .segments = {inner, inner}}}),
-               Linear(parameters, mlp + "down_proj", inner, hidden, {.sharding = {.axis = 1}})),
+               Linear(parameters, mlp + "down_proj", inner, hidden,
+                      {.bias = names.mlp_bias, .sharding = {.axis = 1}})),
       RmsNorm(parameters, block + ".input_layernorm", hidden, eps),
       RmsNorm(parameters, block + ".post_attention_layernorm", hidden, eps),
   };
@@ -53,12 +55,11 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
 class GatedDecoder : public Model {
  public:
   GatedDecoder(ParameterList& parameters, const ModelConfig& config, const GatedDecoderNames& names)
-      : embedding_(parameters, "model.embed_tokens", config.get_int("vocab_size"),
-                   config.get_int("hidden_size")),
+      : embedding_(parameters, "model.embed_tokens", model_shape(config).vocab, model_shape(config).hidden),
         blocks_(make_blocks(parameters, config, names)),
-        norm_(parameters, "model.norm", config.get_int("hidden_size"), config.get_double("rms_norm_eps")) {
+        norm_(parameters, "model.norm", model_shape(config).hidden, config.get_double("rms_norm_eps")) {
     if (!config.get_bool("tie_word_embeddings"))
-      head_.emplace(parameters, "lm_head", config.get_int("hidden_size"), config.get_int("vocab_size"));
+      head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
   }
 
   Value* embed(GraphBuilder& g, Value* ids) const override { return embedding_(g, ids); }
@@ -76,7 +77,7 @@ class GatedDecoder : public Model {
   static std::vector<Block> make_blocks(ParameterList& parameters, const ModelConfig& config,
                                         const GatedDecoderNames& names) {
     std::vector<Block> blocks;
-    for (int64_t layer = 0; layer < config.get_int("num_hidden_layers"); ++layer)
+    for (int64_t layer = 0; layer < model_shape(config).layers; ++layer)
       blocks.push_back(make_block(parameters, config, names, layer));
     return blocks;
   }

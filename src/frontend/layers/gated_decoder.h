@@ -18,7 +18,7 @@ namespace mlc::frontend {
 // What differs between the families of this form.
 struct GatedDecoderNames {
   std::string qkv = "qkv_proj";  // of the fused projection under self_attn
-  bool qkv_bias = false;
+  bool qkv_bias = false, output_bias = false, mlp_bias = false;
 };
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,

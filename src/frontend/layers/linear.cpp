@@ -12,9 +12,18 @@ bool is_final_linear(std::string_view name) {
   return name == "head" || name == "lm_head" || name == "lm_head.linear" || name == "embed_out";
 }
 
-std::vector<std::string> with_suffix(std::vector<std::string> names, std::string_view suffix) {
-  for (std::string& name : names) name += suffix;
-  return names;
+SourceExpr source_of(const LinearOptions& options, const std::string& which) {
+  const bool weight = which == ".weight";
+  std::vector<SourceExpr> parts;
+  for (const std::string& module : options.sources) {
+    parts.push_back(SourceExpr::of(module + which));
+    if (weight && options.transposed) parts.back() = SourceExpr::transpose(std::move(parts.back()));
+  }
+  SourceExpr source = SourceExpr::concat(std::move(parts));
+  if (!options.output_order.empty())
+    source = SourceExpr::permute(std::move(source), 0, options.output_dims, options.output_order);
+  if (weight && options.scale != 1) source = SourceExpr::scale(std::move(source), options.scale);
+  return source;
 }
 
 }  // namespace
@@ -26,9 +35,7 @@ Linear::Linear(ParameterList& parameters, const std::string& name, int64_t in, i
                    .shape = {out, in},
                    .role = is_final_linear(name) ? WeightRole::kFinalLinear : WeightRole::kLinear,
                    .quantizable = !(name.ends_with("gate") && out <= kMaxRouterOutputs),
-                   .sources = with_suffix(options.sources, ".weight"),
-                   .transform = options.transform,
-                   .heads = options.heads,
+                   .source = source_of(options, ".weight"),
                    .sharding = options.sharding};
   weight_ = parameters.declare(weight);
   if (!options.bias) return;
@@ -36,7 +43,7 @@ Linear::Linear(ParameterList& parameters, const std::string& name, int64_t in, i
   weight.shape = {out};
   weight.role = WeightRole::kOther;
   weight.force_f32 = options.bias_f32;
-  weight.sources = with_suffix(options.sources, ".bias");
+  weight.source = source_of(options, ".bias");
   if (weight.sharding.axis != 0) weight.sharding = {};
   bias_ = parameters.declare(weight);
 }

@@ -15,8 +15,12 @@ struct LinearOptions {
   // Checkpoint modules whose ".weight" and ".bias" are concatenated along the output axis; empty = the
   // layer's own name.
   std::vector<std::string> sources;
-  Parameter::Transform transform = Parameter::Transform::kConcatRows;
-  int64_t heads = 0;  // of kSplitHeadQkv
+  bool transposed = false;  // the checkpoint has the weights as [in, out], as gpt2's Conv1D
+  // The checkpoint's outputs, seen as these dims, come in this order of them (SourceExpr::permute): weight
+  // and bias alike.
+  std::vector<int64_t> output_dims = {};
+  std::vector<int> output_order = {};
+  double scale = 1;   // of the checkpoint's weight
   Sharding sharding;  // of the weight; the bias follows it along the outputs, and is whole otherwise
 };
 

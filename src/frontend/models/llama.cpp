@@ -1,5 +1,5 @@
 // Llama 1-3 and what shares its shape (TinyLlama, Vicuna, SmolLM2): RMSNorm, rotary embedding, grouped-query
-// attention, SwiGLU; tied embeddings and llama3 rope scaling by config.
+// attention, SwiGLU; tied embeddings, biases and every kind of rope scaling by config.
 //
 // Papers: LLaMA arXiv:2302.13971, Llama 2 arXiv:2307.09288, Llama 3 arXiv:2407.21783, GQA arXiv:2305.13245.
 //
@@ -26,10 +26,15 @@ const ModelDefinition& llama() {
                  field::heads("num_key_value_heads", /*inferred=*/true), field::head_dim(),
                  field::count("tensor_parallel_shards"), field::count("pipeline_parallel_stages"),
                  field::count("max_batch_size"), field::flag("disaggregation", false)},
+      .source_fields = {field::flag("attention_bias", false), field::flag("mlp_bias", false)},
       .keys = {{field::kActivation, {"silu", "swish", "swiglu"}}},
       .rope = rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
-        return make_gated_decoder(parameters, config, {});
+        const bool attention_bias = config.get_bool("attention_bias");
+        return make_gated_decoder(parameters, config,
+                                  {.qkv_bias = attention_bias,
+                                   .output_bias = attention_bias,
+                                   .mlp_bias = config.get_bool("mlp_bias")});
       },
       .unused_sources = {"rotary_emb.inv_freq", "lm_head.weight"},
   };

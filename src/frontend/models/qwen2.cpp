@@ -8,8 +8,7 @@ namespace mlc::frontend {
 namespace {
 
 RopeSpec rope(const ModelConfig& config) {
-  return {
-      .kind = "default", .rotary_dim = config.get_int("head_dim"), .theta = config.get_double("rope_theta")};
+  return make_rope_spec(config, config.get_int("head_dim"), "rope_theta");
 }
 
 }  // namespace

@@ -1,19 +1,19 @@
-// The table of models, sorted: for each its function, defined in the file of that name, and its line.
+// The table of models, of the lines of list.inc.
 #include "frontend/models/registry.h"
 
 #include "base/check.h"
 
 namespace mlc::frontend {
 
-const ModelDefinition& gpt_neox();
-const ModelDefinition& llama();
-const ModelDefinition& qwen2();
+#define MODEL(name) const ModelDefinition& name();
+#include "frontend/models/list.inc"
+#undef MODEL
 
 const std::vector<const ModelDefinition*>& model_definitions() {
   static const std::vector<const ModelDefinition*> definitions = {
-      &gpt_neox(),
-      &llama(),
-      &qwen2(),
+#define MODEL(name) &name(),
+#include "frontend/models/list.inc"
+#undef MODEL
   };
   return definitions;
 }

@@ -20,6 +20,7 @@ struct ConfigField {
   double low = 0, high = 0;          // numbers: the range that makes sense, both ends included
   std::string fallback;              // JSON text; "" = must be given; "0" = 0 or absent means inferred
   std::vector<std::string> aliases;  // other names in Hugging Face files, tried in order
+  bool always_stated = false;        // of source_fields: by every checkpoint of the family
 };
 
 // Keys of Hugging Face's config.json, and the values with which they change nothing that the model file
@@ -53,24 +54,37 @@ ConfigField count(std::string name);  // 1..2^31 - 1, default 1
 ConfigField flag(std::string name, bool fallback);
 }  // namespace field
 
+// The fields in which a config class has the sizes of a model. Without a field of key and value heads they
+// are as many as heads, without one of head_dim it is hidden / heads; where the fields are 0, they get these
+// values. Without a field of heads ("") the model has no attention.
+struct ShapeFields {
+  std::string vocab = "vocab_size", hidden = "hidden_size", layers = "num_hidden_layers",
+              heads = "num_attention_heads", kv_heads = "num_key_value_heads", head_dim = "head_dim";
+};
+
 struct ModelDefinition {
   std::string model_type;    // Hugging Face's name, and the name of the file
   std::string architecture;  // Hugging Face's class, which names the type where model_type is missing
   std::vector<ConfigField> fields;
+  // What the model file computes and MLC's class cannot say; a fallback is what MLC computes.
+  std::vector<ConfigField> source_fields;
   // What the model file asks of keys, fields or not. The rules for all models (config_keys.cpp) hold for the
   // others.
   std::vector<KnownKey> keys;
   RopeSpec (*rope)(const ModelConfig& config);
   std::unique_ptr<Model> (*create)(ParameterList& parameters, const ModelConfig& config);
   std::vector<std::string> unused_sources;  // suffixes of checkpoint tensors that carry nothing
+  ShapeFields shape = {};
+  std::vector<std::string> field_scalings = {"llama3"};  // kinds of rope_scaling that MLC's field states
 };
 
 // Sorted by model_type.
 const std::vector<const ModelDefinition*>& model_definitions();
 const ModelDefinition& model_definition(const std::string& model_type);  // internal error when unknown
 
-// The spec of neox-style rotation of each head's first `rotary_dim` elements, by position_embedding_base and,
-// where the config class has it, rope_scaling.
-RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim);
+// The spec of rotation of each head's first `rotary_dim` elements, with the base that `theta` names and the
+// config's rope_scaling.
+RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim,
+                        const std::string& theta = "position_embedding_base");
 
 }  // namespace mlc::frontend

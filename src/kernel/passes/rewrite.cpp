@@ -43,20 +43,20 @@ class Rewriter {
   }
 
   ExprRef expr(const ExprRef& e, const NameValue& name, std::map<const Expr*, ExprRef>& done) {
-    if (auto it = done.find(e.get()); it != done.end()) return it->second;
-    bool changed = false;
-    std::vector<ExprRef> operands;
-    for (const ExprRef& o : e->operands) {
-      operands.push_back(expr(o, name, done));
-      changed = changed || operands.back() != o;
+    if (e->operands.empty()) return fn_(e, name);
+    const bool shared = e.use_count() > 1;
+    if (shared)
+      if (auto it = done.find(e.get()); it != done.end()) return it->second;
+    std::shared_ptr<Expr> copy;  // once an operand has changed
+    for (size_t i = 0; i < e->operands.size(); ++i) {
+      ExprRef operand = expr(e->operands[i], name, done);
+      if (operand == e->operands[i]) continue;
+      if (!copy) copy = std::make_shared<Expr>(*e);
+      copy->operands[i] = std::move(operand);
     }
-    ExprRef same = e;
-    if (changed) {
-      auto copy = std::make_shared<Expr>(*e);
-      copy->operands = std::move(operands);
-      same = std::move(copy);
-    }
-    return done[e.get()] = fn_(same, name);
+    ExprRef result = fn_(copy ? ExprRef(copy) : e, name);
+    if (shared) done[e.get()] = result;
+    return result;
   }
 
   const RewriteExpr& fn_;

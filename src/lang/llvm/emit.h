@@ -30,21 +30,11 @@ struct EmitOptions {
   std::string symbol_prefix;  // put before each kernel's name, so that variants can be linked together
 };
 
-// Compiles the kernels (legal for the target: kernel/pipeline.h) into one object whose functions are
-// symbol_prefix + Function::name, hidden visibility, with no undefined symbol and no frame above
-// kMaxFrameBytes. kShared buffers lie in `scratch` as kernel/shared_layout.h says. Threads: may be called
-// concurrently. Throws UserError when LLVM has no such target; internal error on invalid or illegal IR.
-ObjectCode emit_object(const std::vector<kernel::Function>& kernels, const Target& target,
-                       const EmitOptions& options);
-
-struct EmitJob {
-  const std::vector<kernel::Function>* kernels = nullptr;
-  Target target;
-  EmitOptions options;
-};
-
-// emit_object for every job, on up to `threads` threads (0: one per core). Results in the order of the jobs;
-// the first job's exception, if any, is thrown on.
-std::vector<ObjectCode> emit_objects(const std::vector<EmitJob>& jobs, int threads = 0);
+// Compiles a kernel (legal for the target: kernel/pipeline.h) into an object whose function is symbol_prefix
+// + Function::name, of hidden visibility, with no undefined symbol and no frame above kMaxFrameBytes. kShared
+// buffers lie in `scratch` as kernel/shared_layout.h says. Kernels are compiled one by one because they share
+// nothing and cores can then share them. Threads: may be called concurrently. Throws UserError when LLVM has
+// no such target; internal error on invalid or illegal IR.
+ObjectCode emit_object(const kernel::Function& kernel, const Target& target, const EmitOptions& options);
 
 }  // namespace mlc::lang

@@ -143,10 +143,8 @@ std::string OpenClDialect::bitcast(const Type&, const Type& to, const std::strin
   return str("as_", type(to), "(", value, ")");
 }
 
-std::string OpenClDialect::unpack_half(const std::string& word) const {
-  return "mlc_unpack_half(" + word + ")";
-}
-std::string OpenClDialect::pack_half(const std::string& pair) const { return "mlc_pack_half(" + pair + ")"; }
+std::string OpenClDialect::unpack_half(const std::string& a) const { return "mlc_unpack_half(" + a + ")"; }
+std::string OpenClDialect::pack_half(const std::string& a) const { return "mlc_pack_half(" + a + ")"; }
 
 namespace {
 
@@ -188,10 +186,9 @@ const char* OpenClDialect::min_max(BinaryOp op, const Type& type) const {
 
 std::string OpenClDialect::call(UnaryOp op, const Type& type, const std::string& a) const {
   if (op == UnaryOp::kAbs && type.dtype != DType::kF32) return str("as_", this->type(type), "(abs(", a, "))");
-  static const std::map<UnaryOp, const char*> kNames = {{UnaryOp::kAbs, "fabs"},
-                                                        {UnaryOp::kSqrt, "sqrt"},
-                                                        {UnaryOp::kFloor, "floor"},
-                                                        {UnaryOp::kRoundEven, "rint"}};
+  using enum UnaryOp;
+  static const std::map<UnaryOp, const char*> kNames = {
+      {kAbs, "fabs"}, {kSqrt, "sqrt"}, {kFloor, "floor"}, {kRoundEven, "rint"}};
   auto name = kNames.find(op);
   internal_check(name != kNames.end(), "OpenCL C: an operator is no function");
   return str(name->second, "(", a, ")");
@@ -199,11 +196,9 @@ std::string OpenClDialect::call(UnaryOp op, const Type& type, const std::string&
 
 std::string OpenClDialect::call(MathFn function, const std::string& a) const {
   if (function == MathFn::kReciprocal) return str("(1.0f / ", a, ")");
-  static const std::map<MathFn, const char*> kNames = {{MathFn::kExp, "exp"},
-                                                       {MathFn::kTanh, "tanh"},
-                                                       {MathFn::kErf, "erf"},
-                                                       {MathFn::kLog, "log"},
-                                                       {MathFn::kRsqrt, "rsqrt"}};
+  using enum MathFn;
+  static const std::map<MathFn, const char*> kNames = {
+      {kExp, "exp"}, {kTanh, "tanh"}, {kErf, "erf"}, {kLog, "log"}, {kRsqrt, "rsqrt"}};
   return str(kNames.at(function), "(", a, ")");
 }
 

@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Makes toy models under tests/data/models with transformers, and logits of their steps.
+
+Usage: make_toys.py DATA TOY...   the toys of TOYS: config.json, model.safetensors, tokens.npy, logits_fp32.npy
+       make_toys.py --steps FOLDER...   logits_steps_fp32.npy of models in folders of that form
+
+With transformers 5.24 and torch. Weights are random of a fixed seed, about 1.5 / sqrt(inputs) wide so that what a config
+switches on shows in the logits, and stored in bfloat16. `logits_fp32.npy`: f32[ids, vocab], one forward in float32 over
+all of tokens.npy. `logits_steps_fp32.npy`: the same ids as a prompt of 12 and single steps after it, over one cache:
+where the rotation depends on the text's length, keys stay as they were when they entered it.
+"""
+
+import json
+import os
+import sys
+
+import numpy
+import torch
+import transformers
+
+PROMPT = 12
+IDS = 28
+
+TOYS = {}
+
+
+def load(folder):
+    """The model of a folder in float32, with the attention that is written out."""
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def make(folder, seed):
+    """Random weights for the config that `folder` holds, ids, and logits."""
+    torch.manual_seed(seed)
+    config = transformers.AutoConfig.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() > 1:
+                weight.normal_(0, (0.5 if "embed" in name else 1.5 / weight.shape[-1] ** 0.5))
+            elif name.endswith("bias"):
+                weight.normal_(0, 0.3)
+            else:
+                weight.normal_(1, 0.15)
+    stated = config_text(folder)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    write(os.path.join(folder, "config.json"), stated)
+    for extra in ("generation_config.json",):
+        if os.path.exists(os.path.join(folder, extra)):
+            os.remove(os.path.join(folder, extra))
+    ids = numpy.random.default_rng(seed).integers(0, config.vocab_size, IDS, dtype=numpy.int32)
+    numpy.save(os.path.join(folder, "tokens.npy"), ids)
+    with torch.no_grad():
+        logits = load(folder)(torch.tensor(ids, dtype=torch.int64)[None]).logits[0]
+    numpy.save(os.path.join(folder, "logits_fp32.npy"), logits.numpy())
+
+
+def steps(folder):
+    """A prompt, then one id at a time."""
+    model = load(folder)
+    ids = torch.tensor(numpy.load(os.path.join(folder, "tokens.npy")).astype(numpy.int64))[None]
+    cache, rows = transformers.DynamicCache(), []
+    with torch.no_grad():
+        for begin, end in [(0, PROMPT)] + [(i, i + 1) for i in range(PROMPT, ids.shape[1])]:
+            rows.append(model(ids[:, begin:end], past_key_values=cache, use_cache=True).logits[0])
+    numpy.save(os.path.join(folder, "logits_steps_fp32.npy"), torch.cat(rows).numpy())
+
+
+def config_text(folder):
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+        return file.read()
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def main():
+    if sys.argv[1] == "--steps":
+        for folder in sys.argv[2:]:
+            steps(folder)
+        return
+    for toy in sys.argv[2:]:
+        folder = os.path.join(sys.argv[1], toy)
+        os.makedirs(folder, exist_ok=True)
+        write(os.path.join(folder, "config.json"), json.dumps(TOYS[toy], indent=2) + "\n")
+        make(folder, seed=len(toy))
+        if TOYS[toy].get("rope_scaling"):
+            steps(folder)
+
+
+if __name__ == "__main__":
+    main()
