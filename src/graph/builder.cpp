@@ -77,15 +77,16 @@ void GraphBuilder::kv_append(const std::string& state, int64_t layer, Value* k, 
   op("kv_append", {k, v, row_slots}, {{"layer", layer}}, state);
 }
 Value* GraphBuilder::attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence,
-                               Value* positions, Value* page_indptr, Value* page_ids, int64_t heads,
-                               double scale, const AttentionWindow& window) {
-  std::vector<Value*> inputs = {q, row_sequence, positions, page_indptr, page_ids};
+                               Value* limits, Value* page_indptr, Value* page_ids, int64_t heads,
+                               double scale, int64_t window, const RollingWindow& rolling) {
+  std::vector<Value*> inputs = {q, row_sequence, limits, page_indptr, page_ids};
   Attributes attributes = {{"layer", layer}, {"heads", heads}, {"scale", scale}};
-  if (window.skip_begin) inputs.insert(inputs.end(), {window.skip_begin, window.skip_count});
-  if (window.key_factors) {
-    inputs.push_back(window.key_factors);
-    attributes["rotary_dim"] = window.key_factors->type.shape[1].constant();
-    if (window.interleaved) attributes["interleaved"] = true;
+  if (window > 0) attributes["window"] = window;
+  if (rolling.skip_begin) inputs.insert(inputs.end(), {rolling.skip_begin, rolling.skip_count});
+  if (rolling.key_factors) {
+    inputs.push_back(rolling.key_factors);
+    attributes["rotary_dim"] = rolling.key_factors->type.shape[1].constant();
+    if (rolling.interleaved) attributes["interleaved"] = true;
   }
   return op("attention", std::move(inputs), std::move(attributes), state)[0];
 }

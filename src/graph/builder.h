@@ -10,8 +10,8 @@
 
 namespace mlc::graph {
 
-// What attention needs where a sliding window drops tokens (ops/attention.cpp); nullptr = no window.
-struct AttentionWindow {
+// What attention needs where a rolling window drops tokens (ops/attention.cpp); nullptr = it drops none.
+struct RollingWindow {
   Value *skip_begin = nullptr, *skip_count = nullptr;  // i32[batch]
   Value* key_factors =
       nullptr;  // f32[keys, rotary_dim], row i rotates the key of token i; nullptr = no rotation
@@ -52,12 +52,13 @@ class GraphBuilder {
   // Writes k, v [rows, kv_heads*head_dim] of `layer` into slot row_slots[r] = page id * page_size + offset of
   // row r.
   void kv_append(const std::string& state, int64_t layer, Value* k, Value* v, Value* row_slots);
-  // q [rows, heads*head_dim] against the cached keys 0..positions[r] of sequence row_sequence[r], whose pages
-  // are page_ids[page_indptr[s] .. page_indptr[s+1]); softmax(scale * q.k) v; heads share K/V in groups of
-  // heads/kv_heads. With a window the keys are stored unrotated.
-  Value* attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence, Value* positions,
-                   Value* page_indptr, Value* page_ids, int64_t heads, double scale,
-                   const AttentionWindow& window = {});
+  // q [rows, heads*head_dim] against the first limits[r] cached keys of sequence row_sequence[r], of which a
+  // `window` > 0 leaves the last ones; the sequence's pages are page_ids[page_indptr[s] .. page_indptr[s+1]);
+  // softmax(scale * q.k) v; heads share K/V in groups of heads/kv_heads. With a rolling window the keys are
+  // stored unrotated.
+  Value* attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence, Value* limits,
+                   Value* page_indptr, Value* page_ids, int64_t heads, double scale, int64_t window = 0,
+                   const RollingWindow& rolling = {});
 
  private:
   Module& module_;

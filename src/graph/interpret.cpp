@@ -135,14 +135,19 @@ std::map<std::string, HostState> make_states(const Module& module, int64_t pages
   return states;
 }
 
-const Function& select_body(const Module& module, const std::string& function, int64_t rows) {
+const Function& select_body(const Module& module, const std::string& function,
+                            const std::map<std::string, int64_t>& symbols) {
   std::vector<std::string> names;
   for (const auto& f : module.functions) {
-    if (f->name == function && rows >= f->min_rows && (f->max_rows == 0 || rows <= f->max_rows)) return *f;
+    const bool serves = std::all_of(f->guards.begin(), f->guards.end(), [&](const Guard& g) {
+      auto it = symbols.find(g.symbol);
+      return it != symbols.end() && g.holds(it->second);
+    });
+    if (f->name == function && serves) return *f;
     names.push_back(f->name);
   }
-  throw UserError(str(function, ": the module ", module.name, " has no function of this name for ", rows,
-                      " rows", did_you_mean(function, names)));
+  throw UserError(str(function, ": the module ", module.name, " has no function of this name",
+                      did_you_mean(function, names)));
 }
 
 std::vector<HostTensor> interpret(const Module& module, const Function& function, const Arguments& arguments,
@@ -158,8 +163,7 @@ std::vector<HostTensor> interpret(const Module& module, const std::string& funct
                                   std::map<std::string, HostState>& states) {
   const Function* first = module.find_function(function);
   Bindings bound = first ? bind(*first, arguments) : Bindings{};
-  int64_t rows = bound.count("rows") ? bound["rows"] : bound.count("batch") ? bound["batch"] : 0;
-  return interpret(module, select_body(module, first ? first->name : function, rows), arguments, parameters,
+  return interpret(module, select_body(module, first ? first->name : function, bound), arguments, parameters,
                    states);
 }
 

@@ -201,21 +201,23 @@ class Parser {
       std::string argument = local_name();
       define(argument, function_->add_argument(argument, parse_type()));
     });
-    parse_guard();
-    expect("{");
+    while (!accept("{")) {
+      if (!function_->guards.empty()) expect(",");
+      parse_guard();
+    }
     while (!accept("return")) parse_node();
     if (!accept("}")) list("}", [&] { function_->results.push_back(operand()); });
     module_.functions.push_back(std::move(function_));
   }
 
   void parse_guard() {
-    if (!accept("rows")) return;
+    Guard guard{.symbol = name()};
     skip_space();
-    if (!text_.starts_with("..")) function_->min_rows = integer();
+    if (!text_.starts_with("..")) guard.min = integer();
     expect("..");
     skip_space();
-    if (!text_.empty() && std::isdigit(static_cast<unsigned char>(text_.front())))
-      function_->max_rows = integer();
+    if (!text_.empty() && std::isdigit(static_cast<unsigned char>(text_.front()))) guard.max = integer();
+    function_->guards.push_back(std::move(guard));
   }
 
   std::string local_name() {

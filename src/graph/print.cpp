@@ -36,10 +36,12 @@ std::string print(const KvCache& s) {
              "}");
 }
 
-std::string guard(const Function& f) {
-  if (f.min_rows == 0 && f.max_rows == 0) return "";
-  auto bound = [](int64_t rows) { return rows == 0 ? std::string() : std::to_string(rows); };
-  return " rows " + bound(f.min_rows) + ".." + bound(f.max_rows);
+std::string guards(const Function& f) {
+  auto bound = [](int64_t value) { return value == 0 ? std::string() : std::to_string(value); };
+  std::string out;
+  for (const Guard& g : f.guards)
+    out += str(out.empty() ? " " : ", ", g.symbol, " ", bound(g.min), "..", bound(g.max));
+  return out;
 }
 
 }  // namespace
@@ -69,7 +71,7 @@ std::string print(const Function& function) {
   std::vector<std::string> arguments, results;
   for (const Value* v : function.arguments) arguments.push_back(typed(v));
   for (const Value* v : function.results) results.push_back(reference(v));
-  std::string out = "  func @" + function.name + "(" + join(arguments, ", ") + ")" + guard(function) + " {\n";
+  std::string out = "  func @" + function.name + "(" + join(arguments, ", ") + ")" + guards(function) + " {\n";
   for (const auto& node : function.nodes) out += "    " + print(*node) + "\n";
   return out + "    return" + (results.empty() ? "" : " ") + join(results, ", ") + "\n  }\n";
 }

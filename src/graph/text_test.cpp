@@ -170,9 +170,10 @@ TEST(Text, CommentsAndMissingBoundsAreRead) {
   Module m = parse_module(
       "# a comment\nmodule @m { # more\n func @f(%x: f32[rows, 1]) rows ..4 { return %x }\n"
       " func @f(%x: f32[rows, 1]) rows 5.. { return %x } }");
-  EXPECT_EQ(m.functions[0]->max_rows, 4);
-  EXPECT_EQ(m.functions[1]->min_rows, 5);
-  EXPECT_EQ(m.functions[1]->max_rows, 0);
+  const Dim rows = Dim::symbol("rows");
+  EXPECT_EQ(m.functions[0]->guard_of(rows).max, 4);
+  EXPECT_EQ(m.functions[1]->guard_of(rows).min, 5);
+  EXPECT_EQ(m.functions[1]->guard_of(rows).max, 0);
 }
 
 }  // namespace

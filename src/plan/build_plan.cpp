@@ -147,7 +147,9 @@ class PlanBuilder {
     }
     graph::MemoryPlan memory = graph::plan_memory(function);
     place_values(function, memory);
-    PlanBody body{function.min_rows, function.max_rows, expression(memory.total), {}};
+    PlanBody body{.guards = {}, .arena_bytes = expression(memory.total), .calls = {}};
+    for (const graph::Guard& g : function.guards)
+      body.guards.push_back({out_.plan.add_symbol(g.symbol), g.min, g.max});
     for (const auto& node : function.nodes) {
       bool is_view = node->outputs.size() == 1 && memory.views.count(node->outputs[0]) != 0;
       if (!is_view) add_calls(function, *node, body.calls);
@@ -187,22 +189,18 @@ class PlanBuilder {
             expression(Dim(node.get_int_or("layer", 0)) * layer_bytes)};
   }
 
-  // The body's guard speaks of `rows`; a node over another dimension may meet any count, a constant one is
-  // exact.
+  // What the body's guards, and on GPUs those of the bodies that are asked before it, say of the node's rows.
   void set_row_range(const graph::Function& function, const graph::Node& node,
                      kernel::LowerOptions& options) {
     if (node.outputs.empty() || node.outputs[0]->type.shape.empty()) return;
     const Dim& rows = node.outputs[0]->type.shape[0];
-    if (rows.is_const()) {
-      options.min_rows = options.max_rows = rows.constant();
-    } else if (rows == Dim::symbol("rows")) {
-      options.min_rows = function.min_rows;
-      options.max_rows = function.max_rows;
-      // The last body serves every row count, but those before it are asked first.
-      const std::vector<PlanBody>& before = out_.plan.functions.back().bodies;
-      if (target_.is_gpu() && !before.empty())
-        options.min_rows = std::max(options.min_rows, before.back().max_rows + 1);
-    }
+    const graph::Guard guard = function.guard_of(rows);
+    options.min_rows = guard.min;
+    options.max_rows = guard.max;
+    if (rows.is_const() || !target_.is_gpu()) return;
+    for (const PlanBody& before : out_.plan.functions.back().bodies)
+      if (before.guards.size() == 1 && rows == Dim::symbol(out_.plan.symbols[before.guards[0].symbol]))
+        options.min_rows = std::max(options.min_rows, before.guards[0].max + 1);
   }
 
   // A node is one call, but one for each piece of a weight, and on GPUs, where all layers may be more than a

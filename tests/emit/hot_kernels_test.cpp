@@ -162,7 +162,7 @@ std::string attention_assembly(const Target& target, int64_t max_rows) {
   };
   const Dim rows = Dim::symbol("rows");
   g.attention("kv", 1, argument("q", DType::kF32, {rows, 9 * 64}), argument("sequences", DType::kI32, {rows}),
-              argument("positions", DType::kI32, {rows}),
+              argument("limits", DType::kI32, {rows}),
               argument("indptr", DType::kI32, {Dim::symbol("batch") + 1}),
               argument("pages", DType::kI32, {Dim::symbol("pages")}), 9, 0.125);
   kernel::LowerOptions options;

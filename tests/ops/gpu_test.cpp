@@ -315,7 +315,7 @@ class GpuAttention : public Gpu {
                      bool one_row = false) {
     std::mt19937 random(11);
     int64_t pages = 0;
-    std::vector<int32_t> sequence, position, indptr = {0}, ids;
+    std::vector<int32_t> sequence, limits, indptr = {0}, ids;
     for (size_t s = 0; s < lengths.size(); ++s) {
       int64_t count = (lengths[s] + 15) / 16;
       for (int64_t p = 0; p < count; ++p) ids.push_back(static_cast<int32_t>((pages + p) * 5 % kPool));
@@ -323,7 +323,7 @@ class GpuAttention : public Gpu {
       indptr.push_back(static_cast<int32_t>(pages));
       for (int64_t t = std::max<int64_t>(0, lengths[s] - tail); t < lengths[s]; ++t) {
         sequence.push_back(static_cast<int32_t>(s));
-        position.push_back(static_cast<int32_t>(t));
+        limits.push_back(static_cast<int32_t>(t) + 1);
       }
     }
     ASSERT_LE(pages, kPool);
@@ -339,7 +339,7 @@ class GpuAttention : public Gpu {
     int64_t columns = h.query * h.dim;
     graph::Value* q = c.matrix(kRows, columns, random_floats(rows * columns, 2, random), columns + 8, 8);
     double scale = 1 / std::sqrt(double(h.dim));
-    c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, position),
+    c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
                    c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
                    scale);
     int64_t longest = *std::max_element(lengths.begin(), lengths.end());
@@ -425,7 +425,7 @@ TEST(GpuAttentionMemory, LongHeadsFitAGroupOfAnyDevice) {
           OpCase c({{"rows", 3}, {"batch", 1}, {"pages", 1}});
           c.state({"kv", 1, 1, dim, 16, DType::kF16}, 1);
           graph::Value* q = c.matrix(kRows, heads * dim, std::vector<float>(size_t(3 * heads * dim)));
-          c.g->attention("kv", 0, q, c.indices(kRows, {0, 0, 0}), c.indices(kRows, {0, 1, 2}),
+          c.g->attention("kv", 0, q, c.indices(kRows, {0, 0, 0}), c.indices(kRows, {1, 2, 3}),
                          c.indices(Dim::symbol("batch") + 1, {0, 1}), c.indices(Dim::symbol("pages"), {0}),
                          heads, 1);
           EXPECT_LE(c.lower(target).scratch_bytes, target.shared_bytes)
@@ -454,6 +454,12 @@ TEST_F(GpuAttention, SlidingWindow) {
     sliding({.dtype = DType::kF16, .rotary_dim = 8, .one_row = true, .part_pages = part_pages}, 37, 3, 1);
 }
 
+TEST_F(GpuAttention, LayersWindow) {
+  for (DType dtype : {DType::kF32, DType::kF16})
+    add_window_cases([&](const std::string& label, const auto& dims) -> OpCase& { return add(label, dims); },
+                     dtype);
+}
+
 // Rows of two sequences in turn.
 TEST_F(GpuAttention, MixedRows) {
   std::mt19937 random(3);
@@ -462,7 +468,7 @@ TEST_F(GpuAttention, MixedRows) {
   fill_sequence(c.states["kv"], 0, {2, 0}, 20, random);
   fill_sequence(c.states["kv"], 0, {3}, 9, random);
   graph::Value* q = c.matrix(kRows, 16, random_floats(96, 2, random));
-  c.g->attention("kv", 0, q, c.indices(kRows, {0, 1, 0, 1, 1, 0}), c.indices(kRows, {19, 8, 3, 0, 5, 18}),
+  c.g->attention("kv", 0, q, c.indices(kRows, {0, 1, 0, 1, 1, 0}), c.indices(kRows, {20, 9, 4, 1, 6, 19}),
                  c.indices(Dim::symbol("batch") + 1, {0, 2, 3}), c.indices(Dim::symbol("pages"), {2, 0, 3}),
                  2, 0.35);
   c.rule.tolerance = attention_error(20, 8, 6, 1);

@@ -35,7 +35,8 @@ std::vector<std::string> golden_folders(const std::string& file) {
 
 // The checkpoint of a toy model in one folder, of links to its files.
 void gather_source(const std::string& model, const std::string& folder) {
-  const bool byte_level = model == "gpt_neox" || model == "llama3_tied" || model == "qwen2";
+  const bool byte_level =
+      model == "gpt2" || model == "gpt_neox" || model == "llama3_tied" || model == "qwen2";
   std::vector<std::string> places = {kData + "models/" + model, kData + "weights/source/" + model,
                                      kData + "weights/tokenizers/" + (byte_level ? "gpt_neox" : "llama")};
   for (const std::string& place : places)
@@ -82,7 +83,10 @@ TEST_P(GoldenConfig, GeneratesTheSameConfig) {
   auto source = open_source({.config = input.path(), .with_checkpoint = false});
   ASSERT_TRUE(source.is_ok()) << source.status().message();
   GenConfigOptions options{.quantization = split(GetParam(), '-')[1]};
-  options.conv_template = model == "gpt_neox"      ? "redpajama_chat"
+  options.conv_template = model == "bert"          ? "LM"
+                          : model == "gpt2"        ? "gpt2"
+                          : model == "mistral"     ? "mistral_default"
+                          : model == "gpt_neox"    ? "redpajama_chat"
                           : model == "llama3_tied" ? "llama-3"
                           : model == "qwen2"       ? "chatml"
                                                    : "llama-2";

@@ -9,11 +9,14 @@
 
 namespace mlc::frontend {
 
-// Head counts and sizes that all layers of a model share. Scores are scaled by head_dim^-0.5.
+// Head counts and sizes of a layer, by default those that all layers of a model share.
 struct AttentionShape {
   int64_t hidden = 0;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   int64_t rotary_dim = 0;  // the first elements of each head that are rotated; 0 = none (arXiv:2104.09864)
+  size_t rope = 0;         // the rope table that rotates them
+  double scale = 1;        // of scores: head_dim^-0.5
+  int64_t window = 0;      // tokens that a row sees at most, itself included; 0 = all before it
 
   int64_t q_size() const { return heads * head_dim; }
   int64_t kv_size() const { return kv_heads * head_dim; }

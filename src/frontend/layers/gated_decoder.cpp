@@ -27,7 +27,8 @@ struct Block {
 
 Block make_block(ParameterList& parameters, const ModelConfig& config, const GatedDecoderNames& names,
                  int64_t layer) {
-  const AttentionShape shape = attention_shape(config);
+  AttentionShape shape = attention_shape(config);
+  shape.window = names.window;
   const int64_t hidden = shape.hidden, inner = config.get_int("intermediate_size");
   const double eps = config.get_double("rms_norm_eps");
   const std::string block = "model.layers." + std::to_string(layer);
@@ -58,7 +59,7 @@ class GatedDecoder : public Model {
       : embedding_(parameters, "model.embed_tokens", model_shape(config).vocab, model_shape(config).hidden),
         blocks_(make_blocks(parameters, config, names)),
         norm_(parameters, "model.norm", model_shape(config).hidden, config.get_double("rms_norm_eps")) {
-    if (!config.get_bool("tie_word_embeddings"))
+    if (!config.has("tie_word_embeddings") || !config.get_bool("tie_word_embeddings"))
       head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
   }
 

@@ -19,6 +19,7 @@ namespace mlc::frontend {
 struct GatedDecoderNames {
   std::string qkv = "qkv_proj";  // of the fused projection under self_attn
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
+  int64_t window = 0;  // of every layer; 0 = none
 };
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,
