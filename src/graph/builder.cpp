@@ -20,12 +20,13 @@ Value* GraphBuilder::parameter(const std::string& name, const TensorType& type) 
 }
 
 std::vector<Value*> GraphBuilder::op(const std::string& name, std::vector<Value*> inputs,
-                                     Attributes attributes, const std::string& state) {
+                                     Attributes attributes, const std::string& state, Region region) {
   auto node = std::make_unique<Node>();
   node->op = name;
   node->inputs = std::move(inputs);
   node->attributes = std::move(attributes);
   node->state = state;
+  node->region = std::move(region);
   try {
     for (TensorType& type : infer_types(*node, module_))
       node->outputs.push_back(function_.add_value(std::move(type), node.get()));
@@ -46,15 +47,26 @@ Value* GraphBuilder::layer_norm(Value* x, Value* weight, Value* bias, double eps
   if (bias) inputs.push_back(bias);
   return op("layer_norm", std::move(inputs), {{"eps", eps}})[0];
 }
-Value* GraphBuilder::add(Value* a, Value* b) { return op("add", {a, b})[0]; }
-Value* GraphBuilder::mul(Value* a, Value* b) { return op("mul", {a, b})[0]; }
-Value* GraphBuilder::bias(Value* x, Value* b) { return op("bias", {x, b})[0]; }
-Value* GraphBuilder::scale(Value* x, double factor) { return op("scale", {x}, {{"factor", factor}})[0]; }
+Value* GraphBuilder::map(Value* x, const std::function<Ref(RegionBuilder&)>& region) {
+  RegionBuilder r;
+  Ref last = region(r);
+  return op("map", {x}, {}, "", r.result(last))[0];
+}
+Value* GraphBuilder::add(Value* a, Value* b) {
+  return map(a, [&](RegionBuilder& r) { return r.x() + r.operand(b); });
+}
+Value* GraphBuilder::mul(Value* a, Value* b) {
+  return map(a, [&](RegionBuilder& r) { return r.x() * r.operand(b); });
+}
+Value* GraphBuilder::bias(Value* x, Value* b) { return add(x, b); }
+Value* GraphBuilder::scale(Value* x, double factor) {
+  return map(x, [&](RegionBuilder& r) { return r.x() * r.constant(factor); });
+}
 Value* GraphBuilder::activation(Value* x, const std::string& function) {
-  return op("activation", {x}, {{"function", function}})[0];
+  return map(x, [&](RegionBuilder& r) { return r.call(function, r.x()); });
 }
 Value* GraphBuilder::gated(Value* x, const std::string& function) {
-  return op("gated", {x}, {{"function", function}})[0];
+  return map(x, [&](RegionBuilder& r) { return r.call(function, r.gate()) * r.up(); });
 }
 Value* GraphBuilder::slice(Value* x, int64_t begin, int64_t end) {
   return op("slice", {x}, {{"begin", begin}, {"end", end}})[0];

@@ -31,17 +31,20 @@ class GraphBuilder {
 
   // Any op by name; checks and infers through the registry. Internal error when the op refuses its operands.
   std::vector<Value*> op(const std::string& name, std::vector<Value*> inputs, Attributes attributes = {},
-                         const std::string& state = "");
+                         const std::string& state = "", Region region = {});
 
   Value* take(Value* table, Value* indices);  // table [V, H], indices i32[rows] -> f32[rows, H]
   Value* matmul(Value* x, Value* weight);     // x [rows, K], weight [N, K] -> f32[rows, N]
   Value* rms_norm(Value* x, Value* weight, double eps);
   Value* layer_norm(Value* x, Value* weight, Value* bias, double eps);  // bias may be nullptr
-  Value* add(Value* a, Value* b);
+  // A region of x, which has one accumulator or, as gate and up, two.
+  using Ref = RegionBuilder::Ref;
+  Value* map(Value* x, const std::function<Ref(RegionBuilder&)>& region);
+  Value* add(Value* a, Value* b);  // maps, likewise below
   Value* mul(Value* a, Value* b);
-  Value* bias(Value* x, Value* b);  // x [rows, N] + b [N]
+  Value* bias(Value* x, Value* b);                           // x [rows, N] + b [N]
   Value* scale(Value* x, double factor);
-  Value* activation(Value* x, const std::string& function);  // "silu", "gelu", "gelu_tanh", "relu"
+  Value* activation(Value* x, const std::string& function);  // a function of ops/math.h
   Value* gated(Value* x, const std::string& function);       // x [rows, 2I] -> function(x[:, :I]) * x[:, I:]
   Value* slice(Value* x, int64_t begin, int64_t end);        // columns [begin, end) of [rows, N]
   // Rotates each head's first `rotary_dim` elements: pairs (d, d + rotary_dim/2), or (2d, 2d+1) when

@@ -65,8 +65,7 @@ class Run {
     for (const Value* a : function.arguments) values_[a] = &arguments.at(a->name);
     for (size_t i = 0; i < function.nodes.size(); ++i) {
       for (const Value* v : function.nodes[i]->inputs) last_use_[v] = i;
-      for (const EpilogueStep& s : function.nodes[i]->epilogue)
-        if (s.operand) last_use_[s.operand] = i;
+      for (const Value* v : function.nodes[i]->region.operands) last_use_[v] = i;
     }
     for (const Value* v : function.results) last_use_[v] = function.nodes.size();
   }
@@ -98,7 +97,7 @@ class Run {
     internal_check(op != nullptr, "unknown op " + node.op);
     std::vector<const HostTensor*> inputs, operands;
     for (const Value* v : node.inputs) inputs.push_back(get(v));
-    for (const EpilogueStep& s : node.epilogue) operands.push_back(s.operand ? get(s.operand) : nullptr);
+    for (const Value* v : node.region.operands) operands.push_back(get(v));
     std::vector<HostTensor> outputs;
     try {
       outputs = op->interpret(node, inputs, operands, context_);

@@ -88,7 +88,7 @@ class InterpretErrors : public ::testing::Test {
   }
   Module module = parse_module(R"(module @toy {
     func @f(%a: f32[rows, 2], %b: f32[rows, 2], %i: i32[(batch + 1)]) {
-      %0: f32[rows, 2] = add(%a, %b)
+      %0: f32[rows, 2] = map(%a) region(x + %b)
       %1: f32[(batch + 1), 2] = take(%0, %i)
       return %1
     }

@@ -147,8 +147,7 @@ std::unique_ptr<Function> clone(const Function& function) {
     Node& node = *copy->nodes.back();
     map_all(node.inputs);
     map_all(node.outputs);
-    for (EpilogueStep& step : node.epilogue)
-      if (step.operand) step.operand = mapped(step.operand);
+    map_all(node.region.operands);
     for (Value* out : node.outputs) out->producer = &node;
   }
   return copy;

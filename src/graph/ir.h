@@ -15,7 +15,7 @@
 //     state $kv : kv_cache {layers = 30, kv_heads = 3, head_dim = 64, page_size = 16, dtype = f16}
 //     func @decode(%x: f32[rows, 576], %limits: i32[rows]) {
 //       %0: f32[rows, 576] = rms_norm(%x, @model.norm.weight) {eps = 1e-05}
-//       %1: f32[rows, 1536] = matmul(%0, @w) epilogue(bias(@b), silu, mul(%u), add(%r), gated(silu))
+//       %1: f32[rows, 1536] = matmul(%0, @w) region(silu(gate + @b[0]) * up + %r)
 //       kv_append($kv, %k, %v, %row_slots) {layer = 0}
 //       return %1
 //     }
@@ -38,6 +38,7 @@
 #include "base/dtype.h"
 #include "formats/quant/scheme.h"
 #include "graph/layouts.h"
+#include "graph/region.h"
 
 namespace mlc::graph {
 
@@ -99,26 +100,12 @@ struct Value {
   Node* producer = nullptr;  // kResult only
 };
 
-// One step applied, in f32, to each element of a matmul's result before it is stored.
-struct EpilogueStep {
-  enum class Kind : uint8_t {
-    kBias,        // + operand[n], operand [N]
-    kActivation,  // function(x)
-    kMul,         // * operand[row, n]
-    kAdd,         // + operand[row, n]
-    kGated,  // rows of the weight are [gate; up]: result[n] = function(x[n]) * x[n + N/2]; halves the columns
-  };
-  Kind kind;
-  Value* operand = nullptr;
-  std::string function;  // "silu", "gelu" (erf), "gelu_tanh", "relu"
-};
-
 struct Node {
   std::string op;  // a name of ops/registry.h
   std::vector<Value*> inputs;
   std::string state;  // name of the module's state it reads or writes, or ""
   Attributes attributes;
-  std::vector<EpilogueStep> epilogue;
+  Region region;                // of ops that carry one: what becomes of each element before it is stored
   std::vector<Value*> outputs;  // owned by the function
 
   int64_t get_int(const std::string& name) const;  // internal error when absent

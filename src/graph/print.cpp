@@ -30,17 +30,6 @@ std::string quoted(const std::string& text) {
   return out + "\"";
 }
 
-std::string print(const EpilogueStep& step) {
-  switch (step.kind) {
-    case EpilogueStep::Kind::kBias: return "bias(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kActivation: return step.function;
-    case EpilogueStep::Kind::kMul: return "mul(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kAdd: return "add(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kGated: return "gated(" + step.function + ")";
-  }
-  return "";
-}
-
 std::string print(const KvCache& s) {
   return str("state $", s.name, " : kv_cache {layers = ", s.layers, ", kv_heads = ", s.kv_heads,
              ", head_dim = ", s.head_dim, ", page_size = ", s.page_size, ", dtype = ", short_name(s.dtype),
@@ -65,16 +54,15 @@ std::string print(const Attribute& value) {
 }
 
 std::string print(const Node& node) {
-  std::vector<std::string> outputs, operands, attributes, steps;
+  std::vector<std::string> outputs, operands, attributes;
   for (const Value* v : node.outputs) outputs.push_back(typed(v));
   if (!node.state.empty()) operands.push_back("$" + node.state);
   for (const Value* v : node.inputs) operands.push_back(reference(v));
   for (const auto& [name, value] : node.attributes) attributes.push_back(name + " = " + print(value));
-  for (const EpilogueStep& step : node.epilogue) steps.push_back(print(step));
   std::string out = outputs.empty() ? "" : join(outputs, ", ") + " = ";
   out += node.op + "(" + join(operands, ", ") + ")";
   if (!attributes.empty()) out += " {" + join(attributes, ", ") + "}";
-  if (!steps.empty()) out += " epilogue(" + join(steps, ", ") + ")";
+  if (!node.region.empty()) out += " region(" + print(node.region, reference) + ")";
   return out;
 }
 

@@ -81,8 +81,7 @@ class FunctionVerifier {
   void check_node(const Node& node) {
     try {
       for (const Value* v : node.inputs) check_defined(v);
-      for (const EpilogueStep& s : node.epilogue)
-        if (s.operand) check_defined(s.operand);
+      for (const Value* v : node.region.operands) check_defined(v);
       std::vector<TensorType> types = infer_types(node, module_);
       if (types.size() != node.outputs.size())
         refuse(node.outputs.size(), " results, expected ", types.size());

@@ -16,7 +16,7 @@ class VerifyTest : public ::testing::Test {
           state $kv : kv_cache {layers = 1, kv_heads = 1, head_dim = 4, page_size = 16, dtype = f32}
           func @f(%x: f32[rows, 4]) {
             %0: f32[rows, 4] = matmul(%x, @w)
-            %1: f32[rows, 4] = add(%0, %x)
+            %1: f32[rows, 4] = map(%0) region(x + %x)
             return %1
           }
         })")),
@@ -29,7 +29,8 @@ class VerifyTest : public ::testing::Test {
 
 TEST_F(VerifyTest, UseBeforeDefinition) {
   std::swap(f.nodes[0], f.nodes[1]);
-  EXPECT_EQ(verify(module), "function f: '%1: f32[rows, 4] = add(%0, %x)': uses 0 before its definition");
+  EXPECT_EQ(verify(module),
+            "function f: '%1: f32[rows, 4] = map(%0) region(x + %x)': uses 0 before its definition");
 }
 
 TEST_F(VerifyTest, WrongType) {

@@ -76,8 +76,7 @@ class PlanBuilder {
   void find_gated() {
     for (const auto& function : module_.functions)
       for (const auto& node : function->nodes)
-        for (const graph::EpilogueStep& step : node->epilogue)
-          if (step.kind == graph::EpilogueStep::Kind::kGated) gated_.insert(node->inputs[1]);
+        if (node->op == "matmul" && node->region.accumulators() == 2) gated_.insert(node->inputs[1]);
   }
 
   // One weight, or one for each piece of a parameter that is too large for a binding.
@@ -233,13 +232,12 @@ class PlanBuilder {
     kernel::LowerOptions options{.target = &target_};
     set_row_range(function, node, options);
     PlanCall call;
-    for (const Value* input : node.inputs) {
-      auto place = places_.find(input);
-      options.input_views.push_back(place == places_.end() ? kernel::View{} : place->second.view);
-      call.buffers.push_back(buffer_of(input));
-    }
-    for (const graph::EpilogueStep& step : node.epilogue)
-      if (step.operand) call.buffers.push_back(buffer_of(step.operand));
+    for (const std::vector<Value*>* operands : {&node.inputs, &node.region.operands})
+      for (const Value* operand : *operands) {
+        auto place = places_.find(operand);
+        options.input_views.push_back(place == places_.end() ? kernel::View{} : place->second.view);
+        call.buffers.push_back(buffer_of(operand));
+      }
     if (!node.state.empty()) call.buffers.push_back(state_buffer(node));
     for (const Value* output : node.outputs) call.buffers.push_back(buffer_of(output));
 

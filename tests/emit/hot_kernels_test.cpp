@@ -53,7 +53,7 @@ std::string matmul_assembly(const Target& target, int bits, int64_t min_rows, in
   g.matmul(g.op(conversion, {x}, attributes)[0], weight);
   graph::Node& node = *f.nodes.back();
   if (gated) {
-    node.epilogue.push_back({graph::EpilogueStep::Kind::kGated, nullptr, "silu"});
+    then(node.region, [](graph::RegionBuilder& r) { return r.call("silu", r.gate()) * r.up(); });
     node.outputs[0]->type.shape[1] = 512;
   }
   graph::choose_layouts(module, target);

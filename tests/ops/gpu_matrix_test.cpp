@@ -16,7 +16,6 @@
 namespace mlc::testing {
 namespace {
 
-using Kind = graph::EpilogueStep::Kind;
 const Dim kRows = Dim::symbol("rows");
 const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd", "vulkan-intel"};
 
@@ -47,8 +46,9 @@ void add_matmul(OpCase& c, const WeightFormat& f, const Shape& s, bool gated = f
       .tolerance = matrix_error(s.k, sum) + elementwise_error(sum + 1), .relative = false, .hard = true};
   if (!gated) return;
   graph::Node& node = *c.module.functions[0]->nodes.back();
-  node.epilogue = {{Kind::kBias, c.parameter(DType::kF16, {s.n}, random_floats(s.n, 1, random)), ""},
-                   {Kind::kGated, nullptr, "silu"}};
+  graph::Value* bias = c.parameter(DType::kF16, {s.n}, random_floats(s.n, 1, random));
+  then(node.region, [&](graph::RegionBuilder& r) { return r.x() + r.operand(bias); });
+  then(node.region, [](graph::RegionBuilder& r) { return r.call("silu", r.gate()) * r.up(); });
   node.outputs[0]->type.shape[1] = s.n / 2;
   c.rule.tolerance *= 2 * (sum + 2);
 }

@@ -13,7 +13,6 @@
 namespace mlc::testing {
 namespace {
 
-using Kind = graph::EpilogueStep::Kind;
 const Dim kRows = Dim::symbol("rows");
 
 Rule near(double tolerance) { return {.tolerance = tolerance, .relative = true, .hard = true}; }
@@ -52,7 +51,8 @@ TEST_F(Gpu, Elementwise) {
     for (std::string op : {"add", "mul"}) {
       OpCase& c = add(str(op, " of ", n), {{"rows", 2}});
       graph::Value* x = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 6, 2);
-      c.g->op(op, {x, c.matrix(kRows, n, random_floats(2 * n, 3, random))});
+      graph::Value* y = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 4, 1);
+      op == "add" ? c.g->add(x, y) : c.g->mul(x, y);
     }
     OpCase& bias = add(str("bias of ", n), {{"rows", 3}});
     graph::Value* x = bias.matrix(kRows, n, random_floats(3 * n, 3, random));
@@ -106,18 +106,23 @@ TEST_F(Gpu, Take) {
     }
 }
 
-// Steps of the epilogue by letter: b bias, s silu, m multiply, a add, G gated silu.
-void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, int64_t rows, int64_t n,
-                  std::mt19937& random) {
+// Steps of the region by letter: b bias, s silu, m multiply, a add, w multiply by a factor of the row, G
+// gated silu.
+void add_steps(OpCase& c, graph::Node& node, const std::string& steps, int64_t rows, int64_t n,
+               std::mt19937& random) {
   for (char step : steps) {
     if (step == 'G') n /= 2;
     auto operand = [&] { return c.matrix(kRows, n, random_floats(rows * n, 1, random)); };
-    if (step == 'b')
-      node.epilogue.push_back({Kind::kBias, c.parameter(DType::kF16, {n}, random_floats(n, 1, random)), ""});
-    if (step == 's') node.epilogue.push_back({Kind::kActivation, nullptr, "silu"});
-    if (step == 'm') node.epilogue.push_back({Kind::kMul, operand(), ""});
-    if (step == 'a') node.epilogue.push_back({Kind::kAdd, operand(), ""});
-    if (step == 'G') node.epilogue.push_back({Kind::kGated, nullptr, "silu"});
+    then(node.region, [&](graph::RegionBuilder& r) {
+      switch (step) {
+        case 'b': return r.x() + r.operand(c.parameter(DType::kF16, {n}, random_floats(n, 1, random)));
+        case 's': return r.call("silu", r.x());
+        case 'm': return r.x() * r.operand(operand());
+        case 'a': return r.x() + r.operand(operand());
+        case 'w': return r.x() * r.operand(c.matrix(kRows, 1, random_floats(rows, 1, random)));
+        default: return r.call("silu", r.gate()) * r.up();
+      }
+    });
   }
   node.outputs[0]->type.shape[1] = n;
 }
@@ -139,7 +144,7 @@ class GpuMatmul : public Gpu {
     graph::Value* w = f.is_quantized() ? c.quantized(f, kernel::kLaneLayout, s.n, s.k, values)
                                        : c.parameter(f.dtype, {s.n, s.k}, values);
     c.g->matmul(x, w);
-    add_epilogue(c, *c.module.functions[0]->nodes.back(), epilogue, s.rows, s.n, random);
+    add_steps(c, *c.module.functions[0]->nodes.back(), epilogue, s.rows, s.n, random);
     if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
     if (max_rows) c.options.min_rows = 2, c.options.max_rows = max_rows;
     double sum = absolute_sum(c.logical(x), c.logical(w));
@@ -164,7 +169,7 @@ TEST_F(GpuMatmul, OneRow) {
   for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true), group(3, DType::kF16, true),
                          group(3, DType::kF16), group(4, DType::kF32)})
     for (Shape s : {Shape{1, 2, 1}, {1, 30, 33}, {1, 96, 96}, {1, 150, 300}}) add_matmul(f, s);
-  for (std::string steps : {"b", "bs", "m", "a", "bG", "Gma", "G"})
+  for (std::string steps : {"b", "bs", "m", "a", "bG", "Gma", "G", "wa"})
     add_matmul(group(4, DType::kF16), {1, 140, 64}, steps);
   for (WeightFormat f : {WeightFormat::awq(), WeightFormat::paired(true)})
     for (Shape s : {Shape{1, 8, 1}, {1, 96, 96}, {1, 152, 300}}) add_matmul(f, s);

@@ -80,7 +80,8 @@ TEST_F(Elementwise, Binary) {
       std::mt19937 random(4);
       OpCase& c = batch.add(str(op, " of ", n), {{"rows", 2}});
       graph::Value* x = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 7, 2);
-      c.g->op(op, {x, c.matrix(kRows, n, random_floats(2 * n, 3, random))});
+      graph::Value* y = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 4, 1);
+      op == "add" ? c.g->add(x, y) : c.g->mul(x, y);
     }
 }
 

@@ -141,8 +141,9 @@ class OpCase {
   kernel::Function lower(const Target& target) const {
     kernel::LowerOptions o = options;
     o.target = &target;
-    for (const graph::Value* v : node().inputs)
-      o.input_views.push_back(views_.count(v) ? views_.at(v) : kernel::View{});
+    for (const auto* operands : {&node().inputs, &node().region.operands})
+      for (const graph::Value* v : *operands)
+        o.input_views.push_back(views_.count(v) ? views_.at(v) : kernel::View{});
     kernel::Function f =
         kernel::run_passes(kernel::lower_node(node(), module, o).function, {.target = &target, .dump = {}});
     f.name = "k";
@@ -160,8 +161,7 @@ class OpCase {
   std::vector<Bytes> memory() const {
     std::vector<Bytes> out;
     for (const graph::Value* v : node().inputs) out.push_back(physical_.at(v));
-    for (const graph::EpilogueStep& s : node().epilogue)
-      if (s.operand) out.push_back(physical_.at(s.operand));
+    for (const graph::Value* v : node().region.operands) out.push_back(physical_.at(v));
     if (!node().state.empty()) out.push_back(state_bytes(states.at(node().state)));
     for (const graph::Value* v : node().outputs)
       out.emplace_back(static_cast<size_t>(*v->type.bytes().evaluate(dims_)), 0xFF);
@@ -358,8 +358,7 @@ class OpCase {
                                            std::map<std::string, graph::HostState>& to) const {
     std::vector<const graph::HostTensor*> inputs, operands;
     for (const graph::Value* v : n.inputs) inputs.push_back(&logical_.at(v));
-    for (const graph::EpilogueStep& s : n.epilogue)
-      operands.push_back(s.operand ? &logical_.at(s.operand) : nullptr);
+    for (const graph::Value* v : n.region.operands) operands.push_back(&logical_.at(v));
     graph::InterpretContext context{to};
     return graph::find_op(n.op)->interpret(n, inputs, operands, context);
   }

@@ -113,7 +113,7 @@ struct OneExpert {
     weight.type.shape.erase(weight.type.shape.begin());
     matmul.op = "matmul";
     matmul.inputs = {&x, &weight};
-    matmul.epilogue = node.epilogue;
+    matmul.region = node.region;
     if (!node.outputs.empty()) out.type = node.outputs[0]->type;
     matmul.outputs = {&out};
   }
@@ -126,8 +126,8 @@ std::vector<TensorType> infer_matmul(const Node& node, const Module& module) {
   if (x.is_tiled()) refuse(describe(node, 0), " lies in tiles, which experts do not take");
   if (w.format.is_quantized() && w.format.transposed)
     refuse(describe(node, 1), " is stored KN, experts are NK");
-  for (const EpilogueStep& step : node.epilogue)
-    if (step.operand) refuse("an epilogue step with an operand (", step.operand->type.text(), ")");
+  for (const Value* operand : node.region.operands)
+    refuse("region with an operand (", operand->type.text(), ")");
   Dim slots = x.shape[0];
   if (by.shape.size() == 2) {
     const TensorType& ids = slots_operand(node, 2);
@@ -221,6 +221,7 @@ std::vector<OpInfo> expert_ops() {
           {.name = "expert_matmul",
            .min_inputs = 3,
            .max_inputs = 3,
+           .has_region = true,
            .infer = infer_matmul,
            .interpret = interpret_matmul},
           {.name = "expert_sum",

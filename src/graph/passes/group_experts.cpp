@@ -12,9 +12,8 @@ namespace {
 
 // The op works on each row by itself.
 bool is_row_op(const Node& node) {
-  for (const char* op : {"activation", "cast", "gated", "quantize_q8", "slice"})
-    if (node.op == op) return true;
-  return false;
+  return node.op == "cast" || node.op == "quantize_q8" || node.op == "slice" ||
+         (node.op == "map" && node.region.operands.empty());
 }
 
 class Grouper {
@@ -43,8 +42,8 @@ class Grouper {
         slots_.insert(node->outputs[0]);
       else if (reads && node->op != "expert_sum")
         return false;
-      for (const EpilogueStep& step : node->epilogue)
-        if (slots_.count(step.operand)) return false;
+      if (std::ranges::any_of(node->region.operands, [&](const Value* v) { return slots_.count(v) != 0; }))
+        return false;
     }
     return std::ranges::none_of(function_.results, [&](const Value* v) { return slots_.count(v) != 0; });
   }

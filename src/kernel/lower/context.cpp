@@ -1,4 +1,4 @@
-// The node's operands, and the arithmetic of elementwise ops.
+// The node's operands in memory.
 #include "kernel/lower/context.h"
 
 #include <numeric>
@@ -33,8 +33,7 @@ Dim elements_of(const graph::Shape& shape) {
 
 Dim rows_of(const graph::TensorType& type) { return elements_of({type.shape.begin(), type.shape.end() - 1}); }
 
-View Lowering::view(size_t i) const {
-  const graph::TensorType& t = type(i);
+View Lowering::view(size_t i, const graph::TensorType& t) const {
   internal_check(t.shape.size() >= 2 && t.shape.back().is_const(),
                  str(node.op, ": operand ", i, " is no matrix"));
   if (i < options.input_views.size() && options.input_views[i].row_stride) return options.input_views[i];
@@ -62,7 +61,12 @@ Operand Lowering::declare_matrix(const graph::TensorType& t, const View& at, con
 }
 
 Operand Lowering::matrix(size_t i, const std::string& name) {
-  return declare_matrix(type(i), view(i), name, false);
+  return declare_matrix(type(i), view(i, type(i)), name, false);
+}
+
+Operand Lowering::region_matrix(size_t i, const std::string& name) {
+  const graph::TensorType& t = node.region.operands[i]->type;
+  return declare_matrix(t, view(node.inputs.size() + i, t), name, false);
 }
 
 Operand Lowering::vector(const graph::TensorType& t, const std::string& name) {
@@ -120,27 +124,6 @@ void Lowering::where(const ExprRef& inside, const std::function<void()>& body) {
     k.branch(inside, body);
   else
     body();
-}
-
-ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v) {
-  if (node.op == "add" || node.op == "bias") return v[0] + v[1];
-  if (node.op == "mul") return v[0] * v[1];
-  if (node.op == "scale") return v[0] * node.get_double("factor");
-  if (node.op == "activation") return apply_activation(node.get_string("function"), v[0]);
-  return v[0];  // cast: the store rounds
-}
-
-ExprRef apply_activation(const std::string& function, ExprRef x) {
-  if (function == "silu") return x / (call(MathFn::kExp, unary(UnaryOp::kNeg, x)) + 1.0);
-  if (function == "sigmoid")
-    return float_const(1, x->type) / (call(MathFn::kExp, unary(UnaryOp::kNeg, x)) + 1.0);
-  if (function == "relu") return select(binary(BinaryOp::kLt, x, float_const(0)), float_const(0, x->type), x);
-  if (function == "gelu") return (x * 0.5) * (call(MathFn::kErf, x * 0.70710678118654752440) + 1.0);
-  if (function == "gelu_tanh") {
-    ExprRef inner = (x + x * x * x * 0.044715) * 0.79788456080286535588;  // sqrt(2 / pi)
-    return (x * 0.5) * (call(MathFn::kTanh, inner) + 1.0);
-  }
-  internal_error(str("unknown activation ", function));
 }
 
 ExprRef unpack_pair(DType stored, const ExprRef& word) {

@@ -99,15 +99,14 @@ struct Lowering {
 
   bool single_row() const { return options.max_rows == 1; }
   const graph::TensorType& type(size_t i) const { return node.inputs[i]->type; }
-  // Where operand i, a matrix, lies: as options.input_views says, or dense.
-  View view(size_t i) const;
   const graph::KvCache& cache() const;
   virtual CachePages pages() const = 0;  // where the cache's tokens lie
 
-  // Declare operands in order: inputs, the epilogue's, the state, results. UserError for a type that the
+  // Declare operands in order: inputs, the region's, the state, results. UserError for a type that the
   // target has no kernels for.
   virtual Operand declare(const std::string& name, DType stored, const Dim& elements, bool writable) = 0;
   Operand matrix(size_t i, const std::string& name);
+  Operand region_matrix(size_t i, const std::string& name);  // operand i of the region
   Operand vector(size_t i, const std::string& name) { return vector(type(i), name); }
   Operand vector(const graph::TensorType& type, const std::string& name);
   virtual Operand state(bool writable) = 0;  // of the node's layer, or of all where it has none
@@ -138,6 +137,9 @@ struct Lowering {
   virtual void for_each_row(const Operand& x, const Operand& out, const std::function<void(Row&)>& body) = 0;
 
  private:
+  // Where operand i of a list of inputs and the region's operands lies: as options.input_views says, or
+  // dense.
+  View view(size_t i, const graph::TensorType& type) const;
   Operand declare_matrix(const graph::TensorType& type, const View& at, const std::string& name,
                          bool writable);
 };
@@ -145,11 +147,6 @@ struct Lowering {
 Dim elements_of(const graph::Shape& shape);
 // Rows of a tensor in memory: the product of all its dimensions but the last.
 Dim rows_of(const graph::TensorType& type);
-
-// What add, bias, mul, activation and cast compute of their operands' f32 elements.
-ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v);
-// An activation function of graph/ops/math.h on f32.
-ExprRef apply_activation(const std::string& function, ExprRef x);
 
 // The two f16 or bf16 of a word as f32x2.
 ExprRef unpack_pair(DType stored, const ExprRef& word);

@@ -25,29 +25,24 @@ struct Entry {
 };
 
 constexpr Entry kLowerings[] = {
-    {"activation", lower_elementwise},
-    {"add", lower_elementwise},
     {"attention", nullptr, lower_attention, lower_gpu_attention},
     {"attention_join", nullptr, lower_attention_join, lower_gpu_attention_join},
     {"attention_part", nullptr, lower_attention, lower_gpu_attention},
-    {"bias", lower_elementwise},
-    {"cast", lower_elementwise},
+    {"cast", lower_cast},
     {"copy_pages", lower_copy_pages},
     {"expert_matmul", nullptr, lower_matmul, lower_gpu_matmul},
     {"expert_sum", lower_expert_sum},
-    {"gated", lower_gated},
     {"group_slots", nullptr, lower_group_slots, lower_gpu_group_slots},
     {"kv_append", nullptr, lower_kv_append, lower_gpu_kv_append},
     {"layer_norm", lower_layer_norm},
+    {"map", lower_map},
     {"matmul", nullptr, lower_matmul, lower_gpu_matmul},
-    {"mul", lower_elementwise},
     {"quantize_q8", nullptr, lower_to_rows},
     {"rms_norm", lower_rms_norm},
     {"rope", lower_rope},
     {"rope_append", nullptr, lower_rope_append, lower_gpu_rope_append},
     {"route", nullptr, lower_route, lower_gpu_route},
     {"sample", nullptr, nullptr, lower_gpu_sample},
-    {"scale", lower_elementwise},
     {"slice", lower_slice},
     {"softmax", lower_softmax},
     {"take", nullptr, lower_take, lower_gpu_take},
@@ -134,15 +129,19 @@ std::vector<WeightPiece> weight_pieces(const graph::TensorType& parameter, int h
 std::string kernel_key(const graph::Node& node, const graph::Module& module, const LowerOptions& options) {
   std::ostringstream key;
   key << node.op;
-  for (size_t i = 0; i < node.inputs.size(); ++i) {
-    key << ' ' << node.inputs[i]->type.text();
-    if (i < options.input_views.size() && options.input_views[i].row_stride)
-      key << '[' << options.input_views[i].row_stride << '+' << options.input_views[i].column_offset << ']';
-  }
-  for (const graph::EpilogueStep& step : node.epilogue) {
-    key << " +" << static_cast<int>(step.kind) << step.function;
-    if (step.operand) key << ':' << step.operand->type.text();
-  }
+  size_t i = 0;
+  for (const std::vector<graph::Value*>* operands : {&node.inputs, &node.region.operands})
+    for (const graph::Value* operand : *operands) {
+      key << ' ' << operand->type.text();
+      if (i < options.input_views.size() && options.input_views[i].row_stride)
+        key << '[' << options.input_views[i].row_stride << '+' << options.input_views[i].column_offset << ']';
+      ++i;
+    }
+  if (!node.region.empty())
+    key << " region " << print(node.region, [&](const graph::Value* v) {
+      auto found = std::find(node.region.operands.begin(), node.region.operands.end(), v);
+      return str('%', found - node.region.operands.begin());
+    });
   for (const graph::Value* out : node.outputs) key << " -> " << out->type.text();
   for (const auto& [name, value] : node.attributes)
     if (name != "layer") key << ' ' << name << '=' << attribute_text(value);

@@ -24,10 +24,11 @@ struct LowerOptions {
   const Target* target = nullptr;
   // The body's guard: the kernel may assume min_rows <= rows <= max_rows (0 = unbounded).
   int64_t min_rows = 0, max_rows = 0;
-  std::vector<View> input_views;  // one per node input (2-D activations); row_stride 0 = dense
+  // One per node input, then one per operand of its region (2-D activations); row_stride 0 = dense.
+  std::vector<View> input_views;
 };
 
-// A kernel and how a call binds to it. Buffers in order: node inputs, epilogue operands, state (if any),
+// A kernel and how a call binds to it. Buffers in order: node inputs, the region's operands, state (if any),
 // outputs. A group-quantized parameter is one u8 buffer of layout_bytes(); a plain one its elements; a
 // quantized activation one u8 buffer of its bytes; a state, on CPUs [kPoolPages][layers] blocks of
 // kv_page_bytes from the node's layer on (the first, for ops without a layer), on GPUs the slab of the node's

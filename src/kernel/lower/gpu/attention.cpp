@@ -317,7 +317,7 @@ Function GpuAttention::build() const {
 }
 
 Function lower_gpu_attention(GpuLowering& gpu) {
-  const CachePages pages = gpu.pages();
+  const CachePages pages = gpu.chunked_pages();
   const GpuAttention::Buffers buffers = declare_buffers(gpu);
   return GpuAttention(gpu, pages, buffers, choose_tiling(gpu, pages, buffers)).build();
 }
