@@ -378,11 +378,11 @@ std::string encode_plan(const Plan& plan) {
 }
 
 Result<Plan> decode_plan(std::string_view bytes, const std::string& what) {
-  if (bytes.size() > kMagic.size() && bytes.substr(0, kMagicName) == kMagic.substr(0, kMagicName) &&
-      bytes.substr(0, kMagic.size()) != kMagic)
+  const std::string_view name = kMagic.substr(0, kMagicName), version = kMagic.substr(kMagicName);
+  if (bytes.starts_with(name) && bytes.size() > kMagicName && bytes.substr(kMagicName, 1) != version &&
+      bytes[kMagicName] >= '0' && bytes[kMagicName] <= '9')
     return Status::error(str(what, ": the library has plan format ", bytes.substr(kMagicName, 1),
-                             ", this mlc_llm reads format ", kMagic.substr(kMagicName),
-                             "; compile the model again"));
+                             ", this mlc_llm reads format ", version, "; compile the model again"));
   Reader r(bytes);
   Plan plan;
   if (r.take_magic(kMagic)) {
