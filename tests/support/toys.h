@@ -10,8 +10,8 @@ namespace mlc::testing {
 
 // A new model adds its toy here.
 inline const std::vector<std::string> kToys = {
-    "gpt2",         "gpt_neox",  "llama",      "llama3_tied", "llama_dynamic",
-    "llama_linear", "llama_odd", "llama_yarn", "mistral",     "qwen2",
+    "gemma",         "gemma2",       "gpt2",      "gpt_neox",   "llama",   "llama3_tied",
+    "llama_dynamic", "llama_linear", "llama_odd", "llama_yarn", "mistral", "qwen2",
 };
 
 inline std::string toy_file(const std::string& toy, const std::string& name) {
