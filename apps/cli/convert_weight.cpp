@@ -52,6 +52,7 @@ weights::ModelSource open(const Options& options) {
 
 weights::Plan plan_of(const weights::ModelSource& source, const QuantScheme& scheme, const Options& options,
                       int threads) {
+  throw_if_error(weights::check_quantization(source, scheme));
   frontend::BuiltModel model = frontend::build_model(source.config, scheme);
   int ranks =
       env::preshard_num().empty() ? 0 : value_or_throw(weights::parse_rank_count(env::preshard_num()));

@@ -287,11 +287,12 @@ void read_piece(Reader& r, Plan& plan) {
   });
   if (!r.ok()) return;
   PlanWeight& w = plan.weights[index];
-  for (const std::vector<int64_t>& shape : w.source_shapes)
+  for (const std::vector<int64_t>& shape : w.source_shapes) {
+    const int64_t all = source_rows(shape, axis);
     for (const PlanRows& part : rows)
-      if (shape.size() != 2 || part.first < 0 || part.count < 1 || part.first > shape[axis] ||
-          part.count > shape[axis] - part.first)
+      if (part.first < 0 || part.count < 1 || part.first > all || part.count > all - part.first)
         return r.fail();
+  }
   w.rows = std::move(rows);
   w.row_axis = axis;
 }
@@ -332,6 +333,17 @@ PlanState read_state(Reader& r) {
 }
 
 }  // namespace
+
+int64_t source_rows(const std::vector<int64_t>& shape, uint32_t row_axis) {
+  if (shape.size() < 2) return 0;
+  if (row_axis == 1) return shape.size() == 2 ? shape[1] : 0;
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < shape.size(); ++i) {
+    if (shape[i] < 1 || rows > (int64_t{1} << 62) / shape[i]) return 0;
+    rows *= shape[i];
+  }
+  return rows;
+}
 
 const PlanFunction* Plan::find_function(std::string_view name) const {
   for (const PlanFunction& f : functions)
@@ -378,11 +390,11 @@ std::string encode_plan(const Plan& plan) {
 }
 
 Result<Plan> decode_plan(std::string_view bytes, const std::string& what) {
-  if (bytes.size() > kMagic.size() && bytes.substr(0, kMagicName) == kMagic.substr(0, kMagicName) &&
-      bytes.substr(0, kMagic.size()) != kMagic)
+  const std::string_view name = kMagic.substr(0, kMagicName), version = kMagic.substr(kMagicName);
+  if (bytes.starts_with(name) && bytes.size() > kMagicName && bytes.substr(kMagicName, 1) != version &&
+      bytes[kMagicName] >= '0' && bytes[kMagicName] <= '9')
     return Status::error(str(what, ": the library has plan format ", bytes.substr(kMagicName, 1),
-                             ", this mlc_llm reads format ", kMagic.substr(kMagicName),
-                             "; compile the model again"));
+                             ", this mlc_llm reads format ", version, "; compile the model again"));
   Reader r(bytes);
   Plan plan;
   if (r.take_magic(kMagic)) {

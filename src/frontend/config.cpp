@@ -236,6 +236,7 @@ Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_typ
   ASSIGN_OR_RETURN(Json flat, with_flat_rope(hf, has_local_base(*definition), what, notes));
   ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, flat, Context::kLater, what));
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
+  config.packed_as = packed_as(hf);
   RETURN_IF_ERROR(check_keys(config, flat, {}, what));
   return config;
 }

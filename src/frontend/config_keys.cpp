@@ -32,8 +32,9 @@ const std::vector<std::string>& harmless_keys() {
       "torchscript", "transformers.js_config", "transformers_version", "typical_p", "unsloth_fixed",
       "unsloth_version", "use_bfloat16", "use_cache", "use_flash_attn", "use_flash_attention", "weight_path",
       "init_std",
-      // reported on elsewhere: check_kind, config_rope.h
-      "compression_config", "quantization", "quantization_config", "rope_parameters", "rope_scaling"};
+      // read elsewhere: check_kind, config_rope.h
+      "original_max_position_embeddings", "compression_config", "quantization", "quantization_config",
+      "rope_parameters", "rope_scaling"};
   return keys;
 }
 
@@ -177,6 +178,15 @@ Status check_keys(ModelConfig& config, const Json& source, const std::vector<std
   return Status::ok();
 }
 
+std::string packed_as(const Json& hf) {
+  const Json* packed = find(hf, "quantization_config");
+  if (!packed || !packed->is_object()) return "";
+  const bool awq = find_string(*packed, "quant_method") == "awq" && find_int(*packed, "bits") == 4 &&
+                   find_int(*packed, "group_size") == 128 && find_bool(*packed, "zero_point") == true &&
+                   find_string(*packed, "version").value_or("gemm") == "gemm";
+  return awq ? "q4f16_autoawq" : "";
+}
+
 Status check_kind(const Json& hf, const std::string& what) {
   for (const char* name : {"quantization_config", "compression_config", "quantization"}) {
     const Json* packed = find(hf, name);
@@ -184,13 +194,14 @@ Status check_kind(const Json& hf, const std::string& what) {
     const bool unpacked =
         find_bool(*packed, "load_in_4bit") == false && find_bool(*packed, "load_in_8bit") == false;
     if (unpacked) continue;
+    if (!packed_as(hf).empty()) continue;
     const std::string method = find_string(*packed, "quant_method").value_or("a method of its own");
     const std::optional<int64_t> bits = find_int(*packed, "bits");
     return Status::error(
         str(what, ": key '", name, "' says that the weights are already quantized by ", method,
-            bits ? str(" (", *bits, " bits)") : "",
-            ", expected plain weights (F16, BF16 or F32); convert the checkpoint it was made from, or "
-            "a GGUF file of it"));
+            bits ? str(" (", *bits, " bits)") : "", ", expected plain weights (F16, BF16 or F32)",
+            method == "awq" ? ", or AWQ's of 4 bits in groups of 128 with zero_point and version gemm" : "",
+            "; convert the checkpoint it was made from, or a GGUF file of it"));
   }
   const Json* text = find(hf, "text_config");
   if (!text || !text->is_object()) return Status::ok();

@@ -12,8 +12,12 @@ namespace mlc::frontend {
 Status check_keys(ModelConfig& config, const Json& source, const std::vector<std::string>& applied,
                   const std::string& what);
 
-// Refuses configs whose weights are packed by another quantizer, and those of models around a text model. To
-// be asked first: their other keys are not what they seem.
+// The quantization of ours that the weights have already, as `quantization_config` says; "" for plain weights
+// and for what we do not read.
+std::string packed_as(const Json& hf);
+
+// Refuses configs whose weights are packed by a quantizer that we do not read, and those of models around a
+// text model. To be asked first: their other keys are not what they seem.
 Status check_kind(const Json& hf, const std::string& what);
 
 // The value for sentences: its JSON, cut to 100 bytes; NaN and infinity, which JSON lacks, by name.

@@ -94,6 +94,7 @@ std::string mismatch(const ConfigField& field, const Json& value) {
       return value.is_number() && in_range(value.get<double>()) ? "" : "a number" + range;
     case ConfigField::Kind::kFlag: return value.is_boolean() ? "" : "true or false";
     case ConfigField::Kind::kText: return value.is_string() ? "" : "a text";
+    case ConfigField::Kind::kList: return value.is_array() ? "" : "a list";
     case ConfigField::Kind::kAny: return "";
   }
   return "";
@@ -129,8 +130,11 @@ Status check_layer_lists(const ModelConfig& config, const Json& source, const st
 
 int64_t layer_window(const ModelConfig& config) {
   const int64_t window = find_int(config.source_fields, "sliding_window").value_or(0);
-  const bool another = config.has("sliding_window_size") && config.get_int("sliding_window_size") != window;
-  return another ? 0 : window;
+  const bool another = config.sliding_window_size > 0 ||
+                       (config.has("sliding_window_size") && config.get_int("sliding_window_size") != window);
+  const bool never_reached = config.has("context_window_size") && config.get_int("context_window_size") > 0 &&
+                             window >= config.get_int("context_window_size");
+  return another || never_reached ? 0 : window;
 }
 
 Status resolve_window(ModelConfig& config, const Json& source, const std::string& what) {

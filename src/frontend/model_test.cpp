@@ -29,20 +29,17 @@ BuiltModel build(const std::string& toy, const std::string& scheme) {
   return build_model(config_of(toy), find_quant_scheme(scheme).value());
 }
 
-std::string record(const std::string& name, DType dtype, std::vector<int64_t> shape, bool transposed) {
-  if (transposed) std::swap(shape[0], shape[1]);
-  std::string text = str(name, " ", long_name(dtype));
-  for (int64_t n : shape) text += str(" ", n);
-  return text;
-}
-
 // The records of convert_weight for a parameter: "name dtype shape".
 std::vector<std::string> records(const Parameter& p, const QuantScheme& scheme) {
   const WeightFormat format = format_of(p, scheme);
-  if (!format.is_quantized()) return {record(p.name, format.dtype, p.shape, false)};
-  const std::string base = p.name.substr(0, p.name.size() - std::string("weight").size());
-  return {record(base + "q_weight", DType::kU32, {p.shape[0], format.words(p.shape[1])}, format.transposed),
-          record(base + "q_scale", format.dtype, {p.shape[0], format.groups(p.shape[1])}, format.transposed)};
+  std::string base = p.name;
+  if (format.is_quantized()) base.resize(base.size() - std::string("weight").size());
+  std::vector<std::string> all;
+  for (const FormatRecord& record : format_records(format, p.shape)) {
+    all.push_back(str(base, format.is_quantized() ? record.name : "", " ", long_name(record.dtype)));
+    for (int64_t n : record.shape) all.back() += str(" ", n);
+  }
+  return all;
 }
 
 class Models : public ::testing::TestWithParam<std::string> {};

@@ -59,6 +59,9 @@ Value* GraphBuilder::mul(Value* a, Value* b) {
   return map(a, [&](RegionBuilder& r) { return r.x() * r.operand(b); });
 }
 Value* GraphBuilder::bias(Value* x, Value* b) { return add(x, b); }
+Value* GraphBuilder::scale(Value* x, double factor) {
+  return map(x, [&](RegionBuilder& r) { return r.x() * r.constant(factor); });
+}
 Value* GraphBuilder::activation(Value* x, const std::string& function) {
   return map(x, [&](RegionBuilder& r) { return r.call(function, r.x()); });
 }

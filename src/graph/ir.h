@@ -66,7 +66,7 @@ struct TensorType {
   // The activations that meet weights of a format.
   static TensorType q8(Shape shape,
                        const WeightFormat& weights = {WeightFormat::Kind::kGroup, DType::kF16, 4, 32}) {
-    WeightFormat codes{WeightFormat::Kind::kPlain, DType::kI8, weights.bits, weights.group};
+    WeightFormat codes{WeightFormat::Kind::kPlain, DType::kI8, weights.bits, weights.kernel_group()};
     return {Kind::kQ8Activation, codes, kPackedLayout, std::move(shape)};
   }
   // By the name that element_text() gives; nullopt for any other name.

@@ -16,6 +16,7 @@ constexpr const char* kEverything = R"(module @toy {
   param @w3 : q3g40.bf16.kn@packed[64, 64]
   param @two : q4g32.f32@packed[128, 64]
   param @half : f16@tile16[64, 64]
+  param @e1 : q4g32.f16@packed[64, 64, 64]
   param @n : f32[64]
   param @b : bf16[64]
   state $kv : kv_cache {layers = 2, kv_heads = 1, head_dim = 32, page_size = 16, dtype = bf16}
@@ -57,6 +58,17 @@ constexpr const char* kEverything = R"(module @toy {
     %0: f32[batch, 50] = softmax(%logits, %settings)
     %1: i32[batch, 1] = sample(%0, %settings)
     return %1
+  }
+  func @experts(%x: f32[rows, 64]) {
+    %0: i32[rows, 2], %1: f32[rows, 2] = route(%x) {k = 2, renormalize = true}
+    %2: f32[(rows * 2), 32] = expert_matmul(%x, @e1, %0) region(silu(gate) * up)
+    %3: i32[(rows * 2)], %4: i32[rows, 2], %5: i32[65] = group_slots(%0) {experts = 64}
+    %6: q8g32[rows, 64] = quantize_q8(%x)
+    %7: q8g32[(rows * 2), 64] = take(%6, %3)
+    %8: f32[(rows * 2), 64] = expert_matmul(%7, @e1, %5) {k = 2}
+    %9: f32[rows, 64] = expert_sum(%8, %1, %4)
+    %10: f32[rows, 32] = expert_sum(%2, %1)
+    return %9, %10
   }
   func @nothing() {
     return

@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "base/strings.h"
+#include "graph/ops/registry.h"
 #include "graph/passes/plan_memory.h"
 #include "kernel/lower/lower.h"
 #include "kernel/print.h"
@@ -19,22 +20,17 @@ using graph::Value;
 
 // The records of the weights folder that a parameter is made of (mlc-facts 2.5, 3.3).
 void add_sources(const graph::TensorType& type, const std::string& name, PlanWeight& weight) {
-  auto add = [&](std::string record, std::string_view dtype, std::vector<int64_t> shape) {
-    weight.sources.push_back(std::move(record));
-    weight.source_dtypes.emplace_back(dtype);
-    weight.source_shapes.push_back(std::move(shape));
-  };
   std::vector<int64_t> shape;
   for (const Dim& d : type.shape) shape.push_back(d.constant());
-  if (!type.format.is_quantized()) return add(name, long_name(type.dtype()), shape);
-  constexpr std::string_view kSuffix = ".weight";
-  internal_check(name.ends_with(kSuffix) && shape.size() == 2,
-                 "a quantized parameter is a matrix named X.weight");
-  std::string base = name.substr(0, name.size() - kSuffix.size());
-  int64_t n = shape[0], words = type.format.words(shape[1]), groups = type.format.groups(shape[1]);
-  bool kn = type.format.transposed;
-  add(base + ".q_weight", "uint32", kn ? std::vector{words, n} : std::vector{n, words});
-  add(base + ".q_scale", long_name(type.dtype()), kn ? std::vector{groups, n} : std::vector{n, groups});
+  constexpr std::string_view kWeight = "weight";
+  const bool quantized = type.format.is_quantized();
+  internal_check(!quantized || (name.ends_with(kWeight) && shape.size() >= 2),
+                 "a quantized parameter is a matrix, or a stack of them, named X.weight");
+  for (FormatRecord& record : format_records(type.format, shape)) {
+    weight.sources.push_back(quantized ? name.substr(0, name.size() - kWeight.size()) + record.name : name);
+    weight.source_dtypes.emplace_back(long_name(record.dtype));
+    weight.source_shapes.push_back(std::move(record.shape));
+  }
 }
 
 class PlanBuilder {
@@ -93,7 +89,10 @@ class PlanBuilder {
       weight_index_[&parameter] = add_weight(parameter.name, parameter.type, parameter.type);
       return;
     }
-    int64_t half = parameter.type.shape[0].constant() / halves;
+    // A piece has rows of each part: of a half, in every expert.
+    const graph::Shape& shape = parameter.type.shape;
+    const int64_t part = shape[shape.size() > 2 ? 1 : 0].constant() / halves;
+    const int64_t parts = halves * (shape.size() > 2 ? shape[0].constant() : 1);
     for (const kernel::WeightPiece& piece : pieces) {
       pieces_[&parameter].push_back({std::make_unique<Value>(parameter), piece.first});
       Value* value = pieces_[&parameter].back().value.get();
@@ -101,7 +100,7 @@ class PlanBuilder {
       weight_index_[value] = add_weight(parameter.name, piece.type, parameter.type);
       PlanWeight& weight = out_.plan.weights.back();
       weight.row_axis = parameter.type.format.transposed ? 1 : 0;
-      for (int h = 0; h < halves; ++h) weight.rows.push_back({h * half + piece.first, piece.rows});
+      for (int64_t p = 0; p < parts; ++p) weight.rows.push_back({p * part + piece.first, piece.rows});
     }
   }
 
@@ -193,7 +192,9 @@ class PlanBuilder {
   void set_row_range(const graph::Function& function, const graph::Node& node,
                      kernel::LowerOptions& options) {
     if (node.outputs.empty() || node.outputs[0]->type.shape.empty()) return;
-    const Dim& rows = node.outputs[0]->type.shape[0];
+    Dim rows = node.outputs[0]->type.shape[0];
+    if (node.op == "expert_matmul" && rows.symbols() == std::vector<std::string>{"rows"})
+      rows = Dim::symbol("rows");  // its slots are a multiple of them
     const graph::Guard guard = function.guard_of(rows);
     options.min_rows = guard.min;
     options.max_rows = guard.max;
@@ -209,7 +210,7 @@ class PlanBuilder {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       auto cut = pieces_.find(node.inputs[i]);
       if (cut == pieces_.end()) continue;
-      internal_check(node.op == "matmul" || node.op == "take",
+      internal_check(graph::is_matmul(node) || node.op == "take",
                      "an op that takes no pieces of a weight: " + node.op);
       for (const Piece& piece : cut->second) {
         graph::Node part = node;

@@ -45,7 +45,7 @@ Result<StepInputs> StepInputs::create(const Plan& plan, const Json& manifest, co
     e.first = inputs.size_;
     inputs.size_ += (e.most + kAlignment - 1) / kAlignment * kAlignment;
   }
-  const Json* ropes = find(manifest, "rope");
+  const Json* ropes = mlc::find(manifest, "rope");
   if (!ropes || !ropes->is_array())
     return Status::error(what +
                          ": the manifest's key 'rope' is no list of rope tables; compile the model again");

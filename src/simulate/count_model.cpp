@@ -73,6 +73,8 @@ class StepCounter {
         memory.push_back(argument(f.arguments[b.index].name, *words, dims_, tokens_));
       else
         memory.emplace_back(static_cast<size_t>(*words));
+      if (k.buffers[i]->name == "slot_rows") slots_ = *words;
+      if (k.buffers[i]->name == "indptr") spread(memory.back());
     }
     for (auto& m : memory) buffers.push_back({m.data(), static_cast<int64_t>(m.size() * 4)});
     CountedKernel out{.count = kernel::count(k, buffers, dims, most_groups_)};
@@ -85,9 +87,16 @@ class StepCounter {
     return out;
   }
 
+  // As many slots for each expert.
+  void spread(std::vector<int32_t>& indptr) const {
+    const auto experts = static_cast<int64_t>(indptr.size()) - 1;
+    for (int64_t e = 0; e <= experts; ++e) indptr[size_t(e)] = static_cast<int32_t>(e * slots_ / experts);
+  }
+
   const Plan& plan_;
   const std::vector<kernel::Function>& kernels_;
   int64_t tokens_, most_groups_;
+  int64_t slots_ = 0;  // of experts, as the last call that sorted them says
   Values dims_;
 };
 
@@ -143,7 +152,8 @@ std::string count_table(const std::vector<CountedStep>& steps) {
     out += "\n";
   }
   return out +
-         "  figures are of one call; weights: bytes moved / bytes of the weights; used: of the 32-byte "
+         "  figures are of one call; weights: bytes moved / bytes of the weights, of all experts; used: of "
+         "the 32-byte "
          "sectors moved\n";
 }
 

@@ -20,7 +20,7 @@ size_t bytes_of(int64_t n) { return static_cast<size_t>(n); }
 // Whether the groups can be taken over from GGUF blocks without unpacking them.
 bool is_exact_q4_0(const ParameterPlan& plan, const Checkpoint& checkpoint,
                    const std::vector<SourceRun>& runs) {
-  if (plan.format.bits != 4 || plan.format.dtype != DType::kF16) return false;
+  if (plan.format.bits != 4 || plan.format.dtype != DType::kF16 || !plan.format.is_centered()) return false;
   return std::ranges::all_of(runs, [&](const SourceRun& run) {
     const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(run.leaf)];
     auto blocks = checkpoint.blocks(leaf.tensor);
@@ -56,9 +56,14 @@ void repack_blocks(const ParameterPlan& plan, const Checkpoint& checkpoint,
   }
 }
 
+// Packed with f32 scales, which are stored as bfloat16.
+bool has_wide_scales(const WeightFormat& format) {
+  return format.dtype == DType::kF32 && format.zero != WeightFormat::Zero::kPaired;
+}
+
 void pack_rows(const ParameterPlan& plan, int64_t rows, BlockBuffers& buffers) {
   int64_t scale_bytes = plan.format.groups(plan.row_size) * size_of(plan.format.dtype);
-  bool wide = plan.format.dtype == DType::kF32;  // packed with f32 scales, stored as bfloat16
+  bool wide = has_wide_scales(plan.format);
   if (wide) buffers.scale_bits.resize(bytes_of(rows * scale_bytes));
   std::byte* scales = wide ? buffers.scale_bits.data() : buffers.scale.data();
   uint32_t* words = reinterpret_cast<uint32_t*>(buffers.weight.data());
@@ -145,6 +150,22 @@ void decode_runs(const SourceLeaf& leaf, DType read_as, DType dtype, std::span<c
     }
 }
 
+// The elements as they are.
+void copy_words(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
+                BlockBuffers& buffers) {
+  const int size = size_of(plan.dtype);
+  buffers.weight.resize(bytes_of((block.row_end - block.row_begin) * plan.row_size * size));
+  buffers.scale.clear();
+  std::byte* to = buffers.weight.data();
+  for (const SourceRun& run :
+       source_runs(plan.source, block.row_begin * plan.row_size, block.row_end * plan.row_size)) {
+    const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(run.leaf)];
+    std::span<const std::byte> bytes = checkpoint.read(leaf.tensor, buffers.source);
+    gather(bytes.data() + run.begin * size, size, run.stride, run.count, to);
+    to += run.count * size;
+  }
+}
+
 void read_runs(const ParameterPlan& plan, const Checkpoint& checkpoint, std::span<const SourceRun> runs,
                std::vector<std::byte>& scratch, std::vector<float>& values,
                std::map<int, NonFinite>* irregular) {
@@ -181,6 +202,7 @@ void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, cons
                    BlockBuffers& buffers) {
   int64_t rows = block.row_end - block.row_begin;
   buffers.irregular.clear();
+  if (!is_float(plan.dtype)) return copy_words(plan, checkpoint, block, buffers);
   if (!plan.format.is_quantized()) {
     DType stored = plan.dtype == DType::kF32 && !plan.raw_f32 ? DType::kBF16 : plan.dtype;
     read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values,
@@ -190,7 +212,7 @@ void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, cons
     buffers.scale.clear();
     return;
   }
-  int scale_size = plan.format.dtype == DType::kF32 ? 2 : size_of(plan.format.dtype);
+  int scale_size = has_wide_scales(plan.format) ? 2 : size_of(plan.format.dtype);
   buffers.weight.resize(bytes_of(rows * plan.format.words(plan.row_size) * 4));
   buffers.scale.resize(bytes_of(rows * plan.format.groups(plan.row_size) * scale_size));
   const std::vector<SourceRun> runs =

@@ -99,8 +99,8 @@ class Conversion {
     for (const Block& block : blocks) {
       const ParameterPlan& p = plan_.parameters[block.parameter];
       if (p.format.transposed) return blocks;
-      if (p.weight.shard != last) by_shard.emplace_back();
-      last = p.weight.shard;
+      if (p.places[0].shard != last) by_shard.emplace_back();
+      last = p.places[0].shard;
       by_shard.back().push_back(block);
     }
     std::vector<Block> spread;
@@ -115,7 +115,7 @@ class Conversion {
   }
 
   bool is_kept(const ParameterPlan& p) const {
-    return shards_[p.weight.shard].kept && (!p.format.is_quantized() || shards_[p.scale.shard].kept);
+    return std::ranges::all_of(p.places, [&](RecordPlace place) { return shards_[place.shard].kept; });
   }
 
   void add_irregular(const std::map<int, NonFinite>& found) {
@@ -131,20 +131,20 @@ class Conversion {
     add_irregular(buffers.irregular);
     if (p.format.transposed) {
       std::call_once(open.allocated, [&] {
-        open.weight.resize(static_cast<size_t>(plan_.record(p.weight).size));
-        open.scale.resize(static_cast<size_t>(plan_.record(p.scale).size));
+        open.weight.resize(static_cast<size_t>(plan_.record(p.places[0]).size));
+        open.scale.resize(static_cast<size_t>(plan_.record(p.places[1]).size));
       });
       transpose(buffers.weight, p, block, 4, open.weight);
-      transpose(buffers.scale, p, block, size_of(plan_.record(p.scale).stored_dtype()), open.scale);
+      transpose(buffers.scale, p, block, size_of(plan_.record(p.places[1]).stored_dtype()), open.scale);
     } else {
-      RETURN_IF_ERROR(write_rows(p, p.weight, block, buffers.weight));
-      if (p.format.is_quantized()) RETURN_IF_ERROR(write_rows(p, p.scale, block, buffers.scale));
+      RETURN_IF_ERROR(write_rows(p, p.places[0], block, buffers.weight));
+      if (p.places.size() > 1) RETURN_IF_ERROR(write_rows(p, p.places[1], block, buffers.scale));
     }
     if (--open.blocks_left > 0) return Status::ok();
     for (int index : p.sources) checkpoint_.release(index);
     if (p.format.transposed) {
-      RETURN_IF_ERROR(write(p.weight, 0, open.weight));
-      RETURN_IF_ERROR(write(p.scale, 0, open.scale));
+      RETURN_IF_ERROR(write(p.places[0], 0, open.weight));
+      RETURN_IF_ERROR(write(p.places[1], 0, open.scale));
       std::vector<std::byte>().swap(open.weight);
       std::vector<std::byte>().swap(open.scale);
     }

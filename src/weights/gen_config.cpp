@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "chat/template/conversation.h"
 #include "formats/quant/scheme.h"
+#include "weights/import.h"
 #include "weights/tokenizer_files.h"
 
 namespace mlc::weights {
@@ -121,7 +122,8 @@ void note_tokens_beyond(const TokenizerFiles& files, const Json& vocab_size, con
 
 Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOptions& options,
                                         const std::string& folder) {
-  RETURN_IF_ERROR(find_quant_scheme(options.quantization).status());
+  ASSIGN_OR_RETURN(QuantScheme scheme, find_quant_scheme(options.quantization));
+  RETURN_IF_ERROR(check_quantization(source, scheme));
   RETURN_IF_ERROR(frontend::apply_overrides(source.config, options.overrides));
   ASSIGN_OR_RETURN(Json generation, read_generation_config(source));
   bool gguf = source.is_gguf;
@@ -135,8 +137,7 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   for (const FilledKey& key : token_keys()) {
     ASSIGN_OR_RETURN(ids[key.name], filled(key, fill));
   }
-  Json config = {
-      {"version", "0.1.0"}, {"model_type", model.model_type}, {"quantization", options.quantization}};
+  Json config = {{"version", "0.1.0"}, {"model_type", model.model_type}, {"quantization", scheme.name}};
   config["model_config"] = model.fields;
   config["vocab_size"] = frontend::model_shape(model).vocab;
   for (const char* key :

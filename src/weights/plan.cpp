@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "formats/checked.h"
 #include "weights/extra.h"
+#include "weights/import.h"
 #include "weights/ranks.h"
 #include "weights/resolve.h"
 
@@ -29,7 +30,7 @@ std::vector<std::string> names_of(const Checkpoint& checkpoint) {
 }
 
 // Parameters by their first source in the order of `names` (mlc-facts 2.4).
-std::vector<size_t> arrival_order(const std::vector<Parameter>& parameters,
+std::vector<size_t> arrival_order(const std::vector<ParameterPlan>& parameters,
                                   const std::vector<std::string>& names) {
   std::multimap<std::string, size_t> users;
   for (size_t p = 0; p < parameters.size(); ++p)
@@ -92,14 +93,15 @@ int64_t count_source_elements(const Plan& plan, const Checkpoint& checkpoint,
   return total;
 }
 
-// "x.weight" -> "x.q_weight", of rank 1 "x.q_weight_shard-1"; the plain tensor without `what`.
-std::string record_name(const ParameterPlan& p, const char* what = nullptr) {
+// "x.weight" as `what`, of rank 1 "x.q_weight_shard-1".
+std::string record_name(const ParameterPlan& p, const std::string& what) {
   std::string name = p.parameter.name;
-  if (what) name = str(name.ends_with("weight") ? name.substr(0, name.size() - 6) : name + ".", "q_", what);
+  if (p.format.is_quantized())
+    name = str(name.ends_with("weight") ? name.substr(0, name.size() - 6) : name + ".", what);
   return p.rank < 0 ? name : str(name, "_shard-", p.rank);
 }
 
-TensorRecord make_record(std::string name, std::vector<int64_t> shape, DType dtype, bool raw = false) {
+TensorRecord make_record(std::string name, std::vector<int64_t> shape, DType dtype, bool raw) {
   TensorRecord record;
   if (raw) record.format = RecordFormat::kRaw;
   record.name = std::move(name), record.shape = std::move(shape), record.dtype = dtype;
@@ -107,23 +109,14 @@ TensorRecord make_record(std::string name, std::vector<int64_t> shape, DType dty
   return record;
 }
 
-// Of each part the tensor or its words, then of each part the scales.
+// Of each part the codes or plain tensor, then of each part the scales.
 void add_records(const std::vector<ParameterPlan>& parts, std::vector<TensorRecord>& records) {
-  auto stored_shape = [](const ParameterPlan& p, int64_t row) {
-    std::vector<int64_t> shape = p.shape;
-    shape.back() = row;
-    if (p.format.transposed) std::reverse(shape.begin(), shape.end());
-    return shape;
-  };
-  for (const ParameterPlan& p : parts)
-    records.push_back(
-        p.format.is_quantized()
-            ? make_record(record_name(p, "weight"), stored_shape(p, p.format.words(p.row_size)), DType::kU32)
-            : make_record(record_name(p), p.shape, p.dtype, p.raw_f32));
-  for (const ParameterPlan& p : parts)
-    if (p.format.is_quantized())
-      records.push_back(
-          make_record(record_name(p, "scale"), stored_shape(p, p.format.groups(p.row_size)), p.format.dtype));
+  const size_t count = format_records(parts[0].format, parts[0].shape).size();
+  for (size_t i = 0; i < count; ++i)
+    for (const ParameterPlan& p : parts) {
+      const FormatRecord r = format_records(p.format, p.shape)[i];
+      records.push_back(make_record(record_name(p, r.name), r.shape, r.dtype, p.raw_f32));
+    }
 }
 
 // Bytes a worker holds for one block: values as f32, the bytes read() unpacks, packed words and scales.
@@ -137,7 +130,8 @@ int64_t estimate_peak(const Plan& plan, const Checkpoint* checkpoint, int thread
   std::vector<int64_t> sizes;
   int64_t block = 0;
   for (const ParameterPlan& p : plan.parameters) {
-    int64_t size = p.format.transposed ? plan.record(p.weight).size + plan.record(p.scale).size : 0;
+    int64_t size = 0;
+    for (RecordPlace place : p.places) size += p.format.transposed ? plan.record(place).size : 0;
     for (int index : p.sources) {
       const SourceTensor& t = checkpoint->tensors()[static_cast<size_t>(index)];
       auto blocks = checkpoint->blocks(index);
@@ -152,17 +146,39 @@ int64_t estimate_peak(const Plan& plan, const Checkpoint* checkpoint, int thread
   return peak;
 }
 
-ParameterPlan plan_parameter(const Parameter& parameter, const QuantScheme& scheme) {
+ParameterPlan plan_plain(const Parameter& parameter, DType dtype) {
   ParameterPlan p;
   p.parameter = parameter;
-  p.format = scheme.format_of(parameter.role, parameter.quantizable);
-  p.dtype = parameter.force_f32 ? DType::kF32 : scheme.model_dtype;
-  if (!p.format.is_quantized()) p.format = WeightFormat::plain(p.dtype);
+  p.dtype = dtype;
+  p.format = WeightFormat::plain(dtype);
   p.shape = parameter.shape;
   p.row_size = parameter.shape.size() > 1 ? parameter.shape.back() : 1;
   p.rows = product(parameter.shape) / std::max<int64_t>(1, p.row_size);
   p.source = parameter.source;
   return p;
+}
+
+// What is stored, before it is split for ranks: each parameter, or each record of an imported one.
+Result<std::vector<ParameterPlan>> plan_parameters(const std::vector<Parameter>& parameters,
+                                                   const QuantScheme& scheme, const PlanOptions& options) {
+  std::vector<ParameterPlan> plans;
+  for (const Parameter& parameter : parameters) {
+    const WeightFormat format = scheme.format_of(parameter.role, parameter.quantizable);
+    if (format.is_quantized() && format.is_imported()) {
+      if (options.ranks > 0)
+        return Status::error(str("MLC_INTERNAL_PRESHARD_NUM: weights of ", scheme.name,
+                                 " are copied as they are and cannot be split for ranks; unset it"));
+      ASSIGN_OR_RETURN(std::vector<Parameter> records, split_records(parameter, format));
+      const std::vector<FormatRecord> described = format_records(format, parameter.shape);
+      for (size_t i = 0; i < records.size(); ++i) plans.push_back(plan_plain(records[i], described[i].dtype));
+      continue;
+    }
+    plans.push_back(plan_plain(parameter, parameter.force_f32 ? DType::kF32 : scheme.model_dtype));
+    ParameterPlan& p = plans.back();
+    if (format.is_quantized()) p.format = format;
+    p.raw_f32 = options.raw_f32 && p.dtype == DType::kF32;
+  }
+  return plans;
 }
 
 void place_records(Plan& plan, std::vector<TensorRecord> records) {
@@ -174,11 +190,9 @@ void place_records(Plan& plan, std::vector<TensorRecord> records) {
   for (size_t s = 0; s < plan.index.shards.size(); ++s)
     for (size_t t = 0; t < plan.index.shards[s].tensors.size(); ++t)
       places[plan.index.shards[s].tensors[t].name] = {s, t};
-  for (ParameterPlan& p : plan.parameters) {
-    bool group = p.format.is_quantized();
-    p.weight = places.at(record_name(p, group ? "weight" : nullptr));
-    if (group) p.scale = places.at(record_name(p, "scale"));
-  }
+  for (ParameterPlan& p : plan.parameters)
+    for (const FormatRecord& r : format_records(p.format, p.shape))
+      p.places.push_back(places.at(record_name(p, r.name)));
 }
 
 }  // namespace
@@ -194,22 +208,19 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
                        const PlanOptions& options) {
   Plan plan;
   plan.scheme = scheme;
+  ASSIGN_OR_RETURN(std::vector<ParameterPlan> stored, plan_parameters(parameters, scheme, options));
   std::set<std::string> used;
-  for (const Parameter& p : parameters)
+  for (const ParameterPlan& p : stored)
     for (std::string& name : source_names(p.source)) used.insert(std::move(name));
   std::vector<std::string> names =
       checkpoint ? names_of(*checkpoint) : std::vector<std::string>(used.begin(), used.end());
   if (checkpoint) RETURN_IF_ERROR(check_packed(*checkpoint, used));
-  if (checkpoint)
-    for (const Parameter& p : parameters) {
-      SourceExpr found = p.source;
-      RETURN_IF_ERROR(resolve_sources(*checkpoint, what, p.name, p.shape, found));
-    }
+  for (ParameterPlan& p : stored)
+    if (checkpoint)
+      RETURN_IF_ERROR(resolve_sources(*checkpoint, what, {p.parameter.name, p.shape, p.dtype}, p.source));
   std::vector<TensorRecord> records;
-  for (size_t index : arrival_order(parameters, names)) {
-    ParameterPlan p = plan_parameter(parameters[index], scheme);
-    p.raw_f32 = options.raw_f32 && p.dtype == DType::kF32;
-    if (checkpoint) RETURN_IF_ERROR(resolve_sources(*checkpoint, what, p.parameter.name, p.shape, p.source));
+  for (size_t index : arrival_order(stored, names)) {
+    ParameterPlan& p = stored[index];
     ASSIGN_OR_RETURN(std::vector<ParameterPlan> parts, split_ranks(std::move(p), options.ranks));
     for (ParameterPlan& part : parts) {
       if (checkpoint) find_leaves(part);

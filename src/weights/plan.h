@@ -27,17 +27,16 @@ struct RecordPlace {
 struct ParameterPlan {
   frontend::Parameter parameter;
   WeightFormat format;
-  DType dtype = DType::kF32;       // values are rounded to this before they are stored or packed
-  std::vector<int64_t> shape;      // of this part
-  int64_t rows = 0, row_size = 0;  // a row: the last axis of a shape that has several, else one element
-  int64_t block_rows = 0;          // rows that one worker converts at once
-  int rank = -1;                   // -1: not split
-  SourceExpr source;               // of this part
-  std::vector<SourceLeaf> leaves;  // of `source`; empty without a checkpoint, as are sources
-  std::vector<int> sources;        // the checkpoint's tensors among them, each once
-  RecordPlace weight;              // the plain tensor, or the words of a group format
-  RecordPlace scale;               // group formats only
-  bool raw_f32 = false;            // plain float32 stays float32 in the file
+  DType dtype = DType::kF32;        // values are rounded to this before they are stored or packed
+  std::vector<int64_t> shape;       // of this part
+  int64_t rows = 0, row_size = 0;   // a row: the last axis of a shape that has several, else one element
+  int64_t block_rows = 0;           // rows that one worker converts at once
+  int rank = -1;                    // -1: not split
+  SourceExpr source;                // of this part
+  std::vector<SourceLeaf> leaves;   // of `source`; empty without a checkpoint, as are sources
+  std::vector<int> sources;         // the checkpoint's tensors among them, each once
+  std::vector<RecordPlace> places;  // of its records, in the order of format_records(): codes, then scales
+  bool raw_f32 = false;             // plain float32 stays float32 in the file
 };
 
 struct Plan {

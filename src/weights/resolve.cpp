@@ -16,8 +16,8 @@ constexpr int64_t kAny = -1;  // a length that only the sum of several is known 
 
 class Resolver {
  public:
-  Resolver(const Checkpoint& checkpoint, const std::string& what, const std::string& parameter)
-      : checkpoint_(checkpoint), what_(what), parameter_(parameter) {}
+  Resolver(const Checkpoint& checkpoint, const std::string& what, const Wanted& wanted)
+      : checkpoint_(checkpoint), what_(what), parameter_(wanted.parameter), dtype_(wanted.dtype) {}
 
   // `part_of`: "its rows of [..] (a + b)" where `wanted` leaves a length open.
   Status resolve(SourceExpr& e, const Shape& wanted, const std::string& part_of) {
@@ -62,7 +62,11 @@ class Resolver {
     const std::string where =
         str(checkpoint_.files()[static_cast<size_t>(tensor.file)], ": tensor ", shown_name(tensor.name));
     if (!tensor.unread.empty()) return Status::error(str(where, " ", tensor.unread));
-    if (!is_float(tensor.dtype) || tensor.dtype > DType::kF64)
+    if (!is_float(dtype_) && (!is_int(tensor.dtype) || size_of(tensor.dtype) != size_of(dtype_)))
+      return Status::error(str(where, " is ", tensor.stored_type, ", expected I32 words of packed codes for ",
+                               parameter_,
+                               "; the checkpoint was packed by another version of the quantizer"));
+    if (is_float(dtype_) && (!is_float(tensor.dtype) || tensor.dtype > DType::kF64))
       return Status::error(str(where, " is ", tensor.stored_type,
                                ", expected floats (F16, BF16 or F32); what another program quantized "
                                "cannot be converted, but the checkpoint it was made from can"));
@@ -100,13 +104,14 @@ class Resolver {
   const Checkpoint& checkpoint_;
   const std::string& what_;
   const std::string& parameter_;
+  DType dtype_;
 };
 
 }  // namespace
 
-Status resolve_sources(const Checkpoint& checkpoint, const std::string& what, const std::string& parameter,
-                       const std::vector<int64_t>& shape, SourceExpr& expr) {
-  RETURN_IF_ERROR(Resolver(checkpoint, what, parameter).resolve(expr, shape, ""));
+Status resolve_sources(const Checkpoint& checkpoint, const std::string& what, const Wanted& wanted,
+                       SourceExpr& expr) {
+  RETURN_IF_ERROR(Resolver(checkpoint, what, wanted).resolve(expr, wanted.shape, ""));
   number_leaves(expr);
   return Status::ok();
 }

@@ -11,9 +11,16 @@
 
 namespace mlc::weights {
 
-// Fills the shapes, tensors and leaves of `expr`, whose result must have `shape`. `what` names the checkpoint
-// in errors, `parameter` what is made: missing or wrongly shaped tensors, dtypes that are not floats.
-Status resolve_sources(const Checkpoint& checkpoint, const std::string& what, const std::string& parameter,
-                       const std::vector<int64_t>& shape, SourceExpr& expr);
+// What is made of an expression.
+struct Wanted {
+  const std::string& parameter;  // its name, for errors
+  const std::vector<int64_t>& shape;
+  DType dtype;  // u32: words that are copied; else floats
+};
+
+// Fills the shapes, tensors and leaves of `expr`. `what` names the checkpoint in errors: missing or wrongly
+// shaped tensors, dtypes that are not floats, or not words.
+Status resolve_sources(const Checkpoint& checkpoint, const std::string& what, const Wanted& wanted,
+                       SourceExpr& expr);
 
 }  // namespace mlc::weights

@@ -30,6 +30,7 @@ std::vector<Case> cases() {
       if (file_exists(toy_file(toy, std::string("logits_") + scheme + ".npy")))
         all.push_back({toy, scheme, std::string("logits_") + scheme});
   }
+  for (const auto& [toy, scheme] : kPackedToys) all.push_back({toy, scheme, "logits_fp32"});
   return all;
 }
 
@@ -117,6 +118,17 @@ TEST_P(Functions, PrefillThenDecode) {
     expect_row(
         m.step("decode", {{.tokens = slice(at, at + 1), .start = static_cast<int32_t>(at), .pages = {7}}}), 0,
         at);
+}
+
+// Past every window of the toys.
+TEST_P(Functions, ChunksOfFive) {
+  ReferenceModel m = model();
+  for (size_t begin = 0; begin < tokens.size(); begin += 5) {
+    const size_t end = std::min(begin + 5, tokens.size());
+    const graph::HostTensor got = m.step(
+        "batch_verify", {{.tokens = slice(begin, end), .start = static_cast<int32_t>(begin), .pages = {7}}});
+    for (size_t at = begin; at < end; ++at) expect_row(got, at - begin, at);
+  }
 }
 
 TEST_P(Functions, RaggedBatchesShareNothing) {

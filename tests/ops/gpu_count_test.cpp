@@ -1,7 +1,10 @@
 // What GPU kernels do to memory, counted by the interpreter: bytes moved against the least possible, whole
 // sectors, banks, barriers. And how many kernels a decode step of a layer is.
+#include <set>
+
 #include "kernel/count.h"
 #include "kernel/lower/gpu/weight.h"
+#include "ops/expert_case.h"
 #include "support/gpu_devices.h"
 #include "support/op_batch.h"
 #include "support/toy_graph.h"
@@ -68,6 +71,26 @@ TEST(GpuCount, SharedTilesMoveWhatTheTileNeeds) {
     EXPECT_LE(double(count.moved()), 1.2 * ideal) << device;
     EXPECT_EQ(count.conflicts(), 0) << device;
   }
+}
+
+// Two of eight experts for one row, then the runs of two rows.
+TEST(GpuCount, ExpertsReadTheChosenWeightsOnce) {
+  constexpr int64_t kRows = 128, kColumns = 512;
+  const double ideal = double(kRows * kColumns) * 4.5 / 8;  // of one expert
+  for (const std::string& device : kClasses)
+    for (bool grouped : {false, true}) {
+      const int64_t rows = grouped ? 2 : 1;
+      OpCase c({{"rows", rows}});
+      const ExpertShape shape{rows, 2, 8, kRows, kColumns};
+      add_expert_matmul([&](const std::string&, const auto&) -> OpCase& { return c; }, shape,
+                        {kQ4, kernel::kLaneLayout}, grouped ? Slots::kGrouped : Slots::kOfRows);
+      const std::vector<int32_t> ids = some_experts(shape);
+      const double chosen = double(std::set<int32_t>(ids.begin(), ids.end()).size());
+      KernelCount count = count_case(c, target_of(device));
+      // Tiles fetch the sectors of scales for some words of a row at a time.
+      EXPECT_LE(double(count.find("weight").fetched), (grouped ? 1.2 : 1.02) * chosen * ideal) << device;
+      EXPECT_GE(double(count.find("weight").fetched), chosen * ideal) << device << ": all of them are needed";
+    }
 }
 
 constexpr int64_t kDim = 64;

@@ -7,6 +7,7 @@
 #include "kernel/interpret.h"
 #include "kernel/lower/gpu/weight.h"
 #include "kernel/passes/rewrite.h"
+#include "ops/expert_case.h"
 #include "ops/tolerance.h"
 #include "support/gpu_devices.h"
 #include "support/op_batch.h"
@@ -92,6 +93,16 @@ TEST(GpuMatrix, GatesPairsOfRows) {
     add_matmul(c, group(4, DType::kF16), {19, n, 64}, true);
     expect_meaning(c, str("gated n ", n));
   }
+}
+
+// 40 rows of two slots: runs that end within a tile, and an expert without rows.
+TEST(GpuMatrix, TakesTheRunsOfExperts) {
+  OpCase c({{"rows", 40}});
+  add_expert_matmul([&](const std::string&, const auto&) -> OpCase& { return c; }, {40, 2, 4, 70, 64},
+                    {group(4, DType::kF16), kernel::kLaneLayout}, Slots::kGrouped);
+  c.options.min_rows = 17;
+  c.rule.tolerance = matrix_error(64, 2 * 64.0) + elementwise_error(2 * 64.0);  // |x| <= 2, |w| <= 1
+  expect_meaning(c, "experts");
 }
 
 // Groups of 40 are no multiple of the unit's depth, few rows leave its tiles empty, and other variants have

@@ -120,6 +120,8 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
   else if (body == Body::kFewRows)
     c.options.min_rows = 2, c.options.max_rows = 16;
   double sum = absolute_sum(dense(c.logical(x), w.format.group), c.logical(weight));
+  // A code is met less 7, and what that stands for apart: each may be 15 times the weight.
+  if (!w.format.is_centered() && w.format.is_quantized()) sum *= 30;
   c.rule.tolerance = dot_error(s.k, sum) + elementwise_error(sum + 1);
   for (char step : epilogue)
     c.rule.tolerance *= std::strchr("mGL", step) ? sum + 2 : 1.2;  // |f'| <= 1.13 of every activation
@@ -153,6 +155,16 @@ TEST_F(GroupMatmul, TilesOf8) {
   for (WeightFormat f : {group(4, DType::kF16), group(3, DType::kF16, true)})
     for (const Shape& s : shapes_around(8)) add_matmul(batch, {f, "tile8"}, s);
   add_matmul(batch, {group(4, DType::kBF16, true), "tile8"}, {3, 17, 100});
+}
+
+// Zero points of their own for each group: AWQ's groups of 128, and pairs.
+TEST_F(GroupMatmul, Offsets) {
+  for (const char* layout : {"tile8", "tile16"})
+    for (Shape s : {Shape{1, 8, 1}, {1, 24, 300}, {3, 40, 256}, {17, 16, 40}}) {
+      add_matmul(batch, {WeightFormat::awq(), layout}, s);
+      add_matmul(batch, {WeightFormat::paired(s.rows == 3), layout}, {s.rows, s.n + 1, s.k});
+    }
+  add_matmul(batch, {WeightFormat::awq(), "tile8"}, {3, 48, 128}, "Gma");
 }
 
 TEST_F(GroupMatmul, TilesOf16) {
@@ -305,12 +317,14 @@ TEST_F(Take, ReadsEveryLayout) {
   for (Weight w : {Weight{WeightFormat::plain(DType::kF32)}, Weight{WeightFormat::plain(DType::kBF16)},
                    Weight{group(4, DType::kF16)}, Weight{group(4, DType::kF16), "tile8"},
                    Weight{group(4, DType::kF32), "tile16"}, Weight{group(3, DType::kF16)},
-                   Weight{group(3, DType::kBF16), "tile8"}, Weight{group(3, DType::kF16), "tile16"}})
+                   Weight{group(3, DType::kBF16), "tile8"}, Weight{group(3, DType::kF16), "tile16"},
+                   Weight{WeightFormat::paired(false), "tile8"}})
     for (int64_t k : {1, 67, 128}) {
       std::mt19937 random(3);
       OpCase& c = batch.add(str("take from ", w.format.text(), "@", w.layout, " k ", k), {{"rows", 5}});
       graph::Value* table = add_weight(c, w, 19, k, random);
       c.g->take(table, c.indices(Dim::symbol("rows"), {18, 0, 7, 7, 8}));
+      if (!w.format.is_centered()) c.rule = {.tolerance = elementwise_error(3), .relative = true, .hard = false};
     }
 }
 

@@ -30,6 +30,19 @@ TEST_F(Norm, Rms) {
     }
 }
 
+// Heads in a part of wider rows, as queries beside keys.
+TEST_F(Norm, Heads) {
+  for (std::string op : {"rms_norm", "layer_norm"})
+    for (int64_t n : {2, 15, 64})
+      for (int64_t rows : {1, 3}) {
+        std::mt19937 random(5);
+        OpCase& c = batch.add(str(op, " of ", rows, " x 3 heads of ", n), {{"rows", rows}});
+        graph::Value* x = c.matrix(kRows, 3 * n, random_floats(rows * 3 * n, 3, random), 4 * n + 1, n);
+        c.g->op(op, {x, c.parameter(DType::kF32, {n}, random_floats(n, 1, random))}, {{"eps", 1e-5}});
+        c.rule = near(4 * norm_error(n, 2 * std::sqrt(double(n))));
+      }
+}
+
 // The codes may differ by one where the f32 results, a rounding apart, lie on both sides of a tie.
 TEST_F(Norm, Quantized) {
   for (auto [op, codes] : {std::pair("rms_norm", "q8g32"), {"layer_norm", "q8g32"}, {"rms_norm", "q8g40"}})
@@ -73,7 +86,7 @@ TEST_F(Elementwise, Binary) {
 }
 
 TEST_F(Elementwise, ActivationsAtHardValues) {
-  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu"}) {
+  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu", "sigmoid"}) {
     OpCase& c = batch.add(f, {{"rows", 1}});
     c.g->activation(c.matrix(kRows, static_cast<int64_t>(kHard.size()), kHard), f);
     c.rule = near(elementwise_error(1));
@@ -88,6 +101,8 @@ TEST_F(Elementwise, GatedSliceBiasCast) {
   gated.rule = near(elementwise_error(3));
   OpCase& slice = batch.add("slice", {{"rows", 3}});
   slice.g->slice(wide(slice, 38), 5, 30);
+  OpCase& scale = batch.add("scale", {{"rows", 3}});
+  scale.g->scale(wide(scale, 19), 1.5);
   OpCase& bias = batch.add("bias", {{"rows", 3}});
   graph::Value* x = wide(bias, 19);
   bias.g->bias(x, bias.parameter(DType::kF16, {19}, random_floats(19, 1, random)));

@@ -20,6 +20,7 @@
 #include "formats/plan.h"
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
+#include "formats/quant/reader.h"
 #include "graph/builder.h"
 #include "graph/ops/math.h"
 #include "graph/ops/registry.h"
@@ -96,15 +97,33 @@ class OpCase {
     return v;
   }
 
-  // A group-quantized [n, k] parameter in a layout, made by the repack kernel from the file's arrays.
+  // An i32 [rows symbol, k].
+  graph::Value* slots(const Dim& rows, int64_t k, const std::vector<int32_t>& values) {
+    graph::Value* v = argument(graph::TensorType::plain(DType::kI32, {rows, k}));
+    logical_[v] = {DType::kI32, {static_cast<int64_t>(values.size()) / k, k}, {}, values};
+    physical_[v] = bytes_of(values);
+    return v;
+  }
+
+  // A quantized [n, k] parameter, or one [experts, n, k], in a layout, made by the repack kernel from the
+  // file's records: `values` packed, or random codes in a format that has no quantizer.
   graph::Value* quantized(const WeightFormat& format, const std::string& layout, int64_t n, int64_t k,
-                          const std::vector<float>& values) {
+                          const std::vector<float>& values, int64_t experts = 0) {
     graph::TensorType type{graph::TensorType::Kind::kGroup, format, layout, {n, k}};
+    std::vector<int64_t> shape = {n, k};
+    if (experts) {
+      type.shape.insert(type.shape.begin(), experts), shape.insert(shape.begin(), experts);
+      n *= experts;
+    }
     graph::Value* v = g->parameter("p" + std::to_string(module.parameters.size()), type);
+    std::vector<Bytes> records =
+        format.is_imported() ? random_records(format, n, k) : pack(format, n, k, values);
+    std::vector<std::span<const std::byte>> spans;
+    for (const Bytes& record : records) spans.push_back(std::as_bytes(std::span(record)));
     std::vector<float> real(values.size());
-    auto [words, scales] = pack(format, n, k, values, real);
-    logical_[v] = {DType::kF32, {n, k}, real, {}};
-    physical_[v] = repack(type, words, scales);
+    read_weight(format, n, k, spans, real);
+    logical_[v] = {DType::kF32, shape, real, {}};
+    physical_[v] = repack(type, std::move(records));
     return v;
   }
 
@@ -178,8 +197,9 @@ class OpCase {
     for (size_t i = 0; i < out.size(); ++i) {
       const graph::TensorType& type = node().outputs[i]->type;
       logical_[node().outputs[i]] = out[i];
-      physical_[node().outputs[i]] =
-          type.is_tiled() ? tile_bytes(type, out[i]) : q8_bytes(type.format, out[i]);
+      physical_[node().outputs[i]] = type.dtype() == DType::kI32 ? bytes_of(out[i].ints)
+                                     : type.is_tiled()           ? tile_bytes(type, out[i])
+                                                                 : q8_bytes(type.format, out[i]);
     }
   }
 
@@ -203,52 +223,52 @@ class OpCase {
     return out;
   }
 
-  static std::pair<std::vector<uint32_t>, Bytes> pack(const WeightFormat& format, int64_t n, int64_t k,
-                                                      const std::vector<float>& values,
-                                                      std::vector<float>& real) {
+  static std::vector<Bytes> pack(const WeightFormat& format, int64_t n, int64_t k,
+                                 const std::vector<float>& values) {
     auto words = static_cast<size_t>(format.words(k)), groups = static_cast<size_t>(format.groups(k));
-    auto rows = static_cast<size_t>(n), size = static_cast<size_t>(size_of(format.dtype)),
-         columns = static_cast<size_t>(k);
-    std::vector<uint32_t> codes(rows * words), transposed_codes(rows * words);
-    Bytes scales(rows * groups * size), transposed_scales(scales.size());
+    auto rows = static_cast<size_t>(n), columns = static_cast<size_t>(k);
+    const auto size = static_cast<size_t>(size_of(format_records(format, {n, k})[1].dtype));
+    Bytes codes(4 * rows * words), scales(rows * groups * size), row_codes(4 * words),
+        row_scales(groups * size);
     for (size_t r = 0; r < rows; ++r) {
       std::vector<float> row(values.begin() + static_cast<int64_t>(r * columns),
                              values.begin() + static_cast<int64_t>((r + 1) * columns));
       round_floats(format.dtype, row);
-      auto* scale = reinterpret_cast<std::byte*>(&scales[r * groups * size]);
-      quantize_row(format, row, &codes[r * words], scale);
-      dequantize(format, &codes[r * words], scale, std::span<float>(&real[r * columns], columns));
-      for (size_t w = 0; w < words; ++w) transposed_codes[w * rows + r] = codes[r * words + w];
-      for (size_t gr = 0; gr < groups; ++gr)
-        std::memcpy(&transposed_scales[(gr * rows + r) * size], &scales[(r * groups + gr) * size], size);
+      quantize_row(format, row, reinterpret_cast<uint32_t*>(row_codes.data()),
+                   reinterpret_cast<std::byte*>(row_scales.data()));
+      auto place = [&](const Bytes& from, size_t count, size_t bytes, Bytes& to) {
+        for (size_t i = 0; i < count; ++i)
+          std::memcpy(&to[(format.transposed ? i * rows + r : r * count + i) * bytes], &from[i * bytes],
+                      bytes);
+      };
+      place(row_codes, words, 4, codes);
+      place(row_scales, groups, size, scales);
     }
-    if (format.transposed) return {transposed_codes, transposed_scales};
     return {codes, scales};
   }
 
-  // (code - zero point) * scale, not rounded to the model's dtype: kernels keep f32.
-  static void dequantize(const WeightFormat& format, const uint32_t* words, const std::byte* scales,
-                         std::span<float> row) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      size_t per_word = static_cast<size_t>(format.codes_per_word());
-      float scale = 0;
-      decode_floats(
-          format.dtype,
-          scales + i / static_cast<size_t>(format.group) * static_cast<size_t>(size_of(format.dtype)),
-          std::span<float>(&scale, 1));
-      int code = static_cast<int>(words[i / per_word] >> (i % per_word * static_cast<size_t>(format.bits))) &
-                 ((1 << format.bits) - 1);
-      row[i] = static_cast<float>(code - format.zero_point()) * scale;
+  // Any bits are codes; scales are halves of up to 1/16.
+  static std::vector<Bytes> random_records(const WeightFormat& format, int64_t n, int64_t k) {
+    std::mt19937 random(static_cast<unsigned>(n * 31 + k));
+    std::vector<Bytes> records;
+    for (const FormatRecord& record : format_records(format, {n, k})) {
+      std::vector<uint16_t> halves(
+          static_cast<size_t>(record.shape[0] * record.shape[1] * size_of(record.dtype) / 2));
+      for (uint16_t& half : halves)
+        half = record.part == FormatRecord::Part::kScales
+                   ? f32_to_f16(static_cast<float>(random() % 1024 + 1) * 0x1p-14f)
+                   : static_cast<uint16_t>(random());
+      records.push_back(bytes_of(halves));
     }
+    return records;
   }
 
-  static Bytes repack(const graph::TensorType& type, const std::vector<uint32_t>& words,
-                      const Bytes& scales) {
+  static Bytes repack(const graph::TensorType& type, std::vector<Bytes> records) {
     kernel::Function f = *kernel::lower_preproc(type, x86_64_targets().back());
-    Bytes out(static_cast<size_t>(kernel::layout_bytes(type)), 0xEE), codes = bytes_of(words), scale = scales;
-    std::vector<kernel::HostBuffer> buffers = {{codes.data(), int64_t(codes.size())},
-                                               {scale.data(), int64_t(scale.size())},
-                                               {out.data(), int64_t(out.size())}};
+    Bytes out(static_cast<size_t>(kernel::layout_bytes(type)), 0xEE);
+    std::vector<kernel::HostBuffer> buffers;
+    for (Bytes& record : records) buffers.push_back({record.data(), int64_t(record.size())});
+    buffers.push_back({out.data(), int64_t(out.size())});
     kernel::interpret(f, buffers, {});
     return out;
   }

@@ -8,6 +8,7 @@
 
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
+#include "formats/quant/reader.h"
 #include "frontend/layers/parameters.h"
 #include "runtime/rope.h"
 #include "support/whole_source.h"
@@ -44,25 +45,64 @@ WholeTensor read_source(const Checkpoint& checkpoint, const std::string& name) {
   return whole;
 }
 
+// Rows of the tensors side by side, as bytes.
+std::vector<std::byte> read_side_by_side(const Checkpoint& checkpoint, const std::vector<std::string>& names,
+                                         int64_t rows) {
+  std::vector<std::vector<std::byte>> parts;
+  for (const std::string& name : names) {
+    const int index = checkpoint.find(name);
+    if (index < 0) throw std::runtime_error("checkpoint has no tensor " + name);
+    std::vector<std::byte> buffer;
+    std::span<const std::byte> bytes = checkpoint.read(index, buffer);
+    parts.emplace_back(bytes.begin(), bytes.end());
+  }
+  std::vector<std::byte> all;
+  for (int64_t r = 0; r < rows; ++r)
+    for (const std::vector<std::byte>& part : parts) {
+      const auto row = static_cast<int64_t>(part.size()) / rows;
+      all.insert(all.end(), part.begin() + r * row, part.begin() + (r + 1) * row);
+    }
+  return all;
+}
+
+// A weight whose codes come ready in the checkpoint.
+std::vector<float> read_packed(const Checkpoint& checkpoint, const Parameter& parameter,
+                               const WeightFormat& format) {
+  std::vector<std::vector<std::byte>> records;
+  for (const FormatRecord& record : format_records(format, parameter.shape)) {
+    std::vector<std::string> names = source_names(parameter.source);
+    for (std::string& name : names)
+      name = name.substr(0, name.size() - std::string("weight").size()) + record.name;
+    records.push_back(read_side_by_side(checkpoint, names, record.shape[0]));
+  }
+  std::vector<std::span<const std::byte>> spans(records.begin(), records.end());
+  std::vector<float> values(static_cast<size_t>(parameter.shape[0] * parameter.shape[1]));
+  read_weight(format, parameter.shape[0], parameter.shape[1], spans, values);
+  return values;
+}
+
 // The logical values after quantization by rows. Files hold the scales of float32 schemes as bfloat16.
 // `round_products`: code times scale is rounded to the scheme's dtype, as when weights are dequantized into
 // it.
 void quantize_and_back(const WeightFormat& format, int64_t k, bool round_products,
                        std::vector<float>& values) {
-  WeightFormat wide = format;
-  wide.dtype = DType::kF32;
+  WeightFormat rows = format;  // one by one, with float32 scales as they are read back
+  rows.transposed = false;
+  const bool paired = format.zero == WeightFormat::Zero::kPaired;
   std::vector<uint32_t> words(static_cast<size_t>(format.words(k)));
   std::vector<std::byte> scales(static_cast<size_t>(format.groups(k) * size_of(format.dtype)));
+  const std::span<const std::byte> records[] = {std::as_bytes(std::span(words)), scales};
   for (size_t at = 0; at < values.size(); at += static_cast<size_t>(k)) {
     std::span<float> row(values.data() + at, static_cast<size_t>(k));
     quantize_row(format, row, words.data(), scales.data());
-    std::vector<float> s(static_cast<size_t>(format.groups(k)));
-    decode_floats(format.dtype, scales.data(), s);
-    if (format.dtype == DType::kF32) round_floats(DType::kBF16, s);
-    std::vector<std::byte> wide_scales(4 * s.size());
-    encode_floats(DType::kF32, s, wide_scales.data());
-    dequantize_row(wide, words.data(), wide_scales.data(), row);
-    if (round_products) round_floats(format.dtype, {values.data() + at, row.size()});
+    if (format.dtype == DType::kF32 && !paired) {
+      std::vector<float> s(static_cast<size_t>(format.groups(k)));
+      decode_floats(DType::kF32, scales.data(), s);
+      round_floats(DType::kBF16, s);
+      encode_floats(DType::kF32, s, scales.data());
+    }
+    read_weight(rows, 1, k, records, row);
+    if (round_products) round_floats(format.dtype, row);
   }
 }
 
@@ -73,6 +113,10 @@ HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& paramet
   const WeightFormat format = frontend::format_of(parameter, scheme);
   HostTensor t;
   t.shape = parameter.shape;
+  if (format.is_quantized() && format.is_imported()) {
+    t.floats = read_packed(checkpoint, parameter, format);
+    return t;
+  }
   WholeTensor whole = evaluate(
       parameter.source, [&](const std::string& name) { return read_source(checkpoint, name); }, format.dtype,
       storage == Storage::kExact);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -10,9 +11,34 @@ namespace mlc::testing {
 
 // A new model adds its toy here.
 inline const std::vector<std::string> kToys = {
-    "gemma",         "gemma2",       "gpt2",      "gpt_neox",   "llama",   "llama3_tied",
-    "llama_dynamic", "llama_linear", "llama_odd", "llama_yarn", "mistral", "qwen2",
+    // clang-format off
+    // keep-sorted start
+    "gemma",
+    "gemma2",
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "llama3_tied",
+    "llama_dynamic",
+    "llama_linear",
+    "llama_odd",
+    "llama_yarn",
+    "mistral",
+    "mixtral",
+    "phi",
+    "phi3",
+    "phi3_longrope",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "smollm3",
+    "starcoder2",
+    // keep-sorted end
+    // clang-format on
 };
+
+// Checkpoints whose weights are quantized already, with the only quantization that takes them.
+inline const std::vector<std::pair<std::string, std::string>> kPackedToys = {{"llama_awq", "q4f16_autoawq"}};
 
 inline std::string toy_file(const std::string& toy, const std::string& name) {
   return std::string(MLC_SOURCE_DIR) + "/tests/data/models/" + toy + "/" + name;

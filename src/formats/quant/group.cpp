@@ -42,11 +42,31 @@ uint32_t reference_code(const WeightFormat& format, float w, float scale) {
   return static_cast<uint32_t>(std::clamp(std::nearbyint(u), 0.0f, 2 * max_code));
 }
 
+void quantize_pairs(const WeightFormat& format, std::span<const float> row, uint32_t* words,
+                    std::byte* pairs) {
+  const auto size = static_cast<size_t>(format.group);
+  const float top = static_cast<float>((1 << format.bits) - 1);
+  for (size_t begin = 0; begin < row.size(); begin += size, words += kWordsOfGroup, pairs += 4) {
+    std::span<const float> group = row.subspan(begin, std::min(size, row.size() - begin));
+    const auto [low, high] = std::minmax_element(group.begin(), group.end());
+    const float min = *low, scale = (*high - min) / top;
+    const uint32_t pair = f32_to_bf16(scale) | uint32_t{f32_to_bf16(min)} << 16;
+    std::memcpy(pairs, &pair, 4);
+    std::fill_n(words, kWordsOfGroup, 0u);
+    for (size_t i = 0; i < group.size(); ++i) {
+      const float u = (group[i] - min) / scale;  // NaN where all are equal
+      const auto code = std::isnan(u) ? 0 : static_cast<uint32_t>(std::clamp(std::nearbyint(u), 0.0f, top));
+      words[i / 8] |= code << (i % 8 * 4);
+    }
+  }
+}
+
 }  // namespace
 
 void quantize_row(const WeightFormat& format, std::span<const float> row, uint32_t* words,
                   std::byte* scales) {
-  internal_check(format.is_quantized(), "quantize_row needs a group format");
+  internal_check(format.is_quantized() && !format.is_imported(), "quantize_row needs a format that we pack");
+  if (format.zero == WeightFormat::Zero::kPaired) return quantize_pairs(format, row, words, scales);
   int64_t k = static_cast<int64_t>(row.size()), whole = k / format.group;
   quant_kernels().quantize(format, row.data(), whole, words, scales, 0);
   int rest = static_cast<int>(k % format.group);

@@ -14,6 +14,10 @@
 //   s and
 //             u = t + m in f32
 // Unpack: w = (code - m) * s, rounded once to the model's dtype.
+//
+// The paired form (q4f32_0 of 2023, mlc-facts 3.12) has instead of a scale a u32 of two bfloat16: s = (max -
+// min) / 15 in the low half, min in the high one; code = clamp(round((w - min) / s), 0, 15) with both
+// unrounded, all in f32; w = code * s + min.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +29,7 @@
 namespace mlc {
 
 // Packs one row of weights. `row` holds k values already rounded to the scale dtype; `words` gets
-// format.words(k) words, `scales` format.groups(k) scales in the scale dtype. NK form even where
+// format.words(k) words, `scales` format.groups(k) scales in the scale dtype, or pairs. NK form even where
 // format.transposed says KN. A NaN gets code 0.
 void quantize_row(const WeightFormat& format, std::span<const float> row, uint32_t* words, std::byte* scales);
 

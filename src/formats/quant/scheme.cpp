@@ -8,35 +8,18 @@
 namespace mlc {
 namespace {
 
-WeightFormat group_format(int bits, DType scale, bool transposed) {
-  return {WeightFormat::Kind::kGroup, scale, bits, bits == 3 ? 40 : 32, transposed};
-}
-
 QuantScheme unquantized(std::string name, DType dtype) {
   return {std::move(name), dtype, false, WeightFormat::plain(dtype), false, false};
 }
 
 QuantScheme grouped(std::string name, int bits, DType dtype, bool transposed,
                     bool embedding_and_final = true) {
-  return {std::move(name),    dtype, true, group_format(bits, dtype, transposed), embedding_and_final,
-          embedding_and_final};
+  return {
+      std::move(name),    dtype, true, WeightFormat::grouped(bits, dtype, transposed), embedding_and_final,
+      embedding_and_final};
 }
 
 }  // namespace
-
-std::string WeightFormat::text() const {
-  if (kind == Kind::kPlain) return std::string(short_name(dtype));
-  return str("q", bits, "g", group, ".", short_name(dtype), transposed ? ".kn" : "");
-}
-
-std::optional<WeightFormat> WeightFormat::parse(std::string_view text) {
-  if (auto dtype = parse_dtype(text)) return plain(*dtype);
-  for (int bits : {3, 4})
-    for (DType scale : {DType::kF16, DType::kBF16, DType::kF32})
-      for (bool transposed : {false, true})
-        if (WeightFormat f = group_format(bits, scale, transposed); f.text() == text) return f;
-  return std::nullopt;
-}
 
 WeightFormat QuantScheme::format_of(WeightRole role, bool quantizable) const {
   bool wanted = role == WeightRole::kLinear || (role == WeightRole::kEmbedding && embedding) ||
@@ -49,17 +32,25 @@ WeightFormat QuantScheme::format_of(WeightRole role, bool quantizable) const {
 
 const std::vector<QuantScheme>& quant_schemes() {
   static const std::vector<QuantScheme> schemes = {
-      unquantized("q0bf16", DType::kBF16),         unquantized("q0f16", DType::kF16),
-      unquantized("q0f32", DType::kF32),           grouped("q3f16_0", 3, DType::kF16, true),
-      grouped("q3f16_1", 3, DType::kF16, false),   grouped("q4bf16_0", 4, DType::kBF16, true),
-      grouped("q4bf16_1", 4, DType::kBF16, false), grouped("q4f16_0", 4, DType::kF16, true),
-      grouped("q4f16_1", 4, DType::kF16, false),   grouped("q4f16_2", 4, DType::kF16, false, false),
+      unquantized("q0bf16", DType::kBF16),
+      unquantized("q0f16", DType::kF16),
+      unquantized("q0f32", DType::kF32),
+      grouped("q3f16_0", 3, DType::kF16, true),
+      grouped("q3f16_1", 3, DType::kF16, false),
+      grouped("q4bf16_0", 4, DType::kBF16, true),
+      grouped("q4bf16_1", 4, DType::kBF16, false),
+      grouped("q4f16_0", 4, DType::kF16, true),
+      grouped("q4f16_1", 4, DType::kF16, false),
+      grouped("q4f16_2", 4, DType::kF16, false, false),
+      {"q4f16_autoawq", DType::kF16, true, WeightFormat::awq(), false, false},
+      {"q4f32_0", DType::kF32, true, WeightFormat::paired(true), true, true},
       grouped("q4f32_1", 4, DType::kF32, false),
   };
   return schemes;
 }
 
 Result<QuantScheme> find_quant_scheme(const std::string& name) {
+  if (name == "q4f16_awq") return find_quant_scheme("q4f16_autoawq");
   std::vector<std::string> names;
   for (const QuantScheme& s : quant_schemes()) {
     if (s.name == name) return s;

@@ -15,8 +15,13 @@ AttentionShape attention_shape(const ModelConfig& config) {
           .scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim))};
 }
 
-Attention::Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output)
-    : shape_(shape), layer_(layer), qkv_(std::move(qkv)), output_(std::move(output)) {}
+Attention::Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output,
+                     std::optional<HeadNorms> norms)
+    : shape_(shape),
+      layer_(layer),
+      qkv_(std::move(qkv)),
+      output_(std::move(output)),
+      norms_(std::move(norms)) {}
 
 graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const {
   const int64_t q_end = shape_.q_size(), k_end = q_end + shape_.kv_size();
@@ -24,6 +29,7 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
   graph::Value* q = g.slice(qkv, 0, q_end);
   graph::Value* k = g.slice(qkv, q_end, k_end);
   graph::Value* v = g.slice(qkv, k_end, shape_.qkv_size());
+  if (norms_) q = norms_->queries(g, q), k = norms_->keys(g, k);
   graph::RollingWindow rolling{.skip_begin = inputs.skip_begin, .skip_count = inputs.skip_count};
   if (shape_.rotary_dim > 0) {
     const StepInputs::Rotation& rotation = inputs.rotations.at(shape_.rope);

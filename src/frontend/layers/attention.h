@@ -2,10 +2,12 @@
 // projection.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "frontend/functions.h"
 #include "frontend/layers/linear.h"
+#include "frontend/layers/norm.h"
 
 namespace mlc::frontend {
 
@@ -32,11 +34,17 @@ struct AttentionShape {
 
 AttentionShape attention_shape(const ModelConfig& config);
 
+// Norms of each query and key by itself, before they are rotated; weights of head_dim (arXiv:2010.04245).
+struct HeadNorms {
+  RmsNorm queries, keys;
+};
+
 class Attention {
  public:
   // qkv gives [all queries; all keys; all values]: qkv_size() columns. `layer` is this layer's place in the
   // KV cache.
-  Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output);
+  Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output,
+            std::optional<HeadNorms> norms = std::nullopt);
 
   // x f32[rows, hidden] -> f32[rows, hidden]; appends the rows' keys and values to the cache first
   graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const;
@@ -45,6 +53,7 @@ class Attention {
   AttentionShape shape_;
   int64_t layer_;
   Linear qkv_, output_;
+  std::optional<HeadNorms> norms_;
 };
 
 }  // namespace mlc::frontend

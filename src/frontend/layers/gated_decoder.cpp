@@ -3,21 +3,20 @@
 
 #include <optional>
 
+#include "base/strings.h"
 #include "frontend/layers/attention.h"
 #include "frontend/layers/embedding.h"
-#include "frontend/layers/mlp.h"
 #include "frontend/layers/norm.h"
 
 namespace mlc::frontend {
 namespace {
 
 using graph::GraphBuilder;
-using graph::RegionBuilder;
 using graph::Value;
 
 struct Block {
   Attention attention;
-  GatedMlp mlp;
+  FeedForward mlp;
   RmsNorm attention_norm, mlp_norm;
   std::optional<RmsNorm> after_attention, after_mlp;
 
@@ -29,58 +28,86 @@ struct Block {
   }
 };
 
+// `attention`, `source`: of the layer's attention, in MLC's names and the checkpoint's.
+Attention make_attention(ParameterList& parameters, const ModelConfig& config,
+                         const GatedDecoderOptions& options, int64_t layer, const std::string& attention,
+                         const std::string& source) {
+  AttentionShape shape = attention_shape(config);
+  shape.window = options.window;
+  if (!options.rotated.empty() && !options.rotated[static_cast<size_t>(layer)]) shape.rotary_dim = 0;
+  if (options.adjust) options.adjust(shape, layer);
+  std::vector<std::string> fused = {source + "q_proj", source + "k_proj", source + "v_proj"};
+  if (options.fused_sources) fused = {source + "qkv_proj"};
+  Linear qkv(parameters, attention + options.qkv, shape.hidden, shape.qkv_size(),
+             {.bias = options.qkv_bias, .sources = fused, .sharding = shape.qkv_sharding()});
+  Linear output(
+      parameters, attention + options.output, shape.q_size(), shape.hidden,
+      {.bias = options.output_bias, .sources = {source + "o_proj"}, .sharding = shape.output_sharding()});
+  if (!options.head_norms) return Attention(shape, layer, std::move(qkv), std::move(output));
+  const double eps = config.get_double("rms_norm_eps");
+  return Attention(shape, layer, std::move(qkv), std::move(output),
+                   HeadNorms{RmsNorm(parameters, attention + "q_norm", shape.head_dim, eps),
+                             RmsNorm(parameters, attention + "k_norm", shape.head_dim, eps)});
+}
+
+FeedForward make_mlp(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options,
+                     const std::string& mlp, const std::string& source) {
+  const int64_t hidden = model_shape(config).hidden, inner = config.get_int("intermediate_size");
+  std::vector<std::string> fused = {source + "gate_proj", source + "up_proj"};
+  if (options.fused_sources) fused = {source + "gate_up_proj"};
+  return GatedMlp{
+      options.activation,
+      Linear(
+          parameters, mlp + "gate_up_proj", hidden, 2 * inner,
+          {.bias = options.mlp_bias, .sources = fused, .sharding = {.axis = 0, .segments = {inner, inner}}}),
+      Linear(parameters, mlp + "down_proj", inner, hidden,
+             {.bias = options.mlp_bias, .sources = {source + "down_proj"}, .sharding = {.axis = 1}})};
+}
+
 Block make_block(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options,
                  int64_t layer) {
-  const AttentionShape shape = options.attention ? options.attention(layer) : attention_shape(config);
-  const int64_t hidden = shape.hidden, inner = config.get_int("intermediate_size");
+  const int64_t hidden = model_shape(config).hidden;
   const double eps = config.get_double("rms_norm_eps");
-  const std::string block = "model.layers." + std::to_string(layer);
-  const std::string attention = block + ".self_attn.", mlp = block + ".mlp.";
-  auto norm = [&](const std::string& name) {
-    return RmsNorm(parameters, block + name, hidden, eps, {.plus_one = options.norms_plus_one});
+  const std::string block = str(options.layers, ".", layer, "."), source = str("model.layers.", layer, ".");
+  auto norm = [&](const std::string& name, const std::string& of) {
+    return RmsNorm(parameters, block + name, hidden, eps,
+                   {.source = source + of, .plus_one = options.norms_plus_one});
   };
   auto sandwich = [&](const std::string& name) {
-    return options.sandwich_norms ? std::optional(norm(name)) : std::nullopt;
+    return options.sandwich_norms ? std::optional(norm(name, name)) : std::nullopt;
   };
+  const std::string before_mlp =
+      options.sandwich_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm";
   return {
-      Attention(shape, layer,
-                Linear(parameters, attention + options.qkv, hidden, shape.qkv_size(),
-                       {.bias = options.qkv_bias,
-                        .sources = {attention + "q_proj", attention + "k_proj", attention + "v_proj"},
-                        .sharding = shape.qkv_sharding()}),
-                Linear(parameters, attention + "o_proj", shape.q_size(), hidden,
-                       {.bias = options.output_bias, .sharding = shape.output_sharding()})),
-      GatedMlp(options.activation,
-               Linear(parameters, mlp + "gate_up_proj", hidden, 2 * inner,
-                      {.bias = options.mlp_bias,
-                       .sources = {mlp + "gate_proj", mlp + "up_proj"},
-                       .sharding = {.axis = 0, .segments = {inner, inner}}}),
-               Linear(parameters, mlp + "down_proj", inner, hidden,
-                      {.bias = options.mlp_bias, .sharding = {.axis = 1}})),
-      norm(".input_layernorm"),
-      norm(options.sandwich_norms ? ".pre_feedforward_layernorm" : ".post_attention_layernorm"),
-      sandwich(".post_attention_layernorm"),
-      sandwich(".post_feedforward_layernorm"),
+      make_attention(parameters, config, options, layer, block + options.attention + ".",
+                     source + "self_attn."),
+      options.feed_forward ? options.feed_forward(parameters, config, str(options.layers, ".", layer))
+                           : make_mlp(parameters, config, options, block + "mlp.", source + "mlp."),
+      norm(options.input_norm, "input_layernorm"),
+      norm(before_mlp, before_mlp),
+      sandwich("post_attention_layernorm"),
+      sandwich("post_feedforward_layernorm"),
   };
 }
 
 class GatedDecoder : public Model {
  public:
   GatedDecoder(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options)
-      : embedding_(parameters, "model.embed_tokens", model_shape(config).vocab, model_shape(config).hidden),
+      : embedding_(parameters, options.embedding, model_shape(config).vocab, model_shape(config).hidden,
+                   "model.embed_tokens"),
         blocks_(make_blocks(parameters, config, options)),
-        norm_(parameters, "model.norm", model_shape(config).hidden, config.get_double("rms_norm_eps"),
-              {.plus_one = options.norms_plus_one}),
+        norm_(parameters, options.norm, model_shape(config).hidden, config.get_double("rms_norm_eps"),
+              {.source = "model.norm", .plus_one = options.norms_plus_one}),
         embedding_scale_(options.embedding_scale),
         logit_cap_(options.logit_cap) {
-    if (!(config.has("tie_word_embeddings") ? config.get_bool("tie_word_embeddings") : options.tied))
-      head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
+    const bool tied =
+        config.has("tie_word_embeddings") ? config.get_bool("tie_word_embeddings") : options.tied;
+    if (!tied) head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
   }
 
   Value* embed(GraphBuilder& g, Value* ids) const override {
     Value* x = embedding_(g, ids);
-    if (embedding_scale_ == 1) return x;
-    return g.map(x, [&](RegionBuilder& r) { return r.x() * r.constant(embedding_scale_); });
+    return embedding_scale_ == 1 ? x : g.scale(x, embedding_scale_);
   }
 
   Value* transformer(GraphBuilder& g, Value* x, const StepInputs& inputs) const override {
@@ -91,7 +118,7 @@ class GatedDecoder : public Model {
   Value* logits(GraphBuilder& g, Value* hidden) const override {
     Value* logits = head_ ? (*head_)(g, hidden) : embedding_.as_linear(g, hidden);
     if (logit_cap_ == 0) return logits;
-    return g.map(logits, [&](RegionBuilder& r) {
+    return g.map(logits, [&](graph::RegionBuilder& r) {
       return r.call("tanh", r.x() / r.constant(logit_cap_)) * r.constant(logit_cap_);
     });
   }

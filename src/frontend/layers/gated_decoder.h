@@ -3,34 +3,44 @@
 // embedding when tied.
 //
 // Config fields read: hidden_size, intermediate_size, num_attention_heads, num_key_value_heads, head_dim,
-// num_hidden_layers, rms_norm_eps, vocab_size, tie_word_embeddings. Parameters: model.embed_tokens,
-// model.layers.I.*, model.norm, lm_head (mlc-facts 5.4).
+// num_hidden_layers, rms_norm_eps, vocab_size, tie_word_embeddings. Parameters: mlc-facts 5.4.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "frontend/functions.h"
 #include "frontend/layers/attention.h"
-#include "frontend/layers/parameters.h"
+#include "frontend/layers/mlp.h"
 
 namespace mlc::frontend {
 
 // What differs between the families of this form.
 struct GatedDecoderOptions {
-  std::string qkv = "qkv_proj";  // name of the fused projection under self_attn
+  // MLC's names of the modules. The checkpoint's are llama's: model.layers.I.self_attn.q_proj and so on.
+  std::string embedding = "model.embed_tokens", layers = "model.layers", norm = "model.norm";
+  std::string attention = "self_attn", qkv = "qkv_proj", output = "o_proj", input_norm = "input_layernorm";
+  bool fused_sources = false;  // the checkpoint has qkv_proj and gate_up_proj, fused as here
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
-  std::function<AttentionShape(int64_t)> attention = {};  // of a layer, where it is not attention_shape()
-  std::string activation = "silu";
-  bool tied = false;            // where the config has no tie_word_embeddings
-  bool norms_plus_one = false;  // NormOptions::plus_one
+  bool head_norms = false;         // self_attn.q_norm and k_norm
+  int64_t window = 0;              // of every layer; 0 = none
+  std::vector<bool> rotated = {};  // by layer: whether it rotates queries and keys; empty = all do
+  // Makes what stands instead of the gated MLP in the block of this name ("model.layers.3").
+  FeedForward (*feed_forward)(ParameterList& parameters, const ModelConfig& config,
+                              const std::string& block) = nullptr;
+  std::string activation = "silu";  // of the gate
+  bool norms_plus_one = false;      // the checkpoint has the norms' weights less 1
+  bool tied = false;                // embeddings are the output layer, where no field says it
+  double embedding_scale = 1;
   // x + norm(attention(norm(x))), then x + norm(MLP(norm(x))): the norms after are called
   // post_attention_layernorm and post_feedforward_layernorm, the one before the MLP
   // pre_feedforward_layernorm.
   bool sandwich_norms = false;
-  double embedding_scale = 1;
   double logit_cap = 0;  // c: logits are c * tanh(logit / c); 0 = none
+  // Where attention differs by layer: changes what the options above make of a layer's.
+  std::function<void(AttentionShape& shape, int64_t layer)> adjust = {};
 };
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,

@@ -1,6 +1,7 @@
-// Gemma: the gated decoder with GELU, norms whose weights are stored less 1, and a scaled, tied embedding.
+// Gemma: the llama decoder with norms whose weights are stored less 1, a gate by GELU (tanh form), embeddings
+// scaled by the root of the hidden size, which are the output layer too.
 //
-// Paper: arXiv:2403.08295. Reference: huggingface.co/docs/transformers/model_doc/gemma
+// Paper: Gemma arXiv:2403.08295. Reference: huggingface.co/docs/transformers/model_doc/gemma
 #include <cmath>
 
 #include "frontend/layers/gated_decoder.h"
@@ -14,6 +15,7 @@ RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.
 }  // namespace
 
 const ModelDefinition& gemma() {
+  using Kind = ConfigField::Kind;
   static const ModelDefinition definition{
       .model_type = "gemma",
       .architecture = "GemmaForCausalLM",
@@ -26,25 +28,23 @@ const ModelDefinition& gemma() {
                  field::layers("num_hidden_layers"),
                  field::norm_eps("rms_norm_eps"),
                  field::vocab_size(),
-                 {"hidden_activation", ConfigField::Kind::kText, 0, 0, "null", {"hidden_act"}},
+                 {"hidden_activation", Kind::kText, 0, 0, "\"gelu_pytorch_tanh\"", {"hidden_act"}},
                  field::rope_base(),
                  field::context_window_size(),
                  field::prefill_chunk_size(),
                  field::count("tensor_parallel_shards"),
                  field::count("max_batch_size")},
-      .keys = {{field::kActivation,
-                {"gelu_pytorch_tanh", "gelu"}},  // its first configs said gelu, and meant tanh
+      // "gelu" too means the tanh form, as in transformers
+      .keys = {{field::kActivation, {"gelu_pytorch_tanh", "gelu"}},
+               {{"attention_bias"}, {false}},
                {{"tie_word_embeddings"}, {true}}},
       .rope = rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
-        const bool bias = config.get_bool("attention_bias");
         return make_gated_decoder(parameters, config,
-                                  {.qkv_bias = bias,
-                                   .output_bias = bias,
-                                   .activation = "gelu_tanh",
-                                   .tied = true,
+                                  {.activation = "gelu_tanh",
                                    .norms_plus_one = true,
-                                   .embedding_scale = std::sqrt(double(config.get_int("hidden_size")))});
+                                   .tied = true,
+                                   .embedding_scale = std::sqrt(config.get_double("hidden_size"))});
       },
       .unused_sources = {"rotary_emb.inv_freq", "lm_head.weight"},
   };

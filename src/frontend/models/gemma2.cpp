@@ -32,15 +32,13 @@ bool has_window(const Json& layer_types, int64_t layer) {
   return layer_types[static_cast<size_t>(layer)] == "sliding_attention";
 }
 
-AttentionShape attention(const ModelConfig& config, int64_t layer) {
-  AttentionShape shape = attention_shape(config);
+void adjust(const ModelConfig& config, AttentionShape& shape, int64_t layer) {
   // MLC reads, but does not apply, what follows; it cuts texts at the window's length.
-  if (config.get_int("max_position_embeddings") == 0) return shape;
+  if (config.get_int("max_position_embeddings") == 0) return;
   shape.scale = 1 / std::sqrt(number_or(config, "query_pre_attn_scalar", double(shape.head_dim)));
   shape.softcap = number_or(config, "attn_logit_softcapping", 0);
   if (has_window(config.get("layer_types"), layer))
     shape.window = static_cast<int64_t>(number_or(config, "sliding_window", 0));
-  return shape;
 }
 
 ConfigField cap(std::string name) { return {std::move(name), Kind::kReal, 1e-3, 1e9, "null"}; }
@@ -82,16 +80,17 @@ const ModelDefinition& gemma2() {
       .rope = rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         const bool bias = config.get_bool("attention_bias");
-        return make_gated_decoder(parameters, config,
-                                  {.qkv_bias = bias,
-                                   .output_bias = bias,
-                                   .attention = [&](int64_t layer) { return attention(config, layer); },
-                                   .activation = "gelu_tanh",
-                                   .tied = true,
-                                   .norms_plus_one = true,
-                                   .sandwich_norms = true,
-                                   .embedding_scale = std::sqrt(double(config.get_int("hidden_size"))),
-                                   .logit_cap = number_or(config, "final_logit_softcapping", 0)});
+        return make_gated_decoder(
+            parameters, config,
+            {.qkv_bias = bias,
+             .output_bias = bias,
+             .activation = "gelu_tanh",
+             .norms_plus_one = true,
+             .tied = true,
+             .embedding_scale = std::sqrt(double(config.get_int("hidden_size"))),
+             .sandwich_norms = true,
+             .logit_cap = number_or(config, "final_logit_softcapping", 0),
+             .adjust = [&](AttentionShape& shape, int64_t layer) { adjust(config, shape, layer); }});
       },
       .unused_sources = {"rotary_emb.inv_freq", "lm_head.weight"},
       .infer = infer,

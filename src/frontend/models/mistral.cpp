@@ -49,9 +49,7 @@ const ModelDefinition& mistral() {
       .keys = {{field::kActivation, {"silu", "swish", "swiglu"}}, {{"tie_word_embeddings"}, {false}}},
       .rope = rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
-        AttentionShape shape = attention_shape(config);
-        shape.window = layer_window(config);
-        return make_gated_decoder(parameters, config, {.attention = [shape](int64_t) { return shape; }});
+        return make_gated_decoder(parameters, config, {.window = layer_window(config)});
       },
       .unused_sources = {"rotary_emb.inv_freq"},
       .infer = infer,

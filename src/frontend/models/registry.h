@@ -14,7 +14,7 @@ namespace mlc::frontend {
 // One field of `model_config`. The list of a model is its config class in MLC: names, order and defaults are
 // what mlc-chat-config.json shows (mlc-facts 5.3).
 struct ConfigField {
-  enum class Kind : uint8_t { kInteger, kReal, kFlag, kText, kAny };
+  enum class Kind : uint8_t { kInteger, kReal, kFlag, kText, kList, kAny };
   std::string name;
   Kind kind;
   double low = 0, high = 0;          // numbers: the range that makes sense, both ends included
@@ -42,6 +42,7 @@ inline const std::vector<std::string> kActivation = {"hidden_act", "hidden_activ
 ConfigField size(std::string name);                          // hidden and inner sizes: 1..2^24, required
 ConfigField heads(std::string name, bool inferred = false);  // 1..2^16
 ConfigField layers(std::string name);                        // 1..4096, required
+ConfigField experts(std::string name);                       // of a layer, or of a token: 1..2^15, required
 ConfigField vocab_size();                                    // 1..2^28, required
 ConfigField norm_eps(std::string name);                      // 0 < eps <= 1, required
 // position_embedding_base; 10000 when no alias is given
@@ -83,8 +84,8 @@ struct ModelDefinition {
   ShapeFields shape = {};
   // What the config class infers in a way of its own, before the rules for all (config_rules.h).
   void (*infer)(ModelConfig& config) = nullptr;
-  bool encoder = false;
   bool learned_positions = false;                        // a text cannot be longer than their table
+  bool encoder = false;                                  // functions.h
   std::vector<std::string> field_scalings = {"llama3"};  // kinds of rope_scaling that MLC's field states
 };
 

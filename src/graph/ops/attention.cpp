@@ -52,7 +52,7 @@ std::vector<TensorType> infer(const Node& node, const Module& module) {
     refuse(describe(node, 0), " does not have ", heads * cache.head_dim, " columns");
   positive_attribute(node, "scale");
   if (node.attributes.count("softcap")) positive_attribute(node, "softcap");
-  if (node.attributes.count("window")) int_attribute(node, "window", 1, int64_t{1} << 31);
+  if (node.attributes.count("window")) int_attribute(node, "window", 1, 1 << 30);
   for (size_t i : {1, 2}) {
     index_operand(node, i);
     check_equal_rows(node, i, q.shape[0]);

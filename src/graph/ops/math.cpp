@@ -90,6 +90,18 @@ HostTensor make_floats(std::vector<int64_t> shape) {
   return t;
 }
 
+HostTensor take_rows(const HostTensor& x, const std::vector<int32_t>& rows) {
+  HostTensor out{x.ints.empty() ? DType::kF32 : x.dtype, x.shape, {}, {}};
+  out.shape[0] = static_cast<int64_t>(rows.size());
+  auto copy = [&](const auto& from, auto& to) {  // codes, scales or values: so many a row
+    const auto width = static_cast<int64_t>(from.size()) / std::max<int64_t>(1, x.shape[0]);
+    for (int32_t r : rows) to.insert(to.end(), from.begin() + r * width, from.begin() + (r + 1) * width);
+  };
+  copy(x.floats, out.floats);
+  copy(x.ints, out.ints);
+  return out;
+}
+
 float quantize_group(const float* x, int64_t n, int32_t* codes) {
   std::fill(codes, codes + n, 0);
   float max_abs = 0;

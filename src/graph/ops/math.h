@@ -20,6 +20,9 @@ ScalarFunction find_function(const std::string& name);  // internal error when u
 // out[j] = sum of a[i] * b[j, i] for the four rows of b [4, n], each in eight interleaved partial sums.
 void four_dots(const double* a, const double* b, int64_t n, double* out);
 
+// Some rows of a matrix, plain or quantized, in the order given; each lies in x.
+HostTensor take_rows(const HostTensor& x, const std::vector<int32_t>& rows);
+
 // `value` rounded to f16, bf16 or f32 and back.
 float round_to(DType dtype, float value);
 

@@ -1,5 +1,6 @@
-// rms_norm and layer_norm over the last axis. With output = "q8g32", "q8g40" or "tiles" the f32 result
-// becomes what quantize_q8 or to_tiles makes of it.
+// rms_norm and layer_norm over the last axis, or, where the weights are shorter than a row, over each part of
+// it that is as long as they are (heads). With output = "q8g32", "q8g40" or "tiles" the f32 result becomes
+// what quantize_q8 or to_tiles makes of it.
 #include <algorithm>
 #include <cmath>
 
@@ -11,13 +12,25 @@ namespace {
 
 using Inputs = std::vector<const HostTensor*>;
 
+// What is normed together: a row, or a part of it as long as the weights.
+Dim part_of(const Node& node, const TensorType& x) {
+  const Shape& weight = node.inputs[1]->type.shape;
+  const bool parts = weight.size() == 1 && weight[0].is_const() && x.shape[1].is_const() &&
+                     weight[0].constant() > 0 && x.shape[1].constant() % weight[0].constant() == 0;
+  return parts ? weight[0] : x.shape[1];
+}
+
 std::vector<TensorType> infer(const Node& node, const Module&) {
   const TensorType& x = activation_operand(node, 0);
-  for (size_t i = 1; i < node.inputs.size(); ++i) check_float_vector(node, i, x.shape[1]);
+  const Dim part = part_of(node, x);
+  for (size_t i = 1; i < node.inputs.size(); ++i) check_float_vector(node, i, part);
   positive_attribute(node, "eps");
   if (node.region.accumulators() != 1) refuse("region of a norm has one accumulator");
   check_region(node.region, x.shape[0], columns(x));
+  if (part != x.shape[1] && !node.region.empty()) refuse("region of heads that are normed by themselves");
   if (!node.attributes.count("output")) return {x};
+  if (part != x.shape[1])
+    refuse("heads that are normed by themselves give f32, not ", string_attribute(node, "output"));
   if (string_attribute(node, "output") == "tiles") return {TensorType::tiles(x.shape)};
   return {q8_attribute(node, x.shape)};
 }
@@ -25,12 +38,12 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
 // (x - mean) * factor * weight + bias, then the region.
 HostTensor normalize(const Node& node, const Inputs& in, const Inputs& operands, bool centered) {
   const HostTensor& x = *in[0];
-  int64_t n = x.shape[1];
+  const int64_t n = in[1]->shape[0];
   double eps = node.get_double("eps");
   const float* weight = in[1]->floats.data();
   const float* bias = in.size() > 2 ? in[2]->floats.data() : nullptr;
   HostTensor out = make_floats(x.shape);
-  for (int64_t r = 0; r < x.shape[0]; ++r) {
+  for (int64_t r = 0; r < x.elements() / n; ++r) {
     const float* row = x.floats.data() + r * n;
     double mean = 0, squares = 0;
     if (centered) {

@@ -115,6 +115,11 @@ TEST_F(OpTest, ActivationsKeepNaNAndExtremes) {
     EXPECT_EQ(got[2], 3e38f) << c.function;
   }
   make("map", {f32(rows, 4)});
+  then(node.region, [&](RegionBuilder& r) { return r.call("sigmoid", r.x()); });
+  Floats sigmoid = run({floats({1, 4}, {kNaN, -3e38f, 0, 3e38f})})[0].floats;
+  EXPECT_TRUE(std::isnan(sigmoid[0]));
+  EXPECT_EQ(Floats(sigmoid.begin() + 1, sigmoid.end()), (Floats{0, 0.5f, 1}));
+  make("map", {f32(rows, 4)});
   then(node.region, [&](RegionBuilder& r) { return r.call("relu", r.gate()) * r.up(); });
   EXPECT_EQ(run({floats({2, 4}, {1, -1, 5, 6, 2, 3, 7, 8})})[0].floats, (Floats{5, 0, 14, 24}));
 }
@@ -202,6 +207,14 @@ TEST_F(OpTest, NormsFollowTheirFormulas) {
   Floats got = run({floats({1, 2}, {3, -1}), floats({2}, {2, 1})})[0].floats;
   EXPECT_FLOAT_EQ(got[0], static_cast<float>(6 / std::sqrt(6.0)));
   EXPECT_FLOAT_EQ(got[1], static_cast<float>(-1 / std::sqrt(6.0)));
+  make("rms_norm", {f32(rows, 4), f32(2)}, {{"eps", 1.0}});  // two heads
+  got = run({floats({1, 4}, {3, -1, 0, 2}), floats({2}, {2, 1})})[0].floats;
+  EXPECT_FLOAT_EQ(got[1], static_cast<float>(-1 / std::sqrt(6.0)));
+  EXPECT_FLOAT_EQ(got[3], static_cast<float>(2 / std::sqrt(3.0)));  // mean square 2, + 1
+  make("rms_norm", {f32(rows, 64), f32(32)}, {{"eps", 1.0}, {"output", std::string("q8g32")}});
+  EXPECT_EQ(refusal(), "heads that are normed by themselves give f32, not q8g32");
+  make("rms_norm", {f32(rows, 5), f32(2)}, {{"eps", 1.0}});
+  EXPECT_NE(refusal(), "");
   make("layer_norm", {f32(rows, 2), f32(2), f32(2)}, {{"eps", 5.0}});
   // mean 1, variance 4, + 5 = 9: deviations +-2 / 3
   got = run({floats({1, 2}, {3, -1}), floats({2}, {3, 1}), floats({2}, {10, 20})})[0].floats;

@@ -52,6 +52,10 @@ struct OpInfo {
       interpret;
 };
 
+// Whether operand 0 is multiplied by the weight that is operand 1: ops that take an epilogue and quantized
+// activations.
+bool is_matmul(const Node& node);
+
 // nullptr when unknown.
 const OpInfo* find_op(const std::string& name);
 std::vector<std::string> op_names();  // sorted
@@ -68,5 +72,6 @@ std::vector<OpInfo> take_ops();
 std::vector<OpInfo> attention_ops();
 std::vector<OpInfo> cache_ops();
 std::vector<OpInfo> sample_ops();
+std::vector<OpInfo> expert_ops();
 
 }  // namespace mlc::graph

@@ -5,14 +5,15 @@
 #include <map>
 #include <utility>
 
+#include "graph/ops/registry.h"
 #include "graph/passes/uses.h"
 
 namespace mlc::graph {
 namespace {
 
 bool wants_q8(const Node& node) {
-  return node.op == "matmul" && node.inputs[1]->type.kind == TensorType::Kind::kGroup &&
-         node.inputs[0]->type.kind == TensorType::Kind::kPlain;
+  return is_matmul(node) && node.inputs[1]->type.kind == TensorType::Kind::kGroup &&
+         node.inputs[1]->type.format.is_centered() && node.inputs[0]->type.kind == TensorType::Kind::kPlain;
 }
 
 // What a matmul that wants codes wants.

@@ -3,13 +3,15 @@
 
 #include <algorithm>
 
+#include "graph/ops/registry.h"
+
 namespace mlc::graph {
 namespace {
 
 constexpr char kWanted[] = "wanted";
 
 bool multiplies(const Function& f) {
-  return std::any_of(f.nodes.begin(), f.nodes.end(), [](const auto& n) { return n->op == "matmul"; });
+  return std::any_of(f.nodes.begin(), f.nodes.end(), [](const auto& n) { return is_matmul(*n); });
 }
 
 bool has_dimension(const Function& f, const std::string& symbol) {

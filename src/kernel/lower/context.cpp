@@ -19,17 +19,25 @@ int Operand::lanes() const {
   return static_cast<int>(std::gcd(std::gcd(columns, row_stride), std::gcd(column_offset, int64_t{4})));
 }
 
+void Lowering::split_heads(Operand& matrix, int64_t columns) const {
+  matrix.heads = matrix.columns / columns;
+  matrix.columns = columns;
+  matrix.rows = (single_row() ? Dim(1) : matrix.rows) * Dim(matrix.heads);
+}
+
 Dim elements_of(const graph::Shape& shape) {
   Dim total(1);
   for (const Dim& d : shape) total = total * d;
   return total;
 }
 
+Dim rows_of(const graph::TensorType& type) { return elements_of({type.shape.begin(), type.shape.end() - 1}); }
+
 View Lowering::view(size_t i, const graph::TensorType& t) const {
-  internal_check(t.shape.size() == 2 && t.shape[1].is_const(),
+  internal_check(t.shape.size() >= 2 && t.shape.back().is_const(),
                  str(node.op, ": operand ", i, " is no matrix"));
   if (i < options.input_views.size() && options.input_views[i].row_stride) return options.input_views[i];
-  return {t.shape[1].constant(), 0};
+  return {t.shape.back().constant(), 0};
 }
 
 const graph::KvCache& Lowering::cache() const {
@@ -43,9 +51,9 @@ Operand Lowering::declare_matrix(const graph::TensorType& t, const View& at, con
   const bool q8 = t.kind == graph::TensorType::Kind::kQ8Activation;
   internal_check(q8 || t.kind == graph::TensorType::Kind::kPlain,
                  str(node.op, ": no plain matrix ", t.text()));
-  Dim count = q8 ? t.bytes() : t.is_tiled() ? t.elements() : t.shape[0] * at.row_stride;
+  Dim count = q8 ? t.bytes() : t.is_tiled() ? t.elements() : rows_of(t) * at.row_stride;
   Operand m = declare(name, q8 ? DType::kU8 : t.dtype(), count, writable);
-  m.rows = t.shape[0], m.columns = t.shape[1].constant();
+  m.rows = rows_of(t), m.columns = t.shape.back().constant();
   m.row_stride = at.row_stride, m.column_offset = at.column_offset;
   m.tiled = t.is_tiled();
   if (q8) m.q8 = t.format;

@@ -22,6 +22,7 @@ struct Operand {
   Dim rows;
   int64_t columns = 0;
   int64_t row_stride = 0, column_offset = 0;
+  int64_t heads = 1;   // rows of the operand that lie side by side in a row of memory
   bool tiled = false;  // bf16 in graph::kTileLayout
   WeightFormat
       q8;  // of quantized activations, whose bytes cpu/quantize.h knows: bits and group of the weights
@@ -30,7 +31,8 @@ struct Operand {
   bool packed() const { return buffer->element.dtype == DType::kU32 && size_of(stored) == 2; }
   int elements_per_word() const { return packed() ? 2 : 1; }
   ExprRef at(const ExprRef& row, const ExprRef& column) const {  // index of an element
-    return row * row_stride + column + column_offset;
+    if (heads == 1) return row * row_stride + column + column_offset;
+    return row / heads * row_stride + row % heads * columns + column + column_offset;
   }
   // Tiled: index of the first of the 32 elements of a row in a group of columns.
   ExprRef tile_at(const ExprRef& row, const ExprRef& group) const;
@@ -115,6 +117,8 @@ struct Lowering {
   ExprRef load(const Operand& from, const Unit& u) {
     return load(from, from.at(u.row, u.column()), u.lanes, u.mask);
   }
+  // Makes each of the heads of a matrix's rows, of `columns` elements, a row of its own.
+  void split_heads(Operand& matrix, int64_t columns) const;
   // An i32 as an index.
   ExprRef load_index(const Operand& from, const ExprRef& index) {
     return cast(k.load(from.buffer, index), DType::kI64);
@@ -141,6 +145,8 @@ struct Lowering {
 };
 
 Dim elements_of(const graph::Shape& shape);
+// Rows of a tensor in memory: the product of all its dimensions but the last.
+Dim rows_of(const graph::TensorType& type);
 
 // The two f16 or bf16 of a word as f32x2.
 ExprRef unpack_pair(DType stored, const ExprRef& word);

@@ -1,11 +1,13 @@
 // What becomes of a matmul's sums.
 #include "kernel/lower/epilogue.h"
 
+#include "kernel/lower/experts.h"
+
 namespace mlc::kernel {
 
 Epilogue::Epilogue(Lowering& low)
     : low_(low), region_(low, low.node.outputs[0]->type.shape[1].constant()), out_(low.result()) {
-  columns_ = low.type(1).shape[0].constant() / halves();
+  columns_ = matrix_rows(low.type(1)) / halves();
   first_ = low.node.get_int_or(kPieceAttribute, 0);
 }
 

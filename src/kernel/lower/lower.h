@@ -52,12 +52,13 @@ int64_t layout_bytes(const graph::TensorType& parameter);
 
 // A parameter [N, K] whose buffer is larger than a call may bind is cut into pieces along N, each a parameter
 // of its own with rows [first, first + rows) of each of `halves` equal parts of N (2: a matmul that gates
-// takes row n and row n + N/2 together). A node is then lowered once for each piece: its weight (take: its
-// table) has the piece's type, attribute kPieceAttribute its `first`. A matmul writes the piece's columns of
-// the whole result, a take the rows whose index lies in the piece. GPUs only.
+// takes row n and row n + N/2 together); one [E, N, K] likewise in every expert. A node is then lowered once
+// for each piece: its weight (take: its table) has the piece's type, attribute kPieceAttribute its `first`. A
+// matmul writes the piece's columns of the whole result, a take the rows whose index lies in the piece. GPUs
+// only.
 struct WeightPiece {
   int64_t first = 0, rows = 0;
-  graph::TensorType type;  // [rows * halves, K]
+  graph::TensorType type;  // [rows * halves, K], or [E, rows * halves, K]
 };
 inline constexpr const char* kPieceAttribute = "first_row";
 // One piece of everything where the whole fits into max_bytes (0: no bound). UserError where not even 32 rows

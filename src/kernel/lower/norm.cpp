@@ -11,6 +11,7 @@ Function lower_norm(Lowering& low, bool centered) {
   if (low.node.inputs.size() > 2) bias = low.vector(2, "bias");
   LoweredRegion region(low, x.columns);
   Operand out = low.result();
+  if (weight.columns < x.columns) low.split_heads(x, weight.columns), low.split_heads(out, weight.columns);
   low.for_each_row(x, out, [&](Row& row) {
     ExprRef mean;
     if (centered) mean = k.let("mean", row.sum("sum", [](const ExprRef& v) { return v; }) / x.columns);

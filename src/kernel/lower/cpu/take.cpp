@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "kernel/lower/cpu/lowerings.h"
+#include "kernel/lower/cpu/quantize.h"
 #include "kernel/lower/cpu/weight_layouts.h"
 #include "kernel/lower/lowerings.h"
 
@@ -36,13 +37,15 @@ void store_group(CpuLowering& low, const WeightReader& weight, const Operand& ou
                  const ExprRef& row, const ExprRef& group, int count) {
   KernelBuilder& k = low.k;
   std::vector<ExprRef> codes = decode(k, weight, row, group);
-  ExprRef scale = k.let("scale", weight.scales(row, group, 1));
+  ExprRef scale = k.let("scale", weight.scales(row, group, 1)), offset = weight.offsets(row, group, 1, scale);
+  if (offset) offset = k.let("offset", offset);
   ExprRef at = k.let("at", out.at(out_row, group * weight.layout.format.group));
   for (int done = 0, lanes = 8; done < count; done += lanes) {
     while (lanes > count - done) lanes /= 2;
     std::vector<int> pattern(static_cast<size_t>(lanes));
     std::iota(pattern.begin(), pattern.end(), done);
-    low.store(out, at + done, shuffle(codes, pattern) * scale);
+    ExprRef values = shuffle(codes, pattern) * scale;
+    low.store(out, at + done, offset ? values + offset : values);
   }
 }
 
@@ -64,9 +67,26 @@ Function take_quantized(CpuLowering& low) {
   return low.k.finish();
 }
 
+// Rows of quantized activations: their bytes, as words.
+Function take_codes(CpuLowering& low) {
+  KernelBuilder& k = low.k;
+  Operand table = low.matrix(0, "table");
+  TableIndex at(low);
+  Operand out = low.result();
+  low.for_rows(out.rows, [&](ExprRef r) {
+    at.enter(r);
+    QuantizedRow from(table, at.index), to(out, r);
+    k.vector_loop("i", int_const(from.bytes() / 4), low.lanes(), [&](ExprRef i, int lanes) {
+      k.store(out.buffer, to.base + i * 4, k.load_as({DType::kU32, lanes}, table.buffer, from.base + i * 4));
+    });
+  });
+  return k.finish();
+}
+
 }  // namespace
 
 Function lower_take(CpuLowering& low) {
+  if (low.type(0).kind == graph::TensorType::Kind::kQ8Activation) return take_codes(low);
   return low.type(0).kind == graph::TensorType::Kind::kGroup ? take_quantized(low) : take_plain(low);
 }
 

@@ -6,14 +6,15 @@
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "kernel/lower/context.h"
 
 namespace mlc::kernel {
 
 WeightLayout weight_layout(const graph::TensorType& type) {
-  internal_check(type.kind == graph::TensorType::Kind::kGroup && type.shape.size() == 2 &&
-                     type.shape[0].is_const() && type.shape[1].is_const(),
+  internal_check(type.kind == graph::TensorType::Kind::kGroup && type.shape.size() >= 2,
                  str("no quantized matrix: ", type.text()));
-  WeightLayout layout{type.format, type.shape[0].constant(), type.shape[1].constant(), 0};
+  WeightLayout layout{type.format.for_kernels(), rows_of(type).constant(), type.shape.back().constant(), 0,
+                      type.format};
   if (type.layout == graph::kPackedLayout) return layout;
   const std::string& name = type.layout;
   int rows = 0;
@@ -50,7 +51,7 @@ ExprRef WeightReader::word_offset(ExprRef row, ExprRef group, ExprRef word) cons
 }
 
 ExprRef WeightReader::scale_offset(ExprRef row, ExprRef group) const {
-  const int64_t groups = layout.groups(), size = size_of(layout.format.dtype);
+  const int64_t groups = layout.groups(), size = layout.scale_bytes();
   ExprRef element;
   if (layout.tile_rows) {
     const int64_t r = layout.tile_rows;
@@ -85,7 +86,26 @@ ExprRef WeightReader::words(ExprRef row, ExprRef group, ExprRef word, int lanes)
                     [&](ExprRef r) { return word_offset(std::move(r), group, word); });
 }
 
+// The scales' or the zero points' half of the pairs.
+ExprRef WeightReader::pair_half(const ExprRef& row, const ExprRef& group, int lanes, int half) const {
+  ExprRef pairs =
+      lanes_from(row, lanes, {DType::kU32, 1}, [&](ExprRef r) { return scale_offset(std::move(r), group); });
+  const DType dtype = layout.file.zero == WeightFormat::Zero::kPaired ? DType::kBF16 : layout.format.dtype;
+  std::vector<int> pattern;
+  for (int i = 0; i < lanes; ++i) pattern.push_back(2 * i + half);
+  return cast(shuffle({bitcast(pairs, {dtype, 2 * lanes})}, pattern), DType::kF32);
+}
+
+ExprRef WeightReader::offsets(ExprRef row, ExprRef group, int lanes, const ExprRef& scales) const {
+  if (!layout.has_offsets()) return nullptr;
+  const double zero = layout.format.zero_point();
+  ExprRef stored = pair_half(row, group, lanes, 1);
+  if (layout.file.zero == WeightFormat::Zero::kPaired) return stored + scales * zero;
+  return (stored - zero) * unary(UnaryOp::kNeg, scales);
+}
+
 ExprRef WeightReader::scales(ExprRef row, ExprRef group, int lanes) const {
+  if (layout.has_offsets()) return pair_half(row, group, lanes, 0);
   return cast(lanes_from(std::move(row), lanes, {layout.format.dtype, 1},
                          [&](ExprRef r) { return scale_offset(std::move(r), group); }),
               DType::kF32);
@@ -116,22 +136,105 @@ ExprRef WeightReader::centered(const ExprRef& codes) const {
 
 namespace {
 
+// The records of a weight, and what lies where in them.
+struct Records {
+  KernelBuilder& k;
+  const WeightLayout& layout;  // that is made of them
+  BufferRef codes = nullptr, scales = nullptr, zeros = nullptr;
+
+  const WeightFormat& file() const { return layout.file; }
+  bool along_n() const { return file().along == WeightFormat::Along::kN; }
+  int64_t words_of_n() const { return (layout.n + file().codes_per_word() - 1) / file().codes_per_word(); }
+  // Of a record of one element for each row (or word of rows) and group, `lines` of them in all.
+  ExprRef element(const ExprRef& line, const ExprRef& group, int64_t lines) const {
+    return file().transposed ? group * lines + line : line * file().groups(layout.k) + group;
+  }
+  ExprRef file_group(const ExprRef& group) const {
+    const int64_t parts = file().group / layout.format.group;
+    return parts == 1 ? group : group / parts;
+  }
+  // From which bit on a word along N has the code of a row.
+  ExprRef lane_shift(const ExprRef& row) const {
+    ExprRef lane = row % file().codes_per_word();
+    const int64_t bits = file().bits;
+    ExprRef shift =
+        file().order == WeightFormat::Order::kAwq ? lane % 2 * (4 * bits) + lane / 2 * bits : lane * bits;
+    return cast(shift, DType::kU32);
+  }
+  ExprRef code_of(const ExprRef& word, const ExprRef& row) const {
+    ExprRef code = binary(BinaryOp::kShr, word, lane_shift(row));
+    return binary(BinaryOp::kAnd, code, int_const((1 << file().bits) - 1, code->type));
+  }
+
+  void declare(const WeightFormat& format, int64_t n, int64_t columns);
+  std::vector<ExprRef> words(const ExprRef& row, const ExprRef& group, const ExprRef& mask) const;
+  CodePiece place(int i) const;
+  void store_scale(const BufferRef& out, const ExprRef& at, const ExprRef& row, const ExprRef& group) const;
+};
+
+void Records::declare(const WeightFormat& format, int64_t n, int64_t columns) {
+  for (const FormatRecord& record : format_records(format, {n, columns})) {
+    const int64_t size = record.shape[0] * record.shape[1];
+    switch (record.part) {
+      case FormatRecord::Part::kCodes: codes = k.input("codes", record.dtype, size); break;
+      case FormatRecord::Part::kScales: scales = k.input("scales", record.dtype, size); break;
+      default: zeros = k.input("zeros", record.dtype, size);
+    }
+  }
+}
+
+// Words with all codes of a group of the rows, one lane each: as they lie along K, or one for each code.
+std::vector<ExprRef> Records::words(const ExprRef& row, const ExprRef& group, const ExprRef& mask) const {
+  const int rows = row->type.lanes;
+  std::vector<ExprRef> words;
+  if (along_n())
+    for (int i = 0; i < layout.format.group; ++i) {
+      ExprRef column = binary(BinaryOp::kMin, group * layout.format.group + i, int_const(layout.k - 1));
+      ExprRef index = file().transposed
+                          ? row / file().codes_per_word() + broadcast(column * words_of_n(), rows)
+                          : row / file().codes_per_word() * layout.k + broadcast(column, rows);
+      words.push_back(k.let("code", code_of(k.gather(codes, index, mask), row)));
+    }
+  else
+    for (int w = 0; w < 4; ++w) {
+      ExprRef index = file().transposed ? row + broadcast((group * 4 + w) * layout.n, rows)
+                                        : row * (layout.groups() * 4) + broadcast(group * 4 + w, rows);
+      words.push_back(k.let("word", k.gather(codes, index, mask)));
+    }
+  return words;
+}
+
+// Where code i of a group lies in words().
+CodePiece Records::place(int i) const {
+  if (along_n()) return {i, 0, file().bits};
+  WeightLayout packed = layout;
+  packed.tile_rows = 0;
+  return code_pieces(packed, i).front();  // the file splits no code
+}
+
+// What the layout keeps of a row's scale, and of its zero point.
+void Records::store_scale(const BufferRef& out, const ExprRef& at, const ExprRef& row,
+                          const ExprRef& group) const {
+  ExprRef line = file_group(group);
+  k.store(out, at, k.load(scales, element(row, line, layout.n)));
+  if (!zeros) return;
+  ExprRef word = k.load(zeros, element(row / file().codes_per_word(), line, words_of_n()));
+  ExprRef zero = cast(code_of(word, row), DType::kF32) + static_cast<double>(file().zero_plus);
+  k.store(out, at + 2, cast(zero, file().dtype));
+}
+
 // One group of one tile: the file's words of R rows (one lane each) become the layout's words.
-void repack_group(KernelBuilder& k, const WeightLayout& from, const WeightLayout& to, const BufferRef& codes,
-                  const BufferRef& out, const ExprRef& tile, const ExprRef& group) {
+void repack_group(KernelBuilder& k, const Records& from, const WeightLayout& to, const BufferRef& out,
+                  const ExprRef& tile, const ExprRef& group) {
   int rows = to.tile_rows;
   ExprRef row = ramp(tile * rows, 1, rows);
   ExprRef mask;
   if (to.n % rows != 0) mask = less(row, int_const(to.n));
-  std::vector<ExprRef> source, target(4);
-  for (int w = 0; w < 4; ++w) {
-    ExprRef index = from.format.transposed ? row + broadcast((group * 4 + w) * from.n, rows)
-                                           : row * (from.groups() * 4) + broadcast(group * 4 + w, rows);
-    source.push_back(k.let("word", k.gather(codes, index, mask)));
-  }
+  const std::vector<ExprRef> source = from.words(row, group, mask);
+  std::vector<ExprRef> target(4);
   for (int i = 0; i < to.format.group; ++i) {
-    const CodePiece at = code_pieces(from, i).front();  // the file splits no code
-    int done = 0;                                       // bits
+    const CodePiece at = from.place(i);
+    int done = 0;  // bits
     for (const CodePiece& piece : code_pieces(to, i)) {
       ExprRef bits = source[static_cast<size_t>(at.word)];
       if (int by = at.shift + done) bits = binary(BinaryOp::kShr, bits, int_const(by));
@@ -146,20 +249,20 @@ void repack_group(KernelBuilder& k, const WeightLayout& from, const WeightLayout
     k.store(out, ((tile * to.groups() + group) * 4 + w) * (rows * 4), target[size_t(w)]);
 }
 
-void repack_scales(KernelBuilder& k, const WeightLayout& from, const WeightLayout& to,
-                   const BufferRef& scales, const BufferRef& out, const ExprRef& tile, const ExprRef& group) {
+void repack_scales(KernelBuilder& k, const Records& from, const WeightLayout& to, const BufferRef& out,
+                   const ExprRef& tile, const ExprRef& group) {
   for (int r = 0; r < to.tile_rows; ++r) {
     ExprRef row = tile * to.tile_rows + r;
-    ExprRef index = from.format.transposed ? group * from.n + row : row * from.groups() + group;
-    int64_t size = size_of(to.format.dtype);
-    ExprRef at = ((tile * to.groups() + group) * to.tile_rows + r) * size + to.scale_offset();
-    Type type{to.format.dtype, 1};
+    ExprRef at = ((tile * to.groups() + group) * to.tile_rows + r) * to.scale_bytes() + to.scale_offset();
     if (to.n % to.tile_rows == 0) {
-      k.store(out, at, k.load(scales, index));
+      from.store_scale(out, at, row, group);
     } else {
       k.branch(
-          less(row, int_const(to.n)), [&] { k.store(out, at, k.load(scales, index)); },
-          [&] { k.store(out, at, float_const(0, type)); });
+          less(row, int_const(to.n)), [&] { from.store_scale(out, at, row, group); },
+          [&] {
+            if (to.has_offsets()) return k.store(out, at, int_const(0, {DType::kU32, 1}));
+            k.store(out, at, float_const(0, {to.format.dtype, 1}));
+          });
     }
   }
 }
@@ -187,17 +290,17 @@ Function copy_packed(const WeightLayout& layout) {
 }  // namespace
 
 Function lower_repack(const graph::TensorType& parameter, const Target&) {
-  WeightLayout to = weight_layout(parameter), from = to;
-  from.tile_rows = 0;
+  const WeightLayout to = weight_layout(parameter);
+  internal_check(to.tile_rows || !to.has_offsets(), "packed weights have a constant zero point");
   if (to.tile_rows == 0) return copy_packed(to);
   KernelBuilder k("repack");
-  BufferRef codes = k.input("codes", DType::kU32, to.n * to.groups() * 4);
-  BufferRef scales = k.input("scales", to.format.dtype, to.n * to.groups());
+  Records from{k, to};
+  from.declare(to.file, to.n, to.k);
   BufferRef out = k.output("out", DType::kU8, to.bytes());
   k.grid("tile", to.padded_rows() / to.tile_rows, [&](ExprRef tile) {
     k.loop("group", 0, to.groups(), LoopKind::kSerial, [&](ExprRef group) {
-      repack_group(k, from, to, codes, out, tile, group);
-      repack_scales(k, from, to, scales, out, tile, group);
+      repack_group(k, from, to, out, tile, group);
+      repack_scales(k, from, to, out, tile, group);
     });
   });
   return k.finish();

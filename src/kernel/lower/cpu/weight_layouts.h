@@ -13,6 +13,11 @@
 //             consecutive codes. 4 bits: word j has step j in its low nibbles, step j + 4 in the high ones.
 //             3 bits: of word j bits 0-2 are step 2j and bits 3-5 step 2j + 1. Steps 8 and 9 are split: their
 //             low two bits are bits 6-7 of words 0 and 2, their high one is bit 6 of words 1 and 3.
+//
+// Where the format's zero point is no constant (docs/weight-formats.md), a group of codes is still 32 of a
+// row, and in place of its scale stands a u32 of two halves: the scale, and the zero point (AWQ: float16) or
+// minimum (paired: bfloat16). Kernels compute (code - 7) * scale as always; the value of code 7 is an offset,
+// which meets the sum of the group's activations.
 #pragma once
 
 #include <functional>
@@ -25,9 +30,12 @@
 namespace mlc::kernel {
 
 struct WeightLayout {
-  WeightFormat format;
+  WeightFormat format;   // as kernels see it
   int64_t n = 0, k = 0;  // of the real matrix
   int tile_rows = 0;     // 0: "packed"
+  WeightFormat file;     // of the records
+  bool has_offsets() const { return !file.is_centered(); }
+  int scale_bytes() const { return has_offsets() ? 4 : size_of(format.dtype); }
   int64_t groups() const { return format.groups(k); }
   int64_t padded_rows() const { return tile_rows ? (n + tile_rows - 1) / tile_rows * tile_rows : n; }
   int64_t scale_offset() const { return padded_rows() * groups() * 16; }  // 4 words of 4 bytes
@@ -35,7 +43,7 @@ struct WeightLayout {
   int words_per_part() const { return tile_rows && format.bits == 3 ? 2 : 1; }
   int parts() const { return 4 / words_per_part(); }
   int codes_per_part() const { return format.group / parts(); }
-  int64_t bytes() const { return scale_offset() + padded_rows() * groups() * size_of(format.dtype); }
+  int64_t bytes() const { return scale_offset() + padded_rows() * groups() * scale_bytes(); }
 };
 
 // Internal error when the type is no group-quantized matrix or its layout is unknown.
@@ -70,6 +78,9 @@ struct WeightReader {
   ExprRef group_offset(ExprRef row, ExprRef group) const { return word_offset(row, group, int_const(0)); }
   // Scales as f32, one row each.
   ExprRef scales(ExprRef row, ExprRef group, int lanes) const;
+  // What the code at the zero point stands for, as f32, one row each; nullptr where that is 0 for all.
+  // `scales`: of the same rows.
+  ExprRef offsets(ExprRef row, ExprRef group, int lanes, const ExprRef& scales) const;
   // Code k of a group's words [word], as u32 lanes; and, in a tile layout, the bytes of step s: u8 [4 *
   // lanes].
   ExprRef code(const std::vector<ExprRef>& words, int k) const { return masked(words, k, 1); }
@@ -81,10 +92,11 @@ struct WeightReader {
   ExprRef masked(const std::vector<ExprRef>& words, int k, int64_t repeat) const;
   ExprRef word_offset(ExprRef row, ExprRef group, ExprRef word) const;
   ExprRef scale_offset(ExprRef row, ExprRef group) const;
+  ExprRef pair_half(const ExprRef& row, const ExprRef& group, int lanes, int half) const;
   ExprRef lanes_from(ExprRef row, int lanes, Type type, const std::function<ExprRef(ExprRef)>& offset) const;
 };
 
-// The kernel that makes the layout from the file's arrays: q_weight u32, q_scale -> u8.
+// The kernel that makes the layout from the weight's records, in their order (format_records) -> u8.
 Function lower_repack(const graph::TensorType& parameter, const Target& target);
 
 }  // namespace mlc::kernel

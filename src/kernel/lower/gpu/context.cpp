@@ -112,10 +112,14 @@ void GpuLowering::for_each_unit(const Units& units) {
 
 void GpuLowering::for_each_row(const Operand& x, const Operand& out, const std::function<void(Row&)>& body) {
   const int n = std::min(x.lanes(), out.lanes()), threads = threads_for(x.columns / n);
-  for_rows(x.rows, threads, [&](ExprRef r, ExprRef thread) {
+  const auto meet = [&](ExprRef r, ExprRef thread) {
     GpuRow row(*this, x, r, thread, threads, n);
     body(row);
-  });
+  };
+  if (x.heads > 1)
+    k.groups(x.rows, threads, lanes, meet);
+  else
+    for_rows(x.rows, threads, meet);
 }
 
 namespace {

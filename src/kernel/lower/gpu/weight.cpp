@@ -14,9 +14,9 @@ namespace mlc::kernel {
 
 LaneWeight lane_weight(const graph::TensorType& type) {
   internal_check(
-      type.kind == graph::TensorType::Kind::kGroup && type.shape.size() == 2 && type.layout == kLaneLayout,
+      type.kind == graph::TensorType::Kind::kGroup && type.shape.size() >= 2 && type.layout == kLaneLayout,
       str("no quantized matrix in the layout ", kLaneLayout, ": ", type.text()));
-  return {type.format, type.shape[0].constant(), type.shape[1].constant()};
+  return {type.format.for_kernels(), rows_of(type).constant(), type.shape.back().constant(), type.format};
 }
 
 ExprRef LaneWeight::place(const ExprRef& row, const ExprRef& group) const {
@@ -33,22 +33,34 @@ ExprRef LaneWeight::scale_place(const ExprRef& place) const {
   return place - lane + (lane % 8 * 4 + lane / 8);
 }
 
-std::vector<ExprRef> LaneWeight::scales(KernelBuilder& k, const BufferRef& buffer, const ExprRef& at,
-                                        int n) const {
+std::vector<GroupScale> LaneWeight::scales(KernelBuilder& k, const BufferRef& buffer, const ExprRef& at,
+                                           int n) const {
   const int64_t base = code_words();
-  std::vector<ExprRef> out;
+  std::vector<GroupScale> out;
+  if (has_offsets()) {
+    const bool paired = file.zero == WeightFormat::Zero::kPaired;
+    const double zero = format.zero_point();
+    ExprRef words = k.let("pairs", k.load(buffer, at + base, n));
+    for (int i = 0; i < n; ++i) {
+      ExprRef pair = k.let("pair", unpack_pair(paired ? DType::kBF16 : DType::kF16, extract(words, i)));
+      ExprRef scale = k.let("scale", extract(pair, 0)), stored = extract(pair, 1);
+      out.push_back(
+          {scale, k.let("offset", paired ? stored + scale * zero : (stored - zero) * (scale * -1.0))});
+    }
+    return out;
+  }
   if (format.dtype == DType::kF32) {
     ExprRef all = k.let("scales", bitcast(k.load(buffer, at + base, n), {DType::kF32, n}));
-    for (int i = 0; i < n; ++i) out.push_back(k.let("scale", extract(all, i)));
+    for (int i = 0; i < n; ++i) out.push_back({k.let("scale", extract(all, i))});
     return out;
   }
   ExprRef words = k.let("scales", k.load(buffer, at / 2 + base, std::max(1, n / 2)));
   for (int i = 0; i < n; i += 2) {
     ExprRef pair = k.let("pair", unpack_pair(format.dtype, extract(words, i / 2)));
     if (n == 1)
-      return {k.let("scale",
-                    select(binary(BinaryOp::kEq, at % 2, int_const(0)), extract(pair, 0), extract(pair, 1)))};
-    for (int half = 0; half < 2; ++half) out.push_back(k.let("scale", extract(pair, half)));
+      return {{k.let(
+          "scale", select(binary(BinaryOp::kEq, at % 2, int_const(0)), extract(pair, 0), extract(pair, 1)))}};
+    for (int half = 0; half < 2; ++half) out.push_back({k.let("scale", extract(pair, half))});
   }
   return out;
 }
@@ -72,29 +84,103 @@ ExprRef LaneWeight::codes_at(const ExprRef& words, int position) const {
 
 namespace {
 
-// The word of the file's scales that holds elements 2 i and 2 i + 1 of the layout, or element i of f32
-// scales.
-ExprRef repacked_scales(GpuLowering& gpu, const LaneWeight& w, const Operand& scales, const ExprRef& i) {
-  KernelBuilder& k = gpu.k;
-  auto element = [&](const ExprRef& at) {  // of the layout -> of the file
-    ExprRef in_block = at % kLaneRows, block = k.let("block", at / kLaneRows);
-    ExprRef lane = in_block / 4 + in_block % 4 * 8;
-    ExprRef row = k.let("row", block / w.groups() * kLaneRows + lane);
-    ExprRef group = k.let("g", block % w.groups());
-    ExprRef from = w.format.transposed ? group * w.n + row : row * w.groups() + group;
-    ExprRef last = int_const(w.n * w.groups() - 1);
-    ExprRef at_most = k.let("from", binary(BinaryOp::kMin, from, last)), bits;
-    if (scales.packed()) {
-      ExprRef shift = cast(at_most % 2, DType::kU32) * 16;
-      bits = binary(BinaryOp::kAnd, binary(BinaryOp::kShr, k.load(scales.buffer, at_most / 2), shift),
-                    int_const(0xFFFF));
-    } else {
-      bits = bitcast(k.load(scales.buffer, at_most), {DType::kU32, 1});
+// The records of a weight, and the words of the layout that are made of them.
+struct Records {
+  GpuLowering& gpu;
+  const LaneWeight& w;
+  BufferRef codes = nullptr, zeros = nullptr;
+  Operand scales;
+
+  const WeightFormat& file() const { return w.file; }
+  bool along_n() const { return file().along == WeightFormat::Along::kN; }
+  int64_t words_of_n() const { return (w.n + file().codes_per_word() - 1) / file().codes_per_word(); }
+  // Of a record of one element for each row (or word of rows) and group, `lines` of them in all.
+  ExprRef element(const ExprRef& line, const ExprRef& group, int64_t lines) const {
+    return file().transposed ? group * lines + line : line * file().groups(w.k) + group;
+  }
+  ExprRef file_group(const ExprRef& group) const {
+    const int64_t parts = file().group / w.format.group;
+    return parts == 1 ? group : group / parts;
+  }
+  ExprRef code_of(const ExprRef& word, const ExprRef& row) const {
+    ExprRef lane = row % file().codes_per_word();
+    const int64_t bits = file().bits;
+    ExprRef shift =
+        file().order == WeightFormat::Order::kAwq ? lane % 2 * (4 * bits) + lane / 2 * bits : lane * bits;
+    return binary(BinaryOp::kAnd, binary(BinaryOp::kShr, word, cast(shift, DType::kU32)),
+                  int_const((1 << file().bits) - 1));
+  }
+
+  void declare();
+  ExprRef code_word(const ExprRef& row, const ExprRef& group, const ExprRef& word) const;
+  ExprRef scale_word(const ExprRef& i) const;
+
+ private:
+  ExprRef scale_bits(const ExprRef& at) const;
+};
+
+void Records::declare() {
+  for (const FormatRecord& record : format_records(file(), {w.n, w.k})) {
+    const int64_t size = record.shape[0] * record.shape[1];
+    switch (record.part) {
+      case FormatRecord::Part::kCodes: codes = gpu.k.input("codes", record.dtype, size); break;
+      case FormatRecord::Part::kScales: scales = gpu.declare("scales", record.dtype, size, false); break;
+      default: zeros = gpu.k.input("zeros", record.dtype, size);
     }
-    return k.let("scale", select(less(row, int_const(w.n)), bits, int_const(0)));
-  };
-  if (!scales.packed()) return element(i);
-  ExprRef low = element(i * 2), high = element(i * 2 + 1);
+  }
+}
+
+// Word `word` of a row's group in the layout.
+ExprRef Records::code_word(const ExprRef& row, const ExprRef& group, const ExprRef& word) const {
+  KernelBuilder& k = gpu.k;
+  if (!along_n())
+    return k.load(codes,
+                  file().transposed ? (group * 4 + word) * w.n + row : (row * w.groups() + group) * 4 + word);
+  const int per_word = w.format.codes_per_word();
+  ExprRef first = k.let("column", group * w.format.group + word * per_word),
+          line = row / file().codes_per_word(), out;
+  for (int i = 0; i < per_word; ++i) {
+    ExprRef column = binary(BinaryOp::kMin, first + i, int_const(w.k - 1));
+    ExprRef index = file().transposed ? column * words_of_n() + line : line * w.k + column;
+    ExprRef code = code_of(k.load(codes, index), row);
+    if (i) code = binary(BinaryOp::kOr, out, binary(BinaryOp::kShl, code, int_const(i * w.format.bits)));
+    out = k.let("packed", code);
+  }
+  return out;
+}
+
+// Element `at` of the layout's scales as bits.
+ExprRef Records::scale_bits(const ExprRef& at) const {
+  KernelBuilder& k = gpu.k;
+  ExprRef in_block = at % kLaneRows, block = k.let("block", at / kLaneRows);
+  ExprRef lane = in_block / 4 + in_block % 4 * 8;
+  ExprRef row = k.let("row", block / w.groups() * kLaneRows + lane);
+  ExprRef group = k.let("g", block % w.groups());
+  ExprRef from = element(row, file_group(group), w.n);
+  ExprRef last = int_const(w.n * file().groups(w.k) - 1);
+  ExprRef at_most = k.let("from", binary(BinaryOp::kMin, from, last)), bits;
+  if (scales.packed()) {
+    ExprRef shift = cast(at_most % 2, DType::kU32) * 16;
+    bits = binary(BinaryOp::kAnd, binary(BinaryOp::kShr, k.load(scales.buffer, at_most / 2), shift),
+                  int_const(0xFFFF));
+  } else {
+    bits = k.load(scales.buffer, at_most);
+    if (scales.stored != DType::kU32) bits = bitcast(bits, {DType::kU32, 1});
+  }
+  if (zeros) {
+    ExprRef inside = binary(BinaryOp::kMin, row, int_const(w.n - 1));
+    ExprRef word = k.load(zeros, element(inside / file().codes_per_word(), file_group(group), words_of_n()));
+    ExprRef zero = cast(bitcast(code_of(word, inside), {DType::kI32, 1}), DType::kF32);
+    ExprRef scale = extract(unpack_half(bits), 0);
+    bits = pack_half(vector_of({scale, zero + static_cast<double>(file().zero_plus)}));
+  }
+  return k.let("scale", select(less(row, int_const(w.n)), bits, int_const(0)));
+}
+
+// Word i of the layout's scales: an element, or two halves.
+ExprRef Records::scale_word(const ExprRef& i) const {
+  if (w.scale_bytes() == 4) return scale_bits(i);
+  ExprRef low = scale_bits(i * 2), high = scale_bits(i * 2 + 1);
   return binary(BinaryOp::kOr, low, binary(BinaryOp::kShl, high, int_const(16)));
 }
 
@@ -109,8 +195,8 @@ Function lower_gpu_repack(const graph::TensorType& parameter, const Target& targ
   LowerOptions options{.target = &target};
   GpuLowering gpu(node, module, options);
   KernelBuilder& k = gpu.k;
-  BufferRef codes = k.input("codes", DType::kU32, w.n * w.groups() * 4);
-  Operand scales = gpu.declare("scales", w.format.dtype, w.n * w.groups(), false);
+  Records from{gpu, w};
+  from.declare();
   BufferRef out = k.output("out", DType::kU32, w.words());
   gpu.for_row_units(1, w.words(), [&](ExprRef, ExprRef i) {
     auto copy_codes = [&] {
@@ -118,16 +204,14 @@ Function lower_gpu_repack(const graph::TensorType& parameter, const Target& targ
       ExprRef block = k.let("block", place / kLaneRows);
       ExprRef row = k.let("row", block / w.groups() * kLaneRows + place % kLaneRows);
       ExprRef group = k.let("g", block % w.groups());
-      ExprRef from =
-          w.format.transposed ? (group * 4 + word) * w.n + row : (row * w.groups() + group) * 4 + word;
-      if (w.padded_rows() == w.n) return k.store(out, i, k.load(codes, from));
+      if (w.padded_rows() == w.n) return k.store(out, i, from.code_word(row, group, word));
       ExprRef inside = k.let("inside", less(row, int_const(w.n)));
       k.branch(
-          inside, [&] { k.store(out, i, k.load(codes, from)); },
+          inside, [&] { k.store(out, i, from.code_word(row, group, word)); },
           [&] { k.store(out, i, int_const(0, {DType::kU32, 1})); });
     };
     k.branch(less(i, int_const(w.code_words())), copy_codes,
-             [&] { k.store(out, i, repacked_scales(gpu, w, scales, k.let("s", i - w.code_words()))); });
+             [&] { k.store(out, i, from.scale_word(k.let("s", i - w.code_words()))); });
   });
   return k.finish();
 }
@@ -144,12 +228,13 @@ Function take_quantized(GpuLowering& gpu) {
   int per_word = w.format.codes_per_word(), n = out.lanes();
   auto unpack = [&](const ExprRef& row, const ExprRef& group, const ExprRef& index) {
     ExprRef place = k.let("place", w.place(index, group));
-    ExprRef words = k.let("words", w.codes(k, table, place)),
-            scale = w.scales(k, table, w.scale_place(place))[0];
+    ExprRef words = k.let("words", w.codes(k, table, place));
+    const GroupScale s = w.scales(k, table, w.scale_place(place))[0];
     std::vector<ExprRef> codes;  // by position, four words each
     for (int p = 0; p < per_word; ++p) {
       ExprRef exact = w.codes_at(words, p) * std::ldexp(1.0, -w.code_exponent(p));
-      codes.push_back(k.let("codes", (exact - w.format.zero_point()) * broadcast(scale, 4)));
+      ExprRef value = (exact - w.format.zero_point()) * broadcast(s.scale, 4);
+      codes.push_back(k.let("codes", s.offset ? value + broadcast(s.offset, 4) : value));
     }
     auto put = [&](int first) {
       std::vector<ExprRef> values;

@@ -5,6 +5,9 @@
 // format's dtype, where [i][j] is row i + 8 j of the 32: a lane of eight has its four rows' scales side by
 // side. N is rounded up to 32 with codes and scales of zero. A row's group is 16 bytes, its codes in the
 // order of the file: word w holds k = c*w .. c*w+c-1 (c = 8 or 10), lowest bits first.
+//
+// Where the format's zero point is no constant, a group is still 32 codes of a row and in place of its scale
+// stands a pair of halves, as on CPUs (kernel/lower/cpu/weight_layouts.h).
 #pragma once
 
 #include <vector>
@@ -17,14 +20,23 @@ namespace mlc::kernel {
 using graph::kLaneLayout;
 using graph::kLaneRows;
 
+// A group's scale, f32, and what the code at the zero point stands for: nullptr where that is 0 for all.
+struct GroupScale {
+  ExprRef scale, offset = nullptr;
+};
+
 struct LaneWeight {
-  WeightFormat format;
+  WeightFormat format;   // as kernels see it
   int64_t n = 0, k = 0;  // of the real matrix
+  WeightFormat file;     // of the records
+
+  bool has_offsets() const { return !file.is_centered(); }
+  int scale_bytes() const { return has_offsets() ? 4 : size_of(format.dtype); }
 
   int64_t groups() const { return format.groups(k); }
   int64_t padded_rows() const { return (n + kLaneRows - 1) / kLaneRows * kLaneRows; }
   int64_t code_words() const { return padded_rows() * groups() * 4; }
-  int64_t words() const { return code_words() + padded_rows() * groups() * size_of(format.dtype) / 4; }
+  int64_t words() const { return code_words() + padded_rows() * groups() * scale_bytes() / 4; }
 
   // Number of the row's group among all, in the order of the codes: its words begin at 4 x. The next group is
   // 32 on.
@@ -34,8 +46,13 @@ struct LaneWeight {
   // The group's words as u32x4, and n scales that lie side by side as f32: n is 1, 2 or 4 and divides
   // scale_place.
   ExprRef codes(KernelBuilder& k, const BufferRef& buffer, const ExprRef& place) const;
-  std::vector<ExprRef> scales(KernelBuilder& k, const BufferRef& buffer, const ExprRef& scale_place,
-                              int n = 1) const;
+  std::vector<GroupScale> scales(KernelBuilder& k, const BufferRef& buffer, const ExprRef& scale_place,
+                                 int n = 1) const;
+  // What code 0 of a group stands for.
+  ExprRef code_zero(const GroupScale& s) const {
+    ExprRef centered = s.scale * -format.zero_point();
+    return s.offset ? centered + s.offset : centered;
+  }
   // Codes at `position` of four words, as f32 times 2^code_exponent(position): one mask or shift a code.
   ExprRef codes_at(const ExprRef& words, int position) const;
   int code_exponent(int position) const;
@@ -44,7 +61,7 @@ struct LaneWeight {
 // Internal error when the type is no group-quantized matrix in this layout.
 LaneWeight lane_weight(const graph::TensorType& type);
 
-// From the file's arrays q_weight u32 and q_scale to the layout.
+// From the weight's records, in their order (format_records), to the layout.
 Function lower_gpu_repack(const graph::TensorType& parameter, const Target& target);
 
 }  // namespace mlc::kernel

@@ -1,0 +1,197 @@
+// The texts and records that follow from a description, and the table of descriptions.
+#include "formats/quant/format.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+
+namespace mlc {
+namespace {
+
+using F = WeightFormat;
+using Part = FormatRecord::Part;
+
+template <typename E>
+std::string word(E value, const std::vector<std::string>& names) {
+  const std::string& name = names[static_cast<size_t>(value)];
+  return name.empty() ? "" : "." + name;
+}
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// A record's axes, as they would lie in NK form.
+std::vector<int64_t> stored(const WeightFormat& format, const std::vector<int64_t>& shape, int64_t n,
+                            int64_t k) {
+  std::vector<int64_t> result(shape.begin(), shape.end() - 2);
+  result.push_back(format.transposed ? k : n);
+  result.push_back(format.transposed ? n : k);
+  return result;
+}
+
+WeightFormat with(WeightFormat format, void (*change)(WeightFormat&)) {
+  change(format);
+  return format;
+}
+
+// GGUF's blocks.
+WeightFormat gguf(F::Code code, int bits, int group, F::ScaleCode scale, F::Zero zero) {
+  WeightFormat f = F::grouped(4, DType::kF16, false);
+  f.code = code, f.bits = bits, f.group = group, f.scale_code = scale, f.zero = zero;
+  f.order = F::Order::kHalves, f.container = DType::kU8, f.names = F::Names::kGguf, f.blocks = true;
+  f.super_group = scale == F::ScaleCode::kFloat ? 0 : 256;
+  return f;
+}
+
+// 8-bit floats that are their own words; group 0 x 0 or a block.
+WeightFormat fp8(F::Code code, int group, F::ScaleCode scale, F::Names names) {
+  WeightFormat f;
+  f.kind = F::Kind::kGroup, f.bits = 8, f.code = code, f.group = group,
+  f.group_n = static_cast<int16_t>(group);
+  f.container = code == F::Code::kE4M3 ? DType::kF8E4M3 : DType::kF8E5M2;
+  f.scale_code = scale, f.zero = F::Zero::kNone, f.names = names;
+  return f;
+}
+
+std::vector<DescribedFormat> built_formats() {
+  std::vector<DescribedFormat> all;
+  for (DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
+    all.push_back({str("plain ", short_name(dtype)), F::plain(dtype), true});
+    for (int bits : {3, 4})
+      for (bool kn : {false, true})
+        all.push_back({str("MLC ", bits, " bits ", short_name(dtype), kn ? " KN" : ""),
+                       F::grouped(bits, dtype, kn), true});
+  }
+  all.push_back({"AWQ", F::awq(), true});
+  for (bool kn : {false, true}) all.push_back({str("2023 4 bits f32", kn ? " KN" : ""), F::paired(kn), true});
+  return all;
+}
+
+std::vector<DescribedFormat> other_formats() {
+  using enum F::Code;
+  using enum F::ScaleCode;
+  const WeightFormat q3 = F::grouped(3, DType::kF16, false), q4 = F::grouped(4, DType::kF16, false);
+  return {
+      {"2023 3 bits", with(q3, [](F& f) { f.container = DType::kU16; })},
+      {"2023 3 bits KN", with(q3, [](F& f) { f.container = DType::kU16, f.transposed = true; })},
+      {"2023 8 bits", with(q4, [](F& f) { f.bits = 8; })},
+      {"2023 RWKV", with(q4,
+                         [](F& f) {
+                           f.bits = 8, f.group = 0, f.group_n = 0, f.container = DType::kU8, f.factors = true;
+                           f.scale_code = kNone, f.zero = F::Zero::kNone, f.names = F::Names::kRwkv;
+                         })},
+      {"FasterTransformer 4 bits", with(q4,
+                                        [](F& f) {
+                                          f.code = kSigned, f.group = 0, f.container = DType::kI8,
+                                          f.along = F::Along::kN;
+                                          f.order = F::Order::kFragments, f.zero = F::Zero::kNone,
+                                          f.transposed = true;
+                                        })},
+      {"fp8 e4m3", fp8(kE4M3, 0, kFloat, F::Names::kMlc)},
+      {"fp8 e5m2", fp8(kE5M2, 0, kNone, F::Names::kMlc)},
+      {"fp8 blocks", fp8(kE4M3, 128, kFloat, F::Names::kBlockScale)},
+      {"GPTQ", with(q4,
+                    [](F& f) {
+                      f.group = 128, f.transposed = true, f.zero = F::Zero::kCodes, f.zero_plus = 1;
+                      f.names = F::Names::kGptq, f.permuted = true;
+                    })},
+      {"MXFP4", with(q4,
+                     [](F& f) {
+                       f.code = kE2M1, f.container = DType::kU8, f.scale_code = kE8M0,
+                       f.zero = F::Zero::kNone;
+                       f.names = F::Names::kMxFp4;
+                     })},
+      {"NF4", with(q4,
+                   [](F& f) {
+                     f.code = kNf4, f.group = 64, f.dtype = DType::kF32, f.container = DType::kU8;
+                     f.order = F::Order::kHighFirst, f.zero = F::Zero::kNone, f.names = F::Names::kNf4;
+                   })},
+      {"Q4_0", gguf(kUnsigned, 4, 32, kFloat, F::Zero::kConstant)},
+      {"Q4_1", gguf(kUnsigned, 4, 32, kFloat, F::Zero::kFloat)},
+      {"Q5_0", gguf(kUnsigned, 5, 32, kFloat, F::Zero::kConstant)},
+      {"Q5_1", gguf(kUnsigned, 5, 32, kFloat, F::Zero::kFloat)},
+      {"Q8_0", gguf(kSigned, 8, 32, kFloat, F::Zero::kNone)},
+      {"Q2_K", gguf(kUnsigned, 2, 16, kU4, F::Zero::kFloat)},
+      {"Q3_K", gguf(kSigned, 3, 16, kS6, F::Zero::kNone)},
+      {"Q4_K", gguf(kUnsigned, 4, 32, kU6, F::Zero::kFloat)},
+      {"Q5_K", gguf(kUnsigned, 5, 32, kU6, F::Zero::kFloat)},
+      {"Q6_K", gguf(kSigned, 6, 16, kS8, F::Zero::kNone)},
+      {"IQ4_NL", gguf(kIq4Nl, 4, 32, kFloat, F::Zero::kNone)},
+  };
+}
+
+}  // namespace
+
+WeightFormat WeightFormat::grouped(int bits, DType scales, bool transposed) {
+  return {Kind::kGroup, scales, bits, bits == 3 ? 40 : 32, transposed};
+}
+
+WeightFormat WeightFormat::awq() {
+  WeightFormat f = grouped(4, DType::kF16, true);
+  f.group = 128, f.along = Along::kN, f.order = Order::kAwq, f.zero = Zero::kCodes, f.names = Names::kAwq;
+  return f;
+}
+
+WeightFormat WeightFormat::paired(bool transposed) {
+  WeightFormat f = grouped(4, DType::kF32, transposed);
+  f.zero = Zero::kPaired;
+  return f;
+}
+
+std::string WeightFormat::text() const {
+  if (kind == Kind::kPlain) return std::string(short_name(dtype));
+  std::string out = str("q", bits, "g", group, ".", short_name(dtype), transposed ? ".kn" : "");
+  out += word(code, {"", "signed", "e4m3", "e5m2", "e2m1", "nf4", "iq4nl"});
+  if (container != DType::kU32) out += str(".in_", short_name(container));
+  out += word(along, {"", "along_n"});
+  out += word(order, {"", "high_first", "awq", "halves", "fragments"});
+  out += word(scale_code,
+              {"", "no_scale", "e8m0", "u4_scales", "u6_scales", "u8_scales", "s6_scales", "s8_scales"});
+  out += word(zero, {"no_zero", "", "codes", "paired", "zeros"});
+  if (zero_plus) out += str(".plus", int{zero_plus});
+  if (group_n != 1) out += str(".n", int{group_n});
+  if (super_group) out += str(".of", int{super_group});
+  for (auto [set, name] : {std::pair{factors, ".factors"}, {permuted, ".permuted"}, {blocks, ".blocks"}})
+    if (set) out += name;
+  return out;
+}
+
+std::optional<WeightFormat> WeightFormat::parse(std::string_view text) {
+  if (auto dtype = parse_dtype(text)) return plain(*dtype);
+  for (const DescribedFormat& described : described_formats())
+    if (described.format.is_quantized() && described.format.text() == text) return described.format;
+  return std::nullopt;
+}
+
+std::vector<FormatRecord> format_records(const WeightFormat& f, const std::vector<int64_t>& shape) {
+  if (!f.is_quantized()) return {{Part::kCodes, "weight", f.dtype, shape}};
+  const int64_t n = shape[shape.size() - 2], k = shape.back(), groups = f.groups(k);
+  const int64_t rows = f.group_n ? ceil_div(n, f.group_n) : 1;  // that have scales
+  const std::vector<int64_t> codes = f.along == F::Along::kN
+                                         ? stored(f, shape, ceil_div(n, f.codes_per_word()), k)
+                                         : stored(f, shape, n, f.words(k));
+  const std::vector<int64_t> scales = stored(f, shape, rows, groups);
+  const std::vector<int64_t> zeros = stored(f, shape, ceil_div(n, f.codes_per_word()), groups);
+  switch (f.names) {
+    case F::Names::kAwq:
+      return {{Part::kCodes, "qweight", f.container, codes},
+              {Part::kZeros, "qzeros", f.container, zeros},
+              {Part::kScales, "scales", f.dtype, scales}};
+    case F::Names::kMlc:
+      if (f.zero == F::Zero::kPaired)
+        return {{Part::kCodes, "q_weight", f.container, codes},
+                {Part::kScales, "q_scale", DType::kU32, scales}};
+      return {{Part::kCodes, "q_weight", f.container, codes}, {Part::kScales, "q_scale", f.dtype, scales}};
+    default: return {};  // no reader of ours asks for them yet
+  }
+}
+
+const std::vector<DescribedFormat>& described_formats() {
+  static const std::vector<DescribedFormat> formats = [] {
+    std::vector<DescribedFormat> all = built_formats();
+    for (DescribedFormat& format : other_formats()) all.push_back(std::move(format));
+    return all;
+  }();
+  return formats;
+}
+
+}  // namespace mlc
