@@ -13,6 +13,7 @@
 #include "base/threads.h"
 #include "base/user_error.h"
 #include "weights/convert.h"
+#include "weights/import.h"
 #include "weights/ranks.h"
 #include "weights/source.h"
 
