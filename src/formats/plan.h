@@ -56,8 +56,7 @@ struct PlanWeight {
 int64_t source_rows(const std::vector<int64_t>& shape, uint32_t row_axis);
 
 // Bytes of one page of one layer of a KV cache: K and V of page_size tokens, where dtype is i8 as codes with
-// an f32 scale per head and token of each. Their order is the kernels' own affair (kernel/lower/cpu/cache.h,
-// kernel/lower/gpu/cache.h).
+// an f32 scale per head and token of each. Their order is the kernels' own affair (kernel/lower/cache.h).
 constexpr int64_t kv_page_bytes(int64_t kv_heads, int64_t head_dim, int64_t page_size, DType dtype) {
   int64_t vectors = 2 * kv_heads * page_size;
   return vectors * (head_dim * size_of(dtype) + (dtype == DType::kI8 ? 4 : 0));

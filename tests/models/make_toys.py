@@ -26,6 +26,16 @@ SIZES = {"hidden_size": 64, "intermediate_size": 136, "num_attention_heads": 4, 
          "hidden_act": "silu", "dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 
 TOYS = {
+    # Its windows are shorter than the text, every cap bends the scores and logits it meets, and the scale is not that of
+    # the heads.
+    "gemma2": {
+        "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2", "attention_bias": False,
+        "attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0, "head_dim": 24,
+        "hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 64,
+        "intermediate_size": 96, "max_position_embeddings": 128, "num_attention_heads": 4, "num_hidden_layers": 3,
+        "num_key_value_heads": 2, "query_pre_attn_scalar": 20, "rms_norm_eps": 1e-06, "rope_theta": 10000.0,
+        "sliding_window": 9, "vocab_size": 512, "torch_dtype": "bfloat16",
+    },
     "phi3": {**SIZES, "architectures": ["Phi3ForCausalLM"], "model_type": "phi3", "partial_rotary_factor": 0.75,
              "original_max_position_embeddings": 64, "rope_scaling": None, "rope_theta": 10000.0,
              "sliding_window": None, "tie_word_embeddings": False},
@@ -58,6 +68,8 @@ def make(folder, seed):
                 weight.normal_(0, (0.5 if "embed" in name else 1.5 / weight.shape[-1] ** 0.5))
             elif name.endswith("bias"):
                 weight.normal_(0, 0.3)
+            elif "Gemma" in type(model).__name__:  # stored less 1: 1 + weight is a bfloat16 too
+                weight.copy_(torch.round(weight.normal_(0, 0.15) * 128) / 128)
             else:
                 weight.normal_(1, 0.15)
     stated = config_text(folder)

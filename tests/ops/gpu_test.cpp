@@ -210,7 +210,7 @@ class GpuAttention : public Gpu {
 
   // Sequences of these lengths; of each, the last `tail` tokens ask.
   void add_attention(DType dtype, const Heads& h, const std::vector<int64_t>& lengths, int64_t tail = 2,
-                     bool one_row = false) {
+                     bool one_row = false, double softcap = 0) {
     std::mt19937 random(11);
     int64_t pages = 0;
     std::vector<int32_t> sequence, limits, indptr = {0}, ids;
@@ -227,7 +227,7 @@ class GpuAttention : public Gpu {
     ASSERT_LE(pages, kPool);
     auto rows = static_cast<int64_t>(sequence.size());
     OpCase& c = add(str("attention over ", short_name(dtype), " of ", lengths.size(), " sequences, ", rows,
-                        " rows, heads of ", h.dim),
+                        " rows, heads of ", h.dim, ", capped at ", softcap),
                     {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
     if (one_row) c.options.min_rows = c.options.max_rows = 1;
     c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
@@ -239,7 +239,7 @@ class GpuAttention : public Gpu {
     double scale = 1 / std::sqrt(double(h.dim));
     c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
                    c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
-                   scale);
+                   scale, 0, {}, softcap);
     int64_t longest = *std::max_element(lengths.begin(), lengths.end());
     c.rule.tolerance = attention_error(longest, h.dim, 2 * double(h.dim) * scale, 1);
   }
@@ -248,6 +248,11 @@ class GpuAttention : public Gpu {
 TEST_F(GpuAttention, OfEveryCacheType) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
     add_attention(dtype, {6, 2, 16}, {1, 16, 17, 50});
+}
+
+TEST_F(GpuAttention, CappedScores) {
+  add_attention(DType::kF16, {6, 2, 16}, {1, 17, 50}, 2, false, 1.5);
+  add_attention(DType::kF32, {9, 3, 64}, {70}, 1, true, 0.5);
 }
 
 TEST_F(GpuAttention, OneRow) {

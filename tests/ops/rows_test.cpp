@@ -112,6 +112,45 @@ TEST_F(Elementwise, GatedSliceBiasCast) {
   }
 }
 
+TEST_F(Elementwise, Regions) {
+  using R = graph::RegionBuilder;
+  for (int64_t n : {1, 17, 32}) {
+    std::mt19937 random(12);
+    OpCase& c = batch.add(str("a region of ", n), {{"rows", 3}});
+    graph::Value* x = c.matrix(kRows, 2 * n, random_floats(6 * n, 3, random), 2 * n + 3, 1);
+    graph::Value* wide = c.matrix(kRows, 2 * n, random_floats(6 * n, 1, random));
+    graph::Value* factor = c.matrix(kRows, 1, random_floats(3, 1, random));
+    graph::Value* bias = c.parameter(DType::kBF16, {n}, random_floats(n, 1, random));
+    c.g->map(x, [&](R& r) {
+      R::Ref gate = r.clamp(r.gate() + r.operand(wide, 0), -2, 2), up = r.up() - r.operand(wide, 1);
+      R::Ref value = r.call("quick_gelu", gate) * (up + r.constant(1)) * r.operand(factor);
+      return r.call("tanh", value / r.constant(4)) * r.constant(4) + r.operand(bias);
+    });
+    c.rule = near(elementwise_error(16));
+  }
+  for (std::string f : {"exp", "quick_gelu", "relu2", "sigmoid", "tanh"}) {
+    OpCase& c = batch.add(f, {{"rows", 1}});
+    c.g->activation(c.matrix(kRows, 8, {0.0f, -0.0f, 1e-30f, 0.5f, -0.5f, 6.0f, -6.0f, NAN}), f);
+    c.rule = near(elementwise_error(8));
+  }
+}
+
+// x + norm(y): the norm after a block.
+TEST_F(Norm, WithARegion) {
+  for (std::string op : {"rms_norm", "layer_norm"})
+    for (int64_t n : {7, 64}) {
+      std::mt19937 random(13);
+      OpCase& c = batch.add(str(op, " and a residual of ", n), {{"rows", 2}});
+      graph::Value* x = c.matrix(kRows, n, random_floats(2 * n, 3, random));
+      graph::Value* weight = c.parameter(DType::kF32, {n}, random_floats(n, 1, random));
+      graph::Region region;
+      graph::Value* residual = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 2, 1);
+      then(region, [&](graph::RegionBuilder& r) { return r.x() + r.operand(residual); });
+      c.g->op(op, {x, weight}, {{"eps", 1e-5}}, "", region);
+      c.rule = near(norm_error(n, 2 * std::sqrt(double(n))) + elementwise_error(8));
+    }
+}
+
 TEST_F(Rope, Rotates) {
   for (bool interleaved : {false, true})
     for (int64_t rotary : {6, 16, 20}) {

@@ -17,7 +17,7 @@
 
 namespace mlc::testing {
 
-// The order of a page's K on GPUs (kernel/lower/gpu/cache.h) from that on CPUs ([head][d][token]) or back.
+// The order of a page's K on GPUs (kernel/lower/cache.h) from that on CPUs ([head][d][token]) or back.
 inline void reorder_keys(Bytes& bytes, const graph::KvCache& c, bool to_gpu) {
   Bytes from = bytes;
   auto size = static_cast<size_t>(size_of(c.dtype)), chunk = 16 / size, tokens = size_t(c.page_size),

@@ -462,7 +462,7 @@ class OpCase {
     }
   }
   // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page is [token][d]
-  // in the meaning and [d][token] in memory (kernel/lower/cpu/cache.h).
+  // in the meaning and [d][token] in memory (kernel/lower/cache.h).
   static void for_each_cached(const graph::KvCache& c, const std::function<void(size_t, size_t)>& visit) {
     auto tokens = static_cast<size_t>(c.page_size), size = static_cast<size_t>(c.head_dim);
     auto count = static_cast<size_t>(c.page_elements());

@@ -14,6 +14,7 @@ inline const std::vector<std::string> kToys = {
     // clang-format off
     // keep-sorted start
     "gemma",
+    "gemma2",
     "gpt2",
     "gpt_neox",
     "llama",

@@ -18,6 +18,7 @@ struct AttentionShape {
   int64_t rotary_dim = 0;  // the first elements of each head that are rotated; 0 = none (arXiv:2104.09864)
   size_t rope = 0;         // the rope table that rotates them
   double scale = 1;        // of scores: head_dim^-0.5
+  double softcap = 0;      // of scores: c * tanh(score / c); 0 = none
   int64_t window = 0;      // tokens that a row sees at most, itself included; 0 = all before it
 
   int64_t q_size() const { return heads * head_dim; }

@@ -17,11 +17,14 @@ using graph::Value;
 struct Block {
   Attention attention;
   FeedForward mlp;
-  RmsNorm input_norm, post_attention_norm;
+  RmsNorm attention_norm, mlp_norm;
+  std::optional<RmsNorm> after_attention, after_mlp;
 
   Value* operator()(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
-    x = g.add(x, attention(g, input_norm(g, x), inputs));
-    return g.add(x, mlp(g, post_attention_norm(g, x)));
+    Value* mixed = attention(g, attention_norm(g, x), inputs);
+    x = g.add(x, after_attention ? (*after_attention)(g, mixed) : mixed);
+    Value* fed = mlp(g, mlp_norm(g, x));
+    return g.add(x, after_mlp ? (*after_mlp)(g, fed) : fed);
   }
 };
 
@@ -32,6 +35,7 @@ Attention make_attention(ParameterList& parameters, const ModelConfig& config,
   AttentionShape shape = attention_shape(config);
   shape.window = options.window;
   if (!options.rotated.empty() && !options.rotated[static_cast<size_t>(layer)]) shape.rotary_dim = 0;
+  if (options.adjust) options.adjust(shape, layer);
   std::vector<std::string> fused = {source + "q_proj", source + "k_proj", source + "v_proj"};
   if (options.fused_sources) fused = {source + "qkv_proj"};
   Linear qkv(parameters, attention + options.qkv, shape.hidden, shape.qkv_size(),
@@ -47,7 +51,7 @@ Attention make_attention(ParameterList& parameters, const ModelConfig& config,
 }
 
 FeedForward make_mlp(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options,
-                  const std::string& mlp, const std::string& source) {
+                     const std::string& mlp, const std::string& source) {
   const int64_t hidden = model_shape(config).hidden, inner = config.get_int("intermediate_size");
   std::vector<std::string> fused = {source + "gate_proj", source + "up_proj"};
   if (options.fused_sources) fused = {source + "gate_up_proj"};
@@ -65,15 +69,24 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
   const int64_t hidden = model_shape(config).hidden;
   const double eps = config.get_double("rms_norm_eps");
   const std::string block = str(options.layers, ".", layer, "."), source = str("model.layers.", layer, ".");
+  auto norm = [&](const std::string& name, const std::string& of) {
+    return RmsNorm(parameters, block + name, hidden, eps,
+                   {.source = source + of, .plus_one = options.norms_plus_one});
+  };
+  auto sandwich = [&](const std::string& name) {
+    return options.sandwich_norms ? std::optional(norm(name, name)) : std::nullopt;
+  };
+  const std::string before_mlp =
+      options.sandwich_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm";
   return {
       make_attention(parameters, config, options, layer, block + options.attention + ".",
                      source + "self_attn."),
       options.feed_forward ? options.feed_forward(parameters, config, str(options.layers, ".", layer))
                            : make_mlp(parameters, config, options, block + "mlp.", source + "mlp."),
-      RmsNorm(parameters, block + options.input_norm, hidden, eps,
-              {.source = source + "input_layernorm", .plus_one = options.norms_plus_one}),
-      RmsNorm(parameters, block + "post_attention_layernorm", hidden, eps,
-              {.source = source + "post_attention_layernorm", .plus_one = options.norms_plus_one}),
+      norm(options.input_norm, "input_layernorm"),
+      norm(before_mlp, before_mlp),
+      sandwich("post_attention_layernorm"),
+      sandwich("post_feedforward_layernorm"),
   };
 }
 
@@ -85,7 +98,8 @@ class GatedDecoder : public Model {
         blocks_(make_blocks(parameters, config, options)),
         norm_(parameters, options.norm, model_shape(config).hidden, config.get_double("rms_norm_eps"),
               {.source = "model.norm", .plus_one = options.norms_plus_one}),
-        embedding_scale_(options.embedding_scale) {
+        embedding_scale_(options.embedding_scale),
+        logit_cap_(options.logit_cap) {
     const bool tied =
         config.has("tie_word_embeddings") ? config.get_bool("tie_word_embeddings") : options.tied;
     if (!tied) head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
@@ -102,7 +116,11 @@ class GatedDecoder : public Model {
   }
 
   Value* logits(GraphBuilder& g, Value* hidden) const override {
-    return head_ ? (*head_)(g, hidden) : embedding_.as_linear(g, hidden);
+    Value* logits = head_ ? (*head_)(g, hidden) : embedding_.as_linear(g, hidden);
+    if (logit_cap_ == 0) return logits;
+    return g.map(logits, [&](graph::RegionBuilder& r) {
+      return r.call("tanh", r.x() / r.constant(logit_cap_)) * r.constant(logit_cap_);
+    });
   }
 
  private:
@@ -117,7 +135,7 @@ class GatedDecoder : public Model {
   Embedding embedding_;
   std::vector<Block> blocks_;
   RmsNorm norm_;
-  double embedding_scale_;
+  double embedding_scale_, logit_cap_;
   std::optional<Linear> head_;  // absent when tied
 };
 

@@ -6,11 +6,13 @@
 // num_hidden_layers, rms_norm_eps, vocab_size, tie_word_embeddings. Parameters: mlc-facts 5.4.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "frontend/functions.h"
+#include "frontend/layers/attention.h"
 #include "frontend/layers/mlp.h"
 
 namespace mlc::frontend {
@@ -32,6 +34,13 @@ struct GatedDecoderOptions {
   bool norms_plus_one = false;      // the checkpoint has the norms' weights less 1
   bool tied = false;                // embeddings are the output layer, where no field says it
   double embedding_scale = 1;
+  // x + norm(attention(norm(x))), then x + norm(MLP(norm(x))): the norms after are called
+  // post_attention_layernorm and post_feedforward_layernorm, the one before the MLP
+  // pre_feedforward_layernorm.
+  bool sandwich_norms = false;
+  double logit_cap = 0;  // c: logits are c * tanh(logit / c); 0 = none
+  // Where attention differs by layer: changes what the options above make of a layer's.
+  std::function<void(AttentionShape& shape, int64_t layer)> adjust = {};
 };
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,

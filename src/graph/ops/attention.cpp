@@ -4,7 +4,8 @@
 // skip_begin, skip_count (i32 per sequence) and, where heads are rotated, key_factors. A row with limit L
 // sees the sequence's tokens 0..L-1 (1 <= L): up to itself where attention is causal, all where it looks both
 // ways. Attribute `window` W > 0 leaves it the last W of them, max(0, L - W)..L-1; pages that lie wholly
-// before those of all rows of a sequence are not read.
+// before those of all rows of a sequence are not read. A score is scale * q.k; attribute `softcap` C makes it
+// C * tanh(score / C).
 //
 // The storage index of token i is i, or i + skip_count from skip_begin on: dropped tokens stay in pages that
 // are kept in part. Dropping moves the tokens behind it to lower positions, so their keys are stored
@@ -50,6 +51,7 @@ std::vector<TensorType> infer(const Node& node, const Module& module) {
   if (columns(q) != heads * cache.head_dim)
     refuse(describe(node, 0), " does not have ", heads * cache.head_dim, " columns");
   positive_attribute(node, "scale");
+  if (node.attributes.count("softcap")) positive_attribute(node, "softcap");
   if (node.attributes.count("window")) int_attribute(node, "window", 1, 1 << 30);
   for (size_t i : {1, 2}) {
     index_operand(node, i);
@@ -122,6 +124,10 @@ Softened attend(const Node& node, const Inputs& in, const float* q, HostState& s
     const std::vector<float> key = key_of(node, in, state, kv_head, static_cast<int64_t>(t), slots[t]);
     for (int64_t d = 0; d < n; ++d) scores[t] += static_cast<double>(q[d]) * key[d];
     scores[t] *= node.get_double("scale");
+    if (node.attributes.count("softcap")) {
+      const double cap = node.get_double("softcap");
+      scores[t] = cap * std::tanh(scores[t] / cap);
+    }
     s.largest = std::max(s.largest, scores[t]);
   }
   for (size_t t = first; t < last; ++t) {

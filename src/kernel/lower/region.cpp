@@ -71,6 +71,12 @@ ExprRef LoweredRegion::apply(const Unit& u, const std::vector<ExprRef>& computed
   return values.back();
 }
 
+ExprRef cap_score(const graph::Node& node, const ExprRef& score) {
+  if (!node.attributes.count("softcap")) return score;
+  const double cap = node.get_double("softcap");
+  return call(MathFn::kTanh, score * (1 / cap)) * cap;
+}
+
 ExprRef apply_function(const std::string& function, const ExprRef& x) {
   auto logistic = [&](const ExprRef& y) { return call(MathFn::kExp, y) + 1.0; };  // 1 + e^y
   auto positive = [&] {

@@ -28,6 +28,9 @@ class LoweredRegion {
   int64_t columns_;
 };
 
+// A score as the softcap of an attention node, if it has one, leaves it.
+ExprRef cap_score(const graph::Node& node, const ExprRef& score);
+
 // A function of graph/ops/math.h on f32.
 ExprRef apply_function(const std::string& function, const ExprRef& x);
 

@@ -19,6 +19,7 @@
 
 #include "base/check.h"
 #include "kernel/lower/cpu/lowerings.h"
+#include "kernel/lower/region.h"
 
 namespace mlc::kernel {
 namespace {
@@ -119,6 +120,7 @@ void Attention::score_page(const AttentionRun& run, const ExprRef& page, const E
         ExprRef scale = key_scales[static_cast<size_t>(v)];
         score = score * (codes_queries() ? scale * k().load(memory.query_scales, first + g) : scale);
       }
+      score = cap_score(low.node, score);
       k().store(memory.scores, to + (g * span_tokens() + v * tiling.token_lanes),
                 select(seen(indices[static_cast<size_t>(v)], limit), score,
                        float_const(-std::numeric_limits<double>::infinity(), score->type)));

@@ -19,6 +19,7 @@
 #include "base/strings.h"
 #include "base/user_error.h"
 #include "kernel/lower/gpu/lowerings.h"
+#include "kernel/lower/region.h"
 #include "kernel/passes/expand_subgroups.h"
 
 namespace mlc::kernel {
@@ -209,7 +210,8 @@ std::vector<ExprRef> GpuAttention::scores(const Group& g, const Memory& m, const
     }
     if (tiling_.rows > 1)
       meant = binary(BinaryOp::kAnd, meant, binary(BinaryOp::kEq, g.sequence[row], w.sequence));
-    out.push_back(k_.let("score", select(meant, sum_lanes(k_, dot), float_const(kLowest))));
+    out.push_back(
+        k_.let("score", select(meant, cap_score(gpu_.node, sum_lanes(k_, dot)), float_const(kLowest))));
   }
   return out;
 }
