@@ -3,14 +3,14 @@
 
 #include <algorithm>
 #include <cstring>
-#include <iterator>
 
 #include "base/strings.h"
 
 namespace mlc {
 namespace {
 
-constexpr std::string_view kMagic = "MLCPLAN2", kMagicWithoutPieces = "MLCPLAN1";
+constexpr std::string_view kMagic = "MLCPLAN3";
+constexpr size_t kMagicName = 7;                    // of kMagic, before the version
 constexpr int64_t kMostScratch = int64_t{1} << 30;  // bytes of a thread
 
 class Writer {
@@ -201,8 +201,11 @@ PlanWeight read_weight(Reader& r, const Plan& plan) {
 }
 
 void write_body(Writer& w, const PlanBody& b) {
-  w.put(b.min_rows);
-  w.put(b.max_rows);
+  w.list(b.guards, [&](const PlanGuard& g) {
+    w.put(g.symbol);
+    w.put(g.min);
+    w.put(g.max);
+  });
   w.put(b.arena_bytes);
   w.list(b.calls, [&](const PlanCall& c) {
     w.put(static_cast<uint8_t>(c.kind));
@@ -211,6 +214,7 @@ void write_body(Writer& w, const PlanBody& b) {
       w.put(static_cast<uint8_t>(p.space));
       w.put(p.index);
       w.put(p.offset);
+      w.put(p.bytes);
     });
     w.list(c.dims, [&](ExprId e) { w.put(e); });
     w.put(c.tiles);
@@ -228,6 +232,7 @@ PlanCall read_call(Reader& r, const Plan& plan, const PlanFunction& f) {
     size_t limits[] = {f.arguments.size(), f.results.size(), plan.weights.size(), plan.states.size(), 1};
     p.index = r.index(limits[static_cast<size_t>(p.space)]);
     p.offset = r.index(plan.expressions.size());
+    p.bytes = r.index(plan.expressions.size());
     return p;
   });
   c.dims = r.list<ExprId>([&] { return r.index(plan.expressions.size()); });
@@ -244,23 +249,18 @@ PlanFunction read_function(Reader& r, const Plan& plan) {
   f.results = r.list<PlanTensor>([&] { return read_tensor(r, plan); });
   f.bodies = r.list<PlanBody>([&] {
     PlanBody b;
-    b.min_rows = r.get<int64_t>();
-    b.max_rows = r.get<int64_t>();
+    b.guards = r.list<PlanGuard>([&] {
+      PlanGuard g{.symbol = r.index(plan.symbols.size())};
+      g.min = r.get<int64_t>();
+      g.max = r.get<int64_t>();
+      return g;
+    });
     b.arena_bytes = r.index(plan.expressions.size());
     b.calls = r.list<PlanCall>([&] { return read_call(r, plan, f); });
     return b;
   });
-  if (f.bodies.empty()) r.fail();
+  if (f.bodies.empty() || !f.bodies.back().guards.empty()) r.fail();
   return f;
-}
-
-// Calls visit(buffer) for every buffer of every call, in order.
-template <typename PlanRef, typename F>
-void for_each_buffer(PlanRef& plan, F&& visit) {
-  for (auto& f : plan.functions)
-    for (auto& b : f.bodies)
-      for (auto& c : b.calls)
-        for (auto& buffer : c.buffers) visit(buffer);
 }
 
 void write_pieces(Writer& w, const Plan& plan) {
@@ -287,40 +287,20 @@ void read_piece(Reader& r, Plan& plan) {
   });
   if (!r.ok()) return;
   PlanWeight& w = plan.weights[index];
-  for (const std::vector<int64_t>& shape : w.source_shapes)
+  for (const std::vector<int64_t>& shape : w.source_shapes) {
+    const int64_t all = source_rows(shape, axis);
     for (const PlanRows& part : rows)
-      if (shape.size() != 2 || part.first < 0 || part.count < 1 || part.first > shape[axis] ||
-          part.count > shape[axis] - part.first)
+      if (part.first < 0 || part.count < 1 || part.first > all || part.count > all - part.first)
         return r.fail();
+  }
   w.rows = std::move(rows);
   w.row_axis = axis;
-}
-
-void write_bindings(Writer& w, const Plan& plan) {
-  std::vector<ExprId> bytes;
-  for_each_buffer(plan, [&](const PlanBuffer& b) { bytes.push_back(b.bytes); });
-  w.list(bytes, [&](ExprId e) { w.put(e); });
-}
-
-void read_bindings(Reader& r, Plan& plan) {
-  std::vector<ExprId> bytes = r.list<ExprId>([&] {
-    auto e = r.get<uint32_t>();
-    if (e != kUnknownBytes && e >= plan.expressions.size()) r.fail();
-    return e;
-  });
-  size_t next = 0;
-  for_each_buffer(plan, [&](PlanBuffer& b) {
-    if (next < bytes.size()) b.bytes = bytes[next];
-    ++next;
-  });
-  if (next != bytes.size()) r.fail();
 }
 
 void write_preproc_scratch(Writer& w, const Plan& plan) {
   std::vector<uint32_t> weights;
   for (uint32_t i = 0; i < plan.weights.size(); ++i)
     if (plan.weights[i].preproc_scratch_bytes > 0) weights.push_back(i);
-  if (weights.empty()) return;
   w.list(weights, [&](uint32_t i) {
     w.put(i);
     w.put(plan.weights[i].preproc_scratch_bytes);
@@ -354,6 +334,17 @@ PlanState read_state(Reader& r) {
 
 }  // namespace
 
+int64_t source_rows(const std::vector<int64_t>& shape, uint32_t row_axis) {
+  if (shape.size() < 2) return 0;
+  if (row_axis == 1) return shape.size() == 2 ? shape[1] : 0;
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < shape.size(); ++i) {
+    if (shape[i] < 1 || rows > (int64_t{1} << 62) / shape[i]) return 0;
+    rows *= shape[i];
+  }
+  return rows;
+}
+
 const PlanFunction* Plan::find_function(std::string_view name) const {
   for (const PlanFunction& f : functions)
     if (f.name == name) return &f;
@@ -363,13 +354,15 @@ const PlanFunction* Plan::find_function(std::string_view name) const {
 ExprId Plan::add_expression(const Dim& dim) {
   for (size_t i = 0; i < expressions.size(); ++i)
     if (expressions[i] == dim) return static_cast<ExprId>(i);
-  for (const std::string& symbol : dim.symbols()) {
-    bool known = false;
-    for (const std::string& s : symbols) known |= s == symbol;
-    if (!known) symbols.push_back(symbol);
-  }
+  for (const std::string& symbol : dim.symbols()) add_symbol(symbol);
   expressions.push_back(dim);
   return static_cast<ExprId>(expressions.size() - 1);
+}
+
+uint32_t Plan::add_symbol(const std::string& name) {
+  auto it = std::find(symbols.begin(), symbols.end(), name);
+  if (it == symbols.end()) it = symbols.insert(it, name);
+  return static_cast<uint32_t>(it - symbols.begin());
 }
 
 std::string encode_plan(const Plan& plan) {
@@ -392,33 +385,28 @@ std::string encode_plan(const Plan& plan) {
     w.list(f.bodies, [&](const PlanBody& b) { write_body(w, b); });
   });
   write_pieces(w, plan);
-  write_bindings(w, plan);
   write_preproc_scratch(w, plan);
   return w.take();
 }
 
 Result<Plan> decode_plan(std::string_view bytes, const std::string& what) {
+  const std::string_view name = kMagic.substr(0, kMagicName), version = kMagic.substr(kMagicName);
+  if (bytes.starts_with(name) && bytes.size() > kMagicName && bytes.substr(kMagicName, 1) != version &&
+      bytes[kMagicName] >= '0' && bytes[kMagicName] <= '9')
+    return Status::error(str(what, ": the library has plan format ", bytes.substr(kMagicName, 1),
+                             ", this mlc_llm reads format ", version, "; compile the model again"));
   Reader r(bytes);
   Plan plan;
-  bool pieces = bytes.substr(0, kMagic.size()) == kMagic;
-  if (r.take_magic(pieces ? kMagic : kMagicWithoutPieces)) {
+  if (r.take_magic(kMagic)) {
     plan.symbols = r.list<std::string>([&] { return r.text(); });
     plan.expressions = r.list<Dim>([&] { return read_expression(r, plan.symbols); });
     plan.kernels = r.list<std::string>([&] { return r.text(); });
     plan.weights = r.list<PlanWeight>([&] { return read_weight(r, plan); });
     plan.states = r.list<PlanState>([&] { return read_state(r); });
     plan.functions = r.list<PlanFunction>([&] { return read_function(r, plan); });
-  }
-  if (pieces && r.ok()) {
     r.list<char>([&] { return read_piece(r, plan), '\0'; });
-    read_bindings(r, plan);
-    if (r.ok() && !r.done()) r.list<char>([&] { return read_preproc_scratch(r, plan), '\0'; });
+    r.list<char>([&] { return read_preproc_scratch(r, plan), '\0'; });
   }
-  for (const std::string& symbol : plan.symbols)
-    if (std::find(std::begin(kPlanSymbols), std::end(kPlanSymbols), symbol) == std::end(kPlanSymbols))
-      return Status::error(
-          str(what, ": the plan inside the library uses the dimension '", symbol.substr(0, 40),
-              "', which this mlc_llm does not know; use a newer mlc_llm or compile the model again"));
   if (!r.done())
     return Status::error(what + ": the plan inside the library is damaged; compile the model again");
   return plan;
@@ -429,9 +417,10 @@ std::string plan_text(const Plan& plan) {
   std::string out;
   for (const PlanFunction& f : plan.functions)
     for (const PlanBody& b : f.bodies) {
-      out +=
-          str("function ", f.name, " rows ", b.min_rows, "..", b.max_rows ? std::to_string(b.max_rows) : "",
-              " arena ", plan.expressions[b.arena_bytes].text(), "\n");
+      out += "function " + f.name;
+      for (const PlanGuard& g : b.guards)
+        out += str(" ", plan.symbols[g.symbol], " ", g.min, "..", g.max ? std::to_string(g.max) : "");
+      out += str(" arena ", plan.expressions[b.arena_bytes].text(), "\n");
       for (const PlanCall& c : b.calls) {
         out += "  " + plan.kernels[c.kernel] + "(";
         for (size_t i = 0; i < c.buffers.size(); ++i) {

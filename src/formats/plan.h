@@ -1,8 +1,8 @@
-// The plan: what the compiler writes and the runtime runs. Per function, bodies guarded by ranges of `rows`;
+// The plan: what the compiler writes and the runtime runs. Per function, bodies guarded by ranges of symbols;
 // a body is a flat list of kernel calls whose sizes and offsets are integer expressions. No control flow.
 //
 // Bytes (all integers little-endian; a count is u32 and bounded by what is left of the input):
-//   1. magic "MLCPLAN2" (8 bytes); "MLCPLAN1": the same without 8 and 9
+//   1. magic "MLCPLAN3" (8 bytes)
 //   2. symbols:    count, then strings (u32 length, bytes): names of dimensions
 //   3. expressions: count, then each: u32 number of tokens, then tokens (u8 opcode, i64 operand): postfix;
 //   opcode = DimOp,
@@ -13,9 +13,8 @@
 //   7. functions:  count, then PlanFunction with its bodies and calls
 //   8. pieces:     count, then {u32 weight, u32 axis, rows: count, then i64 first and i64 count each}:
 //   PlanWeight::rows
-//   9. bindings:   count, then an expression for each buffer of each call, in the order of 7:
-//   PlanBuffer::bytes
-//  10. preprocs' scratch memory: nothing where none has any, else count, then {u32 weight, i64 bytes}
+//   9. preprocs' scratch memory: count, then {u32 weight, i64 bytes}
+// Other versions are refused: a library is compiled anew in seconds.
 // Expressions are shared: everything that is a size, an offset or a count is an index into list 3.
 #pragma once
 
@@ -50,8 +49,11 @@ struct PlanWeight {
   int64_t preproc_tiles = 0;
   int64_t preproc_scratch_bytes = 0;  // per thread
   std::vector<PlanRows> rows = {};  // of a piece: what it takes of the sources, in order; empty: all of them
-  uint32_t row_axis = 0;            // where the sources' shapes count those rows
+  uint32_t row_axis = 0;  // where the sources' shapes count those rows: 0, all axes but the last, or 1
 };
+// The rows of a source that pieces count, or 0 where it has none: a shape of one axis, or one that multiplies
+// past 2^62.
+int64_t source_rows(const std::vector<int64_t>& shape, uint32_t row_axis);
 
 // Bytes of one page of one layer of a KV cache: K and V of page_size tokens, where dtype is i8 as codes with
 // an f32 scale per head and token of each. Their order is the kernels' own affair (kernel/lower/cpu/cache.h,
@@ -75,16 +77,13 @@ struct PlanTensor {
   std::vector<ExprId> shape;
 };
 
-inline constexpr ExprId kUnknownBytes = UINT32_MAX;
-
 // Where a call finds a buffer: base of the space's item + byte offset.
 struct PlanBuffer {
   enum class Space : uint8_t { kArgument, kResult, kWeight, kState, kArena };
   Space space = Space::kArena;
   uint32_t index = 0;  // of the argument, result, weight or state; 0 for the arena
   ExprId offset = 0;   // bytes
-  ExprId bytes =
-      kUnknownBytes;  // that the kernel may touch from there on; unknown in libraries made before it was kept
+  ExprId bytes = 0;    // that the kernel may touch from there on
 };
 
 struct PlanCall {
@@ -99,8 +98,15 @@ struct PlanCall {
   int64_t scratch_bytes = 0;  // per thread
 };
 
+// min <= symbol <= max; max 0 = no bound.
+struct PlanGuard {
+  uint32_t symbol = 0;  // of Plan::symbols
+  int64_t min = 0, max = 0;
+  bool holds(int64_t value) const { return value >= min && (max == 0 || value <= max); }
+};
+
 struct PlanBody {
-  int64_t min_rows = 0, max_rows = 0;  // serves min_rows <= rows <= max_rows; max_rows 0 = no bound
+  std::vector<PlanGuard> guards;
   ExprId arena_bytes = 0;
   std::vector<PlanCall> calls;
 };
@@ -108,7 +114,7 @@ struct PlanBody {
 struct PlanFunction {
   std::string name;
   std::vector<PlanTensor> arguments, results;
-  std::vector<PlanBody> bodies;  // the first whose guard holds is run; the last serves every row count
+  std::vector<PlanBody> bodies;  // the first of which all guards hold is run; the last has none
 };
 
 struct Plan {
@@ -121,13 +127,12 @@ struct Plan {
 
   const PlanFunction* find_function(std::string_view name) const;
   ExprId add_expression(const Dim& dim);  // its index, added when new
+  uint32_t add_symbol(const std::string& name);
 };
 
-// Every dimension that a plan may use: new tokens, sequences, entries of page_ids and page copies of a call
-// (frontend/functions.h), and the number of pages of a state's pool, which the runtime sets and state offsets
-// use.
+// The dimension that offsets into states use: the number of pages of their pool. The others are those of
+// frontend/functions.h; runtime/executor.h gives all of them their values.
 inline constexpr const char* kPoolPages = "pool_pages";
-inline constexpr const char* kPlanSymbols[] = {"rows", "batch", "pages", "copies", kPoolPages};
 
 std::string encode_plan(const Plan& plan);
 // Checks every count, index and kind; `what` names the file. A plan that decodes is safe to walk.

@@ -289,7 +289,12 @@ Status apply_overrides(ModelConfig& config, const ConfigOverrides& overrides) {
     else
       note_ignored(config, "--disaggregation", "disaggregation");
   }
-  return resolve(config, Context::kNow, config.source);
+  RETURN_IF_ERROR(resolve(config, Context::kNow, config.source));
+  if (overrides.context_window_size && config.has("context_window_size") &&
+      config.get_int("context_window_size") < 0)
+    config.notes.push_back(str("--context-window-size: models of type ", config.model_type,
+                               " with a sliding_window_size have no context_window_size; ignored"));
+  return Status::ok();
 }
 
 }  // namespace mlc::frontend

@@ -32,8 +32,9 @@ const std::vector<std::string>& harmless_keys() {
       "torchscript", "transformers.js_config", "transformers_version", "typical_p", "unsloth_fixed",
       "unsloth_version", "use_bfloat16", "use_cache", "use_flash_attn", "use_flash_attention", "weight_path",
       "init_std",
-      // reported on elsewhere: check_kind, config_rope.h
-      "compression_config", "quantization", "quantization_config", "rope_parameters", "rope_scaling"};
+      // read elsewhere: check_kind, config_rope.h
+      "original_max_position_embeddings", "compression_config", "quantization", "quantization_config",
+      "rope_parameters", "rope_scaling"};
   return keys;
 }
 

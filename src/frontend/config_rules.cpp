@@ -10,7 +10,6 @@
 namespace mlc::frontend {
 namespace {
 
-constexpr int64_t kDefaultPrefillChunk = 8192;
 constexpr int64_t kDefaultSinks = 4;  // MLC's default for mistral; enough by arXiv:2309.17453, table 2
 constexpr int64_t kMaxWindow = int64_t{1} << 30;  // window + step stay below 2^31: positions are int32
 
@@ -32,7 +31,7 @@ std::string number(double value) {
 Status infer_context(ModelConfig& config, Context needed, const std::string& what) {
   if (!config.has("context_window_size")) return Status::ok();
   const int64_t context = config.get_int("context_window_size");
-  if (context == 0 && needed == Context::kLater) return Status::ok();
+  if (context < 0 || (context == 0 && needed == Context::kLater)) return Status::ok();
   if (context == 0)
     return Status::error(str(what,
                              ": no context length found, expected key 'max_position_embeddings' or "
@@ -95,12 +94,14 @@ std::string mismatch(const ConfigField& field, const Json& value) {
       return value.is_number() && in_range(value.get<double>()) ? "" : "a number" + range;
     case ConfigField::Kind::kFlag: return value.is_boolean() ? "" : "true or false";
     case ConfigField::Kind::kText: return value.is_string() ? "" : "a text";
+    case ConfigField::Kind::kList: return value.is_array() ? "" : "a list";
     case ConfigField::Kind::kAny: return "";
   }
   return "";
 }
 
 Status resolve(ModelConfig& config, Context needed, const std::string& what) {
+  if (auto infer = model_definition(config.model_type).infer) infer(config);
   RETURN_IF_ERROR(infer_context(config, needed, what));
   const ShapeFields& names = model_definition(config.model_type).shape;
   RETURN_IF_ERROR(infer_heads(config, names, what));
@@ -127,10 +128,25 @@ Status check_layer_lists(const ModelConfig& config, const Json& source, const st
   return Status::ok();
 }
 
+int64_t layer_window(const ModelConfig& config) {
+  const int64_t window = find_int(config.source_fields, "sliding_window").value_or(0);
+  const bool another = config.sliding_window_size > 0 ||
+                       (config.has("sliding_window_size") && config.get_int("sliding_window_size") != window);
+  const bool never_reached = config.has("context_window_size") && config.get_int("context_window_size") > 0 &&
+                             window >= config.get_int("context_window_size");
+  return another || never_reached ? 0 : window;
+}
+
 Status resolve_window(ModelConfig& config, const Json& source, const std::string& what) {
   ASSIGN_OR_RETURN(int64_t window, optional_size(source, "sliding_window_size", what));
   ASSIGN_OR_RETURN(int64_t sinks, optional_size(source, "attention_sink_size", what));
-  if (window == -1) return Status::ok();
+  if (window == -1 || (window > 0 && window == layer_window(config))) return Status::ok();
+  const ModelDefinition& definition = model_definition(config.model_type);
+  if (definition.learned_positions)
+    return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",
+                             config.model_type,
+                             " have learned positions, of which there are only as many as the context has; "
+                             "leave it out"));
   if (window < 1 || window > kMaxWindow)
     return Status::error(
         str(what, ": sliding_window_size is ", window, ", expected 1 to ", kMaxWindow, ", or -1 for none"));
@@ -139,6 +155,12 @@ Status resolve_window(ModelConfig& config, const Json& source, const std::string
                              ", less than the sliding_window_size ", window));
   config.sliding_window_size = window;
   config.attention_sink_size = sinks == -1 ? std::min(kDefaultSinks, window - 1) : sinks;
+  if (config.has("sliding_window_size") && !find_int(config.source_fields, "sliding_window").value_or(0))
+    config.notes.push_back(str(what, ": no 'source_config' states 'sliding_window', so tokens beyond the ",
+                               config.attention_sink_size, " sinks leave the cache as they leave the ",
+                               "sliding_window_size ", window,
+                               ", as with MLC, where transformers limits what ",
+                               "each layer sees; convert the checkpoint again to mend it"));
   if (const std::string kind = rope_spec(config).kind; kind == "dynamic" || kind == "longrope")
     config.notes.push_back(str(what, ": with a sliding_window_size, rope_scaling ", kind,
                                " rotates as in a text as long as the window and a step together"));

@@ -20,7 +20,14 @@ Status resolve(ModelConfig& config, Context needed, const std::string& what);
 // as the model has layers.
 Status check_layer_lists(const ModelConfig& config, const Json& source, const std::string& what);
 
-// The sliding window that the keys of `source` (mlc-chat-config.json) ask for, see parse_mlc_config; it may
+// Prefill chunks are not longer where nothing else is said (mlc-facts 4.3).
+inline constexpr int64_t kDefaultPrefillChunk = 8192;
+
+// The window of the layers that have one: that of the checkpoint, which drops no tokens and has no sinks; 0 =
+// none, or another one that the user asked for instead, which rolls.
+int64_t layer_window(const ModelConfig& config);
+
+// The rolling window that the keys of `source` (mlc-chat-config.json) ask for, see parse_mlc_config; it may
 // cut the prefill chunk.
 Status resolve_window(ModelConfig& config, const Json& source, const std::string& what);
 

@@ -32,33 +32,93 @@ Json written(const ModelConfig& config) {
 }
 
 TEST(SourceConfig, RoundTrip) {
-  const char* const cases[] = {
-      R"({"rope_scaling": {"type": "linear", "factor": 4.0}})",
-      R"({"rope_scaling": {"type": "dynamic", "factor": 3.0}, "max_position_embeddings": 64})",
-      R"({"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 500.0}})",
-      R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                           "original_max_position_embeddings": 8192}})",
-      R"({"rope_scaling": {"rope_type": "default"}})",
-      R"({"attention_bias": true})",
-      R"({"attention_bias": true, "mlp_bias": true})",
-      R"({"attention_bias": false})",
+  struct {
+    const char *toy, *keys;
+  } const cases[] = {
+      {"llama", R"({"rope_scaling": {"type": "linear", "factor": 4.0}})"},
+      {"llama", R"({"rope_scaling": {"type": "dynamic", "factor": 3.0}, "max_position_embeddings": 64})"},
+      {"llama", R"({"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 500.0}})"},
+      {"llama", R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                                     "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}})"},
+      {"llama", R"({"rope_scaling": {"rope_type": "default"}})"},
+      {"llama", R"({"attention_bias": true})"},
+      {"llama", R"({"attention_bias": true, "mlp_bias": true})"},
+      {"llama", R"({"attention_bias": false})"},
+      {"gpt_neox", R"({"rope_scaling": {"type": "linear", "factor": 4.0}})"},
+      {"phi3", "{}"},
+      {"phi3_longrope", "{}"},
+      {"phi3_longrope", R"({"sliding_window": null, "rope_scaling": {"type": "linear", "factor": 4.0}})"},
+      {"qwen3", R"({"attention_bias": true, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}})"},
+      {"smollm3", "{}"},
+      {"smollm3", R"({"no_rope_layers": null, "no_rope_layer_interval": 3, "attention_bias": true})"},
+      {"starcoder2", "{}"},
   };
-  for (const char* keys : cases) {
-    ModelConfig config = parsed("llama", keys);
+  for (const auto& [toy, keys] : cases) {
+    ModelConfig config = parsed(toy, keys);
     ASSERT_TRUE(apply_overrides(config, {.context_window_size = 48}).is_ok());
     const ModelConfig again = parse_mlc_config(written(config), "auto", "mlc-chat-config.json").value();
-    EXPECT_EQ(again.fields.dump(), config.fields.dump()) << keys;
-    EXPECT_EQ(again.source_fields.dump(), config.source_fields.dump()) << keys;
-    EXPECT_EQ(rope_spec(again).to_json().dump(), rope_spec(config).to_json().dump()) << keys;
-    EXPECT_EQ(join(again.notes, "\n"), "") << keys;
-    EXPECT_EQ(written(again).dump(), written(config).dump()) << keys;
+    EXPECT_EQ(again.fields.dump(), config.fields.dump()) << toy << keys;
+    EXPECT_EQ(again.source_fields.dump(), config.source_fields.dump()) << toy << keys;
+    EXPECT_EQ(rope_spec(again).to_json().dump(), rope_spec(config).to_json().dump()) << toy << keys;
+    EXPECT_EQ(join(again.notes, "\n"), "") << toy << keys;
+    EXPECT_EQ(written(again).dump(), written(config).dump()) << toy << keys;
   }
+}
+
+// A folder of MLC's lacks what every checkpoint of the family states: its model computes otherwise.
+TEST(SourceConfig, FoldersOfMlcGetANote) {
+  Json mlc = written(parsed("starcoder2", "{}"));
+  EXPECT_EQ(mlc["source_config"].dump(), R"({"sliding_window":8})");
+  mlc.erase("source_config");
+  const ModelConfig config = parse_mlc_config(mlc, "auto", "c.json").value();
+  EXPECT_EQ(config.get_int("sliding_window"), 0);
+  EXPECT_EQ(join(config.notes, "\n"),
+            "c.json: no 'source_config' states 'sliding_window', so the model computes as MLC's does, which "
+            "differs "
+            "from transformers; convert the checkpoint again to mend it");
+}
+
+// As MLC's class states it, for which lengths stand in the scaling too.
+TEST(SourceConfig, LongropeOfPhi3) {
+  const char* const lengths =
+      R"("rope_type":"longrope","max_position_embeddings":64,"original_max_position_embeddings":16})";
+  auto tail = [](const ModelConfig& config) {
+    const std::string text = config.fields["rope_scaling"].dump();
+    return text.substr(text.find("\"rope_type\""));
+  };
+  const ModelConfig config = parsed("phi3_longrope", "{}");
+  EXPECT_EQ(tail(config), lengths);
+  EXPECT_TRUE(config.source_fields["rope_scaling"].is_null());
+  Json scaling = read("phi3_longrope", "config.json")["rope_scaling"];
+  scaling["type"] = "su";  // its first name
+  EXPECT_EQ(parsed("phi3_longrope", Json{{"rope_scaling", scaling}}.dump().c_str()).fields.dump(),
+            config.fields.dump());
+}
+
+TEST(SourceConfig, ListsOfLayers) {
+  auto said = [](const char* keys) {
+    Json hf = read("smollm3", "config.json");
+    hf.update(parse_json(keys, "test").value());
+    const Result<ModelConfig> config = parse_hf_config(hf, "auto", "c.json");
+    return config.is_ok() ? join(config->notes, "\n") : config.status().message();
+  };
+  EXPECT_EQ(
+      said(R"({"no_rope_layers": [1, 0, 1]})"),
+      "c.json: key 'no_rope_layers' lists 3 layers, expected the 4 of the model; the config is damaged");
+  EXPECT_EQ(said(R"({"no_rope_layers": 1})"),
+            "c.json: key 'no_rope_layers' is 1, expected a list; the config is damaged");
+  EXPECT_EQ(
+      said(R"({"no_rope_layers": [1, 0, 2, 0]})"),
+      "c.json: key 'no_rope_layers' is [1,0,2,0], expected 0 or 1; this variant of the model is not built");
+  EXPECT_EQ(said(R"({"no_rope_layers": []})"), "");
 }
 
 // Of models of which MLC's file says all, nothing is added: their files stay MLC's to the byte.
 TEST(SourceConfig, SaysNothingThatMlcSays) {
-  for (const std::string& toy : mlc::testing::toys_with("mlc-configs.json"))
-    EXPECT_EQ(source_config(parsed(toy, "{}")).dump(), "{}") << toy;
+  for (const std::string& toy : mlc::testing::toys_with("mlc-configs.json")) {
+    const Json stated = read(toy, "mlc-configs.json")["q4f16_1"].value("source_config", Json::object());
+    EXPECT_EQ(source_config(parsed(toy, "{}")).dump(), stated.dump()) << toy;
+  }
   EXPECT_EQ(source_config(parsed("llama3_tied", R"({"attention_bias": false, "mlp_bias": null})")).dump(),
             "{}");
   EXPECT_EQ(source_config(parsed("qwen2", R"({"rope_scaling": {"type": "yarn", "factor": 4.0,

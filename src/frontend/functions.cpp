@@ -2,9 +2,12 @@
 #include "frontend/functions.h"
 
 #include <algorithm>
+#include <span>
+#include <unordered_set>
 
 #include "base/check.h"
 #include "base/draw.h"
+#include "base/strings.h"
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
@@ -18,6 +21,7 @@ using graph::Value;
 
 const Dim kRows = Dim::symbol("rows");
 const Dim kBatch = Dim::symbol("batch");
+const Dim kWanted = Dim::symbol("wanted");
 const Dim kPages = Dim::symbol("pages");
 const Dim kCopies = Dim::symbol("copies");
 
@@ -42,6 +46,13 @@ constexpr StepFunction kStepFunctions[] = {
     {"batch_verify_to_last_hidden_states", StepResult::kHiddenStates},
 };
 
+constexpr StepFunction kEncoderFunctions[] = {
+    {"prefill", StepResult::kHiddenStates},
+    {"batch_prefill", StepResult::kHiddenStates},
+    {"prefill_to_last_hidden_states", StepResult::kHiddenStates},
+    {"batch_prefill_to_last_hidden_states", StepResult::kHiddenStates},
+};
+
 Function& add_function(Module& module, const std::string& name) {
   module.functions.push_back(std::make_unique<Function>());
   module.functions.back()->name = name;
@@ -56,63 +67,87 @@ Value* add_activations(Function& function, const std::string& name, int64_t colu
   return function.add_argument(name, TensorType::plain(DType::kF32, {kRows, Dim(columns)}));
 }
 
-StepInputs add_step_inputs(Function& function, int64_t rotary_dim, int64_t window_keys) {
+Value* add_factors(Function& function, const char* name, size_t table, const Dim& count, int64_t rotary_dim) {
+  return function.add_argument(table == 0 ? name : str(name, "_", table),
+                               TensorType::plain(DType::kF32, {count, Dim(rotary_dim)}));
+}
+
+StepInputs add_step_inputs(Function& function, const std::vector<int64_t>& rotary_dims, int64_t window_keys) {
   StepInputs inputs;
   inputs.positions = add_indices(function, "positions", kRows);
+  inputs.token_types = add_indices(function, "token_types", kRows);
+  inputs.limits = add_indices(function, "limits", kRows);
   inputs.row_sequence = add_indices(function, "row_sequence", kRows);
   inputs.row_slots = add_indices(function, "row_slots", kRows);
   inputs.page_indptr = add_indices(function, "page_indptr", kBatch + Dim(1));
   inputs.page_ids = add_indices(function, "page_ids", kPages);
-  if (rotary_dim > 0) inputs.rope_factors = add_activations(function, "rope_factors", rotary_dim);
-  if (window_keys > 0) {
-    inputs.window.skip_begin = add_indices(function, "skip_begin", kBatch);
-    inputs.window.skip_count = add_indices(function, "skip_count", kBatch);
-    if (rotary_dim > 0)
-      inputs.window.key_factors =
-          function.add_argument("key_factors", TensorType::plain(DType::kF32, {window_keys, rotary_dim}));
-  }
+  inputs.rotations.resize(rotary_dims.size());
+  for (size_t i = 0; i < rotary_dims.size(); ++i)
+    if (rotary_dims[i] > 0)
+      inputs.rotations[i].rows = add_factors(function, "rope_factors", i, kRows, rotary_dims[i]);
+  if (window_keys == 0) return inputs;
+  inputs.skip_begin = add_indices(function, "skip_begin", kBatch);
+  inputs.skip_count = add_indices(function, "skip_count", kBatch);
+  for (size_t i = 0; i < rotary_dims.size(); ++i)
+    if (rotary_dims[i] > 0)
+      inputs.rotations[i].keys = add_factors(function, "key_factors", i, window_keys, rotary_dims[i]);
   return inputs;
 }
 
+// A function lists only what it uses.
+void drop_unused_arguments(Function& function) {
+  std::unordered_set<const Value*> used(function.results.begin(), function.results.end());
+  for (const auto& node : function.nodes) used.insert(node->inputs.begin(), node->inputs.end());
+  std::erase_if(function.arguments, [&](const Value* a) { return !used.contains(a); });
+  std::erase_if(function.values,
+                [&](const auto& v) { return v->kind == Value::Kind::kArgument && !used.contains(v.get()); });
+}
+
 void add_step(Module& module, const Model& model, const StepFunction& step, int64_t hidden,
-              int64_t rotary_dim, int64_t window_keys) {
+              const std::vector<int64_t>& rotary_dims, int64_t window_keys) {
   Function& function = add_function(module, step.name);
   GraphBuilder g(module, function);
   Value* x = add_activations(function, "input_embeds", hidden);
-  Value* wanted =
-      step.result == StepResult::kSelectedLogits ? add_indices(function, "logit_positions", kBatch) : nullptr;
-  const StepInputs inputs = add_step_inputs(function, rotary_dim, window_keys);
+  Value* wanted = step.result == StepResult::kSelectedLogits
+                      ? add_indices(function, "logit_positions", kWanted)
+                      : nullptr;
+  const StepInputs inputs = add_step_inputs(function, rotary_dims, window_keys);
   x = model.transformer(g, x, inputs);
   if (wanted) x = g.take(x, wanted);
   if (step.result != StepResult::kHiddenStates) x = model.logits(g, x);
   function.results = {x};
+  drop_unused_arguments(function);
 }
 
 void add_sample(Module& module, const Dim& vocab) {
   Function& function = add_function(module, "sample");
   GraphBuilder g(module, function);
-  Value* logits = function.add_argument("logits", TensorType::plain(DType::kF32, {kBatch, vocab}));
+  Value* logits = function.add_argument("logits", TensorType::plain(DType::kF32, {kWanted, vocab}));
   Value* settings =
-      function.add_argument("draw_settings", TensorType::plain(DType::kF32, {kBatch, kDrawSettings}));
+      function.add_argument("draw_settings", TensorType::plain(DType::kF32, {kWanted, kDrawSettings}));
   function.results = g.op("sample", {g.op("softmax", {logits, settings})[0], settings});
 }
 
 }  // namespace
 
-void add_functions(Module& module, const Model& model, int64_t hidden, int64_t rotary_dim,
-                   int64_t window_keys, bool sampling) {
+void add_functions(Module& module, const Model& model, int64_t hidden,
+                   const std::vector<int64_t>& rotary_dims, int64_t window_keys, bool sampling,
+                   bool encoder) {
   {
     Function& function = add_function(module, "embed");
     GraphBuilder g(module, function);
     function.results = {model.embed(g, add_indices(function, "input_ids", kRows))};
   }
-  for (const StepFunction& step : kStepFunctions) {
-    const StepFunction& first = *std::ranges::find(kStepFunctions, step.result, &StepFunction::result);
+  const std::span<const StepFunction> steps =
+      encoder ? std::span<const StepFunction>(kEncoderFunctions) : kStepFunctions;
+  for (const StepFunction& step : steps) {
+    const StepFunction& first = *std::ranges::find(steps, step.result, &StepFunction::result);
     if (&first == &step)
-      add_step(module, model, step, hidden, rotary_dim, window_keys);
+      add_step(module, model, step, hidden, rotary_dims, window_keys);
     else
       add_function(module, step.name).same_as = first.name;
   }
+  if (encoder) return;
   {
     Function& function = add_function(module, "get_logits");
     GraphBuilder g(module, function);
@@ -123,7 +158,7 @@ void add_functions(Module& module, const Model& model, int64_t hidden, int64_t r
     Function& function = add_function(module, "batch_select_last_hidden_states");
     GraphBuilder g(module, function);
     Value* states = add_activations(function, "hidden_states", hidden);
-    function.results = {g.take(states, add_indices(function, "logit_positions", kBatch))};
+    function.results = {g.take(states, add_indices(function, "logit_positions", kWanted))};
   }
   Function& function = add_function(module, "copy_pages");
   GraphBuilder g(module, function);

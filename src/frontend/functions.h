@@ -1,51 +1,64 @@
 // The functions a compiled model exports (mlc-facts 5.2) and the arguments they share.
 //
-// Dimensions: rows = new tokens of all sequences, batch = sequences, pages = entries of page_ids.
+// Dimensions: rows = new tokens of all sequences, batch = sequences, wanted = rows whose logits are wanted,
+// pages = entries of page_ids, copies = pages to copy.
 // Arguments, by name; a function lists only those it uses:
-//   input_ids     i32[rows]          embed
-//   input_embeds  f32[rows, hidden]
-//   hidden_states f32[rows, hidden]  get_logits, batch_select_last_hidden_states
-//   logit_positions i32[batch]       rows whose logits are wanted
-//   positions     i32[rows]          index of the row's token in its sequence's cache: it attends to 0..this
-//   row_sequence  i32[rows]          sequence of the row, 0..batch-1
-//   row_slots     i32[rows]          where its K and V go: page id * 16 + offset
-//   page_indptr   i32[batch + 1]     first entry of each sequence in page_ids
-//   page_ids      i32[pages]
-//   rope_factors  f32[rows, rotary_dim]  cosines then sines, made by the runtime
-//   skip_begin    i32[batch]         token i of a sequence is stored as its token i, or as i + skip_count
-//   skip_count    i32[batch]         from skip_begin on: tokens dropped inside pages that are kept
-//   key_factors   f32[keys, rotary_dim]  row i: the factors of position i; keys = window + a step's most rows
-//   logits        f32[batch, vocab]  sample
-//   draw_settings f32[batch, 3]      a row's DrawSettings (base/draw.h)
-//   source_pages  i32[copies]        page ids
-//   target_pages  i32[copies]
-// Results: f32[rows or batch, hidden] hidden states, or f32[rows or batch, vocab] logits.
+//   input_ids        i32[rows]         embed
+//   input_embeds     f32[rows, hidden]
+//   hidden_states    f32[rows, hidden] get_logits, batch_select_last_hidden_states
+//   logit_positions  i32[wanted]       rows whose logits are wanted
+//   positions        i32[rows]         of the row's token in its text, for learned position embeddings
+//   token_types      i32[rows]         which of a pair of texts the row's token is of
+//   limits           i32[rows]         how many tokens of its sequence a row sees: up to itself, or all
+//   row_sequence     i32[rows]         sequence of the row, 0..batch-1
+//   row_slots        i32[rows]         where its K and V go: page id * 16 + offset
+//   page_indptr      i32[batch + 1]    first entry of each sequence in page_ids
+//   page_ids         i32[pages]
+//   rope_factors     f32[rows, rotary_dim]  cosines then sines, which the runtime makes by the first rope
+//                                      table; rope_factors_1 by the second, and so on
+//   skip_begin       i32[batch]        token i of a sequence is stored as its token i, or as i + skip_count
+//   skip_count       i32[batch]        from skip_begin on: tokens dropped inside pages that are kept
+//   key_factors      f32[keys, rotary_dim]  row i: the factors of position i; keys = window + a step's most
+//                                      rows; key_factors_1 by the second rope table, and so on
+//   logits           f32[wanted, vocab]  sample
+//   draw_settings    f32[wanted, 3]    a row's DrawSettings (base/draw.h)
+//   source_pages     i32[copies]       page ids
+//   target_pages     i32[copies]
+// Results: f32[rows or wanted, hidden] hidden states, or f32[rows or wanted, vocab] logits.
 //
-// The functions (set B of mlc-facts 5.2, for every model) and what each lists:
+// The functions (set B of mlc-facts 5.2, for every model that generates) and what each lists:
 //   embed                            input_ids                        -> f32[rows, hidden]
-//   prefill, batch_prefill           input_embeds, logit_positions, S -> f32[batch, vocab], the wanted rows
+//   prefill, batch_prefill           input_embeds, logit_positions, S -> f32[wanted, vocab]
 //   decode, batch_decode, batch_verify  input_embeds, S               -> f32[rows, vocab]
 //   {prefill, decode, batch_prefill, batch_decode, batch_verify}_to_last_hidden_states
 //                                    input_embeds, S                  -> f32[rows, hidden], normed
 //   get_logits                       hidden_states                    -> f32[rows, vocab]
-//   batch_select_last_hidden_states  hidden_states, logit_positions   -> f32[batch, hidden]
-//   sample                           logits, draw_settings            -> i32[batch, 1], a token each; only
-//   where asked for copy_pages                       source_pages, target_pages       -> nothing; in every
-//   layer, for forks
-// S = positions, row_sequence, row_slots, page_indptr, page_ids; rope_factors unless the model has no
-// rotation; with a sliding window also skip_begin, skip_count, and key_factors unless the model has no
-// rotation. Functions of one line of the table have the same body: a compiler may build it once. Rows are
-// ragged: decode is the case of one row a sequence, so all of S has the same meaning everywhere.
+//   batch_select_last_hidden_states  hidden_states, logit_positions   -> f32[wanted, hidden]
+//   sample                           logits, draw_settings            -> i32[wanted, 1], where asked for
+//   copy_pages                       source_pages, target_pages       -> nothing; in every layer, for forks
+// An encoder has embed and
+//   prefill, batch_prefill, prefill_to_last_hidden_states, batch_prefill_to_last_hidden_states
+//                                    input_embeds, S                  -> f32[rows, hidden]
+// and is given texts whole, one step each.
+//
+// S = limits, row_sequence, row_slots, page_indptr, page_ids; positions and token_types where they are
+// learned; rope_factors where heads are rotated; with a rolling window also skip_begin, skip_count and, where
+// heads are rotated, key_factors. Functions of one line of the table have the same body: a compiler may build
+// it once. Rows are ragged: decode is the case of one row a sequence, so all of S has the same meaning
+// everywhere. The integer arguments of steps (kStepFields) are fields of one packed buffer.
 // create_paged_kv_cache is the runtime's: the module's state "kv" describes the cache.
 //
-// Sliding window of W tokens, S of them sinks (arXiv:2309.17453): after each step the runtime drops from a
+// Rolling window of W tokens, S of them sinks (arXiv:2309.17453): after each step the runtime drops from a
 // longer sequence all but its first S and last W - S tokens. Positions are indices in the cache, so a token's
 // position falls as others are dropped: keys are cached unrotated, and attention rotates them. A step's rows
-// all enter before any are dropped: they may see more than W tokens.
+// all enter before any are dropped: they may see more than W tokens. A window that drops nothing and only
+// limits what a layer's rows see is an attribute of its attention (graph/ops/attention.cpp).
 #pragma once
 
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "frontend/model.h"
 #include "graph/builder.h"
@@ -55,16 +68,26 @@ namespace mlc::frontend {
 // The module's paged cache.
 inline constexpr char kKvState[] = "kv";
 
+inline constexpr std::string_view kStepFields[] = {
+    "input_ids",       "positions",   "token_types", "limits",     "row_sequence", "row_slots",
+    "logit_positions", "page_indptr", "page_ids",    "skip_begin", "skip_count"};
+
 // The arguments of a function that runs the transformer, as graph values (nullptr where the function has
 // none).
 struct StepInputs {
   graph::Value* positions = nullptr;
+  graph::Value* token_types = nullptr;
+  graph::Value* limits = nullptr;
   graph::Value* row_sequence = nullptr;
   graph::Value* row_slots = nullptr;
   graph::Value* page_indptr = nullptr;
   graph::Value* page_ids = nullptr;
-  graph::Value* rope_factors = nullptr;
-  graph::AttentionWindow window;
+  // Of a rope table: of the rows, and where a rolling window drops tokens, of the keys.
+  struct Rotation {
+    graph::Value *rows = nullptr, *keys = nullptr;
+  };
+  std::vector<Rotation> rotations;  // by table
+  graph::Value *skip_begin = nullptr, *skip_count = nullptr;
 };
 
 // What a model file defines; every function above is built from these three.
@@ -76,13 +99,13 @@ class Model {
   // x f32[rows, hidden] -> f32[rows, hidden], all layers and the final norm
   virtual graph::Value* transformer(graph::GraphBuilder& g, graph::Value* x,
                                     const StepInputs& inputs) const = 0;
-  // hidden f32[n, hidden] -> f32[n, vocab]
+  // hidden f32[n, hidden] -> f32[n, vocab]; not asked of encoders
   virtual graph::Value* logits(graph::GraphBuilder& g, graph::Value* hidden) const = 0;
 };
 
-// Appends every function of the table to `module`; `sample` where `sampling` says so. `window_keys`: rows of
-// key_factors; 0 = no sliding window.
-void add_functions(graph::Module& module, const Model& model, int64_t hidden, int64_t rotary_dim,
-                   int64_t window_keys, bool sampling);
+// Appends every function of the table to `module`; `sample` where `sampling` says so. `rotary_dims`: of each
+// rope table. `window_keys`: rows of key_factors; 0 = no rolling window. Of an encoder only its own.
+void add_functions(graph::Module& module, const Model& model, int64_t hidden,
+                   const std::vector<int64_t>& rotary_dims, int64_t window_keys, bool sampling, bool encoder);
 
 }  // namespace mlc::frontend

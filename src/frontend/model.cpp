@@ -12,7 +12,16 @@ Json RopeSpec::to_json() const {
   return {{"kind", kind}, {"rotary_dim", rotary_dim}, {"theta", theta}, {"scaling", scaling}};
 }
 
+bool is_encoder(const ModelConfig& config) { return model_definition(config.model_type).encoder; }
+
 RopeSpec rope_spec(const ModelConfig& config) { return model_definition(config.model_type).rope(config); }
+
+std::vector<RopeSpec> rope_specs(const ModelConfig& config) {
+  const ModelDefinition& definition = model_definition(config.model_type);
+  std::vector<RopeSpec> specs = {definition.rope(config)};
+  if (definition.local_rope) specs.push_back(definition.local_rope(config));
+  return specs;
+}
 
 RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim, const std::string& theta) {
   RopeSpec spec{.kind = "default", .rotary_dim = rotary_dim, .theta = config.get_double(theta)};
@@ -43,7 +52,10 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
   if (config.sliding_window_size > 0)
     window_keys = config.sliding_window_size +
                   std::max(config.get_int("prefill_chunk_size"), config.get_int("max_batch_size"));
-  add_functions(*built.module, *model, shape.hidden, shape.rotary_dim, window_keys, options.sampling);
+  std::vector<int64_t> rotary_dims;
+  for (const RopeSpec& spec : rope_specs(config)) rotary_dims.push_back(spec.rotary_dim);
+  add_functions(*built.module, *model, shape.hidden, rotary_dims, window_keys, options.sampling,
+                definition.encoder);
   built.parameters = parameters.take();
   for (const std::string& suffix : definition.unused_sources) {
     const bool used = std::ranges::any_of(built.parameters, [&](const Parameter& parameter) {

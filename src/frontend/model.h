@@ -61,6 +61,10 @@ struct RopeSpec {
 
   Json to_json() const;  // the manifest's "rope"
 };
-RopeSpec rope_spec(const ModelConfig& config);
+// Whether it reads texts as a whole and gives hidden states instead of logits.
+bool is_encoder(const ModelConfig& config);
+
+RopeSpec rope_spec(const ModelConfig& config);  // of the first table
+std::vector<RopeSpec> rope_specs(const ModelConfig& config);
 
 }  // namespace mlc::frontend

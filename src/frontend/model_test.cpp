@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 #include <set>
 #include <sstream>
@@ -81,6 +82,7 @@ TEST_P(Models, EveryFunctionVerifiesAndRoundTrips) {
 
 TEST_P(Models, HasTheFunctionsOfSetB) {
   const BuiltModel built = build(GetParam(), "q0f32");
+  if (is_encoder(config_of(GetParam()))) return;
   std::vector<std::string> names;
   for (const auto& f : built.module->functions) names.push_back(f->name);
   EXPECT_EQ(
@@ -95,10 +97,68 @@ INSTANTIATE_TEST_SUITE_P(Toys, Models, ::testing::ValuesIn(mlc::testing::kToys),
 INSTANTIATE_TEST_SUITE_P(Toys, ModelsOfMlc, ::testing::ValuesIn(mlc::testing::toys_with("parameters.txt")),
                          [](const auto& i) { return i.param; });
 
+TEST(Encoders, HaveTheFunctionsThatReadWholeTexts) {
+  const BuiltModel built = build("bert", "q0f32");
+  std::vector<std::string> names;
+  for (const auto& f : built.module->functions) names.push_back(f->name);
+  EXPECT_EQ(join(names, " "),
+            "embed prefill batch_prefill prefill_to_last_hidden_states batch_prefill_to_last_hidden_states");
+  const graph::Function& prefill = *built.module->find_function("prefill");
+  EXPECT_EQ(prefill.results[0]->type.text(), "f32[rows, 48]");
+  std::vector<std::string> arguments;
+  for (const graph::Value* a : prefill.arguments) arguments.push_back(a->name);
+  EXPECT_EQ(join(arguments, " "),
+            "input_embeds positions token_types limits row_sequence row_slots page_indptr page_ids");
+}
+
+// Learned positions are taken by position; nothing is rotated.
+TEST(Gpt2, ListsPositionsAndNoFactors) {
+  const BuiltModel built = build("gpt2", "q0f32");
+  std::vector<std::string> arguments;
+  for (const graph::Value* a : built.module->find_function("decode")->arguments) arguments.push_back(a->name);
+  EXPECT_EQ(join(arguments, " "),
+            "input_embeds positions limits row_sequence row_slots page_indptr page_ids");
+  ModelConfig config = config_of("gpt2");
+  config.fields["scale_attn_by_inverse_layer_idx"] = true;
+  const BuiltModel scaled = build_model(config, find_quant_scheme("q0f32").value());
+  std::vector<double> scales;
+  for (const auto& node : scaled.module->find_function("decode")->nodes)
+    if (node->op == "attention") scales.push_back(node->get_double("scale") * std::sqrt(20.0));
+  ASSERT_EQ(scales.size(), 2u);
+  EXPECT_DOUBLE_EQ(scales[0], 1);
+  EXPECT_DOUBLE_EQ(scales[1], 0.5);
+}
+
+// The checkpoint's window is a property of the layers; another one rolls.
+TEST(Mistral, WindowsOfLayersAndOfTheUser) {
+  const Json file = read_json_file(toy_file("mistral", "mlc-configs.json")).value()["q4f16_1"];
+  auto windows = [&](const Json& mlc) {
+    const ModelConfig config = parse_mlc_config(mlc, "auto", "mlc-chat-config.json").value();
+    const BuiltModel built = build_model(config, find_quant_scheme("q0f32").value());
+    std::string out = str("rolling ", config.sliding_window_size, " sinks ", config.attention_sink_size);
+    for (const auto& node : built.module->find_function("decode")->nodes)
+      if (node->op == "attention") out += str(", layer ", node->get_int_or("window", 0));
+    return out + (config.notes.empty() ? "" : " noted");
+  };
+  EXPECT_EQ(windows(file), "rolling 0 sinks 0, layer 8, layer 8");
+  Json other = file;
+  other["sliding_window_size"] = other["model_config"]["sliding_window_size"] = 16;
+  EXPECT_EQ(windows(other), "rolling 16 sinks 4, layer 0, layer 0");
+  Json of_mlc = file;  // which cannot say what the checkpoint's window means
+  of_mlc.erase("source_config");
+  EXPECT_EQ(windows(of_mlc), "rolling 8 sinks 4, layer 0, layer 0 noted");
+  Json learned = read_json_file(toy_file("gpt2", "mlc-configs.json")).value()["q4f16_1"];
+  learned["sliding_window_size"] = 16;
+  EXPECT_EQ(
+      parse_mlc_config(learned, "auto", "c.json").status().message(),
+      "c.json: sliding_window_size is 16, but models of type gpt2 have learned positions, of which there "
+      "are only as many as the context has; leave it out");
+}
+
 TEST(Models, PrefillSelectsRowsBeforeTheLogits) {
   const BuiltModel built = build("llama", "q0f32");
   const graph::Function& prefill = *built.module->find_function("prefill");
-  EXPECT_EQ(prefill.results[0]->type.text(), "f32[batch, 512]");
+  EXPECT_EQ(prefill.results[0]->type.text(), "f32[wanted, 512]");
   EXPECT_EQ(prefill.nodes.back()->op, "matmul");
   EXPECT_EQ(prefill.nodes.back()->inputs[0]->producer->op, "take");
 }
@@ -170,9 +230,9 @@ TEST(Models, SampleOnlyWhereAskedFor) {
       if (f->name == "sample") sample = f.get();
     ASSERT_EQ(sample != nullptr, sampling);
     if (!sample) continue;
-    EXPECT_EQ(sample->arguments[0]->type.text(), "f32[batch, 512]");
-    EXPECT_EQ(sample->arguments[1]->type.text(), "f32[batch, 3]");
-    EXPECT_EQ(sample->results[0]->type.text(), "i32[batch, 1]");
+    EXPECT_EQ(sample->arguments[0]->type.text(), "f32[wanted, 512]");
+    EXPECT_EQ(sample->arguments[1]->type.text(), "f32[wanted, 3]");
+    EXPECT_EQ(sample->results[0]->type.text(), "i32[wanted, 1]");
   }
 }
 

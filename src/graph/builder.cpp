@@ -20,12 +20,13 @@ Value* GraphBuilder::parameter(const std::string& name, const TensorType& type) 
 }
 
 std::vector<Value*> GraphBuilder::op(const std::string& name, std::vector<Value*> inputs,
-                                     Attributes attributes, const std::string& state) {
+                                     Attributes attributes, const std::string& state, Region region) {
   auto node = std::make_unique<Node>();
   node->op = name;
   node->inputs = std::move(inputs);
   node->attributes = std::move(attributes);
   node->state = state;
+  node->region = std::move(region);
   try {
     for (TensorType& type : infer_types(*node, module_))
       node->outputs.push_back(function_.add_value(std::move(type), node.get()));
@@ -46,15 +47,26 @@ Value* GraphBuilder::layer_norm(Value* x, Value* weight, Value* bias, double eps
   if (bias) inputs.push_back(bias);
   return op("layer_norm", std::move(inputs), {{"eps", eps}})[0];
 }
-Value* GraphBuilder::add(Value* a, Value* b) { return op("add", {a, b})[0]; }
-Value* GraphBuilder::mul(Value* a, Value* b) { return op("mul", {a, b})[0]; }
-Value* GraphBuilder::bias(Value* x, Value* b) { return op("bias", {x, b})[0]; }
-Value* GraphBuilder::scale(Value* x, double factor) { return op("scale", {x}, {{"factor", factor}})[0]; }
+Value* GraphBuilder::map(Value* x, const std::function<Ref(RegionBuilder&)>& region) {
+  RegionBuilder r;
+  Ref last = region(r);
+  return op("map", {x}, {}, "", r.result(last))[0];
+}
+Value* GraphBuilder::add(Value* a, Value* b) {
+  return map(a, [&](RegionBuilder& r) { return r.x() + r.operand(b); });
+}
+Value* GraphBuilder::mul(Value* a, Value* b) {
+  return map(a, [&](RegionBuilder& r) { return r.x() * r.operand(b); });
+}
+Value* GraphBuilder::bias(Value* x, Value* b) { return add(x, b); }
+Value* GraphBuilder::scale(Value* x, double factor) {
+  return map(x, [&](RegionBuilder& r) { return r.x() * r.constant(factor); });
+}
 Value* GraphBuilder::activation(Value* x, const std::string& function) {
-  return op("activation", {x}, {{"function", function}})[0];
+  return map(x, [&](RegionBuilder& r) { return r.call(function, r.x()); });
 }
 Value* GraphBuilder::gated(Value* x, const std::string& function) {
-  return op("gated", {x}, {{"function", function}})[0];
+  return map(x, [&](RegionBuilder& r) { return r.call(function, r.gate()) * r.up(); });
 }
 Value* GraphBuilder::slice(Value* x, int64_t begin, int64_t end) {
   return op("slice", {x}, {{"begin", begin}, {"end", end}})[0];
@@ -68,15 +80,16 @@ void GraphBuilder::kv_append(const std::string& state, int64_t layer, Value* k, 
   op("kv_append", {k, v, row_slots}, {{"layer", layer}}, state);
 }
 Value* GraphBuilder::attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence,
-                               Value* positions, Value* page_indptr, Value* page_ids, int64_t heads,
-                               double scale, const AttentionWindow& window) {
-  std::vector<Value*> inputs = {q, row_sequence, positions, page_indptr, page_ids};
+                               Value* limits, Value* page_indptr, Value* page_ids, int64_t heads,
+                               double scale, int64_t window, const RollingWindow& rolling) {
+  std::vector<Value*> inputs = {q, row_sequence, limits, page_indptr, page_ids};
   Attributes attributes = {{"layer", layer}, {"heads", heads}, {"scale", scale}};
-  if (window.skip_begin) inputs.insert(inputs.end(), {window.skip_begin, window.skip_count});
-  if (window.key_factors) {
-    inputs.push_back(window.key_factors);
-    attributes["rotary_dim"] = window.key_factors->type.shape[1].constant();
-    if (window.interleaved) attributes["interleaved"] = true;
+  if (window > 0) attributes["window"] = window;
+  if (rolling.skip_begin) inputs.insert(inputs.end(), {rolling.skip_begin, rolling.skip_count});
+  if (rolling.key_factors) {
+    inputs.push_back(rolling.key_factors);
+    attributes["rotary_dim"] = rolling.key_factors->type.shape[1].constant();
+    if (rolling.interleaved) attributes["interleaved"] = true;
   }
   return op("attention", std::move(inputs), std::move(attributes), state)[0];
 }

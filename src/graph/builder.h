@@ -10,8 +10,8 @@
 
 namespace mlc::graph {
 
-// What attention needs where a sliding window drops tokens (ops/attention.cpp); nullptr = no window.
-struct AttentionWindow {
+// What attention needs where a rolling window drops tokens (ops/attention.cpp); nullptr = it drops none.
+struct RollingWindow {
   Value *skip_begin = nullptr, *skip_count = nullptr;  // i32[batch]
   Value* key_factors =
       nullptr;  // f32[keys, rotary_dim], row i rotates the key of token i; nullptr = no rotation
@@ -31,17 +31,20 @@ class GraphBuilder {
 
   // Any op by name; checks and infers through the registry. Internal error when the op refuses its operands.
   std::vector<Value*> op(const std::string& name, std::vector<Value*> inputs, Attributes attributes = {},
-                         const std::string& state = "");
+                         const std::string& state = "", Region region = {});
 
   Value* take(Value* table, Value* indices);  // table [V, H], indices i32[rows] -> f32[rows, H]
   Value* matmul(Value* x, Value* weight);     // x [rows, K], weight [N, K] -> f32[rows, N]
   Value* rms_norm(Value* x, Value* weight, double eps);
   Value* layer_norm(Value* x, Value* weight, Value* bias, double eps);  // bias may be nullptr
-  Value* add(Value* a, Value* b);
+  // A region of x, which has one accumulator or, as gate and up, two.
+  using Ref = RegionBuilder::Ref;
+  Value* map(Value* x, const std::function<Ref(RegionBuilder&)>& region);
+  Value* add(Value* a, Value* b);  // maps, likewise below
   Value* mul(Value* a, Value* b);
-  Value* bias(Value* x, Value* b);  // x [rows, N] + b [N]
+  Value* bias(Value* x, Value* b);                           // x [rows, N] + b [N]
   Value* scale(Value* x, double factor);
-  Value* activation(Value* x, const std::string& function);  // "silu", "gelu", "gelu_tanh", "relu"
+  Value* activation(Value* x, const std::string& function);  // a function of ops/math.h
   Value* gated(Value* x, const std::string& function);       // x [rows, 2I] -> function(x[:, :I]) * x[:, I:]
   Value* slice(Value* x, int64_t begin, int64_t end);        // columns [begin, end) of [rows, N]
   // Rotates each head's first `rotary_dim` elements: pairs (d, d + rotary_dim/2), or (2d, 2d+1) when
@@ -50,12 +53,13 @@ class GraphBuilder {
   // Writes k, v [rows, kv_heads*head_dim] of `layer` into slot row_slots[r] = page id * page_size + offset of
   // row r.
   void kv_append(const std::string& state, int64_t layer, Value* k, Value* v, Value* row_slots);
-  // q [rows, heads*head_dim] against the cached keys 0..positions[r] of sequence row_sequence[r], whose pages
-  // are page_ids[page_indptr[s] .. page_indptr[s+1]); softmax(scale * q.k) v; heads share K/V in groups of
-  // heads/kv_heads. With a window the keys are stored unrotated.
-  Value* attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence, Value* positions,
-                   Value* page_indptr, Value* page_ids, int64_t heads, double scale,
-                   const AttentionWindow& window = {});
+  // q [rows, heads*head_dim] against the first limits[r] cached keys of sequence row_sequence[r], of which a
+  // `window` > 0 leaves the last ones; the sequence's pages are page_ids[page_indptr[s] .. page_indptr[s+1]);
+  // softmax(scale * q.k) v; heads share K/V in groups of heads/kv_heads. With a rolling window the keys are
+  // stored unrotated.
+  Value* attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence, Value* limits,
+                   Value* page_indptr, Value* page_ids, int64_t heads, double scale, int64_t window = 0,
+                   const RollingWindow& rolling = {});
 
  private:
   Module& module_;

@@ -65,8 +65,7 @@ class Run {
     for (const Value* a : function.arguments) values_[a] = &arguments.at(a->name);
     for (size_t i = 0; i < function.nodes.size(); ++i) {
       for (const Value* v : function.nodes[i]->inputs) last_use_[v] = i;
-      for (const EpilogueStep& s : function.nodes[i]->epilogue)
-        if (s.operand) last_use_[s.operand] = i;
+      for (const Value* v : function.nodes[i]->region.operands) last_use_[v] = i;
     }
     for (const Value* v : function.results) last_use_[v] = function.nodes.size();
   }
@@ -98,7 +97,7 @@ class Run {
     internal_check(op != nullptr, "unknown op " + node.op);
     std::vector<const HostTensor*> inputs, operands;
     for (const Value* v : node.inputs) inputs.push_back(get(v));
-    for (const EpilogueStep& s : node.epilogue) operands.push_back(s.operand ? get(s.operand) : nullptr);
+    for (const Value* v : node.region.operands) operands.push_back(get(v));
     std::vector<HostTensor> outputs;
     try {
       outputs = op->interpret(node, inputs, operands, context_);
@@ -136,14 +135,19 @@ std::map<std::string, HostState> make_states(const Module& module, int64_t pages
   return states;
 }
 
-const Function& select_body(const Module& module, const std::string& function, int64_t rows) {
+const Function& select_body(const Module& module, const std::string& function,
+                            const std::map<std::string, int64_t>& symbols) {
   std::vector<std::string> names;
   for (const auto& f : module.functions) {
-    if (f->name == function && rows >= f->min_rows && (f->max_rows == 0 || rows <= f->max_rows)) return *f;
+    const bool serves = std::all_of(f->guards.begin(), f->guards.end(), [&](const Guard& g) {
+      auto it = symbols.find(g.symbol);
+      return it != symbols.end() && g.holds(it->second);
+    });
+    if (f->name == function && serves) return *f;
     names.push_back(f->name);
   }
-  throw UserError(str(function, ": the module ", module.name, " has no function of this name for ", rows,
-                      " rows", did_you_mean(function, names)));
+  throw UserError(str(function, ": the module ", module.name, " has no function of this name",
+                      did_you_mean(function, names)));
 }
 
 std::vector<HostTensor> interpret(const Module& module, const Function& function, const Arguments& arguments,
@@ -159,8 +163,7 @@ std::vector<HostTensor> interpret(const Module& module, const std::string& funct
                                   std::map<std::string, HostState>& states) {
   const Function* first = module.find_function(function);
   Bindings bound = first ? bind(*first, arguments) : Bindings{};
-  int64_t rows = bound.count("rows") ? bound["rows"] : bound.count("batch") ? bound["batch"] : 0;
-  return interpret(module, select_body(module, first ? first->name : function, rows), arguments, parameters,
+  return interpret(module, select_body(module, first ? first->name : function, bound), arguments, parameters,
                    states);
 }
 

@@ -18,8 +18,10 @@ using ParameterProvider = std::function<const HostTensor&(const std::string& nam
 // Pages of zeros for each state of the module.
 std::map<std::string, HostState> make_states(const Module& module, int64_t pages);
 
-// The body of `function` that serves `rows`; UserError when the module has no such function.
-const Function& select_body(const Module& module, const std::string& function, int64_t rows);
+// The first body of `function` that serves these values of its dimensions; UserError when the module has no
+// such function.
+const Function& select_body(const Module& module, const std::string& function,
+                            const std::map<std::string, int64_t>& symbols);
 
 // Runs one body. Arguments by name; their shapes bind the dimensions. Values are freed after their last use.
 // Throws UserError on a missing argument, one of another dtype, rank or inconsistent shape, or an index
@@ -29,7 +31,7 @@ std::vector<HostTensor> interpret(const Module& module, const Function& function
                                   const ParameterProvider& parameters,
                                   std::map<std::string, HostState>& states);
 
-// The same by name, choosing the body by the first dimension called `rows`, else `batch`, of the arguments.
+// The same by name, choosing the body by the dimensions of the arguments.
 std::vector<HostTensor> interpret(const Module& module, const std::string& function,
                                   const std::map<std::string, HostTensor>& arguments,
                                   const ParameterProvider& parameters,

@@ -17,9 +17,9 @@ namespace {
 constexpr const char* kAttention = R"(module @toy {
   state $kv : kv_cache {layers = 2, kv_heads = 2, head_dim = 8, page_size = 16, dtype = f32}
   func @f(%q: f32[rows, 32], %k: f32[rows, 16], %v: f32[rows, 16], %row_slots: i32[rows], %row_sequence: i32[rows],
-          %positions: i32[rows], %page_indptr: i32[(batch + 1)], %page_ids: i32[pages]) {
+          %limits: i32[rows], %page_indptr: i32[(batch + 1)], %page_ids: i32[pages]) {
     kv_append($kv, %k, %v, %row_slots) {layer = 1}
-    %0: f32[rows, 32] = attention($kv, %q, %row_sequence, %positions, %page_indptr, %page_ids) {heads = 4, layer = 1, scale = 0.3}
+    %0: f32[rows, 32] = attention($kv, %q, %row_sequence, %limits, %page_indptr, %page_ids) {heads = 4, layer = 1, scale = 0.3}
     return %0
   }
 })";
@@ -51,7 +51,7 @@ TEST(Interpret, AttentionFollowsItsFormulaOverScatteredPages) {
   // A sequence without rows asks for no logits: its logit_positions entry is not an argument here.
   auto arguments = testing::toy_arguments({}, batch, 24, 4);
   std::mt19937 random(3);
-  int64_t rows = arguments["positions"].shape[0];
+  int64_t rows = arguments["limits"].shape[0];
   for (const char* name : {"input_ids", "logit_positions", "rope_factors"}) arguments.erase(name);
   arguments["q"] = {DType::kF32, {rows, 32}, testing::random_floats(rows * 32, 2, random), {}};
   arguments["k"] = {DType::kF32, {rows, 16}, testing::random_floats(rows * 16, 2, random), {}};
@@ -60,7 +60,7 @@ TEST(Interpret, AttentionFollowsItsFormulaOverScatteredPages) {
   HostTensor out = interpret(module, "f", arguments, no_parameters, states)[0];
   int64_t first = 0;
   for (int64_t row = 0; row < rows; ++row) {
-    if (arguments["positions"].ints[row] == 0) first = row;
+    if (arguments["limits"].ints[row] == 1) first = row;
     for (int64_t head = 0; head < 4; ++head) {
       std::vector<double> expected =
           expected_head(arguments["q"], arguments["k"], arguments["v"], first, row, head);
@@ -88,7 +88,7 @@ class InterpretErrors : public ::testing::Test {
   }
   Module module = parse_module(R"(module @toy {
     func @f(%a: f32[rows, 2], %b: f32[rows, 2], %i: i32[(batch + 1)]) {
-      %0: f32[rows, 2] = add(%a, %b)
+      %0: f32[rows, 2] = map(%a) region(x + %b)
       %1: f32[(batch + 1), 2] = take(%0, %i)
       return %1
     }

@@ -114,12 +114,18 @@ const KvCache* Module::find_state(const std::string& name) const {
   return nullptr;
 }
 
+Guard Function::guard_of(const Dim& dim) const {
+  if (dim.is_const()) return {"", dim.constant(), dim.constant()};
+  for (const Guard& g : guards)
+    if (dim == Dim::symbol(g.symbol)) return g;
+  return {};
+}
+
 std::unique_ptr<Function> clone(const Function& function) {
   auto copy = std::make_unique<Function>();
   copy->name = function.name;
   copy->same_as = function.same_as;
-  copy->min_rows = function.min_rows;
-  copy->max_rows = function.max_rows;
+  copy->guards = function.guards;
   std::unordered_map<const Value*, Value*> values;
   for (const auto& v : function.values) {
     copy->values.push_back(std::make_unique<Value>(*v));
@@ -141,8 +147,7 @@ std::unique_ptr<Function> clone(const Function& function) {
     Node& node = *copy->nodes.back();
     map_all(node.inputs);
     map_all(node.outputs);
-    for (EpilogueStep& step : node.epilogue)
-      if (step.operand) step.operand = mapped(step.operand);
+    map_all(node.region.operands);
     for (Value* out : node.outputs) out->producer = &node;
   }
   return copy;

@@ -13,16 +13,16 @@
 //     param @model.norm.weight : f32[576]
 //     param @model.layers.0.mlp.down_proj.weight : q4g32.f16@packed[576, 1536]
 //     state $kv : kv_cache {layers = 30, kv_heads = 3, head_dim = 64, page_size = 16, dtype = f16}
-//     func @decode(%x: f32[rows, 576], %positions: i32[rows]) {
+//     func @decode(%x: f32[rows, 576], %limits: i32[rows]) {
 //       %0: f32[rows, 576] = rms_norm(%x, @model.norm.weight) {eps = 1e-05}
-//       %1: f32[rows, 1536] = matmul(%0, @w) epilogue(bias(@b), silu, mul(%u), add(%r), gated(silu))
+//       %1: f32[rows, 1536] = matmul(%0, @w) region(silu(gate + @b[0]) * up + %r)
 //       kv_append($kv, %k, %v, %row_slots) {layer = 0}
 //       return %1
 //     }
 //   }
-// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.. {`. Another name
-// of a function is `func @batch_decode = @decode`. Attributes: true, 30, 1e-05 (a double always has a point,
-// an exponent, inf or nan), "silu". Names: letters, digits,
+// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.., wanted 1..1 {`.
+// Another name of a function is `func @batch_decode = @decode`. Attributes: true, 30, 1e-05 (a double always
+// has a point, an exponent, inf or nan), "silu". Names: letters, digits,
 // '_', '.', '-', '/'.
 #pragma once
 
@@ -38,6 +38,7 @@
 #include "base/dtype.h"
 #include "formats/quant/scheme.h"
 #include "graph/layouts.h"
+#include "graph/region.h"
 
 namespace mlc::graph {
 
@@ -99,26 +100,12 @@ struct Value {
   Node* producer = nullptr;  // kResult only
 };
 
-// One step applied, in f32, to each element of a matmul's result before it is stored.
-struct EpilogueStep {
-  enum class Kind : uint8_t {
-    kBias,        // + operand[n], operand [N]
-    kActivation,  // function(x)
-    kMul,         // * operand[row, n]
-    kAdd,         // + operand[row, n]
-    kGated,  // rows of the weight are [gate; up]: result[n] = function(x[n]) * x[n + N/2]; halves the columns
-  };
-  Kind kind;
-  Value* operand = nullptr;
-  std::string function;  // "silu", "gelu" (erf), "gelu_tanh", "relu"
-};
-
 struct Node {
   std::string op;  // a name of ops/registry.h
   std::vector<Value*> inputs;
   std::string state;  // name of the module's state it reads or writes, or ""
   Attributes attributes;
-  std::vector<EpilogueStep> epilogue;
+  Region region;                // of ops that carry one: what becomes of each element before it is stored
   std::vector<Value*> outputs;  // owned by the function
 
   int64_t get_int(const std::string& name) const;  // internal error when absent
@@ -140,6 +127,13 @@ struct KvCache {
   int64_t page_elements() const { return 2 * kv_heads * page_size * head_dim; }  // of one layer
 };
 
+// The values of a symbol that a body serves: min..max; max 0 = no bound.
+struct Guard {
+  std::string symbol;
+  int64_t min = 0, max = 0;
+  bool holds(int64_t value) const { return value >= min && (max == 0 || value <= max); }
+};
+
 struct Function {
   std::string name;
   std::string same_as;  // an earlier function that this is another name of; then all below is empty
@@ -147,11 +141,13 @@ struct Function {
   std::vector<std::unique_ptr<Node>> nodes;
   std::vector<Value*> results;
   std::vector<std::unique_ptr<Value>> values;  // owns arguments and node outputs
-  // Guard: this body serves rows in [min_rows, max_rows]; 0 means unbounded. Set by the specialize_rows pass.
-  int64_t min_rows = 0, max_rows = 0;
+  std::vector<Guard> guards;  // this body serves calls for which all hold; set by the specialize_rows pass
 
   Value* add_argument(std::string name, TensorType type);
   Value* add_value(TensorType type, Node* producer);  // named with the next free number
+  // What the guards say of a dimension: of a constant that it is one, of anything else without a guard
+  // nothing.
+  Guard guard_of(const Dim& dim) const;
 };
 
 struct Module {

@@ -14,6 +14,8 @@ namespace {
 
 constexpr size_t kMaxText = 64u << 20;
 constexpr size_t kMaxRank = 8;
+constexpr int kMaxDepth = 100;  // of parentheses in a region
+constexpr size_t kMaxTerms = 1000;
 
 class Parser {
  public:
@@ -199,21 +201,23 @@ class Parser {
       std::string argument = local_name();
       define(argument, function_->add_argument(argument, parse_type()));
     });
-    parse_guard();
-    expect("{");
+    while (!accept("{")) {
+      if (!function_->guards.empty()) expect(",");
+      parse_guard();
+    }
     while (!accept("return")) parse_node();
     if (!accept("}")) list("}", [&] { function_->results.push_back(operand()); });
     module_.functions.push_back(std::move(function_));
   }
 
   void parse_guard() {
-    if (!accept("rows")) return;
+    Guard guard{.symbol = name()};
     skip_space();
-    if (!text_.starts_with("..")) function_->min_rows = integer();
+    if (!text_.starts_with("..")) guard.min = integer();
     expect("..");
     skip_space();
-    if (!text_.empty() && std::isdigit(static_cast<unsigned char>(text_.front())))
-      function_->max_rows = integer();
+    if (!text_.empty() && std::isdigit(static_cast<unsigned char>(text_.front()))) guard.max = integer();
+    function_->guards.push_back(std::move(guard));
   }
 
   std::string local_name() {
@@ -263,31 +267,80 @@ class Parser {
         node->inputs.push_back(operand());
     });
     if (accept("{")) list("}", [&] { parse_attribute(*node); });
-    if (accept("epilogue")) {
-      expect("(");
-      list(")", [&] { node->epilogue.push_back(parse_step()); });
-    }
+    if (accept("region")) node->region = parse_region();
     for (size_t i = 0; i < names.size(); ++i) define(names[i], node->outputs[i]);
     function_->nodes.push_back(std::move(node));
   }
 
-  EpilogueStep parse_step() {
-    using Kind = EpilogueStep::Kind;
-    std::string word = name();
-    if (!accept("(")) return {Kind::kActivation, nullptr, word};
-    EpilogueStep step;
-    if (word == "gated")
-      step = {Kind::kGated, nullptr, name()};
-    else if (word == "bias")
-      step = {Kind::kBias, operand(), ""};
-    else if (word == "mul")
-      step = {Kind::kMul, operand(), ""};
-    else if (word == "add")
-      step = {Kind::kAdd, operand(), ""};
-    else
-      fail(str("unknown epilogue step '", word, "'", did_you_mean(word, {"add", "bias", "gated", "mul"})));
+  Region parse_region() {
+    RegionBuilder region;
+    expect("(");
+    RegionBuilder::Ref last = parse_sum(region, 0);
     expect(")");
-    return step;
+    return region.result(last);
+  }
+  RegionBuilder::Ref parse_sum(RegionBuilder& r, int depth) {
+    RegionBuilder::Ref sum = parse_product(r, depth);
+    while (true) {
+      if (accept("+"))
+        sum = sum + parse_product(r, depth);
+      else if (accept("-"))
+        sum = sum - parse_product(r, depth);
+      else
+        return sum;
+    }
+  }
+  RegionBuilder::Ref parse_product(RegionBuilder& r, int depth) {
+    RegionBuilder::Ref product = parse_factor(r, depth);
+    while (true) {
+      if (accept("*"))
+        product = product * parse_factor(r, depth);
+      else if (accept("/"))
+        product = product / parse_factor(r, depth);
+      else
+        return product;
+    }
+  }
+  RegionBuilder::Ref parse_factor(RegionBuilder& r, int depth) {
+    if (depth > kMaxDepth || r.size() > kMaxTerms)
+      fail(str("a region of more than ", kMaxTerms, " terms, or ", kMaxDepth, " inside each other"));
+    if (accept("x") || accept("gate")) return r.x();
+    if (accept("up")) return r.up();
+    skip_space();
+    const char first = text_.empty() ? '\0' : text_.front();
+    if (first == '@' || first == '%') {
+      Value* value = operand();
+      if (!accept("[")) return r.operand(value);
+      const int64_t half = integer();
+      if (half != 0 && half != 1) fail(str("half ", half, " of an operand, expected 0 or 1"));
+      expect("]");
+      return r.operand(value, static_cast<int>(half));
+    }
+    if (first == '-' || std::isdigit(static_cast<unsigned char>(first))) return r.constant(real());
+    if (accept("(")) {
+      RegionBuilder::Ref inner = parse_sum(r, depth + 1);
+      expect(")");
+      return inner;
+    }
+    std::string function = name();
+    expect("(");
+    RegionBuilder::Ref inner = parse_sum(r, depth + 1);
+    if (function == "clamp") {
+      expect(",");
+      const double low = real();
+      expect(",");
+      inner = r.clamp(inner, low, real());
+    } else {
+      inner = r.call(function, inner);
+    }
+    expect(")");
+    return inner;
+  }
+  double real() {
+    Attribute value = parse_value();
+    if (auto* integer = std::get_if<int64_t>(&value)) return static_cast<double>(*integer);
+    if (auto* number = std::get_if<double>(&value)) return *number;
+    fail("expected a number");
   }
 
   void parse_attribute(Node& node) {

@@ -30,27 +30,18 @@ std::string quoted(const std::string& text) {
   return out + "\"";
 }
 
-std::string print(const EpilogueStep& step) {
-  switch (step.kind) {
-    case EpilogueStep::Kind::kBias: return "bias(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kActivation: return step.function;
-    case EpilogueStep::Kind::kMul: return "mul(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kAdd: return "add(" + reference(step.operand) + ")";
-    case EpilogueStep::Kind::kGated: return "gated(" + step.function + ")";
-  }
-  return "";
-}
-
 std::string print(const KvCache& s) {
   return str("state $", s.name, " : kv_cache {layers = ", s.layers, ", kv_heads = ", s.kv_heads,
              ", head_dim = ", s.head_dim, ", page_size = ", s.page_size, ", dtype = ", short_name(s.dtype),
              "}");
 }
 
-std::string guard(const Function& f) {
-  if (f.min_rows == 0 && f.max_rows == 0) return "";
-  auto bound = [](int64_t rows) { return rows == 0 ? std::string() : std::to_string(rows); };
-  return " rows " + bound(f.min_rows) + ".." + bound(f.max_rows);
+std::string guards(const Function& f) {
+  auto bound = [](int64_t value) { return value == 0 ? std::string() : std::to_string(value); };
+  std::string out;
+  for (const Guard& g : f.guards)
+    out += str(out.empty() ? " " : ", ", g.symbol, " ", bound(g.min), "..", bound(g.max));
+  return out;
 }
 
 }  // namespace
@@ -63,16 +54,15 @@ std::string print(const Attribute& value) {
 }
 
 std::string print(const Node& node) {
-  std::vector<std::string> outputs, operands, attributes, steps;
+  std::vector<std::string> outputs, operands, attributes;
   for (const Value* v : node.outputs) outputs.push_back(typed(v));
   if (!node.state.empty()) operands.push_back("$" + node.state);
   for (const Value* v : node.inputs) operands.push_back(reference(v));
   for (const auto& [name, value] : node.attributes) attributes.push_back(name + " = " + print(value));
-  for (const EpilogueStep& step : node.epilogue) steps.push_back(print(step));
   std::string out = outputs.empty() ? "" : join(outputs, ", ") + " = ";
   out += node.op + "(" + join(operands, ", ") + ")";
   if (!attributes.empty()) out += " {" + join(attributes, ", ") + "}";
-  if (!steps.empty()) out += " epilogue(" + join(steps, ", ") + ")";
+  if (!node.region.empty()) out += " region(" + print(node.region, reference) + ")";
   return out;
 }
 
@@ -81,7 +71,7 @@ std::string print(const Function& function) {
   std::vector<std::string> arguments, results;
   for (const Value* v : function.arguments) arguments.push_back(typed(v));
   for (const Value* v : function.results) results.push_back(reference(v));
-  std::string out = "  func @" + function.name + "(" + join(arguments, ", ") + ")" + guard(function) + " {\n";
+  std::string out = "  func @" + function.name + "(" + join(arguments, ", ") + ")" + guards(function) + " {\n";
   for (const auto& node : function.nodes) out += "    " + print(*node) + "\n";
   return out + "    return" + (results.empty() ? "" : " ") + join(results, ", ") + "\n  }\n";
 }

@@ -16,6 +16,7 @@ constexpr const char* kEverything = R"(module @toy {
   param @w3 : q3g40.bf16.kn@packed[64, 64]
   param @two : q4g32.f32@packed[128, 64]
   param @half : f16@tile16[64, 64]
+  param @e1 : q4g32.f16@packed[64, 64, 64]
   param @n : f32[64]
   param @b : bf16[64]
   state $kv : kv_cache {layers = 2, kv_heads = 1, head_dim = 32, page_size = 16, dtype = bf16}
@@ -31,17 +32,18 @@ constexpr const char* kEverything = R"(module @toy {
     %5: q8g40[rows, 64] = quantize_q8(%4) {output = "q8g40"}
     %50: bf16@tiles16x32[rows, 64] = to_tiles(%4)
     %51: f32[rows, 64] = matmul(%50, @w3)
-    %6: f32[rows, 64] = matmul(%5, @w3) epilogue(bias(@b), silu, mul(%0), add(%4))
-    %7: f32[rows, 64] = matmul(%6, @two) epilogue(gated(gelu_tanh))
+    %6: f32[rows, 64] = matmul(%5, @w3) region(silu(x + @b) * %0 + %4)
+    %7: f32[rows, 64] = matmul(%6, @two) region(gelu_tanh(gate) * up)
     %8: f32[rows, 64] = layer_norm(%7, @n, @b) {eps = 1.0}
-    %9: f32[rows, 64] = add(%8, %7)
-    %10: f32[rows, 64] = mul(%9, %7)
-    %11: f32[rows, 64] = bias(%10, @b)
-    %12: f32[rows, 64] = activation(%11) {function = "relu"}
-    %13: f32[rows, 32] = gated(%12) {function = "gelu"}
+    %9: f32[rows, 64] = map(%8) region(x + %7)
+    %10: f32[rows, 64] = map(%9) region(x * %7)
+    %11: f32[rows, 64] = map(%10) region(x + @b)
+    %12: f32[rows, 64] = map(%11) region(relu(x))
+    %13: f32[rows, 32] = map(%12) region(gelu(gate) * up)
     %14: f32[rows, 32] = rope(%13, %f) {head_dim = 32, interleaved = false, rotary_dim = 32}
     kv_append($kv, %14, %13, %slots) {layer = 0}
     copy_pages($other, %pages, %pages)
+    %130: f32[rows, 32] = map(%13) region(clamp(x, -7.0, inf) - (1.5 - x) / (tanh(x / 30.0) * 30.0))
     %15: f32[rows, 8] = slice(%14) {begin = 4, end = 12}
     %16: f16[rows, 8] = cast(%15) {dtype = "f16"}
     return %16, %9
@@ -56,6 +58,17 @@ constexpr const char* kEverything = R"(module @toy {
     %0: f32[batch, 50] = softmax(%logits, %settings)
     %1: i32[batch, 1] = sample(%0, %settings)
     return %1
+  }
+  func @experts(%x: f32[rows, 64]) {
+    %0: i32[rows, 2], %1: f32[rows, 2] = route(%x) {k = 2, renormalize = true}
+    %2: f32[(rows * 2), 32] = expert_matmul(%x, @e1, %0) region(silu(gate) * up)
+    %3: i32[(rows * 2)], %4: i32[rows, 2], %5: i32[65] = group_slots(%0) {experts = 64}
+    %6: q8g32[rows, 64] = quantize_q8(%x)
+    %7: q8g32[(rows * 2), 64] = take(%6, %3)
+    %8: f32[(rows * 2), 64] = expert_matmul(%7, @e1, %5) {k = 2}
+    %9: f32[rows, 64] = expert_sum(%8, %1, %4)
+    %10: f32[rows, 32] = expert_sum(%2, %1)
+    return %9, %10
   }
   func @nothing() {
     return
@@ -105,9 +118,8 @@ TEST(Text, AttributesKeepTheirKindAndBits) {
                               std::string(),
                               std::string("a \"b\" \\ c\nd")};
   for (const Attribute& value : values) {
-    std::string text =
-        "module @m { func @f(%x: f32[1, 1]) { %0: f32[1, 1] = add(%x, %x) {key = " + print(value) +
-        "} return %0 } }";
+    std::string text = "module @m { func @f(%x: f32[1, 1]) { %0: f32[1, 1] = map(%x) {key = " + print(value) +
+                       "} region(x + %x) return %0 } }";
     Attribute back = parse_module(text).functions[0]->nodes[0]->attributes.at("key");
     EXPECT_EQ(back.index(), value.index()) << text;
     EXPECT_EQ(print(back), print(value)) << text;
@@ -144,12 +156,18 @@ TEST(Text, ErrorsNameTheLine) {
   EXPECT_EQ(error_of("module @m { state $s : kv_cache {layer = 1}}"),
             "a.txt:1: unknown field 'layer' of a kv_cache; did you mean 'layers'?");
   EXPECT_EQ(
-      error_of("module @m { func @f(%x: f32[1, 1]) { add(%x, %x) {a = 1x} return }}"),
+      error_of("module @m { func @f(%x: f32[1, 1]) { map(%x) {a = 1x} return }}"),
       "a.txt:1: '1x' is no attribute value; expected true, false, an integer, a real number or \"text\"");
-  EXPECT_EQ(error_of("module @m { func @f(%x: f32[1, 1]) { add(%x, %x) {a = \"x\n\"} return }}"),
+  EXPECT_EQ(error_of("module @m { func @f(%x: f32[1, 1]) { map(%x) {a = \"x\n\"} return }}"),
             "a.txt:1: a text value does not end");
-  EXPECT_EQ(error_of("module @m { func @f(%x: f32[1, 1]) { add(%x, %x) epilogue(sub(%x)) return }}"),
-            "a.txt:1: unknown epilogue step 'sub'; did you mean 'mul'?");
+  auto region = [](const std::string& text) {
+    return error_of("module @m { func @f(%x: f32[1, 1]) { map(%x) region(" + text + ") return }}");
+  };
+  EXPECT_EQ(region("x + "), "a.txt:1: expected a name, found ') return }}'");
+  EXPECT_EQ(region("x x"), "a.txt:1: expected ')', found 'x) return }}'");
+  EXPECT_EQ(region("%x[2]"), "a.txt:1: half 2 of an operand, expected 0 or 1");
+  EXPECT_EQ(region(std::string(200, '(') + "x"),
+            "a.txt:1: a region of more than 1000 terms, or 100 inside each other");
 }
 
 TEST(Text, EveryPrefixIsRefusedWithoutHarm) {
@@ -164,9 +182,10 @@ TEST(Text, CommentsAndMissingBoundsAreRead) {
   Module m = parse_module(
       "# a comment\nmodule @m { # more\n func @f(%x: f32[rows, 1]) rows ..4 { return %x }\n"
       " func @f(%x: f32[rows, 1]) rows 5.. { return %x } }");
-  EXPECT_EQ(m.functions[0]->max_rows, 4);
-  EXPECT_EQ(m.functions[1]->min_rows, 5);
-  EXPECT_EQ(m.functions[1]->max_rows, 0);
+  const Dim rows = Dim::symbol("rows");
+  EXPECT_EQ(m.functions[0]->guard_of(rows).max, 4);
+  EXPECT_EQ(m.functions[1]->guard_of(rows).min, 5);
+  EXPECT_EQ(m.functions[1]->guard_of(rows).max, 0);
 }
 
 }  // namespace

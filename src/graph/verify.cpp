@@ -81,8 +81,7 @@ class FunctionVerifier {
   void check_node(const Node& node) {
     try {
       for (const Value* v : node.inputs) check_defined(v);
-      for (const EpilogueStep& s : node.epilogue)
-        if (s.operand) check_defined(s.operand);
+      for (const Value* v : node.region.operands) check_defined(v);
       std::vector<TensorType> types = infer_types(node, module_);
       if (types.size() != node.outputs.size())
         refuse(node.outputs.size(), " results, expected ", types.size());
@@ -146,7 +145,29 @@ void check_other_name(const Module& module, size_t index) {
     refuse("function ", f.name, " is the same as ", f.same_as, " and has a body of its own");
 }
 
-// Bodies of one function follow each other; each starts after the one before it ends, the last has no end.
+void check_guards(const Function& f) {
+  for (const Guard& g : f.guards) {
+    if (g.min < 0 || g.max < 0 || (g.max && g.max < g.min) || (g.min == 0 && g.max == 0))
+      refuse("function ", f.name, " serves ", g.symbol, " ", g.min, "..", g.max);
+    if (std::count_if(f.guards.begin(), f.guards.end(),
+                      [&](const Guard& h) { return h.symbol == g.symbol; }) > 1)
+      refuse("function ", f.name, " has two guards for ", g.symbol);
+    if (std::none_of(f.arguments.begin(), f.arguments.end(), [&](const Value* a) {
+          return std::count(a->type.shape.begin(), a->type.shape.end(), Dim::symbol(g.symbol)) > 0;
+        }))
+      refuse("function ", f.name, ": no argument has the guard's dimension ", g.symbol);
+  }
+}
+
+// Whether every call that `b` serves is served by `a`.
+bool covers(const Function& a, const Function& b) {
+  return std::all_of(a.guards.begin(), a.guards.end(), [&](const Guard& g) {
+    const Guard of_b = b.guard_of(Dim::symbol(g.symbol));
+    return g.min <= of_b.min && (g.max == 0 || (of_b.max != 0 && of_b.max <= g.max));
+  });
+}
+
+// Bodies of one function follow each other; the first whose guards hold runs, the last has none.
 void check_bodies(const Module& module) {
   std::set<std::string> closed;
   for (size_t i = 0; i < module.functions.size(); ++i) {
@@ -154,16 +175,15 @@ void check_bodies(const Module& module) {
     bool last = i + 1 == module.functions.size() || module.functions[i + 1]->name != f.name;
     if (closed.count(f.name)) refuse("function ", f.name, " exists twice");
     if (!f.same_as.empty()) check_other_name(module, i);
-    if (f.max_rows < 0 || f.min_rows < 0 || (f.max_rows && f.max_rows < f.min_rows))
-      refuse("function ", f.name, " serves rows ", f.min_rows, "..", f.max_rows);
+    check_guards(f);
     if (last) {
-      if (f.min_rows || f.max_rows) refuse("function ", f.name, ": the last body is guarded");
+      if (!f.guards.empty()) refuse("function ", f.name, ": the last body is guarded");
       closed.insert(f.name);
       continue;
     }
     const Function& next = *module.functions[i + 1];
-    if (!f.max_rows) refuse("function ", f.name, ": a body that serves all rows is not the last");
-    if (next.min_rows && next.min_rows <= f.max_rows) refuse("function ", f.name, ": bodies overlap");
+    if (f.guards.empty()) refuse("function ", f.name, ": a body that serves all calls is not the last");
+    if (covers(f, next)) refuse("function ", f.name, ": a body never runs");
     if (!same_signature(f, next)) refuse("function ", f.name, ": bodies differ in arguments or results");
   }
 }

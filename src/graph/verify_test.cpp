@@ -16,7 +16,7 @@ class VerifyTest : public ::testing::Test {
           state $kv : kv_cache {layers = 1, kv_heads = 1, head_dim = 4, page_size = 16, dtype = f32}
           func @f(%x: f32[rows, 4]) {
             %0: f32[rows, 4] = matmul(%x, @w)
-            %1: f32[rows, 4] = add(%0, %x)
+            %1: f32[rows, 4] = map(%0) region(x + %x)
             return %1
           }
         })")),
@@ -29,7 +29,8 @@ class VerifyTest : public ::testing::Test {
 
 TEST_F(VerifyTest, UseBeforeDefinition) {
   std::swap(f.nodes[0], f.nodes[1]);
-  EXPECT_EQ(verify(module), "function f: '%1: f32[rows, 4] = add(%0, %x)': uses 0 before its definition");
+  EXPECT_EQ(verify(module),
+            "function f: '%1: f32[rows, 4] = map(%0) region(x + %x)': uses 0 before its definition");
 }
 
 TEST_F(VerifyTest, WrongType) {
@@ -80,12 +81,19 @@ TEST_F(VerifyTest, ResultsThatAreParameters) {
 
 TEST_F(VerifyTest, Bodies) {
   module.functions.push_back(clone(f));
-  EXPECT_EQ(verify(module), "module toy: function f: a body that serves all rows is not the last");
-  f.min_rows = f.max_rows = 1;
+  EXPECT_EQ(verify(module), "module toy: function f: a body that serves all calls is not the last");
+  f.guards = {{"rows", 1, 1}};
   EXPECT_EQ(verify(module), "");
-  module.functions[1]->min_rows = 2;
+  module.functions[1]->guards = {{"rows", 2, 0}};
   EXPECT_EQ(verify(module), "module toy: function f: the last body is guarded");
-  module.functions[1]->min_rows = 0;
+  module.functions[1]->guards = {{"rows", 1, 1}};
+  module.functions.push_back(clone(f));
+  module.functions[2]->guards.clear();
+  EXPECT_EQ(verify(module), "module toy: function f: a body never runs");
+  module.functions[1]->guards = {{"columns", 1, 1}};
+  EXPECT_EQ(verify(module), "module toy: function f: no argument has the guard's dimension columns");
+  module.functions.pop_back();
+  module.functions[1]->guards.clear();
   module.functions[1]->arguments[0]->name = "y";
   EXPECT_EQ(verify(module), "module toy: function f: bodies differ in arguments or results");
 }

@@ -124,7 +124,7 @@ ExprRef dim_expr(const Dim& dim) {
     case DimOp::kSub: return a - b;
     case DimOp::kMul: return a * b;
     case DimOp::kFloorDiv: return a / b;
-    case DimOp::kCeilDiv: return (a + (b - 1.0)) / b;
+    case DimOp::kCeilDiv: return (a + (b - 1)) / b;
     case DimOp::kMod: return binary(BinaryOp::kMod, a, b);
     case DimOp::kMin: return binary(BinaryOp::kMin, a, b);
     case DimOp::kMax: return binary(BinaryOp::kMax, a, b);

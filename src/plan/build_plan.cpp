@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "base/strings.h"
+#include "graph/ops/registry.h"
 #include "graph/passes/plan_memory.h"
 #include "kernel/lower/lower.h"
 #include "kernel/print.h"
@@ -23,8 +24,8 @@ void add_sources(const graph::TensorType& type, const std::string& name, PlanWei
   for (const Dim& d : type.shape) shape.push_back(d.constant());
   constexpr std::string_view kWeight = "weight";
   const bool quantized = type.format.is_quantized();
-  internal_check(!quantized || (name.ends_with(kWeight) && shape.size() == 2),
-                 "a quantized parameter is a matrix named X.weight");
+  internal_check(!quantized || (name.ends_with(kWeight) && shape.size() >= 2),
+                 "a quantized parameter is a matrix, or a stack of them, named X.weight");
   for (FormatRecord& record : format_records(type.format, shape)) {
     weight.sources.push_back(quantized ? name.substr(0, name.size() - kWeight.size()) + record.name : name);
     weight.source_dtypes.emplace_back(long_name(record.dtype));
@@ -75,8 +76,7 @@ class PlanBuilder {
   void find_gated() {
     for (const auto& function : module_.functions)
       for (const auto& node : function->nodes)
-        for (const graph::EpilogueStep& step : node->epilogue)
-          if (step.kind == graph::EpilogueStep::Kind::kGated) gated_.insert(node->inputs[1]);
+        if (node->op == "matmul" && node->region.accumulators() == 2) gated_.insert(node->inputs[1]);
   }
 
   // One weight, or one for each piece of a parameter that is too large for a binding.
@@ -89,7 +89,10 @@ class PlanBuilder {
       weight_index_[&parameter] = add_weight(parameter.name, parameter.type, parameter.type);
       return;
     }
-    int64_t half = parameter.type.shape[0].constant() / halves;
+    // A piece has rows of each part: of a half, in every expert.
+    const graph::Shape& shape = parameter.type.shape;
+    const int64_t part = shape[shape.size() > 2 ? 1 : 0].constant() / halves;
+    const int64_t parts = halves * (shape.size() > 2 ? shape[0].constant() : 1);
     for (const kernel::WeightPiece& piece : pieces) {
       pieces_[&parameter].push_back({std::make_unique<Value>(parameter), piece.first});
       Value* value = pieces_[&parameter].back().value.get();
@@ -97,7 +100,7 @@ class PlanBuilder {
       weight_index_[value] = add_weight(parameter.name, piece.type, parameter.type);
       PlanWeight& weight = out_.plan.weights.back();
       weight.row_axis = parameter.type.format.transposed ? 1 : 0;
-      for (int h = 0; h < halves; ++h) weight.rows.push_back({h * half + piece.first, piece.rows});
+      for (int64_t p = 0; p < parts; ++p) weight.rows.push_back({p * part + piece.first, piece.rows});
     }
   }
 
@@ -143,7 +146,9 @@ class PlanBuilder {
     }
     graph::MemoryPlan memory = graph::plan_memory(function);
     place_values(function, memory);
-    PlanBody body{function.min_rows, function.max_rows, expression(memory.total), {}};
+    PlanBody body{.guards = {}, .arena_bytes = expression(memory.total), .calls = {}};
+    for (const graph::Guard& g : function.guards)
+      body.guards.push_back({out_.plan.add_symbol(g.symbol), g.min, g.max});
     for (const auto& node : function.nodes) {
       bool is_view = node->outputs.size() == 1 && memory.views.count(node->outputs[0]) != 0;
       if (!is_view) add_calls(function, *node, body.calls);
@@ -183,22 +188,20 @@ class PlanBuilder {
             expression(Dim(node.get_int_or("layer", 0)) * layer_bytes)};
   }
 
-  // The body's guard speaks of `rows`; a node over another dimension may meet any count, a constant one is
-  // exact.
+  // What the body's guards, and on GPUs those of the bodies that are asked before it, say of the node's rows.
   void set_row_range(const graph::Function& function, const graph::Node& node,
                      kernel::LowerOptions& options) {
     if (node.outputs.empty() || node.outputs[0]->type.shape.empty()) return;
-    const Dim& rows = node.outputs[0]->type.shape[0];
-    if (rows.is_const()) {
-      options.min_rows = options.max_rows = rows.constant();
-    } else if (rows == Dim::symbol("rows")) {
-      options.min_rows = function.min_rows;
-      options.max_rows = function.max_rows;
-      // The last body serves every row count, but those before it are asked first.
-      const std::vector<PlanBody>& before = out_.plan.functions.back().bodies;
-      if (target_.is_gpu() && !before.empty())
-        options.min_rows = std::max(options.min_rows, before.back().max_rows + 1);
-    }
+    Dim rows = node.outputs[0]->type.shape[0];
+    if (node.op == "expert_matmul" && rows.symbols() == std::vector<std::string>{"rows"})
+      rows = Dim::symbol("rows");  // its slots are a multiple of them
+    const graph::Guard guard = function.guard_of(rows);
+    options.min_rows = guard.min;
+    options.max_rows = guard.max;
+    if (rows.is_const() || !target_.is_gpu()) return;
+    for (const PlanBody& before : out_.plan.functions.back().bodies)
+      if (before.guards.size() == 1 && rows == Dim::symbol(out_.plan.symbols[before.guards[0].symbol]))
+        options.min_rows = std::max(options.min_rows, before.guards[0].max + 1);
   }
 
   // A node is one call, but one for each piece of a weight, and on GPUs, where all layers may be more than a
@@ -207,7 +210,7 @@ class PlanBuilder {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       auto cut = pieces_.find(node.inputs[i]);
       if (cut == pieces_.end()) continue;
-      internal_check(node.op == "matmul" || node.op == "take",
+      internal_check(graph::is_matmul(node) || node.op == "take",
                      "an op that takes no pieces of a weight: " + node.op);
       for (const Piece& piece : cut->second) {
         graph::Node part = node;
@@ -229,13 +232,12 @@ class PlanBuilder {
     kernel::LowerOptions options{.target = &target_};
     set_row_range(function, node, options);
     PlanCall call;
-    for (const Value* input : node.inputs) {
-      auto place = places_.find(input);
-      options.input_views.push_back(place == places_.end() ? kernel::View{} : place->second.view);
-      call.buffers.push_back(buffer_of(input));
-    }
-    for (const graph::EpilogueStep& step : node.epilogue)
-      if (step.operand) call.buffers.push_back(buffer_of(step.operand));
+    for (const std::vector<Value*>* operands : {&node.inputs, &node.region.operands})
+      for (const Value* operand : *operands) {
+        auto place = places_.find(operand);
+        options.input_views.push_back(place == places_.end() ? kernel::View{} : place->second.view);
+        call.buffers.push_back(buffer_of(operand));
+      }
     if (!node.state.empty()) call.buffers.push_back(state_buffer(node));
     for (const Value* output : node.outputs) call.buffers.push_back(buffer_of(output));
 

@@ -2,9 +2,11 @@
 #include "plan/manifest.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/check.h"
 #include "formats/library.h"
+#include "frontend/functions.h"
 
 namespace mlc {
 namespace {
@@ -55,6 +57,17 @@ Json functions(const Plan& plan) {
   return object;
 }
 
+// The fields of a step's packed inputs that the functions use.
+Json step_inputs(const Plan& plan) {
+  std::vector<PlanTensor> fields;
+  for (const PlanFunction& f : plan.functions)
+    for (const PlanTensor& a : f.arguments)
+      if (std::ranges::count(frontend::kStepFields, a.name) > 0 &&
+          std::ranges::none_of(fields, [&](const PlanTensor& known) { return known.name == a.name; }))
+        fields.push_back(a);
+  return tensors(plan, fields);
+}
+
 // The most that one step of a library sees, of one sequence's context in all: the pool that an engine makes
 // when nothing says more (runtime/model.h).
 struct Limits {
@@ -72,12 +85,18 @@ int64_t most_pages(const Plan& plan, int64_t tokens, int64_t batch, bool window)
 // Arena bytes of a body at the limits; 0 for one that no step of the function reaches.
 int64_t arena_bytes(const Plan& plan, const PlanFunction& f, const PlanBody& b, const Limits& limits) {
   const bool decodes = f.name.find("decode") != std::string::npos;  // a row a sequence
-  int64_t rows = decodes ? limits.batch : limits.rows;
-  if (b.max_rows) rows = std::min(rows, b.max_rows);
-  if (rows < b.min_rows) return 0;
-  const int64_t batch = std::min(limits.batch, rows);
-  auto bytes = plan.expressions[b.arena_bytes].evaluate(
-      {{"rows", rows}, {"batch", batch}, {"pages", limits.pages}, {"copies", limits.batch}});
+  std::map<std::string, int64_t> symbols = {{"rows", decodes ? limits.batch : limits.rows},
+                                            {"batch", limits.batch},
+                                            {"wanted", limits.batch},
+                                            {"pages", limits.pages},
+                                            {"copies", limits.batch}};
+  for (const PlanGuard& g : b.guards) {
+    int64_t& value = symbols.at(plan.symbols[g.symbol]);
+    if (g.max) value = std::min(value, g.max);
+    if (value < g.min) return 0;
+  }
+  for (const char* fewer : {"batch", "wanted"}) symbols[fewer] = std::min(symbols[fewer], symbols["rows"]);
+  auto bytes = plan.expressions[b.arena_bytes].evaluate(symbols);
   internal_check(bytes.has_value(), "the arena of " + f.name + " has no size at the limits");
   return *bytes;
 }
@@ -103,6 +122,8 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   int64_t chunk = limit(mlc_config, config, "prefill_chunk_size", 2048),
           batch = limit(mlc_config, config, "max_batch_size", 1);
   bool window = config.sliding_window_size > 0;
+  if (context <= 0 && !window)  // of a class that says nothing of it beside a layer's window
+    context = find_int(config.source_fields, "max_position_embeddings").value_or(-1);
   if (window)
     context = -1, chunk = config.get_int("prefill_chunk_size");  // texts have no end; chunks fit the window
   m["context_window_size"] = context;
@@ -116,7 +137,8 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   m["pipeline_parallel_stages"] = limit(mlc_config, config, "pipeline_parallel_stages", 1);
   m["disaggregation"] = false;
   m["kv_state_kind"] = "kv_cache";
-  m["model_task"] = "chat";
+  m["model_task"] = frontend::is_encoder(config) ? "embedding" : "chat";
+  m["attention"] = frontend::is_encoder(config) ? "bidirectional" : "causal";
   m["params"] = parameters(plan);
   for (const PlanState& s : plan.states)
     m["kv_cache"] = {{"num_hidden_layers", s.layers},     {"num_attention_heads", shape.heads},
@@ -128,7 +150,9 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
       memory_usage(plan, {std::max(chunk, batch), batch, most_pages(plan, tokens, batch, window)});
   m["vocab_size"] = shape.vocab;
   m["hidden_size"] = shape.hidden;
-  m["rope"] = frontend::rope_spec(config).to_json();
+  m["rope"] = Json::array();
+  for (const frontend::RopeSpec& rope : frontend::rope_specs(config)) m["rope"].push_back(rope.to_json());
+  m["step_inputs"] = step_inputs(plan);
   m["functions"] = functions(plan);
   m["architecture"] = library.architecture;
   m["library"] = {{"abi_version", kLibraryAbiVersion},

@@ -16,10 +16,11 @@ struct LibraryFacts {
   std::vector<std::string> variants;
 };
 
-// Added to MLC's keys: "architecture", "library" {abi_version, kind, opt, variants}, "rope" (runtime/rope.h),
-// "vocab_size", "hidden_size", "memory_usage" {function: the most arena bytes of a step within the limits},
-// "functions" {name: {arguments, results}} with the named inputs and their symbolic shapes, "kv_cache" with
-// dtype, page_size and bytes of one page of one layer.
+// Added to MLC's keys: "architecture", "library" {abi_version, kind, opt, variants}, "attention" (causal, or
+// bidirectional of encoders), "rope" (the tables of runtime/rope.h), "step_inputs" (the fields of a step's
+// packed inputs and their extents), "vocab_size", "hidden_size", "memory_usage" {function: the most arena
+// bytes of a step within the limits}, "functions" {name: {arguments, results}} with the named inputs and
+// their symbolic shapes, "kv_cache" with dtype, page_size and bytes of one page of one layer.
 Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, const QuantScheme& scheme,
                    const Plan& plan, const LibraryFacts& library);
 

@@ -31,7 +31,7 @@ Plan plan_of(const std::vector<std::string>& functions) {
                by_row = plan.add_expression(Dim::symbol("rows") * 128);
   for (const std::string& name : functions) {
     plan.functions.push_back({.name = name, .arguments = {}, .results = {}, .bodies = {}});
-    plan.functions.back().bodies = {{1, 1, by_page, {}}, {0, 0, by_row, {}}};
+    plan.functions.back().bodies = {{{{plan.add_symbol("rows"), 1, 1}}, by_page, {}}, {{}, by_row, {}}};
   }
   return plan;
 }
@@ -54,6 +54,26 @@ TEST(Manifest, MemoryUsageKnowsTheWindow) {
     place->update({{"sliding_window_size", 96}, {"attention_sink_size", 4}, {"prefill_chunk_size", 64}});
   EXPECT_EQ(memory_usage(config, plan_of({"batch_decode"}))["batch_decode"],
             ((96 + 64) / 16 + 3 + 2 * 4) * 64);
+}
+
+TEST(Manifest, DescribesTheFieldsOfAStep) {
+  Plan plan = plan_of({"embed", "decode"});
+  const ExprId rows = plan.add_expression(Dim::symbol("rows")),
+               ends = plan.add_expression(Dim::symbol("batch") + Dim(1));
+  plan.functions[0].arguments = {{"input_ids", DType::kI32, {rows}}};
+  plan.functions[1].arguments = {{"input_embeds", DType::kF32, {rows, rows}},
+                                 {"limits", DType::kI32, {rows}},
+                                 {"page_indptr", DType::kI32, {ends}}};
+  const Json config = toy_config();
+  const frontend::ModelConfig parsed = frontend::parse_mlc_config(config, "auto", "a config").value();
+  const LibraryFacts library{.kind = "cpu", .architecture = "x86_64", .opt_level = 2, .variants = {"v"}};
+  const Json manifest = make_manifest(config, parsed, find_quant_scheme("q4f16_1").value(), plan, library);
+  EXPECT_EQ(manifest["step_inputs"].dump(),
+            R"([{"name":"input_ids","dtype":"int32","shape":["rows"]},)"
+            R"({"name":"limits","dtype":"int32","shape":["rows"]},)"
+            R"({"name":"page_indptr","dtype":"int32","shape":["(batch + 1)"]
+}])");
+  EXPECT_EQ(manifest["rope"].size(), 1u);
 }
 
 }  // namespace

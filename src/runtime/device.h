@@ -24,6 +24,7 @@ struct DeviceBuffer {
 struct DeviceAddress {
   void* handle = nullptr;
   int64_t offset = 0;  // bytes
+  int64_t bytes = 0;   // that a kernel it is bound to may touch from there on; 0: not said
 };
 
 // One kernel call, fully resolved. The spans must live until submit() returns.
@@ -59,7 +60,12 @@ struct Device {
   Result<DeviceBuffer> (*allocate)(void* self, int64_t bytes) = nullptr;
   void (*release)(void* self, DeviceBuffer buffer) = nullptr;
   Status (*copy_in)(void* self, DeviceAddress to, std::span<const std::byte> from) = nullptr;
-  Status (*copy_out)(void* self, std::span<std::byte> to, DeviceAddress from) = nullptr;
+  // Asks for bytes, maybe none, as they are once everything submitted has run, one read at a time; `to` must
+  // live until poll() gave true.
+  Status (*begin_read)(void* self, std::span<std::byte> to, DeviceAddress from) = nullptr;
+  // Whether all of it has run and they have arrived; true where nothing was asked for. Never waits. Errors
+  // are also those of launches.
+  Result<bool> (*poll)(void* self) = nullptr;
 
   // "" when this device can run a variant with that header, else the first thing it lacks ("CPU feature
   // avx2").
@@ -80,5 +86,15 @@ struct Device {
   void (*release_recording)(void* self, Recording recording) = nullptr;
   void (*destroy)(void* self) = nullptr;
 };
+
+// begin_read() and all the waiting.
+inline Status read(Device& device, std::span<std::byte> to, DeviceAddress from) {
+  RETURN_IF_ERROR(device.begin_read(device.self, to, from));
+  for (;;) {
+    ASSIGN_OR_RETURN(bool arrived, device.poll(device.self));
+    if (arrived) return Status::ok();
+    RETURN_IF_ERROR(device.sync(device.self));
+  }
+}
 
 }  // namespace mlc::runtime

@@ -19,6 +19,11 @@ Executor::Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> we
     : module_(std::move(module)), weights_(std::move(weights)) {
   internal_check(weights_.size() == module_->plan().weights.size(),
                  "executor: one address per weight of the plan");
+  for (const std::string& name : module_->plan().symbols) {
+    const Symbol* symbol = find_symbol(name);
+    internal_check(symbol != nullptr, "a library with unknown dimensions is not loaded");
+    symbols_.push_back(symbol->value);
+  }
   for (const Dim& e : module_->plan().expressions) {
     flatten(e);
     tokens_.back().last = true;
@@ -37,9 +42,8 @@ void Executor::flatten(const Dim& e) {
   if (e.is_const()) {
     tokens_.push_back({DimOp::kConst, e.constant(), false});
   } else if (e.op() == DimOp::kSymbol) {
-    auto it = std::find(std::begin(kPlanSymbols), std::end(kPlanSymbols), e.name());
-    internal_check(it != std::end(kPlanSymbols), "decode_plan refuses unknown dimensions");
-    tokens_.push_back({DimOp::kSymbol, it - std::begin(kPlanSymbols), false});
+    const std::vector<std::string>& names = module_->plan().symbols;
+    tokens_.push_back({DimOp::kSymbol, std::ranges::find(names, e.name()) - names.begin(), false});
   } else {
     flatten(e.lhs());
     flatten(e.rhs());
@@ -63,22 +67,21 @@ Result<const PlanBody*> Executor::choose_body(std::string_view function, const D
     return Status::error(str(module_->path(), ": the library has no function '", function, "'",
                              did_you_mean(std::string(function), names)));
   }
-  for (const PlanBody& b : f->bodies)
-    if (dims.rows >= b.min_rows && (b.max_rows == 0 || dims.rows <= b.max_rows)) return &b;
-  return &f->bodies.back();
+  auto holds = [&](const PlanGuard& g) { return g.holds(dims.*symbols_[g.symbol]); };
+  return &*std::ranges::find_if(f->bodies,
+                                [&](const PlanBody& b) { return std::ranges::all_of(b.guards, holds); });
 }
 
 // The value of every expression of the plan; those that use dimensions a function lacks stay 0. While one is
 // computed its operands lie behind the values that are known.
-Status Executor::evaluate(const Dims& dims, int64_t pool_pages, std::vector<int64_t>& values) const {
-  const int64_t symbols[] = {dims.rows, dims.batch, dims.pages, dims.copies, pool_pages};  // as kPlanSymbols
+Status Executor::evaluate(const Dims& dims, std::vector<int64_t>& values) const {
   values.clear();
   size_t known = 0;
   for (const Token& t : tokens_) {
     if (t.op == DimOp::kConst) {
       values.push_back(t.operand);
     } else if (t.op == DimOp::kSymbol) {
-      values.push_back(symbols[t.operand]);
+      values.push_back(dims.*symbols_[static_cast<size_t>(t.operand)]);
     } else {
       std::optional<int64_t> value = apply(t.op, values[values.size() - 2], values.back());
       if (!value)
@@ -96,20 +99,18 @@ Status Executor::evaluate(const Dims& dims, int64_t pool_pages, std::vector<int6
 Result<int64_t> Executor::arena_bytes(const std::string& function, const Dims& dims) const {
   ASSIGN_OR_RETURN(const PlanBody* body, choose_body(function, dims));
   std::vector<int64_t> values;
-  RETURN_IF_ERROR(evaluate(dims, pool_pages_, values));
+  RETURN_IF_ERROR(evaluate(dims, values));
   return values[body->arena_bytes];
 }
 
-Result<int64_t> Executor::largest_binding(const std::string& function, const Dims& dims,
-                                          int64_t pool_pages) const {
+Result<int64_t> Executor::largest_binding(const std::string& function, const Dims& dims) const {
   ASSIGN_OR_RETURN(const PlanBody* body, choose_body(function, dims));
   std::vector<int64_t> values;
-  RETURN_IF_ERROR(evaluate(dims, pool_pages, values));
+  RETURN_IF_ERROR(evaluate(dims, values));
   int64_t most = 0;
   for (const PlanCall& call : body->calls)
     for (const PlanBuffer& b : call.buffers)
-      if (b.bytes != kUnknownBytes && b.space != PlanBuffer::Space::kWeight)
-        most = std::max(most, values[b.bytes]);
+      if (b.space != PlanBuffer::Space::kWeight) most = std::max(most, values[b.bytes]);
   return most;
 }
 
@@ -136,6 +137,7 @@ void Executor::resolve(const PlanBody& body, const FunctionCall& call, const std
     for (const PlanBuffer& b : c.buffers) {
       DeviceAddress a = bases[static_cast<size_t>(b.space)][b.index];
       a.offset += values[b.offset];
+      a.bytes = values[b.bytes];
       addresses_.push_back(a);
     }
     for (ExprId e : c.dims) dim_values_.push_back(values[e]);
@@ -164,7 +166,9 @@ Status Executor::resolve_all(std::span<const FunctionCall> calls) {
   addresses_.reserve(buffer_count);  // the launches' spans point into these, so they must not move
   dim_values_.reserve(dim_count);
   for (size_t i = 0; i < calls.size(); ++i) {
-    RETURN_IF_ERROR(evaluate(calls[i].dims, pool_pages_, values_));
+    Dims dims = calls[i].dims;
+    dims.pool_pages = pool_pages_;
+    RETURN_IF_ERROR(evaluate(dims, values_));
     internal_check(values_[bodies_[i]->arena_bytes] <= arena_.bytes(),
                    "executor: no arena reserved for these dims");
     resolve(*bodies_[i], calls[i], values_);
@@ -188,7 +192,7 @@ Status Executor::run_recorded(std::span<const FunctionCall> calls) {
   for (const FunctionCall& c : calls) {
     Dims d = bucket(c.dims);
     key_.push_back(module_->plan().find_function(c.function) - module_->plan().functions.data());
-    key_.insert(key_.end(), {d.rows, d.batch, d.pages, d.copies});
+    for (const Symbol& s : kSymbols) key_.push_back(d.*s.value);
     for (const DeviceAddress& a : c.arguments) add_address(a);
     for (const DeviceAddress& a : c.results) add_address(a);
   }

@@ -1,4 +1,5 @@
-// Runs functions of a plan: chooses the body for the row count, resolves its expressions, submits its calls.
+// Runs functions of a plan: chooses the body that serves a call's dimensions, resolves its expressions,
+// submits its calls.
 //
 // Buffers for addresses and launches are reused, so that steady decode allocates nothing. On a device that
 // records, the launches of a step are recorded once per body and shape bucket and replayed: kernels see a
@@ -13,16 +14,14 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/dims.h"
 #include "runtime/memory.h"
 #include "runtime/module.h"
 
 namespace mlc::runtime {
 
-struct Dims {
-  int64_t rows = 0, batch = 0, pages = 0, copies = 0;
-};
-
-// One call of a function; arguments and results in the plan's order. What it points to is the caller's.
+// One call of a function at dims whose pool_pages is the executor's own; arguments and results in the plan's
+// order. What it points to is the caller's.
 struct FunctionCall {
   std::string_view function;
   Dims dims;
@@ -43,9 +42,9 @@ class Executor {
 
   // Bytes of arena that `function` needs at these dims.
   Result<int64_t> arena_bytes(const std::string& function, const Dims& dims) const;
-  // Bytes of the largest buffer, weights aside, that a call of `function` binds at these dims, of a pool of
-  // `pool_pages`.
-  Result<int64_t> largest_binding(const std::string& function, const Dims& dims, int64_t pool_pages) const;
+  // Bytes of the largest buffer, weights aside, that a call of `function` binds at these dims, pool_pages
+  // among them.
+  Result<int64_t> largest_binding(const std::string& function, const Dims& dims) const;
   // Grows the arena to serve every (function, dims) listed. Error when the device has not enough memory.
   Status reserve_arena(const std::vector<std::pair<std::string, Dims>>& uses);
 
@@ -64,7 +63,7 @@ class Executor {
  private:
   Result<const PlanBody*> choose_body(std::string_view function, const Dims& dims) const;
   void resolve(const PlanBody& body, const FunctionCall& call, const std::vector<int64_t>& values);
-  Status evaluate(const Dims& dims, int64_t pool_pages, std::vector<int64_t>& values) const;
+  Status evaluate(const Dims& dims, std::vector<int64_t>& values) const;
   void flatten(const Dim& e);
   Status resolve_all(std::span<const FunctionCall> calls);
   Dims bucket(Dims dims) const;
@@ -85,6 +84,7 @@ class Executor {
 
   std::shared_ptr<Module> module_;
   std::vector<Token> tokens_;
+  std::vector<int64_t Dims::*> symbols_;  // where the plan's find their values
   std::vector<DeviceAddress> weights_, states_;
   int64_t pool_pages_ = 0, most_pages_ = 0;  // of the pool; of one call, as reserved
   OwnedBuffer arena_;

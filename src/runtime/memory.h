@@ -27,7 +27,7 @@ class OwnedBuffer {
     if (device_) device_->release(device_->self, buffer_);
   }
 
-  DeviceAddress address(int64_t offset = 0) const { return {buffer_.handle, offset}; }
+  DeviceAddress address(int64_t offset = 0) const { return {buffer_.handle, offset, buffer_.bytes - offset}; }
   int64_t bytes() const { return buffer_.bytes; }
 
  private:

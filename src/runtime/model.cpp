@@ -13,15 +13,28 @@ constexpr int64_t kBindingAlignment =
     256;  // bytes at which any GPU binds a part of a buffer (Vulkan's largest minimum)
 constexpr int64_t kDefaultPrefillChunk = 512;  // rows of a step when neither flag nor config says less
 
-// The functions step() may call, with the most rows and sequences each can see.
-std::vector<std::pair<std::string, Dims>> largest_uses(const ModelLimits& limits, int64_t pages,
-                                                       bool sampling) {
-  Dims rows{limits.prefill_chunk, limits.max_sequences, pages, limits.max_sequences};
-  Dims decode{limits.max_sequences, limits.max_sequences, pages, limits.max_sequences};
+// The most of everything that an engine with these limits sees.
+Dims largest_dims(const ModelLimits& limits, int64_t pages) {
+  const int64_t batch = limits.max_sequences;
+  return {.rows = limits.prefill_chunk,
+          .batch = batch,
+          .wanted = batch,
+          .pages = pages,
+          .copies = batch,
+          .pool_pages = pages};
+}
+
+// The functions step() may call of those that the library has, with the most rows and sequences each can see.
+std::vector<std::pair<std::string, Dims>> largest_uses(const Plan& plan, const ModelLimits& limits,
+                                                       int64_t pages) {
+  const Dims rows = largest_dims(limits, pages);
+  Dims decode = rows;
+  decode.rows = decode.batch;
   std::vector<std::pair<std::string, Dims>> uses = {
       {"embed", rows},        {"batch_prefill", rows},  {"batch_prefill_to_last_hidden_states", rows},
-      {"batch_verify", rows}, {"batch_decode", decode}, {"copy_pages", rows}};
-  if (sampling) uses.emplace_back("sample", decode);
+      {"batch_verify", rows}, {"batch_decode", decode}, {"copy_pages", rows},
+      {"sample", decode}};
+  std::erase_if(uses, [&](const auto& use) { return !plan.find_function(use.first); });
   return uses;
 }
 
@@ -37,16 +50,6 @@ int64_t pages_for(const ModelLimits& limits, const SlidingWindow& window, int64_
   // that ends with dropped tokens, after the sinks, and one that begins with them.
   int64_t partly_dropped = window.tokens > 0 ? 2 * limits.max_sequences : 0;
   return (limits.total_tokens + page_size - 1) / page_size + limits.max_sequences - 1 + partly_dropped;
-}
-
-// Rows of key_factors; 0 where the functions do not have it.
-int64_t key_rows(const Plan& plan) {
-  const PlanFunction* f = plan.find_function("batch_decode");
-  if (!f) return 0;
-  for (const PlanTensor& a : f->arguments)
-    if (a.name == "key_factors" && !a.shape.empty())
-      return plan.expressions[a.shape[0]].evaluate({}).value_or(0);
-  return 0;
 }
 
 Result<ModelLimits> resolve_context(const Json& manifest, const std::string& what, ModelLimits limits) {
@@ -73,7 +76,9 @@ Result<ModelLimits> resolve(const Json& manifest, const std::string& what, const
   if (limits.max_sequences > batch)
     return Status::error(str("max_num_sequence ", limits.max_sequences, " is more than the ", batch, " that ",
                              what, " was compiled for"));
-  if (limits.prefill_chunk == 0) limits.prefill_chunk = std::min<int64_t>(chunk, kDefaultPrefillChunk);
+  const bool whole_texts = find_string(manifest, "attention") == "bidirectional";
+  if (limits.prefill_chunk == 0)
+    limits.prefill_chunk = whole_texts ? chunk : std::min<int64_t>(chunk, kDefaultPrefillChunk);
   limits.prefill_chunk =
       std::clamp<int64_t>(limits.prefill_chunk, limits.max_sequences, std::max(chunk, limits.max_sequences));
   int64_t window = window_of(manifest).tokens;
@@ -106,31 +111,22 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
     plan.kv_cache += pages * s.layers * s.page_bytes();
     plan.kv_tokens = pages * s.page_size;
   }
-  const bool sampling = module.plan().find_function("sample") != nullptr;
-  for (const auto& [name, dims] : largest_uses(limits, pages, sampling)) {
+  for (const auto& [name, dims] : largest_uses(module.plan(), limits, pages)) {
     const PlanFunction* f = module.plan().find_function(name);
-    if (!f)
-      return Status::error(
-          str(module.path(), ": the library has no function '", name, "'; compile the model again"));
-    std::map<std::string, int64_t> values = {{"rows", dims.rows},
-                                             {"batch", dims.batch},
-                                             {"pages", dims.pages},
-                                             {"copies", dims.copies},
-                                             {kPoolPages, pages}};
+    std::map<std::string, int64_t> values;
+    for (const Symbol& s : kSymbols) values.emplace(s.name, dims.*s.value);
     auto bytes = [&](ExprId e) { return module.plan().expressions[e].evaluate(values).value_or(0); };
     for (const PlanBody& b : f->bodies)  // a shorter step takes another body, which may need more
       plan.arena = std::max(plan.arena, bytes(b.arena_bytes));
   }
   ASSIGN_OR_RETURN(int64_t vocab, get_int(module.manifest(), "vocab_size", module.path()));
   ASSIGN_OR_RETURN(int64_t hidden, get_int(module.manifest(), "hidden_size", module.path()));
-  ASSIGN_OR_RETURN(RopeTable rope, RopeTable::create(module.manifest()["rope"], module.path()));
-  int64_t rows = limits.prefill_chunk, batch = limits.max_sequences;
-  plan.inputs =
-      4 * (rows * (4 + rope.rotary_dim() + hidden) + 2 * batch + 1 + pages + 2 * batch + batch * vocab);
-  if (sampling) plan.inputs += 4 * batch * (kDrawSettings + 1);
-  if (window_of(module.manifest()).tokens > 0)
-    plan.inputs += 4 * (2 * batch + key_rows(module.plan()) * rope.rotary_dim());
-  plan.tables = rope.table_bytes(std::min(limits.context_tokens, plan.kv_tokens));
+  ASSIGN_OR_RETURN(StepInputs inputs, StepInputs::create(module.plan(), module.manifest(),
+                                                         largest_dims(limits, pages), module.path()));
+  const int64_t rows = limits.prefill_chunk, batch = limits.max_sequences;
+  plan.inputs = inputs.device_bytes() + 4 * (rows * hidden + 2 * batch + batch * vocab);
+  if (module.plan().find_function("sample")) plan.inputs += 4 * batch * (kDrawSettings + 1);
+  plan.tables = inputs.table_bytes(std::min(limits.context_tokens, plan.kv_tokens));
   return plan;
 }
 
@@ -141,7 +137,6 @@ Status Model::resolve_limits(const ModelLimits& limits) {
   ASSIGN_OR_RETURN(memory_, plan_memory(module, limits));
   ASSIGN_OR_RETURN(vocab_size_, get_int(module.manifest(), "vocab_size", module.path()));
   ASSIGN_OR_RETURN(hidden_size_, get_int(module.manifest(), "hidden_size", module.path()));
-  ASSIGN_OR_RETURN(rope_, RopeTable::create(module.manifest()["rope"], module.path()));
   RETURN_IF_ERROR(fit_bindings());
   if (memory_.total() > device_->properties.memory_bytes)
     return Status::error(str(module.path(), ": needs ", memory_.text(), ", the ", device_->properties.name,
@@ -170,12 +165,11 @@ Status Model::fit_bindings() {
   }
   if (int64_t bytes = 4 * limits_.max_sequences * vocab_size_; bytes > largest)
     return refuse("the logits of a step", bytes, "max_batch_size");
-  const bool sampling = executor_->module().plan().find_function("sample") != nullptr;
   for (int64_t& rows = limits_.prefill_chunk;; rows = std::max(rows / 2, limits_.max_sequences)) {
     int64_t most = 0;
-    for (const auto& [name, dims] : largest_uses(limits_, pages, sampling)) {
+    for (const auto& [name, dims] : largest_uses(executor_->module().plan(), limits_, pages)) {
       if (name == "batch_verify") continue;  // its logits are cut in run_step
-      ASSIGN_OR_RETURN(int64_t bytes, executor_->largest_binding(name, dims, pages));
+      ASSIGN_OR_RETURN(int64_t bytes, executor_->largest_binding(name, dims));
       most = std::max(most, bytes);
     }
     if (most <= largest) break;
@@ -202,28 +196,28 @@ Status Model::allocate() {
                              " tokens; lower context_window_size in --overrides"));
   kv_pool_ = std::move(pool).value();
   executor_->set_states({kv_pool_.address()}, pages);
-  rope_.reserve(std::min(limits_.context_tokens, memory_.kv_tokens));
-  RETURN_IF_ERROR(allocate_inputs(pages));
-  auto uses = largest_uses(limits_, pages, plan.find_function("sample") != nullptr);
+  ASSIGN_OR_RETURN(step_inputs_,
+                   StepInputs::create(plan, executor_->module().manifest(), largest_dims(limits_, pages),
+                                      executor_->module().path()));
+  if (int64_t keys = step_inputs_.window_keys(); keys > 0 && keys < window_.tokens + limits_.prefill_chunk)
+    return Status::error(str(executor_->module().path(), ": it has rotations for ", keys, " keys, expected ",
+                             window_.tokens, " of the window and ", limits_.prefill_chunk,
+                             " of a step; compile the model again"));
+  RETURN_IF_ERROR(step_inputs_.allocate(*device_, std::min(limits_.context_tokens, memory_.kv_tokens)));
+  RETURN_IF_ERROR(allocate_inputs());
+  auto uses = largest_uses(plan, limits_, pages);
   for (size_t i = 0, n = uses.size(); i < n; ++i)
-    for (int64_t fewer : {int64_t{1}, int64_t{16}}) {
+    for (auto [symbol, fewer] : {std::pair{&Dims::rows, int64_t{1}}, {&Dims::rows, 16}, {&Dims::wanted, 1}}) {
       uses.push_back(uses[i]);
-      uses.back().second.rows = std::min(uses[i].second.rows, fewer);
+      uses.back().second.*symbol = std::min(uses[i].second.*symbol, fewer);
     }
   return executor_->reserve_arena(uses);
 }
 
-Status Model::allocate_inputs(int64_t pages) {
-  int64_t rows = limits_.prefill_chunk, batch = limits_.max_sequences;
-  const std::pair<const char*, int64_t> arrays[] = {
-      {"input_ids", rows},        {"positions", rows},
-      {"row_sequence", rows},     {"row_slots", rows},
-      {"logit_positions", batch}, {"page_indptr", batch + 1},
-      {"page_ids", pages},        {"rope_factors", rows * rope_.rotary_dim()},
-      {"source_pages", batch},    {"target_pages", batch},
-      {"skip_begin", batch},      {"skip_count", batch}};
-  for (const auto& [name, count] : arrays) {
-    ASSIGN_OR_RETURN(inputs_[name], OwnedBuffer::allocate(*device_, 4 * count));
+Status Model::allocate_inputs() {
+  const int64_t rows = limits_.prefill_chunk, batch = limits_.max_sequences;
+  for (const char* name : {"source_pages", "target_pages"}) {
+    ASSIGN_OR_RETURN(inputs_[name], OwnedBuffer::allocate(*device_, 4 * batch));
   }
   ASSIGN_OR_RETURN(embeds_, OwnedBuffer::allocate(*device_, 4 * rows * hidden_size_));
   ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, 4 * batch * vocab_size_));
@@ -235,36 +229,10 @@ Status Model::allocate_inputs(int64_t pages) {
   embeds_address_ = embeds_.address();
   logits_address_ = logits_.address();
   tokens_address_ = tokens_.address();
-  reserve_arrays(pages);
-  return upload_key_factors();
-}
-
-// What a step writes: decoding allocates nothing then.
-void Model::reserve_arrays(int64_t pages) {
-  const auto rows = static_cast<size_t>(limits_.prefill_chunk),
-             batch = static_cast<size_t>(limits_.max_sequences);
-  StepArrays& a = arrays_;
-  for (auto* array : {&a.input_ids, &a.positions, &a.row_sequence, &a.row_slots}) array->reserve(rows);
-  for (auto* array : {&a.logit_positions, &a.skip_begin, &a.skip_count}) array->reserve(batch);
-  a.page_indptr.reserve(batch + 1);
-  a.page_ids.reserve(static_cast<size_t>(pages));
-  a.rope_factors.reserve(rows * static_cast<size_t>(rope_.rotary_dim()));
-  host_logits_.reserve(batch * static_cast<size_t>(vocab_size_));
-  host_tokens_.reserve(batch);
-}
-
-// Once: the factors of a position never change.
-Status Model::upload_key_factors() {
-  int64_t keys = key_rows(executor_->module().plan()), width = rope_.rotary_dim();
-  if (keys == 0) return Status::ok();
-  if (keys < window_.tokens + limits_.prefill_chunk)
-    return Status::error(str(executor_->module().path(), ": it has rotations for ", keys, " keys, expected ",
-                             window_.tokens, " of the window and ", limits_.prefill_chunk,
-                             " of a step; compile the model again"));
-  std::vector<float> factors(static_cast<size_t>(keys * width));
-  for (int64_t i = 0; i < keys; ++i) rope_.factors(i, keys, factors.data() + i * width);
-  ASSIGN_OR_RETURN(inputs_["key_factors"], OwnedBuffer::allocate(*device_, 4 * keys * width));
-  return upload("key_factors", bytes_of(factors));
+  host_logits_.reserve(static_cast<size_t>(batch * vocab_size_));
+  host_tokens_.reserve(static_cast<size_t>(batch));
+  stepped_.reserve(static_cast<size_t>(batch));
+  return Status::ok();
 }
 
 Result<std::unique_ptr<Model>> Model::load(Device& device, std::shared_ptr<Module> module,
@@ -301,6 +269,10 @@ Result<std::span<const DeviceAddress>> Model::bind(const char* function) {
   for (const PlanTensor& a : f->arguments) {
     if (a.name == "input_embeds" || a.name == "hidden_states" || a.name == "logits") {
       addresses.push_back(a.name == "logits" ? logits_address_ : embeds_address_);
+      continue;
+    }
+    if (DeviceAddress field; step_inputs_.find(a.name, field)) {
+      addresses.push_back(field);
       continue;
     }
     auto it = inputs_.find(a.name);
@@ -358,51 +330,6 @@ Status Model::make_room(std::span<const StepSequence> sequences) {
   return copy_pages(copies);
 }
 
-void Model::fill_arrays(std::span<const StepSequence> sequences) {
-  StepArrays& a = arrays_;
-  for (auto* array : {&a.input_ids, &a.logit_positions, &a.positions, &a.row_sequence, &a.row_slots,
-                      &a.page_indptr, &a.page_ids, &a.skip_begin, &a.skip_count})
-    array->clear();
-  a.rope_factors.clear();
-  a.page_indptr.push_back(0);
-  size_t width = static_cast<size_t>(rope_.rotary_dim());
-  const int64_t window_keys = key_rows(executor_->module().plan());
-  for (size_t s = 0; s < sequences.size(); ++s) {
-    SequenceId id = sequences[s].id;
-    const int64_t length = cache_->length(id), text_length = window_keys > 0 ? window_keys : length;
-    int64_t first = length - static_cast<int64_t>(sequences[s].tokens.size());
-    for (size_t t = 0; t < sequences[s].tokens.size(); ++t) {
-      int64_t position = first + static_cast<int64_t>(t);
-      arrays_.input_ids.push_back(sequences[s].tokens[t]);
-      arrays_.positions.push_back(static_cast<int32_t>(position));
-      arrays_.row_sequence.push_back(static_cast<int32_t>(s));
-      arrays_.row_slots.push_back(cache_->slot(id, position));
-      arrays_.rope_factors.resize(arrays_.rope_factors.size() + width);
-      rope_.factors(position, text_length, arrays_.rope_factors.data() + arrays_.rope_factors.size() - width);
-    }
-    arrays_.logit_positions.push_back(static_cast<int32_t>(arrays_.input_ids.size()) - 1);
-    arrays_.skip_begin.push_back(static_cast<int32_t>(cache_->skip_begin(id)));
-    arrays_.skip_count.push_back(static_cast<int32_t>(cache_->skip_count(id)));
-    std::span<const int32_t> pages = cache_->pages(id);
-    arrays_.page_ids.insert(arrays_.page_ids.end(), pages.begin(), pages.end());
-    arrays_.page_indptr.push_back(static_cast<int32_t>(arrays_.page_ids.size()));
-  }
-}
-
-Status Model::upload_step() {
-  RETURN_IF_ERROR(upload("input_ids", bytes_of(arrays_.input_ids)));
-  RETURN_IF_ERROR(upload("positions", bytes_of(arrays_.positions)));
-  RETURN_IF_ERROR(upload("row_sequence", bytes_of(arrays_.row_sequence)));
-  RETURN_IF_ERROR(upload("row_slots", bytes_of(arrays_.row_slots)));
-  RETURN_IF_ERROR(upload("logit_positions", bytes_of(arrays_.logit_positions)));
-  RETURN_IF_ERROR(upload("page_indptr", bytes_of(arrays_.page_indptr)));
-  RETURN_IF_ERROR(upload("page_ids", bytes_of(arrays_.page_ids)));
-  RETURN_IF_ERROR(upload("rope_factors", bytes_of(arrays_.rope_factors)));
-  if (window_.tokens == 0) return Status::ok();
-  RETURN_IF_ERROR(upload("skip_begin", bytes_of(arrays_.skip_begin)));
-  return upload("skip_count", bytes_of(arrays_.skip_count));
-}
-
 // The logits of all rows of embeds_, as calls whose logits the device can bind.
 Status Model::add_logits(int64_t rows) {
   const int64_t largest = device_->properties.max_binding_bytes, elements = kBindingAlignment / 4;
@@ -452,18 +379,24 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   }
   internal_check(rows <= limits_.prefill_chunk && batch <= limits_.max_sequences,
                  "a step larger than the model's limits");
+  for (const StepSequence& s : sequences)
+    if (step_inputs_.bidirectional() && cache_->length(s.id) > 0)
+      return Status::error(
+          str(executor_->module().path(),
+              ": an encoder reads a text in one step; remove the sequence and begin it anew"));
   RETURN_IF_ERROR(make_room(sequences));
-  fill_arrays(sequences);
-  RETURN_IF_ERROR(upload_step());
+  step_inputs_.fill(*cache_, sequences);
+  RETURN_IF_ERROR(step_inputs_.upload());
+  const Dims dims = step_inputs_.dims();
   const int64_t largest = device_->properties.max_binding_bytes;
+  const bool hidden = want == WantLogits::kNone || want == WantLogits::kHiddenStates;
   const bool apart = want == WantLogits::kAll && largest > 0 && 4 * rows * vocab_size_ > largest;
-  const char* function = want == WantLogits::kNone || apart ? "batch_prefill_to_last_hidden_states"
-                         : want == WantLogits::kAll         ? "batch_verify"
-                         : rows == batch                    ? "batch_decode"
-                                                            : "batch_prefill";
-  int64_t results = want == WantLogits::kNone ? 0 : want == WantLogits::kAll ? rows : batch;
+  const char* function = hidden || apart            ? "batch_prefill_to_last_hidden_states"
+                         : want == WantLogits::kAll ? "batch_verify"
+                         : rows == dims.wanted      ? "batch_decode"
+                                                    : "batch_prefill";
+  const int64_t results = hidden ? 0 : want == WantLogits::kAll ? rows : dims.wanted;
   RETURN_IF_ERROR(make_room_for_logits(results));
-  const Dims dims{rows, batch, static_cast<int64_t>(arrays_.page_ids.size()), 0};
   calls_.clear();
   RETURN_IF_ERROR(add_call("embed", dims, &embeds_address_));
   RETURN_IF_ERROR(add_call(function, dims, results == 0 || apart ? &embeds_address_ : &logits_address_));
@@ -472,33 +405,84 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
     RETURN_IF_ERROR(upload("draw_settings", std::as_bytes(settings)));
     RETURN_IF_ERROR(add_call("sample", dims, &tokens_address_));
   }
-  if (settings.empty()) host_logits_.resize(static_cast<size_t>(results * vocab_size_));
+  if (settings.empty())
+    host_logits_.resize(
+        static_cast<size_t>(want == WantLogits::kHiddenStates ? rows * hidden_size_ : results * vocab_size_));
+  else
+    host_tokens_.resize(settings.size());
   RETURN_IF_ERROR(executor_->run(calls_));
-  return device_->sync(device_->self);
+  return settings.empty()
+             ? device_->begin_read(device_->self, std::as_writable_bytes(std::span(host_logits_)),
+                                   want == WantLogits::kHiddenStates ? embeds_address_ : logits_address_)
+             : device_->begin_read(device_->self, std::as_writable_bytes(std::span(host_tokens_)),
+                                   tokens_.address());
+}
+
+Status Model::begin_step(std::span<const StepSequence> sequences, WantLogits want,
+                         std::span<const DrawSettings> settings) {
+  internal_check(!stepping_, "begin_step: a step is running");
+  internal_check(
+      settings.empty() ||
+          (samples_ && want == WantLogits::kLast &&
+           std::ranges::count_if(sequences, &StepSequence::wanted) == static_cast<int64_t>(settings.size())),
+      "begin_step: no library that samples, or not one setting for each sequence that wants logits");
+  RETURN_IF_ERROR(run_step(sequences, want, settings));
+  stepped_.clear();
+  for (const StepSequence& s : sequences) stepped_.push_back(s.id);
+  drawing_ = !settings.empty();
+  stepping_ = true;
+  return Status::ok();
+}
+
+Result<bool> Model::poll_step() {
+  internal_check(stepping_, "poll_step: no step is running");
+  auto arrived = device_->poll(device_->self);
+  if (arrived.is_ok() && !*arrived) return false;
+  stepping_ = false;
+  RETURN_IF_ERROR(arrived.status());
+  RETURN_IF_ERROR(finish_step());
+  return true;
+}
+
+Status Model::finish_step() {
+  if (drawing_) {
+    for (int32_t token : host_tokens_)
+      if (token < 0 || token >= vocab_size_)
+        return Status::error(str("the ", device_->properties.name, " device drew token ", token, " of ",
+                                 vocab_size_, "; its driver is broken, update it or use --device cpu"));
+    result_ = {.logits = {}, .tokens = host_tokens_};
+  } else {
+    result_ = {.logits = host_logits_, .tokens = {}};
+  }
+  for (SequenceId id : stepped_) cache_->slide(id);
+  return Status::ok();
+}
+
+Status Model::wait() {
+  Status waited = device_->sync(device_->self);
+  if (!waited.is_ok()) stepping_ = false;
+  return waited;
+}
+
+Result<const StepResult*> Model::wait_for_step() {
+  for (;;) {
+    ASSIGN_OR_RETURN(bool done, poll_step());
+    if (done) return &result_;
+    RETURN_IF_ERROR(wait());
+  }
 }
 
 Result<std::span<const float>> Model::step(std::span<const StepSequence> sequences, WantLogits want) {
-  RETURN_IF_ERROR(run_step(sequences, want, {}));
-  RETURN_IF_ERROR(
-      device_->copy_out(device_->self, std::as_writable_bytes(std::span(host_logits_)), logits_.address()));
-  for (const StepSequence& s : sequences) cache_->slide(s.id);
-  return std::span<const float>(host_logits_);
+  RETURN_IF_ERROR(begin_step(sequences, want));
+  ASSIGN_OR_RETURN(const StepResult* result, wait_for_step());
+  return result->logits;
 }
 
 Result<std::span<const int32_t>> Model::step_and_sample(std::span<const StepSequence> sequences,
                                                         std::span<const DrawSettings> settings) {
-  internal_check(samples_ && settings.size() == sequences.size(),
-                 "step_and_sample: no library that samples, or not one setting each");
-  RETURN_IF_ERROR(run_step(sequences, WantLogits::kLast, settings));
-  host_tokens_.resize(sequences.size());
-  RETURN_IF_ERROR(
-      device_->copy_out(device_->self, std::as_writable_bytes(std::span(host_tokens_)), tokens_.address()));
-  for (int32_t token : host_tokens_)
-    if (token < 0 || token >= vocab_size_)
-      return Status::error(str("the ", device_->properties.name, " device drew token ", token, " of ",
-                               vocab_size_, "; its driver is broken, update it or use --device cpu"));
-  for (const StepSequence& s : sequences) cache_->slide(s.id);
-  return std::span<const int32_t>(host_tokens_);
+  RETURN_IF_ERROR(begin_step(sequences, WantLogits::kLast, settings));
+  ASSIGN_OR_RETURN(const StepResult* result, wait_for_step());
+  return result->tokens;
 }
 
 }  // namespace mlc::runtime

@@ -1,5 +1,8 @@
-// A model ready to run: library, weights, KV cache and rope table on one device, stepped by ragged batches of
-// tokens.
+// A model ready to run: library, weights, KV cache and rope tables on one device, stepped by ragged batches
+// of tokens.
+//
+// A step is begun and polled, so that a host with an event loop never waits; step() and step_and_sample() do
+// both and the waiting.
 //
 // Memory is a plan: memory_plan() says what load() will take before it takes it, and nothing grows
 // afterwards. Threads: one thread at a time.
@@ -15,7 +18,7 @@
 #include "base/draw.h"
 #include "runtime/executor.h"
 #include "runtime/kv/paged_cache.h"
-#include "runtime/rope.h"
+#include "runtime/step_inputs.h"
 #include "runtime/weights.h"
 
 namespace mlc::runtime {
@@ -44,16 +47,17 @@ struct MemoryPlan {
   int64_t kv_tokens = 0;
 };
 
-// New tokens of one sequence in a step.
-struct StepSequence {
-  SequenceId id = 0;
-  std::span<const int32_t> tokens;
+enum class WantLogits : uint8_t {
+  kNone,          // a chunk that is not the prompt's last
+  kLast,          // of the last new token of each sequence that wants them: [wanted, vocab]
+  kAll,           // of every new token: [rows, vocab]
+  kHiddenStates,  // none, but the last hidden states of every new token: [rows, hidden]
 };
 
-enum class WantLogits : uint8_t {
-  kNone,  // a chunk that is not the prompt's last
-  kLast,  // of each sequence's last new token: [batch, vocab]
-  kAll,   // of every new token: [rows, vocab]
+// What a step gave; the spans live until the next one begins.
+struct StepResult {
+  std::span<const float> logits;    // or hidden states
+  std::span<const int32_t> tokens;  // that the device drew, in the order of the wanted sequences
 };
 
 class Model {
@@ -68,6 +72,9 @@ class Model {
   const Json& manifest() const { return executor_->module().manifest(); }
   const MemoryPlan& memory() const { return memory_; }
   int64_t vocab_size() const { return vocab_size_; }
+  int64_t hidden_size() const { return hidden_size_; }
+  // It reads each text whole, in one step, and gives kHiddenStates only.
+  bool is_encoder() const { return step_inputs_.bidirectional(); }
   int64_t context_tokens() const { return limits_.context_tokens; }  // INT64_MAX with a sliding window
   const SlidingWindow& window() const { return window_; }
   int64_t prefill_chunk() const { return limits_.prefill_chunk; }
@@ -76,43 +83,41 @@ class Model {
   // Forks a sequence in the cache and copies the page it shares in part.
   Status fork_sequence(SequenceId parent, SequenceId child, int64_t position);
 
-  // Runs the new tokens of the sequences (each known to the cache, each with at least one token, at most
-  // prefill_chunk rows in all). The span lives until the next step. Errors: KV cache full; then nothing has
-  // changed.
-  Result<std::span<const float>> step(std::span<const StepSequence> sequences, WantLogits want);
+  // Begins to run the new tokens of the sequences (each known to the cache, each with at least one token, at
+  // most prefill_chunk rows in all). With settings, one for each sequence that wants logits (kLast), the
+  // device draws their next tokens, and only these are read back: precondition samples(). Precondition: no
+  // step is running. Errors: KV cache full; then nothing has changed.
+  Status begin_step(std::span<const StepSequence> sequences, WantLogits want,
+                    std::span<const DrawSettings> settings = {});
+  // Whether the step is done; then result() is what it gave. Never waits.
+  Result<bool> poll_step();
+  // Waits until poll_step() will have news. An error ends the step.
+  Status wait();
+  const StepResult& result() const { return result_; }
 
+  // begin_step(), all the polling and the result.
+  Result<std::span<const float>> step(std::span<const StepSequence> sequences, WantLogits want);
   // Whether the library can sample on the device and its logits would have to be copied from there.
   bool samples() const { return samples_; }
-  // step() for logits of each sequence's last new token, of which the device draws the next one; only these
-  // are read back. Precondition: samples(); settings for each sequence.
   Result<std::span<const int32_t>> step_and_sample(std::span<const StepSequence> sequences,
                                                    std::span<const DrawSettings> settings);
 
  private:
-  // Host copies of the named int32 inputs of one step (frontend/functions.h) and the rope factors.
-  struct StepArrays {
-    std::vector<int32_t> input_ids, logit_positions, positions, row_sequence, row_slots, page_indptr,
-        page_ids, skip_begin, skip_count;
-    std::vector<float> rope_factors;
-  };
-
   Model() = default;
   Status resolve_limits(const ModelLimits& limits);
   Status fit_bindings();
   Status allocate();
-  Status allocate_inputs(int64_t pages);
-  Status upload_key_factors();
-  void reserve_arrays(int64_t pages);
+  Status allocate_inputs();
   Status copy_pages(const std::vector<PageCopy>& copies);
   Status make_room(std::span<const StepSequence> sequences);
-  void fill_arrays(std::span<const StepSequence> sequences);
   Result<std::span<const DeviceAddress>> bind(const char* function);
   Status add_call(const char* function, const Dims& dims, const DeviceAddress* result);
-  Status upload_step();
   Status add_logits(int64_t rows);
   Status make_room_for_logits(int64_t rows);
   Status run_step(std::span<const StepSequence> sequences, WantLogits want,
                   std::span<const DrawSettings> settings);
+  Status finish_step();
+  Result<const StepResult*> wait_for_step();
   Status upload(const char* name, std::span<const std::byte> bytes);
 
   Device* device_ = nullptr;
@@ -123,18 +128,19 @@ class Model {
   SlidingWindow window_;
   MemoryPlan memory_;
   int64_t vocab_size_ = 0, hidden_size_ = 0;
-  RopeTable rope_;
-  StepArrays arrays_;
-  std::map<std::string, OwnedBuffer, std::less<>> inputs_;  // device copies of the arrays, by argument name
+  StepInputs step_inputs_;
+  std::map<std::string, OwnedBuffer, std::less<>> inputs_;  // the other arguments, by name
   OwnedBuffer embeds_, logits_, tokens_, kv_pool_;
   DeviceAddress embeds_address_, logits_address_, tokens_address_;
   std::map<std::string, std::vector<DeviceAddress>, std::less<>>
       bindings_;                                    // arguments of a function, once it was called
   std::vector<FunctionCall> calls_;                 // of the running step
   std::vector<std::vector<DeviceAddress>> pieces_;  // what its add_logits() binds
-  bool samples_ = false;
+  bool samples_ = false, stepping_ = false, drawing_ = false;
+  std::vector<SequenceId> stepped_;  // sequences of the running step
   std::vector<float> host_logits_;
   std::vector<int32_t> host_tokens_;
+  StepResult result_;
 };
 
 }  // namespace mlc::runtime

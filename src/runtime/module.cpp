@@ -8,6 +8,7 @@
 
 #include "base/strings.h"
 #include "base/target/target.h"
+#include "runtime/dims.h"
 
 namespace mlc::runtime {
 namespace {
@@ -97,6 +98,11 @@ Result<std::shared_ptr<Module>> Module::wrap(Device& device, const MlcModelLibra
   module->variant_ = find_string(header, "name").value_or("?");
   ASSIGN_OR_RETURN(module->manifest_, parse_json(text_of(library.manifest, library.manifest_bytes), what));
   ASSIGN_OR_RETURN(module->plan_, decode_plan(text_of(v.plan, v.plan_bytes), what));
+  for (const std::string& symbol : module->plan_.symbols)
+    if (!find_symbol(symbol))
+      return Status::error(
+          str(what, ": the plan inside the library uses the dimension '", symbol.substr(0, 40),
+              "', which this mlc_llm does not know; use a newer mlc_llm or compile the model again"));
   if (module->plan_.kernels.size() != v.kernel_count)
     return Status::error(str(what, ": damaged library: ", v.kernel_count, " kernels where its plan names ",
                              module->plan_.kernels.size(), "; compile the model again"));

@@ -66,7 +66,7 @@ std::span<const std::byte> cut(std::span<const std::byte> source, const PlanWeig
   for (const std::vector<int64_t>& s : weight.source_shapes) rows = std::max(rows, s[weight.row_axis]);
   const int64_t in_word = rows / shape[weight.row_axis];
   const auto lines = static_cast<size_t>(whole_rows ? 1 : shape[0]), line = source.size() / lines;
-  const size_t row = line / static_cast<size_t>(shape[weight.row_axis]);
+  const size_t row = line / static_cast<size_t>(source_rows(shape, weight.row_axis));
   for (size_t l = 0; l < lines; ++l)
     for (const PlanRows& part : weight.rows) {
       std::span<const std::byte> bytes =

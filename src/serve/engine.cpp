@@ -17,6 +17,9 @@ Engine::Engine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer
     : state_(model, std::move(tokenizer), max_running, /*max_kept=*/max_running) {}
 
 Status Engine::add_request(Request request) {
+  if (state_.model.is_encoder())
+    return Status::error(
+        "this model is an encoder: it gives embeddings, no text; use a model that generates");
   RETURN_IF_ERROR(request.config.validate());
   int64_t length = static_cast<int64_t>(request.prompt.size()), context = state_.model.context_tokens();
   if (length == 0) return Status::error("prompt: it is empty, expected at least one token");
@@ -41,10 +44,23 @@ void Engine::abort(RequestId id) {
   state_.retire();
 }
 
+StepOutcome Engine::poll_step() {
+  for (size_t i = 0; !state_.step && i < std::size(kActions); ++i)
+    if (kActions[i](state_)) {
+      if (!state_.step) return StepOutcome::kProgressed;  // it ended requests, or failed
+      break;
+    }
+  if (!state_.step) return StepOutcome::kIdle;
+  return state_.poll() ? StepOutcome::kProgressed : StepOutcome::kPending;
+}
+
 bool Engine::step() {
-  for (auto action : kActions)
-    if (action(state_)) return true;
-  return false;
+  for (;;) {
+    const StepOutcome outcome = poll_step();
+    if (outcome != StepOutcome::kPending) return outcome == StepOutcome::kProgressed;
+    state_.wait();
+    if (!state_.step) return true;  // it failed
+  }
 }
 
 void Engine::reset() { state_.recent.clear(state_.model.cache()); }

@@ -1,4 +1,5 @@
 // The engine: requests in, streamed text out, one step at a time. A step is the first action that has work.
+// poll_step() is for hosts with an event loop, which must not wait for a device; step() waits.
 #pragma once
 
 #include <memory>
@@ -7,6 +8,12 @@
 #include "serve/state.h"
 
 namespace mlc::serve {
+
+enum class StepOutcome : uint8_t {
+  kIdle,        // nothing is left to do
+  kPending,     // the device works
+  kProgressed,  // a step is done, its tokens are streamed
+};
 
 class Engine {
  public:
@@ -18,6 +25,8 @@ class Engine {
   Status add_request(Request request);
   // Ends a request with kAbort; unknown ids are ignored.
   void abort(RequestId id);
+  // Begins an action where none is under way, and finishes it where the device is done. Never waits.
+  StepOutcome poll_step();
   // Runs one action; false when nothing is left to do.
   bool step();
   // Forgets all kept sequences.

@@ -5,38 +5,79 @@
 
 namespace mlc::serve {
 
-Result<std::vector<int32_t>> EngineState::next_tokens(std::span<RequestState* const> requests,
-                                                      std::span<const runtime::StepSequence> sequences) {
-  std::vector<bool> complete;
+void EngineState::begin(RunningStep s) {
+  step = std::move(s);
+  step->begun = Clock::now();
   bool any = false, on_device = model.samples();
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const RequestState& r = *requests[i];
-    complete.push_back(r.computed + static_cast<int64_t>(sequences[i].tokens.size()) ==
-                       static_cast<int64_t>(r.tokens.size()));
-    any |= complete[i];
-    on_device &= !complete[i] || !changes_logits(r.request.config);
+  for (size_t i = 0; i < step->requests.size(); ++i) {
+    const bool wanted = step->sequences[i].wanted;
+    any |= wanted;
+    on_device &= !wanted || !changes_logits(step->requests[i]->request.config);
   }
-  std::vector<int32_t> tokens(requests.size(), -1);
-  if (any && on_device) {
-    std::vector<DrawSettings> settings(requests.size());
-    for (size_t i = 0; i < requests.size(); ++i)
-      if (complete[i]) settings[i] = requests[i]->sampler.next(requests[i]->request.config);
-    ASSIGN_OR_RETURN(auto drawn, model.step_and_sample(sequences, settings));
-    for (size_t i = 0; i < requests.size(); ++i)
-      if (complete[i]) tokens[i] = drawn[i];
-    return tokens;
-  }
-  ASSIGN_OR_RETURN(auto logits,
-                   model.step(sequences, any ? runtime::WantLogits::kLast : runtime::WantLogits::kNone));
+  step->drawn = any && on_device;
+  std::vector<DrawSettings> settings;
+  for (size_t i = 0; i < step->requests.size(); ++i)
+    if (step->drawn && step->sequences[i].wanted)
+      settings.push_back(step->requests[i]->sampler.next(step->requests[i]->request.config));
+  Status begun = model.begin_step(step->sequences,
+                                  any ? runtime::WantLogits::kLast : runtime::WantLogits::kNone, settings);
+  if (!begun.is_ok()) finish(begun);
+}
+
+bool EngineState::poll() {
+  if (!step) return true;  // it failed
+  auto done = model.poll_step();
+  if (done.is_ok() && !*done) return false;
+  finish(done.status());
+  return true;
+}
+
+void EngineState::wait() {
+  if (Status waited = model.wait(); !waited.is_ok()) finish(waited);
+}
+
+// One for each request, -1 where none was wanted.
+std::vector<int32_t> EngineState::next_tokens() {
+  const runtime::StepResult& result = model.result();
   const auto vocab = static_cast<size_t>(model.vocab_size());
-  for (size_t i = 0; i < requests.size(); ++i) {
-    if (!complete[i]) continue;
-    RequestState& r = *requests[i];
-    std::vector<float> scores(logits.begin() + static_cast<int64_t>(i * vocab),
-                              logits.begin() + static_cast<int64_t>((i + 1) * vocab));
+  std::vector<int32_t> tokens(step->requests.size(), -1);
+  for (size_t i = 0, row = 0; i < tokens.size(); ++i) {
+    if (!step->sequences[i].wanted) continue;
+    RequestState& r = *step->requests[i];
+    if (step->drawn) {
+      tokens[i] = result.tokens[row++];
+      continue;
+    }
+    const std::span<const float> logits = result.logits.subspan(row++ * vocab, vocab);
+    std::vector<float> scores(logits.begin(), logits.end());
     tokens[i] = r.sampler.sample(scores, r.request.config, r.counts);
   }
   return tokens;
+}
+
+void EngineState::finish(const Status& status) {
+  const double seconds = std::chrono::duration<double>(Clock::now() - step->begun).count();
+  const std::vector<int32_t> tokens = status.is_ok() ? next_tokens() : std::vector<int32_t>();
+  int64_t rows = 0;
+  for (size_t i = 0; i < step->requests.size(); ++i) {
+    RequestState& r = *step->requests[i];
+    const auto n = static_cast<int64_t>(step->sequences[i].tokens.size());
+    rows += n;
+    if (!status.is_ok()) {
+      end(r, FinishReason::kError, status.message());
+      r.finish = FinishReason::kError;  // also of one that was aborted meanwhile: its sequence is not kept
+      continue;
+    }
+    r.computed += n;
+    (step->decodes ? r.metrics.decode_seconds : r.metrics.prefill_seconds) += seconds;
+    r.metrics.decode_steps += step->decodes;
+    if (tokens[i] >= 0 && r.finish == FinishReason::kNone) accept_token(r, tokens[i]);
+  }
+  (step->decodes ? metrics.decode_seconds : metrics.prefill_seconds) += seconds;
+  if (step->decodes || status.is_ok())
+    (step->decodes ? metrics.decode_tokens : metrics.prefill_tokens) += rows;
+  step.reset();
+  retire();
 }
 
 void EngineState::accept_token(RequestState& r, int32_t token) {
@@ -80,6 +121,7 @@ void EngineState::end(RequestState& r, FinishReason reason, const std::string& e
 }
 
 void EngineState::retire() {
+  if (step) return;
   for (auto& r : running) {
     if (r->finish == FinishReason::kNone) continue;
     if (r->finish == FinishReason::kError) {  // a step that failed may have left anything in the cache

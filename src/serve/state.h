@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "runtime/model.h"
@@ -14,6 +15,15 @@ namespace mlc::serve {
 struct EngineMetrics {
   int64_t prefill_tokens = 0, decode_tokens = 0, finished_requests = 0;
   double prefill_seconds = 0, decode_seconds = 0;
+};
+
+// A step of the model that was begun.
+struct RunningStep {
+  bool decodes = false;  // a token of each request, else parts of prompts
+  std::vector<RequestState*> requests;
+  std::vector<runtime::StepSequence> sequences;  // of each request; wanted: its text so far is complete then
+  bool drawn = false;                            // the device draws the next tokens
+  Clock::time_point begun = {};
 };
 
 struct EngineState {
@@ -28,18 +38,25 @@ struct EngineState {
   RecentSequences recent;
   EngineMetrics metrics;
   runtime::SequenceId next_sequence = 0;
+  std::optional<RunningStep> step;  // at most one is under way; its requests stay in `running`
 
-  // Runs the new tokens of the sequences, each of the request beside it, and draws the next token of those
-  // whose text so far is then complete; -1 for the others. On the device, which then hands over nothing but
-  // tokens, where the model can and no such request changes logits.
-  Result<std::vector<int32_t>> next_tokens(std::span<RequestState* const> requests,
-                                           std::span<const runtime::StepSequence> sequences);
+  // Begins a step, which draws the next token of those whose text so far is then complete: on the device,
+  // which then hands over nothing but tokens, where the model can and no such request changes logits.
+  void begin(RunningStep s);
+  // Whether the step under way is done and its tokens are streamed. Never waits.
+  bool poll();
+  // Waits until poll() will say so.
+  void wait();
   // Streams the text of a request's next token and sets `finish` when it is done.
   void accept_token(RequestState& request, int32_t token);
   // Ends a request: streams the last of its text with the reason. Its sequence is kept for later prompts.
   void end(RequestState& request, FinishReason reason, const std::string& error = "");
-  // Removes ended requests from `running`.
+  // Removes ended requests from `running`, but not while a step runs them.
   void retire();
+
+ private:
+  void finish(const Status& status);
+  std::vector<int32_t> next_tokens();
 };
 
 }  // namespace mlc::serve

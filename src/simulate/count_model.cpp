@@ -25,6 +25,7 @@ std::vector<int32_t> argument(const std::string& name, int64_t count, const Valu
   std::vector<int32_t> values(static_cast<size_t>(count));
   auto first = static_cast<int32_t>(tokens - dims.at("rows"));
   if (name == "positions" || name == "row_slots") std::iota(values.begin(), values.end(), first);
+  if (name == "limits") std::iota(values.begin(), values.end(), first + 1);
   if (name == "page_ids") std::iota(values.begin(), values.end(), 0);
   if (name == "page_indptr" && count > 1) values[1] = static_cast<int32_t>(dims.at("pages"));
   return values;
@@ -35,7 +36,8 @@ class StepCounter {
   StepCounter(const BuiltPlan& built, int64_t rows, int64_t tokens, int64_t most_groups)
       : plan_(built.plan), kernels_(built.kernels), tokens_(tokens), most_groups_(most_groups) {
     int64_t pages = (tokens + 15) / 16;
-    dims_ = {{"rows", rows}, {"batch", 1}, {"pages", pages}, {"copies", 1}, {kPoolPages, pages}};
+    dims_ = {{"rows", rows},   {"batch", 1},  {"wanted", 1},
+             {"pages", pages}, {"copies", 1}, {kPoolPages, pages}};
   }
 
   CountedStep count(const PlanFunction& f) {
@@ -43,7 +45,8 @@ class StepCounter {
     CountedStep step{.function = f.name, .rows = rows, .tokens = tokens_};
     if (!plan_.states.empty()) step.layers = plan_.states[0].layers;
     auto body = std::find_if(f.bodies.begin(), f.bodies.end(), [&](const PlanBody& b) {
-      return rows >= b.min_rows && (b.max_rows == 0 || rows <= b.max_rows);
+      return std::all_of(b.guards.begin(), b.guards.end(),
+                         [&](const PlanGuard& g) { return g.holds(dims_.at(plan_.symbols[g.symbol])); });
     });
     std::map<uint32_t, size_t> known;  // kernel -> its place in the step
     for (const PlanCall& call : body->calls) {
@@ -70,6 +73,8 @@ class StepCounter {
         memory.push_back(argument(f.arguments[b.index].name, *words, dims_, tokens_));
       else
         memory.emplace_back(static_cast<size_t>(*words));
+      if (k.buffers[i]->name == "slot_rows") slots_ = *words;
+      if (k.buffers[i]->name == "indptr") spread(memory.back());
     }
     for (auto& m : memory) buffers.push_back({m.data(), static_cast<int64_t>(m.size() * 4)});
     CountedKernel out{.count = kernel::count(k, buffers, dims, most_groups_)};
@@ -82,9 +87,16 @@ class StepCounter {
     return out;
   }
 
+  // As many slots for each expert.
+  void spread(std::vector<int32_t>& indptr) const {
+    const auto experts = static_cast<int64_t>(indptr.size()) - 1;
+    for (int64_t e = 0; e <= experts; ++e) indptr[size_t(e)] = static_cast<int32_t>(e * slots_ / experts);
+  }
+
   const Plan& plan_;
   const std::vector<kernel::Function>& kernels_;
   int64_t tokens_, most_groups_;
+  int64_t slots_ = 0;  // of experts, as the last call that sorted them says
   Values dims_;
 };
 
@@ -140,7 +152,8 @@ std::string count_table(const std::vector<CountedStep>& steps) {
     out += "\n";
   }
   return out +
-         "  figures are of one call; weights: bytes moved / bytes of the weights; used: of the 32-byte "
+         "  figures are of one call; weights: bytes moved / bytes of the weights, of all experts; used: of "
+         "the 32-byte "
          "sectors moved\n";
 }
 

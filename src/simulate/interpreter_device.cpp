@@ -66,7 +66,7 @@ Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
   return Status::ok();
 }
 
-Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
+Status begin_read(void* self, std::span<std::byte> to, DeviceAddress from) {
   if (of(self).left(from) < static_cast<int64_t>(to.size()))
     return Status::error(str("interpreter device: copy of ", to.size(), " bytes past the end of a buffer"));
   if (!to.empty()) std::memcpy(to.data(), pointer(from), to.size());
@@ -90,9 +90,10 @@ void unload_kernels(void*, KernelSet kernels) { delete static_cast<Kernels*>(ker
 Status run(const Memory& memory, const kernel::Program& program, const Launch& launch) {
   std::vector<kernel::HostBuffer> buffers;
   for (const DeviceAddress& a : launch.buffers) {
-    int64_t left = memory.left(a);
-    if (left < 0) return Status::error("interpreter device: launch with a buffer that is not live");
-    buffers.push_back({pointer(a), left});
+    const int64_t left = memory.left(a);
+    if (left < a.bytes)
+      return Status::error("interpreter device: launch with a buffer that is not live or too small");
+    buffers.push_back({pointer(a), a.bytes > 0 ? a.bytes : left});
   }
   // In four pieces, the last first: grid iterations may run in any order, so a kernel that relies on one
   // shows.
@@ -112,6 +113,7 @@ Status submit(void* self, KernelSet kernels, std::span<const Launch> launches) {
   return Status::ok();
 }
 
+Result<bool> poll(void*) { return true; }
 Status sync(void*) { return Status::ok(); }
 void destroy(void* self) { delete static_cast<Memory*>(self); }
 
@@ -125,7 +127,8 @@ Result<runtime::DevicePtr> open(const runtime::DeviceOptions&) {
                                        .allocate = allocate,
                                        .release = release,
                                        .copy_in = copy_in,
-                                       .copy_out = copy_out,
+                                       .begin_read = begin_read,
+                                       .poll = poll,
                                        .missing_requirement = missing_requirement,
                                        .load_kernels = load_kernels,
                                        .unload_kernels = unload_kernels,

@@ -156,8 +156,12 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   ASSIGN_OR_RETURN(Conversation talk, conversation(options, files, ids, fill, source));
   config["conv_template"] = talk.to_json();
   config.update(ids);
-  config["model_task"] = "chat";
+  const bool encoder = frontend::is_encoder(source.config);
+  config["model_task"] = encoder ? "embedding" : "chat";
   config["embedding_metadata"] = nullptr;
+  if (encoder)
+    config["embedding_metadata"] = {
+        {"model_type", "encoder"}, {"pooling_strategy", "cls"}, {"normalize", true}};
   if (Json source = frontend::source_config(model); !source.empty())
     config["source_config"] = std::move(source);
   std::string text = json_text(config, 2, true);

@@ -35,7 +35,7 @@ class Conformance : public ::testing::TestWithParam<std::string> {
   }
   std::vector<uint8_t> read(DeviceAddress from, size_t bytes) {
     std::vector<uint8_t> out(bytes, 0xAA);
-    EXPECT_TRUE(device->copy_out(device->self, std::as_writable_bytes(std::span(out)), from).is_ok());
+    EXPECT_TRUE(mlc::runtime::read(*device, std::as_writable_bytes(std::span(out)), from).is_ok());
     return out;
   }
   void write(DeviceAddress to, const std::vector<uint8_t>& bytes) {
@@ -50,10 +50,10 @@ TEST_P(Conformance, DescribesItself) {
   EXPECT_FALSE(device->properties.description.empty());
   EXPECT_GE(device->properties.threads, 1);
   EXPECT_GT(device->properties.memory_bytes, 0);
-  for (bool filled :
-       {device->allocate != nullptr, device->release != nullptr, device->copy_in != nullptr,
-        device->copy_out != nullptr, device->missing_requirement != nullptr, device->load_kernels != nullptr,
-        device->unload_kernels != nullptr, device->submit != nullptr, device->sync != nullptr})
+  for (bool filled : {device->allocate != nullptr, device->release != nullptr, device->copy_in != nullptr,
+                      device->begin_read != nullptr, device->poll != nullptr,
+                      device->missing_requirement != nullptr, device->load_kernels != nullptr,
+                      device->unload_kernels != nullptr, device->submit != nullptr, device->sync != nullptr})
     EXPECT_TRUE(filled);
 }
 
@@ -81,6 +81,25 @@ TEST_P(Conformance, CopiesTakeOffsets) {
   write({buffer.handle, 16}, {});  // nothing, at the end
   EXPECT_TRUE(read({buffer.handle, 16}, 0).empty());
   device->release(device->self, buffer);
+}
+
+TEST_P(Conformance, ReadsAreBegunAndPolled) {
+  EXPECT_TRUE(*device->poll(device->self));  // nothing was asked for
+  for (int64_t size : {int64_t{16}, int64_t{3} << 20}) {
+    DeviceBuffer buffer = allocate(size);
+    write({buffer.handle, size - 4}, {1, 2, 3, 4});
+    std::vector<uint8_t> out(3, 0xAA);
+    ASSERT_TRUE(
+        device->begin_read(device->self, std::as_writable_bytes(std::span(out)), {buffer.handle, size - 3})
+            .is_ok());
+    for (bool arrived = false; !arrived;) {
+      auto polled = device->poll(device->self);
+      ASSERT_TRUE(polled.is_ok()) << polled.status().message();
+      arrived = *polled;
+    }
+    EXPECT_EQ(out, (std::vector<uint8_t>{2, 3, 4}));
+    device->release(device->self, buffer);
+  }
 }
 
 TEST_P(Conformance, RefusesImpossibleMemory) {
@@ -202,7 +221,7 @@ TEST_P(Launches, SeeTheStoresOfThoseBefore) {
     }
   }
   std::vector<float> got(kRows);
-  ASSERT_TRUE(device->copy_out(device->self, std::as_writable_bytes(std::span(got)), a->address(64)).is_ok());
+  ASSERT_TRUE(mlc::runtime::read(*device, std::as_writable_bytes(std::span(got)), a->address(64)).is_ok());
   if (GetParam() == "null") {
     EXPECT_EQ(null_counters(*device).launches, 600);
     EXPECT_EQ(null_counters(*device).submits, 2);
@@ -241,7 +260,7 @@ TEST_P(Recordings, AreReplayedOverNewData) {
     ASSERT_TRUE(device->copy_in(device->self, a->address(), std::as_bytes(std::span(x))).is_ok());
     ASSERT_TRUE(device->replay(device->self, *recording).is_ok());
     std::vector<float> got(64);
-    ASSERT_TRUE(device->copy_out(device->self, std::as_writable_bytes(std::span(got)), a->address()).is_ok());
+    ASSERT_TRUE(mlc::runtime::read(*device, std::as_writable_bytes(std::span(got)), a->address()).is_ok());
     EXPECT_EQ(got, GetParam() == "null" ? x : expected);
   }
   device->release_recording(device->self, *recording);
@@ -258,9 +277,9 @@ TEST(InterpreterDevice, RefusesWhatIsNotLive) {
   std::byte bytes[16] = {};
   EXPECT_EQ(device->copy_in(device->self, {buffer->handle, 0}, std::span(bytes)).message(),
             "interpreter device: copy of 16 bytes past the end of a buffer");
-  EXPECT_EQ(device->copy_out(device->self, std::span(bytes), {buffer->handle, 1}).message(),
+  EXPECT_EQ(mlc::runtime::read(*device, std::span(bytes), {buffer->handle, 1}).message(),
             "interpreter device: copy of 16 bytes past the end of a buffer");
-  EXPECT_FALSE(device->copy_out(device->self, std::span(bytes).first(1), {buffer->handle, -1}).is_ok());
+  EXPECT_FALSE(mlc::runtime::read(*device, std::span(bytes).first(1), {buffer->handle, -1}).is_ok());
   device->release(device->self, *buffer);
   EXPECT_FALSE(device->copy_in(device->self, {buffer->handle, 0}, std::span(bytes).first(1)).is_ok());
 }

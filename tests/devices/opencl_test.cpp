@@ -140,7 +140,7 @@ TEST_F(OpenCl, ReplaysSetNoArgumentsAndMakeNothing) {
   const OpenClCounters before = counters();
   for (int i = 0; i < 10; ++i) must(device->replay(device->self, recording));
   std::vector<int32_t> out(1024);
-  must(device->copy_out(device->self, std::as_writable_bytes(std::span(out)), a.address(64)));
+  must(runtime::read(*device, std::as_writable_bytes(std::span(out)), a.address(64)));
   EXPECT_EQ(out, std::vector<int32_t>(1024, 1010));
   const OpenClCounters after = counters();
   EXPECT_EQ(after.allocations, before.allocations);
@@ -169,8 +169,8 @@ TEST_F(OpenCl, ManySmallUploadsArriveInOrder) {
   }
   int32_t last = 0;
   Bytes back(60000);
-  must(device->copy_out(device->self, std::as_writable_bytes(std::span(&last, 1)), buffer.address()));
-  must(device->copy_out(device->self, std::as_writable_bytes(std::span(back)), other.address()));
+  must(runtime::read(*device, std::as_writable_bytes(std::span(&last, 1)), buffer.address()));
+  must(runtime::read(*device, std::as_writable_bytes(std::span(back)), other.address()));
   EXPECT_EQ(last, 99);
   EXPECT_EQ(back, Bytes(60000, 99));
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/devices/null/null.h"
+#include "serve/engine.h"
 #include "support/compiled_model.h"
 #include "support/heap_count.h"
 #include "support/native_kernels.h"
@@ -96,6 +97,52 @@ TEST_F(Replay, ForgetsRecordingsOfReplacedBuffers) {
   decode();
   decode();
   EXPECT_EQ(counters().recordings, recorded + 2) << "one for all rows, one for decoding with the new buffer";
+}
+
+// A device that works beside the host: a step is begun, and polled until its results have arrived.
+TEST_F(Replay, AStepIsPendingUntilTheDeviceIsDone) {
+  runtime::set_null_polls(*model.device, 2);
+  const StepSequence prompt[] = {{1, std::span(tokens).first(8)}};
+  must(model->begin_step(prompt, WantLogits::kLast));
+  EXPECT_FALSE(must(model->poll_step()));
+  EXPECT_FALSE(must(model->poll_step()));
+  EXPECT_TRUE(must(model->poll_step()));
+  EXPECT_EQ(static_cast<int64_t>(model->result().logits.size()), model->vocab_size());
+  must(model->begin_step(prompt, WantLogits::kLast));
+  must(model->wait());  // what waits sees no pending poll
+  EXPECT_TRUE(must(model->poll_step()));
+}
+
+TEST_F(Replay, TheEngineIsPendingWithoutWaiting) {
+  const auto tokenizer =
+      must(Tokenizer::load(std::string(MLC_SOURCE_DIR) + "/tests/data/weights/tokenizers/llama"));
+  must(model->cache().remove_sequence(1));
+  serve::Engine engine(*model.model, tokenizer);
+  EXPECT_EQ(engine.poll_step(), serve::StepOutcome::kIdle);
+  runtime::set_null_polls(*model.device, 2);
+  serve::GenerationConfig config;
+  config.temperature = 0;
+  config.max_tokens = 3;
+  config.ignore_eos = true;
+  std::string finished;
+  auto on_update = [&](const serve::StreamUpdate& u) {
+    if (u.finish != serve::FinishReason::kNone) finished = serve::finish_reason_text(u.finish);
+  };
+  must(engine.add_request({1, {5, 6, 7}, config, on_update}));
+  using enum serve::StepOutcome;
+  for (serve::StepOutcome expected : {kPending, kPending, kProgressed, kPending, kPending, kProgressed})
+    EXPECT_EQ(engine.poll_step(), expected);
+  EXPECT_TRUE(engine.step());  // waits
+  EXPECT_EQ(finished, "length");
+  EXPECT_EQ(engine.poll_step(), kIdle);
+  // One that is aborted while its step runs ends at once, and the engine goes on.
+  must(engine.add_request({2, {5, 6}, config, on_update}));
+  EXPECT_EQ(engine.poll_step(), kPending);
+  engine.abort(2);
+  EXPECT_EQ(finished, "abort");
+  EXPECT_TRUE(engine.step());
+  EXPECT_FALSE(engine.step());
+  EXPECT_EQ(engine.find(2), nullptr);
 }
 
 }  // namespace

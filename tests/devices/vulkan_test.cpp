@@ -150,7 +150,7 @@ TEST_F(Vulkan, ReplaysMakeNothing) {
   EXPECT_EQ(before.pipelines, 2);
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(device->replay(device->self, *recording).is_ok());
   std::vector<int32_t> out(1024);
-  ASSERT_TRUE(device->copy_out(device->self, std::as_writable_bytes(std::span(out)), a->address()).is_ok());
+  ASSERT_TRUE(runtime::read(*device, std::as_writable_bytes(std::span(out)), a->address()).is_ok());
   EXPECT_EQ(out, std::vector<int32_t>(1024, 1010));
   const VulkanCounters after = vulkan_counters(*device);
   EXPECT_EQ(after.allocations, before.allocations);
@@ -168,16 +168,14 @@ TEST(VulkanStaging, MovesWhatTheHostCannotReach) {
   auto buffer = OwnedBuffer::allocate(*device, kBytes);
   ASSERT_TRUE(buffer.is_ok()) << buffer.status().message();
   Bytes in(kBytes), out(kBytes, 1);
-  ASSERT_TRUE(
-      device->copy_out(device->self, std::as_writable_bytes(std::span(out)), buffer->address()).is_ok());
+  ASSERT_TRUE(runtime::read(*device, std::as_writable_bytes(std::span(out)), buffer->address()).is_ok());
   EXPECT_EQ(out, in) << "memory starts as zeros";
   std::mt19937 random(3);
   for (uint8_t& byte : in) byte = static_cast<uint8_t>(random());
   const int64_t submits = vulkan_counters(*device).submits;
   ASSERT_TRUE(device->copy_in(device->self, buffer->address(), std::as_bytes(std::span(in))).is_ok());
   EXPECT_EQ(vulkan_counters(*device).submits, submits + 3) << "33 MiB in pieces of 16";
-  ASSERT_TRUE(
-      device->copy_out(device->self, std::as_writable_bytes(std::span(out)), buffer->address()).is_ok());
+  ASSERT_TRUE(runtime::read(*device, std::as_writable_bytes(std::span(out)), buffer->address()).is_ok());
   EXPECT_EQ(out, in);
   for (const std::string& line : vulkan_messages(*device)) ADD_FAILURE() << line;
 }

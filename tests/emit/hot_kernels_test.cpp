@@ -53,7 +53,7 @@ std::string matmul_assembly(const Target& target, int bits, int64_t min_rows, in
   g.matmul(g.op(conversion, {x}, attributes)[0], weight);
   graph::Node& node = *f.nodes.back();
   if (gated) {
-    node.epilogue.push_back({graph::EpilogueStep::Kind::kGated, nullptr, "silu"});
+    then(node.region, [](graph::RegionBuilder& r) { return r.call("silu", r.gate()) * r.up(); });
     node.outputs[0]->type.shape[1] = 512;
   }
   graph::choose_layouts(module, target);
@@ -162,7 +162,7 @@ std::string attention_assembly(const Target& target, int64_t max_rows) {
   };
   const Dim rows = Dim::symbol("rows");
   g.attention("kv", 1, argument("q", DType::kF32, {rows, 9 * 64}), argument("sequences", DType::kI32, {rows}),
-              argument("positions", DType::kI32, {rows}),
+              argument("limits", DType::kI32, {rows}),
               argument("indptr", DType::kI32, {Dim::symbol("batch") + 1}),
               argument("pages", DType::kI32, {Dim::symbol("pages")}), 9, 0.125);
   kernel::LowerOptions options;

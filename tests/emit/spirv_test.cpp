@@ -35,7 +35,7 @@ kernel::Function matrix_matmul(const std::string& device) {
   const WeightFormat q4{WeightFormat::Kind::kGroup, DType::kF16, 4, 32, false};
   g.matmul(x, g.parameter("w", {graph::TensorType::Kind::kGroup, q4, "lanes32", {140, 96}}));
   graph::Node& node = *g.function().nodes.back();
-  node.epilogue = {{graph::EpilogueStep::Kind::kGated, nullptr, "silu"}};
+  then(node.region, [](graph::RegionBuilder& r) { return r.call("silu", r.gate()) * r.up(); });
   node.outputs[0]->type.shape[1] = 70;
   const kernel::LowerOptions options{.target = &target, .min_rows = 17, .input_views = {{}, {}}};
   return kernel::run_passes(kernel::lower_node(node, module, options).function,

@@ -15,6 +15,7 @@
 #include "graph/passes/eliminate_dead_values.h"
 #include "graph/passes/fuse_epilogues.h"
 #include "graph/passes/fuse_rope_append.h"
+#include "graph/passes/group_experts.h"
 #include "graph/passes/merge_equal_nodes.h"
 #include "graph/passes/pipeline.h"
 #include "graph/passes/plan_memory.h"
@@ -63,6 +64,7 @@ const std::map<std::string, Pass>& passes() {
       {"eliminate_dead_values", rewrite(eliminate_dead_values)},
       {"fuse_epilogues", rewrite(fuse_epilogues)},
       {"fuse_rope_append", rewrite(fuse_rope_append)},
+      {"group_experts", rewrite(group_experts)},
       {"merge_equal_nodes", rewrite(merge_equal_nodes)},
       {"plan_memory", plans},
       {"quantize_activations", rewrite(quantize_activations)},

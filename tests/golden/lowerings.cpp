@@ -35,8 +35,9 @@ std::string lower_text(const std::string& module_text, const std::string& path, 
   graph::Function& f = *module.functions.at(0);
   EXPECT_EQ(f.nodes.size(), 1u) << path << ": a case is one node";
   const Target target = target_of(side);
-  LowerOptions options{.target = &target, .min_rows = f.min_rows, .max_rows = f.max_rows};
-  f.min_rows = f.max_rows = 0;  // a module's last body has no guard
+  const graph::Guard rows = f.guard_of(Dim::symbol("rows"));
+  LowerOptions options{.target = &target, .min_rows = rows.min, .max_rows = rows.max};
+  f.guards.clear();  // a module's last body has none
   EXPECT_EQ(graph::verify(module), "") << path;
   Function kernel = lower_node(*f.nodes[0], module, options).function;
   EXPECT_EQ(verify(kernel), "") << path;

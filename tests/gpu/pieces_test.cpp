@@ -51,15 +51,12 @@ Largest largest_bindings(const LoadedModel& m) {
                       f.name == "decode" || f.name == "prefill";
     const int64_t rows =
         all_logits || f.name == "batch_decode" ? kLimits.max_sequences : m.model->prefill_chunk();
-    const std::map<std::string, int64_t> dims = {{"rows", rows},
-                                                 {"batch", kLimits.max_sequences},
-                                                 {"pages", pages},
-                                                 {"copies", kLimits.max_sequences},
-                                                 {kPoolPages, pages}};
+    const std::map<std::string, int64_t> dims = {
+        {"rows", rows},   {"batch", kLimits.max_sequences},  {"wanted", kLimits.max_sequences},
+        {"pages", pages}, {"copies", kLimits.max_sequences}, {kPoolPages, pages}};
     for (const PlanBody& b : f.bodies)
       for (const PlanCall& c : b.calls)
         for (const PlanBuffer& buffer : c.buffers) {
-          EXPECT_NE(buffer.bytes, kUnknownBytes);
           int64_t bytes = plan.expressions[buffer.bytes].evaluate(dims).value();
           int64_t& to = buffer.space == PlanBuffer::Space::kWeight ? most.weight : most.other;
           to = std::max(to, bytes);

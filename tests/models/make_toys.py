@@ -21,7 +21,24 @@ import transformers
 PROMPT = 12
 IDS = 28
 
-TOYS = {}
+SIZES = {"hidden_size": 64, "intermediate_size": 136, "num_attention_heads": 4, "num_hidden_layers": 2,
+         "num_key_value_heads": 2, "vocab_size": 400, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
+         "hidden_act": "silu", "dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+
+TOYS = {
+    "phi3": {**SIZES, "architectures": ["Phi3ForCausalLM"], "model_type": "phi3", "partial_rotary_factor": 0.75,
+             "original_max_position_embeddings": 64, "rope_scaling": None, "rope_theta": 10000.0,
+             "sliding_window": None, "tie_word_embeddings": False},
+    "phi3_longrope": {**SIZES, "architectures": ["Phi3ForCausalLM"], "model_type": "phi3",
+                      "original_max_position_embeddings": 16, "rope_theta": 10000.0, "tie_word_embeddings": False,
+                      "sliding_window": 64,
+                      "rope_scaling": {"long_factor": [1.0, 1.3, 1.9, 2.6, 3.4, 4.5, 6.0, 8.0],
+                                       "short_factor": [1.0, 1.02, 1.05, 1.1, 1.2, 1.3, 1.5, 2.0],
+                                       "type": "longrope"}},
+    "qwen3": {**SIZES, "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 24,
+              "attention_bias": False, "rope_theta": 1000000.0, "rope_scaling": None, "sliding_window": None,
+              "use_sliding_window": False, "max_window_layers": 2, "tie_word_embeddings": True},
+}
 
 
 def load(folder):

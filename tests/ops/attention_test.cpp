@@ -32,7 +32,7 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
                    int64_t max_rows = 0) {
   std::mt19937 random(11);
   int64_t pages = 0;
-  std::vector<int32_t> sequence, position, indptr = {0}, ids;
+  std::vector<int32_t> sequence, limits, indptr = {0}, ids;
   for (size_t s = 0; s < lengths.size(); ++s) {
     int64_t count = (lengths[s] + 15) / 16;
     for (int64_t p = 0; p < count; ++p)
@@ -43,7 +43,7 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
     for (int64_t t : {lengths[s] - 1, lengths[s] / 2}) {
       if (max_rows == 1 && !sequence.empty()) break;
       sequence.push_back(static_cast<int32_t>(s));
-      position.push_back(static_cast<int32_t>(t));
+      limits.push_back(static_cast<int32_t>(t) + 1);
     }
   }
   ASSERT_LE(pages, kPool);
@@ -60,7 +60,7 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
   int64_t columns = h.query * h.dim;
   graph::Value* q = c.matrix(kRows, columns, random_floats(rows * columns, 2, random), columns + 8, 8);
   double scale = 1 / std::sqrt(double(h.dim));
-  c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, position),
+  c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
                  c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
                  scale);
   int64_t longest = *std::max_element(lengths.begin(), lengths.end());
@@ -107,10 +107,10 @@ TEST_F(Attention, ManyRowsOfOneSequence) {
                               {Heads{9, 3, 64}, DType::kI8}}) {
     std::mt19937 random(15);
     constexpr int64_t kRowCount = 37, kBegin = 40, kLength = kBegin + kRowCount;
-    std::vector<int32_t> sequence, position, ids = {7, 3, 9, 1, 4};
+    std::vector<int32_t> sequence, limits, ids = {7, 3, 9, 1, 4};
     for (int64_t r = 0; r < kRowCount; ++r) {
       sequence.push_back(0);
-      position.push_back(static_cast<int32_t>(kBegin + r));
+      limits.push_back(static_cast<int32_t>(kBegin + r) + 1);
     }
     OpCase& c = batch.add(str("attention of 37 rows over ", short_name(dtype), ", heads of ", heads.dim),
                           {{"rows", kRowCount}, {"batch", 1}, {"pages", 5}});
@@ -119,7 +119,7 @@ TEST_F(Attention, ManyRowsOfOneSequence) {
     int64_t columns = heads.query * heads.dim;
     double scale = 1 / std::sqrt(double(heads.dim));
     c.g->attention("kv", 1, c.matrix(kRows, columns, random_floats(kRowCount * columns, 2, random)),
-                   c.indices(kRows, sequence), c.indices(kRows, position),
+                   c.indices(kRows, sequence), c.indices(kRows, limits),
                    c.indices(Dim::symbol("batch") + 1, {0, 5}), c.indices(Dim::symbol("pages"), ids),
                    heads.query, scale);
     c.rule.tolerance = attention_error(kLength, heads.dim, 2 * double(heads.dim) * scale, 1);
@@ -149,7 +149,7 @@ TEST_F(Attention, Parts) {
       double scale = 1 / std::sqrt(double(h.dim));
       graph::Value* q = c.matrix(kRows, columns, random_floats(columns, 2, random), columns + 8, 8);
       c.g->op("attention_part",
-              {q, c.indices(kRows, {0}), c.indices(kRows, {int32_t(length) - 1}),
+              {q, c.indices(kRows, {0}), c.indices(kRows, {int32_t(length)}),
                c.indices(Dim::symbol("batch") + 1, {0, 14}), c.indices(Dim::symbol("pages"), ids)},
               {{"layer", int64_t{1}}, {"heads", h.query}, {"scale", scale}, {"part_pages", part_pages}},
               "kv");

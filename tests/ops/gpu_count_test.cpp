@@ -1,7 +1,10 @@
 // What GPU kernels do to memory, counted by the interpreter: bytes moved against the least possible, whole
 // sectors, banks, barriers. And how many kernels a decode step of a layer is.
+#include <set>
+
 #include "kernel/count.h"
 #include "kernel/lower/gpu/weight.h"
+#include "ops/expert_case.h"
 #include "support/gpu_devices.h"
 #include "support/op_batch.h"
 #include "support/toy_graph.h"
@@ -70,6 +73,26 @@ TEST(GpuCount, SharedTilesMoveWhatTheTileNeeds) {
   }
 }
 
+// Two of eight experts for one row, then the runs of two rows.
+TEST(GpuCount, ExpertsReadTheChosenWeightsOnce) {
+  constexpr int64_t kRows = 128, kColumns = 512;
+  const double ideal = double(kRows * kColumns) * 4.5 / 8;  // of one expert
+  for (const std::string& device : kClasses)
+    for (bool grouped : {false, true}) {
+      const int64_t rows = grouped ? 2 : 1;
+      OpCase c({{"rows", rows}});
+      const ExpertShape shape{rows, 2, 8, kRows, kColumns};
+      add_expert_matmul([&](const std::string&, const auto&) -> OpCase& { return c; }, shape,
+                        {kQ4, kernel::kLaneLayout}, grouped ? Slots::kGrouped : Slots::kOfRows);
+      const std::vector<int32_t> ids = some_experts(shape);
+      const double chosen = double(std::set<int32_t>(ids.begin(), ids.end()).size());
+      KernelCount count = count_case(c, target_of(device));
+      // Tiles fetch the sectors of scales for some words of a row at a time.
+      EXPECT_LE(double(count.find("weight").fetched), (grouped ? 1.2 : 1.02) * chosen * ideal) << device;
+      EXPECT_GE(double(count.find("weight").fetched), chosen * ideal) << device << ": all of them are needed";
+    }
+}
+
 constexpr int64_t kDim = 64;
 
 // One row at the end of `length` tokens, with three query heads for each of two key/value heads.
@@ -83,7 +106,7 @@ KernelCount count_attention(int64_t length, const std::string& device) {
   std::vector<int32_t> ids;
   for (int32_t p = 0; p < pages; ++p) ids.push_back(p);
   graph::Value* q = c.matrix(kRows, 6 * kDim, random_floats(6 * kDim, 1, random));
-  c.g->attention("kv", 0, q, c.indices(kRows, {0}), c.indices(kRows, {static_cast<int32_t>(length - 1)}),
+  c.g->attention("kv", 0, q, c.indices(kRows, {0}), c.indices(kRows, {static_cast<int32_t>(length)}),
                  c.indices(Dim::symbol("batch") + 1, {0, static_cast<int32_t>(pages)}),
                  c.indices(Dim::symbol("pages"), ids), 6, 0.125);
   return count_case(c, target_of(device));

@@ -7,6 +7,7 @@
 #include "kernel/interpret.h"
 #include "kernel/lower/gpu/weight.h"
 #include "kernel/passes/rewrite.h"
+#include "ops/expert_case.h"
 #include "ops/tolerance.h"
 #include "support/gpu_devices.h"
 #include "support/op_batch.h"
@@ -15,7 +16,6 @@
 namespace mlc::testing {
 namespace {
 
-using Kind = graph::EpilogueStep::Kind;
 const Dim kRows = Dim::symbol("rows");
 const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd", "vulkan-intel"};
 
@@ -46,8 +46,9 @@ void add_matmul(OpCase& c, const WeightFormat& f, const Shape& s, bool gated = f
       .tolerance = matrix_error(s.k, sum) + elementwise_error(sum + 1), .relative = false, .hard = true};
   if (!gated) return;
   graph::Node& node = *c.module.functions[0]->nodes.back();
-  node.epilogue = {{Kind::kBias, c.parameter(DType::kF16, {s.n}, random_floats(s.n, 1, random)), ""},
-                   {Kind::kGated, nullptr, "silu"}};
+  graph::Value* bias = c.parameter(DType::kF16, {s.n}, random_floats(s.n, 1, random));
+  then(node.region, [&](graph::RegionBuilder& r) { return r.x() + r.operand(bias); });
+  then(node.region, [](graph::RegionBuilder& r) { return r.call("silu", r.gate()) * r.up(); });
   node.outputs[0]->type.shape[1] = s.n / 2;
   c.rule.tolerance *= 2 * (sum + 2);
 }
@@ -92,6 +93,16 @@ TEST(GpuMatrix, GatesPairsOfRows) {
     add_matmul(c, group(4, DType::kF16), {19, n, 64}, true);
     expect_meaning(c, str("gated n ", n));
   }
+}
+
+// 40 rows of two slots: runs that end within a tile, and an expert without rows.
+TEST(GpuMatrix, TakesTheRunsOfExperts) {
+  OpCase c({{"rows", 40}});
+  add_expert_matmul([&](const std::string&, const auto&) -> OpCase& { return c; }, {40, 2, 4, 70, 64},
+                    {group(4, DType::kF16), kernel::kLaneLayout}, Slots::kGrouped);
+  c.options.min_rows = 17;
+  c.rule.tolerance = matrix_error(64, 2 * 64.0) + elementwise_error(2 * 64.0);  // |x| <= 2, |w| <= 1
+  expect_meaning(c, "experts");
 }
 
 // Groups of 40 are no multiple of the unit's depth, few rows leave its tiles empty, and other variants have

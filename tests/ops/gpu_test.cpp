@@ -7,133 +7,13 @@
 #include "kernel/lower/gpu/weight.h"
 #include "ops/sliding_case.h"
 #include "ops/tolerance.h"
-#include "support/gpu_devices.h"
-#include "support/gpu_kernels.h"
-#include "support/op_batch.h"
+#include "support/gpu_op_test.h"
 #include "support/toy_graph.h"
 
 namespace mlc::testing {
 namespace {
 
-using Kind = graph::EpilogueStep::Kind;
 const Dim kRows = Dim::symbol("rows");
-
-// The order of a page's K on GPUs (kernel/lower/gpu/cache.h) from that on CPUs ([head][d][token]) or back.
-void reorder_keys(Bytes& bytes, const graph::KvCache& c, bool to_gpu) {
-  Bytes from = bytes;
-  auto size = static_cast<size_t>(size_of(c.dtype)), chunk = 16 / size, tokens = size_t(c.page_size),
-       dim = size_t(c.head_dim);
-  auto page = static_cast<size_t>(c.page_elements()) * size;
-  for (size_t p = 0; p + page <= bytes.size(); p += page)
-    for (size_t head = 0; head < size_t(c.kv_heads); ++head)
-      for (size_t d = 0; d < dim; ++d)
-        for (size_t t = 0; t < tokens; ++t) {
-          size_t cpu = p + ((head * dim + d) * tokens + t) * size;
-          size_t gpu = p + (((head * dim / chunk + d / chunk) * tokens + t) * chunk + d % chunk) * size;
-          std::copy_n(from.begin() + long(to_gpu ? cpu : gpu), size,
-                      bytes.begin() + long(to_gpu ? gpu : cpu));
-        }
-}
-
-std::vector<Target> gpu_targets() {
-  std::vector<Target> out;
-  for (const char* name :
-       {"vulkan-software", "vulkan-nvidia", "vulkan-amd", "vulkan-intel", "opencl-software"})
-    out.push_back(class_target(name));
-  return out;
-}
-
-// test_suite_gpu runs the kernels on devices too; their drivers take minutes to compile all of them on a CPU.
-#ifdef MLC_TEST_DEVICES
-constexpr bool kOnDevices = true;
-#else
-constexpr bool kOnDevices = false;
-#endif
-
-class Gpu : public ::testing::Test {
- protected:
-  OpCase& add(const std::string& label, std::map<std::string, int64_t> dims) {
-    OpCase& c = cases_.emplace_back(label, std::move(dims)).op;
-    c.layers_apart = true;
-    return c;
-  }
-
-  void TearDown() override {
-    EXPECT_FALSE(cases_.empty()) << "the test added no case";
-    for (const Target& target : gpu_targets())
-      for (Entry& entry : cases_) {
-        kernel::Function f = entry.op.lower(target);
-        std::vector<Bytes> memory = before(entry.op);
-        std::vector<kernel::HostBuffer> buffers;
-        for (Bytes& b : memory) buffers.push_back({b.data(), static_cast<int64_t>(b.size())});
-        kernel::interpret(f, buffers, entry.op.dims(f));
-        EXPECT_EQ(difference(entry.op, std::move(memory)), "") << entry.label << " on " << target.name;
-      }
-    if (!kOnDevices) return;
-    for (const GpuTarget& gpu : best_gpu_targets()) run_on(gpu);
-  }
-
- private:
-  struct Entry {
-    Entry(std::string text, std::map<std::string, int64_t> dims)
-        : label(std::move(text)), op(std::move(dims)) {}
-    std::string label;
-    OpCase op;
-  };
-
-  // All cases as one library on a device of this machine.
-  void run_on(const GpuTarget& gpu) {
-    runtime::DevicePtr device = runtime::open_device(gpu.device).value();
-    std::vector<kernel::Function> kernels;
-    std::map<std::string, uint32_t> known;  // by text
-    std::vector<uint32_t> which;
-    for (Entry& entry : cases_) {
-      kernel::Function f = entry.op.lower(gpu.target);
-      auto [at, added] = known.emplace(kernel::print(f), static_cast<uint32_t>(kernels.size()));
-      which.push_back(at->second);
-      f.name = str("k", kernels.size());
-      if (added) kernels.push_back(std::move(f));
-    }
-    GpuVariant variant(kernels, gpu.target);
-    auto loaded = device->load_kernels(device->self, *variant);
-    ASSERT_TRUE(loaded.is_ok()) << loaded.status().message();
-    for (size_t i = 0; i < cases_.size(); ++i) {
-      OpCase& op = cases_[i].op;
-      std::vector<Bytes> memory = before(op);
-      Status status = launch_once(*device, *loaded, which[i], memory, op.dims(kernels[which[i]]),
-                                  op.tiles(kernels[which[i]]));
-      EXPECT_TRUE(status.is_ok()) << status.message();
-      EXPECT_EQ(difference(op, std::move(memory)), "") << cases_[i].label << " run on " << gpu.target.name;
-    }
-    device->unload_kernels(device->self, *loaded);
-  }
-
-  // Position of a case's cache among its buffers, or -1.
-  static int cache_index(const OpCase& op, size_t buffers) {
-    const graph::Node& node = *op.module.functions[0]->nodes.back();
-    bool cached = !node.state.empty() && node.op != "copy_pages";
-    return cached ? static_cast<int>(buffers - node.outputs.size() - 1) : -1;
-  }
-
-  // The buffers of a call in the order of GPUs and in whole words, as devices allocate.
-  static std::vector<Bytes> before(const OpCase& op) {
-    std::vector<Bytes> memory = op.memory();
-    if (int cache = cache_index(op, memory.size()); cache >= 0)
-      reorder_keys(memory[static_cast<size_t>(cache)], op.module.states[0], true);
-    for (Bytes& b : memory) b.resize((b.size() + 3) / 4 * 4, 0xFF);
-    return memory;
-  }
-
-  static std::string difference(OpCase& op, std::vector<Bytes> memory) {
-    const std::vector<Bytes> sizes = op.memory();
-    for (size_t i = 0; i < memory.size(); ++i) memory[i].resize(sizes[i].size());
-    if (int cache = cache_index(op, memory.size()); cache >= 0)
-      reorder_keys(memory[static_cast<size_t>(cache)], op.module.states[0], false);
-    return op.difference(memory);
-  }
-
-  std::deque<Entry> cases_;
-};
 
 Rule near(double tolerance) { return {.tolerance = tolerance, .relative = true, .hard = true}; }
 
@@ -154,19 +34,31 @@ TEST_F(Gpu, Norms) {
     }
 }
 
+TEST_F(Gpu, NormsOfHeads) {
+  for (int64_t n : {15, 64, 128})
+    for (int64_t rows : {1, 3}) {
+      std::mt19937 random(5);
+      OpCase& c = add(str("rms_norm of ", rows, " x 3 heads of ", n), {{"rows", rows}});
+      graph::Value* x = c.matrix(kRows, 3 * n, random_floats(rows * 3 * n, 3, random), 4 * n + 4, n);
+      c.g->rms_norm(x, c.parameter(DType::kF16, {n}, random_floats(n, 1, random)), 1e-5);
+      c.rule = near(4 * norm_error(n, 2 * std::sqrt(double(n))));
+    }
+}
+
 TEST_F(Gpu, Elementwise) {
   std::mt19937 random(4);
   for (int64_t n : {1, 18, 64}) {
     for (std::string op : {"add", "mul"}) {
       OpCase& c = add(str(op, " of ", n), {{"rows", 2}});
       graph::Value* x = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 6, 2);
-      c.g->op(op, {x, c.matrix(kRows, n, random_floats(2 * n, 3, random))});
+      graph::Value* y = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 4, 1);
+      op == "add" ? c.g->add(x, y) : c.g->mul(x, y);
     }
     OpCase& bias = add(str("bias of ", n), {{"rows", 3}});
     graph::Value* x = bias.matrix(kRows, n, random_floats(3 * n, 3, random));
     bias.g->bias(x, bias.parameter(DType::kF16, {n}, random_floats(n, 1, random)));
   }
-  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu"}) {
+  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu", "sigmoid"}) {
     OpCase& c = add(f, {{"rows", 1}});
     c.g->activation(c.matrix(kRows, 10, {0, 1e-30f, 88, -88, 1e4f, -1e4f, 0.5f, -0.5f, 6, -6}), f);
     c.rule = near(elementwise_error(1));
@@ -214,18 +106,23 @@ TEST_F(Gpu, Take) {
     }
 }
 
-// Steps of the epilogue by letter: b bias, s silu, m multiply, a add, G gated silu.
-void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, int64_t rows, int64_t n,
-                  std::mt19937& random) {
+// Steps of the region by letter: b bias, s silu, m multiply, a add, w multiply by a factor of the row, G
+// gated silu.
+void add_steps(OpCase& c, graph::Node& node, const std::string& steps, int64_t rows, int64_t n,
+               std::mt19937& random) {
   for (char step : steps) {
     if (step == 'G') n /= 2;
     auto operand = [&] { return c.matrix(kRows, n, random_floats(rows * n, 1, random)); };
-    if (step == 'b')
-      node.epilogue.push_back({Kind::kBias, c.parameter(DType::kF16, {n}, random_floats(n, 1, random)), ""});
-    if (step == 's') node.epilogue.push_back({Kind::kActivation, nullptr, "silu"});
-    if (step == 'm') node.epilogue.push_back({Kind::kMul, operand(), ""});
-    if (step == 'a') node.epilogue.push_back({Kind::kAdd, operand(), ""});
-    if (step == 'G') node.epilogue.push_back({Kind::kGated, nullptr, "silu"});
+    then(node.region, [&](graph::RegionBuilder& r) {
+      switch (step) {
+        case 'b': return r.x() + r.operand(c.parameter(DType::kF16, {n}, random_floats(n, 1, random)));
+        case 's': return r.call("silu", r.x());
+        case 'm': return r.x() * r.operand(operand());
+        case 'a': return r.x() + r.operand(operand());
+        case 'w': return r.x() * r.operand(c.matrix(kRows, 1, random_floats(rows, 1, random)));
+        default: return r.call("silu", r.gate()) * r.up();
+      }
+    });
   }
   node.outputs[0]->type.shape[1] = n;
 }
@@ -247,7 +144,7 @@ class GpuMatmul : public Gpu {
     graph::Value* w = f.is_quantized() ? c.quantized(f, kernel::kLaneLayout, s.n, s.k, values)
                                        : c.parameter(f.dtype, {s.n, s.k}, values);
     c.g->matmul(x, w);
-    add_epilogue(c, *c.module.functions[0]->nodes.back(), epilogue, s.rows, s.n, random);
+    add_steps(c, *c.module.functions[0]->nodes.back(), epilogue, s.rows, s.n, random);
     if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
     if (max_rows) c.options.min_rows = 2, c.options.max_rows = max_rows;
     double sum = absolute_sum(c.logical(x), c.logical(w));
@@ -272,7 +169,7 @@ TEST_F(GpuMatmul, OneRow) {
   for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kBF16, true), group(3, DType::kF16, true),
                          group(3, DType::kF16), group(4, DType::kF32)})
     for (Shape s : {Shape{1, 2, 1}, {1, 30, 33}, {1, 96, 96}, {1, 150, 300}}) add_matmul(f, s);
-  for (std::string steps : {"b", "bs", "m", "a", "bG", "Gma", "G"})
+  for (std::string steps : {"b", "bs", "m", "a", "bG", "Gma", "G", "wa"})
     add_matmul(group(4, DType::kF16), {1, 140, 64}, steps);
   for (WeightFormat f : {WeightFormat::awq(), WeightFormat::paired(true)})
     for (Shape s : {Shape{1, 8, 1}, {1, 96, 96}, {1, 152, 300}}) add_matmul(f, s);
@@ -316,7 +213,7 @@ class GpuAttention : public Gpu {
                      bool one_row = false) {
     std::mt19937 random(11);
     int64_t pages = 0;
-    std::vector<int32_t> sequence, position, indptr = {0}, ids;
+    std::vector<int32_t> sequence, limits, indptr = {0}, ids;
     for (size_t s = 0; s < lengths.size(); ++s) {
       int64_t count = (lengths[s] + 15) / 16;
       for (int64_t p = 0; p < count; ++p) ids.push_back(static_cast<int32_t>((pages + p) * 5 % kPool));
@@ -324,7 +221,7 @@ class GpuAttention : public Gpu {
       indptr.push_back(static_cast<int32_t>(pages));
       for (int64_t t = std::max<int64_t>(0, lengths[s] - tail); t < lengths[s]; ++t) {
         sequence.push_back(static_cast<int32_t>(s));
-        position.push_back(static_cast<int32_t>(t));
+        limits.push_back(static_cast<int32_t>(t) + 1);
       }
     }
     ASSERT_LE(pages, kPool);
@@ -340,7 +237,7 @@ class GpuAttention : public Gpu {
     int64_t columns = h.query * h.dim;
     graph::Value* q = c.matrix(kRows, columns, random_floats(rows * columns, 2, random), columns + 8, 8);
     double scale = 1 / std::sqrt(double(h.dim));
-    c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, position),
+    c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
                    c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
                    scale);
     int64_t longest = *std::max_element(lengths.begin(), lengths.end());
@@ -426,7 +323,7 @@ TEST(GpuAttentionMemory, LongHeadsFitAGroupOfAnyDevice) {
           OpCase c({{"rows", 3}, {"batch", 1}, {"pages", 1}});
           c.state({"kv", 1, 1, dim, 16, DType::kF16}, 1);
           graph::Value* q = c.matrix(kRows, heads * dim, std::vector<float>(size_t(3 * heads * dim)));
-          c.g->attention("kv", 0, q, c.indices(kRows, {0, 0, 0}), c.indices(kRows, {0, 1, 2}),
+          c.g->attention("kv", 0, q, c.indices(kRows, {0, 0, 0}), c.indices(kRows, {1, 2, 3}),
                          c.indices(Dim::symbol("batch") + 1, {0, 1}), c.indices(Dim::symbol("pages"), {0}),
                          heads, 1);
           EXPECT_LE(c.lower(target).scratch_bytes, target.shared_bytes)
@@ -455,6 +352,12 @@ TEST_F(GpuAttention, SlidingWindow) {
     sliding({.dtype = DType::kF16, .rotary_dim = 8, .one_row = true, .part_pages = part_pages}, 37, 3, 1);
 }
 
+TEST_F(GpuAttention, LayersWindow) {
+  for (DType dtype : {DType::kF32, DType::kF16})
+    add_window_cases([&](const std::string& label, const auto& dims) -> OpCase& { return add(label, dims); },
+                     dtype);
+}
+
 // Rows of two sequences in turn.
 TEST_F(GpuAttention, MixedRows) {
   std::mt19937 random(3);
@@ -463,7 +366,7 @@ TEST_F(GpuAttention, MixedRows) {
   fill_sequence(c.states["kv"], 0, {2, 0}, 20, random);
   fill_sequence(c.states["kv"], 0, {3}, 9, random);
   graph::Value* q = c.matrix(kRows, 16, random_floats(96, 2, random));
-  c.g->attention("kv", 0, q, c.indices(kRows, {0, 1, 0, 1, 1, 0}), c.indices(kRows, {19, 8, 3, 0, 5, 18}),
+  c.g->attention("kv", 0, q, c.indices(kRows, {0, 1, 0, 1, 1, 0}), c.indices(kRows, {20, 9, 4, 1, 6, 19}),
                  c.indices(Dim::symbol("batch") + 1, {0, 2, 3}), c.indices(Dim::symbol("pages"), {2, 0, 3}),
                  2, 0.35);
   c.rule.tolerance = attention_error(20, 8, 6, 1);

@@ -1,12 +1,13 @@
 // matmul and take over every weight format and layout, against the graph's meaning.
+#include <cstring>
+#include <limits>
+
 #include "ops/tolerance.h"
 #include "support/op_batch.h"
 #include "support/toy_graph.h"
 
 namespace mlc::testing {
 namespace {
-
-using Kind = graph::EpilogueStep::Kind;
 
 struct Shape {
   int64_t rows, n, k;
@@ -28,28 +29,39 @@ graph::Value* add_weight(OpCase& c, const Weight& w, int64_t n, int64_t k, std::
   return c.parameter(w.format.dtype, {n, k}, values);
 }
 
-// Steps of the epilogue by letter: b bias, s silu, g gelu, t gelu_tanh, r relu, m multiply, a add, G gated
-// silu.
-void add_epilogue(OpCase& c, graph::Node& node, const std::string& steps, const Shape& s,
-                  std::mt19937& random) {
+// Steps of the region by letter: b bias, s silu, g gelu, t gelu_tanh, r relu, m multiply, a add, w multiply
+// by a factor of the row, c cap by tanh, G gated silu, L limited swiglu.
+void add_steps(OpCase& c, graph::Node& node, const std::string& steps, const Shape& s, std::mt19937& random) {
+  using R = graph::RegionBuilder;
+  auto add = [&](const std::function<R::Ref(R&)>& step) { then(node.region, step); };
   int64_t columns = s.n;
   for (char step : steps) {
-    if (step == 'G') columns /= 2;
+    if (step == 'G' || step == 'L') columns /= 2;
     auto operand = [&] {
-      return c.matrix(Dim::symbol("rows"), columns, random_floats(s.rows * columns, 1, random));
+      return c.matrix(Dim::symbol("rows"), columns, random_floats(s.rows * columns, 1, random), columns + 9,
+                      2);
+    };
+    auto of_row = [&] { return c.matrix(Dim::symbol("rows"), 1, random_floats(s.rows, 1, random)); };
+    auto limited = [](R& r) {  // gpt-oss: x * sigmoid(1.702 x) * (up + 1)
+      R::Ref gate = r.clamp(r.gate(), -std::numeric_limits<double>::infinity(), 7);
+      return r.call("quick_gelu", gate) * (r.clamp(r.up(), -7, 7) + r.constant(1));
     };
     switch (step) {
       case 'b':
-        node.epilogue.push_back(
-            {Kind::kBias, c.parameter(DType::kF16, {columns}, random_floats(columns, 1, random)), ""});
+        add([&](R& r) {
+          return r.x() + r.operand(c.parameter(DType::kF16, {columns}, random_floats(columns, 1, random)));
+        });
         break;
-      case 's': node.epilogue.push_back({Kind::kActivation, nullptr, "silu"}); break;
-      case 'g': node.epilogue.push_back({Kind::kActivation, nullptr, "gelu"}); break;
-      case 't': node.epilogue.push_back({Kind::kActivation, nullptr, "gelu_tanh"}); break;
-      case 'r': node.epilogue.push_back({Kind::kActivation, nullptr, "relu"}); break;
-      case 'm': node.epilogue.push_back({Kind::kMul, operand(), ""}); break;
-      case 'a': node.epilogue.push_back({Kind::kAdd, operand(), ""}); break;
-      default: node.epilogue.push_back({Kind::kGated, nullptr, "silu"}); break;
+      case 's': add([&](R& r) { return r.call("silu", r.x()); }); break;
+      case 'g': add([&](R& r) { return r.call("gelu", r.x()); }); break;
+      case 't': add([&](R& r) { return r.call("gelu_tanh", r.x()); }); break;
+      case 'r': add([&](R& r) { return r.call("relu", r.x()); }); break;
+      case 'm': add([&](R& r) { return r.x() * r.operand(operand()); }); break;
+      case 'a': add([&](R& r) { return r.x() + r.operand(operand()); }); break;
+      case 'w': add([&](R& r) { return r.x() * r.operand(of_row()); }); break;
+      case 'c': add([&](R& r) { return r.call("tanh", r.x() / r.constant(3)) * r.constant(3); }); break;
+      case 'L': add(limited); break;
+      default: add([&](R& r) { return r.call("silu", r.gate()) * r.up(); }); break;
     }
   }
   node.outputs[0]->type.shape[1] = columns;
@@ -102,7 +114,7 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
   graph::Value* weight =
       extreme ? c.quantized(w.format, w.layout, s.n, s.k, ones) : add_weight(c, w, s.n, s.k, random);
   c.g->matmul(x, weight);
-  add_epilogue(c, *c.module.functions[0]->nodes.back(), epilogue, s, random);
+  add_steps(c, *c.module.functions[0]->nodes.back(), epilogue, s, random);
   if (s.rows == 1)
     c.options.min_rows = c.options.max_rows = 1;
   else if (body == Body::kFewRows)
@@ -112,7 +124,7 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
   if (!w.format.is_centered() && w.format.is_quantized()) sum *= 30;
   c.rule.tolerance = dot_error(s.k, sum) + elementwise_error(sum + 1);
   for (char step : epilogue)
-    c.rule.tolerance *= step == 'm' || step == 'G' ? sum + 2 : 1.2;  // |f'| <= 1.13 of every activation
+    c.rule.tolerance *= std::strchr("mGL", step) ? sum + 2 : 1.2;  // |f'| <= 1.13 of every activation
   return c;
 }
 
@@ -162,14 +174,14 @@ TEST_F(GroupMatmul, TilesOf16) {
 }
 
 TEST_F(Epilogue, OfPlainWeights) {
-  for (std::string steps : {"b", "bs", "g", "t", "r", "m", "a", "bG", "Gma", "G"})
+  for (std::string steps : {"b", "bs", "g", "t", "r", "m", "a", "bG", "Gma", "G", "wa", "c", "bL"})
     add_matmul(batch, {WeightFormat::plain(DType::kF16)}, {3, 44, 40}, steps);
   for (std::string steps : {"bs", "Gma"})
     add_matmul(batch, {WeightFormat::plain(DType::kF16)}, {1, 32, 64}, steps);
 }
 
 TEST_F(Epilogue, OfTiledWeights) {
-  for (std::string steps : {"b", "bs", "g", "t", "r", "m", "a", "bG", "Gma", "G"})
+  for (std::string steps : {"b", "bs", "g", "t", "r", "m", "a", "bG", "Gma", "G", "wa", "c", "bL"})
     add_matmul(batch, {group(4, DType::kF16), "tile8"}, {1, 32, 64}, steps);
   for (std::string steps : {"bs", "Gma"})
     add_matmul(batch, {group(4, DType::kF16), "tile8"}, {3, 44, 40}, steps);

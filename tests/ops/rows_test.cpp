@@ -30,6 +30,19 @@ TEST_F(Norm, Rms) {
     }
 }
 
+// Heads in a part of wider rows, as queries beside keys.
+TEST_F(Norm, Heads) {
+  for (std::string op : {"rms_norm", "layer_norm"})
+    for (int64_t n : {2, 15, 64})
+      for (int64_t rows : {1, 3}) {
+        std::mt19937 random(5);
+        OpCase& c = batch.add(str(op, " of ", rows, " x 3 heads of ", n), {{"rows", rows}});
+        graph::Value* x = c.matrix(kRows, 3 * n, random_floats(rows * 3 * n, 3, random), 4 * n + 1, n);
+        c.g->op(op, {x, c.parameter(DType::kF32, {n}, random_floats(n, 1, random))}, {{"eps", 1e-5}});
+        c.rule = near(4 * norm_error(n, 2 * std::sqrt(double(n))));
+      }
+}
+
 // The codes may differ by one where the f32 results, a rounding apart, lie on both sides of a tie.
 TEST_F(Norm, Quantized) {
   for (auto [op, codes] : {std::pair("rms_norm", "q8g32"), {"layer_norm", "q8g32"}, {"rms_norm", "q8g40"}})
@@ -67,12 +80,13 @@ TEST_F(Elementwise, Binary) {
       std::mt19937 random(4);
       OpCase& c = batch.add(str(op, " of ", n), {{"rows", 2}});
       graph::Value* x = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 7, 2);
-      c.g->op(op, {x, c.matrix(kRows, n, random_floats(2 * n, 3, random))});
+      graph::Value* y = c.matrix(kRows, n, random_floats(2 * n, 3, random), n + 4, 1);
+      op == "add" ? c.g->add(x, y) : c.g->mul(x, y);
     }
 }
 
 TEST_F(Elementwise, ActivationsAtHardValues) {
-  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu"}) {
+  for (std::string f : {"silu", "gelu", "gelu_tanh", "relu", "sigmoid"}) {
     OpCase& c = batch.add(f, {{"rows", 1}});
     c.g->activation(c.matrix(kRows, static_cast<int64_t>(kHard.size()), kHard), f);
     c.rule = near(elementwise_error(1));

@@ -36,6 +36,18 @@ TEST_F(SlidingAttention, HeadsAndRotations) {
   add_case({.heads = 9, .kv_heads = 3, .head_dim = 64, .rotary_dim = 32, .interleaved = true}, 21, 4, 5);
 }
 
+TEST_F(SlidingAttention, BesideALayersWindow) {
+  add_case({.limited = 9}, 17, 4, 1);
+  add_case({.dtype = DType::kF16, .limited = 19}, 40, 4, 20);
+  add_case({.one_row = true, .part_pages = 8, .limited = 9}, 37, 3, 1);
+}
+
+TEST_F(SlidingAttention, LayersWindow) {
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kI8})
+    add_window_cases(
+        [&](const std::string& label, const auto& dims) -> OpCase& { return batch.add(label, dims); }, dtype);
+}
+
 // A slid sequence gives what a fresh one with the same live tokens gives: the op's meaning against itself
 // without skips.
 TEST(SlidingAttentionMeaning, SkippingIsTheSameAsNeverHavingStored) {
@@ -47,12 +59,11 @@ TEST(SlidingAttentionMeaning, SkippingIsTheSameAsNeverHavingStored) {
     c.state(cache, 4);
     c.states["kv"].values = values;
     const Dim r = Dim::symbol("rows"), batch = Dim::symbol("batch");
-    graph::AttentionWindow w{.skip_begin = c.indices(batch, {begin}),
-                             .skip_count = c.indices(batch, {count})};
+    graph::RollingWindow w{.skip_begin = c.indices(batch, {begin}), .skip_count = c.indices(batch, {count})};
     w.key_factors = c.matrix(8, 4, make_factors(8, 4));
-    c.g->attention("kv", 0, c.matrix(r, 4, {1, -2, 0.5, 1}), c.indices(r, {0}), c.indices(r, {6}),
+    c.g->attention("kv", 0, c.matrix(r, 4, {1, -2, 0.5, 1}), c.indices(r, {0}), c.indices(r, {7}),
                    c.indices(batch + 1, {0, int32_t(pages.size())}), c.indices(Dim::symbol("pages"), pages),
-                   1, 0.5, w);
+                   1, 0.5, 0, w);
     const graph::Node& node = *c.module.functions[0]->nodes.back();
     std::vector<const graph::HostTensor*> inputs;
     for (const graph::Value* v : node.inputs) inputs.push_back(&c.logical(v));

@@ -17,6 +17,7 @@ struct SlidingShape {
   bool interleaved = false;
   bool one_row = false;    // of one sequence, the last
   int64_t part_pages = 0;  // > 0: attention_part
+  int64_t limited = 0;     // > 0: attribute `window`, beside the rolling one
 };
 
 // What a cache keeps of a head.
@@ -57,7 +58,7 @@ class Slid {
     }
   }
 
-  std::vector<int32_t> sequence, position, indptr = {0}, ids, skip_begin, skip_count;
+  std::vector<int32_t> sequence, limits, indptr = {0}, ids, skip_begin, skip_count;
   int64_t longest = 0;
 
  private:
@@ -68,7 +69,7 @@ class Slid {
     for (int64_t row : {int64_t{0}, length / 3, length - 2, length - 1}) {
       if (row < 0) continue;
       sequence.push_back(s);
-      position.push_back(static_cast<int32_t>(row));
+      limits.push_back(static_cast<int32_t>(row) + 1);
     }
     for (int32_t page : cache_.pages(s)) ids.push_back(page);
     indptr.push_back(static_cast<int32_t>(ids.size()));
@@ -105,8 +106,8 @@ void add_sliding_case(const Add& add, const SlidingShape& shape, int64_t window,
       cache, kSlidingPool,
       std::vector<float>(static_cast<size_t>(2 * kSlidingPool * cache.page_elements()), NAN)};
   Slid slid(plan, window, sinks, lengths, step);
-  if (shape.one_row) slid.sequence = {slid.sequence.back()}, slid.position = {slid.position.back()};
-  const int64_t rows = static_cast<int64_t>(slid.position.size()), pages = int64_t(slid.ids.size());
+  if (shape.one_row) slid.sequence = {slid.sequence.back()}, slid.limits = {slid.limits.back()};
+  const int64_t rows = static_cast<int64_t>(slid.limits.size()), pages = int64_t(slid.ids.size());
   OpCase& c = add(
       str(shape.part_pages ? "parts of a " : "", "window ", window, ", ", sinks, " sinks, steps of ", step),
       std::map<std::string, int64_t>{{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
@@ -119,7 +120,7 @@ void add_sliding_case(const Add& add, const SlidingShape& shape, int64_t window,
   graph::Value* q = c.matrix(r, width, random_floats(rows * width, 2, random), width + 8, 8);
   std::vector<graph::Value*> inputs = {q,
                                        c.indices(r, slid.sequence),
-                                       c.indices(r, slid.position),
+                                       c.indices(r, slid.limits),
                                        c.indices(batch + 1, slid.indptr),
                                        c.indices(Dim::symbol("pages"), slid.ids),
                                        c.indices(batch, slid.skip_begin),
@@ -132,6 +133,7 @@ void add_sliding_case(const Add& add, const SlidingShape& shape, int64_t window,
     if (shape.interleaved) attributes["interleaved"] = true;
   }
   if (shape.part_pages) attributes["part_pages"] = shape.part_pages;
+  if (shape.limited) attributes["window"] = shape.limited;
   c.g->op(shape.part_pages ? "attention_part" : "attention", inputs, attributes, "kv");
   // |q| <= 2 and a rotated key's elements are at most sqrt(2), each with 3 more roundings; parts are sums,
   // not divided.
@@ -141,6 +143,83 @@ void add_sliding_case(const Add& add, const SlidingShape& shape, int64_t window,
   if (shape.dtype == DType::kI8)
     c.rule.tolerance += coded_attention_error(tokens, 3 * double(shape.head_dim) * scale, 1);
   c.rule.relative = shape.part_pages > 0;
+}
+
+// Rows of a window that drops nothing: the last `rows` of one sequence of `length` tokens, or with
+// `sequences` > 1 the last of each, which are of different lengths. Pages that no row sees are NaN.
+struct WindowShape {
+  DType dtype = DType::kF32;
+  int64_t heads = 6, kv_heads = 2, head_dim = 16;
+  int64_t window = 20, length = 70, rows = 1, sequences = 1, max_rows = 0;
+  int64_t part_pages = 0;  // > 0: attention_part
+};
+
+template <typename Add>
+void add_window_case(const Add& add, const WindowShape& shape) {
+  graph::KvCache cache{"kv", 2, shape.kv_heads, shape.head_dim, kPage, shape.dtype};
+  std::mt19937 random(23);
+  std::vector<float> values(static_cast<size_t>(2 * kSlidingPool * cache.page_elements()), NAN);
+  std::vector<int32_t> sequence, limits, indptr = {0}, ids;
+  for (int64_t s = 0; s < shape.sequences; ++s) {
+    const int64_t length = shape.length - 7 * s,
+                  first = std::max<int64_t>(0, length - shape.rows + 1 - shape.window);
+    for (int64_t page = 0; page < (length + kPage - 1) / kPage; ++page) {
+      ids.push_back(static_cast<int32_t>(int64_t(ids.size()) * 5 % kSlidingPool));
+      for (int64_t i = 0; i < 2 * cache.kv_heads * kPage; ++i) {
+        if (page < first / kPage || page * kPage + i % kPage >= length) continue;
+        std::vector<float> head = random_floats(cache.head_dim, 1, random);
+        round_head(cache.dtype, head);
+        std::copy(head.begin(), head.end(),
+                  values.begin() + (kSlidingPool + ids.back()) * cache.page_elements() + i * cache.head_dim);
+      }
+    }
+    indptr.push_back(static_cast<int32_t>(ids.size()));
+    for (int64_t r = 0; r < shape.rows; ++r) {
+      sequence.push_back(static_cast<int32_t>(s));
+      limits.push_back(static_cast<int32_t>(length - shape.rows + 1 + r));
+    }
+  }
+  const auto rows = static_cast<int64_t>(limits.size()), pages = static_cast<int64_t>(ids.size());
+  OpCase& c =
+      add(str(shape.part_pages ? "parts of a " : "", "layer's window ", shape.window, " over ", shape.length,
+              " tokens of ", short_name(shape.dtype), ", ", shape.sequences, " x ", shape.rows, " rows"),
+          std::map<std::string, int64_t>{{"rows", rows}, {"batch", shape.sequences}, {"pages", pages}});
+  c.options.min_rows = shape.max_rows == 1 ? 1 : 0;
+  c.options.max_rows = shape.max_rows;
+  c.state(cache, kSlidingPool);
+  c.states["kv"].values = values;
+  const Dim r = Dim::symbol("rows");
+  const int64_t columns = shape.heads * shape.head_dim;
+  const double scale = 1 / std::sqrt(double(shape.head_dim));
+  graph::Attributes attributes = {
+      {"layer", int64_t{1}}, {"heads", shape.heads}, {"scale", scale}, {"window", shape.window}};
+  if (shape.part_pages) attributes["part_pages"] = shape.part_pages;
+  c.g->op(shape.part_pages ? "attention_part" : "attention",
+          {c.matrix(r, columns, random_floats(rows * columns, 2, random)), c.indices(r, sequence),
+           c.indices(r, limits), c.indices(Dim::symbol("batch") + 1, indptr),
+           c.indices(Dim::symbol("pages"), ids)},
+          attributes, "kv");
+  const int64_t tokens = shape.part_pages ? shape.part_pages * kPage : shape.window;
+  c.rule.tolerance = attention_error(tokens, shape.head_dim, 2 * double(shape.head_dim) * scale,
+                                     shape.part_pages ? double(tokens) : 1);
+  if (shape.dtype == DType::kI8)
+    c.rule.tolerance +=
+        coded_attention_error(shape.part_pages ? 1 : tokens, 2 * double(shape.head_dim) * scale,
+                              shape.part_pages ? double(tokens) : 1);
+  c.rule.relative = shape.part_pages > 0;
+}
+
+// All forms of a kernel: one row, few, many, parts; windows that begin inside of a page, a span or a part.
+template <typename Add>
+void add_window_cases(const Add& add, DType dtype) {
+  for (int64_t window : {1, 16, 20, 100}) {
+    add_window_case(add, {.dtype = dtype, .window = window, .length = 150, .max_rows = 1});
+    add_window_case(
+        add, {.dtype = dtype, .window = window, .length = 150, .rows = 3, .sequences = 3, .max_rows = 16});
+    add_window_case(add, {.dtype = dtype, .window = window, .length = 150, .rows = 37});
+    add_window_case(add, {.dtype = dtype, .window = window, .length = 150, .max_rows = 1, .part_pages = 8});
+  }
+  add_window_case(add, {.dtype = dtype, .window = 40, .length = 25, .rows = 25});
 }
 
 }  // namespace mlc::testing

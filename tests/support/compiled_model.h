@@ -47,8 +47,11 @@ inline Json toy_config(const std::string& toy, const std::string& scheme) {
   frontend::ModelConfig config =
       must(frontend::parse_hf_config(must(read_json_file(toy_file(toy, "config.json"))), "auto", toy));
   must(frontend::apply_overrides(config, {.max_batch_size = 128}));
-  if (config.has("context_window_size") && config.get_int("context_window_size") < 64)
+  if (const int64_t context = config.has("context_window_size") ? config.get_int("context_window_size") : -1;
+      context >= 0 && context < 64)
     must(frontend::apply_overrides(config, {.context_window_size = 64, .prefill_chunk_size = 64}));
+  if (config.get_int("prefill_chunk_size") < 64)
+    must(frontend::apply_overrides(config, {.prefill_chunk_size = 64}));
   return {{"model_type", config.model_type},
           {"quantization", scheme},
           {"model_config", config.fields},

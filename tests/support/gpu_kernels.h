@@ -59,8 +59,7 @@ inline Status launch_once(runtime::Device& device, runtime::KernelSet kernels, u
   RETURN_IF_ERROR(device.submit(device.self, kernels, {&launch, 1}));
   RETURN_IF_ERROR(device.sync(device.self));
   for (size_t i = 0; i < buffers.size(); ++i)
-    RETURN_IF_ERROR(
-        device.copy_out(device.self, std::as_writable_bytes(std::span(buffers[i])), addresses[i]));
+    RETURN_IF_ERROR(runtime::read(device, std::as_writable_bytes(std::span(buffers[i])), addresses[i]));
   return Status::ok();
 }
 

@@ -97,11 +97,24 @@ class OpCase {
     return v;
   }
 
-  // A quantized [n, k] parameter in a layout, made by the repack kernel from the file's records: `values`
-  // packed, or random codes in a format that has no quantizer.
+  // An i32 [rows symbol, k].
+  graph::Value* slots(const Dim& rows, int64_t k, const std::vector<int32_t>& values) {
+    graph::Value* v = argument(graph::TensorType::plain(DType::kI32, {rows, k}));
+    logical_[v] = {DType::kI32, {static_cast<int64_t>(values.size()) / k, k}, {}, values};
+    physical_[v] = bytes_of(values);
+    return v;
+  }
+
+  // A quantized [n, k] parameter, or one [experts, n, k], in a layout, made by the repack kernel from the
+  // file's records: `values` packed, or random codes in a format that has no quantizer.
   graph::Value* quantized(const WeightFormat& format, const std::string& layout, int64_t n, int64_t k,
-                          const std::vector<float>& values) {
+                          const std::vector<float>& values, int64_t experts = 0) {
     graph::TensorType type{graph::TensorType::Kind::kGroup, format, layout, {n, k}};
+    std::vector<int64_t> shape = {n, k};
+    if (experts) {
+      type.shape.insert(type.shape.begin(), experts), shape.insert(shape.begin(), experts);
+      n *= experts;
+    }
     graph::Value* v = g->parameter("p" + std::to_string(module.parameters.size()), type);
     std::vector<Bytes> records =
         format.is_imported() ? random_records(format, n, k) : pack(format, n, k, values);
@@ -109,7 +122,7 @@ class OpCase {
     for (const Bytes& record : records) spans.push_back(std::as_bytes(std::span(record)));
     std::vector<float> real(values.size());
     read_weight(format, n, k, spans, real);
-    logical_[v] = {DType::kF32, {n, k}, real, {}};
+    logical_[v] = {DType::kF32, shape, real, {}};
     physical_[v] = repack(type, std::move(records));
     return v;
   }
@@ -128,8 +141,9 @@ class OpCase {
   kernel::Function lower(const Target& target) const {
     kernel::LowerOptions o = options;
     o.target = &target;
-    for (const graph::Value* v : node().inputs)
-      o.input_views.push_back(views_.count(v) ? views_.at(v) : kernel::View{});
+    for (const auto* operands : {&node().inputs, &node().region.operands})
+      for (const graph::Value* v : *operands)
+        o.input_views.push_back(views_.count(v) ? views_.at(v) : kernel::View{});
     kernel::Function f =
         kernel::run_passes(kernel::lower_node(node(), module, o).function, {.target = &target, .dump = {}});
     f.name = "k";
@@ -147,8 +161,7 @@ class OpCase {
   std::vector<Bytes> memory() const {
     std::vector<Bytes> out;
     for (const graph::Value* v : node().inputs) out.push_back(physical_.at(v));
-    for (const graph::EpilogueStep& s : node().epilogue)
-      if (s.operand) out.push_back(physical_.at(s.operand));
+    for (const graph::Value* v : node().region.operands) out.push_back(physical_.at(v));
     if (!node().state.empty()) out.push_back(state_bytes(states.at(node().state)));
     for (const graph::Value* v : node().outputs)
       out.emplace_back(static_cast<size_t>(*v->type.bytes().evaluate(dims_)), 0xFF);
@@ -184,8 +197,9 @@ class OpCase {
     for (size_t i = 0; i < out.size(); ++i) {
       const graph::TensorType& type = node().outputs[i]->type;
       logical_[node().outputs[i]] = out[i];
-      physical_[node().outputs[i]] =
-          type.is_tiled() ? tile_bytes(type, out[i]) : q8_bytes(type.format, out[i]);
+      physical_[node().outputs[i]] = type.dtype() == DType::kI32 ? bytes_of(out[i].ints)
+                                     : type.is_tiled()           ? tile_bytes(type, out[i])
+                                                                 : q8_bytes(type.format, out[i]);
     }
   }
 
@@ -344,8 +358,7 @@ class OpCase {
                                            std::map<std::string, graph::HostState>& to) const {
     std::vector<const graph::HostTensor*> inputs, operands;
     for (const graph::Value* v : n.inputs) inputs.push_back(&logical_.at(v));
-    for (const graph::EpilogueStep& s : n.epilogue)
-      operands.push_back(s.operand ? &logical_.at(s.operand) : nullptr);
+    for (const graph::Value* v : n.region.operands) operands.push_back(&logical_.at(v));
     graph::InterpretContext context{to};
     return graph::find_op(n.op)->interpret(n, inputs, operands, context);
   }

@@ -20,9 +20,10 @@ class PoisonedDevice {
     device->copy_in = [](void* self, runtime::DeviceAddress to, std::span<const std::byte> from) {
       return in(self).copy_in(in(self).self, to, from);
     };
-    device->copy_out = [](void* self, std::span<std::byte> to, runtime::DeviceAddress from) {
-      return in(self).copy_out(in(self).self, to, from);
+    device->begin_read = [](void* self, std::span<std::byte> to, runtime::DeviceAddress from) {
+      return in(self).begin_read(in(self).self, to, from);
     };
+    device->poll = [](void* self) { return in(self).poll(in(self).self); };
     device->submit = submit;
     device->destroy = [](void* self) { delete static_cast<PoisonedDevice*>(self); };
     return runtime::DevicePtr(device);

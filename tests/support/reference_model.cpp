@@ -160,11 +160,14 @@ ReferenceModel::ReferenceModel(const std::string& source, const std::string& sch
 HostTensor ReferenceModel::run(const std::string& function, std::map<std::string, HostTensor> arguments,
                                const std::vector<SequenceStep>& steps) {
   std::vector<int64_t> text_lengths;
-  std::vector<int32_t> positions, row_sequence, row_slots, page_indptr = {0}, page_ids;
+  std::vector<int32_t> positions, limits, row_sequence, row_slots, page_indptr = {0}, page_ids;
   for (size_t s = 0; s < steps.size(); ++s) {
     for (size_t i = 0; i < steps[s].tokens.size(); ++i) {
       const int32_t position = steps[s].start + static_cast<int32_t>(i);
       positions.push_back(position);
+      limits.push_back(frontend::is_encoder(config_)
+                           ? steps[s].start + static_cast<int32_t>(steps[s].tokens.size())
+                           : position + 1);
       text_lengths.push_back(steps[s].start + static_cast<int64_t>(steps[s].tokens.size()));
       row_sequence.push_back(static_cast<int32_t>(s));
       row_slots.push_back(steps[s].pages.at(static_cast<size_t>(position / 16)) * 16 + position % 16);
@@ -173,8 +176,14 @@ HostTensor ReferenceModel::run(const std::string& function, std::map<std::string
     page_indptr.push_back(static_cast<int32_t>(page_ids.size()));
   }
   if (!steps.empty()) {
-    arguments["rope_factors"] = reference_rope(frontend::rope_spec(config_), positions, text_lengths);
+    const std::vector<frontend::RopeSpec> ropes = frontend::rope_specs(config_);
+    for (size_t i = 0; i < ropes.size(); ++i)
+      if (ropes[i].rotary_dim > 0)
+        arguments["rope_factors" + (i ? "_" + std::to_string(i) : "")] =
+            reference_rope(ropes[i], positions, text_lengths);
     arguments["positions"] = ints(positions);
+    arguments["token_types"] = ints(std::vector<int32_t>(positions.size()));
+    arguments["limits"] = ints(limits);
     arguments["row_sequence"] = ints(row_sequence);
     arguments["row_slots"] = ints(row_slots);
     arguments["page_indptr"] = ints(page_indptr);

@@ -40,7 +40,7 @@ class ToyBuilder {
     const Dim rows = Dim::symbol("rows"), batch = Dim::symbol("batch");
     graph::Value* ids = f.add_argument("input_ids", ints(rows));
     graph::Value* wanted = f.add_argument("logit_positions", ints(batch));
-    for (const char* name : {"positions", "row_sequence", "row_slots"})
+    for (const char* name : {"limits", "row_sequence", "row_slots"})
       args_[name] = f.add_argument(name, ints(rows));
     args_["page_indptr"] = f.add_argument("page_indptr", ints(batch + Dim(1)));
     args_["page_ids"] = f.add_argument("page_ids", ints(Dim::symbol("pages")));
@@ -82,7 +82,7 @@ class ToyBuilder {
     graph::Value* rotated_q = g.rope(g.slice(qkv, 0, q), factors, s_.head_dim, s_.rotary_dim);
     graph::Value* rotated_k = g.rope(g.slice(qkv, q, q + kv), factors, s_.head_dim, s_.rotary_dim);
     g.kv_append("kv", layer, rotated_k, v, args_["row_slots"]);
-    graph::Value* mixed = g.attention("kv", layer, rotated_q, args_["row_sequence"], args_["positions"],
+    graph::Value* mixed = g.attention("kv", layer, rotated_q, args_["row_sequence"], args_["limits"],
                                       args_["page_indptr"], args_["page_ids"], s_.heads, 0.25);
     return linear(g, mixed, prefix + "o", s_.hidden, q);
   }
@@ -148,8 +148,7 @@ inline std::map<std::string, graph::HostTensor> toy_arguments(const ToyShape& sh
   std::map<std::string, std::vector<int32_t>> ints;
   std::vector<float> factors;
   ints["page_indptr"] = {0};
-  for (const char* name :
-       {"input_ids", "logit_positions", "positions", "row_sequence", "row_slots", "page_ids"})
+  for (const char* name : {"input_ids", "logit_positions", "limits", "row_sequence", "row_slots", "page_ids"})
     ints[name];
   for (size_t s = 0; s < batch.size(); ++s) {
     int64_t length = batch[s].past + static_cast<int64_t>(batch[s].ids.size()),
@@ -157,7 +156,7 @@ inline std::map<std::string, graph::HostTensor> toy_arguments(const ToyShape& sh
     for (int64_t page = 0; page < (length + 15) / 16; ++page) ints["page_ids"].push_back(order[first + page]);
     for (int64_t t = batch[s].past; t < length; ++t) {
       ints["input_ids"].push_back(batch[s].ids[t - batch[s].past]);
-      ints["positions"].push_back(static_cast<int32_t>(t));
+      ints["limits"].push_back(static_cast<int32_t>(t) + 1);
       ints["row_sequence"].push_back(static_cast<int32_t>(s));
       ints["row_slots"].push_back(static_cast<int32_t>(order[first + t / 16] * 16 + t % 16));
       for (bool sine : {false, true})

@@ -11,8 +11,29 @@ namespace mlc::testing {
 
 // A new model adds its toy here.
 inline const std::vector<std::string> kToys = {
-    "gemma",        "gpt_neox",  "llama",      "llama3_tied", "llama_dynamic",
-    "llama_linear", "llama_odd", "llama_yarn", "qwen2",
+    // clang-format off
+    // keep-sorted start
+    "gemma",
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "llama3_tied",
+    "llama_dynamic",
+    "llama_linear",
+    "llama_odd",
+    "llama_yarn",
+    "mistral",
+    "mixtral",
+    "phi",
+    "phi3",
+    "phi3_longrope",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "smollm3",
+    "starcoder2",
+    // keep-sorted end
+    // clang-format on
 };
 
 // Checkpoints whose weights are quantized already, with the only quantization that takes them.

@@ -35,7 +35,8 @@ std::vector<std::string> golden_folders(const std::string& file) {
 
 // The checkpoint of a toy model in one folder, of links to its files.
 void gather_source(const std::string& model, const std::string& folder) {
-  const bool byte_level = model == "gpt_neox" || model == "llama3_tied" || model == "qwen2";
+  const bool byte_level =
+      model == "gpt2" || model == "gpt_neox" || model == "llama3_tied" || model == "phi" || model == "qwen2";
   std::vector<std::string> places = {kData + "models/" + model, kData + "weights/source/" + model,
                                      kData + "weights/tokenizers/" + (byte_level ? "gpt_neox" : "llama")};
   for (const std::string& place : places)
@@ -82,14 +83,11 @@ TEST_P(GoldenConfig, GeneratesTheSameConfig) {
   auto source = open_source({.config = input.path(), .with_checkpoint = false});
   ASSERT_TRUE(source.is_ok()) << source.status().message();
   GenConfigOptions options{.quantization = split(GetParam(), '-')[1]};
-  options.conv_template = model == "gpt_neox"      ? "redpajama_chat"
-                          : model == "gemma"       ? "gemma_instruction"
-                          : model == "llama3_tied" ? "llama-3"
-                          : model == "qwen2"       ? "chatml"
-                                                   : "llama-2";
+  auto expected = read_json_file(golden);
+  ASSERT_TRUE(expected.is_ok()) << expected.status().message();
+  options.conv_template = expected->at("conv_template").at("name");  // which is the preset's
   options.overrides.max_batch_size = 128;
   if (GetParam() == "llama-q4f32_1") {
-    options.conv_template = "chatml";
     options.overrides.context_window_size = 128, options.overrides.prefill_chunk_size = 64,
     options.overrides.max_batch_size = 4;
   }

@@ -11,11 +11,17 @@ AttentionShape attention_shape(const ModelConfig& config) {
           .heads = shape.heads,
           .kv_heads = shape.kv_heads,
           .head_dim = shape.head_dim,
-          .rotary_dim = rope_spec(config).rotary_dim};
+          .rotary_dim = rope_spec(config).rotary_dim,
+          .scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim))};
 }
 
-Attention::Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output)
-    : shape_(shape), layer_(layer), qkv_(std::move(qkv)), output_(std::move(output)) {}
+Attention::Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output,
+                     std::optional<HeadNorms> norms)
+    : shape_(shape),
+      layer_(layer),
+      qkv_(std::move(qkv)),
+      output_(std::move(output)),
+      norms_(std::move(norms)) {}
 
 graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const {
   const int64_t q_end = shape_.q_size(), k_end = q_end + shape_.kv_size();
@@ -23,14 +29,18 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
   graph::Value* q = g.slice(qkv, 0, q_end);
   graph::Value* k = g.slice(qkv, q_end, k_end);
   graph::Value* v = g.slice(qkv, k_end, shape_.qkv_size());
+  if (norms_) q = norms_->queries(g, q), k = norms_->keys(g, k);
+  graph::RollingWindow rolling{.skip_begin = inputs.skip_begin, .skip_count = inputs.skip_count};
   if (shape_.rotary_dim > 0) {
-    q = g.rope(q, inputs.rope_factors, shape_.head_dim, shape_.rotary_dim);
-    if (!inputs.window.skip_begin) k = g.rope(k, inputs.rope_factors, shape_.head_dim, shape_.rotary_dim);
+    const StepInputs::Rotation& rotation = inputs.rotations.at(shape_.rope);
+    rolling.key_factors = rotation.keys;
+    q = g.rope(q, rotation.rows, shape_.head_dim, shape_.rotary_dim);
+    if (!rotation.keys) k = g.rope(k, rotation.rows, shape_.head_dim, shape_.rotary_dim);
   }
   g.kv_append(kKvState, layer_, k, v, inputs.row_slots);
-  graph::Value* mixed = g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.positions,
-                                    inputs.page_indptr, inputs.page_ids, shape_.heads,
-                                    1.0 / std::sqrt(static_cast<double>(shape_.head_dim)), inputs.window);
+  graph::Value* mixed =
+      g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.limits, inputs.page_indptr,
+                  inputs.page_ids, shape_.heads, shape_.scale, shape_.window, rolling);
   return output_(g, mixed);
 }
 

@@ -2,18 +2,23 @@
 // projection.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "frontend/functions.h"
 #include "frontend/layers/linear.h"
+#include "frontend/layers/norm.h"
 
 namespace mlc::frontend {
 
-// Head counts and sizes that all layers of a model share. Scores are scaled by head_dim^-0.5.
+// Head counts and sizes of a layer, by default those that all layers of a model share.
 struct AttentionShape {
   int64_t hidden = 0;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   int64_t rotary_dim = 0;  // the first elements of each head that are rotated; 0 = none (arXiv:2104.09864)
+  size_t rope = 0;         // the rope table that rotates them
+  double scale = 1;        // of scores: head_dim^-0.5
+  int64_t window = 0;      // tokens that a row sees at most, itself included; 0 = all before it
 
   int64_t q_size() const { return heads * head_dim; }
   int64_t kv_size() const { return kv_heads * head_dim; }
@@ -28,11 +33,17 @@ struct AttentionShape {
 
 AttentionShape attention_shape(const ModelConfig& config);
 
+// Norms of each query and key by itself, before they are rotated; weights of head_dim (arXiv:2010.04245).
+struct HeadNorms {
+  RmsNorm queries, keys;
+};
+
 class Attention {
  public:
   // qkv gives [all queries; all keys; all values]: qkv_size() columns. `layer` is this layer's place in the
   // KV cache.
-  Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output);
+  Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output,
+            std::optional<HeadNorms> norms = std::nullopt);
 
   // x f32[rows, hidden] -> f32[rows, hidden]; appends the rows' keys and values to the cache first
   graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const;
@@ -41,6 +52,7 @@ class Attention {
   AttentionShape shape_;
   int64_t layer_;
   Linear qkv_, output_;
+  std::optional<HeadNorms> norms_;
 };
 
 }  // namespace mlc::frontend

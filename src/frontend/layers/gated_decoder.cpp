@@ -3,9 +3,9 @@
 
 #include <optional>
 
+#include "base/strings.h"
 #include "frontend/layers/attention.h"
 #include "frontend/layers/embedding.h"
-#include "frontend/layers/mlp.h"
 #include "frontend/layers/norm.h"
 
 namespace mlc::frontend {
@@ -16,7 +16,7 @@ using graph::Value;
 
 struct Block {
   Attention attention;
-  GatedMlp mlp;
+  FeedForward mlp;
   RmsNorm input_norm, post_attention_norm;
 
   Value* operator()(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
@@ -25,43 +25,69 @@ struct Block {
   }
 };
 
-Block make_block(ParameterList& parameters, const ModelConfig& config, const GatedDecoderNames& names,
-                 int64_t layer) {
-  const AttentionShape shape = attention_shape(config);
-  const int64_t hidden = shape.hidden, inner = config.get_int("intermediate_size");
+// `attention`, `source`: of the layer's attention, in MLC's names and the checkpoint's.
+Attention make_attention(ParameterList& parameters, const ModelConfig& config,
+                         const GatedDecoderOptions& options, int64_t layer, const std::string& attention,
+                         const std::string& source) {
+  AttentionShape shape = attention_shape(config);
+  shape.window = options.window;
+  if (!options.rotated.empty() && !options.rotated[static_cast<size_t>(layer)]) shape.rotary_dim = 0;
+  std::vector<std::string> fused = {source + "q_proj", source + "k_proj", source + "v_proj"};
+  if (options.fused_sources) fused = {source + "qkv_proj"};
+  Linear qkv(parameters, attention + options.qkv, shape.hidden, shape.qkv_size(),
+             {.bias = options.qkv_bias, .sources = fused, .sharding = shape.qkv_sharding()});
+  Linear output(
+      parameters, attention + options.output, shape.q_size(), shape.hidden,
+      {.bias = options.output_bias, .sources = {source + "o_proj"}, .sharding = shape.output_sharding()});
+  if (!options.head_norms) return Attention(shape, layer, std::move(qkv), std::move(output));
   const double eps = config.get_double("rms_norm_eps");
-  const std::string block = "model.layers." + std::to_string(layer);
-  const std::string attention = block + ".self_attn.", mlp = block + ".mlp.";
+  return Attention(shape, layer, std::move(qkv), std::move(output),
+                   HeadNorms{RmsNorm(parameters, attention + "q_norm", shape.head_dim, eps),
+                             RmsNorm(parameters, attention + "k_norm", shape.head_dim, eps)});
+}
+
+FeedForward make_mlp(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options,
+                  const std::string& mlp, const std::string& source) {
+  const int64_t hidden = model_shape(config).hidden, inner = config.get_int("intermediate_size");
+  std::vector<std::string> fused = {source + "gate_proj", source + "up_proj"};
+  if (options.fused_sources) fused = {source + "gate_up_proj"};
+  return GatedMlp{
+      options.activation,
+      Linear(
+          parameters, mlp + "gate_up_proj", hidden, 2 * inner,
+          {.bias = options.mlp_bias, .sources = fused, .sharding = {.axis = 0, .segments = {inner, inner}}}),
+      Linear(parameters, mlp + "down_proj", inner, hidden,
+             {.bias = options.mlp_bias, .sources = {source + "down_proj"}, .sharding = {.axis = 1}})};
+}
+
+Block make_block(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options,
+                 int64_t layer) {
+  const int64_t hidden = model_shape(config).hidden;
+  const double eps = config.get_double("rms_norm_eps");
+  const std::string block = str(options.layers, ".", layer, "."), source = str("model.layers.", layer, ".");
   return {
-      Attention(shape, layer,
-                Linear(parameters, attention + names.qkv, hidden, shape.qkv_size(),
-                       {.bias = names.qkv_bias,
-                        .sources = {attention + "q_proj", attention + "k_proj", attention + "v_proj"},
-                        .sharding = shape.qkv_sharding()}),
-                Linear(parameters, attention + "o_proj", shape.q_size(), hidden,
-                       {.bias = names.output_bias, .sharding = shape.output_sharding()})),
-      GatedMlp(names.activation,
-               Linear(parameters, mlp + "gate_up_proj", hidden, 2 * inner,
-                      {.bias = names.mlp_bias,
-                       .sources = {mlp + "gate_proj", mlp + "up_proj"},
-                       .sharding = {.axis = 0, .segments = {inner, inner}}}),
-               Linear(parameters, mlp + "down_proj", inner, hidden,
-                      {.bias = names.mlp_bias, .sharding = {.axis = 1}})),
-      RmsNorm(parameters, block + ".input_layernorm", hidden, eps, {.plus_one = names.norms_plus_one}),
-      RmsNorm(parameters, block + ".post_attention_layernorm", hidden, eps,
-              {.plus_one = names.norms_plus_one}),
+      make_attention(parameters, config, options, layer, block + options.attention + ".",
+                     source + "self_attn."),
+      options.feed_forward ? options.feed_forward(parameters, config, str(options.layers, ".", layer))
+                           : make_mlp(parameters, config, options, block + "mlp.", source + "mlp."),
+      RmsNorm(parameters, block + options.input_norm, hidden, eps,
+              {.source = source + "input_layernorm", .plus_one = options.norms_plus_one}),
+      RmsNorm(parameters, block + "post_attention_layernorm", hidden, eps,
+              {.source = source + "post_attention_layernorm", .plus_one = options.norms_plus_one}),
   };
 }
 
 class GatedDecoder : public Model {
  public:
-  GatedDecoder(ParameterList& parameters, const ModelConfig& config, const GatedDecoderNames& names)
-      : embedding_(parameters, "model.embed_tokens", model_shape(config).vocab, model_shape(config).hidden),
-        blocks_(make_blocks(parameters, config, names)),
-        norm_(parameters, "model.norm", model_shape(config).hidden, config.get_double("rms_norm_eps"),
-              {.plus_one = names.norms_plus_one}),
-        embedding_scale_(names.embedding_scale) {
-    const bool tied = config.has("tie_word_embeddings") ? config.get_bool("tie_word_embeddings") : names.tied;
+  GatedDecoder(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options)
+      : embedding_(parameters, options.embedding, model_shape(config).vocab, model_shape(config).hidden,
+                   "model.embed_tokens"),
+        blocks_(make_blocks(parameters, config, options)),
+        norm_(parameters, options.norm, model_shape(config).hidden, config.get_double("rms_norm_eps"),
+              {.source = "model.norm", .plus_one = options.norms_plus_one}),
+        embedding_scale_(options.embedding_scale) {
+    const bool tied =
+        config.has("tie_word_embeddings") ? config.get_bool("tie_word_embeddings") : options.tied;
     if (!tied) head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
   }
 
@@ -81,10 +107,10 @@ class GatedDecoder : public Model {
 
  private:
   static std::vector<Block> make_blocks(ParameterList& parameters, const ModelConfig& config,
-                                        const GatedDecoderNames& names) {
+                                        const GatedDecoderOptions& options) {
     std::vector<Block> blocks;
     for (int64_t layer = 0; layer < model_shape(config).layers; ++layer)
-      blocks.push_back(make_block(parameters, config, names, layer));
+      blocks.push_back(make_block(parameters, config, options, layer));
     return blocks;
   }
 
@@ -98,8 +124,8 @@ class GatedDecoder : public Model {
 }  // namespace
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,
-                                          const GatedDecoderNames& names) {
-  return std::make_unique<GatedDecoder>(parameters, config, names);
+                                          const GatedDecoderOptions& options) {
+  return std::make_unique<GatedDecoder>(parameters, config, options);
 }
 
 }  // namespace mlc::frontend

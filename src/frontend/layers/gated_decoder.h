@@ -3,22 +3,31 @@
 // embedding when tied.
 //
 // Config fields read: hidden_size, intermediate_size, num_attention_heads, num_key_value_heads, head_dim,
-// num_hidden_layers, rms_norm_eps, vocab_size, tie_word_embeddings. Parameters: model.embed_tokens,
-// model.layers.I.*, model.norm, lm_head (mlc-facts 5.4).
+// num_hidden_layers, rms_norm_eps, vocab_size, tie_word_embeddings. Parameters: mlc-facts 5.4.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "frontend/functions.h"
-#include "frontend/layers/parameters.h"
+#include "frontend/layers/mlp.h"
 
 namespace mlc::frontend {
 
 // What differs between the families of this form.
-struct GatedDecoderNames {
-  std::string qkv = "qkv_proj";  // of the fused projection under self_attn
+struct GatedDecoderOptions {
+  // MLC's names of the modules. The checkpoint's are llama's: model.layers.I.self_attn.q_proj and so on.
+  std::string embedding = "model.embed_tokens", layers = "model.layers", norm = "model.norm";
+  std::string attention = "self_attn", qkv = "qkv_proj", output = "o_proj", input_norm = "input_layernorm";
+  bool fused_sources = false;  // the checkpoint has qkv_proj and gate_up_proj, fused as here
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
+  bool head_norms = false;         // self_attn.q_norm and k_norm
+  int64_t window = 0;              // of every layer; 0 = none
+  std::vector<bool> rotated = {};  // by layer: whether it rotates queries and keys; empty = all do
+  // Makes what stands instead of the gated MLP in the block of this name ("model.layers.3").
+  FeedForward (*feed_forward)(ParameterList& parameters, const ModelConfig& config,
+                              const std::string& block) = nullptr;
   std::string activation = "silu";  // of the gate
   bool norms_plus_one = false;      // the checkpoint has the norms' weights less 1
   bool tied = false;                // embeddings are the output layer, where no field says it
@@ -26,6 +35,6 @@ struct GatedDecoderNames {
 };
 
 std::unique_ptr<Model> make_gated_decoder(ParameterList& parameters, const ModelConfig& config,
-                                          const GatedDecoderNames& names);
+                                          const GatedDecoderOptions& options);
 
 }  // namespace mlc::frontend

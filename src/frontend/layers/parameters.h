@@ -20,6 +20,8 @@ class ParameterList {
   // scheme, with the real matrix's shape, in the layout of the file.
   graph::Value* declare(Parameter parameter);
 
+  const QuantScheme& scheme() const { return scheme_; }
+
   std::vector<Parameter> take() { return std::move(parameters_); }
 
  private:

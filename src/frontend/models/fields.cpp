@@ -10,6 +10,7 @@ using Kind = ConfigField::Kind;
 constexpr double kMaxSize = 1 << 24;
 constexpr double kMaxHeads = 1 << 16;
 constexpr double kMaxLayers = 4096;
+constexpr double kMaxExperts = 1 << 15;
 constexpr double kMaxVocab = 1 << 28;
 constexpr double kMaxCount = 2147483647;  // 2^31 - 1: token counts are int32 in every function
 
@@ -20,6 +21,7 @@ ConfigField heads(std::string name, bool inferred) {
   return {std::move(name), Kind::kInteger, 1, kMaxHeads, inferred ? "0" : ""};
 }
 ConfigField layers(std::string name) { return {std::move(name), Kind::kInteger, 1, kMaxLayers}; }
+ConfigField experts(std::string name) { return {std::move(name), Kind::kInteger, 1, kMaxExperts}; }
 ConfigField vocab_size() { return {"vocab_size", Kind::kInteger, 1, kMaxVocab}; }
 ConfigField norm_eps(std::string name) { return {std::move(name), Kind::kReal, 1e-30, 1}; }
 ConfigField rope_base(std::vector<std::string> aliases) {
@@ -27,14 +29,10 @@ ConfigField rope_base(std::vector<std::string> aliases) {
 }
 ConfigField rope_scaling() { return {"rope_scaling", Kind::kAny, 0, 0, "null"}; }
 ConfigField head_dim() { return {"head_dim", Kind::kInteger, 1, kMaxHeads, "0"}; }
-ConfigField context_window_size() {
-  return {"context_window_size",
-          Kind::kInteger,
-          1,
-          kMaxCount,
-          "0",
-          {"max_position_embeddings", "max_sequence_length"}};
+ConfigField context_window_size(std::vector<std::string> aliases, double low) {
+  return {"context_window_size", Kind::kInteger, low, kMaxCount, "0", std::move(aliases)};
 }
+ConfigField layer_window() { return {"sliding_window", Kind::kInteger, 0, 1 << 30, "0"}; }
 ConfigField prefill_chunk_size() { return {"prefill_chunk_size", Kind::kInteger, 1, kMaxCount, "0"}; }
 ConfigField count(std::string name) { return {std::move(name), Kind::kInteger, 1, kMaxCount, "1"}; }
 ConfigField flag(std::string name, bool fallback) {

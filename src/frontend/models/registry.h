@@ -14,7 +14,7 @@ namespace mlc::frontend {
 // One field of `model_config`. The list of a model is its config class in MLC: names, order and defaults are
 // what mlc-chat-config.json shows (mlc-facts 5.3).
 struct ConfigField {
-  enum class Kind : uint8_t { kInteger, kReal, kFlag, kText, kAny };
+  enum class Kind : uint8_t { kInteger, kReal, kFlag, kText, kList, kAny };
   std::string name;
   Kind kind;
   double low = 0, high = 0;          // numbers: the range that makes sense, both ends included
@@ -42,13 +42,19 @@ inline const std::vector<std::string> kActivation = {"hidden_act", "hidden_activ
 ConfigField size(std::string name);                          // hidden and inner sizes: 1..2^24, required
 ConfigField heads(std::string name, bool inferred = false);  // 1..2^16
 ConfigField layers(std::string name);                        // 1..4096, required
+ConfigField experts(std::string name);                       // of a layer, or of a token: 1..2^15, required
 ConfigField vocab_size();                                    // 1..2^28, required
 ConfigField norm_eps(std::string name);                      // 0 < eps <= 1, required
 // position_embedding_base; 10000 when no alias is given
 ConfigField rope_base(std::vector<std::string> aliases = {"rope_theta", "rotary_emb_base"});
 ConfigField rope_scaling();
-ConfigField head_dim();               // inferred: hidden_size / num_attention_heads
-ConfigField context_window_size();    // inferred: max_position_embeddings or max_sequence_length
+ConfigField head_dim();  // inferred: hidden_size / num_attention_heads
+// Inferred: max_position_embeddings or max_sequence_length, when no alias is given. low -1: there may be
+// none.
+ConfigField context_window_size(std::vector<std::string> aliases = {"max_position_embeddings",
+                                                                    "max_sequence_length"},
+                                double low = 1);
+ConfigField layer_window();  // of source_fields: sliding_window, 0 for none (layer_window in config_rules.h)
 ConfigField prefill_chunk_size();     // inferred: min(context, 8192)
 ConfigField count(std::string name);  // 1..2^31 - 1, default 1
 ConfigField flag(std::string name, bool fallback);
@@ -72,9 +78,14 @@ struct ModelDefinition {
   // others.
   std::vector<KnownKey> keys;
   RopeSpec (*rope)(const ModelConfig& config);
+  RopeSpec (*local_rope)(const ModelConfig& config) = nullptr;  // of layers that rotate by another table
   std::unique_ptr<Model> (*create)(ParameterList& parameters, const ModelConfig& config);
   std::vector<std::string> unused_sources;  // suffixes of checkpoint tensors that carry nothing
   ShapeFields shape = {};
+  // What the config class infers in a way of its own, before the rules for all (config_rules.h).
+  void (*infer)(ModelConfig& config) = nullptr;
+  bool learned_positions = false;                        // a text cannot be longer than their table
+  bool encoder = false;                                  // functions.h
   std::vector<std::string> field_scalings = {"llama3"};  // kinds of rope_scaling that MLC's field states
 };
 

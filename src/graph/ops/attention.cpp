@@ -1,10 +1,14 @@
-// attention: causal softmax attention of each row over the cached keys of its sequence.
+// attention: softmax attention of each row over the cached keys of its sequence.
 //
-// Operands: q, row_sequence, positions, page_indptr, page_ids; with a sliding window also skip_begin,
-// skip_count (i32 per sequence) and, where heads are rotated, key_factors. A row at position p attends to the
-// sequence's tokens 0..p. The storage index of token i is i, or i + skip_count from skip_begin on: dropped
-// tokens stay in pages that are kept in part. Dropping moves the tokens behind it to lower positions, so
-// their keys are stored unrotated: token i's key is rotated here, by row i of key_factors.
+// Operands: q, row_sequence, limits, page_indptr, page_ids; where a rolling window drops tokens also
+// skip_begin, skip_count (i32 per sequence) and, where heads are rotated, key_factors. A row with limit L
+// sees the sequence's tokens 0..L-1 (1 <= L): up to itself where attention is causal, all where it looks both
+// ways. Attribute `window` W > 0 leaves it the last W of them, max(0, L - W)..L-1; pages that lie wholly
+// before those of all rows of a sequence are not read.
+//
+// The storage index of token i is i, or i + skip_count from skip_begin on: dropped tokens stay in pages that
+// are kept in part. Dropping moves the tokens behind it to lower positions, so their keys are stored
+// unrotated: token i's key is rotated here, by row i of key_factors.
 //
 // attention_part and attention_join do the same for one row in two steps, so that a long context is work for
 // many threads: part p covers the tokens stored in pages p * part_pages and following of the sequence. Per
@@ -24,7 +28,7 @@ namespace {
 
 using Inputs = std::vector<const HostTensor*>;
 
-void check_window(const Node& node, const KvCache& cache) {
+void check_rolling(const Node& node, const KvCache& cache) {
   if (node.inputs.size() == 6) refuse("has skip_begin but no skip_count");
   for (size_t i : {5, 6})
     if (index_operand(node, i) + 1 != index_operand(node, 3))
@@ -46,18 +50,25 @@ std::vector<TensorType> infer(const Node& node, const Module& module) {
   if (columns(q) != heads * cache.head_dim)
     refuse(describe(node, 0), " does not have ", heads * cache.head_dim, " columns");
   positive_attribute(node, "scale");
+  if (node.attributes.count("window")) int_attribute(node, "window", 1, 1 << 30);
   for (size_t i : {1, 2}) {
     index_operand(node, i);
     check_equal_rows(node, i, q.shape[0]);
   }
   index_operand(node, 3);
   index_operand(node, 4);
-  if (node.inputs.size() > 5) check_window(node, cache);
+  if (node.inputs.size() > 5) check_rolling(node, cache);
   return {q};
 }
 
-// The cache slots of tokens 0..last of one sequence.
-std::vector<int64_t> sequence_slots(const Inputs& in, int64_t sequence, int64_t last, int64_t page_size) {
+// The tokens that a row sees: first .. slots.size() - 1 of its sequence. Slots of those before are -1.
+struct SeenTokens {
+  size_t first = 0;
+  std::vector<int64_t> slots;
+};
+
+SeenTokens seen_tokens(const Node& node, const Inputs& in, int64_t row, int64_t page_size) {
+  const int64_t sequence = in[1]->ints[row], limit = in[2]->ints[row];
   const HostTensor &indptr = *in[3], &page_ids = *in[4];
   if (sequence < 0 || sequence + 1 >= indptr.shape[0])
     refuse("attention: sequence ", sequence, " does not exist");
@@ -67,14 +78,17 @@ std::vector<int64_t> sequence_slots(const Inputs& in, int64_t sequence, int64_t 
   if (skip_begin < 0 || skip_count < 0)
     refuse("attention: sequence ", sequence, " skips ", skip_count, " tokens from ", skip_begin, " on");
   auto stored = [&](int64_t t) { return t < skip_begin ? t : t + skip_count; };
-  if (begin < 0 || end < begin || end > page_ids.shape[0] || last < 0 ||
-      stored(last) >= (end - begin) * page_size)
-    refuse("attention: position ", last, " of sequence ", sequence, " lies outside of its pages ", begin,
-           "..", end);
-  std::vector<int64_t> slots;
-  for (int64_t t = 0; t <= last; ++t)
-    slots.push_back(page_ids.ints[begin + stored(t) / page_size] * page_size + stored(t) % page_size);
-  return slots;
+  if (begin < 0 || end < begin || end > page_ids.shape[0] || limit < 1 ||
+      stored(limit - 1) >= (end - begin) * page_size)
+    refuse("attention: limit ", limit, " of sequence ", sequence, " lies outside of its pages ", begin, "..",
+           end);
+  const int64_t window = node.get_int_or("window", limit);
+  SeenTokens seen{.first = static_cast<size_t>(std::max<int64_t>(0, limit - window)), .slots = {}};
+  seen.slots.resize(static_cast<size_t>(limit), -1);
+  for (auto t = static_cast<int64_t>(seen.first); t < limit; ++t)
+    seen.slots[static_cast<size_t>(t)] =
+        page_ids.ints[begin + stored(t) / page_size] * page_size + stored(t) % page_size;
+  return seen;
 }
 
 // The key of the sequence's token t, which is stored in a slot.
@@ -126,10 +140,11 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
   int64_t heads = node.get_int("heads"), n = state.cache.head_dim, sharing = heads / state.cache.kv_heads;
   HostTensor out = make_floats(q.shape);
   for (int64_t r = 0; r < q.shape[0]; ++r) {
-    std::vector<int64_t> slots = sequence_slots(in, in[1]->ints[r], in[2]->ints[r], state.cache.page_size);
+    const SeenTokens seen = seen_tokens(node, in, r, state.cache.page_size);
     for (int64_t h = 0; h < heads; ++h) {
       int64_t at = r * q.shape[1] + h * n;
-      Softened s = attend(node, in, q.floats.data() + at, state, h / sharing, slots, 0, slots.size());
+      Softened s = attend(node, in, q.floats.data() + at, state, h / sharing, seen.slots, seen.first,
+                          seen.slots.size());
       for (int64_t d = 0; d < n; ++d) out.floats[at + d] = static_cast<float>(s.sum[d] / s.total);
     }
   }
@@ -151,20 +166,20 @@ std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const
   int64_t heads = node.get_int("heads"), n = state.cache.head_dim, sharing = heads / state.cache.kv_heads;
   int64_t tokens = node.get_int("part_pages") * state.cache.page_size;
   int64_t parts = (in[4]->shape[0] * state.cache.page_size + tokens - 1) / tokens;
-  std::vector<int64_t> slots = sequence_slots(in, in[1]->ints[0], in[2]->ints[0], state.cache.page_size);
-  auto length = static_cast<int64_t>(slots.size());
+  const SeenTokens seen = seen_tokens(node, in, 0, state.cache.page_size);
+  auto length = static_cast<int64_t>(seen.slots.size());
   int64_t skip_begin = in.size() > 5 ? in[5]->ints[in[1]->ints[0]] : length;
   int64_t skip_count = in.size() > 5 ? in[6]->ints[in[1]->ints[0]] : 0;
-  // Tokens that are stored before index i.
+  // Tokens that are stored before index i, but those before the window count for all.
   auto before = [&](int64_t i) {
     int64_t live = i <= skip_begin ? i : std::max(skip_begin, i - skip_count);
-    return static_cast<size_t>(std::min(live, length));
+    return std::max(seen.first, static_cast<size_t>(std::min(live, length)));
   };
   HostTensor out = make_floats({parts, heads * (n + 2)});
   for (int64_t p = 0; p < parts; ++p)
     for (int64_t h = 0; h < heads; ++h) {
-      Softened s = attend(node, in, q.floats.data() + h * n, state, h / sharing, slots, before(p * tokens),
-                          before((p + 1) * tokens));
+      Softened s = attend(node, in, q.floats.data() + h * n, state, h / sharing, seen.slots,
+                          before(p * tokens), before((p + 1) * tokens));
       float* to = out.floats.data() + (p * heads + h) * (n + 2);
       for (int64_t d = 0; d < n; ++d) to[d] = static_cast<float>(s.sum[d]);
       to[n] = std::isinf(s.largest) ? -3e38f : static_cast<float>(s.largest);
@@ -178,7 +193,7 @@ std::vector<TensorType> infer_join(const Node& node, const Module&) {
   int64_t width = columns(activation_operand(node, 0));
   if (width % heads != 0 || width / heads < 3)
     refuse(describe(node, 0), " does not hold parts of ", heads, " heads");
-  const Dim& rows = index_operand(node, 1);  // the row's position: how many rows there are
+  const Dim& rows = index_operand(node, 1);  // limits: how many rows there are
   Shape shape = {rows, width - 2 * heads};
   if (!node.attributes.count("output")) return {TensorType::plain(DType::kF32, shape)};
   return {q8_attribute(node, shape)};

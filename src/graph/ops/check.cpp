@@ -86,10 +86,10 @@ TensorType q8_attribute(const Node& node, const Shape& shape) {
   return *type;
 }
 
-void check_activation(const std::string& function) {
-  const std::vector<std::string>& names = activation_names();
+void check_function(const std::string& function) {
+  const std::vector<std::string>& names = function_names();
   if (std::find(names.begin(), names.end(), function) == names.end())
-    refuse("unknown activation '", function, "', expected one of ", join(names, ", "),
+    refuse("unknown function '", function, "', expected one of ", join(names, ", "),
            did_you_mean(function, names));
 }
 

@@ -33,8 +33,8 @@ bool bool_attribute_or(const Node& node, const std::string& name, bool fallback)
 std::string string_attribute(const Node& node, const std::string& name);
 // Quantized activations of the shape: those that attribute "output" names, or q8g32 without it.
 TensorType q8_attribute(const Node& node, const Shape& shape);
-// A name of apply_activation(); otherwise refuses with the nearest.
-void check_activation(const std::string& function);
+// A name of find_function(); otherwise refuses with the nearest.
+void check_function(const std::string& function);
 
 // The node's cache; checks that `layer` lies in it when the node has that attribute.
 const KvCache& cache_operand(const Node& node, const Module& module);

@@ -1,4 +1,4 @@
-// Ops that work on each element or column alone: add, mul, scale, bias, activation, gated, slice, cast.
+// Ops that work on each element or column alone: map, slice, cast.
 #include "graph/ops/check.h"
 #include "graph/ops/math.h"
 
@@ -7,121 +7,27 @@ namespace {
 
 using Inputs = std::vector<const HostTensor*>;
 
-std::vector<TensorType> infer_binary(const Node& node, const Module&) {
-  const TensorType &a = activation_operand(node, 0), &b = activation_operand(node, 1);
-  if (a != b) refuse(describe(node, 1), " is not like operand 0 (", a.text(), ")");
-  return {a};
-}
-
-template <typename F>
-HostTensor map_elements(const HostTensor& x, F f) {
-  HostTensor out = make_floats(x.shape);
-  for (size_t i = 0; i < out.floats.size(); ++i)
-    out.floats[i] = static_cast<float>(f(i, double{x.floats[i]}));
-  return out;
-}
-
-OpInfo add() {
-  return {
-      .name = "add",
-      .min_inputs = 2,
-      .max_inputs = 2,
-      .infer = infer_binary,
-      .interpret = [](const Node&, const Inputs& in, const Inputs&, InterpretContext&) {
-        return std::vector{map_elements(*in[0], [&](size_t i, double x) { return x + in[1]->floats[i]; })};
-      }};
-}
-
-OpInfo mul() {
-  return {
-      .name = "mul",
-      .min_inputs = 2,
-      .max_inputs = 2,
-      .infer = infer_binary,
-      .interpret = [](const Node&, const Inputs& in, const Inputs&, InterpretContext&) {
-        return std::vector{map_elements(*in[0], [&](size_t i, double x) { return x * in[1]->floats[i]; })};
-      }};
-}
-
-OpInfo scale() {
-  return {.name = "scale",
+OpInfo map() {
+  return {.name = "map",
           .min_inputs = 1,
           .max_inputs = 1,
-          .required_attributes = {"factor"},
+          .has_region = true,
           .infer =
               [](const Node& node, const Module&) {
-                positive_attribute(node, "factor");
-                return std::vector{activation_operand(node, 0)};
-              },
-          .interpret =
-              [](const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
-                const double factor = node.get_double("factor");
-                return std::vector{map_elements(*in[0], [&](size_t, double x) { return x * factor; })};
-              }};
-}
-
-OpInfo bias() {
-  return {
-      .name = "bias",
-      .min_inputs = 2,
-      .max_inputs = 2,
-      .infer =
-          [](const Node& node, const Module&) {
-            const TensorType& x = activation_operand(node, 0);
-            check_float_vector(node, 1, x.shape[1]);
-            return std::vector{x};
-          },
-      .interpret =
-          [](const Node&, const Inputs& in, const Inputs&, InterpretContext&) {
-            const std::vector<float>& b = in[1]->floats;
-            return std::vector{map_elements(*in[0], [&](size_t i, double x) { return x + b[i % b.size()]; })};
-          }};
-}
-
-OpInfo activation() {
-  return {.name = "activation",
-          .min_inputs = 1,
-          .max_inputs = 1,
-          .required_attributes = {"function"},
-          .infer =
-              [](const Node& node, const Module&) {
-                check_activation(string_attribute(node, "function"));
-                return std::vector{activation_operand(node, 0)};
-              },
-          .interpret =
-              [](const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
-                ActivationFunction f = find_activation(node.get_string("function"));
-                return std::vector{map_elements(*in[0], [&](size_t, double x) { return f(x); })};
-              }};
-}
-
-HostTensor interpret_gated(const HostTensor& x, ActivationFunction f) {
-  int64_t n = x.shape[1] / 2;
-  HostTensor out = make_floats({x.shape[0], n});
-  for (int64_t r = 0; r < x.shape[0]; ++r)
-    for (int64_t c = 0; c < n; ++c) {
-      const float* row = &x.floats[r * 2 * n];
-      out.floats[r * n + c] = static_cast<float>(f(row[c]) * row[c + n]);
-    }
-  return out;
-}
-
-OpInfo gated() {
-  return {.name = "gated",
-          .min_inputs = 1,
-          .max_inputs = 1,
-          .required_attributes = {"function"},
-          .infer =
-              [](const Node& node, const Module&) {
-                check_activation(string_attribute(node, "function"));
                 TensorType type = activation_operand(node, 0);
-                if (columns(type) % 2 != 0) refuse(describe(node, 0), " has an odd number of columns");
-                type.shape[1] = columns(type) / 2;
+                type.shape[1] = check_region(node.region, type.shape[0], columns(type));
                 return std::vector{type};
               },
           .interpret =
-              [](const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
-                return std::vector{interpret_gated(*in[0], find_activation(node.get_string("function")))};
+              [](const Node& node, const Inputs& in, const Inputs& operands, InterpretContext&) {
+                const HostTensor& x = *in[0];
+                HostTensor out{DType::kF32, {x.shape[0], columns(node.outputs[0]->type)}, {}, {}};
+                for (int64_t r = 0; r < x.shape[0]; ++r) {
+                  auto row = x.floats.begin() + r * x.shape[1];
+                  for (double v : apply_region(node.region, operands, r, {row, row + x.shape[1]}))
+                    out.floats.push_back(static_cast<float>(v));
+                }
+                return std::vector{std::move(out)};
               }};
 }
 
@@ -182,8 +88,6 @@ OpInfo cast() {
 
 }  // namespace
 
-std::vector<OpInfo> elementwise_ops() {
-  return {add(), mul(), scale(), bias(), activation(), gated(), slice(), cast()};
-}
+std::vector<OpInfo> elementwise_ops() { return {map(), slice(), cast()}; }
 
 }  // namespace mlc::graph

@@ -19,29 +19,39 @@ double gelu_tanh(double x) {
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
 }
 double relu(double x) { return x < 0 ? 0 : x; }
+double relu2(double x) { return relu(x) * relu(x); }
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double quick_gelu(double x) { return x / (1 + std::exp(-1.702 * x)); }
+double exponential(double x) { return std::exp(x); }
+double tangent(double x) { return std::tanh(x); }
 
-struct NamedActivation {
+struct NamedFunction {
   const char* name;
-  ActivationFunction function;
+  ScalarFunction function;
 };
-constexpr NamedActivation kActivations[] = {
-    {"gelu", gelu}, {"gelu_tanh", gelu_tanh}, {"relu", relu}, {"silu", silu}};
+constexpr NamedFunction kFunctions[] = {
+    // keep-sorted start
+    {"exp", exponential},       {"gelu", gelu}, {"gelu_tanh", gelu_tanh},
+    {"quick_gelu", quick_gelu}, {"relu", relu}, {"relu2", relu2},
+    {"sigmoid", sigmoid},       {"silu", silu}, {"tanh", tangent},
+    // keep-sorted end
+};
 
 }  // namespace
 
-const std::vector<std::string>& activation_names() {
+const std::vector<std::string>& function_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> list;
-    for (const NamedActivation& a : kActivations) list.push_back(a.name);
+    for (const NamedFunction& f : kFunctions) list.push_back(f.name);
     return list;
   }();
   return names;
 }
 
-ActivationFunction find_activation(const std::string& name) {
-  for (const NamedActivation& a : kActivations)
-    if (name == a.name) return a.function;
-  internal_error(str("unknown activation '", name, "'"));
+ScalarFunction find_function(const std::string& name) {
+  for (const NamedFunction& f : kFunctions)
+    if (name == f.name) return f.function;
+  internal_error(str("unknown function '", name, "'"));
 }
 
 #ifdef __x86_64__
@@ -78,6 +88,18 @@ HostTensor make_floats(std::vector<int64_t> shape) {
   HostTensor t{DType::kF32, std::move(shape), {}, {}};
   t.floats.resize(static_cast<size_t>(t.elements()));
   return t;
+}
+
+HostTensor take_rows(const HostTensor& x, const std::vector<int32_t>& rows) {
+  HostTensor out{x.ints.empty() ? DType::kF32 : x.dtype, x.shape, {}, {}};
+  out.shape[0] = static_cast<int64_t>(rows.size());
+  auto copy = [&](const auto& from, auto& to) {  // codes, scales or values: so many a row
+    const auto width = static_cast<int64_t>(from.size()) / std::max<int64_t>(1, x.shape[0]);
+    for (int32_t r : rows) to.insert(to.end(), from.begin() + r * width, from.begin() + (r + 1) * width);
+  };
+  copy(x.floats, out.floats);
+  copy(x.ints, out.ints);
+  return out;
 }
 
 float quantize_group(const float* x, int64_t n, int32_t* codes) {

@@ -10,14 +10,18 @@
 
 namespace mlc::graph {
 
-// silu x/(1+e^-x), gelu x*(1+erf(x/sqrt 2))/2, gelu_tanh x*(1+tanh(sqrt(2/pi)*(x+0.044715x^3)))/2, relu
-// max(x, 0). NaN stays NaN.
-using ActivationFunction = double (*)(double);
-const std::vector<std::string>& activation_names();
-ActivationFunction find_activation(const std::string& name);  // internal error when unknown
+// The functions of regions: exp, tanh, sigmoid 1/(1+e^-x), silu x/(1+e^-x), quick_gelu x/(1+e^-1.702x), gelu
+// x*(1+erf(x/sqrt 2))/2, gelu_tanh x*(1+tanh(sqrt(2/pi)*(x+0.044715x^3)))/2, relu max(x, 0), relu2 its
+// square. NaN stays NaN.
+using ScalarFunction = double (*)(double);
+const std::vector<std::string>& function_names();
+ScalarFunction find_function(const std::string& name);  // internal error when unknown
 
 // out[j] = sum of a[i] * b[j, i] for the four rows of b [4, n], each in eight interleaved partial sums.
 void four_dots(const double* a, const double* b, int64_t n, double* out);
+
+// Some rows of a matrix, plain or quantized, in the order given; each lies in x.
+HostTensor take_rows(const HostTensor& x, const std::vector<int32_t>& rows);
 
 // `value` rounded to f16, bf16 or f32 and back.
 float round_to(DType dtype, float value);

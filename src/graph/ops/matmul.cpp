@@ -1,4 +1,4 @@
-// matmul: x [rows, K] times the transpose of weight [N, K], then the epilogue, in f64, rounded once when
+// matmul: x [rows, K] times the transpose of weight [N, K], then its region, in f64, rounded once when
 // stored. An x in tiles meets weights that are rounded as it is, to bf16.
 #include <algorithm>
 
@@ -9,29 +9,6 @@ namespace mlc::graph {
 namespace {
 
 using Inputs = std::vector<const HostTensor*>;
-using Kind = EpilogueStep::Kind;
-
-void check_step(const EpilogueStep& step, size_t index, const Dim& rows, int64_t& n) {
-  auto bad = [&](const char* expected) {
-    refuse("epilogue step ", index, step.operand ? " (operand " + step.operand->type.text() + ")" : "", " ",
-           expected);
-  };
-  bool takes_operand = step.kind == Kind::kBias || step.kind == Kind::kMul || step.kind == Kind::kAdd;
-  if (takes_operand != (step.operand != nullptr)) bad(takes_operand ? "has no operand" : "takes no operand");
-  if (step.kind == Kind::kActivation || step.kind == Kind::kGated) check_activation(step.function);
-  if (step.kind == Kind::kGated) {
-    if (n % 2 != 0) bad(str("gates an odd number of columns: ", n).c_str());
-    n /= 2;
-  }
-  if (!step.operand) return;
-  const TensorType& type = step.operand->type;
-  if (step.kind == Kind::kBias) {
-    if (type.kind != TensorType::Kind::kPlain || !is_float(type.dtype()) || type.shape != Shape{n})
-      bad(str("is no float vector of ", n, " elements").c_str());
-  } else if (type != TensorType::plain(DType::kF32, {rows, n})) {
-    bad(str("is no f32[", rows.text(), ", ", n, "]").c_str());
-  }
-}
 
 std::vector<TensorType> infer(const Node& node, const Module&) {
   const TensorType &x = node.inputs[0]->type, &w = node.inputs[1]->type;
@@ -48,40 +25,8 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
            TensorType::q8(x.shape, w.format).element_text());
   if (w.shape[1] != x.shape[1])
     refuse(describe(node, 1), " has ", w.shape[1].text(), " columns, expected ", x.shape[1].text());
-  int64_t n = w.shape[0].constant();
-  for (size_t i = 0; i < node.epilogue.size(); ++i) check_step(node.epilogue[i], i, x.shape[0], n);
+  const int64_t n = check_region(node.region, x.shape[0], w.shape[0].constant());
   return {TensorType::plain(DType::kF32, {x.shape[0], n})};
-}
-
-// One row of accumulators through the steps; `row` tells which row of the operands belongs to it.
-void apply_epilogue(std::vector<double>& acc, const std::vector<EpilogueStep>& steps, const Inputs& operands,
-                    int64_t row) {
-  for (size_t s = 0; s < steps.size(); ++s) {
-    const EpilogueStep& step = steps[s];
-    size_t n = acc.size();
-    const float* own = operands[s] ? operands[s]->floats.data() : nullptr;
-    if (own && step.kind != Kind::kBias) own += static_cast<size_t>(row) * n;
-    switch (step.kind) {
-      case Kind::kBias:
-      case Kind::kAdd:
-        for (size_t i = 0; i < n; ++i) acc[i] += own[i];
-        break;
-      case Kind::kMul:
-        for (size_t i = 0; i < n; ++i) acc[i] *= own[i];
-        break;
-      case Kind::kActivation: {
-        ActivationFunction f = find_activation(step.function);
-        std::transform(acc.begin(), acc.end(), acc.begin(), f);
-        break;
-      }
-      case Kind::kGated: {
-        ActivationFunction f = find_activation(step.function);
-        for (size_t i = 0; i < n / 2; ++i) acc[i] = f(acc[i]) * acc[i + n / 2];
-        acc.resize(n / 2);
-        break;
-      }
-    }
-  }
 }
 
 std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inputs& operands,
@@ -106,19 +51,22 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
       std::copy_n(dots, found, acc[r].begin() + j);
     }
   }
-  HostTensor out = make_floats({rows, node.outputs[0]->type.shape[1].constant()});
-  for (int64_t r = 0; r < rows; ++r) {
-    apply_epilogue(acc[r], node.epilogue, operands, r);
-    for (size_t i = 0; i < acc[r].size(); ++i)
-      out.floats[static_cast<size_t>(r) * acc[r].size() + i] = static_cast<float>(acc[r][i]);
-  }
+  HostTensor out{DType::kF32, {rows, columns(node.outputs[0]->type)}, {}, {}};
+  for (int64_t r = 0; r < rows; ++r)
+    for (double v : apply_region(node.region, operands, r, std::move(acc[r])))
+      out.floats.push_back(static_cast<float>(v));
   return {std::move(out)};
 }
 
 }  // namespace
 
 std::vector<OpInfo> matmul_ops() {
-  return {{.name = "matmul", .min_inputs = 2, .max_inputs = 2, .infer = infer, .interpret = interpret}};
+  return {{.name = "matmul",
+           .min_inputs = 2,
+           .max_inputs = 2,
+           .has_region = true,
+           .infer = infer,
+           .interpret = interpret}};
 }
 
 }  // namespace mlc::graph

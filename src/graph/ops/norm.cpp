@@ -1,5 +1,7 @@
-// rms_norm and layer_norm over the last axis. With output = "q8g32", "q8g40" or "tiles" the f32 result
-// becomes what quantize_q8 or to_tiles makes of it.
+// rms_norm and layer_norm over the last axis, or, where the weights are shorter than a row, over each part of
+// it that is as long as they are (heads). With output = "q8g32", "q8g40" or "tiles" the f32 result becomes
+// what quantize_q8 or to_tiles makes of it.
+#include <algorithm>
 #include <cmath>
 
 #include "graph/ops/check.h"
@@ -10,24 +12,38 @@ namespace {
 
 using Inputs = std::vector<const HostTensor*>;
 
+// What is normed together: a row, or a part of it as long as the weights.
+Dim part_of(const Node& node, const TensorType& x) {
+  const Shape& weight = node.inputs[1]->type.shape;
+  const bool parts = weight.size() == 1 && weight[0].is_const() && x.shape[1].is_const() &&
+                     weight[0].constant() > 0 && x.shape[1].constant() % weight[0].constant() == 0;
+  return parts ? weight[0] : x.shape[1];
+}
+
 std::vector<TensorType> infer(const Node& node, const Module&) {
   const TensorType& x = activation_operand(node, 0);
-  for (size_t i = 1; i < node.inputs.size(); ++i) check_float_vector(node, i, x.shape[1]);
+  const Dim part = part_of(node, x);
+  for (size_t i = 1; i < node.inputs.size(); ++i) check_float_vector(node, i, part);
   positive_attribute(node, "eps");
+  if (node.region.accumulators() != 1) refuse("region of a norm has one accumulator");
+  check_region(node.region, x.shape[0], columns(x));
+  if (part != x.shape[1] && !node.region.empty()) refuse("region of heads that are normed by themselves");
   if (!node.attributes.count("output")) return {x};
+  if (part != x.shape[1])
+    refuse("heads that are normed by themselves give f32, not ", string_attribute(node, "output"));
   if (string_attribute(node, "output") == "tiles") return {TensorType::tiles(x.shape)};
   return {q8_attribute(node, x.shape)};
 }
 
-// out = (x - mean) * factor * weight + bias.
-HostTensor normalize(const Node& node, const Inputs& in, bool centered) {
+// (x - mean) * factor * weight + bias, then the region.
+HostTensor normalize(const Node& node, const Inputs& in, const Inputs& operands, bool centered) {
   const HostTensor& x = *in[0];
-  int64_t n = x.shape[1];
+  const int64_t n = in[1]->shape[0];
   double eps = node.get_double("eps");
   const float* weight = in[1]->floats.data();
   const float* bias = in.size() > 2 ? in[2]->floats.data() : nullptr;
   HostTensor out = make_floats(x.shape);
-  for (int64_t r = 0; r < x.shape[0]; ++r) {
+  for (int64_t r = 0; r < x.elements() / n; ++r) {
     const float* row = x.floats.data() + r * n;
     double mean = 0, squares = 0;
     if (centered) {
@@ -36,8 +52,10 @@ HostTensor normalize(const Node& node, const Inputs& in, bool centered) {
     }
     for (int64_t c = 0; c < n; ++c) squares += (row[c] - mean) * (row[c] - mean);
     double factor = 1 / std::sqrt(squares / static_cast<double>(n) + eps);
-    for (int64_t c = 0; c < n; ++c)
-      out.floats[r * n + c] = static_cast<float>((row[c] - mean) * factor * weight[c] + (bias ? bias[c] : 0));
+    std::vector<double> y(static_cast<size_t>(n));
+    for (int64_t c = 0; c < n; ++c) y[c] = (row[c] - mean) * factor * weight[c] + (bias ? bias[c] : 0);
+    y = apply_region(node.region, operands, r, std::move(y));
+    std::copy(y.begin(), y.end(), out.floats.begin() + r * n);
   }
   return store_as(node.outputs[0]->type, std::move(out));
 }
@@ -48,17 +66,19 @@ std::vector<OpInfo> norm_ops() {
   return {{.name = "rms_norm",
            .min_inputs = 2,
            .max_inputs = 2,
+           .has_region = true,
            .required_attributes = {"eps"},
            .infer = infer,
-           .interpret = [](const Node& node, const Inputs& in, const Inputs&,
-                           InterpretContext&) { return std::vector{normalize(node, in, false)}; }},
+           .interpret = [](const Node& node, const Inputs& in, const Inputs& operands,
+                           InterpretContext&) { return std::vector{normalize(node, in, operands, false)}; }},
           {.name = "layer_norm",
            .min_inputs = 2,
            .max_inputs = 3,
+           .has_region = true,
            .required_attributes = {"eps"},
            .infer = infer,
-           .interpret = [](const Node& node, const Inputs& in, const Inputs&, InterpretContext&) {
-             return std::vector{normalize(node, in, true)};
+           .interpret = [](const Node& node, const Inputs& in, const Inputs& operands, InterpretContext&) {
+             return std::vector{normalize(node, in, operands, true)};
            }}};
 }
 

@@ -38,14 +38,12 @@ class OpTest : public ::testing::Test {
     return values.back().get();
   }
 
-  std::vector<HostTensor> run(const std::vector<HostTensor>& in,
-                              const std::vector<HostTensor>& epilogue = {}) {
+  std::vector<HostTensor> run(const std::vector<HostTensor>& in, const std::vector<HostTensor>& region = {}) {
     node.outputs.clear();
     for (const TensorType& t : infer_types(node, module)) node.outputs.push_back(value(t));
     std::vector<const HostTensor*> inputs, operands;
     for (const HostTensor& t : in) inputs.push_back(&t);
-    size_t next = 0;
-    for (const EpilogueStep& s : node.epilogue) operands.push_back(s.operand ? &epilogue[next++] : nullptr);
+    for (const HostTensor& t : region) operands.push_back(&t);
     InterpretContext context{states};
     return find_op(node.op)->interpret(node, inputs, operands, context);
   }
@@ -74,15 +72,24 @@ using Floats = std::vector<float>;
 
 TEST_F(OpTest, ElementwiseOps) {
   HostTensor a = floats({2, 2}, {1, -2, 3, kInfinity}), b = floats({2, 2}, {10, 20, kNaN, 1});
-  make("add", {f32(rows, 2), f32(rows, 2)});
-  HostTensor sum = run({a, b})[0];
+  make("map", {f32(rows, 2)});
+  then(node.region, [&](RegionBuilder& r) { return r.x() + r.operand(value(f32(rows, 2))); });
+  HostTensor sum = run({a}, {b})[0];
   EXPECT_EQ(Floats(sum.floats.begin(), sum.floats.begin() + 2), (Floats{11, 18}));
   EXPECT_TRUE(std::isnan(sum.floats[2]));
   EXPECT_EQ(sum.floats[3], kInfinity);
-  make("mul", {f32(rows, 2), f32(rows, 2)});
-  EXPECT_EQ(run({a, a})[0].floats, (Floats{1, 4, 9, kInfinity}));
-  make("bias", {f32(rows, 2), f32(2)});
-  EXPECT_EQ(run({a, floats({2}, {1, 2})})[0].floats, (Floats{2, 0, 4, kInfinity}));
+  make("map", {f32(rows, 2)});
+  then(node.region, [&](RegionBuilder& r) { return r.x() * r.operand(value(f32(rows, 2))); });
+  EXPECT_EQ(run({a}, {a})[0].floats, (Floats{1, 4, 9, kInfinity}));
+  make("map", {f32(rows, 2)});
+  then(node.region, [&](RegionBuilder& r) { return r.x() + r.operand(value(f32(2))); });
+  EXPECT_EQ(run({a}, {floats({2}, {1, 2})})[0].floats, (Floats{2, 0, 4, kInfinity}));
+  make("map", {f32(rows, 2)});
+  then(node.region, [&](RegionBuilder& r) { return r.x() * r.operand(value(f32(rows, 1))); });
+  EXPECT_EQ(run({a}, {floats({2, 1}, {2, 3})})[0].floats, (Floats{2, -4, 9, kInfinity}));
+  make("map", {f32(rows, 2)});
+  then(node.region, [&](RegionBuilder& r) { return r.clamp(r.x(), -1, 2) / r.constant(2); });
+  EXPECT_EQ(run({a})[0].floats, (Floats{0.5, -0.5, 1, 1}));
   make("slice", {f32(rows, 2)}, {{"begin", int64_t{1}}, {"end", int64_t{2}}});
   EXPECT_EQ(run({a})[0].floats, (Floats{-2, kInfinity}));
   make("cast", {f32(rows, 2)}, {{"dtype", std::string("f16")}});
@@ -96,8 +103,10 @@ TEST_F(OpTest, ActivationsKeepNaNAndExtremes) {
   };
   for (const Case& c :
        {Case{"silu", {-0.23840584f, 0, 1.7615942f}}, Case{"gelu", {-0.04550027f, 0, 1.9544997f}},
-        Case{"gelu_tanh", {-0.04540229f, 0, 1.9545977f}}, Case{"relu", {0, 0, 2}}}) {
-    make("activation", {f32(rows, 3)}, {{"function", std::string(c.function)}});
+        Case{"gelu_tanh", {-0.04540229f, 0, 1.9545977f}}, Case{"relu", {0, 0, 2}},
+        Case{"quick_gelu", {-0.06434137f, 0, 1.9356586f}}}) {
+    make("map", {f32(rows, 3)});
+    then(node.region, [&](RegionBuilder& r) { return r.call(c.function, r.x()); });
     Floats got = run({floats({1, 3}, {-2, 0, 2})})[0].floats;
     for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(got[i], c.expected[i], 1e-6) << c.function;
     got = run({floats({1, 3}, {kNaN, -3e38f, 3e38f})})[0].floats;
@@ -105,19 +114,22 @@ TEST_F(OpTest, ActivationsKeepNaNAndExtremes) {
     EXPECT_EQ(got[1], 0) << c.function;
     EXPECT_EQ(got[2], 3e38f) << c.function;
   }
-  make("gated", {f32(rows, 4)}, {{"function", std::string("relu")}});
+  make("map", {f32(rows, 4)});
+  then(node.region, [&](RegionBuilder& r) { return r.call("sigmoid", r.x()); });
+  Floats sigmoid = run({floats({1, 4}, {kNaN, -3e38f, 0, 3e38f})})[0].floats;
+  EXPECT_TRUE(std::isnan(sigmoid[0]));
+  EXPECT_EQ(Floats(sigmoid.begin() + 1, sigmoid.end()), (Floats{0, 0.5f, 1}));
+  make("map", {f32(rows, 4)});
+  then(node.region, [&](RegionBuilder& r) { return r.call("relu", r.gate()) * r.up(); });
   EXPECT_EQ(run({floats({2, 4}, {1, -1, 5, 6, 2, 3, 7, 8})})[0].floats, (Floats{5, 0, 14, 24}));
 }
 
 TEST_F(OpTest, MatmulAppliesEachStepInOrder) {
   make("matmul", {f32(rows, 3), f32(4, 3)});
   Value *bias = value(f32(4)), *wide = value(f32(rows, 4)), *narrow = value(f32(rows, 2));
-  using Kind = EpilogueStep::Kind;
-  node.epilogue = {{Kind::kBias, bias, ""},
-                   {Kind::kMul, wide, ""},
-                   {Kind::kGated, nullptr, "relu"},
-                   {Kind::kAdd, narrow, ""},
-                   {Kind::kActivation, nullptr, "relu"}};
+  then(node.region, [&](RegionBuilder& r) { return (r.x() + r.operand(bias)) * r.operand(wide); });
+  then(node.region, [&](RegionBuilder& r) { return r.call("relu", r.gate()) * r.up() + r.operand(narrow); });
+  then(node.region, [&](RegionBuilder& r) { return r.call("relu", r.x()); });
   HostTensor x = floats({1, 3}, {1, 2, 3}), w = floats({4, 3}, {1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1});
   // x w' = 1 2 3 6; + bias = 2 2 2 2; * = 4 -4 6 8; gated = 24 0; + = 25 -7; relu = 25 0.
   HostTensor got =
@@ -128,8 +140,9 @@ TEST_F(OpTest, MatmulAppliesEachStepInOrder) {
       run({floats({0, 3}, {}), w}, {floats({4}, {1, 0, -1, -4}), floats({0, 4}, {}), floats({0, 2}, {})})[0]
           .elements(),
       0);
-  node.epilogue[3].operand = wide;
-  EXPECT_EQ(refusal(), "epilogue step 3 (operand f32[rows, 4]) is no f32[rows, 2]");
+  node.region.operands[2] = wide;
+  EXPECT_EQ(refusal(),
+            "region operand 2 (f32[rows, 4]) is no f32[rows, 2], f32[rows, 1] or float vector of 2 elements");
 }
 
 TEST_F(OpTest, QuantizeRoundsHalfToEvenPerGroup) {
@@ -194,6 +207,14 @@ TEST_F(OpTest, NormsFollowTheirFormulas) {
   Floats got = run({floats({1, 2}, {3, -1}), floats({2}, {2, 1})})[0].floats;
   EXPECT_FLOAT_EQ(got[0], static_cast<float>(6 / std::sqrt(6.0)));
   EXPECT_FLOAT_EQ(got[1], static_cast<float>(-1 / std::sqrt(6.0)));
+  make("rms_norm", {f32(rows, 4), f32(2)}, {{"eps", 1.0}});  // two heads
+  got = run({floats({1, 4}, {3, -1, 0, 2}), floats({2}, {2, 1})})[0].floats;
+  EXPECT_FLOAT_EQ(got[1], static_cast<float>(-1 / std::sqrt(6.0)));
+  EXPECT_FLOAT_EQ(got[3], static_cast<float>(2 / std::sqrt(3.0)));  // mean square 2, + 1
+  make("rms_norm", {f32(rows, 64), f32(32)}, {{"eps", 1.0}, {"output", std::string("q8g32")}});
+  EXPECT_EQ(refusal(), "heads that are normed by themselves give f32, not q8g32");
+  make("rms_norm", {f32(rows, 5), f32(2)}, {{"eps", 1.0}});
+  EXPECT_NE(refusal(), "");
   make("layer_norm", {f32(rows, 2), f32(2), f32(2)}, {{"eps", 5.0}});
   // mean 1, variance 4, + 5 = 9: deviations +-2 / 3
   got = run({floats({1, 2}, {3, -1}), floats({2}, {3, 1}), floats({2}, {10, 20})})[0].floats;
@@ -259,15 +280,22 @@ TEST_F(OpTest, AppendRoundsToTheCacheAndCopyPagesCopiesEveryLayer) {
 }
 
 TEST_F(OpTest, RefusalsSayWhatIsWrong) {
-  make("add", {f32(rows, 2), f32(rows, 3)});
-  EXPECT_EQ(refusal(), "operand 1 (f32[rows, 3]) is not like operand 0 (f32[rows, 2])");
-  make("add", {f32(rows, 2)});
-  EXPECT_EQ(refusal(), "1 operands, expected 2");
+  make("map", {f32(rows, 3)});
+  then(node.region, [&](RegionBuilder& r) { return r.gate() * r.up(); });
+  EXPECT_EQ(refusal(), "region gates an odd number of columns: 3");
+  make("slice", {f32(rows, 2), f32(rows, 2)});
+  EXPECT_EQ(refusal(), "2 operands, expected 1");
+  make("slice", {f32(rows, 2)}, {{"begin", int64_t{0}}, {"end", int64_t{1}}});
+  then(node.region, [&](RegionBuilder& r) { return r.x() * r.x(); });
+  EXPECT_EQ(refusal(), "takes no region");
   make("matmul", {f32(rows, 2), f32(4, 3)});
   EXPECT_EQ(refusal(), "operand 1 (f32[4, 3]) has 3 columns, expected 2");
-  make("activation", {f32(rows, 2)}, {{"function", std::string("sliu")}});
+  make("map", {f32(rows, 2)});
+  then(node.region, [&](RegionBuilder& r) { return r.call("sliu", r.x()); });
   EXPECT_EQ(refusal(),
-            "unknown activation 'sliu', expected one of gelu, gelu_tanh, relu, silu; did you mean 'silu'?");
+            "unknown function 'sliu', expected one of exp, gelu, gelu_tanh, quick_gelu, relu, relu2, "
+            "sigmoid, silu, "
+            "tanh; did you mean 'silu'?");
   make("rms_norm", {f32(rows, 2), f32(2)});
   EXPECT_EQ(refusal(), "attribute 'eps' is missing");
   make("rms_norm", {f32(rows, 2), f32(2)}, {{"eps", int64_t{1}}});
@@ -278,7 +306,7 @@ TEST_F(OpTest, RefusalsSayWhatIsWrong) {
   EXPECT_EQ(refusal(), "attribute 'layer' is 2, expected 0 to 1");
   make("sample", {f32(rows, 8), f32(rows, 2)});
   EXPECT_EQ(refusal(), "operand 1 (f32[rows, 2]) does not have 3 columns");
-  make("add", {f32(rows, 2), f32(rows, 2)});
+  make("map", {f32(rows, 2)});
   node.state = "kv";
   EXPECT_EQ(refusal(), "takes no state, but names $kv");
   node.op = "matmull";

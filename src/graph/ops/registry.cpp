@@ -9,7 +9,7 @@ namespace {
 std::map<std::string, OpInfo> gather() {
   std::map<std::string, OpInfo> table;
   for (auto family : {elementwise_ops, matmul_ops, norm_ops, quantize_ops, rope_ops, take_ops, attention_ops,
-                      cache_ops, sample_ops})
+                      cache_ops, sample_ops, expert_ops})
     for (OpInfo& op : family()) table.emplace(op.name, std::move(op));
   return table;
 }
@@ -26,6 +26,8 @@ int64_t HostTensor::elements() const {
   for (int64_t d : shape) n *= d;
   return n;
 }
+
+bool is_matmul(const Node& node) { return node.op == "matmul" || node.op == "expert_matmul"; }
 
 const OpInfo* find_op(const std::string& name) {
   auto it = table().find(name);
@@ -49,7 +51,7 @@ std::vector<TensorType> infer_types(const Node& node, const Module& module) {
   if (!op->has_state && !node.state.empty()) refuse("takes no state, but names $", node.state);
   for (const std::string& name : op->required_attributes)
     if (!node.attributes.count(name)) refuse("attribute '", name, "' is missing");
-  if (!node.epilogue.empty() && node.op != "matmul") refuse("has an epilogue; only matmul takes one");
+  if (!node.region.empty() && !op->has_region) refuse("takes no region");
   return op->infer(node, module);
 }
 

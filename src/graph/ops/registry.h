@@ -40,17 +40,21 @@ struct OpInfo {
   int min_inputs = 0, max_inputs = 0;
   bool has_state = false;     // reads or writes the state it names
   bool writes_state = false;  // has an effect: never removed, merged or reordered
+  bool has_region = false;    // may carry a region (graph/region.h)
   std::vector<std::string> required_attributes;
   // Types of the outputs, or throws std::invalid_argument with what is wrong ("operand 1 has 3 columns,
   // expected 4").
   std::function<std::vector<TensorType>(const Node&, const Module&)> infer;
-  // inputs in node order; `epilogue` has one entry per step (nullptr where the step has no operand). Returns
-  // the outputs; throws std::invalid_argument when an index lies outside of its table, its pages or its
-  // sequence.
+  // inputs in node order, then the operands of its region. Returns the outputs; throws std::invalid_argument
+  // when an index lies outside of its table, its pages or its sequence.
   std::function<std::vector<HostTensor>(const Node&, const std::vector<const HostTensor*>& inputs,
-                                        const std::vector<const HostTensor*>& epilogue, InterpretContext&)>
+                                        const std::vector<const HostTensor*>& region, InterpretContext&)>
       interpret;
 };
+
+// Whether operand 0 is multiplied by the weight that is operand 1: ops that take an epilogue and quantized
+// activations.
+bool is_matmul(const Node& node);
 
 // nullptr when unknown.
 const OpInfo* find_op(const std::string& name);
@@ -68,5 +72,6 @@ std::vector<OpInfo> take_ops();
 std::vector<OpInfo> attention_ops();
 std::vector<OpInfo> cache_ops();
 std::vector<OpInfo> sample_ops();
+std::vector<OpInfo> expert_ops();
 
 }  // namespace mlc::graph

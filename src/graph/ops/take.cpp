@@ -1,5 +1,5 @@
 // take: rows of a table [V, H] by index. The table is a parameter (in any layout) or an activation; the
-// result is f32.
+// result is f32, of quantized activations the same codes and scales.
 #include <algorithm>
 
 #include "graph/ops/check.h"
@@ -12,6 +12,11 @@ using Inputs = std::vector<const HostTensor*>;
 
 std::vector<TensorType> infer(const Node& node, const Module&) {
   const TensorType& table = node.inputs[0]->type;
+  if (table.kind == TensorType::Kind::kQ8Activation) {
+    TensorType rows = table;
+    rows.shape[0] = index_operand(node, 1);
+    return {rows};
+  }
   bool floats = table.kind == TensorType::Kind::kGroup ||
                 (table.kind == TensorType::Kind::kPlain && is_float(table.dtype()));
   if (!floats || table.shape.size() != 2 || !table.shape[1].is_const())
@@ -21,15 +26,10 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
 
 std::vector<HostTensor> interpret(const Node&, const Inputs& in, const Inputs&, InterpretContext&) {
   const HostTensor &table = *in[0], &indices = *in[1];
-  int64_t n = table.shape[1];
-  HostTensor out = make_floats({indices.shape[0], n});
-  for (int64_t r = 0; r < indices.shape[0]; ++r) {
-    int64_t index = indices.ints[r];
+  for (int32_t index : indices.ints)
     if (index < 0 || index >= table.shape[0])
       refuse("take: index ", index, " of a table of ", table.shape[0], " rows");
-    std::copy_n(table.floats.data() + index * n, n, out.floats.data() + r * n);
-  }
-  return {std::move(out)};
+  return {take_rows(table, indices.ints)};
 }
 
 }  // namespace

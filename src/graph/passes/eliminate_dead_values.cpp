@@ -21,7 +21,7 @@ void eliminate_in(Function& function) {
       continue;
     }
     needed.insert(node.inputs.begin(), node.inputs.end());
-    for (const EpilogueStep& s : node.epilogue) needed.insert(s.operand);
+    needed.insert(node.region.operands.begin(), node.region.operands.end());
   }
   erase_nodes(function, dead);
 }

@@ -1,14 +1,13 @@
-// Fuses elementwise ops into the matmul that feeds them.
+// Fuses maps into the regions of their producers.
 #include "graph/passes/fuse_epilogues.h"
 
-#include <optional>
+#include <algorithm>
 
+#include "graph/ops/registry.h"
 #include "graph/passes/uses.h"
 
 namespace mlc::graph {
 namespace {
-
-using Kind = EpilogueStep::Kind;
 
 class Fuser {
  public:
@@ -17,39 +16,48 @@ class Fuser {
 
   void run() {
     for (const auto& node : function_.nodes)
-      if (node->op == "matmul")
+      if (find_op(node->op)->has_region && !dead_.count(node.get()))
         while (absorb_user(*node)) {
         }
     erase_nodes(function_, dead_);
   }
 
  private:
-  // Takes over the only user of the matmul's result, if it is a step; its result becomes the matmul's.
-  bool absorb_user(Node& matmul) {
-    Value* result = matmul.outputs[0];
+  // Takes over the only user of the node's result, if it is a map; its result becomes the node's.
+  bool absorb_user(Node& node) {
+    Value* result = node.outputs[0];
     const std::vector<Node*>& users = uses_[result];
-    if (users.size() != 1 || !users[0]) return false;
+    if (users.size() != 1 || !users[0] || users[0]->op != "map") return false;
     Node& user = *users[0];
-    auto step = as_step(user, result, matmul);
-    if (!step) return false;
-    matmul.epilogue.push_back(*step);
-    std::swap(matmul.outputs, user.outputs);
-    matmul.outputs[0]->producer = &matmul;
+    Value* x = user.inputs[0];
+    auto exists = [&](const Value* v) { return v == result || exists_before(v, node); };
+    const std::vector<Value*>& operands = user.region.operands;
+    // Experts' rows are slots, in another order in some bodies; heads that are normed are shorter than a row.
+    if (node.op == "expert_matmul" && (x != result || !operands.empty())) return false;
+    if (is_norm(node) && node.inputs[1]->type.shape[0] != result->type.shape[1]) return false;
+    if (!exists(x) || !std::all_of(operands.begin(), operands.end(), exists)) return false;
+    if (x == result) {
+      // Two halves of what has been gated, or of a norm, are of no use to anyone.
+      if (user.region.accumulators() == 2 && (node.region.accumulators() == 2 || is_norm(node))) return false;
+      node.region = compose(node.region, user.region);
+    } else {
+      if (result->type != user.outputs[0]->type || !whole(user.region, result)) return false;
+      node.region = compose(node.region, user.region, result, x);
+    }
+    std::swap(node.outputs, user.outputs);
+    node.outputs[0]->producer = &node;
     result->producer = &user;
     dead_.insert(&user);
     return true;
   }
 
-  std::optional<EpilogueStep> as_step(const Node& user, const Value* result, const Node& matmul) {
-    if (user.op == "activation") return EpilogueStep{Kind::kActivation, nullptr, user.get_string("function")};
-    if (user.op == "gated") return EpilogueStep{Kind::kGated, nullptr, user.get_string("function")};
-    if (user.op != "bias" && user.op != "mul" && user.op != "add") return std::nullopt;
-    Value* other = user.inputs[user.inputs[0] == result ? 1 : 0];
-    if (!exists_before(other, matmul)) return std::nullopt;
-    return EpilogueStep{user.op == "bias"  ? Kind::kBias
-                        : user.op == "mul" ? Kind::kMul
-                                           : Kind::kAdd,
-                        other, ""};
+  static bool is_norm(const Node& node) { return node.op == "rms_norm" || node.op == "layer_norm"; }
+
+  // Whether the region reads the operand at the result's own columns.
+  static bool whole(const Region& region, const Value* operand) {
+    return std::all_of(region.terms.begin(), region.terms.end(), [&](const Region::Term& t) {
+      return t.op != Region::Op::kOperand || t.b < 0 || region.operands[static_cast<size_t>(t.a)] != operand;
+    });
   }
 
   bool exists_before(const Value* v, const Node& node) {

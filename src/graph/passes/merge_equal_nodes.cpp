@@ -25,8 +25,7 @@ void merge_in(Function& function) {
   };
   for (const auto& node : function.nodes) {
     for (Value*& v : node->inputs) replace(v);
-    for (EpilogueStep& s : node->epilogue)
-      if (s.operand) replace(s.operand);
+    for (Value*& v : node->region.operands) replace(v);
     if (!node->state.empty()) continue;
     auto [it, added] = known.emplace(computation(*node), node.get());
     if (added) continue;

@@ -88,10 +88,8 @@ class Planner {
 
   // For an elementwise node, the buffer of an operand of the result's size that nobody reads later.
   Buffer* dying_operand(const Node& node, const Value* out) {
-    if (node.op != "add" && node.op != "mul" && node.op != "bias" && node.op != "activation" &&
-        node.op != "scale")
-      return nullptr;
-    for (const Value* in : node.inputs)
+    if (node.op != "map" || node.region.accumulators() != 1) return nullptr;
+    for (const Value* in : operands_of(node))
       for (Buffer& b : buffers_)
         if (b.values.back() == in && b.last == positions_[&node] && in->type == out->type &&
             !is_viewed(node, in))
@@ -100,8 +98,14 @@ class Planner {
   }
   // Whether another operand of the node reads the same memory at other places.
   bool is_viewed(const Node& node, const Value* v) const {
-    return std::any_of(node.inputs.begin(), node.inputs.end(),
+    std::vector<Value*> all = operands_of(node);
+    return std::any_of(all.begin(), all.end(),
                        [&](const Value* other) { return other != v && root(other) == v; });
+  }
+  static std::vector<Value*> operands_of(const Node& node) {
+    std::vector<Value*> all = node.inputs;
+    all.insert(all.end(), node.region.operands.begin(), node.region.operands.end());
+    return all;
   }
 
   MemoryPlan pack() {

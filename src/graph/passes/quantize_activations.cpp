@@ -5,13 +5,14 @@
 #include <map>
 #include <utility>
 
+#include "graph/ops/registry.h"
 #include "graph/passes/uses.h"
 
 namespace mlc::graph {
 namespace {
 
 bool wants_q8(const Node& node) {
-  return node.op == "matmul" && node.inputs[1]->type.kind == TensorType::Kind::kGroup &&
+  return is_matmul(node) && node.inputs[1]->type.kind == TensorType::Kind::kGroup &&
          node.inputs[1]->type.format.is_centered() && node.inputs[0]->type.kind == TensorType::Kind::kPlain;
 }
 
@@ -23,9 +24,8 @@ TensorType q8_input(const Node& node) {
 // Whether v is nothing but the left side of matmuls that want codes of this type.
 bool only_quantized_users(const Value* v, const std::vector<Node*>& users, const TensorType& type) {
   return std::all_of(users.begin(), users.end(), [&](const Node* user) {
-    bool in_epilogue = user && std::any_of(user->epilogue.begin(), user->epilogue.end(),
-                                           [&](const EpilogueStep& s) { return s.operand == v; });
-    return user && !in_epilogue && wants_q8(*user) && q8_input(*user) == type;
+    bool in_region = user && std::count(user->region.operands.begin(), user->region.operands.end(), v) != 0;
+    return user && !in_region && wants_q8(*user) && q8_input(*user) == type;
   });
 }
 

@@ -71,7 +71,7 @@ class Splitter {
 
 void split_attention(Module& module, int64_t part_pages) {
   for (const auto& f : module.functions)
-    if (f->max_rows == 1) Splitter(module, *f, part_pages).run();
+    if (f->guard_of(Dim::symbol("rows")).max == 1) Splitter(module, *f, part_pages).run();
 }
 
 }  // namespace mlc::graph

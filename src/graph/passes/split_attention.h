@@ -3,7 +3,7 @@
 // its result.
 //
 //   before:  %a = attention($kv, %q, ...)   %c = quantize_q8(%a)
-//   after:   %p = attention_part($kv, %q, ...)   %c = attention_join(%p, %positions)
+//   after:   %p = attention_part($kv, %q, ...)   %c = attention_join(%p, %limits)
 //
 // Assumes that specialize_rows ran. Where rows are many, rows and heads are tiles enough.
 #pragma once

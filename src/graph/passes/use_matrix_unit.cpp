@@ -18,7 +18,7 @@ void use_in(Function& function) {
   for (const auto& node : function.nodes)
     for (Value* v : node->outputs) {
       bool fits = v->type.kind == TensorType::Kind::kQ8Activation && v->type.format.group == kTileColumns;
-      if (!fits || !only_multiplied(v, uses[v])) continue;
+      if (!fits || !only_multiplied(v, uses[v]) || function.guard_of(v->type.shape[0]).max == 1) continue;
       if (node->op == "quantize_q8")
         node->op = "to_tiles";
       else if (node->op == "rms_norm" || node->op == "layer_norm")
@@ -35,9 +35,9 @@ void use_matrix_unit(Module& module, const Target& target) {
   if (target.is_gpu() || target.matrix_unit.rows != kTileRows || target.matrix_unit.depth != kTileColumns)
     return;
   for (const auto& f : module.functions) {
-    bool last_of_several =
-        f->max_rows == 0 && std::count_if(module.functions.begin(), module.functions.end(),
-                                          [&](const auto& g) { return g->name == f->name; }) > 1;
+    const bool many = f->guard_of(Dim::symbol("rows")).max == 0;
+    bool last_of_several = many && std::count_if(module.functions.begin(), module.functions.end(),
+                                                 [&](const auto& g) { return g->name == f->name; }) > 1;
     if (last_of_several) use_in(*f);
   }
 }

@@ -7,8 +7,7 @@ Uses find_uses(const Function& function) {
   Uses uses;
   for (const auto& node : function.nodes) {
     for (const Value* v : node->inputs) uses[v].push_back(node.get());
-    for (const EpilogueStep& s : node->epilogue)
-      if (s.operand) uses[s.operand].push_back(node.get());
+    for (const Value* v : node->region.operands) uses[v].push_back(node.get());
   }
   for (const Value* v : function.results) uses[v].push_back(nullptr);
   return uses;
@@ -26,8 +25,7 @@ void replace_uses(Function& function, const std::unordered_map<const Value*, Val
   };
   for (const auto& node : function.nodes) {
     for (Value*& v : node->inputs) replace(v);
-    for (EpilogueStep& s : node->epilogue)
-      if (s.operand) replace(s.operand);
+    for (Value*& v : node->region.operands) replace(v);
   }
   for (Value*& v : function.results) replace(v);
 }

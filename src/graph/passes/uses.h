@@ -9,8 +9,8 @@
 
 namespace mlc::graph {
 
-// Users of each value, once per use (operand or epilogue operand); nullptr stands for "is a result of the
-// function".
+// Users of each value, once per use (operand or operand of the region); nullptr stands for "is a result of
+// the function".
 using Uses = std::unordered_map<const Value*, std::vector<Node*>>;
 Uses find_uses(const Function& function);
 

@@ -1,4 +1,4 @@
-// The node's operands, and the arithmetic of elementwise ops.
+// The node's operands in memory.
 #include "kernel/lower/context.h"
 
 #include <numeric>
@@ -19,18 +19,25 @@ int Operand::lanes() const {
   return static_cast<int>(std::gcd(std::gcd(columns, row_stride), std::gcd(column_offset, int64_t{4})));
 }
 
+void Lowering::split_heads(Operand& matrix, int64_t columns) const {
+  matrix.heads = matrix.columns / columns;
+  matrix.columns = columns;
+  matrix.rows = (single_row() ? Dim(1) : matrix.rows) * Dim(matrix.heads);
+}
+
 Dim elements_of(const graph::Shape& shape) {
   Dim total(1);
   for (const Dim& d : shape) total = total * d;
   return total;
 }
 
-View Lowering::view(size_t i) const {
-  const graph::TensorType& t = type(i);
-  internal_check(t.shape.size() == 2 && t.shape[1].is_const(),
+Dim rows_of(const graph::TensorType& type) { return elements_of({type.shape.begin(), type.shape.end() - 1}); }
+
+View Lowering::view(size_t i, const graph::TensorType& t) const {
+  internal_check(t.shape.size() >= 2 && t.shape.back().is_const(),
                  str(node.op, ": operand ", i, " is no matrix"));
   if (i < options.input_views.size() && options.input_views[i].row_stride) return options.input_views[i];
-  return {t.shape[1].constant(), 0};
+  return {t.shape.back().constant(), 0};
 }
 
 const graph::KvCache& Lowering::cache() const {
@@ -44,9 +51,9 @@ Operand Lowering::declare_matrix(const graph::TensorType& t, const View& at, con
   const bool q8 = t.kind == graph::TensorType::Kind::kQ8Activation;
   internal_check(q8 || t.kind == graph::TensorType::Kind::kPlain,
                  str(node.op, ": no plain matrix ", t.text()));
-  Dim count = q8 ? t.bytes() : t.is_tiled() ? t.elements() : t.shape[0] * at.row_stride;
+  Dim count = q8 ? t.bytes() : t.is_tiled() ? t.elements() : rows_of(t) * at.row_stride;
   Operand m = declare(name, q8 ? DType::kU8 : t.dtype(), count, writable);
-  m.rows = t.shape[0], m.columns = t.shape[1].constant();
+  m.rows = rows_of(t), m.columns = t.shape.back().constant();
   m.row_stride = at.row_stride, m.column_offset = at.column_offset;
   m.tiled = t.is_tiled();
   if (q8) m.q8 = t.format;
@@ -54,7 +61,12 @@ Operand Lowering::declare_matrix(const graph::TensorType& t, const View& at, con
 }
 
 Operand Lowering::matrix(size_t i, const std::string& name) {
-  return declare_matrix(type(i), view(i), name, false);
+  return declare_matrix(type(i), view(i, type(i)), name, false);
+}
+
+Operand Lowering::region_matrix(size_t i, const std::string& name) {
+  const graph::TensorType& t = node.region.operands[i]->type;
+  return declare_matrix(t, view(node.inputs.size() + i, t), name, false);
 }
 
 Operand Lowering::vector(const graph::TensorType& t, const std::string& name) {
@@ -112,25 +124,6 @@ void Lowering::where(const ExprRef& inside, const std::function<void()>& body) {
     k.branch(inside, body);
   else
     body();
-}
-
-ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v) {
-  if (node.op == "add" || node.op == "bias") return v[0] + v[1];
-  if (node.op == "mul") return v[0] * v[1];
-  if (node.op == "scale") return v[0] * node.get_double("factor");
-  if (node.op == "activation") return apply_activation(node.get_string("function"), v[0]);
-  return v[0];  // cast: the store rounds
-}
-
-ExprRef apply_activation(const std::string& function, ExprRef x) {
-  if (function == "silu") return x / (call(MathFn::kExp, unary(UnaryOp::kNeg, x)) + 1.0);
-  if (function == "relu") return select(binary(BinaryOp::kLt, x, float_const(0)), float_const(0, x->type), x);
-  if (function == "gelu") return (x * 0.5) * (call(MathFn::kErf, x * 0.70710678118654752440) + 1.0);
-  if (function == "gelu_tanh") {
-    ExprRef inner = (x + x * x * x * 0.044715) * 0.79788456080286535588;  // sqrt(2 / pi)
-    return (x * 0.5) * (call(MathFn::kTanh, inner) + 1.0);
-  }
-  internal_error(str("unknown activation ", function));
 }
 
 ExprRef unpack_pair(DType stored, const ExprRef& word) {

@@ -22,6 +22,7 @@ struct Operand {
   Dim rows;
   int64_t columns = 0;
   int64_t row_stride = 0, column_offset = 0;
+  int64_t heads = 1;   // rows of the operand that lie side by side in a row of memory
   bool tiled = false;  // bf16 in graph::kTileLayout
   WeightFormat
       q8;  // of quantized activations, whose bytes cpu/quantize.h knows: bits and group of the weights
@@ -30,7 +31,8 @@ struct Operand {
   bool packed() const { return buffer->element.dtype == DType::kU32 && size_of(stored) == 2; }
   int elements_per_word() const { return packed() ? 2 : 1; }
   ExprRef at(const ExprRef& row, const ExprRef& column) const {  // index of an element
-    return row * row_stride + column + column_offset;
+    if (heads == 1) return row * row_stride + column + column_offset;
+    return row / heads * row_stride + row % heads * columns + column + column_offset;
   }
   // Tiled: index of the first of the 32 elements of a row in a group of columns.
   ExprRef tile_at(const ExprRef& row, const ExprRef& group) const;
@@ -97,15 +99,14 @@ struct Lowering {
 
   bool single_row() const { return options.max_rows == 1; }
   const graph::TensorType& type(size_t i) const { return node.inputs[i]->type; }
-  // Where operand i, a matrix, lies: as options.input_views says, or dense.
-  View view(size_t i) const;
   const graph::KvCache& cache() const;
   virtual CachePages pages() const = 0;  // where the cache's tokens lie
 
-  // Declare operands in order: inputs, the epilogue's, the state, results. UserError for a type that the
+  // Declare operands in order: inputs, the region's, the state, results. UserError for a type that the
   // target has no kernels for.
   virtual Operand declare(const std::string& name, DType stored, const Dim& elements, bool writable) = 0;
   Operand matrix(size_t i, const std::string& name);
+  Operand region_matrix(size_t i, const std::string& name);  // operand i of the region
   Operand vector(size_t i, const std::string& name) { return vector(type(i), name); }
   Operand vector(const graph::TensorType& type, const std::string& name);
   virtual Operand state(bool writable) = 0;  // of the node's layer, or of all where it has none
@@ -116,6 +117,8 @@ struct Lowering {
   ExprRef load(const Operand& from, const Unit& u) {
     return load(from, from.at(u.row, u.column()), u.lanes, u.mask);
   }
+  // Makes each of the heads of a matrix's rows, of `columns` elements, a row of its own.
+  void split_heads(Operand& matrix, int64_t columns) const;
   // An i32 as an index.
   ExprRef load_index(const Operand& from, const ExprRef& index) {
     return cast(k.load(from.buffer, index), DType::kI64);
@@ -134,16 +137,16 @@ struct Lowering {
   virtual void for_each_row(const Operand& x, const Operand& out, const std::function<void(Row&)>& body) = 0;
 
  private:
+  // Where operand i of a list of inputs and the region's operands lies: as options.input_views says, or
+  // dense.
+  View view(size_t i, const graph::TensorType& type) const;
   Operand declare_matrix(const graph::TensorType& type, const View& at, const std::string& name,
                          bool writable);
 };
 
 Dim elements_of(const graph::Shape& shape);
-
-// What add, bias, mul, activation and cast compute of their operands' f32 elements.
-ExprRef elementwise_value(const graph::Node& node, const std::vector<ExprRef>& v);
-// An activation function of graph/ops/math.h on f32.
-ExprRef apply_activation(const std::string& function, ExprRef x);
+// Rows of a tensor in memory: the product of all its dimensions but the last.
+Dim rows_of(const graph::TensorType& type);
 
 // The two f16 or bf16 of a word as f32x2.
 ExprRef unpack_pair(DType stored, const ExprRef& word);

@@ -1,50 +1,49 @@
-// add, mul, scale, bias, activation, cast, gated, slice, and take of a plain table: elements of a row that
-// need only elements of its operands.
+// map, cast, slice, and take of a plain table: elements of a row that need only elements of its operands.
 #include <algorithm>
 
 #include "kernel/lower/lowerings.h"
+#include "kernel/lower/region.h"
 #include "kernel/lower/take.h"
 
 namespace mlc::kernel {
 
-Function lower_elementwise(Lowering& low) {
-  std::vector<Operand> in;
-  for (size_t i = 0; i < low.node.inputs.size(); ++i)
-    in.push_back(low.type(i).shape.size() == 1 ? low.vector(i, "bias") : low.matrix(i, i == 0 ? "x" : "y"));
+Function lower_map(Lowering& low) {
+  Operand x = low.matrix(0, "x"), up = x;
+  LoweredRegion region(low, low.node.outputs[0]->type.shape[1].constant());
   Operand out = low.result();
-  int lanes = out.lanes();
-  for (const Operand& x : in) lanes = std::min(lanes, x.lanes());
+  const bool halves = region.accumulators() == 2;
+  if (halves) up.column_offset += out.columns;
   auto body = [&](const Unit& u) {
-    std::vector<ExprRef> values;
-    for (const Operand& x : in) values.push_back(low.k.let("v", low.load(x, u)));
-    low.store(out, u, elementwise_value(low.node, values));
+    std::vector<ExprRef> computed = {low.k.let("v", low.load(x, u))};
+    if (halves) computed.push_back(low.k.let("up", low.load(up, u)));
+    low.store(out, u, region.apply(u, computed));
   };
+  const int lanes = std::min({x.lanes(), up.lanes(), region.lanes(), out.lanes()});
   low.for_each_unit({.rows = out.rows, .parts = {{out.columns, lanes, false, body}}});
   Function f = low.k.finish();
-  f.in_place = in[0].row_stride == out.columns && in[0].stored == out.stored;
+  f.in_place = x.row_stride == out.columns;
   return f;
 }
 
-Function lower_gated(Lowering& low) {
-  Operand gate = low.matrix(0, "x"), up = gate, out = low.result();
-  up.column_offset += out.columns;
-  auto body = [&](const Unit& u) {
-    ExprRef g = low.k.let("gate", low.load(gate, u));
-    low.store(out, u, apply_activation(low.node.get_string("function"), g) * low.load(up, u));
-  };
-  const int lanes = std::min({gate.lanes(), up.lanes(), out.lanes()});
-  low.for_each_unit({.rows = out.rows, .parts = {{out.columns, lanes, false, body}}});
-  return low.k.finish();
-}
+namespace {
 
-Function lower_slice(Lowering& low) {
+// Columns of x from `first` on; the store rounds them.
+Function copy_columns(Lowering& low, int64_t first) {
   Operand x = low.matrix(0, "x"), out = low.result();
-  x.column_offset += low.node.get_int("begin");
+  const bool whole = x.row_stride == out.columns;
+  x.column_offset += first;
   auto body = [&](const Unit& u) { low.store(out, u, low.load(x, u)); };
   low.for_each_unit(
       {.rows = out.rows, .parts = {{out.columns, std::min(x.lanes(), out.lanes()), false, body}}});
-  return low.k.finish();
+  Function f = low.k.finish();
+  f.in_place = whole && x.stored == out.stored;
+  return f;
 }
+
+}  // namespace
+
+Function lower_cast(Lowering& low) { return copy_columns(low, 0); }
+Function lower_slice(Lowering& low) { return copy_columns(low, low.node.get_int("begin")); }
 
 TableIndex::TableIndex(Lowering& l) : low(l), indices(l.vector(1, "indices")) {}
 

@@ -6,8 +6,10 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "base/user_error.h"
+#include "graph/ops/registry.h"
 #include "kernel/lower/cpu/lowerings.h"
 #include "kernel/lower/cpu/weight_layouts.h"
+#include "kernel/lower/experts.h"
 #include "kernel/lower/gpu/lowerings.h"
 #include "kernel/lower/gpu/weight.h"
 #include "kernel/lower/lowerings.h"
@@ -23,25 +25,24 @@ struct Entry {
 };
 
 constexpr Entry kLowerings[] = {
-    {"activation", lower_elementwise},
-    {"add", lower_elementwise},
     {"attention", nullptr, lower_attention, lower_gpu_attention},
     {"attention_join", nullptr, lower_attention_join, lower_gpu_attention_join},
     {"attention_part", nullptr, lower_attention, lower_gpu_attention},
-    {"bias", lower_elementwise},
-    {"cast", lower_elementwise},
+    {"cast", lower_cast},
     {"copy_pages", lower_copy_pages},
-    {"gated", lower_gated},
+    {"expert_matmul", nullptr, lower_matmul, lower_gpu_matmul},
+    {"expert_sum", lower_expert_sum},
+    {"group_slots", nullptr, lower_group_slots, lower_gpu_group_slots},
     {"kv_append", nullptr, lower_kv_append, lower_gpu_kv_append},
     {"layer_norm", lower_layer_norm},
+    {"map", lower_map},
     {"matmul", nullptr, lower_matmul, lower_gpu_matmul},
-    {"mul", lower_elementwise},
     {"quantize_q8", nullptr, lower_to_rows},
     {"rms_norm", lower_rms_norm},
     {"rope", lower_rope},
     {"rope_append", nullptr, lower_rope_append, lower_gpu_rope_append},
+    {"route", nullptr, lower_route, lower_gpu_route},
     {"sample", nullptr, nullptr, lower_gpu_sample},
-    {"scale", lower_elementwise},
     {"slice", lower_slice},
     {"softmax", lower_softmax},
     {"take", nullptr, lower_take, lower_gpu_take},
@@ -64,7 +65,7 @@ std::string attribute_text(const graph::Attribute& value) {
 // tiled matmuls are the same for few and many.
 LowerOptions needed(const graph::Node& node, const LowerOptions& options) {
   LowerOptions out = options;
-  bool tiles = node.op == "matmul" && gpu_schedule(*options.target).shared_tiles;
+  bool tiles = is_matmul(node) && gpu_schedule(*options.target).shared_tiles;
   if (options.target->is_gpu() && options.max_rows != 1 && !tiles) out.min_rows = out.max_rows = 0;
   return out;
 }
@@ -104,14 +105,14 @@ int64_t layout_bytes(const graph::TensorType& parameter) {
 std::vector<WeightPiece> weight_pieces(const graph::TensorType& parameter, int halves, int64_t max_bytes) {
   auto piece = [&](int64_t first, int64_t rows) {
     WeightPiece p{first, rows, parameter};
-    if (p.type.shape.size() == 2) p.type.shape[0] = rows * halves;
+    if (p.type.shape.size() >= 2) p.type.shape[p.type.shape.size() - 2] = rows * halves;
     return p;
   };
-  int64_t bytes = layout_bytes(parameter), all = parameter.shape[0].constant() / halves;
+  int64_t bytes = layout_bytes(parameter), all = matrix_rows(parameter) / halves;
   if (max_bytes == 0 || bytes <= max_bytes) return {piece(0, all)};
   // As few as can be, of equal size but for the last, in whole blocks of rows: their columns of a result
   // start at whole sectors.
-  int64_t blocks = parameter.shape.size() == 2 ? (all + kLaneRows - 1) / kLaneRows : 1, per_piece = blocks;
+  int64_t blocks = parameter.shape.size() >= 2 ? (all + kLaneRows - 1) / kLaneRows : 1, per_piece = blocks;
   for (int64_t count = 2; per_piece > 1 && layout_bytes(piece(0, per_piece * kLaneRows).type) > max_bytes;
        ++count)
     per_piece = (blocks + count - 1) / count;
@@ -128,15 +129,19 @@ std::vector<WeightPiece> weight_pieces(const graph::TensorType& parameter, int h
 std::string kernel_key(const graph::Node& node, const graph::Module& module, const LowerOptions& options) {
   std::ostringstream key;
   key << node.op;
-  for (size_t i = 0; i < node.inputs.size(); ++i) {
-    key << ' ' << node.inputs[i]->type.text();
-    if (i < options.input_views.size() && options.input_views[i].row_stride)
-      key << '[' << options.input_views[i].row_stride << '+' << options.input_views[i].column_offset << ']';
-  }
-  for (const graph::EpilogueStep& step : node.epilogue) {
-    key << " +" << static_cast<int>(step.kind) << step.function;
-    if (step.operand) key << ':' << step.operand->type.text();
-  }
+  size_t i = 0;
+  for (const std::vector<graph::Value*>* operands : {&node.inputs, &node.region.operands})
+    for (const graph::Value* operand : *operands) {
+      key << ' ' << operand->type.text();
+      if (i < options.input_views.size() && options.input_views[i].row_stride)
+        key << '[' << options.input_views[i].row_stride << '+' << options.input_views[i].column_offset << ']';
+      ++i;
+    }
+  if (!node.region.empty())
+    key << " region " << print(node.region, [&](const graph::Value* v) {
+      auto found = std::find(node.region.operands.begin(), node.region.operands.end(), v);
+      return str('%', found - node.region.operands.begin());
+    });
   for (const graph::Value* out : node.outputs) key << " -> " << out->type.text();
   for (const auto& [name, value] : node.attributes)
     if (name != "layer") key << ' ' << name << '=' << attribute_text(value);

@@ -24,10 +24,11 @@ struct LowerOptions {
   const Target* target = nullptr;
   // The body's guard: the kernel may assume min_rows <= rows <= max_rows (0 = unbounded).
   int64_t min_rows = 0, max_rows = 0;
-  std::vector<View> input_views;  // one per node input (2-D activations); row_stride 0 = dense
+  // One per node input, then one per operand of its region (2-D activations); row_stride 0 = dense.
+  std::vector<View> input_views;
 };
 
-// A kernel and how a call binds to it. Buffers in order: node inputs, epilogue operands, state (if any),
+// A kernel and how a call binds to it. Buffers in order: node inputs, the region's operands, state (if any),
 // outputs. A group-quantized parameter is one u8 buffer of layout_bytes(); a plain one its elements; a
 // quantized activation one u8 buffer of its bytes; a state, on CPUs [kPoolPages][layers] blocks of
 // kv_page_bytes from the node's layer on (the first, for ops without a layer), on GPUs the slab of the node's
@@ -51,12 +52,13 @@ int64_t layout_bytes(const graph::TensorType& parameter);
 
 // A parameter [N, K] whose buffer is larger than a call may bind is cut into pieces along N, each a parameter
 // of its own with rows [first, first + rows) of each of `halves` equal parts of N (2: a matmul that gates
-// takes row n and row n + N/2 together). A node is then lowered once for each piece: its weight (take: its
-// table) has the piece's type, attribute kPieceAttribute its `first`. A matmul writes the piece's columns of
-// the whole result, a take the rows whose index lies in the piece. GPUs only.
+// takes row n and row n + N/2 together); one [E, N, K] likewise in every expert. A node is then lowered once
+// for each piece: its weight (take: its table) has the piece's type, attribute kPieceAttribute its `first`. A
+// matmul writes the piece's columns of the whole result, a take the rows whose index lies in the piece. GPUs
+// only.
 struct WeightPiece {
   int64_t first = 0, rows = 0;
-  graph::TensorType type;  // [rows * halves, K]
+  graph::TensorType type;  // [rows * halves, K], or [E, rows * halves, K]
 };
 inline constexpr const char* kPieceAttribute = "first_row";
 // One piece of everything where the whole fits into max_bytes (0: no bound). UserError where not even 32 rows

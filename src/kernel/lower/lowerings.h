@@ -5,10 +5,11 @@
 
 namespace mlc::kernel {
 
+Function lower_cast(Lowering& low);
 Function lower_copy_pages(Lowering& low);
-Function lower_elementwise(Lowering& low);
-Function lower_gated(Lowering& low);
+Function lower_expert_sum(Lowering& low);
 Function lower_layer_norm(Lowering& low);
+Function lower_map(Lowering& low);
 Function lower_rms_norm(Lowering& low);
 Function lower_rope(Lowering& low);
 Function lower_slice(Lowering& low);

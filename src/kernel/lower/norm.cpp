@@ -1,5 +1,6 @@
 // rms_norm, layer_norm and softmax: sums over a row, then its elements once more.
 #include "kernel/lower/lowerings.h"
+#include "kernel/lower/region.h"
 
 namespace mlc::kernel {
 namespace {
@@ -8,7 +9,9 @@ Function lower_norm(Lowering& low, bool centered) {
   KernelBuilder& k = low.k;
   Operand x = low.matrix(0, "x"), weight = low.vector(1, "weight"), bias;
   if (low.node.inputs.size() > 2) bias = low.vector(2, "bias");
+  LoweredRegion region(low, x.columns);
   Operand out = low.result();
+  if (weight.columns < x.columns) low.split_heads(x, weight.columns), low.split_heads(out, weight.columns);
   low.for_each_row(x, out, [&](Row& row) {
     ExprRef mean;
     if (centered) mean = k.let("mean", row.sum("sum", [](const ExprRef& v) { return v; }) / x.columns);
@@ -19,7 +22,8 @@ Function lower_norm(Lowering& low, bool centered) {
     ExprRef factor = k.let("factor", call(MathFn::kRsqrt, squares / x.columns + low.node.get_double("eps")));
     row.store(out, [&](const Unit& u, const ExprRef& v) {
       ExprRef y = (mean ? v - mean : v) * factor * low.load(weight, u);
-      return bias.buffer ? y + low.load(bias, u) : y;
+      if (bias.buffer) y = y + low.load(bias, u);
+      return region.apply(u, {y});
     });
   });
   return k.finish();

@@ -1,4 +1,4 @@
-// Action: one token for every request whose prompt is complete.
+// Action: begins a step of one token for every request whose prompt is complete.
 #pragma once
 
 #include "serve/state.h"

@@ -1,4 +1,4 @@
-// Runs prompts.
+// Begins parts of prompts.
 #include "serve/actions/prefill.h"
 
 #include <algorithm>
@@ -44,45 +44,30 @@ int64_t tokens_that_fit(EngineState& state, const RequestState& r, int64_t room)
 bool prefill(EngineState& state) {
   admit(state);
   int64_t room = state.model.prefill_chunk();
-  std::vector<RequestState*> chosen;
-  std::vector<runtime::StepSequence> steps;
+  RunningStep step;
   for (auto& r : state.running) {
     if (r->generated() > 0 || room == 0) continue;
     int64_t n = tokens_that_fit(state, *r, room);
     if (n == 0) {
-      if (chosen.empty())
+      if (step.requests.empty())
         state.end(*r, FinishReason::kError,
                   "the KV cache is full; run fewer requests or raise context_window_size");
       continue;
     }
     bool complete = r->computed + n == static_cast<int64_t>(r->tokens.size());
-    chosen.push_back(r.get());
-    steps.push_back({r->sequence,
-                     std::span(r->tokens).subspan(static_cast<size_t>(r->computed), static_cast<size_t>(n))});
+    step.requests.push_back(r.get());
+    step.sequences.push_back(
+        {r->sequence, std::span(r->tokens).subspan(static_cast<size_t>(r->computed), static_cast<size_t>(n)),
+         complete});
     room -= n;
     if (!complete) break;  // the chunk is full
   }
-  if (chosen.empty()) {
+  if (step.requests.empty()) {
     size_t before = state.running.size();
     state.retire();
     return state.running.size() != before;
   }
-  auto start = Clock::now();
-  auto tokens = state.next_tokens(chosen, steps);
-  double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    RequestState& r = *chosen[i];
-    if (!tokens.is_ok()) {
-      state.end(r, FinishReason::kError, tokens.status().message());
-      continue;
-    }
-    r.computed += static_cast<int64_t>(steps[i].tokens.size());
-    r.metrics.prefill_seconds += seconds;
-    state.metrics.prefill_tokens += static_cast<int64_t>(steps[i].tokens.size());
-    if ((*tokens)[i] >= 0) state.accept_token(r, (*tokens)[i]);
-  }
-  state.metrics.prefill_seconds += seconds;
-  state.retire();
+  state.begin(std::move(step));
   return true;
 }
 

@@ -4,11 +4,11 @@
 // A query is a row's query head. Per span of a few pages: scores, with lanes along the tokens of a page (K
 // lies so, cache.h), so that no score needs a sum across lanes; once per span the running maximum and sum of
 // each query (online softmax, Milakov and Gimelshein 2018); then the weighted values, with lanes along the
-// head. A query's result does not depend on what else is in its tile: tokens past its position get weight 0,
-// which changes no bit.
+// head. A query's result does not depend on what else is in its tile: tokens that it does not see get weight
+// 0, which changes no bit.
 //
 // Slots that hold no token may hold anything: their scores are dropped by a select, their values are never
-// read. With a sliding window (graph/ops/attention.cpp) dropped tokens are such slots. Keys that are stored
+// read. With a rolling window (graph/ops/attention.cpp) dropped tokens are such slots. Keys that are stored
 // unrotated are rotated once per page, run and key/value head, into shared memory.
 //
 // attention_part (one row) has tiles of a part of the sequence and a key/value head.
@@ -65,41 +65,6 @@ AttentionMemory Attention::allocate() const {
   return m;
 }
 
-// The run with the places of its pages.
-AttentionRun Attention::locate(AttentionRun run) const {
-  const int64_t size = cache.page_size;
-  ExprRef sequence = k().let("sequence", index(call.sequences, run.first_row));
-  ExprRef last = run.last;
-  if (windowed()) {
-    run.skip_begin = k().let("skip_begin", index(call.skip_begin, sequence));
-    run.skip_count = k().let("skip_count", index(call.skip_count, sequence));
-    last = last + select(less(last, run.skip_begin), int_const(0), run.skip_count);
-  }
-  run.length = k().let("length", last + 1);
-  run.first_page = k().let("first_page", index(call.indptr, sequence));
-  run.pages = k().let("pages", (run.length + (size - 1)) / size);
-  return run;
-}
-
-// The positions of a page's slots, i32 vectors; of a dropped one more than any position.
-std::vector<ExprRef> Attention::token_indices(const AttentionRun& run, const ExprRef& page) const {
-  std::vector<ExprRef> out;
-  auto wide = [&](const ExprRef& x) { return broadcast(cast(x, DType::kI32), tiling.token_lanes); };
-  for (int64_t v = 0; v < page_vectors(); ++v) {
-    ExprRef first = cast(page * cache.page_size + v * tiling.token_lanes, DType::kI32);
-    ExprRef slot = k().let("slot", tiling.token_lanes == 1 ? first : ramp(first, 1, tiling.token_lanes));
-    if (windowed()) {
-      ExprRef early = less(slot, wide(run.skip_begin)),
-              gone = less(slot, wide(run.skip_begin + run.skip_count));
-      ExprRef late = select(gone, int_const(std::numeric_limits<int32_t>::max(), slot->type),
-                            slot - wide(run.skip_count));
-      slot = k().let("position", select(early, slot, late));
-    }
-    out.push_back(slot);
-  }
-  return out;
-}
-
 void Attention::initialize(const AttentionRun& run) const {
   // exponentials() takes whole vectors: lanes past the last query must not hold subnormal numbers, whose
   // arithmetic takes a hundred times as long.
@@ -110,7 +75,7 @@ void Attention::initialize(const AttentionRun& run) const {
   for_each_query(run, [&](ExprRef r, ExprRef g, ExprRef query) {
     ExprRef row = run.first_row + r;
     ExprRef from = k().let("q_at", call.q.at(row, q_column(run.kv_head, g)));
-    k().store(memory.limits, query, k().load(call.positions, row));
+    k().store(memory.limits, query, k().load(call.limits, row));
     k().store(memory.sums, query * tiling.token_lanes, float_const(0, {DType::kF32, tiling.token_lanes}));
     k().vector_loop("d", int_const(head_dim()), tiling.head_lanes, [&](ExprRef d, int n) {
       ExprRef at = query * head_dim() + d;
@@ -148,14 +113,15 @@ void Attention::score_page(const AttentionRun& run, const ExprRef& page, const E
     ExprRef first = k().let("first_query", b * block);
     ExprRef to = k().let("to", score_at(first) + in_span * cache.page_size);
     auto put = [&](int64_t g, int64_t v, ExprRef score) {
-      ExprRef limit = broadcast(k().load(memory.limits, first + g), tiling.token_lanes);
-      ExprRef seen = binary(BinaryOp::kLe, indices[static_cast<size_t>(v)], limit);
+      ExprRef limit = k().load(memory.limits, first + g);
+      if (tiling.window > 0) limit = k().let("limit", limit);
       if (is_coded(cache)) {
         ExprRef scale = key_scales[static_cast<size_t>(v)];
         score = score * (codes_queries() ? scale * k().load(memory.query_scales, first + g) : scale);
       }
       k().store(memory.scores, to + (g * span_tokens() + v * tiling.token_lanes),
-                select(seen, score, float_const(-std::numeric_limits<double>::infinity(), score->type)));
+                select(seen(indices[static_cast<size_t>(v)], limit), score,
+                       float_const(-std::numeric_limits<double>::infinity(), score->type)));
     };
     if (codes_queries())
       score_codes(run, base, ahead, first, block, put);
@@ -247,18 +213,21 @@ void Attention::attend(const AttentionRun& rows) const {
     first_span = k().let("first_span", run.part * most);
     spans = k().let("part_spans", binary(BinaryOp::kMin, int_const(most), spans - first_span));
   }
+  if (run.unseen_pages) {
+    ExprRef end = k().let("end_span", first_span + spans);
+    ExprRef seen = run.unseen_pages / tiling.span_pages;
+    first_span = k().let("seen_span", binary(BinaryOp::kMax, first_span, seen));
+    spans = k().let("seen_spans", end - first_span);
+  }
   k().loop("span", first_span, spans, LoopKind::kSerial, [&](ExprRef s) {
-    ExprRef first = k().let("span_page", s * tiling.span_pages);
-    ExprRef pages =
-        k().let("span_pages", binary(BinaryOp::kMin, int_const(tiling.span_pages), run.pages - first));
-    k().loop("p", int_const(0), pages, LoopKind::kSerial,
-             [&](ExprRef p) { score_page(run, k().let("page", first + p), p); });
+    const AttentionSpan span = enter_span(run, s);
+    for_each_page(span, [&](ExprRef p) { score_page(run, k().let("page", span.first_page + p), p); });
     if (is_coded(cache)) {
-      online_softmax_of_codes(run, pages);
-      accumulate_coded_values(run, first, pages);
+      online_softmax_of_codes(run, span.pages);
+      accumulate_coded_values(run, span);
     } else {
-      online_softmax(run, pages);
-      accumulate_values(run, first, pages);
+      online_softmax(run, span.pages);
+      accumulate_values(run, span);
     }
   });
   store_results(run);
@@ -276,20 +245,30 @@ void Attention::attend_block(const ExprRef& first, const ExprRef& kv_head) const
     ExprRef starts = select(less(int_const(0), i), select(same, int_const(0), int_const(1)), int_const(1));
     k().branch(less(int_const(0), starts), [&] {
       BufferRef length = k().registers("run_rows", {DType::kI64, 1}, 1),
-                last = k().registers("last", {DType::kI64, 1}, 1);
+                limit = k().registers("largest_limit", {DType::kI64, 1}, 1), least;
       k().store(length, int_const(0), int_const(0));
-      k().store(last, int_const(0), int_const(0));
+      k().store(limit, int_const(0), int_const(0));
+      if (tiling.window > 0) {
+        least = k().registers("least_limit", {DType::kI64, 1}, 1);
+        k().store(least, int_const(0), index(call.limits, row));
+      }
       k().loop("j", int_const(0), count - i, LoopKind::kSerial, [&](ExprRef j) {
         ExprRef more = binary(BinaryOp::kEq, sequence, k().load(call.sequences, row + j));
         ExprRef joins = select(
             more, select(less(k().load(length, int_const(0)), j), int_const(0), int_const(1)), int_const(0));
         joins = k().let("joins", joins);
         k().store(length, int_const(0), k().load(length, int_const(0)) + joins);
-        ExprRef position = index(call.positions, row + j) * joins;
-        k().store(last, int_const(0), binary(BinaryOp::kMax, k().load(last, int_const(0)), position));
+        ExprRef of_row = index(call.limits, row + j);
+        if (least) of_row = k().let("limit", of_row);
+        k().store(limit, int_const(0), binary(BinaryOp::kMax, k().load(limit, int_const(0)), of_row * joins));
+        if (!least) return;
+        ExprRef smaller = binary(BinaryOp::kMin, k().load(least, int_const(0)), of_row);
+        k().store(least, int_const(0),
+                  select(less(int_const(0), joins), smaller, k().load(least, int_const(0))));
       });
       AttentionRun run{
-          .first_row = row, .kv_head = kv_head, .last = k().let("last", k().load(last, int_const(0)))};
+          .first_row = row, .kv_head = kv_head, .limit = k().let("limit", k().load(limit, int_const(0)))};
+      if (least) run.least = k().let("least", k().load(least, int_const(0)));
       ExprRef found = k().let("run", k().load(length, int_const(0)));
       k().branch(
           less(int_const(1), found),
@@ -311,7 +290,7 @@ AttentionBuffers declare_buffers(CpuLowering& low) {
   AttentionBuffers b;
   b.q = low.matrix(0, "q");
   b.sequences = low.vector(1, "sequences").buffer;
-  b.positions = low.vector(2, "positions").buffer;
+  b.limits = low.vector(2, "limits").buffer;
   b.indptr = low.vector(3, "page_indptr").buffer;
   b.page_ids = low.vector(4, "page_ids").buffer;
   if (low.node.inputs.size() > 5) {
@@ -331,7 +310,8 @@ AttentionBuffers declare_buffers(CpuLowering& low) {
 AttentionTiling choose_tiling(const CpuLowering& low, bool parts) {
   const graph::KvCache& cache = low.cache();
   AttentionTiling t{.sharing = low.node.get_int("heads") / cache.kv_heads,
-                    .span_pages = Attention::kSpanPages};
+                    .span_pages = Attention::kSpanPages,
+                    .window = low.node.get_int_or("window", 0)};
   // Few rows are one token each of many sequences: tiles of one row are more tiles for the threads.
   bool many = !parts && (low.options.max_rows == 0 || low.options.max_rows > 16);
   if (many)
@@ -365,10 +345,12 @@ Function lower_attention(CpuLowering& low) {
     const Attention attention(low, call, tiling);
     if (tiling.rows > 1) return attention.attend_block(low.k.let("first_row", block * tiling.rows), kv_head);
     ExprRef row = parts || low.single_row() ? int_const(0) : block;
+    ExprRef limit = low.k.let("limit", attention.index(call.limits, row));
     attention.attend({.first_row = row,
                       .rows = int_const(1),
                       .kv_head = kv_head,
-                      .last = low.k.let("last", attention.index(call.positions, row)),
+                      .limit = limit,
+                      .least = limit,
                       .part = parts ? block : nullptr});
   });
   return low.k.finish();

@@ -1,5 +1,6 @@
-// attention's lowering, shared by its files: attention.cpp (tiles, runs, spans), attention_float.cpp (f32
-// products over a cache of floats) and attention_coded.cpp (integer products over a cache of codes).
+// attention's lowering, shared by its files: attention.cpp (tiles, runs, spans), attention_tokens.cpp (what a
+// run sees), attention_float.cpp (f32 products over a cache of floats) and attention_coded.cpp (integer
+// products over a cache of codes).
 #pragma once
 
 #include <functional>
@@ -11,11 +12,11 @@
 
 namespace mlc::kernel {
 
-// The call's buffers. skip_begin and skip_count are null without a sliding window; key_factors has no buffer
+// The call's buffers. skip_begin and skip_count are null without a rolling window; key_factors has no buffer
 // where keys are stored rotated.
 struct AttentionBuffers {
   Operand q;
-  BufferRef sequences, positions, indptr, page_ids, skip_begin, skip_count;
+  BufferRef sequences, limits, indptr, page_ids, skip_begin, skip_count;
   Operand key_factors;
   Rotation rotation;  // of keys
   BufferRef kv;
@@ -27,10 +28,11 @@ struct AttentionTiling {
   int64_t sharing = 1;     // query heads per key/value head
   int64_t rows = 1;        // of a tile, at most
   int64_t span_pages = 1;  // pages between two softmaxes
+  int64_t window = 0;      // tokens that a row sees at most; 0 = all up to its limit
   int token_lanes = 1, head_lanes = 1;
 };
 
-// Shared memory, per query of the tile: q * scale [head_dim], the position, scores of a span, sum of weighted
+// Shared memory, per query of the tile: q * scale [head_dim], the limit, scores of a span, sum of weighted
 // values [head_dim], largest score before and after the span, exp(before - after), sum of weights
 // [token_lanes].
 struct AttentionMemory {
@@ -44,18 +46,26 @@ struct AttentionMemory {
 // Rows of one sequence, in a tile.
 struct AttentionRun {
   ExprRef first_row, rows, kv_head;
-  ExprRef last;  // the largest position
+  ExprRef limit;            // the largest
+  ExprRef least = nullptr;  // the smallest limit, where a window needs it
   int64_t max_rows = 1;
   ExprRef part;  // attention_part's, else null
-  // Set by locate(): index into page_ids; pages and storage slots up to `last`; with a window the storage
-  // indices that hold dropped tokens, skip_begin .. skip_begin + skip_count.
-  ExprRef first_page = nullptr, pages = nullptr, length = nullptr, skip_begin = nullptr, skip_count = nullptr;
+  // Set by locate(): index into page_ids; pages and storage slots up to `limit`; with a window the pages that
+  // no row sees; with a rolling window the storage indices that hold dropped tokens, skip_begin .. skip_begin
+  // + skip_count.
+  ExprRef first_page = nullptr, pages = nullptr, length = nullptr, unseen_pages = nullptr,
+          skip_begin = nullptr, skip_count = nullptr;
+};
+
+// Pages between two softmaxes. The first `unseen` of them are not read; null: none.
+struct AttentionSpan {
+  ExprRef first_page, pages, unseen;
 };
 
 // The tokens of a page that are read: the first `count` of its slots without those from gap_begin on, gap of
 // them.
 struct LiveTokens {
-  ExprRef count, gap_begin, gap;  // the last two null without a window
+  ExprRef count, gap_begin, gap;  // the last two null without a rolling window
 };
 
 struct Attention {
@@ -97,7 +107,7 @@ struct Attention {
     return (run.max_rows * tiling.sharing + low.lanes() - 1) / low.lanes() * low.lanes();
   }
   ExprRef score_at(const ExprRef& query) const { return query * span_tokens(); }
-  bool windowed() const { return call.skip_begin != nullptr; }
+  bool rolling() const { return call.skip_begin != nullptr; }
   bool rotates_keys() const { return call.key_factors.buffer != nullptr; }
   bool codes_queries() const { return is_coded(cache) && !rotates_keys(); }
   ExprRef index(const BufferRef& b, ExprRef at) const {
@@ -109,8 +119,6 @@ struct Attention {
 
   // attention.cpp
   AttentionMemory allocate() const;
-  AttentionRun locate(AttentionRun run) const;
-  std::vector<ExprRef> token_indices(const AttentionRun& run, const ExprRef& page) const;
   void initialize(const AttentionRun& run) const;
   void prefetch(const ExprRef& page_ahead, const ExprRef& at, int64_t elements) const;
   ExprRef page_ahead(const AttentionRun& run, const ExprRef& page) const;
@@ -121,16 +129,24 @@ struct Attention {
   void attend(const AttentionRun& rows) const;
   void attend_block(const ExprRef& first, const ExprRef& kv_head) const;
 
+  // attention_tokens.cpp
+  AttentionRun locate(AttentionRun run) const;
+  ExprRef seen(const ExprRef& indices, const ExprRef& limit) const;
+  std::vector<ExprRef> token_indices(const AttentionRun& run, const ExprRef& page) const;
+  AttentionSpan enter_span(const AttentionRun& run, const ExprRef& span) const;
+  // body(page of the span): those that are read.
+  void for_each_page(const AttentionSpan& span, const std::function<void(ExprRef)>& body) const;
+  LiveTokens live_tokens(const AttentionRun& run, const ExprRef& page) const;
+
   // Takes query of the block, vector of the page, scores.
   using PutScores = std::function<void(int64_t, int64_t, ExprRef)>;
 
   // attention_float.cpp
-  LiveTokens live_tokens(const AttentionRun& run, const ExprRef& page) const;
   void rotate_keys(const AttentionRun& run, const ExprRef& base, const std::vector<ExprRef>& indices) const;
   void score_queries(const AttentionRun& run, const ExprRef& page, const ExprRef& base,
                      const ExprRef& first_query, int64_t block, const PutScores& put) const;
   void online_softmax(const AttentionRun& run, const ExprRef& pages) const;
-  void accumulate_values(const AttentionRun& run, const ExprRef& first_page, const ExprRef& pages) const;
+  void accumulate_values(const AttentionRun& run, const AttentionSpan& span) const;
   void accumulate_page(const AttentionRun& run, const ExprRef& page, const ExprRef& in_span,
                        const BufferRef& acc, const ExprRef& first_query, int64_t block,
                        const ExprRef& first_column) const;
@@ -148,8 +164,7 @@ struct Attention {
   void code_weights(const ExprRef& first_query, const ExprRef& vectors) const;
   void finish_weights(const ExprRef& query, const ExprRef& vectors, const ExprRef& total,
                       const ExprRef& largest) const;
-  void accumulate_coded_values(const AttentionRun& run, const ExprRef& first_page,
-                               const ExprRef& pages) const;
+  void accumulate_coded_values(const AttentionRun& run, const AttentionSpan& span) const;
   void accumulate_coded_page(const AttentionRun& run, const ExprRef& page, const ExprRef& in_span,
                              const ExprRef& ahead, const BufferRef& acc, const ExprRef& first_query,
                              int64_t block, const ExprRef& first_column) const;

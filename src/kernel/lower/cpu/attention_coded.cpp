@@ -70,7 +70,7 @@ void Attention::code_query(const ExprRef& from, const ExprRef& query) const {
   });
 }
 
-// Keeps the scales of the page's values, 0 for tokens that no row of the run sees, and gives those of its
+// Keeps the scales of the page's values, 0 for tokens past the run's limit, and gives those of its
 // keys, per vector.
 std::vector<ExprRef> Attention::enter_scales(const AttentionRun& run, const ExprRef& base,
                                              const ExprRef& in_span,
@@ -84,8 +84,8 @@ std::vector<ExprRef> Attention::enter_scales(const AttentionRun& run, const Expr
         keys.push_back(scales);
         continue;
       }
-      ExprRef limit = broadcast(cast(run.last, DType::kI32), tiling.token_lanes);
-      ExprRef seen = binary(BinaryOp::kLe, indices[static_cast<size_t>(v)], limit);
+      ExprRef limit = broadcast(cast(run.limit, DType::kI32), tiling.token_lanes);
+      ExprRef seen = less(indices[static_cast<size_t>(v)], limit);
       k().store(memory.value_scales, in_span * cache.page_size + v * tiling.token_lanes,
                 select(seen, scales, float_const(0, scales->type)));
     }
@@ -255,16 +255,15 @@ void Attention::accumulate_coded_page(const AttentionRun& run, const ExprRef& pa
   });
 }
 
-void Attention::accumulate_coded_values(const AttentionRun& run, const ExprRef& first_page,
-                                        const ExprRef& pages) const {
+void Attention::accumulate_coded_values(const AttentionRun& run, const AttentionSpan& span) const {
   const int64_t block = value_block(run.max_rows * tiling.sharing), chunks = head_chunks();
   const Type ints{DType::kI32, tiling.head_lanes};
   for_each_tile(run, block, [&](const ExprRef& first, const ExprRef& column, const Place& place) {
     BufferRef acc = k().registers("acc", ints, block * chunks);
     for (int64_t i = 0; i < block * chunks; ++i) k().store(acc, int_const(i), int_const(0, ints));
-    k().loop("p", int_const(0), pages, LoopKind::kSerial, [&](ExprRef p) {
-      ExprRef ahead = half_page_ahead(run, first_page, p + tiling.span_pages);
-      accumulate_coded_page(run, k().let("page", first_page + p), p, ahead, acc, first, block, column);
+    for_each_page(span, [&](ExprRef p) {
+      ExprRef ahead = half_page_ahead(run, span.first_page, p + tiling.span_pages);
+      accumulate_coded_page(run, k().let("page", span.first_page + p), p, ahead, acc, first, block, column);
     });
     for (int64_t g = 0; g < block; ++g) {
       ExprRef correction =

@@ -6,23 +6,6 @@
 
 namespace mlc::kernel {
 
-// Those of the page's slots up to the run's last token.
-LiveTokens Attention::live_tokens(const AttentionRun& run, const ExprRef& page) const {
-  ExprRef count = binary(BinaryOp::kMin, int_const(cache.page_size), run.length - page * cache.page_size);
-  if (!windowed()) return {count, nullptr, nullptr};
-  count = k().let("count", count);
-  ExprRef first = k().let("first", page * cache.page_size);
-  auto inside = [&](const ExprRef& x) {
-    return binary(BinaryOp::kMin, binary(BinaryOp::kMax, x, int_const(0)), count);
-  };
-  LiveTokens live;
-  live.gap_begin = k().let("page_begin", inside(run.skip_begin - first));
-  ExprRef end = inside(run.skip_begin + run.skip_count - first);
-  live.gap = k().let("page_gap", end - live.gap_begin);
-  live.count = k().let("live", count - live.gap);
-  return live;
-}
-
 void Attention::rotate_keys(const AttentionRun& run, const ExprRef& base,
                             const std::vector<ExprRef>& indices) const {
   ExprRef stored = k().let("stored_keys", low.pages().key(base, run.kv_head, int_const(0), int_const(0)));
@@ -30,8 +13,8 @@ void Attention::rotate_keys(const AttentionRun& run, const ExprRef& base,
   const bool pairs = call.rotation.interleaved;
   for (int64_t v = 0; v < page_vectors(); ++v) {
     const ExprRef& position = indices[static_cast<size_t>(v)];
-    ExprRef limit = cast(run.last, DType::kI32);
-    ExprRef seen = k().let("seen", binary(BinaryOp::kLe, position, broadcast(limit, tiling.token_lanes)));
+    ExprRef limit = cast(run.limit, DType::kI32);
+    ExprRef seen = k().let("seen", less(position, broadcast(limit, tiling.token_lanes)));
     ExprRef row = select(seen, position, int_const(0, position->type)) * call.key_factors.row_stride;
     ExprRef factors = k().let("factors", row + call.key_factors.column_offset);
     auto at = [&](const ExprRef& d) { return d * size + v * tiling.token_lanes; };
@@ -154,7 +137,7 @@ void Attention::accumulate_page(const AttentionRun& run, const ExprRef& page, co
   k().loop("t", int_const(0), live.count, LoopKind::kSerial, [&](ExprRef t) {
     ExprRef token = t;
     if (ahead) prefetch(ahead, t * head_dim(), chunks * tiling.head_lanes);
-    if (windowed()) token = k().let("token", t + select(less(t, live.gap_begin), int_const(0), live.gap));
+    if (rolling()) token = k().let("token", t + select(less(t, live.gap_begin), int_const(0), live.gap));
     std::vector<ExprRef> value;
     for (int64_t c = 0; c < chunks; ++c) {
       ExprRef at = values + token * head_dim() + c * tiling.head_lanes;
@@ -171,8 +154,7 @@ void Attention::accumulate_page(const AttentionRun& run, const ExprRef& page, co
   });
 }
 
-void Attention::accumulate_values(const AttentionRun& run, const ExprRef& first_page,
-                                  const ExprRef& pages) const {
+void Attention::accumulate_values(const AttentionRun& run, const AttentionSpan& span) const {
   const int64_t block = value_block(run.max_rows * tiling.sharing), chunks = head_chunks();
   for_each_tile(run, block, [&](const ExprRef& first, const ExprRef& column, const Place& place) {
     BufferRef acc = k().registers("acc", {DType::kF32, tiling.head_lanes}, block * chunks);
@@ -183,8 +165,8 @@ void Attention::accumulate_values(const AttentionRun& run, const ExprRef& first_
         k().store(acc, int_const(g * chunks + c),
                   k().load(memory.weighted, place(g, c), tiling.head_lanes) * correction);
     }
-    k().loop("p", int_const(0), pages, LoopKind::kSerial, [&](ExprRef p) {
-      accumulate_page(run, k().let("page", first_page + p), p, acc, first, block, column);
+    for_each_page(span, [&](ExprRef p) {
+      accumulate_page(run, k().let("page", span.first_page + p), p, acc, first, block, column);
     });
     for (int64_t g = 0; g < block; ++g)
       for (int64_t c = 0; c < chunks; ++c)

@@ -49,7 +49,7 @@ Function lower_attention_join(CpuLowering& low) {
   KernelBuilder& k = low.k;
   const int64_t heads = low.node.get_int("heads");
   Operand parts = low.matrix(0, "parts");
-  low.vector(1, "positions").buffer;
+  low.vector(1, "limits");
   Operand out = low.result();
   Join join{low, parts, out, out.columns / heads, parts.columns / heads, 1, 1};
   join.lanes = low.lanes_dividing(out.quantized() ? out.q8.group : join.head_dim);

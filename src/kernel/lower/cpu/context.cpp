@@ -98,10 +98,14 @@ void CpuLowering::for_each_unit(const Units& units) {
 }
 
 void CpuLowering::for_each_row(const Operand& x, const Operand& out, const std::function<void(Row&)>& body) {
-  for_rows(out.rows, [&](ExprRef r) {
+  const auto meet = [&](ExprRef r) {
     CpuRow row(*this, x, r);
     body(row);
-  });
+  };
+  if (x.heads > 1)
+    k.grid("row", x.rows, meet);
+  else
+    for_rows(out.rows, meet);
 }
 
 }  // namespace mlc::kernel

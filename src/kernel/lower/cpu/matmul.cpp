@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "base/user_error.h"
+#include "kernel/lower/cpu/experts.h"
 #include "kernel/lower/cpu/lowerings.h"
 #include "kernel/lower/cpu/weight_layouts.h"
 #include "kernel/lower/epilogue.h"
@@ -19,11 +20,13 @@ struct GroupMatmul {
   CpuLowering& low;
   Operand x;
   WeightReader weight;
+  ExpertRows experts;
   Epilogue epilogue;
   int lanes = 1;    // weight rows of one vector
   int vectors = 1;  // vectors of a tile
   int rows = 1;     // activation rows at once
   bool tail = false;
+  ExprRef matrix_row = int_const(0);  // where the weight's rows that the tile meets begin
   BufferRef sums = nullptr,
             partial = nullptr;  // registers [count()][rows]: over groups, and of the running group
   BufferRef inputs =
@@ -33,12 +36,12 @@ struct GroupMatmul {
   // First weight row of vector v of the tile: the vectors of the first half, then those of the second.
   ExprRef weight_row(const ExprRef& column, int v) const {
     int64_t half = v / vectors * epilogue.columns();
-    return column + (half + v % vectors * lanes);
+    return matrix_row + column + (half + v % vectors * lanes);
   }
   void part(const ExprRef& column, const ExprRef& g, const ExprRef& p, const std::vector<ExprRef>& base,
             int rest);
   void group(const ExprRef& column, const ExprRef& g, const std::vector<ExprRef>& row, int rest);
-  void block(const ExprRef& column, const ExprRef& first_row);
+  void block(const ExprRef& column, const RowRun& run);
 };
 
 // Adds the products of part p of a group to the partial sums. rest: codes that the group really has, or 0 for
@@ -103,12 +106,12 @@ void GroupMatmul::group(const ExprRef& column, const ExprRef& g, const std::vect
   }
 }
 
-void GroupMatmul::block(const ExprRef& column, const ExprRef& first_row) {
+// Makes the first `rows` rows of the run.
+void GroupMatmul::block(const ExprRef& column, const RowRun& run) {
   KernelBuilder& k = low.k;
-  ExprRef total = dim_expr(x.rows);
-  std::vector<ExprRef> row;
+  std::vector<ExprRef> row;  // of x
   for (int m = 0; m < rows; ++m)
-    row.push_back(rows == 1 ? first_row : k.let("m", binary(BinaryOp::kMin, first_row + m, total - 1)));
+    row.push_back(rows == 1 ? run.x_row : k.let("m", binary(BinaryOp::kMin, run.x_row + m, run.end - 1)));
   sums = k.registers("sum", {DType::kF32, lanes}, count() * rows);
   partial = k.registers("partial", {DType::kF32, lanes}, count() * rows);
   if (weight.layout.has_offsets()) inputs = k.registers("inputs", {DType::kF32, lanes}, rows);
@@ -122,13 +125,13 @@ void GroupMatmul::block(const ExprRef& column, const ExprRef& first_row) {
         std::vector<ExprRef> values;
         for (int h = 0; h < epilogue.halves(); ++h)
           values.push_back(k.let("y", k.load(sums, int_const((h * vectors + v) * rows + m))));
-        epilogue.store(row[size_t(m)], k.let("n", column + v * lanes), values, tail);
+        epilogue.store(rows == 1 ? run.row : row[size_t(m)], k.let("n", column + v * lanes), values, tail);
       }
     };
     if (rows == 1)
       finish();
     else
-      k.branch(less(first_row + m, total), finish);
+      k.branch(less(run.row + m, run.end), finish);
   }
 }
 
@@ -136,21 +139,21 @@ Function lower_group_matmul(CpuLowering& low) {
   Operand x = low.matrix(0, "x");
   WeightLayout layout = weight_layout(low.type(1));
   BufferRef weight = low.k.input("weight", DType::kU8, layout.bytes());
-  GroupMatmul mm{low, x, WeightReader{low.k, layout, weight}, Epilogue(low)};
+  GroupMatmul mm{low, x, WeightReader{low.k, layout, weight}, ExpertRows(low), Epilogue(low)};
   int64_t columns = mm.epilogue.columns();
   mm.lanes = low.lanes();
   if (layout.tile_rows) mm.lanes = std::min(mm.lanes, layout.tile_rows);
-  // A gated weight's second half begins at a tile border, or its rows are read one by one.
-  mm.weight.scattered = mm.epilogue.halves() == 2 && columns % mm.lanes != 0;
+  mm.weight.scattered = scatters(low.type(1), mm.experts, mm.epilogue.halves(), mm.lanes);
   mm.tail = columns % mm.lanes != 0;
-  mm.rows = low.single_row() ? 1 : 4;
-  mm.vectors = low.single_row() && columns % (2 * mm.lanes) == 0 ? 2 : 1;
+  const bool by_row = mm.experts.by_row();
+  mm.rows = by_row ? 1 : 4;
+  mm.vectors = by_row && columns % (2 * mm.lanes) == 0 ? 2 : 1;
   int64_t step = mm.lanes * mm.vectors;
-  low.k.grid("tile", (columns + step - 1) / step, [&](ExprRef tile) {
+  for_matrix_tiles(low, mm.experts, (columns + step - 1) / step, [&](ExprRef tile, const RowRun& run) {
     ExprRef column = low.k.let("column", tile * step);
-    if (low.single_row()) return mm.block(column, int_const(0));
-    low.k.loop("block", int_const(0), dim_expr(ceildiv(x.rows, mm.rows)), LoopKind::kSerial,
-               [&](ExprRef b) { mm.block(column, low.k.let("first", b * mm.rows)); });
+    mm.matrix_row = run.weight_row;
+    if (by_row) return mm.block(column, run);
+    for_row_blocks(low.k, run, mm.rows, [&](const RowRun& block) { mm.block(column, block); });
   });
   return low.k.finish();
 }

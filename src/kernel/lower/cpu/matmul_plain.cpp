@@ -1,4 +1,5 @@
 // matmul over unquantized weights: dot products along K, one horizontal add per result at the end.
+#include "kernel/lower/cpu/experts.h"
 #include "kernel/lower/cpu/matmul.h"
 #include "kernel/lower/epilogue.h"
 
@@ -10,6 +11,7 @@ constexpr int kOutputs = 4;  // weight rows of a register tile, per half
 struct PlainMatmul {
   CpuLowering& low;
   Operand x, weight;
+  ExpertRows experts;
   Epilogue epilogue;
   int rows = 1;    // activation rows at once
   int chains = 1;  // independent sums per result
@@ -19,7 +21,7 @@ struct PlainMatmul {
   // [columns][rows][stride].
   void step(const BufferRef& sums, const std::vector<ExprRef>& x_at, const std::vector<ExprRef>& w_at,
             ExprRef i, int lanes, int used_chains, int stride);
-  void block(const ExprRef& column, const ExprRef& first_row);
+  void block(const ExprRef& column, const RowRun& run);
   void store(const BufferRef& sums, const BufferRef& rest, const ExprRef& row, const ExprRef& column, int m);
 };
 
@@ -56,18 +58,18 @@ void PlainMatmul::store(const BufferRef& sums, const BufferRef& rest, const Expr
   epilogue.store(row, column, values, epilogue.columns() % kOutputs != 0);
 }
 
-void PlainMatmul::block(const ExprRef& column, const ExprRef& first_row) {
+// Makes the first `rows` rows of the run.
+void PlainMatmul::block(const ExprRef& column, const RowRun& run) {
   KernelBuilder& k = low.k;
-  ExprRef total = dim_expr(x.rows);
   std::vector<ExprRef> row, x_at, w_at;
   for (int m = 0; m < rows; ++m) {
-    row.push_back(rows == 1 ? first_row : k.let("m", binary(BinaryOp::kMin, first_row + m, total - 1)));
+    row.push_back(rows == 1 ? run.x_row : k.let("m", binary(BinaryOp::kMin, run.x_row + m, run.end - 1)));
     x_at.push_back(k.let("x_at", x.at(row.back(), int_const(0))));
   }
   for (int j = 0; j < columns(); ++j) {
     ExprRef n = column + j % kOutputs;
     if (epilogue.columns() % kOutputs) n = binary(BinaryOp::kMin, n, int_const(epilogue.columns() - 1));
-    w_at.push_back(k.let("w_at", (n + j / kOutputs * epilogue.columns()) * weight.columns));
+    w_at.push_back(k.let("w_at", (run.weight_row + n + j / kOutputs * epilogue.columns()) * weight.columns));
   }
   int wide = low.lanes(), results = columns() * rows;
   BufferRef sums = k.registers("sum", {DType::kF32, wide}, results * chains);
@@ -80,11 +82,11 @@ void PlainMatmul::block(const ExprRef& column, const ExprRef& first_row) {
   for (; done + wide <= size; done += wide) step(sums, x_at, w_at, int_const(done), wide, 1, chains);
   k.loop("i", done, size - done, LoopKind::kSerial, [&](ExprRef i) { step(rest, x_at, w_at, i, 1, 1, 1); });
   for (int m = 0; m < rows; ++m) {
-    auto finish = [&] { store(sums, rest, row[size_t(m)], column, m); };
+    auto finish = [&] { store(sums, rest, rows == 1 ? run.row : row[size_t(m)], column, m); };
     if (rows == 1)
       finish();
     else
-      k.branch(less(first_row + m, total), finish);
+      k.branch(less(run.row + m, run.end), finish);
   }
 }
 
@@ -93,23 +95,23 @@ void PlainMatmul::block(const ExprRef& column, const ExprRef& first_row) {
 Function lower_plain_matmul(CpuLowering& low) {
   Operand x = low.matrix(0, "x");
   Operand weight = low.matrix(1, "weight");
-  PlainMatmul mm{low, x, weight, Epilogue(low)};
+  PlainMatmul mm{low, x, weight, ExpertRows(low), Epilogue(low)};
+  const bool by_row = mm.experts.by_row();
   int room = low.target.vector_registers * 3 / 4;  // the rest holds operands
-  mm.rows = low.single_row() ? 1 : std::max(1, room / mm.columns());
-  mm.chains = low.single_row() && mm.epilogue.halves() == 1 ? 2 : 1;
+  mm.rows = by_row ? 1 : std::max(1, room / mm.columns());
+  mm.chains = by_row && mm.epilogue.halves() == 1 ? 2 : 1;
   constexpr int kBlocks =
       4;  // register tiles of one grid tile: 16 results of a row, enough to pay for claiming it
   int64_t columns = mm.epilogue.columns(), blocks = (columns + kOutputs - 1) / kOutputs;
-  auto column_block = [&](ExprRef column) {
-    if (low.single_row()) return mm.block(column, int_const(0));
-    low.k.loop("block", int_const(0), dim_expr(ceildiv(x.rows, mm.rows)), LoopKind::kSerial,
-               [&](ExprRef b) { mm.block(column, low.k.let("first", b * mm.rows)); });
+  auto column_block = [&](const ExprRef& column, const RowRun& run) {
+    if (by_row) return mm.block(column, run);
+    for_row_blocks(low.k, run, mm.rows, [&](const RowRun& block) { mm.block(column, block); });
   };
-  low.k.grid("tile", (blocks + kBlocks - 1) / kBlocks, [&](ExprRef tile) {
+  for_matrix_tiles(low, mm.experts, (blocks + kBlocks - 1) / kBlocks, [&](ExprRef tile, const RowRun& run) {
     ExprRef first = low.k.let("first", tile * kBlocks);
     ExprRef count = binary(BinaryOp::kMin, int_const(kBlocks), int_const(blocks) - first);
     low.k.loop("column", int_const(0), count, LoopKind::kSerial,
-               [&](ExprRef b) { column_block(low.k.let("n", (first + b) * kOutputs)); });
+               [&](ExprRef b) { column_block(low.k.let("n", (first + b) * kOutputs), run); });
   });
   return low.k.finish();
 }

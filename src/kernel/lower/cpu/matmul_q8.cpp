@@ -112,11 +112,11 @@ std::vector<ExprRef> stream_group(Q8Matmul& mm, const Q8Matmul::Group& at, const
   return sum;
 }
 
-// One vector of columns (of each half) against the only row.
-void stream_vector(Q8Matmul& mm, const ExprRef& column) {
+// One vector of columns (of each half) against one row.
+void stream_vector(Q8Matmul& mm, const ExprRef& column, const RowRun& run) {
   KernelBuilder& k = mm.k;
   Type f32{DType::kF32, mm.lanes};
-  QuantizedRow row(mm.x, int_const(0));
+  QuantizedRow row(mm.x, run.x_row);
   BufferRef sums = k.registers("sum", f32, mm.halves());
   for (int h = 0; h < mm.halves(); ++h) k.store(sums, int_const(h), float_const(0, f32));
   k.loop("group", 0, mm.groups(), LoopKind::kSerial, [&](ExprRef g) {
@@ -132,7 +132,7 @@ void stream_vector(Q8Matmul& mm, const ExprRef& column) {
   });
   std::vector<ExprRef> values;
   for (int h = 0; h < mm.halves(); ++h) values.push_back(k.let("y", k.load(sums, int_const(h))));
-  mm.store(int_const(0), column, values);
+  mm.store(run.row, column, values);
 }
 
 }  // namespace
@@ -142,18 +142,19 @@ void matmul_one_row(Q8Matmul& mm) {
   // thread.
   int64_t per_vector = mm.groups() * mm.lanes * 16 * mm.halves();
   int64_t step = std::clamp<int64_t>(8192 / per_vector, 1, std::max<int64_t>(1, mm.vectors / 16));
-  mm.k.grid("tile", (mm.vectors + step - 1) / step, [&](ExprRef tile) {
+  for_matrix_tiles(mm.low, mm.experts, (mm.vectors + step - 1) / step, [&](ExprRef tile, const RowRun& run) {
+    mm.matrix_row = run.weight_row;
     ExprRef first = mm.k.let("first", tile * step);
     ExprRef count = binary(BinaryOp::kMin, int_const(step), int_const(mm.vectors) - first);
     mm.k.loop("vector", int_const(0), count, LoopKind::kSerial,
-              [&](ExprRef v) { stream_vector(mm, mm.k.let("column", (first + v) * mm.lanes)); });
+              [&](ExprRef v) { stream_vector(mm, mm.k.let("column", (first + v) * mm.lanes), run); });
   });
 }
 
 Function lower_matmul_q8(CpuLowering& low) {
   constexpr int kFew = 16;
   Q8Matmul mm(low);
-  if (low.single_row())
+  if (mm.experts.by_row())
     matmul_one_row(mm);
   else if (low.options.max_rows && low.options.max_rows <= kFew)
     matmul_few_rows(mm);

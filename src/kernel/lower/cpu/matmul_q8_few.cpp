@@ -13,6 +13,7 @@ struct FewRows {
   int vectors = 1;                    // of a half
   BufferRef sums = nullptr;           // shared f32 [row][slot][lanes], slot v * halves + h
   std::vector<ExprRef> columns = {};  // first column of each vector
+  ExprRef first_row = int_const(0);   // of those that meet the weights; others are counted from it
 
   int slots() const { return vectors * mm.halves(); }
   int at_once() const {
@@ -26,14 +27,14 @@ struct FewRows {
   void meet(const std::vector<std::vector<ExprRef>>& w, const std::vector<ExprRef>& scale, int slot,
             const ExprRef& g, const ExprRef& first, int rows);
   void group(const ExprRef& g, int slot, const ExprRef& total);
-  void tile();
+  void tile(const ExprRef& total);
 };
 
 // Rows [first, first + rows) meet the weights w[slot][step] of a group: one step of all, then the next.
 void FewRows::meet(const std::vector<std::vector<ExprRef>>& w, const std::vector<ExprRef>& scale, int slot,
                    const ExprRef& g, const ExprRef& first, int rows) {
   KernelBuilder& k = mm.k;
-  Q8Matmul::Group at = mm.activation_group(QuantizedRow(mm.x, first), g);
+  Q8Matmul::Group at = mm.activation_group(QuantizedRow(mm.x, first_row + first), g);
   ExprRef to = k.let("sums_at", sums_at(first) + slot * mm.lanes);
   auto shared = [&](const char* name, ExprRef value) { return w.size() > 1 ? k.let(name, value) : value; };
   std::vector<ExprRef> dots;  // [row][slot]
@@ -80,28 +81,30 @@ void FewRows::group(const ExprRef& g, int slot, const ExprRef& total) {
   }
 }
 
-void FewRows::tile() {
+void FewRows::tile(const ExprRef& total) {
   KernelBuilder& k = mm.k;
-  ExprRef total = dim_expr(mm.x.rows);
   k.loop("i", int_const(0), total * slots(), LoopKind::kSerial,
          [&](ExprRef i) { k.store(sums, i * mm.lanes, float_const(0, {DType::kF32, mm.lanes})); });
   k.loop("group", 0, mm.groups(), LoopKind::kSerial, [&](ExprRef g) {
     for (int slot = 0; slot < slots(); slot += at_once()) group(g, slot, total);
   });
   k.loop("row", int_const(0), total, LoopKind::kSerial,
-         [&](ExprRef row) { mm.store(row, columns, sums, k.let("sums_at", sums_at(row))); });
+         [&](ExprRef row) { mm.store(first_row + row, columns, sums, k.let("sums_at", sums_at(row))); });
 }
 
 }  // namespace
 
 void matmul_few_rows(Q8Matmul& mm) {
   int vectors = std::max(1, mm.schedule.few_vectors / mm.halves());
-  mm.k.grid("tile", (mm.vectors + vectors - 1) / vectors, [&](ExprRef tile) {
-    FewRows few{mm, vectors};
-    few.sums = mm.k.shared("sums", DType::kF32, mm.low.options.max_rows * few.slots() * mm.lanes);
-    few.columns = mm.tile_columns(mm.k.let("column", tile * (vectors * mm.lanes)), vectors);
-    few.tile();
-  });
+  for_matrix_tiles(
+      mm.low, mm.experts, (mm.vectors + vectors - 1) / vectors, [&](ExprRef tile, const RowRun& run) {
+        FewRows few{mm, vectors};
+        mm.matrix_row = run.weight_row;
+        few.first_row = run.row;
+        few.sums = mm.k.shared("sums", DType::kF32, mm.low.options.max_rows * few.slots() * mm.lanes);
+        few.columns = mm.tile_columns(mm.k.let("column", tile * (vectors * mm.lanes)), vectors);
+        few.tile(run.end - run.row);
+      });
 }
 
 }  // namespace mlc::kernel

@@ -172,13 +172,26 @@ void matmul_many_rows(Q8Matmul& mm) {
   int64_t limit =
       std::min<int64_t>(schedule.block_bytes / QuantizedRow(mm.x, int_const(0)).bytes(), schedule.block_rows);
   limit = std::max<int64_t>(1, limit / rows) * rows;  // rows of a block
-  k.grid("tile", Dim(panels) * ceildiv(mm.x.rows, limit), [&](ExprRef tile) {
+  auto begin_tile = [&](const ExprRef& index) {
     Panel panel{mm, vectors, chunks};
     int64_t columns = int64_t{panel.slots()} * mm.lanes;
     panel.codes = k.shared("codes", DType::kU8, chunk * mm.group_size() * columns);
     panel.scales = k.shared("scales", DType::kF32, chunk * columns);
     panel.sums = k.shared("sums", DType::kF32, (chunks == 1 ? rows : limit) * columns);
-    panel.columns = mm.tile_columns(k.let("column", tile % panels * (vectors * mm.lanes)), vectors);
+    panel.columns = mm.tile_columns(k.let("column", index * (vectors * mm.lanes)), vectors);
+    return panel;
+  };
+  if (mm.experts.any())  // so many panels that a tile can have all blocks of one
+    return for_matrix_tiles(mm.low, mm.experts, panels, [&](ExprRef tile, const RowRun& run) {
+      mm.matrix_row = run.weight_row;
+      Panel panel = begin_tile(tile);
+      for_row_blocks(k, run, static_cast<int>(limit), [&](const RowRun& block) {
+        ExprRef count = binary(BinaryOp::kMin, int_const(limit), block.end - block.row);
+        multiply_block(panel, rows, chunk, block.row, k.let("count", count));
+      });
+    });
+  k.grid("tile", Dim(panels) * ceildiv(mm.x.rows, limit), [&](ExprRef tile) {
+    Panel panel = begin_tile(tile % panels);
     RowBlock block = row_block(k, mm.x.rows, limit, rows, tile / panels);
     multiply_block(panel, rows, chunk, block.first, block.count);
   });

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "kernel/lower/cpu/lowerings.h"
+#include "kernel/lower/cpu/quantize.h"
 #include "kernel/lower/cpu/weight_layouts.h"
 #include "kernel/lower/lowerings.h"
 
@@ -66,9 +67,26 @@ Function take_quantized(CpuLowering& low) {
   return low.k.finish();
 }
 
+// Rows of quantized activations: their bytes, as words.
+Function take_codes(CpuLowering& low) {
+  KernelBuilder& k = low.k;
+  Operand table = low.matrix(0, "table");
+  TableIndex at(low);
+  Operand out = low.result();
+  low.for_rows(out.rows, [&](ExprRef r) {
+    at.enter(r);
+    QuantizedRow from(table, at.index), to(out, r);
+    k.vector_loop("i", int_const(from.bytes() / 4), low.lanes(), [&](ExprRef i, int lanes) {
+      k.store(out.buffer, to.base + i * 4, k.load_as({DType::kU32, lanes}, table.buffer, from.base + i * 4));
+    });
+  });
+  return k.finish();
+}
+
 }  // namespace
 
 Function lower_take(CpuLowering& low) {
+  if (low.type(0).kind == graph::TensorType::Kind::kQ8Activation) return take_codes(low);
   return low.type(0).kind == graph::TensorType::Kind::kGroup ? take_quantized(low) : take_plain(low);
 }
 

@@ -19,13 +19,12 @@ WeightReader weight_reader(CpuLowering& low) {
 }  // namespace
 
 TiledMatmul::TiledMatmul(CpuLowering& l)
-    : low(l), k(l.k), x(l.matrix(0, "x")), weight(weight_reader(l)), epilogue(l) {
+    : low(l), k(l.k), x(l.matrix(0, "x")), weight(weight_reader(l)), experts(l), epilogue(l) {
   int64_t columns = epilogue.columns();
   lanes = std::min(low.lanes(), weight.layout.tile_rows);
   vectors = (columns + lanes - 1) / lanes;
   tail = columns % lanes != 0;
-  // A gated weight's second half begins at a tile border, or its rows are read one by one.
-  weight.scattered = halves() == 2 && tail;
+  weight.scattered = scatters(low.type(1), experts, halves(), lanes);
 }
 
 std::vector<ExprRef> TiledMatmul::tile_columns(const ExprRef& first, int count) {

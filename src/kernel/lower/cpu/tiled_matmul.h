@@ -3,8 +3,9 @@
 
 #include <vector>
 
-#include "kernel/lower/cpu/weight_layouts.h"
 #include "kernel/lower/cpu/context.h"
+#include "kernel/lower/cpu/experts.h"
+#include "kernel/lower/cpu/weight_layouts.h"
 #include "kernel/lower/epilogue.h"
 
 namespace mlc::kernel {
@@ -16,14 +17,18 @@ struct TiledMatmul {
   KernelBuilder& k;
   Operand x;
   WeightReader weight;
+  ExpertRows experts;
   Epilogue epilogue;
-  int lanes = 8;        // weight rows of one vector
-  int64_t vectors = 1;  // of a half's columns
-  bool tail = false;    // the last vector has lanes past the last column
+  ExprRef matrix_row = int_const(0);  // where the weight's rows that the tile meets begin
+  int lanes = 8;                      // weight rows of one vector
+  int64_t vectors = 1;                // of a half's columns
+  bool tail = false;                  // the last vector has lanes past the last column
 
   int halves() const { return epilogue.halves(); }
   int64_t groups() const { return weight.layout.groups(); }
-  ExprRef weight_row(const ExprRef& column, int half) const { return column + half * epilogue.columns(); }
+  ExprRef weight_row(const ExprRef& column, int half) const {
+    return matrix_row + column + half * epilogue.columns();
+  }
 
   // First columns of the `count` vectors of a tile; past the last vector: the last once more, whose results
   // are equal.

@@ -6,14 +6,14 @@
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "kernel/lower/context.h"
 
 namespace mlc::kernel {
 
 WeightLayout weight_layout(const graph::TensorType& type) {
-  internal_check(type.kind == graph::TensorType::Kind::kGroup && type.shape.size() == 2 &&
-                     type.shape[0].is_const() && type.shape[1].is_const(),
+  internal_check(type.kind == graph::TensorType::Kind::kGroup && type.shape.size() >= 2,
                  str("no quantized matrix: ", type.text()));
-  WeightLayout layout{type.format.for_kernels(), type.shape[0].constant(), type.shape[1].constant(), 0,
+  WeightLayout layout{type.format.for_kernels(), rows_of(type).constant(), type.shape.back().constant(), 0,
                       type.format};
   if (type.layout == graph::kPackedLayout) return layout;
   const std::string& name = type.layout;

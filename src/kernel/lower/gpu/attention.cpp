@@ -3,8 +3,8 @@
 //
 // Each subgroup goes through its own blocks of S tokens with its own running maxima and sums (online softmax,
 // Milakov and Gimelshein 2018): lane = token for the scores, lane = 16 bytes of a value for the weighted
-// sums. Subgroups meet once, at the end. Slots past a row's position and dropped ones of a sliding window are
-// never read.
+// sums. Subgroups meet once, at the end. Slots past a row's limit, those before its window
+// and dropped ones of a rolling window are never read.
 //
 // The rows of a group may belong to several sequences: the tokens are walked once for each sequence among
 // them, and rows of others take no part.
@@ -29,7 +29,7 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g) {
   GpuAttention::Buffers b;
   b.q = g.matrix(0, "q");
   b.sequences = g.vector(1, "sequences");
-  b.positions = g.vector(2, "positions");
+  b.limits = g.vector(2, "limits");
   b.indptr = g.vector(3, "page_indptr");
   b.page_ids = g.vector(4, "page_ids");
   if (node.inputs.size() > 5) {
@@ -41,7 +41,7 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g) {
     b.rotation = {g.cache().head_dim, node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
     if (b.rotation.rotary_dim % 8 != 0)
       throw UserError(str("attention: rotation of ", b.rotation.rotary_dim,
-                          " elements with a sliding window has no kernel on ", g.target.name,
+                          " elements with a rolling window has no kernel on ", g.target.name,
                           ", expected a multiple of 8"));
   }
   b.kv = g.state(false);
@@ -55,7 +55,8 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g) {
 GpuAttention::Tiling choose_tiling(GpuLowering& g, const CachePages& pages, const GpuAttention::Buffers& b) {
   const graph::Node& node = g.node;
   const graph::KvCache& cache = pages.cache;
-  GpuAttention::Tiling t{.sharing = node.get_int("heads") / cache.kv_heads};
+  GpuAttention::Tiling t{.sharing = node.get_int("heads") / cache.kv_heads,
+                         .window = node.get_int_or("window", 0)};
   if (node.op == "attention_part") t.part_tokens = node.get_int("part_pages") * cache.page_size;
   const int most = g.schedule.attention_queries;
   for (t.heads = static_cast<int>(std::min<int64_t>(most, t.sharing)); t.sharing % t.heads != 0;) --t.heads;
@@ -118,9 +119,9 @@ void GpuAttention::place_rows(const ExprRef& group, Group& g) const {
     ExprRef row = g.first_row + r, last = total - 1;
     g.row.push_back(tiling_.rows == 1 ? g.first_row : k_.let("row", binary(BinaryOp::kMin, row, last)));
     g.sequence.push_back(k_.let("sequence", index(in_.sequences, g.row.back())));
-    ExprRef length = index(in_.positions, g.row.back()) + 1;
-    if (tiling_.rows > 1) length = select(less(row, total), length, int_const(0));
-    g.length.push_back(k_.let("length", length));
+    ExprRef limit = index(in_.limits, g.row.back());
+    if (tiling_.rows > 1) limit = select(less(row, total), limit, int_const(0));
+    g.limit.push_back(k_.let("limit", limit));
   }
 }
 
@@ -155,21 +156,6 @@ void GpuAttention::load_queries(const Group& g, Memory& m) const {
 ExprRef GpuAttention::query(const Memory& m, size_t q, int vector) const {
   int64_t at = static_cast<int64_t>(q) * (size() / 4) + vector;
   return tiling_.broadcast ? m.held[static_cast<size_t>(at)] : k_.load(m.queries, int_const(at));
-}
-
-// The storage place of live token `token`.
-GpuAttention::Token GpuAttention::find_token(const Group& g, const Walk& w, const ExprRef& t) const {
-  Token token;
-  token.index = k_.let("token", binary(BinaryOp::kMin, t, w.end - 1));
-  ExprRef stored = token.index;
-  if (w.window_begin)
-    stored = k_.let("stored",
-                    token.index + select(less(token.index, w.window_begin), int_const(0), w.window_count));
-  const int64_t page_size = cache_.page_size;
-  token.page = k_.let("page", pages_.page(index(in_.page_ids, w.first_page + stored / page_size)));
-  token.slot = k_.let("slot", stored % cache_.page_size);
-  token.value = k_.let("value", cast(pages_.value(token.page, g.kv_head, token.slot), DType::kI32));
-  return token;
 }
 
 // The token's key as f32x4 values.
@@ -216,7 +202,11 @@ std::vector<ExprRef> GpuAttention::scores(const Group& g, const Memory& m, const
       dot = k_.let("dot", dot ? fma(x, keys[v], dot) : x * keys[v]);
     }
     auto row = static_cast<size_t>(query_[q].row);
-    ExprRef meant = less(t, tiling_.rows == 1 ? w.end : g.length[row]);
+    ExprRef meant = less(t, tiling_.rows == 1 ? w.end : g.limit[row]);
+    if (w.seen) {
+      ExprRef begin = tiling_.rows == 1 ? w.seen : first_seen(g.limit[row]);
+      meant = binary(BinaryOp::kAnd, meant, binary(BinaryOp::kLe, begin, t));
+    }
     if (tiling_.rows > 1)
       meant = binary(BinaryOp::kAnd, meant, binary(BinaryOp::kEq, g.sequence[row], w.sequence));
     out.push_back(k_.let("score", select(meant, sum_lanes(k_, dot), float_const(kLowest))));
@@ -298,64 +288,6 @@ void GpuAttention::block(const Group& g, const Memory& m, const Walk& w, const E
   accumulate_values(g, m, token, online_softmax(m, scores(g, m, w, token, t)));
 }
 
-GpuAttention::Walk GpuAttention::enter_sequence(const Group& g, const ExprRef& sequence) const {
-  Walk w;
-  w.sequence = sequence;
-  w.begin = int_const(0);
-  w.end = tiling_.rows == 1 ? g.length[0] : int_const(0);
-  for (size_t r = 0; r < g.row.size() && tiling_.rows > 1; ++r) {
-    ExprRef length = select(binary(BinaryOp::kEq, g.sequence[r], w.sequence), g.length[r], int_const(0));
-    w.end = k_.let("end", binary(BinaryOp::kMax, w.end, length));
-  }
-  w.first_page = k_.let("first_page", index(in_.indptr, w.sequence));
-  if (in_.skip_begin.buffer) {
-    w.window_begin = k_.let("window_begin", index(in_.skip_begin, w.sequence));
-    w.window_count = k_.let("window_count", index(in_.skip_count, w.sequence));
-  }
-  if (in_parts()) find_part(g, w);
-  return w;
-}
-
-// The tokens of one sequence, for all its rows.
-void GpuAttention::walk(const Group& g, const Memory& m, const ExprRef& sequence) const {
-  const Walk w = enter_sequence(g, sequence);
-  const int at_once = threads();
-  ExprRef steps = k_.let("steps", (w.end - w.begin + (at_once - 1)) / at_once);
-  k_.loop("step", int_const(0), steps, LoopKind::kSerial, [&](ExprRef step) { block(g, m, w, step); });
-}
-
-// The live tokens that are stored in the part's pages, maybe none.
-void GpuAttention::find_part(const Group& g, Walk& w) const {
-  ExprRef length = w.end;
-  auto before = [&](const ExprRef& stored) {  // live tokens before a place of storage
-    ExprRef live = stored;
-    if (w.window_begin) {
-      ExprRef behind = binary(BinaryOp::kMax, w.window_begin, stored - w.window_count);
-      live = select(binary(BinaryOp::kLe, stored, w.window_begin), stored, behind);
-    }
-    return binary(BinaryOp::kMin, live, length);
-  };
-  const int64_t tokens = tiling_.part_tokens;
-  w.begin = k_.let("begin", before(k_.let("stored", g.part * tokens)));
-  w.end = k_.let("end", before(k_.let("stored", (g.part + 1) * tokens)));
-}
-
-// Each sequence among the rows, at its first row.
-void GpuAttention::walk_all(const Group& g, const Memory& m) const {
-  if (tiling_.rows == 1) return walk(g, m, g.sequence[0]);
-  k_.loop("r", 0, tiling_.rows, LoopKind::kSerial, [&](ExprRef r) {
-    ExprRef last = dim_expr(in_.q.rows) - 1;
-    ExprRef sequence = k_.let("walked", index(in_.sequences, binary(BinaryOp::kMin, g.first_row + r, last)));
-    ExprRef seen;
-    for (int before = 0; before + 1 < tiling_.rows; ++before) {
-      ExprRef same = binary(BinaryOp::kEq, g.sequence[static_cast<size_t>(before)], sequence);
-      same = binary(BinaryOp::kAnd, same, less(int_const(before), r));
-      seen = seen ? binary(BinaryOp::kOr, seen, same) : same;
-    }
-    k_.branch(unary(UnaryOp::kNot, k_.let("seen", seen)), [&] { walk(g, m, sequence); });
-  });
-}
-
 void GpuAttention::clear_sums(Memory& m) const {
   const auto count = static_cast<int64_t>(queries());
   m.maxima = k_.registers("maxima", {DType::kF32, 1}, count);
@@ -385,7 +317,7 @@ Function GpuAttention::build() const {
 }
 
 Function lower_gpu_attention(GpuLowering& gpu) {
-  const CachePages pages = gpu.pages();
+  const CachePages pages = gpu.chunked_pages();
   const GpuAttention::Buffers buffers = declare_buffers(gpu);
   return GpuAttention(gpu, pages, buffers, choose_tiling(gpu, pages, buffers)).build();
 }

@@ -1,5 +1,5 @@
-// attention's lowering for GPUs, shared by its files: attention.cpp (tiles, tokens, sums) and
-// attention_results.cpp (what is stored).
+// attention's lowering for GPUs, shared by its files: attention.cpp (tiles, sums),
+// attention_tokens.cpp (what is walked over) and attention_results.cpp (what is stored).
 #pragma once
 
 #include <vector>
@@ -15,11 +15,11 @@ class GpuAttention {
     int row = 0, head = 0;
   };
 
-  // The call's buffers; those of a sliding window have none without one, factors where keys are stored
+  // The call's buffers; those of a rolling window have none without one, factors where keys are stored
   // rotated.
   struct Buffers {
     Operand q, factors, out;
-    Operand sequences, positions, indptr, page_ids, skip_begin, skip_count, kv;
+    Operand sequences, limits, indptr, page_ids, skip_begin, skip_count, kv;
     Rotation rotation;  // of keys
   };
 
@@ -27,6 +27,7 @@ class GpuAttention {
   struct Tiling {
     int64_t sharing = 1;                     // query heads per key/value head
     int64_t part_tokens = 0;                 // of a part; 0: the whole sequence
+    int64_t window = 0;                      // tokens that a row sees at most; 0: all up to its limit
     int heads = 1, rows = 1, subgroups = 1;  // of a group
     bool broadcast = false;  // lanes pass queries, weights and places on; else shared memory does
   };
@@ -34,8 +35,8 @@ class GpuAttention {
   // What a group works on, as its threads see it.
   struct Group {
     ExprRef thread, lane, subgroup, kv_head, first_head, first_row;
-    ExprRef part;                                // null without parts
-    std::vector<ExprRef> row, sequence, length;  // of the group's rows; length 0 for rows past the last
+    ExprRef part;                               // null without parts
+    std::vector<ExprRef> row, sequence, limit;  // of the group's rows; limit 0 for rows past the last
   };
 
   struct Memory {
@@ -45,10 +46,11 @@ class GpuAttention {
     BufferRef maxima, sums, acc;                   // registers
   };
 
-  // The sequence that is walked: its live tokens begin .. end.
+  // The sequence that is walked: its live tokens begin .. end, of which those from `seen` on are read.
   struct Walk {
     ExprRef sequence, begin, end, first_page;
-    ExprRef window_begin, window_count;  // null without a window
+    ExprRef seen;                    // null without a window
+    ExprRef skip_begin, skip_count;  // null without a rolling window
   };
 
   // The lane's token of a block, and where it lies.
@@ -89,6 +91,8 @@ class GpuAttention {
   ExprRef query(const Memory& m, size_t q, int vector) const;
   void walk_all(const Group& g, const Memory& m) const;
   void walk(const Group& g, const Memory& m, const ExprRef& sequence) const;
+  ExprRef first_seen(const ExprRef& limit) const;
+  void enter_window(const Group& g, Walk& w) const;
   Walk enter_sequence(const Group& g, const ExprRef& sequence) const;
   void block(const Group& g, const Memory& m, const Walk& w, const ExprRef& step) const;
   Token find_token(const Group& g, const Walk& w, const ExprRef& t) const;

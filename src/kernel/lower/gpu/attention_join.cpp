@@ -12,7 +12,7 @@ constexpr double kLowest = -3e38;  // what a part without tokens says is its lar
 Function lower_gpu_attention_join(GpuLowering& gpu) {
   KernelBuilder& k = gpu.k;
   Operand parts = gpu.matrix(0, "parts");
-  gpu.vector(1, "positions");
+  gpu.vector(1, "limits");
   Operand out = gpu.result();
   int64_t heads = gpu.node.get_int("heads"), size = out.columns / heads;
   if (size % 2 != 0)

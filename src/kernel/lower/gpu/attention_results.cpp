@@ -52,7 +52,7 @@ void GpuAttention::store_results(const Group& g, const Memory& m) const {
       ExprRef chunk = k_.let("chunk", g.lane + c * gpu_.lanes);
       ExprRef inside = (c + 1) * gpu_.lanes > value_lanes() ? less(chunk, int_const(value_lanes())) : nullptr;
       if (tiling_.rows > 1) {
-        ExprRef exists = less(int_const(0), g.length[row]);
+        ExprRef exists = less(int_const(0), g.limit[row]);
         inside = inside ? binary(BinaryOp::kAnd, inside, exists) : exists;
       }
       gpu_.where(inside, [&] {
@@ -108,7 +108,7 @@ void GpuAttention::join_subgroups(const Group& g, const Memory& m) const {
         sum = k_.let("sum", sum ? sum + part : part);
       }
       if (tiling_.rows > 1) {
-        ExprRef exists = less(int_const(0), g.length[static_cast<size_t>(query_[q].row)]);
+        ExprRef exists = less(int_const(0), g.limit[static_cast<size_t>(query_[q].row)]);
         inside = inside ? binary(BinaryOp::kAnd, inside, exists) : exists;
       }
       ExprRef d = v % value_lanes() * pages_.chunk + v / value_lanes() * 4;

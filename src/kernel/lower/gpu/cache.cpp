@@ -20,7 +20,7 @@ int move_lanes(const Operand& m, const graph::KvCache& c) {
 Function lower_gpu_kv_append(GpuLowering& gpu) {
   KernelBuilder& k = gpu.k;
   const graph::KvCache& c = gpu.cache();
-  const CachePages pages = gpu.pages();
+  const CachePages pages = gpu.chunked_pages();
   Operand keys = gpu.matrix(0, "k"), values = gpu.matrix(1, "v"), slots = gpu.vector(2, "slots");
   Operand cache = gpu.state(true);
   int n = std::min(move_lanes(keys, c), move_lanes(values, c));
@@ -39,7 +39,7 @@ Function lower_gpu_kv_append(GpuLowering& gpu) {
 Function lower_gpu_rope_append(GpuLowering& gpu) {
   KernelBuilder& k = gpu.k;
   const graph::KvCache& c = gpu.cache();
-  const CachePages pages = gpu.pages();
+  const CachePages pages = gpu.chunked_pages();
   const Rotation rotation = rotation_of(gpu.node);
   const int64_t heads = gpu.node.get_int("heads");
   Operand x = gpu.matrix(0, "qkv"), factors = gpu.matrix(1, "factors"), slots = gpu.vector(2, "slots");

@@ -28,11 +28,16 @@ Operand GpuLowering::state(bool writable) {
 
 CachePages GpuLowering::pages() const {
   const graph::KvCache& c = cache();
-  const int chunk = static_cast<int>(16 / size_of(c.dtype));
-  if (c.head_dim % chunk != 0)
-    throw UserError(str(node.op, ": heads of ", c.head_dim, " elements have no kernel on ", target.name,
-                        ", expected a multiple of ", chunk));
-  return {c, chunk, c.page_elements(), node.attributes.count("layer") ? 1 : c.layers};
+  return {c, static_cast<int>(16 / size_of(c.dtype)), c.page_elements(),
+          node.attributes.count("layer") ? 1 : c.layers};
+}
+
+CachePages GpuLowering::chunked_pages() const {
+  const CachePages p = pages();
+  if (p.cache.head_dim % p.chunk != 0)
+    throw UserError(str(node.op, ": heads of ", p.cache.head_dim, " elements have no kernel on ", target.name,
+                        ", expected a multiple of ", p.chunk));
+  return p;
 }
 
 std::vector<ExprRef> GpuLowering::load_chunk(const Operand& from, const ExprRef& index) {
@@ -107,10 +112,14 @@ void GpuLowering::for_each_unit(const Units& units) {
 
 void GpuLowering::for_each_row(const Operand& x, const Operand& out, const std::function<void(Row&)>& body) {
   const int n = std::min(x.lanes(), out.lanes()), threads = threads_for(x.columns / n);
-  for_rows(x.rows, threads, [&](ExprRef r, ExprRef thread) {
+  const auto meet = [&](ExprRef r, ExprRef thread) {
     GpuRow row(*this, x, r, thread, threads, n);
     body(row);
-  });
+  };
+  if (x.heads > 1)
+    k.groups(x.rows, threads, lanes, meet);
+  else
+    for_rows(x.rows, threads, meet);
 }
 
 namespace {

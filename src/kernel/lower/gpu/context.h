@@ -17,7 +17,8 @@ struct GpuLowering final : Lowering {
   // f32 and i32 lie in a buffer of that type, f16 and bf16 in pairs in words of u32.
   Operand declare(const std::string& name, DType stored, const Dim& elements, bool writable) override;
   Operand state(bool writable) override;
-  CachePages pages() const override;  // UserError when a head is no multiple of 16 bytes
+  CachePages pages() const override;
+  CachePages chunked_pages() const;  // UserError when a head is no multiple of 16 bytes
 
   // The 16 bytes from `index` on as f32x4 values: one of f32, two of halves.
   std::vector<ExprRef> load_chunk(const Operand& from, const ExprRef& index);

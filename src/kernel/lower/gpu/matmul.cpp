@@ -74,12 +74,19 @@ GroupTile::GroupTile(GpuLowering& g)
       x(g.matrix(0, "x")),
       w(lane_weight(g.type(1))),
       weight(g.k.input("weight", DType::kU32, w.words())),
+      experts(g),
       epilogue(g) {}
 
-void GroupTile::enter(const ExprRef& group, const ExprRef& its_thread) {
-  thread = its_thread;
-  first_column = k().let("first", group % across() * columns());
-  first_row = k().let("first_row", group / across() * height);
+void GroupTile::run(int threads, int subgroup_size, const std::function<void()>& body) {
+  const Dim groups = row_blocks(experts, height) * across();
+  k().groups(groups, threads, subgroup_size, [&](ExprRef group, ExprRef its_thread) {
+    thread = its_thread;
+    first_column = k().let("first", group % across() * columns());
+    for_row_block(k(), experts, height, group / across(), [&](const RowRun& block) {
+      first_row = block.row, matrix_row = block.weight_row, end = block.end;
+      body();
+    });
+  });
 }
 
 ExprRef GroupTile::weight_row(const ExprRef& place) {
@@ -88,7 +95,7 @@ ExprRef GroupTile::weight_row(const ExprRef& place) {
   ExprRef column = first_column + local % columns();
   if (epilogue.columns() % columns() != 0)
     column = binary(BinaryOp::kMin, column, int_const(epilogue.columns() - 1));
-  return column + local / columns() * epilogue.columns();
+  return matrix_row + column + local / columns() * epilogue.columns();
 }
 
 ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, const GroupScale& scale,
@@ -102,6 +109,23 @@ ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, c
   return scale.offset ? fma(scale.offset, x.sum, centered) : centered;
 }
 
+Dim row_blocks(const ExpertRows& experts, int height) {
+  return Dim(experts.count()) * ceildiv(experts.most_rows(), height);
+}
+
+void for_row_block(KernelBuilder& k, const ExpertRows& experts, int height, const ExprRef& index,
+                   const std::function<void(const RowRun&)>& body) {
+  if (!experts.any()) {
+    ExprRef row = k.let("first_row", index * height);
+    return body({int_const(0), row, row, dim_expr(experts.rows())});
+  }
+  ExprRef blocks = k.let("blocks", dim_expr(ceildiv(experts.most_rows(), height)));
+  ExprRef at = k.let("block", index);
+  RowRun run = experts.run(k.let("expert", at / blocks));
+  ExprRef row = k.let("first_row", run.row + binary(BinaryOp::kMod, at, blocks) * height);
+  k.branch(less(row, run.end), [&] { body({run.weight_row, row, row, run.end}); });
+}
+
 namespace {
 
 // A group of threads that serves a block of weight rows: lanes along rows, `rows` rows a lane.
@@ -111,6 +135,7 @@ struct RowBlock {
   const Epilogue& epilogue;
   int rows;  // of a lane, all halves
   ExprRef first_column, lane;
+  ExprRef matrix_row = int_const(0);  // of the weight
   std::vector<ExprRef> places = {}, scale_places = {};
 
   int columns() const { return rows / epilogue.halves() * gpu.lanes; }
@@ -119,9 +144,9 @@ struct RowBlock {
   // The place of group 0 of the lane's r-th row; rows past the end are some row.
   ExprRef place(int r) const {
     ExprRef row = column(r);
-    if (w.n / epilogue.halves() % columns() != 0)
+    if (epilogue.columns() % columns() != 0)
       row = binary(BinaryOp::kMin, row, int_const(epilogue.columns() - 1));
-    return gpu.k.let("place", w.place(row + r / half_rows() * epilogue.columns(), int_const(0)));
+    return gpu.k.let("place", w.place(matrix_row + row + r / half_rows() * epilogue.columns(), int_const(0)));
   }
   // The lane's rows: where group 0 of each begins.
   void find() {
@@ -136,7 +161,7 @@ struct RowBlock {
   // The scales of all of the lane's rows. Those of one block of 32 rows come in one load where the lane has
   // rows i + 8 j of it: all four of eight lanes, every other one of sixteen.
   std::vector<GroupScale> scales(const BufferRef& weight, const ExprRef& g) const {
-    bool aligned = epilogue.columns() % columns() == 0;
+    bool aligned = epilogue.columns() % columns() == 0 && matrix_rows(gpu.type(1)) % kLaneRows == 0;
     int at_once = 1;
     if (aligned && columns() % kLaneRows == 0 && gpu.lanes < kLaneRows)
       at_once = kLaneRows / gpu.lanes;
@@ -185,6 +210,7 @@ Function gpu_matvec(GpuLowering& gpu) {
   Operand x = gpu.matrix(0, "x");
   LaneWeight w = lane_weight(gpu.type(1));
   BufferRef weight = k.input("weight", DType::kU32, w.words());
+  ExpertRows experts(gpu);
   Epilogue epilogue(gpu);
   int rows = std::max(gpu.schedule.matvec_rows, epilogue.halves()), lanes = gpu.lanes;
   // Lanes pass activations on in uniform control flow only, so a slice of its own has no step that it skips.
@@ -193,8 +219,12 @@ Function gpu_matvec(GpuLowering& gpu) {
                    : static_cast<int>(std::min<int64_t>(gpu.schedule.matvec_slices, w.groups()));
   RowBlock block{gpu, w, epilogue, rows, nullptr, nullptr};
   int64_t blocks = (epilogue.columns() + block.columns() - 1) / block.columns();
-  k.groups(blocks, lanes * slices, lanes, [&](ExprRef group, ExprRef thread) {
+  const Dim groups = experts.any() ? experts.rows() * blocks : Dim(blocks);
+  k.groups(groups, lanes * slices, lanes, [&](ExprRef group, ExprRef thread) {
     block.lane = slices == 1 ? thread : k.let("lane", thread % lanes);
+    RowRun run = experts.one_row(experts.any() ? k.let("slot", group / blocks) : int_const(0));
+    block.matrix_row = run.weight_row;
+    if (experts.any()) group = group % blocks;
     block.first_column = k.let("first", group * block.columns());
     ExprRef slice = slices == 1 ? int_const(0) : k.let("slice", thread / lanes);
     GroupReader reader(gpu, x, w, thread);
@@ -204,7 +234,7 @@ Function gpu_matvec(GpuLowering& gpu) {
     k.loop("step", 0, (w.groups() + slices - 1) / slices, LoopKind::kSerial, [&](ExprRef step) {
       ExprRef g = slices == 1 ? step : k.let("g", step * slices + slice);
       auto add_group = [&] {
-        GroupInputs in = reader.spread(reader.load(int_const(0), g));
+        GroupInputs in = reader.spread(reader.load(run.x_row, g));
         std::vector<GroupScale> scales = block.scales(weight, g);
         for (int r = 0; r < rows; ++r) {
           ExprRef dot = group_dot(k, w, block.words(weight, r, g), scales[static_cast<size_t>(r)], in);
@@ -215,13 +245,13 @@ Function gpu_matvec(GpuLowering& gpu) {
       gpu.where(w.groups() % slices != 0 ? less(g, int_const(w.groups())) : nullptr, add_group);
     });
     auto mine = [&](int r) { return k.load(acc, int_const(r)); };
-    if (slices == 1) return block.store(int_const(0), nullptr, epilogue, mine);
+    if (slices == 1) return block.store(run.row, nullptr, epilogue, mine);
     BufferRef parts = k.shared("parts", DType::kF32, int64_t{slices} * rows * lanes);
     for (int r = 0; r < rows; ++r)
       k.store(parts, (slice + int64_t{r} * slices) * lanes + block.lane, mine(r));
     k.barrier();
     k.branch(less(thread, int_const(lanes)), [&] {
-      block.store(int_const(0), nullptr, epilogue, [&](int r) {
+      block.store(run.row, nullptr, epilogue, [&](int r) {
         ExprRef sum = k.load(parts, block.lane + r * slices * lanes);
         for (int s = 1; s < slices; ++s) sum = sum + k.load(parts, block.lane + (r * slices + s) * lanes);
         return sum;
@@ -238,54 +268,59 @@ Function gpu_matmul_lanes(GpuLowering& gpu) {
   Operand x = gpu.matrix(0, "x");
   LaneWeight w = lane_weight(gpu.type(1));
   BufferRef weight = k.input("weight", DType::kU32, w.words());
+  ExpertRows experts(gpu);
   Epilogue epilogue(gpu);
   int rows = std::max(gpu.schedule.tile_columns, epilogue.halves()), height = gpu.schedule.tile_rows,
       lanes = gpu.lanes;
   RowBlock block{gpu, w, epilogue, rows, nullptr, nullptr};
   int64_t blocks = (epilogue.columns() + block.columns() - 1) / block.columns();
-  k.groups(ceildiv(x.rows, height) * blocks, lanes, lanes, [&](ExprRef group, ExprRef thread) {
+  k.groups(row_blocks(experts, height) * blocks, lanes, lanes, [&](ExprRef group, ExprRef thread) {
     block.lane = thread;
     block.first_column = k.let("first", group % blocks * block.columns());
-    ExprRef m0 = k.let("m0", group / blocks * height), total = dim_expr(x.rows);
-    GroupReader reader(gpu, x, w, thread);
-    std::vector<ExprRef> m;
-    block.find();
-    for (int i = 0; i < height; ++i) m.push_back(k.let("m", binary(BinaryOp::kMin, m0 + i, total - 1)));
-    BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows * height);
-    for (int i = 0; i < rows * height; ++i) k.store(acc, int_const(i), float_const(0));
-    k.loop("group", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
-      std::vector<std::vector<ExprRef>> codes(static_cast<size_t>(rows));
-      std::vector<GroupScale> scales = block.scales(weight, g);
-      for (int r = 0; r < rows; ++r) {
-        ExprRef words = block.words(weight, r, g);
-        for (int p = 0; p < w.format.codes_per_word(); ++p)
-          codes[static_cast<size_t>(r)].push_back(k.let("codes", w.codes_at(words, p)));
-      }
-      for (int i = 0; i < height; ++i) {
-        GroupInputs in = reader.spread(reader.load(m[static_cast<size_t>(i)], g));
+    for_row_block(k, experts, height, group / blocks, [&](const RowRun& run) {
+      block.matrix_row = run.weight_row;
+      GroupReader reader(gpu, x, w, thread);
+      std::vector<ExprRef> m;
+      block.find();
+      for (int i = 0; i < height; ++i)
+        m.push_back(k.let("m", binary(BinaryOp::kMin, run.row + i, run.end - 1)));
+      BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows * height);
+      for (int i = 0; i < rows * height; ++i) k.store(acc, int_const(i), float_const(0));
+      k.loop("group", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
+        std::vector<std::vector<ExprRef>> codes(static_cast<size_t>(rows));
+        std::vector<GroupScale> scales = block.scales(weight, g);
         for (int r = 0; r < rows; ++r) {
-          ExprRef dot;
-          for (size_t p = 0; p < in.at.size(); ++p) {
-            const ExprRef& c = codes[static_cast<size_t>(r)][p];
-            dot = k.let("dot", dot ? fma(c, in.at[p], dot) : c * in.at[p]);
-          }
-          ExprRef at = int_const(r * height + i), sum = k.load(acc, at);
-          const GroupScale& s = scales[static_cast<size_t>(r)];
-          if (s.offset) sum = fma(s.offset, in.sum, sum);
-          k.store(acc, at, fma(s.scale, sum_lanes(k, dot) - in.zero, sum));
+          ExprRef words = block.words(weight, r, g);
+          for (int p = 0; p < w.format.codes_per_word(); ++p)
+            codes[static_cast<size_t>(r)].push_back(k.let("codes", w.codes_at(words, p)));
         }
-      }
+        for (int i = 0; i < height; ++i) {
+          GroupInputs in = reader.spread(reader.load(m[static_cast<size_t>(i)], g));
+          for (int r = 0; r < rows; ++r) {
+            ExprRef dot;
+            for (size_t p = 0; p < in.at.size(); ++p) {
+              const ExprRef& c = codes[static_cast<size_t>(r)][p];
+              dot = k.let("dot", dot ? fma(c, in.at[p], dot) : c * in.at[p]);
+            }
+            ExprRef at = int_const(r * height + i), sum = k.load(acc, at);
+            const GroupScale& scale = scales[static_cast<size_t>(r)];
+            if (scale.offset) sum = fma(scale.offset, in.sum, sum);
+            k.store(acc, at, fma(scale.scale, sum_lanes(k, dot) - in.zero, sum));
+          }
+        }
+      });
+      for (int i = 0; i < height; ++i)
+        block.store(m[static_cast<size_t>(i)], k.let("inside", less(run.row + i, run.end)), epilogue,
+                    [&](int r) { return k.load(acc, int_const(r * height + i)); });
     });
-    for (int i = 0; i < height; ++i)
-      block.store(m[static_cast<size_t>(i)], k.let("inside", less(m0 + i, total)), epilogue,
-                  [&](int r) { return k.load(acc, int_const(r * height + i)); });
   });
   return k.finish();
 }
 
 Function lower_gpu_matmul(GpuLowering& gpu) {
   if (gpu.type(1).kind != graph::TensorType::Kind::kGroup) return gpu_matmul_plain(gpu);
-  if (gpu.single_row()) return gpu_matvec(gpu);
+  const bool experts = gpu.node.inputs.size() > 2, slots = experts && gpu.type(2).shape.size() == 2;
+  if (experts ? slots : gpu.single_row()) return gpu_matvec(gpu);
   bool many =
       gpu.options.min_rows > 1 && gpu.options.max_rows == 0;  // a few leave the tiles of a matrix unit empty
   if (many && fits_matrix_unit(gpu)) return gpu_matmul_matrix(gpu);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernel/lower/epilogue.h"
+#include "kernel/lower/experts.h"
 #include "kernel/lower/gpu/context.h"
 #include "kernel/lower/gpu/weight.h"
 
@@ -16,9 +17,11 @@ struct GroupTile {
   Operand x;
   LaneWeight w;
   BufferRef weight;
+  ExpertRows experts;
   Epilogue epilogue;
   int width = 0, height = 0;  // weight rows and activation rows of a thread group
   ExprRef thread, first_column, first_row;
+  ExprRef matrix_row, end;  // the weight's first row that the tile meets, the end of x's rows that do
 
   explicit GroupTile(GpuLowering& g);
   GroupTile(const GroupTile&) = delete;
@@ -27,12 +30,18 @@ struct GroupTile {
   int64_t across() const {
     return (epilogue.columns() + columns() - 1) / columns();
   }  // tiles along the result's columns
-  // Sets thread, first_column and first_row; tiles are counted along columns first.
-  void enter(const ExprRef& group, const ExprRef& thread);
+  // Thread groups over all tiles, along columns first; those of body() know where they are.
+  void run(int threads, int subgroup_size, const std::function<void()>& body);
   // The weight row at `place` of the tile, whose rows lie in the order of their scales (gpu_weight.h); past
   // the end some row.
   ExprRef weight_row(const ExprRef& place);
 };
+
+// Blocks of `height` rows in all, so many that each run has enough; and where block `index` is, for body()
+// unless it is empty. A group's threads are in one block.
+Dim row_blocks(const ExpertRows& experts, int height);
+void for_row_block(KernelBuilder& k, const ExpertRows& experts, int height, const ExprRef& index,
+                   const std::function<void(const RowRun&)>& body);
 
 // One group of activations as the codes of a weight meet them.
 struct GroupInputs {

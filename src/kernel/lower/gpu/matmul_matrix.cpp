@@ -71,7 +71,7 @@ void MatrixTile::load_inputs(GroupReader& reader, const ExprRef& g) {
   gpu.for_units(vectors * height, threads(), thread, [&](ExprRef task, ExprRef inside) {
     ExprRef vector = k().let("vector", task % vectors), line = k().let("line", task / vectors);
     ExprRef local = k().let("local", line - line % 8 + (line % 2 * 4 + line % 8 / 2));
-    ExprRef row = k().let("row", first_row + local), exists = less(row, dim_expr(x.rows));
+    ExprRef row = k().let("row", first_row + local), exists = less(row, end);
     gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
       ExprRef v = reader.elements(row, g, vector);
       ExprRef halves = vector_of({pack_half(shuffle({v}, {0, 1})), pack_half(shuffle({v}, {2, 3}))});
@@ -103,7 +103,7 @@ void MatrixTile::store(const BufferRef& acc) {
   gpu.for_units(int64_t{height} * columns(), threads(), thread, [&](ExprRef task, ExprRef inside) {
     ExprRef local = k().let("local", task % columns()), line = k().let("line", task / columns());
     ExprRef column = k().let("column", first_column + local), row = k().let("row", first_row + line);
-    ExprRef exists = less(row, dim_expr(x.rows));
+    ExprRef exists = less(row, end);
     if (epilogue.columns() % columns())
       exists = binary(BinaryOp::kAnd, exists, less(column, int_const(epilogue.columns())));
     gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
@@ -132,31 +132,29 @@ Function gpu_matmul_matrix(GpuLowering& gpu) {
   const MatrixUnit& unit = tile.unit = gpu.target.matrix_unit;
   tile.width = s.matrix_width, tile.height = s.matrix_height, tile.per_n = s.matrix_per_n,
   tile.per_m = s.matrix_per_m;
-  k.groups(ceildiv(tile.x.rows, tile.height) * tile.across(), tile.threads(), tile.gpu.lanes,
-           [&](ExprRef group, ExprRef thread) {
-             tile.enter(group, thread);
-             tile.weights = k.shared("weights", Type{DType::kU32, 4}, tile.width * tile.line_chunks());
-             tile.inputs = k.shared("inputs", Type{DType::kU32, 2}, tile.height * 2 * tile.line_chunks());
-             tile.sums = k.shared("sums", DType::kF32, tile.height * tile.sum_stride());
-             ExprRef subgroup = k.let("subgroup", thread / tile.gpu.lanes);
-             tile.subgroup_n = k.let("subgroup_n", subgroup % tile.along_n() * (tile.per_n * unit.columns));
-             tile.subgroup_m = k.let("subgroup_m", subgroup / tile.along_n() * (tile.per_m * unit.rows));
-             GroupReader reader(tile.gpu, tile.x, w, thread);
-             using Role = Fragment::Role;
-             BufferRef a = k.fragments("a", DType::kF16, {Role::kA, unit.rows, unit.depth}, tile.per_m);
-             BufferRef b = k.fragments("b", DType::kF16, {Role::kB, unit.depth, unit.columns}, tile.per_n);
-             BufferRef acc = k.fragments("acc", DType::kF32, {Role::kSum, unit.rows, unit.columns},
-                                         tile.per_n * tile.per_m);
-             for (int i = 0; i < tile.per_n * tile.per_m; ++i) k.matrix_clear({acc, i});
-             k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
-               tile.load_weights(g);
-               tile.load_inputs(reader, g);
-               k.barrier();
-               tile.multiply(acc, a, b);
-               k.barrier();
-             });
-             tile.store(acc);
-           });
+  tile.run(tile.threads(), tile.gpu.lanes, [&] {
+    tile.weights = k.shared("weights", Type{DType::kU32, 4}, tile.width * tile.line_chunks());
+    tile.inputs = k.shared("inputs", Type{DType::kU32, 2}, tile.height * 2 * tile.line_chunks());
+    tile.sums = k.shared("sums", DType::kF32, tile.height * tile.sum_stride());
+    ExprRef subgroup = k.let("subgroup", tile.thread / tile.gpu.lanes);
+    tile.subgroup_n = k.let("subgroup_n", subgroup % tile.along_n() * (tile.per_n * unit.columns));
+    tile.subgroup_m = k.let("subgroup_m", subgroup / tile.along_n() * (tile.per_m * unit.rows));
+    GroupReader reader(tile.gpu, tile.x, w, tile.thread);
+    using Role = Fragment::Role;
+    BufferRef a = k.fragments("a", DType::kF16, {Role::kA, unit.rows, unit.depth}, tile.per_m);
+    BufferRef b = k.fragments("b", DType::kF16, {Role::kB, unit.depth, unit.columns}, tile.per_n);
+    BufferRef acc =
+        k.fragments("acc", DType::kF32, {Role::kSum, unit.rows, unit.columns}, tile.per_n * tile.per_m);
+    for (int i = 0; i < tile.per_n * tile.per_m; ++i) k.matrix_clear({acc, i});
+    k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
+      tile.load_weights(g);
+      tile.load_inputs(reader, g);
+      k.barrier();
+      tile.multiply(acc, a, b);
+      k.barrier();
+    });
+    tile.store(acc);
+  });
   return k.finish();
 }
 

@@ -10,9 +10,9 @@ constexpr int kColumns = 4;  // results beside each other that a subgroup makes
 
 bool covers(const Operand& m, int lanes) { return m.columns % lanes == 0; }
 
-// Where a group's results go: its lane, first column and first row, and how many rows there are.
+// Where a group's results go: its lane, first column and first row, and where the rows end.
 struct Corner {
-  ExprRef lane, first_column, first_row, rows;
+  ExprRef lane, first_column, first_row, end;
 };
 
 // Adds the lanes' sums over the subgroup; one lane stores each result. acc: [half][column][row] of the block.
@@ -30,7 +30,7 @@ void store_sums(Epilogue& epilogue, GpuLowering& gpu, const BufferRef& acc, cons
       ExprRef mine = binary(BinaryOp::kEq, corner.lane, int_const((c * height + i) % gpu.lanes));
       ExprRef column = k.let("n", corner.first_column + c);
       ExprRef fits = binary(BinaryOp::kAnd, less(column, int_const(epilogue.columns())),
-                            less(corner.first_row + i, corner.rows));
+                            less(corner.first_row + i, corner.end));
       k.branch(binary(BinaryOp::kAnd, mine, fits), [&] {
         std::vector<ExprRef> values;
         for (int h = 0; h < halves; ++h)
@@ -46,22 +46,19 @@ void store_sums(Epilogue& epilogue, GpuLowering& gpu, const BufferRef& acc, cons
 Function gpu_matmul_plain(GpuLowering& gpu) {
   KernelBuilder& k = gpu.k;
   Operand x = gpu.matrix(0, "x"), weight = gpu.matrix(1, "weight");
+  ExpertRows experts(gpu);
   Epilogue epilogue(gpu);
   int n = std::min(x.lanes(), weight.lanes()), halves = epilogue.halves(), lanes = gpu.lanes;
   while (!covers(x, n)) n /= 2;
-  int height = gpu.single_row() ? 1 : 4, results = kColumns * halves * height;
+  const int height = experts.by_row() ? 1 : 4, results = kColumns * halves * height;
   int64_t blocks = (epilogue.columns() + kColumns - 1) / kColumns, units = x.columns / n;
-  Dim row_blocks = gpu.single_row() ? Dim(1) : ceildiv(x.rows, height);
-  k.groups(row_blocks * blocks, lanes, lanes, [&](ExprRef group, ExprRef lane) {
-    ExprRef first = k.let("first", group % blocks * kColumns);
-    ExprRef m0 = gpu.single_row() ? int_const(0) : k.let("m0", group / blocks * height);
-    ExprRef total = dim_expr(x.rows);
+  auto block = [&](const ExprRef& lane, const ExprRef& first, const RowRun& run) {
     std::vector<ExprRef> m, rows;
     for (int i = 0; i < height; ++i)
-      m.push_back(height == 1 ? m0 : k.let("m", binary(BinaryOp::kMin, m0 + i, total - 1)));
+      m.push_back(height == 1 ? run.x_row : k.let("m", binary(BinaryOp::kMin, run.x_row + i, run.end - 1)));
     for (int c = 0; c < kColumns * halves; ++c) {
       ExprRef column = binary(BinaryOp::kMin, first + c % kColumns, int_const(epilogue.columns() - 1));
-      rows.push_back(k.let("row", column + c / kColumns * epilogue.columns()));
+      rows.push_back(k.let("row", run.weight_row + column + c / kColumns * epilogue.columns()));
     }
     BufferRef acc = k.registers("acc", {DType::kF32, n}, results);
     for (int i = 0; i < results; ++i) k.store(acc, int_const(i), float_const(0, {DType::kF32, n}));
@@ -81,7 +78,15 @@ Function gpu_matmul_plain(GpuLowering& gpu) {
         }
       }
     });
-    store_sums(epilogue, gpu, acc, {lane, first, m0, total}, m);
+    if (height == 1) m[0] = run.row;
+    store_sums(epilogue, gpu, acc, {lane, first, run.row, run.end}, m);
+  };
+  const Dim parts = !experts.by_row() ? row_blocks(experts, height) : experts.any() ? experts.rows() : Dim(1);
+  k.groups(parts * blocks, lanes, lanes, [&](ExprRef group, ExprRef lane) {
+    ExprRef first = k.let("first", group % blocks * kColumns), part = group / blocks;
+    if (experts.by_row())
+      return block(lane, first, experts.one_row(experts.any() ? k.let("slot", part) : int_const(0)));
+    for_row_block(k, experts, height, part, [&](const RowRun& run) { block(lane, first, run); });
   });
   return k.finish();
 }

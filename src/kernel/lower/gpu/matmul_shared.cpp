@@ -57,7 +57,7 @@ void SharedTile::load_inputs(GroupReader& reader, const ExprRef& g) {
   int64_t vectors = w.format.group / 4;
   gpu.for_units(vectors * height, threads(), thread, [&](ExprRef task, ExprRef inside) {
     ExprRef vector = k().let("vector", task % vectors), local = k().let("local", task / vectors);
-    ExprRef row = k().let("row", first_row + local), exists = less(row, dim_expr(x.rows));
+    ExprRef row = k().let("row", first_row + local), exists = less(row, end);
     gpu.where(inside ? binary(BinaryOp::kAnd, inside, exists) : exists, [&] {
       ExprRef v = reader.elements(row, g, vector), to = k().let("to", vector * (4 * input_stride()) + local);
       for (int i = 0; i < 4; ++i) k().store(inputs, to + i * input_stride(), extract(v, i));
@@ -97,7 +97,7 @@ void SharedTile::store(const BufferRef& acc) {
       pairs = per_thread_n / epilogue.halves();
   for (int i = 0; i < per_thread_m; ++i) {
     ExprRef row = k().let("row", first_row + (thread / along_n + i * along_m));
-    k().branch(less(row, dim_expr(x.rows)), [&] {
+    k().branch(less(row, end), [&] {
       for (int j = 0; j < pairs; ++j) {
         std::vector<ExprRef> values;
         for (int h = 0; h < epilogue.halves(); ++h)
@@ -123,24 +123,22 @@ Function gpu_matmul_shared(GpuLowering& gpu) {
   while (most && rows > 1 && height / 2 >= static_cast<int>(std::bit_ceil(most))) height /= 2, rows /= 2;
   tile.width = s.tile_width, tile.height = height;
   tile.per_thread_n = s.tile_columns, tile.per_thread_m = rows;
-  k.groups(ceildiv(tile.x.rows, height) * tile.across(), tile.threads(), 0,
-           [&](ExprRef group, ExprRef thread) {
-             tile.enter(group, thread);
-             tile.weights = k.shared("weights", DType::kF32, w.format.group * tile.weight_stride());
-             tile.inputs = k.shared("inputs", DType::kF32, w.format.group * tile.input_stride());
-             GroupReader reader(tile.gpu, tile.x, w, thread);
-             int results = tile.per_thread_n * tile.per_thread_m;
-             BufferRef acc = k.registers("acc", {DType::kF32, 1}, results);
-             for (int i = 0; i < results; ++i) k.store(acc, int_const(i), float_const(0));
-             k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
-               tile.load_weights(g);
-               tile.load_inputs(reader, g);
-               k.barrier();
-               tile.multiply(acc);
-               k.barrier();
-             });
-             tile.store(acc);
-           });
+  tile.run(tile.threads(), 0, [&] {
+    tile.weights = k.shared("weights", DType::kF32, w.format.group * tile.weight_stride());
+    tile.inputs = k.shared("inputs", DType::kF32, w.format.group * tile.input_stride());
+    GroupReader reader(tile.gpu, tile.x, w, tile.thread);
+    int results = tile.per_thread_n * tile.per_thread_m;
+    BufferRef acc = k.registers("acc", {DType::kF32, 1}, results);
+    for (int i = 0; i < results; ++i) k.store(acc, int_const(i), float_const(0));
+    k.loop("g", 0, w.groups(), LoopKind::kSerial, [&](ExprRef g) {
+      tile.load_weights(g);
+      tile.load_inputs(reader, g);
+      k.barrier();
+      tile.multiply(acc);
+      k.barrier();
+    });
+    tile.store(acc);
+  });
   return k.finish();
 }
 

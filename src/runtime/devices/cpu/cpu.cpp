@@ -51,7 +51,8 @@ Status copy_in(void*, DeviceAddress to, std::span<const std::byte> from) {
   return Status::ok();
 }
 
-Status copy_out(void*, std::span<std::byte> to, DeviceAddress from) {
+// Launches have run when submit() returns.
+Status begin_read(void*, std::span<std::byte> to, DeviceAddress from) {
   if (!to.empty()) std::memcpy(to.data(), static_cast<const char*>(from.handle) + from.offset, to.size());
   return Status::ok();
 }
@@ -83,6 +84,7 @@ Status submit(void* self, KernelSet kernels, std::span<const Launch> launches) {
   return Status::ok();
 }
 
+Result<bool> poll(void*) { return true; }
 Status sync(void*) { return Status::ok(); }
 void destroy(void* self) { delete static_cast<CpuDevice*>(self); }
 
@@ -105,7 +107,8 @@ Result<DevicePtr> open_cpu_device(const DeviceOptions& options) {
                  .allocate = allocate,
                  .release = release,
                  .copy_in = copy_in,
-                 .copy_out = copy_out,
+                 .begin_read = begin_read,
+                 .poll = poll,
                  .missing_requirement = missing_requirement,
                  .load_kernels = load_kernels,
                  .unload_kernels = unload_kernels,

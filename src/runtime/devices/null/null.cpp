@@ -13,6 +13,8 @@ namespace {
 
 struct NullDevice {
   NullCounters counters;
+  int polls = 0;                  // that find a read under way
+  int polls_left = 0;             // of the read that was asked for
   std::map<void*, int64_t> live;  // handle -> bytes
 
   bool covers(DeviceAddress a, int64_t bytes) const {
@@ -57,14 +59,17 @@ Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
   return Status::ok();
 }
 
-Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
+Status begin_read(void* self, std::span<std::byte> to, DeviceAddress from) {
   NullDevice& d = of(self);
   internal_check(d.covers(from, static_cast<int64_t>(to.size())),
                  "null device: copy past the end of a buffer");
   if (!to.empty()) std::memcpy(to.data(), static_cast<const char*>(from.handle) + from.offset, to.size());
   d.counters.copied_out_bytes += static_cast<int64_t>(to.size());
+  d.polls_left = d.polls;
   return Status::ok();
 }
+
+Result<bool> poll(void* self) { return of(self).polls_left-- <= 0; }
 
 std::string missing_requirement(void*, const Json&) { return ""; }
 
@@ -76,7 +81,7 @@ void unload_kernels(void*, KernelSet kernels) { delete static_cast<uint64_t*>(ke
 
 void check_buffers(const NullDevice& d, std::span<const DeviceAddress> buffers) {
   for (const DeviceAddress& a : buffers)
-    internal_check(d.covers(a, 0), "null device: launch with a buffer that is not live");
+    internal_check(d.covers(a, a.bytes), "null device: launch with a buffer that is not live or too small");
 }
 
 void check(const NullDevice& d, KernelSet kernels, std::span<const Launch> launches) {
@@ -121,7 +126,11 @@ void release_recording(void* self, Recording recording) {
   delete static_cast<Recorded*>(recording);
 }
 
-Status sync(void*) { return Status::ok(); }
+Status sync(void* self) {
+  of(self).polls_left = 0;
+  return Status::ok();
+}
+
 void destroy(void* self) { delete static_cast<NullDevice*>(self); }
 
 }  // namespace
@@ -136,7 +145,8 @@ Result<DevicePtr> open_null_device(const DeviceOptions&) {
                             .allocate = allocate,
                             .release = release,
                             .copy_in = copy_in,
-                            .copy_out = copy_out,
+                            .begin_read = begin_read,
+                            .poll = poll,
                             .missing_requirement = missing_requirement,
                             .load_kernels = load_kernels,
                             .unload_kernels = unload_kernels,
@@ -147,6 +157,11 @@ Result<DevicePtr> open_null_device(const DeviceOptions&) {
                             .release_recording = release_recording,
                             .destroy = destroy};
   return DevicePtr(device);
+}
+
+void set_null_polls(Device& device, int polls) {
+  internal_check(device.properties.name == "null", "set_null_polls of another device");
+  of(device.self).polls = polls;
 }
 
 const NullCounters& null_counters(const Device& device) {

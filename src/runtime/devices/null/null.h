@@ -17,4 +17,7 @@ struct NullCounters {
 };
 const NullCounters& null_counters(const Device& device);
 
+// From now on a read arrives after this many polls, or a sync: as on a device that works beside the host.
+void set_null_polls(Device& device, int polls);
+
 }  // namespace mlc::runtime

@@ -10,13 +10,16 @@
 
 namespace mlc::runtime::opencl {
 
-#define MLC_OPENCL_FUNCTIONS(X)                                                                             \
-  X(clBuildProgram)                                                                                         \
-  X(clCreateBuffer) X(clCreateCommandQueue) X(clCreateContext) X(clCreateKernel)                            \
-      X(clCreateProgramWithBinary) X(clCreateProgramWithSource) X(clEnqueueFillBuffer)                      \
-          X(clEnqueueNDRangeKernel) X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clFinish) X(clFlush)   \
-              X(clGetDeviceIDs) X(clGetDeviceInfo) X(clGetPlatformIDs) X(clGetPlatformInfo)                 \
-                  X(clGetProgramBuildInfo) X(clGetProgramInfo) X(clReleaseCommandQueue) X(clReleaseContext) \
+#define MLC_OPENCL_FUNCTIONS(X)                                                                      \
+  X(clBuildProgram)                                                                                  \
+  X(clCreateBuffer)                                                                                  \
+  X(clCreateCommandQueue)                                                                            \
+  X(clCreateContext)                                                                                 \
+  X(clCreateKernel) X(clCreateProgramWithBinary) X(clCreateProgramWithSource) X(clEnqueueFillBuffer) \
+      X(clEnqueueMarkerWithWaitList) X(clEnqueueNDRangeKernel) X(clEnqueueReadBuffer)                \
+          X(clEnqueueWriteBuffer) X(clFinish) X(clFlush) X(clGetDeviceIDs) X(clGetDeviceInfo)        \
+              X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetEventInfo) X(clGetProgramBuildInfo)    \
+                  X(clGetProgramInfo) X(clReleaseEvent) X(clReleaseCommandQueue) X(clReleaseContext) \
                       X(clReleaseKernel) X(clReleaseMemObject) X(clReleaseProgram) X(clSetKernelArg)
 
 struct Api {

@@ -29,8 +29,10 @@ struct ClDevice {
   OpenClCounters counters;
   std::vector<std::byte> staging = std::vector<std::byte>(kStagingBytes);
   size_t staged = 0;  // bytes of `staging` that commands not yet run may read
+  cl_event reading = nullptr;
 
   ~ClDevice() {
+    if (reading) api->clReleaseEvent(reading);
     if (queue) api->clReleaseCommandQueue(queue);
     if (context) api->clReleaseContext(context);
   }
@@ -125,20 +127,43 @@ Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
              : failed(d, str("an upload of ", memory_text(static_cast<int64_t>(from.size()))), code);
 }
 
-Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
+void forget_reading(ClDevice& d) {
+  if (d.reading) d.api->clReleaseEvent(d.reading);
+  d.reading = nullptr;
+}
+
+Status begin_read(void* self, std::span<std::byte> to, DeviceAddress from) {
   ClDevice& d = of(self);
-  if (to.empty()) return Status::ok();
-  d.counters.copies++;
-  d.counters.waits++;
-  d.counters.readbacks++;
-  d.counters.bytes_read += static_cast<int64_t>(to.size());
-  cl_int code =
-      d.api->clEnqueueReadBuffer(d.queue, static_cast<cl_mem>(from.handle), CL_TRUE,
-                                 static_cast<size_t>(from.offset), to.size(), to.data(), 0, nullptr, nullptr);
-  d.staged = 0;
+  forget_reading(d);  // of a step that failed
+  cl_int code = CL_SUCCESS;
+  if (to.empty()) {
+    code = d.api->clEnqueueMarkerWithWaitList(d.queue, 0, nullptr, &d.reading);
+  } else {
+    d.counters.copies++;
+    d.counters.readbacks++;
+    d.counters.bytes_read += static_cast<int64_t>(to.size());
+    code = d.api->clEnqueueReadBuffer(d.queue, static_cast<cl_mem>(from.handle), CL_FALSE,
+                                      static_cast<size_t>(from.offset), to.size(), to.data(), 0, nullptr,
+                                      &d.reading);
+  }
+  if (code == CL_SUCCESS) code = d.api->clFlush(d.queue);
   return code == CL_SUCCESS
              ? Status::ok()
              : failed(d, str("a readback of ", memory_text(static_cast<int64_t>(to.size()))), code);
+}
+
+Result<bool> poll(void* self) {
+  ClDevice& d = of(self);
+  if (!d.reading) return true;
+  cl_int state = CL_QUEUED;
+  cl_int code =
+      d.api->clGetEventInfo(d.reading, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, nullptr);
+  if (code == CL_SUCCESS && state > CL_COMPLETE) return false;
+  forget_reading(d);
+  if (code == CL_SUCCESS) code = state;
+  if (code == CL_SUCCESS) code = d.api->clFinish(d.queue);  // the queue is in order: nothing is left to run
+  d.staged = 0;
+  return code == CL_SUCCESS ? Result<bool>(true) : Result<bool>(failed(d, "a step", code));
 }
 
 std::string missing_requirement(void* self, const Json& header) {
@@ -304,7 +329,8 @@ Device functions_of(const Found& f) {
           .allocate = allocate,
           .release = release,
           .copy_in = copy_in,
-          .copy_out = copy_out,
+          .begin_read = begin_read,
+          .poll = poll,
           .missing_requirement = missing_requirement,
           .load_kernels = load_kernels,
           .unload_kernels = unload_kernels,

@@ -11,13 +11,18 @@ namespace mlc::runtime::vulkan {
 // Found with no instance, with an instance, with a device.
 #define MLC_VULKAN_GLOBAL(X) \
   X(CreateInstance) X(EnumerateInstanceVersion) X(EnumerateInstanceExtensionProperties)
-#define MLC_VULKAN_INSTANCE(X)                                                                     \
-  X(DestroyInstance)                                                                               \
-  X(EnumeratePhysicalDevices) X(GetPhysicalDeviceProperties2) X(GetPhysicalDeviceMemoryProperties) \
-      X(GetPhysicalDeviceQueueFamilyProperties) X(GetDeviceProcAddr) X(CreateDevice)
+#define MLC_VULKAN_INSTANCE(X)         \
+  X(DestroyInstance)                   \
+  X(EnumeratePhysicalDevices)          \
+  X(GetPhysicalDeviceProperties2)      \
+  X(GetPhysicalDeviceMemoryProperties) \
+  X(GetPhysicalDeviceQueueFamilyProperties) X(GetDeviceProcAddr) X(CreateDevice)
 #define MLC_VULKAN_DEVICE(X)                                                                          \
   X(DestroyDevice)                                                                                    \
-  X(GetDeviceQueue) X(QueueSubmit) X(QueueWaitIdle) X(CreateBuffer) X(DestroyBuffer)                  \
+  X(GetDeviceQueue)                                                                                   \
+  X(QueueSubmit)                                                                                      \
+  X(QueueWaitIdle)                                                                                    \
+  X(CreateFence) X(DestroyFence) X(ResetFences) X(GetFenceStatus) X(CreateBuffer) X(DestroyBuffer)    \
       X(GetBufferMemoryRequirements) X(AllocateMemory) X(FreeMemory) X(BindBufferMemory) X(MapMemory) \
           X(CreateShaderModule) X(DestroyShaderModule) X(CreateDescriptorSetLayout)                   \
               X(DestroyDescriptorSetLayout) X(CreatePipelineLayout) X(DestroyPipelineLayout)          \

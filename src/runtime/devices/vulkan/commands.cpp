@@ -54,8 +54,10 @@ void Context::release_commands(const Commands& commands) {
 Status Context::queue(const Commands& commands) {
   VkSubmitInfo info{
       .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &commands.buffer};
-  VK_TRY(api.QueueSubmit(compute_queue, 1, &info, VK_NULL_HANDLE), "launches cannot be submitted");
+  VK_TRY(api.QueueSubmit(compute_queue, 1, &info, submitted == 0 ? fence : VK_NULL_HANDLE),
+         "launches cannot be submitted");
   pending = true;
+  ++submitted;
   ++counters.submits;
   return Status::ok();
 }
@@ -67,9 +69,18 @@ Status Context::run_once(const Commands& commands) {
   return wait();
 }
 
+Result<bool> Context::idle() {
+  if (!pending) return true;
+  VkResult r = api.GetFenceStatus(device, fence);
+  if (r == VK_SUCCESS || r == VK_NOT_READY) return r == VK_SUCCESS;
+  return error("launches did not finish", r);
+}
+
 Status Context::wait() {
   VkResult r = pending ? api.QueueWaitIdle(compute_queue) : VK_SUCCESS;
+  if (submitted > 0) (void)api.ResetFences(device, 1, &fence);
   pending = false;
+  submitted = 0;
   for (const Commands& c : queued_once) release_commands(c);
   queued_once.clear();
   return r == VK_SUCCESS ? Status::ok() : error("launches did not finish", r);

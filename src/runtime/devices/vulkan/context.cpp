@@ -151,6 +151,8 @@ Status Context::create_device() {
                                .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
                                .queueFamilyIndex = queue_family};
   VK_TRY(api.CreateCommandPool(device, &pool, nullptr, &command_pool), "no command pool");
+  VkFenceCreateInfo unsignaled{.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+  VK_TRY(api.CreateFence(device, &unsignaled, nullptr, &fence), "no fence");
   return Status::ok();
 }
 
@@ -165,6 +167,7 @@ Context::~Context() {
   if (command_pool) {
     (void)wait();
     destroy_buffer(staging);
+    if (fence) api.DestroyFence(device, fence, nullptr);
     api.DestroyCommandPool(device, command_pool, nullptr);
   }
   if (device && api.DestroyDevice) api.DestroyDevice(device, nullptr);

@@ -63,6 +63,7 @@ struct Context {
   Status queue(const Commands& commands);
   Status run_once(const Commands& commands);  // ends, queues and releases them
   Status wait();                              // for all that is queued; frees what was queued once
+  Result<bool> idle();                        // whether the first submission since then has run; never waits
 
   Api api;
   VulkanSettings settings;
@@ -83,7 +84,12 @@ struct Context {
   Buffer staging;
   int64_t heap_bytes = 0, live_bytes = 0;  // device memory: what there is, what we hold
   bool pending = false;                    // something was queued since the last wait()
+  VkFence fence = VK_NULL_HANDLE;          // of the first submission since then
+  int submitted = 0;                       // since then
   std::vector<Commands> queued_once;       // to release when it has run
+  bool reading = false;                    // poll() is to fill read_to
+  std::span<std::byte> read_to;
+  DeviceAddress read_from;
   VulkanCounters counters;
 
  private:

@@ -71,8 +71,7 @@ Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
   });
 }
 
-Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
-  Context& c = of(self);
+Status finish_read(Context& c, std::span<std::byte> to, DeviceAddress from) {
   ++c.counters.readbacks;
   c.counters.bytes_read += static_cast<int64_t>(to.size());
   auto direct = [&](const std::byte* mapped) { std::memcpy(to.data(), mapped, to.size()); };
@@ -81,6 +80,27 @@ Status copy_out(void* self, std::span<std::byte> to, DeviceAddress from) {
     std::memcpy(to.data() + done, c.staging.mapped, static_cast<size_t>(bytes));
     return Status::ok();
   });
+}
+
+Status begin_read(void* self, std::span<std::byte> to, DeviceAddress from) {
+  Context& c = of(self);
+  if (c.submitted > 1) RETURN_IF_ERROR(c.wait());  // the fence tells of one: a step is one submission
+  c.reading = true;
+  c.read_to = to;
+  c.read_from = from;
+  return Status::ok();
+}
+
+Result<bool> poll(void* self) {
+  Context& c = of(self);
+  if (!c.reading) return true;
+  auto idle = c.idle();
+  if (idle.is_ok() && !*idle) return false;
+  c.reading = false;
+  RETURN_IF_ERROR(idle.status());
+  RETURN_IF_ERROR(c.wait());
+  if (!c.read_to.empty()) RETURN_IF_ERROR(finish_read(c, c.read_to, c.read_from));
+  return true;
 }
 
 // PCI vendor numbers (pcisig.com).
@@ -175,7 +195,8 @@ Result<DevicePtr> open_vulkan_device_with(const DeviceOptions& options, const Vu
                               .allocate = allocate,
                               .release = release,
                               .copy_in = copy_in,
-                              .copy_out = copy_out,
+                              .begin_read = begin_read,
+                              .poll = poll,
                               .missing_requirement = missing_requirement,
                               .load_kernels = load_kernels,
                               .unload_kernels = unload_kernels,

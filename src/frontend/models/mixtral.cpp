@@ -1,0 +1,57 @@
+// Mixtral: the llama decoder with a mixture of gated MLPs, two experts a token with weights that add up to 1.
+// Paper: Mixtral of Experts arXiv:2401.04088. Reference:
+// huggingface.co/docs/transformers/model_doc/mixtral
+#include "frontend/layers/experts.h"
+#include "frontend/layers/gated_decoder.h"
+#include "frontend/models/registry.h"
+
+namespace mlc::frontend {
+namespace {
+
+FeedForward experts(ParameterList& parameters, const ModelConfig& config, const std::string& block) {
+  const std::string source = block + ".block_sparse_moe";
+  return Experts(parameters, {.hidden = config.get_int("hidden_size"),
+                              .inner = config.get_int("intermediate_size"),
+                              .experts = config.get_int("num_local_experts"),
+                              .per_token = config.get_int("num_experts_per_tok"),
+                              .renormalize = true,
+                              .router = block + ".moe.gate",
+                              .gate_up = block + ".moe.e1_e3",
+                              .down = block + ".moe.e2",
+                              .source_router = source + ".gate",
+                              .source_experts = source + ".experts",
+                              .source_gate = "w1",
+                              .source_up = "w3",
+                              .source_down = "w2"});
+}
+
+RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
+
+}  // namespace
+
+const ModelDefinition& mixtral() {
+  static const ModelDefinition definition{
+      .model_type = "mixtral",
+      .architecture = "MixtralForCausalLM",
+      .fields = {field::size("hidden_size"), field::size("intermediate_size"),
+                 field::heads("num_attention_heads"), field::layers("num_hidden_layers"),
+                 field::norm_eps("rms_norm_eps"), field::vocab_size(),
+                 field::flag("tie_word_embeddings", false), field::rope_base(), field::rope_scaling(),
+                 field::context_window_size(), field::prefill_chunk_size(),
+                 field::heads("num_key_value_heads", /*inferred=*/true), field::head_dim(),
+                 field::count("tensor_parallel_shards"), field::count("pipeline_parallel_stages"),
+                 field::count("max_batch_size"), field::flag("disaggregation", false),
+                 field::experts("num_local_experts"), field::experts("num_experts_per_tok")},
+      .keys = {{field::kActivation, {"silu", "swish", "swiglu"}},
+               {{"sliding_window"}, {}, KnownKey::Otherwise::kRefuse, "", "context_window_size"},
+               {{"router_jitter_noise"}, {}, KnownKey::Otherwise::kAccept}},  // of training
+      .rope = rope,
+      .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
+        return make_gated_decoder(parameters, config, {.feed_forward = experts});
+      },
+      .unused_sources = {"rotary_emb.inv_freq", "lm_head.weight"},
+  };
+  return definition;
+}
+
+}  // namespace mlc::frontend

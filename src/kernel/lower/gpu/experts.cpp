@@ -1,0 +1,142 @@
+// Mixture of experts on GPUs: routing and the order of slots. The matmuls of experts are those of matmul.cpp.
+#include "kernel/lower/experts.h"
+
+#include <algorithm>
+
+#include "kernel/lower/gpu/lowerings.h"
+
+namespace mlc::kernel {
+namespace {
+
+constexpr Type kI32{DType::kI32, 1};
+
+ExprRef both(ExprRef a, ExprRef b) { return binary(BinaryOp::kAnd, std::move(a), std::move(b)); }
+ExprRef equal(ExprRef a, ExprRef b) { return binary(BinaryOp::kEq, std::move(a), std::move(b)); }
+
+// A row's logits as route compares them, NaN as the least, over the lanes of a subgroup.
+struct Logits {
+  GpuLowering& gpu;
+  Operand x;
+  ExprRef row, lane;
+
+  ExprRef load(const ExprRef& expert) const { return gpu.load(x, x.at(row, expert)); }
+  ExprRef sum_of_powers(const ExprRef& top) const {
+    KernelBuilder& k = gpu.k;
+    BufferRef sum = k.registers("sum", {DType::kF32, 1}, 1);
+    k.store(sum, int_const(0), float_const(0));
+    gpu.for_units(x.columns, gpu.lanes, lane, [&](ExprRef e, ExprRef inside) {
+      ExprRef p = logit_power(k, load(e), top);
+      k.store(sum, int_const(0),
+              k.load(sum, int_const(0)) + (inside ? select(inside, p, float_const(0)) : p));
+    });
+    return k.let("all", subgroup(BinaryOp::kAdd, k.load(sum, int_const(0))));
+  }
+  // The next expert (i32) after the one whose key and number are given, in order of keys, then numbers.
+  ExprRef next(const ExprRef& last_key, const ExprRef& last) const {
+    KernelBuilder& k = gpu.k;
+    BufferRef best_key = k.registers("best_key", {DType::kF32, 1}, 1), best = k.registers("best", kI32, 1);
+    k.store(best_key, int_const(0), float_const(-2 * kLargestLogit));
+    k.store(best, int_const(0), int_const(x.columns, kI32));
+    gpu.for_units(x.columns, gpu.lanes, lane, [&](ExprRef e, ExprRef) {
+      ExprRef here = k.let("key", logit_key(load(e))), number = k.let("number", cast(e, DType::kI32));
+      ExprRef better = k.let("better", both(comes_after(here, number, last_key, last),
+                                            less(k.load(best_key, int_const(0)), here)));
+      k.store(best, int_const(0), select(better, number, k.load(best, int_const(0))));
+      k.store(best_key, int_const(0), select(better, here, k.load(best_key, int_const(0))));
+    });
+    ExprRef mine = k.let("mine", k.load(best_key, int_const(0)));
+    ExprRef top = k.let("top", subgroup(BinaryOp::kMax, mine));
+    ExprRef number =
+        k.let("number", select(equal(mine, top), k.load(best, int_const(0)), int_const(x.columns, kI32)));
+    return k.let("chosen", subgroup(BinaryOp::kMin, number));
+  }
+};
+
+}  // namespace
+
+Function lower_gpu_route(GpuLowering& gpu) {
+  KernelBuilder& k = gpu.k;
+  Operand logits = gpu.matrix(0, "logits"), ids = gpu.result(0, "ids"), weights = gpu.result(1, "weights");
+  const bool renormalize = gpu.node.get_bool_or("renormalize", false);
+  gpu.for_rows(logits.rows, gpu.lanes, [&](ExprRef row, ExprRef lane) {
+    Logits l{gpu, logits, row, lane};
+    std::vector<ExprRef> numbers, powers;
+    ExprRef last_key = float_const(2 * kLargestLogit), top, chosen_sum;
+    for (int64_t j = 0; j < ids.columns; ++j) {
+      numbers.push_back(l.next(last_key, j ? numbers.back() : nullptr));
+      ExprRef expert = k.let("expert", cast(numbers.back(), DType::kI64));
+      last_key = k.let("last_key", logit_key(l.load(expert)));
+      if (!top) top = last_key;
+      powers.push_back(logit_power(k, l.load(expert), top));
+      chosen_sum = k.let("chosen_sum", chosen_sum ? chosen_sum + powers.back() : powers.back());
+    }
+    ExprRef all = l.sum_of_powers(top);
+    // A NaN anywhere makes all weights NaN.
+    ExprRef sum = k.let("sum", renormalize ? chosen_sum + all * 0.0 : all);
+    k.branch(equal(lane, int_const(0)), [&] {
+      for (int64_t j = 0; j < ids.columns; ++j) {
+        gpu.store(ids, ids.at(row, int_const(j)), numbers[size_t(j)]);
+        gpu.store(weights, weights.at(row, int_const(j)), powers[size_t(j)] / sum);
+      }
+    });
+  });
+  return k.finish();
+}
+
+// A thread group finds the slots of one expert, each thread in a run of slots of its own: how many slots of
+// earlier experts and of this one there are, then, after a sum over the threads before it, where its go.
+Function lower_gpu_group_slots(GpuLowering& gpu) {
+  KernelBuilder& k = gpu.k;
+  const int64_t experts = gpu.node.get_int("experts");
+  const int64_t per_row = gpu.type(0).shape[1].constant();
+  const Dim slots = elements_of(gpu.type(0).shape);
+  Operand ids = gpu.vector(0, "ids"), rows = gpu.declare("slot_rows", DType::kI32, slots, true),
+          places = gpu.declare("places", DType::kI32, slots, true),
+          indptr = gpu.declare("indptr", DType::kI32, experts + 1, true);
+  const int threads = std::max(gpu.schedule.row_threads, gpu.lanes) / gpu.lanes * gpu.lanes;
+  k.groups(experts, threads, gpu.lanes, [&](ExprRef expert, ExprRef thread) {
+    ExprRef run = k.let("run", dim_expr(ceildiv(slots, threads)));
+    auto for_slots = [&](const std::function<void(ExprRef, ExprRef)>& body) {
+      k.loop("at", int_const(0), run, LoopKind::kSerial, [&](ExprRef at) {
+        ExprRef slot = k.let("slot", thread * run + at);
+        k.branch(less(slot, dim_expr(slots)), [&] { body(slot, k.let("id", gpu.load_index(ids, slot))); });
+      });
+    };
+    BufferRef counts = k.registers("counts", kI32, 2);  // of slots of earlier experts, of this one
+    auto add = [&](int i, const ExprRef& n) {
+      k.store(counts, int_const(i), k.load(counts, int_const(i)) + n);
+    };
+    for (int i = 0; i < 2; ++i) k.store(counts, int_const(i), int_const(0, kI32));
+    for_slots([&](ExprRef, ExprRef id) {
+      add(0, select(less(id, expert), int_const(1, kI32), int_const(0, kI32)));
+      add(1, select(equal(id, expert), int_const(1, kI32), int_const(0, kI32)));
+    });
+    ExprRef mine = k.let("mine", k.load(counts, int_const(1)));
+    ExprRef before =
+        gpu.group_reduce(BinaryOp::kAdd, k.let("less", k.load(counts, int_const(0))), thread, threads);
+    BufferRef sums = k.shared("sums", kI32, threads);
+    k.store(sums, thread, mine);
+    k.barrier();
+    k.store(counts, int_const(0), before);
+    k.loop("other", 0, threads, LoopKind::kSerial, [&](ExprRef other) {
+      ExprRef its = k.let("its", k.load(sums, other));
+      add(0, select(less(other, thread), its, int_const(0, kI32)));
+    });
+    ExprRef place = k.let("place", k.load(counts, int_const(0)));
+    k.branch(equal(thread, int_const(0)), [&] { gpu.store(indptr, expert, before); });
+    k.branch(both(equal(thread, int_const(threads - 1)), equal(expert, int_const(experts - 1))),
+             [&] { gpu.store(indptr, int_const(experts), place + mine); });
+    k.store(counts, int_const(1), place);
+    for_slots([&](ExprRef slot, ExprRef id) {
+      k.branch(equal(id, expert), [&] {
+        ExprRef at = k.let("at", k.load(counts, int_const(1)));
+        gpu.store(rows, cast(at, DType::kI64), slot / per_row);
+        gpu.store(places, slot, at);
+        add(1, int_const(1, kI32));
+      });
+    });
+  });
+  return k.finish();
+}
+
+}  // namespace mlc::kernel

@@ -1,0 +1,176 @@
+// Lays out, fills and uploads what a step tells the kernels.
+#include "runtime/step_inputs.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/strings.h"
+
+namespace mlc::runtime {
+namespace {
+
+// Fields begin where any GPU binds a part of a buffer (Vulkan's largest minimum is 256 bytes).
+constexpr int64_t kAlignment = 256 / sizeof(int32_t);
+
+// Elements along the first axis that an argument of some function has within the limits; 0: none has it.
+Result<int64_t> extent_of(const Plan& plan, const std::string& argument, const Dims& limits,
+                          const std::string& what) {
+  std::map<std::string, int64_t> values;
+  for (const Symbol& s : kSymbols) values.emplace(s.name, limits.*s.value);
+  int64_t most = 0;
+  for (const PlanFunction& f : plan.functions)
+    for (const PlanTensor& a : f.arguments) {
+      if (a.name != argument || a.shape.empty()) continue;
+      auto count = plan.expressions[a.shape[0]].evaluate(values);
+      if (!count || *count < 0)
+        return Status::error(str(what, ": the input '", argument, "' of function '", f.name,
+                                 "' has no size for ", limits.rows,
+                                 " rows; the library is damaged, compile the model again"));
+      most = std::max(most, *count);
+    }
+  return most;
+}
+
+std::string table_name(const char* name, size_t table) { return table == 0 ? name : str(name, "_", table); }
+
+}  // namespace
+
+Result<StepInputs> StepInputs::create(const Plan& plan, const Json& manifest, const Dims& limits,
+                                      const std::string& what) {
+  StepInputs inputs;
+  inputs.bidirectional_ = find_string(manifest, "attention") == "bidirectional";
+  for (size_t f = 0; f < kFieldCount; ++f) {
+    Extent& e = inputs.fields_[f];
+    ASSIGN_OR_RETURN(e.most, extent_of(plan, std::string(kFieldNames[f]), limits, what));
+    e.first = inputs.size_;
+    inputs.size_ += (e.most + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  const Json* ropes = mlc::find(manifest, "rope");
+  if (!ropes || !ropes->is_array())
+    return Status::error(what +
+                         ": the manifest's key 'rope' is no list of rope tables; compile the model again");
+  for (size_t i = 0; i < ropes->size(); ++i) {
+    Factors& factors = inputs.factors_.emplace_back();
+    ASSIGN_OR_RETURN(factors.table, RopeTable::create((*ropes)[i], what));
+    ASSIGN_OR_RETURN(factors.rows, extent_of(plan, table_name("rope_factors", i), limits, what));
+    ASSIGN_OR_RETURN(factors.keys, extent_of(plan, table_name("key_factors", i), limits, what));
+  }
+  return inputs;
+}
+
+int64_t StepInputs::window_keys() const {
+  for (const Factors& f : factors_)
+    if (f.keys > 0) return f.keys;
+  return 0;
+}
+
+int64_t StepInputs::device_bytes() const {
+  int64_t bytes = 4 * size_;
+  for (const Factors& f : factors_) bytes += 4 * (f.rows + f.keys) * f.table.rotary_dim();
+  return bytes;
+}
+
+int64_t StepInputs::table_bytes(int64_t positions) const {
+  int64_t bytes = 0;
+  for (const Factors& f : factors_) bytes += f.table.table_bytes(positions);
+  return bytes;
+}
+
+Status StepInputs::allocate(Device& device, int64_t positions) {
+  device_ = &device;
+  ASSIGN_OR_RETURN(packed_, OwnedBuffer::allocate(device, 4 * size_));
+  if (device.properties.host_memory)
+    elements_ = static_cast<int32_t*>(packed_.address().handle);
+  else
+    host_.resize(static_cast<size_t>(size_)), elements_ = host_.data();
+  for (Factors& f : factors_) {
+    const int64_t width = f.table.rotary_dim();
+    if (width == 0) continue;
+    f.table.reserve(positions);
+    f.values.reserve(static_cast<size_t>(f.rows * width));
+    ASSIGN_OR_RETURN(f.of_rows, OwnedBuffer::allocate(device, 4 * f.rows * width));
+    if (f.keys == 0) continue;
+    ASSIGN_OR_RETURN(f.of_keys, OwnedBuffer::allocate(device, 4 * f.keys * width));
+    std::vector<float> keys(static_cast<size_t>(f.keys * width));
+    for (int64_t i = 0; i < f.keys; ++i) f.table.factors(i, f.keys, keys.data() + i * width);
+    RETURN_IF_ERROR(device.copy_in(device.self, f.of_keys.address(), std::as_bytes(std::span(keys))));
+  }
+  return Status::ok();
+}
+
+bool StepInputs::find(std::string_view argument, DeviceAddress& address) const {
+  const auto* name = std::ranges::find(kFieldNames, argument);
+  if (name != kFieldNames.end()) {
+    address = packed_.address(4 * fields_[static_cast<size_t>(name - kFieldNames.begin())].first);
+    return true;
+  }
+  for (size_t i = 0; i < factors_.size(); ++i) {
+    const bool keys = argument == table_name("key_factors", i);
+    if (!keys && argument != table_name("rope_factors", i)) continue;
+    address = (keys ? factors_[i].of_keys : factors_[i].of_rows).address();
+    return true;
+  }
+  return false;
+}
+
+void StepInputs::put(Field field, int64_t value) {
+  Extent& e = fields_[field];
+  if (e.most == 0) return;
+  internal_check(e.used < e.most, "a step's input is larger than planned");
+  elements_[e.first + e.used++] = static_cast<int32_t>(value);
+}
+
+void StepInputs::put_factors(int64_t position, int64_t text_length) {
+  for (Factors& f : factors_) {
+    if (f.rows == 0) continue;
+    const auto width = static_cast<size_t>(f.table.rotary_dim());
+    f.values.resize(f.values.size() + width);
+    // Keys that are rotated when they are met are so as in a text as long as the window can be.
+    f.table.factors(position, f.keys > 0 ? f.keys : text_length, f.values.data() + f.values.size() - width);
+  }
+}
+
+void StepInputs::fill(const PagedCache& cache, std::span<const StepSequence> sequences) {
+  for (Extent& e : fields_) e.used = 0;
+  for (Factors& f : factors_) f.values.clear();
+  dims_ = {.batch = static_cast<int64_t>(sequences.size())};
+  put(kPageIndptr, 0);
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const SequenceId id = sequences[s].id;
+    const int64_t length = cache.length(id);
+    int64_t position = length - static_cast<int64_t>(sequences[s].tokens.size());
+    for (int32_t token : sequences[s].tokens) {
+      put(kInputIds, token);
+      put(kPositions, position);
+      put(kTokenTypes, 0);
+      put(kLimits, bidirectional_ ? length : position + 1);
+      put(kRowSequence, static_cast<int64_t>(s));
+      put(kRowSlots, cache.slot(id, position));
+      put_factors(position++, length);
+      ++dims_.rows;
+    }
+    if (sequences[s].wanted) put(kLogitPositions, dims_.rows - 1), ++dims_.wanted;
+    put(kSkipBegin, cache.skip_begin(id));
+    put(kSkipCount, cache.skip_count(id));
+    for (int32_t page : cache.pages(id)) put(kPageIds, page), ++dims_.pages;
+    put(kPageIndptr, dims_.pages);
+  }
+}
+
+Status StepInputs::upload() {
+  int64_t end = 0;
+  for (const Extent& e : fields_)
+    if (e.used > 0) end = std::max(end, e.first + e.used);
+  if (!host_.empty())
+    RETURN_IF_ERROR(device_->copy_in(device_->self, packed_.address(),
+                                     std::as_bytes(std::span(host_).first(static_cast<size_t>(end)))));
+  for (const Factors& f : factors_)
+    if (!f.values.empty())
+      RETURN_IF_ERROR(
+          device_->copy_in(device_->self, f.of_rows.address(), std::as_bytes(std::span(f.values))));
+  return Status::ok();
+}
+
+Dims StepInputs::dims() const { return dims_; }
+
+}  // namespace mlc::runtime

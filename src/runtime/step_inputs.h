@@ -1,0 +1,100 @@
+// What a step tells the kernels (frontend/functions.h): the fields of one packed int32 buffer, written and
+// uploaded at once, and rotation factors for each row, one array a rope table.
+//
+// A field is there if a function of the plan has an argument of its name. Where it lies depends on the limits
+// that an engine is started with, never on a step, so recorded launches stay valid.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "formats/plan.h"
+#include "runtime/dims.h"
+#include "runtime/kv/paged_cache.h"
+#include "runtime/memory.h"
+#include "runtime/rope.h"
+
+namespace mlc::runtime {
+
+// New tokens of one sequence in a step.
+struct StepSequence {
+  SequenceId id = 0;
+  std::span<const int32_t> tokens;
+  bool wanted = true;  // the logits of the last of them
+};
+
+class StepInputs {
+ public:
+  // For steps of at most `limits`, which are those of the engine. Errors: a rope table of an unknown kind.
+  static Result<StepInputs> create(const Plan& plan, const Json& manifest, const Dims& limits,
+                                   const std::string& what);
+  // Whether rows see all of their sequence.
+  bool bidirectional() const { return bidirectional_; }
+  // Positions for which a rolling window has rotations; 0 without one.
+  int64_t window_keys() const;
+
+  // On the device; the tables that factors are taken from lie on the host.
+  int64_t device_bytes() const;
+  int64_t table_bytes(int64_t positions) const;
+  // Takes the memory, that of tables for `positions`, and writes what never changes. Filling allocates
+  // nothing then.
+  Status allocate(Device& device, int64_t positions);
+
+  // Where the argument of that name lies; false: it is no input of a step.
+  bool find(std::string_view argument, DeviceAddress& address) const;
+
+  // The inputs of a step over sequences whose new tokens the cache has made room for.
+  void fill(const PagedCache& cache, std::span<const StepSequence> sequences);
+  Status upload();
+  // Of the step that was filled in.
+  Dims dims() const;
+
+ private:
+  enum Field : uint8_t {
+    kInputIds,
+    kPositions,
+    kTokenTypes,
+    kLimits,
+    kRowSequence,
+    kRowSlots,
+    kLogitPositions,
+    kPageIndptr,
+    kSkipBegin,
+    kSkipCount,
+    kPageIds,  // the last: it may be by far the largest, and what follows its end is not uploaded
+    kFieldCount,
+  };
+  static constexpr std::array<std::string_view, kFieldCount> kFieldNames = {
+      "input_ids",       "positions",   "token_types", "limits",     "row_sequence", "row_slots",
+      "logit_positions", "page_indptr", "skip_begin",  "skip_count", "page_ids"};
+
+  // Elements of the packed buffer.
+  struct Extent {
+    int64_t first = 0, most = 0;  // most 0: no function has the field
+    int64_t used = 0;             // of the running step
+  };
+
+  struct Factors {
+    RopeTable table;
+    int64_t rows = 0, keys = 0;  // of a step at most, of a rolling window; 0: no function has the argument
+    std::vector<float> values;   // of the running step
+    OwnedBuffer of_rows, of_keys;
+  };
+
+  void put(Field field, int64_t value);
+  void put_factors(int64_t position, int64_t text_length);
+
+  std::array<Extent, kFieldCount> fields_;
+  int64_t size_ = 0;  // elements of the packed buffer
+  Dims dims_;
+  bool bidirectional_ = false;
+  std::vector<Factors> factors_;
+  Device* device_ = nullptr;
+  OwnedBuffer packed_;
+  std::vector<int32_t> host_;    // a copy, where the host does not reach the device's memory
+  int32_t* elements_ = nullptr;  // the host's view of the packed buffer
+};
+
+}  // namespace mlc::runtime
