@@ -95,7 +95,7 @@ class Grouper {
 
 void group_experts(Module& module) {
   for (const auto& f : module.functions)
-    if (f->max_rows != 1) Grouper(*f).run();
+    if (f->guard_of(Dim::symbol("rows")).max != 1) Grouper(*f).run();
 }
 
 }  // namespace mlc::graph
