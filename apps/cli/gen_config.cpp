@@ -22,8 +22,9 @@ std::string gen_config(const CheckpointFlags& flags, const std::string& output) 
   weights::GeneratedConfig result = value_or_throw(weights::generate_config(source, options, output));
   for (const std::string& note : result.notes) print_note(note);
   return printable(str("Wrote ", output, "/mlc-chat-config.json: ", source.config.model_type, ", ",
-                       flags.quantization, ", context ", result.config["context_window_size"].get<int64_t>(),
-                       ", chat template ", find_string(result.config["conv_template"], "name").value_or("")));
+                       result.config["quantization"].get<std::string>(), ", context ",
+                       result.config["context_window_size"].get<int64_t>(), ", chat template ",
+                       find_string(result.config["conv_template"], "name").value_or("")));
 }
 
 void add_gen_config(CLI::App& app) {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "formats/plan_sources.h"
 
 namespace mlc {
 namespace {
@@ -192,7 +193,7 @@ PlanWeight read_weight(Reader& r, const Plan& plan) {
   p.preproc_kernel = r.get<int32_t>();
   p.preproc_tiles = r.get<int64_t>();
   size_t n = p.sources.size();
-  if (n < 1 || n > 2 || p.source_dtypes.size() != n || p.source_shapes.size() != n || p.bytes < 0 ||
+  if (n < 1 || n > kMaxSources || p.source_dtypes.size() != n || p.source_shapes.size() != n || p.bytes < 0 ||
       p.preproc_tiles < 0 || p.preproc_kernel < -1 ||
       (p.preproc_kernel >= 0 && static_cast<size_t>(p.preproc_kernel) >= plan.kernels.size()) ||
       (p.preproc_kernel < 0 && n != 1))
@@ -287,14 +288,16 @@ void read_piece(Reader& r, Plan& plan) {
   });
   if (!r.ok()) return;
   PlanWeight& w = plan.weights[index];
-  for (const std::vector<int64_t>& shape : w.source_shapes) {
-    const int64_t all = source_rows(shape, axis);
-    for (const PlanRows& part : rows)
-      if (part.first < 0 || part.count < 1 || part.first > all || part.count > all - part.first)
-        return r.fail();
-  }
   w.rows = std::move(rows);
   w.row_axis = axis;
+  for (size_t i = 0; i < w.sources.size(); ++i) {
+    const int64_t own = source_rows(w.source_shapes[i], axis), in_one = rows_in_one(w, i);
+    for (const PlanRows& part : w.rows)
+      if (in_one < 1 || part.first < 0 || part.count < 1 || part.first % in_one != 0 ||
+          part.count % in_one != 0 || part.first / in_one > own ||
+          part.count / in_one > own - part.first / in_one)
+        return r.fail();
+  }
 }
 
 void write_preproc_scratch(Writer& w, const Plan& plan) {
@@ -333,6 +336,14 @@ PlanState read_state(Reader& r) {
 }
 
 }  // namespace
+
+int64_t rows_in_one(const PlanWeight& weight, size_t i) {
+  int64_t most = 0;
+  for (const std::vector<int64_t>& shape : weight.source_shapes)
+    most = std::max(most, source_rows(shape, weight.row_axis));
+  const int64_t own = source_rows(weight.source_shapes[i], weight.row_axis);
+  return own > 0 && most % own == 0 ? most / own : 0;
+}
 
 int64_t source_rows(const std::vector<int64_t>& shape, uint32_t row_axis) {
   if (shape.size() < 2) return 0;

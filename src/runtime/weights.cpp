@@ -7,6 +7,7 @@
 
 #include "base/half.h"
 #include "base/strings.h"
+#include "formats/plan_sources.h"
 
 namespace mlc::runtime {
 namespace {
@@ -62,16 +63,14 @@ std::span<const std::byte> cut(std::span<const std::byte> source, const PlanWeig
                                std::vector<std::byte>& storage) {
   const std::vector<int64_t>& shape = weight.source_shapes[i];
   const bool whole_rows = weight.row_axis == 0;
-  int64_t rows = 0;  // of the weight: a source of words along them has fewer
-  for (const std::vector<int64_t>& s : weight.source_shapes) rows = std::max(rows, s[weight.row_axis]);
-  const int64_t in_word = rows / shape[weight.row_axis];
+  const int64_t in_one = rows_in_one(weight, i);
   const auto lines = static_cast<size_t>(whole_rows ? 1 : shape[0]), line = source.size() / lines;
   const size_t row = line / static_cast<size_t>(source_rows(shape, weight.row_axis));
   for (size_t l = 0; l < lines; ++l)
     for (const PlanRows& part : weight.rows) {
       std::span<const std::byte> bytes =
-          source.subspan(l * line + static_cast<size_t>(part.first / in_word) * row,
-                         static_cast<size_t>(part.count / in_word) * row);
+          source.subspan(l * line + static_cast<size_t>(part.first / in_one) * row,
+                         static_cast<size_t>(part.count / in_one) * row);
       if (whole_rows && weight.rows.size() == 1) return bytes;
       storage.insert(storage.end(), bytes.begin(), bytes.end());
     }
