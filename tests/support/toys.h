@@ -16,6 +16,7 @@ inline const std::vector<std::string> kToys = {
     "gemma",
     "gpt2",
     "gpt_neox",
+    "granite",
     "llama",
     "llama3_tied",
     "llama_dynamic",

@@ -14,14 +14,17 @@ namespace {
 using graph::GraphBuilder;
 using graph::Value;
 
+Value* scaled(GraphBuilder& g, Value* x, double factor) { return factor == 1 ? x : g.scale(x, factor); }
+
 struct Block {
   Attention attention;
   FeedForward mlp;
   RmsNorm input_norm, post_attention_norm;
+  double residual_scale;
 
   Value* operator()(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
-    x = g.add(x, attention(g, input_norm(g, x), inputs));
-    return g.add(x, mlp(g, post_attention_norm(g, x)));
+    x = g.add(x, scaled(g, attention(g, input_norm(g, x), inputs), residual_scale));
+    return g.add(x, scaled(g, mlp(g, post_attention_norm(g, x)), residual_scale));
   }
 };
 
@@ -31,6 +34,7 @@ Attention make_attention(ParameterList& parameters, const ModelConfig& config,
                          const std::string& source) {
   AttentionShape shape = attention_shape(config);
   shape.window = options.window;
+  if (options.attention_scale > 0) shape.scale = options.attention_scale;
   if (!options.rotated.empty() && !options.rotated[static_cast<size_t>(layer)]) shape.rotary_dim = 0;
   std::vector<std::string> fused = {source + "q_proj", source + "k_proj", source + "v_proj"};
   if (options.fused_sources) fused = {source + "qkv_proj"};
@@ -47,7 +51,7 @@ Attention make_attention(ParameterList& parameters, const ModelConfig& config,
 }
 
 FeedForward make_mlp(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options,
-                  const std::string& mlp, const std::string& source) {
+                     const std::string& mlp, const std::string& source) {
   const int64_t hidden = model_shape(config).hidden, inner = config.get_int("intermediate_size");
   std::vector<std::string> fused = {source + "gate_proj", source + "up_proj"};
   if (options.fused_sources) fused = {source + "gate_up_proj"};
@@ -74,6 +78,7 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
               {.source = source + "input_layernorm", .plus_one = options.norms_plus_one}),
       RmsNorm(parameters, block + "post_attention_layernorm", hidden, eps,
               {.source = source + "post_attention_layernorm", .plus_one = options.norms_plus_one}),
+      options.residual_scale,
   };
 }
 
@@ -85,15 +90,15 @@ class GatedDecoder : public Model {
         blocks_(make_blocks(parameters, config, options)),
         norm_(parameters, options.norm, model_shape(config).hidden, config.get_double("rms_norm_eps"),
               {.source = "model.norm", .plus_one = options.norms_plus_one}),
-        embedding_scale_(options.embedding_scale) {
+        embedding_scale_(options.embedding_scale),
+        logits_scale_(options.logits_scale) {
     const bool tied =
         config.has("tie_word_embeddings") ? config.get_bool("tie_word_embeddings") : options.tied;
     if (!tied) head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
   }
 
   Value* embed(GraphBuilder& g, Value* ids) const override {
-    Value* x = embedding_(g, ids);
-    return embedding_scale_ == 1 ? x : g.scale(x, embedding_scale_);
+    return scaled(g, embedding_(g, ids), embedding_scale_);
   }
 
   Value* transformer(GraphBuilder& g, Value* x, const StepInputs& inputs) const override {
@@ -102,7 +107,7 @@ class GatedDecoder : public Model {
   }
 
   Value* logits(GraphBuilder& g, Value* hidden) const override {
-    return head_ ? (*head_)(g, hidden) : embedding_.as_linear(g, hidden);
+    return scaled(g, head_ ? (*head_)(g, hidden) : embedding_.as_linear(g, hidden), logits_scale_);
   }
 
  private:
@@ -117,7 +122,7 @@ class GatedDecoder : public Model {
   Embedding embedding_;
   std::vector<Block> blocks_;
   RmsNorm norm_;
-  double embedding_scale_;
+  double embedding_scale_, logits_scale_;
   std::optional<Linear> head_;  // absent when tied
 };
 
