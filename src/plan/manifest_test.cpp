@@ -69,10 +69,9 @@ TEST(Manifest, DescribesTheFieldsOfAStep) {
   const LibraryFacts library{.kind = "cpu", .architecture = "x86_64", .opt_level = 2, .variants = {"v"}};
   const Json manifest = make_manifest(config, parsed, find_quant_scheme("q4f16_1").value(), plan, library);
   EXPECT_EQ(manifest["step_inputs"].dump(),
-            R"([{"name":"input_ids","dtype":"int32","shape":["rows"]},)"
-            R"({"name":"limits","dtype":"int32","shape":["rows"]},)"
-            R"({"name":"page_indptr","dtype":"int32","shape":["(batch + 1)"]
-}])");
+            R"json([{"name":"input_ids","dtype":"int32","shape":["rows"]},)json"
+            R"json({"name":"limits","dtype":"int32","shape":["rows"]},)json"
+            R"json({"name":"page_indptr","dtype":"int32","shape":["(batch + 1)"]}])json");
   EXPECT_EQ(manifest["rope"].size(), 1u);
 }
 

@@ -72,7 +72,7 @@ inline OpCase& add_expert_matmul(const AddCase& add, const ExpertShape& s, const
   c.g->op("expert_matmul", {x, weight, by}, attributes);
   if (gated) {
     graph::Node& node = *c.module.functions[0]->nodes.back();
-    node.epilogue.push_back({graph::EpilogueStep::Kind::kGated, nullptr, "silu"});
+    then(node.region, [](graph::RegionBuilder& r) { return r.call("silu", r.gate()) * r.up(); });
     node.outputs[0]->type.shape[1] = s.n / 2;
   }
   if (s.rows == 1 && slots != Slots::kGrouped) c.options.min_rows = c.options.max_rows = 1;
