@@ -17,6 +17,7 @@ inline const std::vector<std::string> kToys = {
     "gemma2",
     "gpt2",
     "gpt_neox",
+    "granite",
     "llama",
     "llama3_tied",
     "llama_dynamic",

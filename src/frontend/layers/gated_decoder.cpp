@@ -14,17 +14,20 @@ namespace {
 using graph::GraphBuilder;
 using graph::Value;
 
+Value* scaled(GraphBuilder& g, Value* x, double factor) { return factor == 1 ? x : g.scale(x, factor); }
+
 struct Block {
   Attention attention;
   FeedForward mlp;
   RmsNorm attention_norm, mlp_norm;
   std::optional<RmsNorm> after_attention, after_mlp;
+  double residual_scale;
 
   Value* operator()(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
     Value* mixed = attention(g, attention_norm(g, x), inputs);
-    x = g.add(x, after_attention ? (*after_attention)(g, mixed) : mixed);
+    x = g.add(x, scaled(g, after_attention ? (*after_attention)(g, mixed) : mixed, residual_scale));
     Value* fed = mlp(g, mlp_norm(g, x));
-    return g.add(x, after_mlp ? (*after_mlp)(g, fed) : fed);
+    return g.add(x, scaled(g, after_mlp ? (*after_mlp)(g, fed) : fed, residual_scale));
   }
 };
 
@@ -34,6 +37,7 @@ Attention make_attention(ParameterList& parameters, const ModelConfig& config,
                          const std::string& source) {
   AttentionShape shape = attention_shape(config);
   shape.window = options.window;
+  if (options.attention_scale > 0) shape.scale = options.attention_scale;
   if (!options.rotated.empty() && !options.rotated[static_cast<size_t>(layer)]) shape.rotary_dim = 0;
   if (options.adjust) options.adjust(shape, layer);
   std::vector<std::string> fused = {source + "q_proj", source + "k_proj", source + "v_proj"};
@@ -87,6 +91,7 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
       norm(before_mlp, before_mlp),
       sandwich("post_attention_layernorm"),
       sandwich("post_feedforward_layernorm"),
+      options.residual_scale,
   };
 }
 
@@ -99,6 +104,7 @@ class GatedDecoder : public Model {
         norm_(parameters, options.norm, model_shape(config).hidden, config.get_double("rms_norm_eps"),
               {.source = "model.norm", .plus_one = options.norms_plus_one}),
         embedding_scale_(options.embedding_scale),
+        logits_scale_(options.logits_scale),
         logit_cap_(options.logit_cap) {
     const bool tied =
         config.has("tie_word_embeddings") ? config.get_bool("tie_word_embeddings") : options.tied;
@@ -106,8 +112,7 @@ class GatedDecoder : public Model {
   }
 
   Value* embed(GraphBuilder& g, Value* ids) const override {
-    Value* x = embedding_(g, ids);
-    return embedding_scale_ == 1 ? x : g.scale(x, embedding_scale_);
+    return scaled(g, embedding_(g, ids), embedding_scale_);
   }
 
   Value* transformer(GraphBuilder& g, Value* x, const StepInputs& inputs) const override {
@@ -116,7 +121,7 @@ class GatedDecoder : public Model {
   }
 
   Value* logits(GraphBuilder& g, Value* hidden) const override {
-    Value* logits = head_ ? (*head_)(g, hidden) : embedding_.as_linear(g, hidden);
+    Value* logits = scaled(g, head_ ? (*head_)(g, hidden) : embedding_.as_linear(g, hidden), logits_scale_);
     if (logit_cap_ == 0) return logits;
     return g.map(logits, [&](graph::RegionBuilder& r) {
       return r.call("tanh", r.x() / r.constant(logit_cap_)) * r.constant(logit_cap_);
@@ -135,7 +140,7 @@ class GatedDecoder : public Model {
   Embedding embedding_;
   std::vector<Block> blocks_;
   RmsNorm norm_;
-  double embedding_scale_, logit_cap_;
+  double embedding_scale_, logits_scale_, logit_cap_;
   std::optional<Linear> head_;  // absent when tied
 };
 

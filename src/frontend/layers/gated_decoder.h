@@ -33,7 +33,9 @@ struct GatedDecoderOptions {
   std::string activation = "silu";  // of the gate
   bool norms_plus_one = false;      // the checkpoint has the norms' weights less 1
   bool tied = false;                // embeddings are the output layer, where no field says it
-  double embedding_scale = 1;
+  double embedding_scale = 1, logits_scale = 1;
+  double attention_scale = 0;  // of scores; 0 = head_dim^-0.5
+  double residual_scale = 1;   // of what attention and feed-forward add
   // x + norm(attention(norm(x))), then x + norm(MLP(norm(x))): the norms after are called
   // post_attention_layernorm and post_feedforward_layernorm, the one before the MLP
   // pre_feedforward_layernorm.

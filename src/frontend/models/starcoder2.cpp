@@ -54,11 +54,11 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
 class Starcoder2 : public Model {
  public:
   Starcoder2(ParameterList& parameters, const ModelConfig& config)
-      : embedding_(parameters, "model.embed_tokens", config.get_int("vocab_size"),
+      : head_(parameters, "lm_head", config.get_int("hidden_size"), config.get_int("vocab_size"),
+              {.sources = {"model.embed_tokens"}}),
+        embedding_(parameters, "model.embed_tokens", config.get_int("vocab_size"),
                    config.get_int("hidden_size")),
-        norm_(parameters, "model.norm", config.get_int("hidden_size"), config.get_double("norm_epsilon")),
-        head_(parameters, "lm_head", config.get_int("hidden_size"), config.get_int("vocab_size"),
-              {.sources = {"model.embed_tokens"}}) {
+        norm_(parameters, "model.norm", config.get_int("hidden_size"), config.get_double("norm_epsilon")) {
     for (int64_t layer = 0; layer < config.get_int("num_hidden_layers"); ++layer)
       blocks_.push_back(make_block(parameters, config, layer));
   }
@@ -73,10 +73,10 @@ class Starcoder2 : public Model {
   Value* logits(GraphBuilder& g, Value* hidden) const override { return head_(g, hidden); }
 
  private:
+  Linear head_;  // first: records of one source tensor stand in the order in which they are declared
   Embedding embedding_;
   std::vector<Block> blocks_;
   LayerNorm norm_;
-  Linear head_;
 };
 
 RopeSpec rope(const ModelConfig& config) {
