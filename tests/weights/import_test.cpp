@@ -99,7 +99,7 @@ TEST_F(Import, WrongCheckpointsGetOneSentence) {
       << error(tensors, fused());
   tensors = modules();
   tensors[0].dtype = "F32";
-  EXPECT_NE(error(tensors, fused()).find("tensor 'q.qweight' is F32, expected I32 words of packed codes"),
+  EXPECT_NE(error(tensors, fused()).find("tensor 'q.qweight' is float32, expected I32 words of packed codes"),
             std::string::npos)
       << error(tensors, fused());
   EXPECT_EQ(error(modules(), fused(), 2),

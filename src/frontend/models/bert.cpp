@@ -120,7 +120,7 @@ const ModelDefinition& bert() {
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         return std::make_unique<Bert>(parameters, config);
       },
-      .unused_sources = {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids"},
+      .unused_sources = {"embeddings.position_ids"},
       .infer = infer,
       .learned_positions = true,
       .encoder = true,
