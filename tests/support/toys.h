@@ -10,7 +10,7 @@ namespace mlc::testing {
 
 // A new model adds its toy here.
 inline const std::vector<std::string> kToys = {
-    "gpt2",         "gpt_neox",  "llama",      "llama3_tied", "llama_dynamic",
+    "bert", "gpt2",         "gpt_neox",  "llama",      "llama3_tied", "llama_dynamic",
     "llama_linear", "llama_odd", "llama_yarn", "mistral",     "qwen2",
 };
 
