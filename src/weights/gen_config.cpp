@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "chat/template/conversation.h"
 #include "formats/quant/scheme.h"
+#include "frontend/model.h"
 #include "weights/import.h"
 #include "weights/tokenizer_files.h"
 

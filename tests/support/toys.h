@@ -13,6 +13,7 @@ namespace mlc::testing {
 inline const std::vector<std::string> kToys = {
     // clang-format off
     // keep-sorted start
+    "bert",
     "gemma",
     "gemma2",
     "gpt2",
