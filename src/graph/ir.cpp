@@ -46,8 +46,9 @@ Dim TensorType::bytes() const {
 
 std::optional<TensorType> TensorType::find_q8(std::string_view name, Shape shape) {
   for (const QuantScheme& scheme : quant_schemes()) {
+    if (!scheme.quantized) continue;
     TensorType type = q8(shape, scheme.linear);
-    if (scheme.quantized && type.element_text() == name) return type;
+    if (type.element_text() == name) return type;
   }
   return std::nullopt;
 }
