@@ -42,7 +42,7 @@ class GraphBuilder {
   Value* map(Value* x, const std::function<Ref(RegionBuilder&)>& region);
   Value* add(Value* a, Value* b);  // maps, likewise below
   Value* mul(Value* a, Value* b);
-  Value* bias(Value* x, Value* b);                           // x [rows, N] + b [N]
+  Value* bias(Value* x, Value* b);  // x [rows, N] + b [N]
   Value* scale(Value* x, double factor);
   Value* activation(Value* x, const std::string& function);  // a function of ops/math.h
   Value* gated(Value* x, const std::string& function);       // x [rows, 2I] -> function(x[:, :I]) * x[:, I:]

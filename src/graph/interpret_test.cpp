@@ -103,8 +103,7 @@ TEST_F(InterpretErrors, NameTheArgument) {
             "f: argument %b is i32[1], expected f32[rows, 2]");
   EXPECT_EQ(error_of("f", {{"a", floats({1, 2})}, {"b", floats({3, 2})}, {"i", one}}),
             "f: argument %b is f32[3, 2], expected f32[rows, 2] where dimension 0 is 1");
-  EXPECT_EQ(error_of("g", {}),
-            "g: the module toy has no function of this name; did you mean 'f'?");
+  EXPECT_EQ(error_of("g", {}), "g: the module toy has no function of this name; did you mean 'f'?");
   one.ints[0] = 1;
   EXPECT_EQ(error_of("f", {{"a", floats({1, 2})}, {"b", floats({1, 2})}, {"i", one}}),
             "f: %1: f32[(batch + 1), 2] = take(%0, %i): take: index 1 of a table of 1 rows");

@@ -71,7 +71,8 @@ std::string print(const Function& function) {
   std::vector<std::string> arguments, results;
   for (const Value* v : function.arguments) arguments.push_back(typed(v));
   for (const Value* v : function.results) results.push_back(reference(v));
-  std::string out = "  func @" + function.name + "(" + join(arguments, ", ") + ")" + guards(function) + " {\n";
+  std::string out =
+      "  func @" + function.name + "(" + join(arguments, ", ") + ")" + guards(function) + " {\n";
   for (const auto& node : function.nodes) out += "    " + print(*node) + "\n";
   return out + "    return" + (results.empty() ? "" : " ") + join(results, ", ") + "\n  }\n";
 }

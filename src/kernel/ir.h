@@ -128,10 +128,10 @@ using BufferRef = std::shared_ptr<const Buffer>;
 enum class ExprKind : uint8_t {
   kIntConst,
   kFloatConst,
-  kVar,   // a loop variable or a Let
-  kDim,   // a dimension of the call, i64 (i32 in device functions)
-  kLoad,  // buffer[index .. index+lanes), optional mask (bool lanes). From a u8 buffer any type can be
-          // loaded; then the index counts bytes. kRegister: the element at index.
+  kVar,     // a loop variable or a Let
+  kDim,     // a dimension of the call, i64 (i32 in device functions)
+  kLoad,    // buffer[index .. index+lanes), optional mask (bool lanes). From a u8 buffer any type can be
+            // loaded; then the index counts bytes. kRegister: the element at index.
   kGather,  // lane i = buffer[indices[i]] (i64 or i32 lanes), optional mask
   kUnary,
   kBinary,

@@ -27,9 +27,9 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.toy << " " << c.schem
 
 // One toy in a scheme of each kind, the other architectures in the usual one.
 std::vector<Case> cases() {
-  return {{"llama", "q4f16_1"},    {"llama", "q4f32_1"},       {"llama", "q3f16_0"}, {"llama", "q0f16"},
-          {"gpt_neox", "q4f16_1"}, {"llama3_tied", "q4f16_1"}, {"qwen2", "q4f16_1"}, {"mistral", "q4f16_1"},
-          {"mixtral", "q4f16_1"}};
+  return {{"llama", "q4f16_1"}, {"llama", "q4f32_1"},    {"llama", "q3f16_0"},
+          {"llama", "q0f16"},   {"gpt_neox", "q4f16_1"}, {"llama3_tied", "q4f16_1"},
+          {"qwen2", "q4f16_1"}, {"mistral", "q4f16_1"},  {"mixtral", "q4f16_1"}};
 }
 
 class GpuModel : public ::testing::TestWithParam<Case> {

@@ -13,7 +13,7 @@ enum class Inner {
   kDot4U8,  // u8 codes x s8, four a lane, into i32
   kDot4S8,  // (code - zero point) x s8, four a lane, into i32: no correction for the zero point
   kDot2,    // pairs into i16, exact over a group: 8 x 2 x 15 x 127 = 30,480 < 2^15, and 10 x 2 x 7 x 127 is
-          // less; then pairs of i16 into i32
+            // less; then pairs of i16 into i32
 };
 
 struct MatmulSchedule {

@@ -15,7 +15,8 @@ namespace mlc::runtime::opencl {
   X(clCreateBuffer)                                                                                  \
   X(clCreateCommandQueue)                                                                            \
   X(clCreateContext)                                                                                 \
-  X(clCreateKernel) X(clCreateProgramWithBinary) X(clCreateProgramWithSource) X(clEnqueueFillBuffer) \
+  X(clCreateKernel)                                                                                  \
+  X(clCreateProgramWithBinary) X(clCreateProgramWithSource) X(clEnqueueFillBuffer)                   \
       X(clEnqueueMarkerWithWaitList) X(clEnqueueNDRangeKernel) X(clEnqueueReadBuffer)                \
           X(clEnqueueWriteBuffer) X(clFinish) X(clFlush) X(clGetDeviceIDs) X(clGetDeviceInfo)        \
               X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetEventInfo) X(clGetProgramBuildInfo)    \

@@ -22,7 +22,8 @@ namespace mlc::runtime::vulkan {
   X(GetDeviceQueue)                                                                                   \
   X(QueueSubmit)                                                                                      \
   X(QueueWaitIdle)                                                                                    \
-  X(CreateFence) X(DestroyFence) X(ResetFences) X(GetFenceStatus) X(CreateBuffer) X(DestroyBuffer)    \
+  X(CreateFence)                                                                                      \
+  X(DestroyFence) X(ResetFences) X(GetFenceStatus) X(CreateBuffer) X(DestroyBuffer)                   \
       X(GetBufferMemoryRequirements) X(AllocateMemory) X(FreeMemory) X(BindBufferMemory) X(MapMemory) \
           X(CreateShaderModule) X(DestroyShaderModule) X(CreateDescriptorSetLayout)                   \
               X(DestroyDescriptorSetLayout) X(CreatePipelineLayout) X(DestroyPipelineLayout)          \
