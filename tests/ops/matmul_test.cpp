@@ -324,7 +324,8 @@ TEST_F(Take, ReadsEveryLayout) {
       OpCase& c = batch.add(str("take from ", w.format.text(), "@", w.layout, " k ", k), {{"rows", 5}});
       graph::Value* table = add_weight(c, w, 19, k, random);
       c.g->take(table, c.indices(Dim::symbol("rows"), {18, 0, 7, 7, 8}));
-      if (!w.format.is_centered()) c.rule = {.tolerance = elementwise_error(3), .relative = true, .hard = false};
+      if (!w.format.is_centered())
+        c.rule = {.tolerance = elementwise_error(3), .relative = true, .hard = false};
     }
 }
 

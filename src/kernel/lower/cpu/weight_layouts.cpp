@@ -219,7 +219,8 @@ void Records::store_scale(const BufferRef& out, const ExprRef& at, const ExprRef
   k.store(out, at, k.load(scales, element(row, line, layout.n)));
   if (!zeros) return;
   ExprRef word = k.load(zeros, element(row / file().codes_per_word(), line, words_of_n()));
-  ExprRef zero = cast(cast(code_of(word, row), DType::kI32), DType::kF32) + static_cast<double>(file().zero_plus);
+  ExprRef zero =
+      cast(cast(code_of(word, row), DType::kI32), DType::kF32) + static_cast<double>(file().zero_plus);
   k.store(out, at + 2, cast(zero, file().dtype));
 }
 
