@@ -358,9 +358,9 @@ TEST_F(GpuAttention, SlidingWindow) {
 }
 
 TEST_F(GpuAttention, LayersWindow) {
-  for (DType dtype : {DType::kF32, DType::kF16})
-    add_window_cases([&](const std::string& label, const auto& dims) -> OpCase& { return add(label, dims); },
-                     dtype);
+  auto add_one = [&](const std::string& label, const auto& dims) -> OpCase& { return add(label, dims); };
+  add_window_cases(add_one, DType::kF32, {1, 20, 100});
+  add_window_cases(add_one, DType::kF16, {20});
 }
 
 // Rows of two sequences in turn.
