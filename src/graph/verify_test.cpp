@@ -64,7 +64,7 @@ TEST_F(VerifyTest, OperandOfAnotherFunction) {
 TEST_F(VerifyTest, UnknownState) {
   f.nodes[1]->state = "kv";
   EXPECT_EQ(verify(module),
-            "function f: '%1: f32[rows, 4] = add($kv, %0, %x)': takes no state, but names $kv");
+            "function f: '%1: f32[rows, 4] = map($kv, %0) region(x + %x)': takes no state, but names $kv");
 }
 
 TEST_F(VerifyTest, UnboundDimension) {

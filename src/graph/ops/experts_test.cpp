@@ -69,7 +69,7 @@ constexpr const char* kBlock = R"(module @m {
   func @f(%x: f32[rows, 2], %logits: f32[rows, 3]) {
     %0: i32[rows, 2], %1: f32[rows, 2] = route(%logits) {k = 2}
     %2: f32[(rows * 2), 4] = expert_matmul(%x, @up, %0)
-    %3: f32[(rows * 2), 2] = gated(%2) {function = "relu"}
+    %3: f32[(rows * 2), 2] = map(%2) region(relu(gate) * up)
     %4: f32[(rows * 2), 2] = expert_matmul(%3, @down, %0)
     %5: f32[rows, 2] = expert_sum(%4, %1)
     return %5
