@@ -83,6 +83,9 @@ class CheckpointOpener {
       file.entries.push_back(
           {std::move(tensor), {.offset = e.offset, .size = e.size, .stored_dtype = e.dtype}});
     }
+    // As safetensors' own reader lists them: plain strings, layers.10 before layers.2.
+    std::ranges::sort(file.entries, {},
+                      [](const Entry& entry) -> const std::string& { return entry.tensor.name; });
     return Status::ok();
   }
 

@@ -109,7 +109,7 @@ const ModelDefinition& gpt2() {
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         return std::make_unique<Gpt2>(parameters, config);
       },
-      .unused_sources = {"attn.bias", "attn.masked_bias", "lm_head.weight"},
+      .unused_sources = {".attn.bias", ".attn.masked_bias", "lm_head.weight"},
       .shape = {.hidden = "n_embd", .layers = "n_layer", .heads = "n_head"},
       .infer =
           [](ModelConfig& config) {
