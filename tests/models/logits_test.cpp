@@ -41,15 +41,12 @@ TEST_P(Logits, AreTransformers) {
   ReferenceModel model(toy_file(c.toy, ""), c.scheme, Storage::kExact);
   const NpyArray tokens = read_npy(toy_file(c.toy, "tokens.npy"));
   const NpyArray expected = read_npy(toy_file(c.toy, c.logits + ".npy"));
-  // AWQ's reference is as far off as one rounding of each weight to float16 makes it, on whichever side that
-  // is done; a wrong order of codes or a zero point too much is off by its own size.
-  const bool packed = c.scheme == "q4f16_autoawq";
   const graph::HostTensor logits = model.step("batch_verify", {{.tokens = tokens.ints, .pages = {5, 3}}});
   ASSERT_EQ(logits.shape, expected.shape);
   const size_t vocab = static_cast<size_t>(logits.shape[1]);
   for (size_t row = 0; row < tokens.ints.size(); ++row)
     EXPECT_LT(relative_rms(logits.floats.data() + row * vocab, expected.floats.data() + row * vocab, vocab),
-              packed ? std::ldexp(1.0, -11) : kFloatBound)
+              kFloatBound)
         << "at position " << row;
 }
 
