@@ -54,7 +54,8 @@ runtime::ModelLimits limits_of(const Json& config, const Wanted& wanted, const S
       .context_tokens = std::max<int64_t>(find_int(config, "context_window_size").value_or(0), 0),
       .total_tokens = flags.total_tokens,
       .prefill_chunk = 0,
-      .shuffle_pages = {}};
+      .shuffle_pages = {},
+      .deterministic = flags.deterministic};
   bool chunk = std::any_of(wanted.changes.begin(), wanted.changes.end(),
                            [](const ConfigChange& change) { return change.key == "prefill_chunk_size"; });
   if (chunk) limits.prefill_chunk = std::max<int64_t>(find_int(config, "prefill_chunk_size").value_or(0), 0);
@@ -191,6 +192,9 @@ void add_session_flags(CLI::App& command, SessionFlags& flags) {
   add_weight_flags(command, checkpoint);
   add_config_flags(command, checkpoint.config);
   add_opt_flag(command, flags.opt);
+  command.add_flag("--deterministic", flags.deterministic,
+                   "one kernel for any number of rows: a text's bits do not depend on chunks or other texts; "
+                   "slower");
   command.add_option("--threads", checkpoint.threads, "CPU threads; absent: all usable cores")
       ->check(whole_number(1, 512));
 }

@@ -21,6 +21,7 @@ namespace mlc::cli {
 struct SessionFlags {
   CheckpointFlags checkpoint;  // MODEL, and how it is converted and changed
   std::string device = "auto", model_lib, overrides, opt;
+  bool deterministic = false;
   // Set by commands, not by flags: sequences at once, and tokens of all of them (0 = one sequence's context).
   int64_t sequences = 1, total_tokens = 0;
 };

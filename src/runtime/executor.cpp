@@ -67,6 +67,7 @@ Result<const PlanBody*> Executor::choose_body(std::string_view function, const D
     return Status::error(str(module_->path(), ": the library has no function '", function, "'",
                              did_you_mean(std::string(function), names)));
   }
+  if (last_bodies_) return &f->bodies.back();
   auto holds = [&](const PlanGuard& g) { return g.holds(dims.*symbols_[g.symbol]); };
   return &*std::ranges::find_if(f->bodies,
                                 [&](const PlanBody& b) { return std::ranges::all_of(b.guards, holds); });

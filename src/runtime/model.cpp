@@ -246,6 +246,7 @@ Result<std::unique_ptr<Model>> Model::load(Device& device, std::shared_ptr<Modul
   RETURN_IF_ERROR(model->resolve_limits(limits));
   ASSIGN_OR_RETURN(model->weights_, WeightBuffers::load(*module, weights_folder, progress));
   model->executor_ = std::make_unique<Executor>(module, model->weights_->addresses());
+  if (limits.deterministic) model->executor_->run_last_bodies();
   RETURN_IF_ERROR(model->allocate());
   return model;
 }

@@ -31,6 +31,9 @@ struct ModelLimits {
       0;  // of all sequences together; 0 = one sequence's context, or its window and one chunk
   int64_t prefill_chunk = 0;              // rows of one step
   std::optional<uint64_t> shuffle_pages;  // tests: hand out KV pages in random order
+  // One body of each function for any number of rows: then a sequence's bits depend neither on the others in
+  // its steps nor on how its prompt is cut into chunks. Slower, most of all in decode.
+  bool deterministic = false;
 };
 
 // Of the library: a sequence keeps its first `sinks` tokens and the last `tokens - sinks`

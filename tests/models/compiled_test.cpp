@@ -81,14 +81,18 @@ class Compiled : public ::testing::TestWithParam<Case> {
     return path;
   }
 
+  static ModelLimits limits(bool deterministic) {
+    return {.max_sequences = 5,
+            .context_tokens = 64,
+            .total_tokens = 160,
+            .prefill_chunk = 48,
+            .shuffle_pages = 5,
+            .deterministic = deterministic};
+  }
+
   LoadedModel load(const Target& target, int threads = 2, int opt_level = 0) {
-    LoadedModel m =
-        LoadedModel::load(must(PoisonedDevice::open(threads)), library(target, opt_level), folder.path(),
-                          ModelLimits{.max_sequences = 4,
-                                      .context_tokens = 64,
-                                      .total_tokens = 160,
-                                      .prefill_chunk = 48,
-                                      .shuffle_pages = 5});
+    LoadedModel m = LoadedModel::load(must(PoisonedDevice::open(threads)), library(target, opt_level),
+                                      folder.path(), limits(/*deterministic=*/false));
     PoisonedDevice::arena_is_allocated(*m.device);
     return m;
   }
@@ -251,6 +255,32 @@ std::vector<Case> toys_with_kernels_of_their_own(const std::string& scheme) {
 
 std::string name_of(const ::testing::TestParamInfo<Case>& info) {
   return info.param.toy + "_" + info.param.scheme;
+}
+
+// One body for any number of rows: equal bits whole, in chunks, token by token, beside another sequence and
+// on any number of threads.
+TEST_P(CompiledToy, DeterministicBitsDependOnTheSequenceAlone) {
+  const std::vector<int32_t> other(21, 3);
+  for (int opt_level : {0, 2}) {
+    const Target target = runnable_targets().front();
+    std::vector<std::vector<float>> runs;
+    for (int threads : {1, 2}) {
+      LoadedModel m = LoadedModel::load(must(PoisonedDevice::open(threads)), library(target, opt_level),
+                                        folder.path(), limits(/*deterministic=*/true));
+      PoisonedDevice::arena_is_allocated(*m.device);
+      for (int64_t id : {1, 2, 3, 4, 5}) must(m->cache().add_sequence(id));
+      runs.push_back(m.step({{1, slice(0, 16)}}, WantLogits::kLast));
+      m.step({{2, slice(0, 5)}}, WantLogits::kNone);
+      runs.push_back(m.step({{2, slice(5, 16)}}, WantLogits::kLast));
+      for (size_t i = 0; i < 15; ++i) m.step({{3, slice(i, i + 1)}}, WantLogits::kNone);
+      runs.push_back(m.step({{3, slice(15, 16)}}, WantLogits::kLast));
+      std::vector<float> both = m.step({{4, std::span(other)}, {5, slice(0, 16)}}, WantLogits::kLast);
+      runs.emplace_back(both.begin() + static_cast<int64_t>(vocab), both.end());
+    }
+    for (size_t i = 1; i < runs.size(); ++i)
+      EXPECT_TRUE(runs[i] == runs[0]) << target.name << " O" << opt_level << ", run " << i << ": "
+                                      << relative_rms(runs[i].data(), runs[0].data(), vocab);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Toys, Compiled, ::testing::ValuesIn(cases()), name_of);
