@@ -67,8 +67,8 @@ class Checkpoint {
   void add_note(std::string sentence) { notes_.push_back(std::move(sentence)); }
   const std::vector<std::string>& files() const { return paths_; }
   // In arrival order (mlc-facts 2.4): files in order of first appearance in weight_map, in each the
-  // weight_map's order and then what it does not list; safetensors and GGUF files without an index: by
-  // offset; .bin: order of its dictionary. Names are unique.
+  // weight_map's order and then what it does not list; safetensors files without an index: by name as
+  // a plain string; GGUF: by offset; .bin: order of its dictionary. Names are unique.
   const std::vector<SourceTensor>& tensors() const { return tensors_; }
   // Index into tensors(), or -1.
   int find(std::string_view name) const;

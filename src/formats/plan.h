@@ -36,7 +36,7 @@ struct PlanRows {
   int64_t first = 0, count = 0;
 };
 
-// A weight as kernels see it: one buffer, made from one or two tensors of the weights folder. A matrix that
+// A weight as kernels see it: one buffer, made from the records of one tensor of the model. A matrix that
 // is larger than a call may bind is several weights of one name, each a piece of its rows.
 struct PlanWeight {
   std::string name;  // "model.norm.weight"

@@ -89,11 +89,11 @@ TEST_F(Extra, IsNotedByItsFirstNames) {
   EXPECT_EQ(said_of({}), "");
   EXPECT_EQ(said_of({{"v_head.summary.weight", {1, 32}}, {"v_head.summary.bias", {1}}}),
             "2 tensors of the checkpoint, which no parameter of this model needs, left out: "
-            "'v_head.summary.weight', "
-            "'v_head.summary.bias'");
+            "'v_head.summary.bias', "
+            "'v_head.summary.weight'");
   std::vector<Tensor> many;
-  for (int i = 0; i < 100; ++i) many.push_back({str("extra.", i), {1}});
-  EXPECT_NE(said_of(many).find("'extra.4' and 95 more"), std::string::npos) << said_of(many);
+  for (int i = 0; i < 100; ++i) many.push_back({str("extra.", i + 100), {1}});
+  EXPECT_NE(said_of(many).find("'extra.104' and 95 more"), std::string::npos) << said_of(many);
   EXPECT_EQ(said_of(many, /*ignore_extra=*/true), "");
   EXPECT_EQ(said_of({{"x.weight", {1}}}, false, {"x.weight"}), "");
   for (const char* name : {"model.layers.0.self_attn.q_proj.lora_A.weight",

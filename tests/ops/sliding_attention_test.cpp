@@ -43,9 +43,12 @@ TEST_F(SlidingAttention, BesideALayersWindow) {
 }
 
 TEST_F(SlidingAttention, LayersWindow) {
-  for (DType dtype : {DType::kF32, DType::kF16, DType::kI8})
-    add_window_cases(
-        [&](const std::string& label, const auto& dims) -> OpCase& { return batch.add(label, dims); }, dtype);
+  auto add_one = [&](const std::string& label, const auto& dims) -> OpCase& {
+    return batch.add(label, dims);
+  };
+  add_window_cases(add_one, DType::kF32, {1, 20, 100});
+  add_window_cases(add_one, DType::kF16, {20});
+  add_window_cases(add_one, DType::kI8, {20});
 }
 
 // A slid sequence gives what a fresh one with the same live tokens gives: the op's meaning against itself

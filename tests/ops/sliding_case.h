@@ -211,15 +211,19 @@ void add_window_case(const Add& add, const WindowShape& shape) {
 
 // All forms of a kernel: one row, few, many, parts; windows that begin inside of a page, a span or a part.
 template <typename Add>
-void add_window_cases(const Add& add, DType dtype) {
-  for (int64_t window : {1, 16, 20, 100}) {
-    add_window_case(add, {.dtype = dtype, .window = window, .length = 150, .max_rows = 1});
-    add_window_case(
-        add, {.dtype = dtype, .window = window, .length = 150, .rows = 3, .sequences = 3, .max_rows = 16});
-    add_window_case(add, {.dtype = dtype, .window = window, .length = 150, .rows = 37});
-    add_window_case(add, {.dtype = dtype, .window = window, .length = 150, .max_rows = 1, .part_pages = 8});
+void add_window_cases(const Add& add, DType dtype, const std::vector<int64_t>& windows) {
+  for (int64_t window : windows) {
+    WindowShape shape{.dtype = dtype, .window = window, .length = 150};
+    shape.max_rows = 1;
+    add_window_case(add, shape);
+    shape.part_pages = 8;
+    add_window_case(add, shape);
+    shape.part_pages = shape.max_rows = 0;
+    shape.rows = 37;
+    add_window_case(add, shape);
+    shape.rows = shape.sequences = 3, shape.max_rows = 16;
+    add_window_case(add, shape);
   }
-  add_window_case(add, {.dtype = dtype, .window = 40, .length = 25, .rows = 25});
 }
 
 }  // namespace mlc::testing

@@ -115,7 +115,6 @@ HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& paramet
   t.shape = parameter.shape;
   if (format.is_quantized() && format.is_imported()) {
     t.floats = read_packed(checkpoint, parameter, format);
-    if (storage == Storage::kExact) round_floats(format.dtype, t.floats);
     return t;
   }
   WholeTensor whole = evaluate(

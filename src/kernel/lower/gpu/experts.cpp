@@ -71,8 +71,9 @@ Function lower_gpu_route(GpuLowering& gpu) {
       chosen_sum = k.let("chosen_sum", chosen_sum ? chosen_sum + powers.back() : powers.back());
     }
     ExprRef all = l.sum_of_powers(top);
-    // A NaN anywhere makes all weights NaN.
-    ExprRef sum = k.let("sum", renormalize ? chosen_sum + all * 0.0 : all);
+    // A NaN anywhere makes all weights NaN. (Drivers take x * 0 for 0.)
+    ExprRef sum = all;
+    if (renormalize) sum = k.let("sum", select(binary(BinaryOp::kNe, all, all), all, chosen_sum));
     k.branch(equal(lane, int_const(0)), [&] {
       for (int64_t j = 0; j < ids.columns; ++j) {
         gpu.store(ids, ids.at(row, int_const(j)), numbers[size_t(j)]);
