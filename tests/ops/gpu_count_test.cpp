@@ -73,15 +73,15 @@ TEST(GpuCount, SharedTilesMoveWhatTheTileNeeds) {
   }
 }
 
-// Two of eight experts for one row, then the runs of two rows.
+// Two of four experts for one row, then the runs of two rows.
 TEST(GpuCount, ExpertsReadTheChosenWeightsOnce) {
-  constexpr int64_t kRows = 128, kColumns = 512;
+  constexpr int64_t kRows = 64, kColumns = 256;
   const double ideal = double(kRows * kColumns) * 4.5 / 8;  // of one expert
   for (const std::string& device : kClasses)
     for (bool grouped : {false, true}) {
       const int64_t rows = grouped ? 2 : 1;
       OpCase c({{"rows", rows}});
-      const ExpertShape shape{rows, 2, 8, kRows, kColumns};
+      const ExpertShape shape{rows, 2, 4, kRows, kColumns};
       add_expert_matmul([&](const std::string&, const auto&) -> OpCase& { return c; }, shape,
                         {kQ4, kernel::kLaneLayout}, grouped ? Slots::kGrouped : Slots::kOfRows);
       const std::vector<int32_t> ids = some_experts(shape);
