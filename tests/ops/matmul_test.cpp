@@ -88,7 +88,8 @@ enum class Body { kAny, kFewRows };  // which guard a call with several rows has
 
 OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::string& epilogue = "",
                    Input input = Input::kFloat, Body body = Body::kAny) {
-  const std::string codes = graph::TensorType::q8({}, w.format).element_text();
+  const std::string codes =
+      w.format.is_quantized() ? graph::TensorType::q8({}, w.format).element_text() : std::string();
   const std::string type = input == Input::kFloat ? "f32" : input == Input::kTiles ? "tiles" : codes;
   OpCase& c = batch.add(str(type, " x ", w.format.text(), "@", w.layout, " rows ", s.rows, " n ", s.n, " k ",
                             s.k, " ", epilogue),
