@@ -44,7 +44,7 @@ Result<const Json*> get_array(const Json& object, std::string_view key, const st
 Result<const Json*> get_object(const Json& object, std::string_view key, const std::string& what);
 
 // The text of any value: bytes that are not UTF-8 become U+FFFD (Json::dump would end the program). `indent`
-// below 0: one line; `ascii`: other characters as \uXXXX.
+// below 0: one line; `ascii`: other characters by number, as \u and four hex digits.
 std::string json_text(const Json& json, int indent = -1, bool ascii = false);
 
 }  // namespace mlc
