@@ -188,8 +188,11 @@ Status Model::allocate() {
   int64_t pages = pages_for(limits_, window_, kv.page_size);
   if (pages * kv.page_size >= INT32_MAX)
     return Status::error("--overrides: context_window_size is more than a KV cache can index; lower it");
-  cache_ = std::make_unique<PagedCache>(pages, kv.page_size, limits_.shuffle_pages);
-  if (window_.tokens > 0) RETURN_IF_ERROR(cache_->enable_sliding_windows(window_.tokens, window_.sinks));
+  sequences_ =
+      std::make_unique<SequenceStore>(StoreLimits{.groups = {{.pages = pages,
+                                                              .page_size = kv.page_size,
+                                                              .sliding = window_,
+                                                              .shuffle_seed = limits_.shuffle_pages}}});
   auto pool = OwnedBuffer::allocate(*device_, memory_.kv_cache);
   if (!pool.is_ok())
     return Status::error(str(pool.status().message(), " for the KV cache of ", memory_.kv_tokens,
@@ -292,44 +295,26 @@ Status Model::add_call(const char* function, const Dims& dims, const DeviceAddre
   return Status::ok();
 }
 
-Status Model::copy_pages(const std::vector<PageCopy>& copies) {
-  for (size_t done = 0; done < copies.size();) {
-    size_t n = std::min(copies.size() - done, static_cast<size_t>(limits_.max_sequences));
+// Makes the copies, as many at once as a call takes.
+Status Model::copy(const char* function, std::vector<StateCopy>& copies) {
+  for (std::span<const StateCopy> left = copies; !left.empty();) {
+    const size_t n = std::min(independent_copies(left), static_cast<size_t>(limits_.max_sequences));
     std::vector<int32_t> sources, targets;
-    for (size_t i = done; i < done + n; ++i)
-      sources.push_back(copies[i].source), targets.push_back(copies[i].target);
+    for (const StateCopy& c : left.first(n)) sources.push_back(c.source), targets.push_back(c.target);
     RETURN_IF_ERROR(upload("source_pages", bytes_of(sources)));
     RETURN_IF_ERROR(upload("target_pages", bytes_of(targets)));
     calls_.clear();
-    RETURN_IF_ERROR(add_call("copy_pages", {.copies = static_cast<int64_t>(n)}, nullptr));
+    RETURN_IF_ERROR(add_call(function, {.copies = static_cast<int64_t>(n)}, nullptr));
     RETURN_IF_ERROR(executor_->run(calls_));
     RETURN_IF_ERROR(device_->sync(device_->self));
-    done += n;
+    left = left.subspan(n);
   }
+  copies.clear();
   return Status::ok();
 }
 
-Status Model::fork_sequence(SequenceId parent, SequenceId child, int64_t position) {
-  ASSIGN_OR_RETURN(auto copies, cache_->fork_sequence(parent, child, position));
-  return copy_pages(copies);
-}
-
-// Room for all new tokens, or for none: a sequence that finds no page takes back what the others got.
-Status Model::make_room(std::span<const StepSequence> sequences) {
-  std::vector<PageCopy> copies;
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    auto more = cache_->append(sequences[i].id, static_cast<int64_t>(sequences[i].tokens.size()));
-    if (!more.is_ok()) {
-      for (size_t j = 0; j < i; ++j) {
-        Status undone = cache_->popn(sequences[j].id, static_cast<int64_t>(sequences[j].tokens.size()));
-        internal_check(undone.is_ok(), undone.message());
-      }
-      return more.status();
-    }
-    copies.insert(copies.end(), more->begin(), more->end());
-  }
-  return copy_pages(copies);
-}
+// What must be copied before the kernels of a step see the states.
+Status Model::copy_states() { return copy("copy_pages", sequences_->page_copies(0)); }
 
 // The logits of all rows of embeds_, as calls whose logits the device can bind.
 Status Model::add_logits(int64_t rows) {
@@ -381,12 +366,13 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   internal_check(rows <= limits_.prefill_chunk && batch <= limits_.max_sequences,
                  "a step larger than the model's limits");
   for (const StepSequence& s : sequences)
-    if (step_inputs_.bidirectional() && cache_->length(s.id) > 0)
+    if (step_inputs_.bidirectional() && sequences_->length(s.id) > 0)
       return Status::error(
           str(executor_->module().path(),
               ": an encoder reads a text in one step; remove the sequence and begin it anew"));
-  RETURN_IF_ERROR(make_room(sequences));
-  step_inputs_.fill(*cache_, sequences);
+  RETURN_IF_ERROR(sequences_->reserve(sequences));
+  RETURN_IF_ERROR(copy_states());
+  step_inputs_.fill(*sequences_, sequences);
   RETURN_IF_ERROR(step_inputs_.upload());
   const Dims dims = step_inputs_.dims();
   const int64_t largest = device_->properties.max_binding_bytes;
@@ -455,7 +441,7 @@ Status Model::finish_step() {
   } else {
     result_ = {.logits = host_logits_, .tokens = {}};
   }
-  for (SequenceId id : stepped_) cache_->slide(id);
+  for (SequenceId id : stepped_) sequences_->commit(id);
   return Status::ok();
 }
 

@@ -1,4 +1,4 @@
-// A model ready to run: library, weights, KV cache and rope tables on one device, stepped by ragged batches
+// A model ready to run: library, weights, states and rope tables on one device, stepped by ragged batches
 // of tokens.
 //
 // A step is begun and polled, so that a host with an event loop never waits; step() and step_and_sample() do
@@ -17,7 +17,7 @@
 
 #include "base/draw.h"
 #include "runtime/executor.h"
-#include "runtime/kv/paged_cache.h"
+#include "runtime/sequences/sequence_store.h"
 #include "runtime/step_inputs.h"
 #include "runtime/weights.h"
 
@@ -34,12 +34,6 @@ struct ModelLimits {
   // One body of each function for any number of rows: then a sequence's bits depend neither on the others in
   // its steps nor on how its prompt is cut into chunks. Slower, most of all in decode.
   bool deterministic = false;
-};
-
-// Of the library: a sequence keeps its first `sinks` tokens and the last `tokens - sinks`
-// (frontend/functions.h), texts have no end. tokens 0 = no window.
-struct SlidingWindow {
-  int64_t tokens = 0, sinks = 0;
 };
 
 struct MemoryPlan {
@@ -81,15 +75,14 @@ class Model {
   int64_t context_tokens() const { return limits_.context_tokens; }  // INT64_MAX with a sliding window
   const SlidingWindow& window() const { return window_; }
   int64_t prefill_chunk() const { return limits_.prefill_chunk; }
-  PagedCache& cache() { return *cache_; }
+  // What it remembers of each text.
+  SequenceStore& sequences() { return *sequences_; }
+  const SequenceStore& sequences() const { return *sequences_; }
 
-  // Forks a sequence in the cache and copies the page it shares in part.
-  Status fork_sequence(SequenceId parent, SequenceId child, int64_t position);
-
-  // Begins to run the new tokens of the sequences (each known to the cache, each with at least one token, at
+  // Begins to run the new tokens of the sequences (each known to the store, each with at least one token, at
   // most prefill_chunk rows in all). With settings, one for each sequence that wants logits (kLast), the
   // device draws their next tokens, and only these are read back: precondition samples(). Precondition: no
-  // step is running. Errors: KV cache full; then nothing has changed.
+  // step is running. Errors: no room for the tokens; then nothing has changed.
   Status begin_step(std::span<const StepSequence> sequences, WantLogits want,
                     std::span<const DrawSettings> settings = {});
   // Whether the step is done; then result() is what it gave. Never waits.
@@ -111,8 +104,8 @@ class Model {
   Status fit_bindings();
   Status allocate();
   Status allocate_inputs();
-  Status copy_pages(const std::vector<PageCopy>& copies);
-  Status make_room(std::span<const StepSequence> sequences);
+  Status copy_states();
+  Status copy(const char* function, std::vector<StateCopy>& copies);
   Result<std::span<const DeviceAddress>> bind(const char* function);
   Status add_call(const char* function, const Dims& dims, const DeviceAddress* result);
   Status add_logits(int64_t rows);
@@ -126,7 +119,7 @@ class Model {
   Device* device_ = nullptr;
   std::unique_ptr<WeightBuffers> weights_;
   std::unique_ptr<Executor> executor_;
-  std::unique_ptr<PagedCache> cache_;
+  std::unique_ptr<SequenceStore> sequences_;
   ModelLimits limits_;
   SlidingWindow window_;
   MemoryPlan memory_;

@@ -130,14 +130,16 @@ void StepInputs::put_factors(int64_t position, int64_t text_length) {
   }
 }
 
-void StepInputs::fill(const PagedCache& cache, std::span<const StepSequence> sequences) {
+void StepInputs::fill(const SequenceStore& store, std::span<const StepSequence> sequences) {
   for (Extent& e : fields_) e.used = 0;
   for (Factors& f : factors_) f.values.clear();
   dims_ = {.batch = static_cast<int64_t>(sequences.size())};
   put(kPageIndptr, 0);
   for (size_t s = 0; s < sequences.size(); ++s) {
     const SequenceId id = sequences[s].id;
-    const int64_t length = cache.length(id);
+    const BlockTable& table = store.table(0, id);
+    const PagePool& pool = store.pool(0);
+    const int64_t length = store.attended(id);
     int64_t position = length - static_cast<int64_t>(sequences[s].tokens.size());
     for (int32_t token : sequences[s].tokens) {
       put(kInputIds, token);
@@ -145,14 +147,14 @@ void StepInputs::fill(const PagedCache& cache, std::span<const StepSequence> seq
       put(kTokenTypes, 0);
       put(kLimits, bidirectional_ ? length : position + 1);
       put(kRowSequence, static_cast<int64_t>(s));
-      put(kRowSlots, cache.slot(id, position));
+      put(kRowSlots, pool.slot(table, position));
       put_factors(position++, length);
       ++dims_.rows;
     }
     if (sequences[s].wanted) put(kLogitPositions, dims_.rows - 1), ++dims_.wanted;
-    put(kSkipBegin, cache.skip_begin(id));
-    put(kSkipCount, cache.skip_count(id));
-    for (int32_t page : cache.pages(id)) put(kPageIds, page), ++dims_.pages;
+    put(kSkipBegin, pool.limits().sliding.sinks);
+    put(kSkipCount, table.skip);
+    for (int32_t page : table.pages) put(kPageIds, page), ++dims_.pages;
     put(kPageIndptr, dims_.pages);
   }
 }

@@ -12,18 +12,11 @@
 
 #include "formats/plan.h"
 #include "runtime/dims.h"
-#include "runtime/kv/paged_cache.h"
 #include "runtime/memory.h"
 #include "runtime/rope.h"
+#include "runtime/sequences/sequence_store.h"
 
 namespace mlc::runtime {
-
-// New tokens of one sequence in a step.
-struct StepSequence {
-  SequenceId id = 0;
-  std::span<const int32_t> tokens;
-  bool wanted = true;  // the logits of the last of them
-};
 
 class StepInputs {
  public:
@@ -45,8 +38,8 @@ class StepInputs {
   // Where the argument of that name lies; false: it is no input of a step.
   bool find(std::string_view argument, DeviceAddress& address) const;
 
-  // The inputs of a step over sequences whose new tokens the cache has made room for.
-  void fill(const PagedCache& cache, std::span<const StepSequence> sequences);
+  // The inputs of a step over sequences for whose new tokens there is room.
+  void fill(const SequenceStore& store, std::span<const StepSequence> sequences);
   Status upload();
   // Of the step that was filled in.
   Dims dims() const;

@@ -124,12 +124,12 @@ void EngineState::retire() {
   if (step) return;
   for (auto& r : running) {
     if (r->finish == FinishReason::kNone) continue;
-    if (r->finish == FinishReason::kError) {  // a step that failed may have left anything in the cache
-      Status removed = model.cache().remove_sequence(r->sequence);
+    if (r->finish == FinishReason::kError) {  // a step that failed may have left anything in the states
+      Status removed = model.sequences().remove(r->sequence);
       internal_check(removed.is_ok(), removed.message());
     } else {
-      std::vector<int32_t> cached(r->tokens.begin(), r->tokens.begin() + r->computed);
-      recent.keep(model.cache(), r->sequence, std::move(cached));
+      std::vector<int32_t> held(r->tokens.begin(), r->tokens.begin() + r->computed);
+      recent.keep(model.sequences(), r->sequence, std::move(held));
     }
     r = nullptr;
   }
