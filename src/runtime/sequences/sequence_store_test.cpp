@@ -136,80 +136,91 @@ void expect_point(const Shadow& s, SequenceId id, int64_t n) {
   ASSERT_EQ(s.store.rewind_point(id, point), point);
 }
 
+struct Walk : Shadow {
+  explicit Walk(const StoreLimits& l) : Shadow(l) {}
+
+  std::mt19937 random{1};
+  SequenceId next = 0;
+  int refused = 0, rewound = 0, to_snapshots = 0;
+
+  int64_t below(int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); }
+  SequenceId some_id() { return std::next(texts.begin(), below(static_cast<int64_t>(texts.size())))->first; }
+  // A length of its text, most often one near the end.
+  int64_t some_length(SequenceId id) {
+    return std::max<int64_t>(0, store.length(id) - below(below(4) == 0 ? 60 : 6));
+  }
+
+  void add() {
+    const bool fits = store.cost(next, 0).fits_in(store.available());
+    ASSERT_EQ(store.add(next).is_ok(), fits);
+    if (fits) texts[next++];
+  }
+
+  void remove(SequenceId id) {
+    ASSERT_TRUE(store.remove(id).is_ok());
+    texts.erase(id);
+  }
+
+  void append(SequenceId id) {
+    std::map<SequenceId, int64_t> counts = {{id, 1 + below(9)}};
+    if (below(5) == 0) counts[some_id()] = 2;
+    StateCost cost;
+    for (auto [i, n] : counts) cost += store.cost(i, n);
+    const bool fits = cost.fits_in(store.available()), alone = counts.size() == 1;
+    ASSERT_TRUE(!alone || (store.tokens_that_fit(id, counts[id]) == counts[id]) == fits);
+    const bool done = step(counts);
+    ASSERT_TRUE(!alone || done == fits);
+    if (!done) ++refused, store.forget_snapshot();
+  }
+
+  void rewind(SequenceId id) {
+    const int64_t n = some_length(id), point = store.rewind_point(id, n);
+    expect_point(*this, id, n);
+    ASSERT_TRUE(point == n || !store.rewind(id, n).is_ok());
+    ASSERT_TRUE(store.rewind(id, point).is_ok());
+    Text& text = texts[id];
+    rewound += point > 0, to_snapshots += text.snapshots.contains(point);
+    text.tokens.resize(static_cast<size_t>(point));
+    text.snapshots.erase(text.snapshots.upper_bound(point), text.snapshots.end());
+  }
+
+  void fork(SequenceId id) {
+    const int64_t at = store.rewind_point(id, some_length(id));
+    if (!store.fork(id, next, at).is_ok()) return;
+    const Tokens& tokens = texts[id].tokens;
+    texts[next++].tokens.assign(tokens.begin(), tokens.begin() + at);
+  }
+
+  void act() {
+    if (texts.empty()) return add();
+    const SequenceId id = some_id();
+    const int64_t action = below(12);
+    if (texts.size() > 8 || texts[id].tokens.size() > 80 || action == 11) return remove(id);
+    if (action == 0) return add();
+    if (action < 6) return append(id);
+    if (action < 8) return rewind(id);
+    if (action < 10) return fork(id);
+    store.snapshot(id);
+    texts[id].snapshots.insert(store.length(id));
+  }
+};
+
 class Walks : public ::testing::TestWithParam<StoreLimits> {};
 
 TEST_P(Walks, KeepEveryTokenThatARowSees) {
-  Shadow s(GetParam());
-  std::mt19937 random(1);
-  SequenceId next = 0;
-  std::vector<SequenceId> ids;
-  int refused = 0, rewound = 0, to_snapshots = 0;
+  Walk walk(GetParam());
   for (int round = 0; round < 4000; ++round) {
-    const int action = static_cast<int>(random() % 12);
-    const SequenceId id = ids.empty() ? -1 : ids[random() % ids.size()];
-    // A length of its text, most often one near the end.
-    auto some_length = [&] {
-      const auto length = static_cast<int64_t>(s.texts[id].tokens.size());
-      const int64_t back = static_cast<int64_t>(random() % (random() % 4 == 0 ? 60 : 6));
-      return std::max<int64_t>(0, length - back);
-    };
-    if (ids.empty() || action == 0) {
-      const bool fits = s.store.cost(next, 0).fits_in(s.store.available());
-      ASSERT_EQ(s.store.add(next).is_ok(), fits);
-      if (fits)
-        s.texts[next], ids.push_back(next++);
-      else
-        ASSERT_TRUE(s.store.forget_snapshot() || !ids.empty());
-    } else if (action == 11 || ids.size() > 8 || s.texts[id].tokens.size() > 80) {
-      ASSERT_TRUE(s.store.remove(id).is_ok());
-      s.texts.erase(id);
-      std::erase(ids, id);
-    } else if (action < 6) {
-      std::map<SequenceId, int64_t> counts = {{id, 1 + static_cast<int64_t>(random() % 9)}};
-      if (action == 1) counts[ids[random() % ids.size()]] = 2;
-      StateCost cost;
-      for (auto [i, n] : counts) cost += s.store.cost(i, n);
-      const bool fits = cost.fits_in(s.store.available());
-      if (counts.size() == 1) {
-        const int64_t n = counts.begin()->second;
-        ASSERT_EQ(s.store.tokens_that_fit(id, n) == n, fits);
-      }
-      const bool done = s.step(counts);
-      ASSERT_TRUE(done == fits || counts.size() > 1);
-      if (!done) ++refused, s.store.forget_snapshot();
-    } else if (action < 8) {
-      Text& text = s.texts[id];
-      const int64_t n = some_length();
-      expect_point(s, id, n);
-      if (::testing::Test::HasFatalFailure()) return;
-      const int64_t point = s.store.rewind_point(id, n);
-      ASSERT_TRUE(point == n || !s.store.rewind(id, n).is_ok());
-      ASSERT_TRUE(s.store.rewind(id, point).is_ok());
-      rewound += point > 0, to_snapshots += text.snapshots.contains(point);
-      text.tokens.resize(static_cast<size_t>(point));
-      text.snapshots.erase(text.snapshots.upper_bound(point), text.snapshots.end());
-    } else if (action < 10) {
-      Text& text = s.texts[id];
-      const int64_t at = s.store.rewind_point(id, some_length());
-      if (s.store.fork(id, next, at).is_ok()) {
-        s.texts[next].tokens.assign(text.tokens.begin(), text.tokens.begin() + at);
-        ids.push_back(next++);
-      }
-    } else {
-      s.store.snapshot(id);
-      s.texts[id].snapshots.insert(s.store.length(id));
-    }
-    s.check();
+    walk.act();
+    walk.check();
     if (::testing::Test::HasFatalFailure()) return;
   }
-  EXPECT_TRUE(refused > 20 || s.limits.groups.empty());
-  EXPECT_GT(rewound, 40);
-  EXPECT_GT(to_snapshots, 5);
-  for (SequenceId id : ids) ASSERT_TRUE(s.store.remove(id).is_ok());
-  for (size_t g = 0; g < s.store.groups(); ++g)
-    EXPECT_EQ(s.store.available().pages[g], s.limits.groups[g].pages);
-  EXPECT_EQ(s.store.used().slots, 0);
-  EXPECT_FALSE(s.store.forget_snapshot());
+  EXPECT_TRUE(walk.refused > 20 || walk.limits.groups.empty());
+  EXPECT_GT(walk.rewound, 40);
+  EXPECT_GT(walk.to_snapshots, 5);
+  while (!walk.texts.empty()) walk.remove(walk.texts.begin()->first);
+  for (size_t g = 0; g < walk.store.groups(); ++g) EXPECT_EQ(walk.store.used().pages[g], 0);
+  EXPECT_EQ(walk.store.used().slots, 0);
+  EXPECT_FALSE(walk.store.forget_snapshot());
 }
 
 PagePoolLimits group(int64_t pages, int64_t window = 0) {
