@@ -17,31 +17,21 @@
 
 #include "base/draw.h"
 #include "runtime/executor.h"
+#include "runtime/limits.h"
 #include "runtime/sequences/sequence_store.h"
+#include "runtime/sequences/state_memory.h"
 #include "runtime/step_inputs.h"
 #include "runtime/weights.h"
 
 namespace mlc::runtime {
 
-// 0 = from the library's manifest (which took it from mlc-chat-config.json).
-struct ModelLimits {
-  int64_t max_sequences = 1;
-  int64_t context_tokens = 0;  // of one sequence; not used with a sliding window
-  int64_t total_tokens =
-      0;  // of all sequences together; 0 = one sequence's context, or its window and one chunk
-  int64_t prefill_chunk = 0;              // rows of one step
-  std::optional<uint64_t> shuffle_pages;  // tests: hand out KV pages in random order
-  // One body of each function for any number of rows: then a sequence's bits depend neither on the others in
-  // its steps nor on how its prompt is cut into chunks. Slower, most of all in decode.
-  bool deterministic = false;
-};
-
 struct MemoryPlan {
   // Bytes. tables: factors of positions, on the host; what of them no position asked for is not touched.
-  int64_t weights = 0, kv_cache = 0, arena = 0, inputs = 0, tables = 0;
-  int64_t total() const { return weights + kv_cache + arena + inputs + tables; }
+  int64_t weights = 0, states = 0, arena = 0, inputs = 0, tables = 0;
+  int64_t total() const { return weights + states + arena + inputs + tables; }
   std::string text() const;  // "weights 76.0 MB + kv cache 94.4 MB (2048 tokens) + ..."
-  int64_t kv_tokens = 0;
+  StateMemory state;
+  std::string state_text;  // "kv cache 94.4 MB (2048 tokens)"
 };
 
 enum class WantLogits : uint8_t {
@@ -104,17 +94,18 @@ class Model {
   Status fit_bindings();
   Status allocate();
   Status allocate_inputs();
+  Status allocate_states();
   Status copy_states();
-  Status copy(const char* function, std::vector<StateCopy>& copies);
-  Result<std::span<const DeviceAddress>> bind(const char* function);
-  Status add_call(const char* function, const Dims& dims, const DeviceAddress* result);
+  Status copy(const std::string& function, const char* of, std::vector<StateCopy>& copies);
+  Result<std::span<const DeviceAddress>> bind(std::string_view function);
+  Status add_call(std::string_view function, const Dims& dims, const DeviceAddress* result);
   Status add_logits(int64_t rows);
   Status make_room_for_logits(int64_t rows);
   Status run_step(std::span<const StepSequence> sequences, WantLogits want,
                   std::span<const DrawSettings> settings);
   Status finish_step();
   Result<const StepResult*> wait_for_step();
-  Status upload(const char* name, std::span<const std::byte> bytes);
+  Status upload(std::string_view name, std::span<const std::byte> bytes);
 
   Device* device_ = nullptr;
   std::unique_ptr<WeightBuffers> weights_;
@@ -126,7 +117,8 @@ class Model {
   int64_t vocab_size_ = 0, hidden_size_ = 0;
   StepInputs step_inputs_;
   std::map<std::string, OwnedBuffer, std::less<>> inputs_;  // the other arguments, by name
-  OwnedBuffer embeds_, logits_, tokens_, kv_pool_;
+  OwnedBuffer embeds_, logits_, tokens_;
+  std::vector<OwnedBuffer> states_;
   DeviceAddress embeds_address_, logits_address_, tokens_address_;
   std::map<std::string, std::vector<DeviceAddress>, std::less<>>
       bindings_;                                    // arguments of a function, once it was called

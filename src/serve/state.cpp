@@ -69,6 +69,8 @@ void EngineState::finish(const Status& status) {
       continue;
     }
     r.computed += n;
+    // A next turn may have other tokens for the answer than were drawn, and goes on from here then.
+    if (!step->decodes && step->sequences[i].wanted) model.sequences().snapshot(r.sequence);
     (step->decodes ? r.metrics.decode_seconds : r.metrics.prefill_seconds) += seconds;
     r.metrics.decode_steps += step->decodes;
     if (tokens[i] >= 0 && r.finish == FinishReason::kNone) accept_token(r, tokens[i]);

@@ -44,7 +44,7 @@ struct Largest {
 
 Largest largest_bindings(const LoadedModel& m) {
   const Plan& plan = m.module->plan();
-  const int64_t pages = m.model->memory().kv_tokens / plan.states[0].page_size;
+  const int64_t pages = m.model->memory().state.dims.pool_pages;
   Largest most;
   for (const PlanFunction& f : plan.functions) {
     bool all_logits = f.name.find("logits") != f.name.npos || f.name.ends_with("verify") ||

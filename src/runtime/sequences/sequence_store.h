@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "runtime/dims.h"
 #include "runtime/sequences/page_pool.h"
 
 namespace mlc::runtime {
@@ -36,9 +37,6 @@ struct StepSequence {
   std::span<const int32_t> tokens;
   bool wanted = true;  // the logits of the last of them
 };
-
-// Groups of paged states: one for each window that layers have.
-inline constexpr size_t kMostGroups = 4;
 
 // Memory of states, in what the store gives out.
 struct StateCost {

@@ -38,7 +38,8 @@ Result<std::vector<PagePoolLimits>> find_groups(const Plan& plan, const SlidingW
     else if (group >= groups.size() || groups[group].page_size != s.page_size ||
              groups[group].window != s.window)
       return Status::error(str(what, ": state '", s.name, "' is of block table ", s.group, " of pages of ",
-                               s.page_size, " tokens, which this mlc_llm cannot keep beside the states "
+                               s.page_size,
+                               " tokens, which this mlc_llm cannot keep beside the states "
                                "before it; compile the model again"));
   }
   return groups;
@@ -46,9 +47,7 @@ Result<std::vector<PagePoolLimits>> find_groups(const Plan& plan, const SlidingW
 
 }  // namespace
 
-int64_t StateMemory::total_bytes() const {
-  return std::accumulate(bytes.begin(), bytes.end(), int64_t{0});
-}
+int64_t StateMemory::total_bytes() const { return std::accumulate(bytes.begin(), bytes.end(), int64_t{0}); }
 
 std::string StateMemory::text(const Plan& plan) const {
   int64_t paged = 0, slots = 0;
@@ -56,12 +55,14 @@ std::string StateMemory::text(const Plan& plan) const {
     (plan.states[i].kind == PlanState::Kind::kPaged ? paged : slots) += bytes[i];
   std::vector<std::string> pools;
   for (const PagePoolLimits& g : store.groups)
-    pools.push_back(str(g.pages * g.page_size, " tokens", g.window > 0 ? str(" of windows of ", g.window) : ""));
+    pools.push_back(
+        str(g.pages * g.page_size, " tokens", g.window > 0 ? str(" of windows of ", g.window) : ""));
   std::vector<std::string> parts;
   if (!pools.empty())
     parts.push_back(str("kv cache ", human_bytes(static_cast<double>(paged)), " (", join(pools, ", "), ")"));
   if (store.slots > 0)
-    parts.push_back(str("recurrent state ", human_bytes(static_cast<double>(slots)), " (", store.slots, " slots)"));
+    parts.push_back(
+        str("recurrent state ", human_bytes(static_cast<double>(slots)), " (", store.slots, " slots)"));
   return join(parts, " + ");
 }
 
@@ -90,8 +91,8 @@ Result<StateMemory> plan_states(const Plan& plan, const ModelLimits& limits, con
     if (s.kind == PlanState::Kind::kSlots) memory.store.slots = 1 + 2 * limits.max_sequences;
   memory.dims.pool_slots = memory.store.slots;
   for (const PlanState& s : plan.states) {
-    const int64_t units = s.kind == PlanState::Kind::kSlots ? memory.store.slots
-                                                            : groups[static_cast<size_t>(s.group)].pages;
+    const int64_t units =
+        s.kind == PlanState::Kind::kSlots ? memory.store.slots : groups[static_cast<size_t>(s.group)].pages;
     memory.layer_bytes.push_back(units * s.unit_bytes());
     memory.bytes.push_back(s.layers * memory.layer_bytes.back());
   }
