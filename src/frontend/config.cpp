@@ -76,14 +76,15 @@ Result<Json> read_field(const ConfigField& field, const Json& source, const std:
 }
 
 // rope_scaling: in MLC's field where the config class has it and knows the kind, else among the source
-// fields.
+// fields; a field that keeps it has it too, as it is stated.
 Status read_rope_scaling(const ModelDefinition& definition, const Json& source, const std::string& what,
                          ModelConfig& config) {
   ASSIGN_OR_RETURN(Json scaling, read_scaling(source, what, config.notes));
   const std::string kind = find_string(scaling, "rope_type").value_or("");
   const bool known = std::ranges::find(definition.field_scalings, kind) != definition.field_scalings.end();
   const bool in_field = config.has("rope_scaling") && known;
-  if (config.has("rope_scaling")) config.fields["rope_scaling"] = in_field ? scaling : Json();
+  const Json* kept = definition.keeps_scaling ? find(source, "rope_scaling") : nullptr;
+  if (config.has("rope_scaling")) config.fields["rope_scaling"] = in_field ? scaling : kept ? *kept : Json();
   config.source_fields["rope_scaling"] = in_field ? Json() : std::move(scaling);
   return Status::ok();
 }
@@ -259,6 +260,13 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
   ASSIGN_OR_RETURN(std::vector<std::string> notes, lay_over_source_config(*definition, mlc, what, merged));
   ASSIGN_OR_RETURN(merged, with_flat_rope(std::move(merged), has_local_base(*definition), what, notes));
   ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, Context::kNow, what));
+  const Json* of_source = find(mlc, "source_config");
+  if (definition->keeps_scaling && !(of_source && find(*of_source, "rope_scaling")) &&
+      find(config.source_fields, "rope_scaling")) {
+    config.source_fields["rope_scaling"] = Json();
+    notes.push_back(str(what, ": no 'source_config' states 'rope_scaling', so positions rotate without it, as ",
+                        "MLC's do, which differs from transformers; convert the checkpoint again to mend it"));
+  }
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
   RETURN_IF_ERROR(resolve_window(config, merged, what));
   if (nested)

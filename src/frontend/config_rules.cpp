@@ -116,6 +116,13 @@ Status resolve(ModelConfig& config, Context needed, const std::string& what) {
           " would be rotated, expected an even number from 2 to head_dim; the config is damaged"));
 }
 
+void infer_short_chunk(ModelConfig& config) {
+  constexpr int64_t kShortChunk = 2048;  // mlc-facts 4.3
+  const int64_t context = config.get_int("context_window_size");
+  if (config.get_int("prefill_chunk_size") == 0 && context > 0)
+    config.fields["prefill_chunk_size"] = std::min(context, kShortChunk);
+}
+
 Status check_layer_lists(const ModelConfig& config, const Json& source, const std::string& what) {
   const int64_t layers = config.get_int(model_definition(config.model_type).shape.layers);
   for (const char* key :

@@ -23,12 +23,16 @@ std::vector<RopeSpec> rope_specs(const ModelConfig& config) {
   return specs;
 }
 
+const Json& stated_scaling(const ModelConfig& config) {
+  static const Json none;
+  for (const Json* fields : {&config.source_fields, &config.fields})
+    if (const Json* scaling = find(*fields, "rope_scaling")) return *scaling;
+  return none;
+}
+
 RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim, const std::string& theta) {
   RopeSpec spec{.kind = "default", .rotary_dim = rotary_dim, .theta = config.get_double(theta)};
-  const Json* scaling = find(config.source_fields, "rope_scaling");
-  if (!scaling) scaling = find(config.fields, "rope_scaling");
-  if (!scaling) return spec;
-  spec.scaling = *scaling;
+  spec.scaling = stated_scaling(config);
   spec.kind = find_string(spec.scaling, "rope_type").value_or("default");
   return spec;
 }

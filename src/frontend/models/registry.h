@@ -87,11 +87,16 @@ struct ModelDefinition {
   bool learned_positions = false;                        // a text cannot be longer than their table
   bool encoder = false;                                  // functions.h
   std::vector<std::string> field_scalings = {"llama3"};  // kinds of rope_scaling that MLC's field states
+  // MLC's field keeps a rope_scaling as the checkpoint states it, and its models rotate without it.
+  bool keeps_scaling = false;
 };
 
 // Sorted by model_type.
 const std::vector<const ModelDefinition*>& model_definitions();
 const ModelDefinition& model_definition(const std::string& model_type);  // internal error when unknown
+
+// The rope_scaling that is computed, or null.
+const Json& stated_scaling(const ModelConfig& config);
 
 // The spec of rotation of each head's first `rotary_dim` elements, with the base that `theta` names and the
 // config's rope_scaling.

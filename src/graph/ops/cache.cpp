@@ -100,7 +100,7 @@ std::vector<HostTensor> interpret_rope_append(const Node& node, const Inputs& in
   for (int64_t r = 0; r < rows; ++r) {
     std::vector<float> row(in[0]->floats.begin() + r * n, in[0]->floats.begin() + (r + 1) * n);
     rotate_heads(row.data(), in[1]->floats.data() + r * rotary_dim, heads + kv_heads, head_dim, rotary_dim,
-                 node.get_bool_or("interleaved", false));
+                 node.get_bool_or("interleaved", false), node.get_int_or("begin", 0));
     std::copy_n(row.data(), heads * head_dim, q.floats.data() + r * heads * head_dim);
     for (bool value : {false, true})
       store_heads(state, node.get_int("layer"), value, in[2]->ints[r],
