@@ -154,6 +154,11 @@ Status resolve_window(ModelConfig& config, const Json& source, const std::string
                              config.model_type,
                              " have learned positions, of which there are only as many as the context has; "
                              "leave it out"));
+  if (definition.shape_cache)
+    return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",
+                             config.model_type,
+                             " cache latents, which cannot be rotated anew when tokens before them are "
+                             "dropped; leave it out"));
   if (window < 1 || window > kMaxWindow)
     return Status::error(
         str(what, ": sliding_window_size is ", window, ", expected 1 to ", kMaxWindow, ", or -1 for none"));

@@ -1,6 +1,9 @@
 // Declares the weights of attention over a latent and appends its ops.
 #include "frontend/layers/latent_attention.h"
 
+#include "base/strings.h"
+#include "base/user_error.h"
+
 namespace mlc::frontend {
 namespace {
 
@@ -35,6 +38,11 @@ LatentAttention::LatentAttention(ParameterList& parameters, const LatentShape& s
       norm_(parameters, name + "kv_a_layernorm", s.rank, kEps),
       output_(parameters, name + "o_proj", s.heads * s.value, s.hidden,
               {.sharding = {.axis = 1, .unit = s.value, .segments = {}}}) {
+  if (s.plain % 2 != 0)
+    throw UserError(
+        str("qk_nope_head_dim is ", s.plain,
+            ", expected an even number, for pairs are rotated behind it; this variant of the model "
+            "is not built"));
   if (s.query_rank) {
     query_down_.emplace(parameters, name + "q_a_proj", s.hidden, s.query_rank);
     query_norm_.emplace(parameters, name + "q_a_layernorm", s.query_rank, kEps);

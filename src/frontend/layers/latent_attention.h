@@ -27,7 +27,7 @@ struct LatentShape {
 // head of all queries, its first `rank` elements being the value; W_uv makes of what it gives the head's
 // value. Parameters of `name`: q_proj, or q_a_proj, q_a_layernorm, q_b_proj; kv_a_proj_with_mqa,
 // kv_a_layernorm, o_proj; kv_b_proj [heads * (plain + value), rank] and, made from it, w_uk [heads, rank,
-// plain] and w_uv [heads, value, rank], which no scheme quantizes.
+// plain] and w_uv [heads, value, rank], which no scheme quantizes. UserError where `plain` is odd.
 class LatentAttention {
  public:
   LatentAttention(ParameterList& parameters, const LatentShape& shape, int64_t layer,

@@ -34,6 +34,11 @@ LatentShape latent_shape(const ModelConfig& config) {
           .scale = score_scale(config)};
 }
 
+void shape_cache(const ModelConfig& config, graph::PagedState& cache) {
+  const LatentShape shape = latent_shape(config);
+  cache.kv_heads = 1, cache.key_dim = shape.key_size(), cache.value_dim = shape.rank, cache.latent = true;
+}
+
 AttentionLayer attention(ParameterList& parameters, const ModelConfig& config, int64_t layer,
                          const std::string& block) {
   return LatentAttention(parameters, latent_shape(config), layer, block + ".self_attn.");
@@ -133,6 +138,7 @@ const ModelDefinition& deepseek_v2() {
       },
       .unused_sources = {"rotary_emb.inv_freq"},
       .shape = {.head_dim = "qk_rope_head_dim"},
+      .shape_cache = shape_cache,
       .infer = infer_short_chunk,
       .keeps_scaling = true,
   };

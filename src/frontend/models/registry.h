@@ -82,6 +82,8 @@ struct ModelDefinition {
   std::unique_ptr<Model> (*create)(ParameterList& parameters, const ModelConfig& config);
   std::vector<std::string> unused_sources;  // suffixes of checkpoint tensors that carry nothing
   ShapeFields shape = {};
+  // Gives the cache other heads than model_shape's: latents, keys and values that differ in width.
+  void (*shape_cache)(const ModelConfig& config, graph::PagedState& cache) = nullptr;
   // What the config class infers in a way of its own, before the rules for all (config_rules.h).
   void (*infer)(ModelConfig& config) = nullptr;
   bool learned_positions = false;                        // a text cannot be longer than their table
