@@ -17,6 +17,7 @@ constexpr const char* kEverything = R"(module @toy {
   param @two : q4g32.f32@packed[128, 64]
   param @half : f16@tile16[64, 64]
   param @e1 : q4g32.f16@packed[64, 64, 64]
+  param @heads : f16[4, 4, 6]
   param @n : f32[64]
   param @b : bf16[64]
   state $kv : paged {layers = 2, kv_heads = 1, key_dim = 32, value_dim = 32, page_size = 16, dtype = bf16}
@@ -69,6 +70,10 @@ constexpr const char* kEverything = R"(module @toy {
     %9: f32[rows, 64] = expert_sum(%8, %1, %4)
     %10: f32[rows, 32] = expert_sum(%2, %1)
     return %9, %10
+  }
+  func @heads(%x: f32[rows, 32]) {
+    %0: f32[rows, 24] = head_matmul(%x, @heads)
+    return %0
   }
   func @nothing() {
     return

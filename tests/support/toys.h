@@ -14,6 +14,8 @@ inline const std::vector<std::string> kToys = {
     // clang-format off
     // keep-sorted start
     "bert",
+    "deepseek_v2",
+    "deepseek_v2_lite",
     "gemma",
     "gemma2",
     "gpt2",

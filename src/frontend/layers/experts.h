@@ -10,8 +10,11 @@ namespace mlc::frontend {
 
 struct ExpertsOptions {
   int64_t hidden = 0, inner = 0, experts = 0;
-  int64_t per_token = 0;              // experts of a row: 1 to `experts`
-  bool renormalize = false;           // the weights of a row's experts are made to add up to 1
+  int64_t per_token = 0;     // experts of a row: 1 to `experts`
+  bool renormalize = false;  // the weights of a row's experts are made to add up to 1
+  // Where the experts stand in equal groups, those a row chooses from: the ones with the best expert.
+  int64_t groups = 1, kept_groups = 1;
+  double scale = 1;                   // of the weights
   std::string router, gate_up, down;  // the layer's parameters, without ".weight"
   // Modules of the checkpoint: the router, what stands before an expert's number, and its three linears.
   std::string source_router, source_experts, source_gate = "gate_proj", source_up = "up_proj",
@@ -19,9 +22,9 @@ struct ExpertsOptions {
 };
 
 // sum over the row's experts e of weight_e * down_e(silu(gate_e(x)) * up_e(x)), with weights by the softmax
-// of router(x). Parameters: the router [experts, hidden], never quantized; gate_up [experts, 2 * inner,
-// hidden]; down [experts, hidden, inner]. UserError where per_token is no number of experts, or the scheme
-// stores linears KN, which stacks have no form of.
+// of router(x), times `scale`. Parameters: the router [experts, hidden], never quantized; gate_up [experts, 2
+// * inner, hidden]; down [experts, hidden, inner]. UserError where there are not as many experts to choose,
+// groups that are not equal, or where the scheme stores linears KN, which stacks have no form of.
 class Experts {
  public:
   Experts(ParameterList& parameters, const ExpertsOptions& options);
@@ -29,8 +32,7 @@ class Experts {
   graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x) const;
 
  private:
-  int64_t per_token_;
-  bool renormalize_;
+  graph::Attributes route_;
   Linear router_;
   graph::Value *gate_up_, *down_;
 };

@@ -25,10 +25,10 @@ void GpuAttention::put(const Group& g, size_t q, const ExprRef& d, const ExprRef
                        const ExprRef& total) const {
   ExprRef head = g.first_head + query_[q].head;
   if (!in_parts()) {
-    ExprRef at = in_.out.at(g.row[static_cast<size_t>(query_[q].row)], head * size() + d);
+    ExprRef at = in_.out.at(g.row[static_cast<size_t>(query_[q].row)], head * value_dim() + d);
     return gpu_.store(in_.out, at, sums / broadcast(total, 4));
   }
-  ExprRef at = k_.let("to", in_.out.at(g.part, head * (size() + 2) + d)), v = k_.let("v", sums);
+  ExprRef at = k_.let("to", in_.out.at(g.part, head * (value_dim() + 2) + d)), v = k_.let("v", sums);
   for (int i = 0; i < 4; i += 2)
     gpu_.store(in_.out, at + i, shuffle({v}, {i, i + 1}));  // a head is no multiple of 4
 }
@@ -36,7 +36,7 @@ void GpuAttention::put(const Group& g, size_t q, const ExprRef& d, const ExprRef
 // The maximum and total of a part, by one thread.
 void GpuAttention::put_state(const Group& g, size_t q, const ExprRef& largest, const ExprRef& total) const {
   if (!in_parts()) return;
-  ExprRef at = in_.out.at(g.part, (g.first_head + query_[q].head) * (size() + 2) + size());
+  ExprRef at = in_.out.at(g.part, (g.first_head + query_[q].head) * (value_dim() + 2) + value_dim());
   k_.branch(binary(BinaryOp::kEq, g.thread, int_const(0)),
             [&] { gpu_.store(in_.out, at, vector_of({largest, total})); });
 }
@@ -66,7 +66,7 @@ void GpuAttention::store_results(const Group& g, const Memory& m) const {
 // Subgroups bring their sums to a common maximum through shared memory, where the first halves of all chunks
 // lie together: lanes side by side store and load side by side.
 void GpuAttention::join_subgroups(const Group& g, const Memory& m) const {
-  int vectors = static_cast<int>(size() / 4);
+  int vectors = static_cast<int>(value_dim() / 4);
   auto count = static_cast<int64_t>(queries());
   for (size_t q = 0; q < queries(); ++q) {
     auto i = static_cast<int64_t>(q);

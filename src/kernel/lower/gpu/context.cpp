@@ -34,9 +34,10 @@ CachePages GpuLowering::pages() const {
 
 CachePages GpuLowering::chunked_pages() const {
   const CachePages p = pages();
-  if (p.cache.key_dim % p.chunk != 0)
-    throw UserError(str(node.op, ": heads of ", p.cache.key_dim, " elements have no kernel on ", target.name,
-                        ", expected a multiple of ", p.chunk));
+  for (const int64_t elements : {p.cache.key_dim, p.cache.value_dim})
+    if (elements % p.chunk != 0)
+      throw UserError(str(node.op, ": heads of ", elements, " elements have no kernel on ", target.name,
+                          ", expected a multiple of ", p.chunk));
   return p;
 }
 
