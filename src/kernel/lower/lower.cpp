@@ -30,6 +30,7 @@ constexpr Entry kLowerings[] = {
     {"attention_part", nullptr, lower_attention, lower_gpu_attention},
     {"cast", lower_cast},
     {"copy_pages", lower_copy_pages},
+    {"copy_slots", lower_copy_slots},
     {"expert_matmul", nullptr, lower_matmul, lower_gpu_matmul},
     {"expert_sum", lower_expert_sum},
     {"group_slots", nullptr, lower_group_slots, lower_gpu_group_slots},
@@ -47,6 +48,9 @@ constexpr Entry kLowerings[] = {
     {"softmax", lower_softmax},
     {"take", nullptr, lower_take, lower_gpu_take},
     {"to_tiles", nullptr, lower_to_rows},
+    {"token_shift", lower_token_shift},
+    {"wkv4", lower_wkv4},
+    {"wkv5", lower_wkv5},
 };
 
 std::string attribute_text(const graph::Attribute& value) {
