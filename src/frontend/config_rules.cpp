@@ -144,7 +144,8 @@ Status resolve_window(ModelConfig& config, const Json& source, const std::string
   const ModelDefinition& definition = model_definition(config.model_type);
   if (definition.shape.heads.empty())
     return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",
-                             config.model_type, " have no attention that a window could limit; leave it out"));
+                             config.model_type,
+                             " have no attention that a window could limit; leave it out"));
   if (definition.learned_positions)
     return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",
                              config.model_type,

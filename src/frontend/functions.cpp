@@ -173,7 +173,8 @@ void add_functions(Module& module, const Model& model, int64_t hidden,
   GraphBuilder g(module, function);
   Value *source = add_indices(function, "source_slots", kCopies),
         *target = add_indices(function, "target_slots", kCopies);
-  for (const graph::SlotState& state : module.slot_states) g.op("copy_slots", {source, target}, {}, state.name);
+  for (const graph::SlotState& state : module.slot_states)
+    g.op("copy_slots", {source, target}, {}, state.name);
 }
 
 }  // namespace mlc::frontend

@@ -47,13 +47,13 @@
 //                                    input_embeds, S                  -> f32[rows, hidden]
 // and is given texts whole, one step each.
 //
-// S = limits, row_sequence, row_slots, page_indptr, page_ids of attention; row_indptr, slot_ids of recurrences;
-// positions and token_types where they are
-// learned; rope_factors where heads are rotated; with a rolling window also skip_begin, skip_count and, where
-// heads are rotated, key_factors. Functions of one line of the table have the same body: a compiler may build
-// it once. Rows are ragged: decode is the case of one row a sequence, so all of S has the same meaning
-// everywhere. The integer arguments of steps (kStepFields) are fields of one packed buffer.
-// create_paged_kv_cache is the runtime's: the module's state "kv" describes the cache.
+// S = limits, row_sequence, row_slots, page_indptr, page_ids of attention; row_indptr, slot_ids of
+// recurrences; positions and token_types where they are learned; rope_factors where heads are rotated; with a
+// rolling window also skip_begin, skip_count and, where heads are rotated, key_factors. Functions of one line
+// of the table have the same body: a compiler may build it once. Rows are ragged: decode is the case of one
+// row a sequence, so all of S has the same meaning everywhere. The integer arguments of steps (kStepFields)
+// are fields of one packed buffer. create_paged_kv_cache is the runtime's: the module's state "kv" describes
+// the cache.
 //
 // Rolling window of W tokens, S of them sinks (arXiv:2309.17453): after each step the runtime drops from a
 // longer sequence all but its first S and last W - S tokens. Positions are indices in the cache, so a token's
@@ -74,11 +74,11 @@ namespace mlc::frontend {
 
 // The module's paged cache.
 inline constexpr char kKvState[] = "kv";
+inline constexpr int64_t kPageSize = 16;  // tokens
 
 inline constexpr std::string_view kStepFields[] = {
-    "input_ids",       "positions",   "token_types", "limits",     "row_sequence", "row_slots",
-    "logit_positions", "page_indptr", "page_ids",    "row_indptr", "slot_ids",     "skip_begin",
-    "skip_count"};
+    "input_ids",   "positions", "token_types", "limits",   "row_sequence", "row_slots", "logit_positions",
+    "page_indptr", "page_ids",  "row_indptr",  "slot_ids", "skip_begin",   "skip_count"};
 
 // The arguments of a function that runs the transformer, as graph values (nullptr where the function has
 // none).

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "frontend/layers/attention.h"
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
@@ -35,19 +34,18 @@ RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim, const std
 
 BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, const BuildOptions& options) {
   const ModelDefinition& definition = model_definition(config.model_type);
-  const AttentionShape shape = attention_shape(config);
+  const ModelShape shape = model_shape(config);
   const bool in_pairs = shape.head_dim % 2 == 0;  // as codes must be
   BuiltModel built;
   built.module = std::make_unique<graph::Module>();
   built.module->name = config.model_type;
-  built.module->states.push_back(
-      {.name = kKvState,
-       .layers = model_shape(config).layers,
-       .kv_heads = shape.kv_heads,
-       .head_dim = shape.head_dim,
-       .dtype = options.kv_dtype == DType::kI8 && !in_pairs ? DType::kF16 : options.kv_dtype});
+  if (shape.heads > 0)
+    built.module->states.push_back(graph::PagedState::of_heads(
+        kKvState, shape.layers, shape.kv_heads, shape.head_dim, kPageSize,
+        options.kv_dtype == DType::kI8 && !in_pairs ? DType::kF16 : options.kv_dtype));
   ParameterList parameters(*built.module, scheme);
   std::unique_ptr<Model> model = definition.create(parameters, config);
+  built.module->slot_states = model->slot_states();
   int64_t window_keys = 0;
   if (config.sliding_window_size > 0)
     window_keys = config.sliding_window_size +

@@ -42,8 +42,8 @@ struct Recurrence {
   }
 };
 
-// A state of two layers whose part "it" lies between two others. Slots of no sequence hold NaN, as do those of
-// the other layer and the other parts.
+// A state of two layers whose part "it" lies between two others. Slots of no sequence hold NaN, as do those
+// of the other layer and the other parts.
 inline Recurrence add_recurrence(const AddRecurrence& add, const std::string& label, int64_t elements,
                                  const std::vector<Text>& step,
                                  const std::function<float(int64_t element, float random)>& content) {
@@ -74,7 +74,8 @@ inline Recurrence add_recurrence(const AddRecurrence& add, const std::string& la
 inline void add_token_shifts(const AddRecurrence& add) {
   for (int64_t n : {4, 72, 256})
     for (const std::vector<Text>& step : kSteps) {
-      Recurrence r = add_recurrence(add, str("token_shift of ", n), n, step, [](int64_t, float x) { return x; });
+      Recurrence r =
+          add_recurrence(add, str("token_shift of ", n), n, step, [](int64_t, float x) { return x; });
       r.add("token_shift", {r.matrix(n, 3, n + 8, 4)});
     }
 }
@@ -84,12 +85,10 @@ inline void add_wkv4s(const AddRecurrence& add) {
   for (double magnitude : {1.0, 200.0})
     for (int64_t n : {8, 136})
       for (const std::vector<Text>& step : kSteps) {
-        Recurrence r = add_recurrence(add, str("wkv4 of ", n, " x ", magnitude), 3 * n, step,
-                                      [&](int64_t i, float x) {
-                                        return i < n       ? x
-                                               : i < 2 * n ? 1 + std::fabs(x)
-                                                           : x * static_cast<float>(magnitude);
-                                      });
+        Recurrence r =
+            add_recurrence(add, str("wkv4 of ", n, " x ", magnitude), 3 * n, step, [&](int64_t i, float x) {
+              return i < n ? x : i < 2 * n ? 1 + std::fabs(x) : x * static_cast<float>(magnitude);
+            });
         graph::Value *k = r.matrix(n, magnitude), *v = r.matrix(n, 1, n + 4, 4);
         r.add("wkv4", {k, v, r.weights(DType::kF32, {n}, 3), r.weights(DType::kF16, {n}, magnitude)});
         r.op->rule = {.tolerance = recurrent_average_error(r.rows, 4 * magnitude), .relative = true};
@@ -101,7 +100,8 @@ inline void add_wkv5s(const AddRecurrence& add) {
     for (const std::vector<Text>& step : kSteps) {
       Recurrence r = add_recurrence(add, str("wkv5 of 3 heads of ", n), 3 * n * n, step,
                                     [](int64_t, float x) { return x; });
-      std::vector<graph::Value*> inputs = {r.matrix(3 * n, 1), r.matrix(3 * n, 1), r.matrix(3 * n, 1, 3 * n + 4, 4)};
+      std::vector<graph::Value*> inputs = {r.matrix(3 * n, 1), r.matrix(3 * n, 1),
+                                           r.matrix(3 * n, 1, 3 * n + 4, 4)};
       inputs.push_back(r.weights(DType::kF32, {3, n}, 1));
       inputs.push_back(r.weights(DType::kF16, {3, n}, 1));
       r.add("wkv5", inputs);

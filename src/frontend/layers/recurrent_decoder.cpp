@@ -127,8 +127,7 @@ class RecurrentDecoder : public Model {
 
 TokenMix::TokenMix(ParameterList& parameters, const std::string& name, const std::string& source,
                    int64_t size)
-    : mix_(parameters.declare(
-          {.name = name, .shape = {1, 1, size}, .source = SourceExpr::of(source)})) {}
+    : mix_(parameters.declare({.name = name, .shape = {1, 1, size}, .source = SourceExpr::of(source)})) {}
 
 Value* TokenMix::operator()(GraphBuilder& g, Value* x, Value* before) const {
   return g.map(x, [&](graph::RegionBuilder& r) {

@@ -19,8 +19,8 @@ using Inputs = std::vector<const HostTensor*>;
 void check_sequences(const Node& node, const Module& module, const Dim& rows, int64_t elements) {
   const SlotState& slots = slots_operand(node, module);
   const std::string part = string_attribute(node, "part");
-  auto named = std::find_if(slots.parts.begin(), slots.parts.end(),
-                            [&](const SlotPart& p) { return p.name == part; });
+  auto named =
+      std::find_if(slots.parts.begin(), slots.parts.end(), [&](const SlotPart& p) { return p.name == part; });
   if (named == slots.parts.end()) refuse("$", slots.name, " has no part '", part, "'");
   if (named->elements != elements)
     refuse("part '", part, "' of $", slots.name, " has ", named->elements, " elements, expected ", elements);

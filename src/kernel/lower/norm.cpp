@@ -11,8 +11,8 @@ Function lower_norm(Lowering& low, bool centered) {
   if (low.node.inputs.size() > 2) bias = low.vector(2, "bias");
   LoweredRegion region(low, x.columns);
   Operand out = low.result();
-  const int64_t part = low.node.attributes.count("groups") ? x.columns / low.node.get_int("groups")
-                                                           : weight.columns;
+  const int64_t part =
+      low.node.attributes.count("groups") ? x.columns / low.node.get_int("groups") : weight.columns;
   if (part < x.columns)
     for (Operand* of : {&x, &out}) low.split_heads(*of, part);
   if (part < weight.columns)

@@ -23,7 +23,8 @@ class Sequences {
   }
 
   // body(unit) for units of the columns, `heads` parts of them; then `rows` and `slot` are the unit's.
-  void for_each_unit(int64_t heads, int64_t head_size, int lanes, const std::function<void(const Unit&)>& body) {
+  void for_each_unit(int64_t heads, int64_t head_size, int lanes,
+                     const std::function<void(const Unit&)>& body) {
     low_.for_each_unit({.rows = low_.node.inputs.back()->type.shape[0],
                         .heads = heads,
                         .head_size = head_size,
@@ -40,7 +41,9 @@ class Sequences {
 
   // Elements of the part.
   ExprRef load(const ExprRef& element, int lanes) { return low_.load(part, part.at(slot_, element), lanes); }
-  void store(const ExprRef& element, const ExprRef& value) { low_.store(part, part.at(slot_, element), value); }
+  void store(const ExprRef& element, const ExprRef& value) {
+    low_.store(part, part.at(slot_, element), value);
+  }
 
   Operand part;
 
