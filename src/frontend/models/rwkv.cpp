@@ -22,10 +22,10 @@ struct RecurrentAverage {
     Value* before = token_shift(g, x, layer, "attention_shift", inputs);
     Value* k = key(g, key_mix(g, x, before));
     Value* v = value(g, value_mix(g, x, before));
-    Value* open = g.activation(receptance(g, receptance_mix(g, x, before)), "sigmoid");
     Value* y = g.op("wkv4", {k, v, decay, bonus, inputs.row_indptr, inputs.slot_ids},
                     {{"layer", layer}, {"part", "wkv"}}, kRecurrentState)[0];
-    return output(g, g.mul(y, open));
+    Value* open = g.activation(receptance(g, receptance_mix(g, x, before)), "sigmoid");
+    return output(g, g.mul(open, y));
   }
 };
 

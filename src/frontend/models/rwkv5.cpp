@@ -3,7 +3,8 @@
 //
 // Paper: Eagle and Finch: RWKV with Matrix-Valued States and Dynamic Recurrence (arXiv:2404.05892).
 // Reference: modeling_rwkv5.py beside the checkpoints at huggingface.co/RWKV
-#include "frontend/layers/norm.h"
+#include "base/strings.h"
+#include "base/user_error.h"
 #include "frontend/layers/recurrent_decoder.h"
 #include "frontend/models/registry.h"
 
@@ -26,11 +27,11 @@ struct RetentionHeads {
     Value* r = receptance(g, receptance_mix(g, x, before));
     Value* k = key(g, key_mix(g, x, before));
     Value* v = value(g, value_mix(g, x, before));
-    Value* open = g.activation(gate(g, gate_mix(g, x, before)), "silu");
     Value* y = g.op("wkv5", {r, k, v, decay, bonus, inputs.row_indptr, inputs.slot_ids},
                     {{"layer", layer}, {"part", "wkv"}}, kRecurrentState)[0];
     y = g.op("layer_norm", {y, norm_weight, norm_bias}, {{"eps", eps}, {"groups", heads}})[0];
-    return output(g, g.mul(y, open));
+    Value* open = g.activation(gate(g, gate_mix(g, x, before)), "silu");
+    return output(g, g.mul(open, y));
   }
 };
 
@@ -103,12 +104,14 @@ const ModelDefinition& rwkv5() {
                {{"num_attention_heads"}, {}, KnownKey::Otherwise::kAccept}},
       .rope = no_rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
-        const int64_t head_size = config.get_int("head_size");
-        return make_recurrent_decoder(
-            parameters, config,
-            {.prefix = "model.",
-             .time_mixing = make_time_mixing,
-             .recurrence = {{"wkv", config.get_int("num_heads") * head_size * head_size}}});
+        const int64_t hidden = config.get_int("hidden_size"), head_size = config.get_int("head_size");
+        if (const int64_t heads = config.get_int("num_heads"); heads * head_size != hidden)
+          throw UserError(str(config.source, ": num_heads ", heads, " of head_size ", head_size,
+                              " are not the ", hidden, " of hidden_size; the config is damaged"));
+        return make_recurrent_decoder(parameters, config,
+                                      {.prefix = "model.",
+                                       .time_mixing = make_time_mixing,
+                                       .recurrence = {{"wkv", hidden * head_size}}});
       },
       .shape = {.heads = ""},
       .infer = infer,

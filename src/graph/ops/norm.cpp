@@ -34,10 +34,10 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
   positive_attribute(node, "eps");
   if (node.region.accumulators() != 1) refuse("region of a norm has one accumulator");
   check_region(node.region, x.shape[0], columns(x));
-  if (part != x.shape[1] && !node.region.empty()) refuse("region of parts that are normed by themselves");
+  if (part != x.shape[1] && !node.region.empty()) refuse("region of heads that are normed by themselves");
   if (!node.attributes.count("output")) return {x};
   if (part != x.shape[1])
-    refuse("parts that are normed by themselves give f32, not ", string_attribute(node, "output"));
+    refuse("heads that are normed by themselves give f32, not ", string_attribute(node, "output"));
   if (string_attribute(node, "output") == "tiles") return {TensorType::tiles(x.shape)};
   return {q8_attribute(node, x.shape)};
 }
