@@ -149,6 +149,10 @@ Status resolve_window(ModelConfig& config, const Json& source, const std::string
   ASSIGN_OR_RETURN(int64_t sinks, optional_size(source, "attention_sink_size", what));
   if (window == -1 || (window > 0 && window == layer_window(config))) return Status::ok();
   const ModelDefinition& definition = model_definition(config.model_type);
+  if (definition.shape.heads.empty())
+    return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",
+                             config.model_type,
+                             " have no attention that a window could limit; leave it out"));
   if (definition.learned_positions)
     return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",
                              config.model_type,

@@ -59,6 +59,11 @@ TOYS = {
     "qwen3": {**SIZES, "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 24,
               "attention_bias": False, "rope_theta": 1000000.0, "rope_scaling": None, "sliding_window": None,
               "use_sliding_window": False, "max_window_layers": 2, "tie_word_embeddings": True},
+    # More channels inside than outside, activations halved once on the way, a last part of 80 that fills no group.
+    "rwkv": {"architectures": ["RwkvForCausalLM"], "model_type": "rwkv", "attention_hidden_size": 80,
+             "bos_token_id": 0, "context_length": 64, "eos_token_id": 0, "hidden_size": 64, "intermediate_size": 136,
+             "layer_norm_epsilon": 1e-05, "num_hidden_layers": 3, "rescale_every": 2, "tie_word_embeddings": False,
+             "torch_dtype": "bfloat16", "use_cache": True, "vocab_size": 400},
 }
 
 
@@ -75,7 +80,9 @@ def make(folder, seed):
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.dim() > 1:
+            if ".time_" in name:
+                random_recurrence(name, weight)
+            elif weight.dim() > 1:
                 weight.normal_(0, (0.5 if "embed" in name else 1.5 / weight.shape[-1] ** 0.5))
             elif name.endswith("bias"):
                 weight.normal_(0, 0.3)
@@ -92,8 +99,18 @@ def make(folder, seed):
     ids = numpy.random.default_rng(seed).integers(0, config.vocab_size, IDS, dtype=numpy.int32)
     numpy.save(os.path.join(folder, "tokens.npy"), ids)
     with torch.no_grad():
-        logits = load(folder)(torch.tensor(ids, dtype=torch.int64)[None]).logits[0]
+        logits = load(folder)(torch.tensor(ids, dtype=torch.int64)[None], use_cache=False).logits[0]
     numpy.save(os.path.join(folder, "logits_fp32.npy"), logits.numpy())
+
+
+def random_recurrence(name, weight):
+    """What a layer of RWKV-4 keeps of earlier tokens: shares of the last, and rates of decay from slow to at once."""
+    if "time_mix" in name:
+        weight.uniform_(0.1, 0.9)
+    elif name.endswith("time_decay"):
+        weight.uniform_(-4, 1.5)
+    else:
+        weight.normal_(0, 1)
 
 
 def steps(folder):

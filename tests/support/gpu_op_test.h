@@ -111,7 +111,7 @@ class Gpu : public ::testing::Test {
   // Position of a case's cache among its buffers, or -1.
   static int cache_index(const OpCase& op, size_t buffers) {
     const graph::Node& node = *op.module.functions[0]->nodes.back();
-    bool cached = !node.state.empty() && node.op != "copy_pages";
+    bool cached = op.module.find_state(node.state) && node.op != "copy_pages";
     return cached ? static_cast<int>(buffers - node.outputs.size() - 1) : -1;
   }
 

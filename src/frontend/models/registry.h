@@ -54,6 +54,8 @@ ConfigField head_dim();  // inferred: hidden_size / num_attention_heads
 ConfigField context_window_size(std::vector<std::string> aliases = {"max_position_embeddings",
                                                                     "max_sequence_length"},
                                 double low = 1);
+ConfigField
+endless_context();           // context_window_size, -1 where nothing else is said: texts may be of any length
 ConfigField layer_window();  // of source_fields: sliding_window, 0 for none (layer_window in config_rules.h)
 ConfigField prefill_chunk_size();     // inferred: min(context, 8192)
 ConfigField count(std::string name);  // 1..2^31 - 1, default 1

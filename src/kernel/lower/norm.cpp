@@ -11,7 +11,13 @@ Function lower_norm(Lowering& low, bool centered) {
   if (low.node.inputs.size() > 2) bias = low.vector(2, "bias");
   LoweredRegion region(low, x.columns);
   Operand out = low.result();
-  if (weight.columns < x.columns) low.split_heads(x, weight.columns), low.split_heads(out, weight.columns);
+  const int64_t part =
+      low.node.attributes.count("groups") ? x.columns / low.node.get_int("groups") : weight.columns;
+  if (part < x.columns)
+    for (Operand* of : {&x, &out}) low.split_heads(*of, part);
+  if (part < weight.columns)
+    for (Operand* of : {&weight, &bias})
+      if (of->buffer) low.split_heads(*of, part);
   low.for_each_row(x, out, [&](Row& row) {
     ExprRef mean;
     if (centered) mean = k.let("mean", row.sum("sum", [](const ExprRef& v) { return v; }) / x.columns);

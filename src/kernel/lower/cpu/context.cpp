@@ -90,6 +90,16 @@ void CpuLowering::for_each_part(const std::vector<Part>& parts, const ExprRef& r
 }
 
 void CpuLowering::for_each_unit(const Units& units) {
+  if (units.apart) {
+    const bool single = single_row();
+    k.grid("tile", single ? Dim(units.heads) : units.rows * units.heads, [&](ExprRef tile) {
+      ExprRef row = single ? int_const(0) : k.let("row", tile / units.heads);
+      if (units.enter) units.enter(row);
+      ExprRef head = single ? tile : tile % units.heads;
+      for_each_part(units.parts, row, k.let("head", head * units.head_size));
+    });
+    return;
+  }
   for_rows(units.rows, [&](ExprRef row) {
     if (units.enter) units.enter(row);
     if (units.heads == 1) return for_each_part(units.parts, row, int_const(0));
