@@ -16,6 +16,7 @@ inline const std::vector<std::string> kToys = {
     "bert",
     "gemma",
     "gemma2",
+    "gemma3_text",
     "gpt2",
     "gpt_neox",
     "granite",
