@@ -19,6 +19,7 @@ inline const std::vector<std::string> kToys = {
     "gemma3_text",
     "gpt2",
     "gpt_neox",
+    "gpt_oss",
     "granite",
     "llama",
     "llama3_tied",

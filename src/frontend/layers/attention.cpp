@@ -37,6 +37,12 @@ Attention::Attention(const AttentionShape& shape, int64_t layer, QkvProjection q
       output_(std::move(output)),
       norms_(std::move(norms)) {}
 
+void Attention::add_sinks(ParameterList& parameters, const std::string& name, const std::string& source) {
+  Parameter sinks{.name = name, .shape = {shape_.heads}, .sharding = {.axis = 0, .segments = {}}};
+  sinks.source = SourceExpr::of(source);
+  sinks_ = parameters.declare(std::move(sinks));
+}
+
 graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const {
   auto [q, k, v] = qkv_(g, x, shape_);
   if (norms_) q = norms_->queries(g, q), k = norms_->keys(g, k);
@@ -48,9 +54,9 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
     if (!rotation.keys) k = g.rope(k, rotation.rows, shape_.head_dim, shape_.rotary_dim);
   }
   g.kv_append(kKvState, layer_, k, v, inputs.row_slots);
-  graph::Value* mixed =
-      g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.limits, inputs.page_indptr,
-                  inputs.page_ids, shape_.heads, shape_.scale, shape_.window, rolling, shape_.softcap);
+  graph::Value* mixed = g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.limits,
+                                    inputs.page_indptr, inputs.page_ids, shape_.heads, shape_.scale,
+                                    shape_.window, rolling, shape_.softcap, sinks_);
   return output_(g, mixed);
 }
 

@@ -63,6 +63,9 @@ class Attention {
   Attention(const AttentionShape& shape, int64_t layer, QkvProjection qkv, Linear output,
             std::optional<HeadNorms> norms = std::nullopt);
 
+  // Each head's softmax has one more score in its denominator: the parameter `name`, of the tensor `source`.
+  void add_sinks(ParameterList& parameters, const std::string& name, const std::string& source);
+
   // x f32[rows, hidden] -> f32[rows, hidden]; appends the rows' keys and values to the cache first
   graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const;
 
@@ -72,6 +75,7 @@ class Attention {
   QkvProjection qkv_;
   Linear output_;
   std::optional<HeadNorms> norms_;
+  graph::Value* sinks_ = nullptr;
 };
 
 }  // namespace mlc::frontend

@@ -10,10 +10,17 @@ namespace mlc::frontend {
 
 struct ExpertsOptions {
   int64_t hidden = 0, inner = 0, experts = 0;
-  int64_t per_token = 0;              // experts of a row: 1 to `experts`
-  bool renormalize = false;           // the weights of a row's experts are made to add up to 1
+  int64_t per_token = 0;     // experts of a row: 1 to `experts`
+  bool renormalize = false;  // the weights of a row's experts are made to add up to 1
+  bool bias = false;         // of the router and of each expert's linears
+  // L > 0: (up + 1) * gate * sigmoid(alpha * gate) instead of silu(gate) * up, of gates up to L and ups
+  // within -L..L.
+  double limit = 0, alpha = 1;
   std::string router, gate_up, down;  // the layer's parameters, without ".weight"
   // Modules of the checkpoint: the router, what stands before an expert's number, and its three linears.
+  // `stacked`: the linears of all experts as one tensor each, inputs first, with gate and up in turns:
+  // gate_up_proj [experts, hidden, 2 * inner], down_proj [experts, inner, hidden]; biases as X_bias.
+  bool stacked = false;
   std::string source_router, source_experts, source_gate = "gate_proj", source_up = "up_proj",
                                              source_down = "down_proj";
 };
@@ -29,10 +36,16 @@ class Experts {
   graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x) const;
 
  private:
+  graph::Value* matmul(graph::GraphBuilder& g, graph::Value* x, graph::Value* weight, graph::Value* bias,
+                       graph::Value* ids) const;
+  graph::Value* activate(graph::GraphBuilder& g, graph::Value* x) const;
+
   int64_t per_token_;
   bool renormalize_;
   Linear router_;
   graph::Value *gate_up_, *down_;
+  graph::Value *gate_up_bias_ = nullptr, *down_bias_ = nullptr;  // [experts, outputs]
+  double limit_, alpha_;
 };
 
 }  // namespace mlc::frontend

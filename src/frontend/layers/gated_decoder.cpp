@@ -62,13 +62,15 @@ Attention make_attention(ParameterList& parameters, const ModelConfig& config,
   Linear output(
       parameters, attention + options.output, shape.q_size(), shape.hidden,
       {.bias = options.output_bias, .sources = {source + "o_proj"}, .sharding = shape.output_sharding()});
-  if (!options.head_norms) return Attention(shape, layer, std::move(qkv), std::move(output));
   auto norm = [&](const std::string& name) {
     return RmsNorm(parameters, attention + name, shape.head_dim, config.get_double("rms_norm_eps"),
                    {.source = source + name, .plus_one = options.norms_plus_one});
   };
-  return Attention(shape, layer, std::move(qkv), std::move(output),
-                   HeadNorms{norm("q_norm"), norm("k_norm")});
+  std::optional<HeadNorms> norms;
+  if (options.head_norms) norms = HeadNorms{norm("q_norm"), norm("k_norm")};
+  Attention made(shape, layer, std::move(qkv), std::move(output), std::move(norms));
+  if (options.sinks) made.add_sinks(parameters, attention + "sinks", source + "sinks");
+  return made;
 }
 
 FeedForward make_mlp(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options,
