@@ -11,9 +11,7 @@
 namespace mlc::frontend {
 namespace {
 
-Json toy() {
-  return read_json_file(mlc::testing::toy_file("gemma3_text", "config.json")).value();
-}
+Json toy() { return read_json_file(mlc::testing::toy_file("gemma3_text", "config.json")).value(); }
 
 Json parse(const char* text) { return parse_json(text, "test").value(); }
 
@@ -94,7 +92,8 @@ TEST(NestedConfig, RoundTrip) {
     ASSERT_EQ(first.size(), 2u);
     for (size_t i : {0, 1}) EXPECT_EQ(second[i].to_json().dump(), first[i].to_json().dump());
   }
-  const std::vector<RopeSpec> older_specs = rope_specs(parsed(toy())), newer_specs = rope_specs(parsed(newer));
+  const std::vector<RopeSpec> older_specs = rope_specs(parsed(toy())),
+                              newer_specs = rope_specs(parsed(newer));
   EXPECT_EQ(older_specs[0].to_json().dump(), newer_specs[0].to_json().dump());
   EXPECT_EQ(older_specs[1].to_json().dump(),
             R"({"kind":"default","rotary_dim":24,"theta":100.0,"scaling":null})");
@@ -121,7 +120,8 @@ TEST(NestedConfig, OfAModelForImages) {
     inside += str("language_model.", tensor, " language_model.", tensor, "\n");
   }
   EXPECT_EQ(sources(parsed(toy())), alone + "language_model.model.norm.weight model.norm.weight\n");
-  EXPECT_EQ(sources(parsed(hf)), inside + "language_model.model.norm.weight language_model.model.norm.weight\n");
+  EXPECT_EQ(sources(parsed(hf)),
+            inside + "language_model.model.norm.weight language_model.model.norm.weight\n");
   hf["model_type"] = "llava";
   EXPECT_NE(said(hf).find("key 'text_config' makes it a model around the text model 'gemma3_text'"),
             std::string::npos)
@@ -147,9 +147,10 @@ TEST(NestedConfig, LayersAreListedOrFollowThePattern) {
   EXPECT_EQ(said(with(toy(), R"({"layer_types": ["full_attention", "linear_attention", "full_attention"]})"))
                 .rfind("c.json: key 'layer_types' is [\"full_attention\",\"linear_attention\"", 0),
             0u);
-  EXPECT_EQ(said(with(toy(), R"({"sliding_window_pattern": [1, 0]})")),
-            "c.json: key 'sliding_window_pattern' is [1,0], expected an integer from 1 to 4096; the config is "
-            "damaged");
+  EXPECT_EQ(
+      said(with(toy(), R"({"sliding_window_pattern": [1, 0]})")),
+      "c.json: key 'sliding_window_pattern' is [1,0], expected an integer from 1 to 4096; the config is "
+      "damaged");
 }
 
 }  // namespace
