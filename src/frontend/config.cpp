@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "frontend/config_keys.h"
+#include "frontend/config_nested.h"
 #include "frontend/config_rope.h"
 #include "frontend/config_rules.h"
 
@@ -82,9 +83,9 @@ Status read_rope_scaling(const ModelDefinition& definition, const Json& source, 
   ASSIGN_OR_RETURN(Json scaling, read_scaling(source, what, config.notes));
   const std::string kind = find_string(scaling, "rope_type").value_or("");
   const bool known = std::ranges::find(definition.field_scalings, kind) != definition.field_scalings.end();
-  const bool in_field = config.has("rope_scaling") && known;
+  const bool has_field = config.fields.contains("rope_scaling"), in_field = has_field && known;
   if (!definition.keeps_scaling) kept = nullptr;
-  if (config.has("rope_scaling")) config.fields["rope_scaling"] = in_field ? scaling : kept ? *kept : Json();
+  if (has_field) config.fields["rope_scaling"] = in_field ? scaling : kept ? *kept : Json();
   config.source_fields["rope_scaling"] = in_field ? Json() : std::move(scaling);
   return Status::ok();
 }
@@ -96,6 +97,9 @@ Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& s
   config.model_type = definition.model_type;
   config.source = what;
   config.fields = config.source_fields = Json::object();
+  for (const ConfigField& field : definition.text_fields) {
+    ASSIGN_OR_RETURN(config.fields[kTextConfig][field.name], read_field(field, source, what));
+  }
   for (const ConfigField& field : definition.fields) {
     ASSIGN_OR_RETURN(config.fields[field.name], read_field(field, source, what));
   }
@@ -180,8 +184,12 @@ void note_ignored(ModelConfig& config, const std::string& flag, const std::strin
 
 }  // namespace
 
+bool ModelConfig::has(const std::string& key) const {
+  return fields.contains(key) || (fields.contains(kTextConfig) && fields[kTextConfig].contains(key));
+}
+
 const Json& ModelConfig::get(const std::string& key) const {
-  const Json& from = fields.contains(key) ? fields : source_fields;
+  const Json& from = fields.contains(key) ? fields : has(key) ? fields[kTextConfig] : source_fields;
   auto it = from.find(key);
   internal_check(it != from.end(), "config field " + key + " was not filled");
   return *it;
@@ -219,7 +227,9 @@ ModelShape model_shape(const ModelConfig& config) {
 
 Json source_config(const ModelConfig& config) {
   Json stated = Json::object();
-  for (const ConfigField& field : model_definition(config.model_type).source_fields) {
+  const ModelDefinition& definition = model_definition(config.model_type);
+  if (!definition.text_fields.empty()) return stated;  // its kwargs state all
+  for (const ConfigField& field : definition.source_fields) {
     const Json& value = config.source_fields[field.name];
     if (field.always_stated || value != fallback_of(field)) stated[field.name] = value;
   }
@@ -230,13 +240,19 @@ Json source_config(const ModelConfig& config) {
 Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag,
                                     const std::string& what) {
   RETURN_IF_ERROR(check_object(hf, what));
-  RETURN_IF_ERROR(check_kind(hf, what));
-  ASSIGN_OR_RETURN(const ModelDefinition* definition,
-                   find_definition(find(hf, "model_type"), hf, model_type_flag, what));
+  RETURN_IF_ERROR(check_packing(hf, what));
+  const Result<const ModelDefinition*> found =
+      find_definition(find(hf, "model_type"), hf, model_type_flag, what);
+  if (!found.is_ok() || (*found)->text_fields.empty()) {
+    RETURN_IF_ERROR(check_alone(hf, what));
+  }
+  ASSIGN_OR_RETURN(const ModelDefinition* definition, found);
   std::vector<std::string> notes;
-  ASSIGN_OR_RETURN(Json flat, with_flat_rope(hf, has_local_base(*definition), what, notes));
+  ASSIGN_OR_RETURN(Json flat,
+                   with_flat_rope(flattened(*definition, hf), has_local_base(*definition), what, notes));
   ASSIGN_OR_RETURN(ModelConfig config,
                    read_fields(*definition, flat, find(flat, "rope_scaling"), Context::kLater, what));
+  keep_stated(*definition, hf, config);
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
   config.packed_as = packed_as(hf);
   RETURN_IF_ERROR(check_keys(config, flat, {}, what));
@@ -258,6 +274,7 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
   }
   ASSIGN_OR_RETURN(const ModelDefinition* definition,
                    find_definition(model_type, merged, model_type_flag, what));
+  merged = flattened(*definition, merged);
   const Json stated = merged.value("rope_scaling", Json());
   ASSIGN_OR_RETURN(std::vector<std::string> notes, lay_over_source_config(*definition, mlc, what, merged));
   ASSIGN_OR_RETURN(merged, with_flat_rope(std::move(merged), has_local_base(*definition), what, notes));
@@ -271,9 +288,11 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
             "MLC's do, which differs from transformers; convert the checkpoint again to mend it"));
   }
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
+  keep_stated(*definition, nested ? *nested : mlc, config);
   RETURN_IF_ERROR(resolve_window(config, merged, what));
   if (nested)
-    RETURN_IF_ERROR(check_keys(config, *nested, {"sliding_window_size", "attention_sink_size"}, what));
+    RETURN_IF_ERROR(check_keys(config, flattened(*definition, *nested),
+                               {"sliding_window_size", "attention_sink_size"}, what));
   return config;
 }
 

@@ -47,6 +47,16 @@ TOYS = {
         "num_key_value_heads": 2, "query_pre_attn_scalar": 20, "rms_norm_eps": 1e-06, "rope_theta": 10000.0,
         "sliding_window": 9, "vocab_size": 512, "torch_dtype": "bfloat16",
     },
+    # Both bases and the scaling show within the text, and so does the window; the scale is not that of the heads.
+    "gemma3_text": {
+        "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "attention_bias": False,
+        "attn_logit_softcapping": None, "cache_implementation": "hybrid", "final_logit_softcapping": None, "head_dim": 24,
+        "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 64, "intermediate_size": 96,
+        "max_position_embeddings": 128, "num_attention_heads": 4, "num_hidden_layers": 3, "num_key_value_heads": 2,
+        "query_pre_attn_scalar": 20, "rms_norm_eps": 1e-06, "rope_local_base_freq": 100.0,
+        "rope_scaling": {"factor": 4.0, "rope_type": "linear"}, "rope_theta": 5000.0, "sliding_window": 9,
+        "sliding_window_pattern": 2, "vocab_size": 512, "torch_dtype": "bfloat16",
+    },
     "phi3": {**SIZES, "architectures": ["Phi3ForCausalLM"], "model_type": "phi3", "partial_rotary_factor": 0.75,
              "original_max_position_embeddings": 64, "rope_scaling": None, "rope_theta": 10000.0,
              "sliding_window": None, "tie_word_embeddings": False},
@@ -144,7 +154,8 @@ def main():
         os.makedirs(folder, exist_ok=True)
         write(os.path.join(folder, "config.json"), json.dumps(TOYS[toy], indent=2) + "\n")
         make(folder, seed=len(toy))
-        if TOYS[toy].get("rope_scaling"):
+        scaling = TOYS[toy].get("rope_scaling") or {}
+        if scaling.get("type") == "longrope":
             steps(folder)
 
 

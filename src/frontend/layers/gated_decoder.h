@@ -22,11 +22,15 @@ using AttentionLayer = std::function<graph::Value*(graph::GraphBuilder&, graph::
 
 // What differs between the families of this form.
 struct GatedDecoderOptions {
-  // MLC's names of the modules. The checkpoint's are llama's: model.layers.I.self_attn.q_proj and so on.
+  // MLC's names of the modules. The checkpoint's are llama's: model.layers.I.self_attn.q_proj and so on, with
+  // `source` for "model".
   std::string embedding = "model.embed_tokens", layers = "model.layers", norm = "model.norm";
   std::string attention = "self_attn", qkv = "qkv_proj", output = "o_proj", input_norm = "input_layernorm";
+  std::string source = "model";
+  bool split_qkv = false;      // MLC too has q_proj, k_proj and v_proj by themselves
   bool fused_sources = false;  // the checkpoint has qkv_proj and gate_up_proj, fused as here
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
+  bool sinks = false;              // self_attn.sinks: one more score of each head
   bool head_norms = false;         // self_attn.q_norm and k_norm
   int64_t window = 0;              // of every layer; 0 = none
   std::vector<bool> rotated = {};  // by layer: whether it rotates queries and keys; empty = all do

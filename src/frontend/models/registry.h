@@ -74,6 +74,10 @@ struct ModelDefinition {
   std::string model_type;    // Hugging Face's name, and the name of the file
   std::string architecture;  // Hugging Face's class, which names the type where model_type is missing
   std::vector<ConfigField> fields;
+  // Where the class is around another one for the text model, the fields of that: they stand in the object
+  // `text_config` of model_config, with what else the checkpoint states (config_nested.h); `fields` around
+  // it.
+  std::vector<ConfigField> text_fields = {};
   // What the model file computes and MLC's class cannot say; a fallback is what MLC computes.
   std::vector<ConfigField> source_fields;
   // What the model file asks of keys, fields or not. The rules for all models (config_keys.cpp) hold for the

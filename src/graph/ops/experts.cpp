@@ -13,10 +13,10 @@
 //     Slot s = row * k + j has expert ids[row, j] and row s of x [rows * k, K], or row s / k of x [rows, K].
 //   expert_matmul(x [slots, K], weight [E, N, K], indptr i32[E + 1]) {k} -> f32[slots, N]
 //     Rows indptr[e] .. indptr[e + 1] - 1 have expert e, at most slots / k of them; each row has one.
-//   group_slots(ids i32[rows, k]) {experts} -> slot_rows i32[rows * k], places i32[rows, k], indptr
-//   i32[experts + 1]
-//     A stable sort of the slots by expert: place p has a slot of row slot_rows[p], slot j of a row lies at
-//     places[row, j].
+//   group_slots(ids i32[rows, k]) {experts, of_places = false} -> slot_rows i32[rows * k], places i32[rows,
+//   k], indptr i32[experts + 1]; of_places: also place_experts i32[rows * k]
+//     A stable sort of the slots by expert: place p has a slot of row slot_rows[p] and of expert
+//     place_experts[p], slot j of a row lies at places[row, j].
 //   expert_sum(y [rows * k, N], weights f32[rows, k], places i32[rows, k] or none) -> f32[rows, N]
 //     Sum over j, in order, of weights[row, j] * y[place of the row's slot j].
 #include <algorithm>
@@ -111,8 +111,10 @@ std::vector<HostTensor> interpret_route(const Node& node, const Inputs& in, cons
 std::vector<TensorType> infer_group(const Node& node, const Module&) {
   const TensorType& ids = slots_operand(node, 0);
   int64_t experts = int_attribute(node, "experts", 1, kMaxExperts);
-  return {TensorType::plain(DType::kI32, {slots_of(ids)}), ids,
-          TensorType::plain(DType::kI32, {experts + 1})};
+  const TensorType slots = TensorType::plain(DType::kI32, {slots_of(ids)});
+  std::vector<TensorType> results = {slots, ids, TensorType::plain(DType::kI32, {experts + 1})};
+  if (bool_attribute_or(node, "of_places", false)) results.push_back(slots);
+  return results;
 }
 
 void check_expert(int64_t id, int64_t experts) {
@@ -124,7 +126,7 @@ std::vector<HostTensor> interpret_group(const Node& node, const Inputs& in, cons
   const HostTensor& ids = *in[0];
   const int64_t k = ids.shape[1], slots = ids.elements(), experts = node.get_int("experts");
   HostTensor rows{DType::kI32, {slots}, {}, {}}, places{DType::kI32, ids.shape, {}, {}},
-      indptr{DType::kI32, {experts + 1}, {}, {0}};
+      indptr{DType::kI32, {experts + 1}, {}, {0}}, of_places{DType::kI32, {slots}, {}, {}};
   places.ints.resize(size_t(slots));
   for (int32_t id : ids.ints) check_expert(id, experts);
   for (int64_t e = 0; e < experts; ++e) {
@@ -132,10 +134,13 @@ std::vector<HostTensor> interpret_group(const Node& node, const Inputs& in, cons
       if (ids.ints[size_t(s)] != e) continue;
       places.ints[size_t(s)] = static_cast<int32_t>(rows.ints.size());
       rows.ints.push_back(static_cast<int32_t>(s / k));
+      of_places.ints.push_back(static_cast<int32_t>(e));
     }
     indptr.ints.push_back(static_cast<int32_t>(rows.ints.size()));
   }
-  return {std::move(rows), std::move(places), std::move(indptr)};
+  std::vector<HostTensor> results = {std::move(rows), std::move(places), std::move(indptr)};
+  if (node.get_bool_or("of_places", false)) results.push_back(std::move(of_places));
+  return results;
 }
 
 // The matmul that an expert_matmul is for the rows of each expert.

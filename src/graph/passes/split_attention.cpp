@@ -50,6 +50,10 @@ class Splitter {
     node.outputs = {
         function_.add_value(TensorType::plain(DType::kF32, {parts, heads * (value_dim + 2)}), &node)};
     join->inputs = {node.outputs[0], node.inputs[2]};
+    if (node.attributes.erase("sinks")) {
+      join->inputs.push_back(node.inputs.back());
+      node.inputs.pop_back();
+    }
     if (Node* quantizer = only_quantizer(join->outputs[0], value_dim)) {
       join->outputs[0]->type = quantizer->outputs[0]->type;
       join->attributes["output"] = join->outputs[0]->type.element_text();

@@ -198,6 +198,10 @@ void Attention::store_results(const AttentionRun& run) const {
   for_each_query(run, [&](ExprRef r, ExprRef g, ExprRef query) {
     ExprRef sum = k().load(memory.sums, query * tiling.token_lanes, tiling.token_lanes);
     ExprRef total = k().let("total", tiling.token_lanes == 1 ? sum : reduce(BinaryOp::kAdd, sum));
+    if (call.sinks.buffer) {
+      ExprRef sink = low.load(call.sinks, run.kv_head * tiling.sharing + g);
+      total = k().let("all", add_sink(low, total, k().load(memory.running_max, query), sink));
+    }
     ExprRef row = run.part ? run.part : run.first_row + r;
     int64_t width = run.part ? value_dim() + 2 : value_dim();
     ExprRef to = k().let("to", call.out.at(row, (run.kv_head * tiling.sharing + g) * width));
@@ -301,15 +305,18 @@ AttentionBuffers declare_buffers(CpuLowering& low) {
   b.limits = low.vector(2, "limits").buffer;
   b.indptr = low.vector(3, "page_indptr").buffer;
   b.page_ids = low.vector(4, "page_ids").buffer;
-  if (low.node.inputs.size() > 5) {
+  const bool sinks = low.node.get_bool_or("sinks", false);
+  const size_t rolling = low.node.inputs.size() - (sinks ? 1 : 0);  // where its operands end
+  if (rolling > 5) {
     b.skip_begin = low.vector(5, "skip_begin").buffer;
     b.skip_count = low.vector(6, "skip_count").buffer;
   }
-  if (low.node.inputs.size() > 7) {
+  if (rolling > 7) {
     b.key_factors = low.matrix(7, "key_factors");
     b.rotation = {low.cache().key_dim, low.node.get_int("rotary_dim"),
                   low.node.get_bool_or("interleaved", false)};
   }
+  if (sinks) b.sinks = low.vector(rolling, "sinks");
   b.kv = low.state(false).buffer;
   b.out = low.result();
   return b;

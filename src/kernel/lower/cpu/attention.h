@@ -19,6 +19,7 @@ struct AttentionBuffers {
   BufferRef sequences, limits, indptr, page_ids, skip_begin, skip_count;
   Operand key_factors;
   Rotation rotation;  // of keys
+  Operand sinks;      // no buffer without them
   BufferRef kv;
   Operand out;
 };

@@ -144,7 +144,8 @@ Function lower_group_slots(CpuLowering& low) {
   const Dim slots = elements_of(low.type(0).shape);
   BufferRef ids = low.vector(0, "ids").buffer, rows = k.output("slot_rows", DType::kI32, slots),
             places = k.output("places", DType::kI32, slots),
-            indptr = k.output("indptr", DType::kI32, experts + 1);
+            indptr = k.output("indptr", DType::kI32, experts + 1), of_places;
+  if (low.node.get_bool_or("of_places", false)) of_places = k.output("place_experts", DType::kI32, slots);
   k.grid("expert", experts, [&](ExprRef expert) {
     auto id_at = [&](const ExprRef& slot) { return cast(k.load(ids, slot), DType::kI64); };
     Scalar place(k, "place", int_const(0));
@@ -156,6 +157,7 @@ Function lower_group_slots(CpuLowering& low) {
       k.branch(equal(id_at(s), expert), [&] {
         k.store(rows, place.get(), cast(s / per_row, DType::kI32));
         k.store(places, s, cast(place.get(), DType::kI32));
+        if (of_places) k.store(of_places, place.get(), cast(expert, DType::kI32));
         place.set(place.get() + 1);
       });
     });

@@ -33,11 +33,13 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g) {
   b.limits = g.vector(2, "limits");
   b.indptr = g.vector(3, "page_indptr");
   b.page_ids = g.vector(4, "page_ids");
-  if (node.inputs.size() > 5) {
+  const bool sinks = node.get_bool_or("sinks", false);
+  const size_t rolling = node.inputs.size() - (sinks ? 1 : 0);  // where its operands end
+  if (rolling > 5) {
     b.skip_begin = g.vector(5, "skip_begin");
     b.skip_count = g.vector(6, "skip_count");
   }
-  if (node.inputs.size() > 7) {
+  if (rolling > 7) {
     b.factors = g.matrix(7, "key_factors");
     b.rotation = {g.cache().key_dim, node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
     if (b.rotation.rotary_dim % 8 != 0)
@@ -45,6 +47,7 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g) {
                           " elements with a rolling window has no kernel on ", g.target.name,
                           ", expected a multiple of 8"));
   }
+  if (sinks) b.sinks = g.vector(rolling, "sinks");
   b.kv = g.state(false);
   b.out = g.result();
   if (b.q.lanes() < 4)

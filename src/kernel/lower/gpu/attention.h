@@ -16,9 +16,9 @@ class GpuAttention {
   };
 
   // The call's buffers; those of a rolling window have none without one, factors where keys are stored
-  // rotated.
+  // rotated, sinks without them.
   struct Buffers {
-    Operand q, factors, out;
+    Operand q, factors, sinks, out;
     Operand sequences, limits, indptr, page_ids, skip_begin, skip_count, kv;
     Rotation rotation;  // of keys
   };
@@ -115,6 +115,7 @@ class GpuAttention {
   void store_results(const Group& g, const Memory& m) const;
   void join_subgroups(const Group& g, const Memory& m) const;
   void find_part(const Group& g, Walk& w) const;
+  ExprRef with_sink(const Group& g, size_t q, const ExprRef& largest, const ExprRef& total) const;
   void put(const Group& g, size_t q, const ExprRef& d, const ExprRef& sums, const ExprRef& total) const;
   void put_state(const Group& g, size_t q, const ExprRef& largest, const ExprRef& total) const;
 

@@ -20,6 +20,14 @@ void GpuAttention::merge_token_lanes(const Memory& m) const {
   for (size_t q = 0; q < queries(); ++q) k_.store(m.sums, int_const(static_cast<int64_t>(q)), sums[q]);
 }
 
+// The denominator of a query's softmax by the sum of exp(score - largest).
+ExprRef GpuAttention::with_sink(const Group& g, size_t q, const ExprRef& largest,
+                                const ExprRef& total) const {
+  if (!in_.sinks.buffer) return total;
+  ExprRef sink = gpu_.load(in_.sinks, g.first_head + query_[q].head);
+  return k_.let("all", add_sink(total, largest, sink));
+}
+
 // Stores four elements of a query's result from d on; of a part, its sums as they are.
 void GpuAttention::put(const Group& g, size_t q, const ExprRef& d, const ExprRef& sums,
                        const ExprRef& total) const {
@@ -47,7 +55,9 @@ void GpuAttention::store_results(const Group& g, const Memory& m) const {
   for (size_t q = 0; q < queries(); ++q) {
     ExprRef total = k_.let("total", k_.load(m.sums, int_const(static_cast<int64_t>(q))));
     auto row = static_cast<size_t>(query_[q].row);
-    put_state(g, q, k_.load(m.maxima, int_const(static_cast<int64_t>(q))), total);
+    ExprRef largest = k_.load(m.maxima, int_const(static_cast<int64_t>(q)));
+    put_state(g, q, largest, total);
+    total = with_sink(g, q, largest, total);
     for (int c = 0; c < chunks(); ++c) {
       ExprRef chunk = k_.let("chunk", g.lane + c * gpu_.lanes);
       ExprRef inside = (c + 1) * gpu_.lanes > value_lanes() ? less(chunk, int_const(value_lanes())) : nullptr;
@@ -100,6 +110,7 @@ void GpuAttention::join_subgroups(const Group& g, const Memory& m) const {
       total = k_.let("total", total ? total + part : part);
     }
     put_state(g, q, largest, total);
+    total = with_sink(g, q, largest, total);
     gpu_.for_units(vectors, tiling_.subgroups * gpu_.lanes, g.thread, [&](ExprRef v, ExprRef inside) {
       ExprRef sum;
       for (int s = 0; s < tiling_.subgroups; ++s) {

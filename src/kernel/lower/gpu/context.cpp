@@ -215,4 +215,8 @@ ExprRef reduce_lanes(KernelBuilder& k, BinaryOp op, const ExprRef& vector) {
   return v[0];
 }
 
+ExprRef add_sink(const ExprRef& total, const ExprRef& largest, const ExprRef& sink) {
+  return total + call(MathFn::kExp, binary(BinaryOp::kMin, sink - largest, float_const(80)));
+}
+
 }  // namespace mlc::kernel

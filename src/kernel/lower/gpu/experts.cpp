@@ -135,7 +135,9 @@ Function lower_gpu_group_slots(GpuLowering& gpu) {
   const Dim slots = elements_of(gpu.type(0).shape);
   Operand ids = gpu.vector(0, "ids"), rows = gpu.declare("slot_rows", DType::kI32, slots, true),
           places = gpu.declare("places", DType::kI32, slots, true),
-          indptr = gpu.declare("indptr", DType::kI32, experts + 1, true);
+          indptr = gpu.declare("indptr", DType::kI32, experts + 1, true), of_places;
+  if (gpu.node.get_bool_or("of_places", false))
+    of_places = gpu.declare("place_experts", DType::kI32, slots, true);
   const int threads = std::max(gpu.schedule.row_threads, gpu.lanes) / gpu.lanes * gpu.lanes;
   k.groups(experts, threads, gpu.lanes, [&](ExprRef expert, ExprRef thread) {
     ExprRef run = k.let("run", dim_expr(ceildiv(slots, threads)));
@@ -175,6 +177,7 @@ Function lower_gpu_group_slots(GpuLowering& gpu) {
         ExprRef at = k.let("at", k.load(counts, int_const(1)));
         gpu.store(rows, cast(at, DType::kI64), slot / per_row);
         gpu.store(places, slot, at);
+        if (of_places.buffer) gpu.store(of_places, cast(at, DType::kI64), id);
         add(1, int_const(1, kI32));
       });
     });
