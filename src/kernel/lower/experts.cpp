@@ -16,7 +16,7 @@ ExpertRows::ExpertRows(Lowering& low)
       rows_(low.node.outputs[0]->type.shape[0]),
       most_(rows_),
       weight_rows_(matrix_rows(low.type(1))) {
-  if (low.node.inputs.size() < 3) {
+  if (low.node.op == "matmul") {
     by_row_ = low.single_row();
     return;
   }
