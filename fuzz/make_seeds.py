@@ -159,7 +159,7 @@ NEOX_CONFIG = {"model_type": "gpt_neox", "hidden_act": "gelu", "hidden_size": 64
 seed("config", "llama", json.dumps(LLAMA_CONFIG).encode())
 seed("config", "gpt_neox", json.dumps(NEOX_CONFIG).encode())
 seed("config", "mlc", json.dumps({"model_type": "llama", "quantization": "q4f16_1", "model_config": LLAMA_CONFIG, "context_window_size": 128}).encode())
-seed("plan", "empty", b"MLCPLAN3" + bytes(32))
+seed("plan", "empty", b"MLCPLAN4" + bytes(32))
 
 
 def side_files(config=None, special_map=None, added=None, own=None):

@@ -10,7 +10,7 @@
 namespace mlc {
 namespace {
 
-constexpr std::string_view kMagic = "MLCPLAN3";
+constexpr std::string_view kMagic = "MLCPLAN4";
 constexpr size_t kMagicName = 7;                    // of kMagic, before the version
 constexpr int64_t kMostScratch = int64_t{1} << 30;  // bytes of a thread
 
@@ -317,21 +317,42 @@ void read_preproc_scratch(Reader& r, Plan& plan) {
   if (r.ok()) plan.weights[index].preproc_scratch_bytes = bytes;
 }
 
+void write_state(Writer& w, const PlanState& s) {
+  w.text(s.name);
+  w.put(static_cast<uint8_t>(s.kind));
+  for (int64_t v : {s.layers, s.page_size, s.window, s.group}) w.put(v);
+  w.list(s.parts, [&](const PlanPart& part) {
+    w.text(part.name);
+    w.put(part.heads);
+    w.put(part.elements);
+    w.put(static_cast<uint8_t>(part.dtype));
+  });
+}
+
 PlanState read_state(Reader& r) {
+  constexpr int64_t kMost = 1 << 20, kMostPage = 4096, kMostParts = 16;  // products stay far below 2^63
+  auto bounded = [&](int64_t least, int64_t most) {
+    const auto v = r.get<int64_t>();
+    if (v < least || v > most) r.fail();
+    return r.ok() ? v : least;
+  };
   PlanState s;
   s.name = r.text();
-  s.layers = r.get<int64_t>();
-  s.kv_heads = r.get<int64_t>();
-  s.head_dim = r.get<int64_t>();
-  s.page_size = r.get<int64_t>();
-  s.dtype = r.get_enum(DType::kF8E5M2);
-  constexpr int64_t kMax = 1 << 20;  // keeps the product of all four far below 2^63
-  for (int64_t v : {s.layers, s.kv_heads, s.head_dim, s.page_size})
-    if (v < 1 || v > kMax) {
-      r.fail();
-      return s;
-    }
-  if (s.kv_heads * s.head_dim > kMax || s.page_size > 4096) r.fail();
+  s.kind = r.get_enum(PlanState::Kind::kSlots);
+  const bool paged = s.kind == PlanState::Kind::kPaged;
+  s.layers = bounded(1, kMost);
+  s.page_size = bounded(paged ? 1 : 0, paged ? kMostPage : 0);
+  s.window = bounded(0, paged ? int64_t{1} << 30 : 0);
+  s.group = bounded(0, paged ? kMostParts : 0);
+  s.parts = r.list<PlanPart>([&] {
+    PlanPart part;
+    part.name = r.text();
+    part.heads = bounded(1, kMost);
+    part.elements = bounded(1, kMost / part.heads);
+    part.dtype = r.get_enum(DType::kF8E5M2);
+    return part;
+  });
+  if (s.parts.empty() || s.parts.size() > kMostParts) r.fail();
   return s;
 }
 
@@ -384,11 +405,7 @@ std::string encode_plan(const Plan& plan) {
   w.list(plan.expressions, [&](const Dim& d) { write_expression(w, d, plan.symbols); });
   w.list(plan.kernels, text);
   w.list(plan.weights, [&](const PlanWeight& p) { write_weight(w, p); });
-  w.list(plan.states, [&](const PlanState& s) {
-    w.text(s.name);
-    for (int64_t v : {s.layers, s.kv_heads, s.head_dim, s.page_size}) w.put(v);
-    w.put(static_cast<uint8_t>(s.dtype));
-  });
+  w.list(plan.states, [&](const PlanState& s) { write_state(w, s); });
   w.list(plan.functions, [&](const PlanFunction& f) {
     w.text(f.name);
     w.list(f.arguments, [&](const PlanTensor& t) { write_tensor(w, t); });

@@ -2,7 +2,7 @@
 // a body is a flat list of kernel calls whose sizes and offsets are integer expressions. No control flow.
 //
 // Bytes (all integers little-endian; a count is u32 and bounded by what is left of the input):
-//   1. magic "MLCPLAN3" (8 bytes)
+//   1. magic "MLCPLAN4" (8 bytes)
 //   2. symbols:    count, then strings (u32 length, bytes): names of dimensions
 //   3. expressions: count, then each: u32 number of tokens, then tokens (u8 opcode, i64 operand): postfix;
 //   opcode = DimOp,
@@ -55,19 +55,31 @@ struct PlanWeight {
 // past 2^62.
 int64_t source_rows(const std::vector<int64_t>& shape, uint32_t row_axis);
 
-// Bytes of one page of one layer of a KV cache: K and V of page_size tokens, where dtype is i8 as codes with
-// an f32 scale per head and token of each. Their order is the kernels' own affair (kernel/lower/cache.h).
-constexpr int64_t kv_page_bytes(int64_t kv_heads, int64_t head_dim, int64_t page_size, DType dtype) {
-  int64_t vectors = 2 * kv_heads * page_size;
-  return vectors * (head_dim * size_of(dtype) + (dtype == DType::kI8 ? 4 : 0));
-}
-
-// A paged KV cache (graph/ir.h KvCache). Its buffer holds layers x pool pages x page_bytes.
-struct PlanState {
-  std::string name;
-  int64_t layers = 0, kv_heads = 0, head_dim = 0, page_size = 0;
+// Of a state: what a token (paged) or a sequence (slots) has in one layer, under a name.
+struct PlanPart {
+  std::string name;                 // "key", "value", "wkv"
+  int64_t heads = 1, elements = 0;  // elements of a head
   DType dtype = DType::kF32;
-  int64_t page_bytes() const { return kv_page_bytes(kv_heads, head_dim, page_size, dtype); }  // of one layer
+  // Codes of i8 have an f32 scale for each head.
+  int64_t bytes() const { return heads * (elements * size_of(dtype) + (dtype == DType::kI8 ? 4 : 0)); }
+};
+
+// A state of the module (graph/ir.h), to the runtime a buffer of opaque units: pages or slots. It holds
+// layers x the pool's units x unit_bytes; in which order is the kernels' own affair (kernel/lower/cache.h).
+struct PlanState {
+  enum class Kind : uint8_t { kPaged, kSlots };
+  std::string name;
+  Kind kind = Kind::kPaged;
+  int64_t layers = 0;
+  int64_t page_size = 0;  // tokens; slots: 0
+  int64_t window = 0;     // the last tokens of a sequence that are retained; 0 = all
+  int64_t group = 0;      // paged: which block table it has
+  std::vector<PlanPart> parts;
+  int64_t unit_bytes() const {  // of one layer
+    int64_t bytes = 0;
+    for (const PlanPart& part : parts) bytes += part.bytes();
+    return kind == Kind::kPaged ? page_size * bytes : bytes;
+  }
 };
 
 struct PlanTensor {
@@ -129,9 +141,15 @@ struct Plan {
   uint32_t add_symbol(const std::string& name);
 };
 
-// The dimension that offsets into states use: the number of pages of their pool. The others are those of
-// frontend/functions.h; runtime/executor.h gives all of them their values.
+// A name that all block tables have, of one of them: group 0 has it as it is, group 1 with "_1" behind it.
+inline std::string of_group(std::string_view name, int64_t group) {
+  return group == 0 ? std::string(name) : std::string(name) + "_" + std::to_string(group);
+}
+
+// The dimensions that offsets into states use: how many pages a group's pool has, how many slots there are.
+// The others are those of frontend/functions.h; runtime/executor.h gives all of them their values.
 inline constexpr const char* kPoolPages = "pool_pages";
+inline constexpr const char* kPoolSlots = "pool_slots";
 
 std::string encode_plan(const Plan& plan);
 // Checks every count, index and kind; `what` names the file. A plan that decodes is safe to walk.

@@ -67,6 +67,7 @@ namespace mlc::frontend {
 
 // The module's paged cache.
 inline constexpr char kKvState[] = "kv";
+inline constexpr int64_t kPageSize = 16;  // tokens
 
 inline constexpr std::string_view kStepFields[] = {
     "input_ids",       "positions",   "token_types", "limits",     "row_sequence", "row_slots",

@@ -40,12 +40,9 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
   BuiltModel built;
   built.module = std::make_unique<graph::Module>();
   built.module->name = config.model_type;
-  built.module->states.push_back(
-      {.name = kKvState,
-       .layers = model_shape(config).layers,
-       .kv_heads = shape.kv_heads,
-       .head_dim = shape.head_dim,
-       .dtype = options.kv_dtype == DType::kI8 && !in_pairs ? DType::kF16 : options.kv_dtype});
+  built.module->states.push_back(graph::PagedState::of_heads(
+      kKvState, model_shape(config).layers, shape.kv_heads, shape.head_dim, kPageSize,
+      options.kv_dtype == DType::kI8 && !in_pairs ? DType::kF16 : options.kv_dtype));
   ParameterList parameters(*built.module, scheme);
   std::unique_ptr<Model> model = definition.create(parameters, config);
   int64_t window_keys = 0;

@@ -219,10 +219,10 @@ TEST(GptNeox, ResidualIsParallelOrSequential) {
 TEST(Models, TheCacheHasTheModelsHeads) {
   BuildOptions options{.kv_dtype = DType::kF16};
   const BuiltModel built = build_model(config_of("llama"), find_quant_scheme("q4f16_1").value(), options);
-  const graph::KvCache& cache = built.module->states.at(0);
+  const graph::PagedState& cache = built.module->states.at(0);
   EXPECT_EQ(cache.layers, 2);
   EXPECT_EQ(cache.kv_heads, 2);
-  EXPECT_EQ(cache.head_dim, 24);
+  EXPECT_EQ(cache.key_dim, 24);
   EXPECT_EQ(cache.page_size, 16);
   EXPECT_EQ(cache.dtype, DType::kF16);
 }

@@ -125,12 +125,17 @@ class Run {
 
 }  // namespace
 
-std::map<std::string, HostState> make_states(const Module& module, int64_t pages) {
+std::map<std::string, HostState> make_states(const Module& module, int64_t pages, int64_t slots) {
   std::map<std::string, HostState> states;
-  for (const KvCache& cache : module.states) {
+  for (const PagedState& cache : module.states) {
     HostState state{cache, pages, {}};
     state.values.resize(static_cast<size_t>(cache.layers * pages * cache.page_elements()));
     states[cache.name] = std::move(state);
+  }
+  for (const SlotState& s : module.slot_states) {
+    HostState state{.pages = slots, .slots = s};
+    state.values.resize(static_cast<size_t>(s.layers * slots * s.slot_elements()));
+    states[s.name] = std::move(state);
   }
   return states;
 }
@@ -153,8 +158,10 @@ const Function& select_body(const Module& module, const std::string& function,
 std::vector<HostTensor> interpret(const Module& module, const Function& function, const Arguments& arguments,
                                   const ParameterProvider& parameters,
                                   std::map<std::string, HostState>& states) {
-  for (const KvCache& cache : module.states)
+  for (const PagedState& cache : module.states)
     internal_check(states.count(cache.name), str("state $", cache.name, " is given"));
+  for (const SlotState& s : module.slot_states)
+    internal_check(states.count(s.name), str("state $", s.name, " is given"));
   return Run(function, arguments, parameters, states)();
 }
 

@@ -15,8 +15,8 @@ namespace mlc::graph {
 // reference must stay valid during the call.
 using ParameterProvider = std::function<const HostTensor&(const std::string& name)>;
 
-// Pages of zeros for each state of the module.
-std::map<std::string, HostState> make_states(const Module& module, int64_t pages);
+// Pages, or slots, of zeros for each state of the module.
+std::map<std::string, HostState> make_states(const Module& module, int64_t pages, int64_t slots = 0);
 
 // The first body of `function` that serves these values of its dimensions; UserError when the module has no
 // such function.

@@ -15,7 +15,7 @@ namespace mlc::graph {
 namespace {
 
 constexpr const char* kAttention = R"(module @toy {
-  state $kv : kv_cache {layers = 2, kv_heads = 2, head_dim = 8, page_size = 16, dtype = f32}
+  state $kv : paged {layers = 2, kv_heads = 2, key_dim = 8, value_dim = 8, page_size = 16, dtype = f32}
   func @f(%q: f32[rows, 32], %k: f32[rows, 16], %v: f32[rows, 16], %row_slots: i32[rows], %row_sequence: i32[rows],
           %limits: i32[rows], %page_indptr: i32[(batch + 1)], %page_ids: i32[pages]) {
     kv_append($kv, %k, %v, %row_slots) {layer = 1}

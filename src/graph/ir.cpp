@@ -109,10 +109,38 @@ Function* Module::find_function(const std::string& name) const {
   return nullptr;
 }
 
-const KvCache* Module::find_state(const std::string& name) const {
-  for (const KvCache& s : states)
+const PagedState* Module::find_state(const std::string& name) const {
+  for (const PagedState& s : states)
     if (s.name == name) return &s;
   return nullptr;
+}
+
+const SlotState* Module::find_slot_state(const std::string& name) const {
+  for (const SlotState& s : slot_states)
+    if (s.name == name) return &s;
+  return nullptr;
+}
+
+int64_t Module::group_of(const PagedState& state) const {
+  std::vector<int64_t> windows;
+  for (const PagedState& s : states)
+    if (std::find(windows.begin(), windows.end(), s.window) == windows.end()) windows.push_back(s.window);
+  return std::find(windows.begin(), windows.end(), state.window) - windows.begin();
+}
+
+int64_t SlotState::slot_elements() const {
+  int64_t total = 0;
+  for (const SlotPart& part : parts) total += part.elements;
+  return total;
+}
+
+std::optional<int64_t> SlotState::offset(const std::string& part) const {
+  int64_t at = 0;
+  for (const SlotPart& p : parts) {
+    if (p.name == part) return at;
+    at += p.elements;
+  }
+  return std::nullopt;
 }
 
 Guard Function::guard_of(const Dim& dim) const {

@@ -12,17 +12,18 @@
 //   module @llama {
 //     param @model.norm.weight : f32[576]
 //     param @model.layers.0.mlp.down_proj.weight : q4g32.f16@packed[576, 1536]
-//     state $kv : kv_cache {layers = 30, kv_heads = 3, head_dim = 64, page_size = 16, dtype = f16}
-//     func @decode(%x: f32[rows, 576], %limits: i32[rows]) {
+//     state $kv : paged {layers = 30, kv_heads = 3, key_dim = 64, value_dim = 64, page_size = 16, dtype =
+//     f16} func @decode(%x: f32[rows, 576], %limits: i32[rows]) {
 //       %0: f32[rows, 576] = rms_norm(%x, @model.norm.weight) {eps = 1e-05}
 //       %1: f32[rows, 1536] = matmul(%0, @w) region(silu(gate + @b[0]) * up + %r)
 //       kv_append($kv, %k, %v, %row_slots) {layer = 0}
 //       return %1
 //     }
 //   }
-// A guarded body says `func @decode(...) rows 2..16 {`; an open end is left out: `rows 17.., wanted 1..1 {`.
-// Another name of a function is `func @batch_decode = @decode`. Attributes: true, 30, 1e-05 (a double always
-// has a point, an exponent, inf or nan), "silu". Names: letters, digits,
+// A paged state may say `window = 4096` and `latent = true`. A guarded body says `func @decode(...)
+// rows 2..16 {`; an open end is left out: `rows 17.., wanted 1..1 {`. Another name of a function is `func
+// @batch_decode = @decode`. Attributes: true, 30, 1e-05 (a double always has a point, an exponent, inf or
+// nan), "silu". Names: letters, digits,
 // '_', '.', '-', '/'.
 #pragma once
 
@@ -116,15 +117,43 @@ struct Node {
   std::string get_string_or(const std::string& name, const std::string& fallback) const;
 };
 
-// A paged key/value cache: `layers` x pages of `page_size` tokens; one page of one layer holds
-// K [kv_heads][page_size][head_dim], then V likewise, in `dtype`: f32, f16, bf16, or i8, which means codes
-// with a scale for each head of each token, made as quantize_q8 makes those of a group. A page id is the same
-// page in every layer.
-struct KvCache {
+// What a module keeps between steps, of all its sequences. Layers that differ in anything are layers of
+// different states; a node's `layer` counts within its state.
+//
+// Paged: `layers` x pages of `page_size` tokens; one page of one layer holds K
+// [kv_heads][page_size][key_dim], then V [kv_heads][page_size][value_dim], in `dtype`: f32, f16, bf16, or i8,
+// which means codes with a scale for each head of each token, made as quantize_q8 makes those of a group.
+// Latent: a value is the first value_dim elements of its key, and V is not stored. A page id is the same page
+// in every layer of all states of one window.
+struct PagedState {
   std::string name;
-  int64_t layers = 0, kv_heads = 0, head_dim = 0, page_size = 16;
+  int64_t layers = 0, kv_heads = 0, key_dim = 0, value_dim = 0, page_size = 16;
   DType dtype = DType::kF32;
-  int64_t page_elements() const { return 2 * kv_heads * page_size * head_dim; }  // of one layer
+  int64_t window = 0;  // the last tokens of a sequence that are retained; 0 = all
+  bool latent = false;
+
+  // Keys and values of one width, all tokens retained.
+  static PagedState of_heads(std::string name, int64_t layers, int64_t kv_heads, int64_t head_dim,
+                             int64_t page_size, DType dtype) {
+    return {std::move(name), layers, kv_heads, head_dim, head_dim, page_size, dtype};
+  }
+  int64_t page_elements() const {  // of one layer
+    return kv_heads * page_size * (key_dim + (latent ? 0 : value_dim));
+  }
+};
+
+// Slots: what a sequence is to a recurrence, of one size however long its text is. One slot of one layer
+// holds the parts one after the other, f32; zeros are the empty text. The buffer: [layer][slot][parts].
+struct SlotPart {
+  std::string name;
+  int64_t elements = 0;
+};
+struct SlotState {
+  std::string name;
+  int64_t layers = 0;
+  std::vector<SlotPart> parts;
+  int64_t slot_elements() const;                                 // of one layer
+  std::optional<int64_t> offset(const std::string& part) const;  // of its first element in a slot
 };
 
 // The values of a symbol that a body serves: min..max; max 0 = no bound.
@@ -153,13 +182,17 @@ struct Function {
 struct Module {
   std::string name;  // model type
   std::vector<std::unique_ptr<Value>> parameters;
-  std::vector<KvCache> states;
+  std::vector<PagedState> states;
+  std::vector<SlotState> slot_states;
   std::vector<std::unique_ptr<Function>> functions;
 
   Value* find_parameter(const std::string& name) const;  // nullptr when absent
   Function* find_function(
       const std::string& name) const;  // the one that does the work, whichever of its names is given
-  const KvCache* find_state(const std::string& name) const;
+  const PagedState* find_state(const std::string& name) const;
+  const SlotState* find_slot_state(const std::string& name) const;
+  // Which block table a paged state has: states of one window share theirs, numbered as they first appear.
+  int64_t group_of(const PagedState& state) const;
 };
 
 // Deep copy of a function inside its module (parameters are shared).

@@ -119,30 +119,48 @@ class Parser {
 
   void parse_state() {
     expect("$");
-    KvCache cache;
-    cache.name = name();
+    const std::string state = name();
+    if (module_.find_state(state) || module_.find_slot_state(state))
+      fail(str("state $", state, " is defined twice"));
     expect(":");
-    expect("kv_cache");
+    if (accept("slots")) return parse_slots(state);
+    expect("paged");
+    expect("{");
+    PagedState paged{.name = state};
+    list("}", [&] { parse_paged_field(paged); });
+    module_.states.push_back(paged);
+  }
+
+  void parse_paged_field(PagedState& paged) {
+    const std::map<std::string, int64_t*> integers = {
+        {"layers", &paged.layers},       {"kv_heads", &paged.kv_heads},   {"key_dim", &paged.key_dim},
+        {"value_dim", &paged.value_dim}, {"page_size", &paged.page_size}, {"window", &paged.window}};
+    const std::string key = name();
+    expect("=");
+    if (auto field = integers.find(key); field != integers.end())
+      *field->second = integer();
+    else if (key == "dtype")
+      paged.dtype = parse_element_type();
+    else if (key == "latent" && accept("true"))
+      paged.latent = true;
+    else
+      fail(str("unknown field '", key, "' of a paged state",
+               did_you_mean(key, {"layers", "kv_heads", "key_dim", "value_dim", "page_size", "dtype",
+                                  "window", "latent"})));
+  }
+
+  void parse_slots(const std::string& state) {
+    SlotState slots{.name = state};
     expect("{");
     list("}", [&] {
-      std::string key = name();
+      const std::string key = name();
       expect("=");
       if (key == "layers")
-        cache.layers = integer();
-      else if (key == "kv_heads")
-        cache.kv_heads = integer();
-      else if (key == "head_dim")
-        cache.head_dim = integer();
-      else if (key == "page_size")
-        cache.page_size = integer();
-      else if (key == "dtype")
-        cache.dtype = parse_element_type();
+        slots.layers = integer();
       else
-        fail(str("unknown field '", key, "' of a kv_cache",
-                 did_you_mean(key, {"layers", "kv_heads", "head_dim", "page_size", "dtype"})));
+        slots.parts.push_back({key, integer()});
     });
-    if (module_.find_state(cache.name)) fail(str("state $", cache.name, " is defined twice"));
-    module_.states.push_back(cache);
+    module_.slot_states.push_back(slots);
   }
 
   DType parse_element_type() {

@@ -30,10 +30,17 @@ std::string quoted(const std::string& text) {
   return out + "\"";
 }
 
-std::string print(const KvCache& s) {
-  return str("state $", s.name, " : kv_cache {layers = ", s.layers, ", kv_heads = ", s.kv_heads,
-             ", head_dim = ", s.head_dim, ", page_size = ", s.page_size, ", dtype = ", short_name(s.dtype),
-             "}");
+std::string print(const PagedState& s) {
+  return str("state $", s.name, " : paged {layers = ", s.layers, ", kv_heads = ", s.kv_heads,
+             ", key_dim = ", s.key_dim, ", value_dim = ", s.value_dim, ", page_size = ", s.page_size,
+             ", dtype = ", short_name(s.dtype), s.window > 0 ? str(", window = ", s.window) : "",
+             s.latent ? ", latent = true" : "", "}");
+}
+
+std::string print(const SlotState& s) {
+  std::string out = str("state $", s.name, " : slots {layers = ", s.layers);
+  for (const SlotPart& part : s.parts) out += str(", ", part.name, " = ", part.elements);
+  return out + "}";
 }
 
 std::string guards(const Function& f) {
@@ -81,7 +88,8 @@ std::string print(const Module& module) {
   std::string out = "module @" + module.name + " {\n";
   for (const auto& p : module.parameters)
     out += "  param " + reference(p.get()) + " : " + p->type.text() + "\n";
-  for (const KvCache& s : module.states) out += "  " + print(s) + "\n";
+  for (const PagedState& s : module.states) out += "  " + print(s) + "\n";
+  for (const SlotState& s : module.slot_states) out += "  " + print(s) + "\n";
   for (const auto& f : module.functions) out += print(*f);
   return out + "}\n";
 }

@@ -19,8 +19,8 @@ constexpr const char* kEverything = R"(module @toy {
   param @e1 : q4g32.f16@packed[64, 64, 64]
   param @n : f32[64]
   param @b : bf16[64]
-  state $kv : kv_cache {layers = 2, kv_heads = 1, head_dim = 32, page_size = 16, dtype = bf16}
-  state $other : kv_cache {layers = 1, kv_heads = 2, head_dim = 8, page_size = 4, dtype = f32}
+  state $kv : paged {layers = 2, kv_heads = 1, key_dim = 32, value_dim = 32, page_size = 16, dtype = bf16}
+  state $other : paged {layers = 1, kv_heads = 2, key_dim = 8, value_dim = 8, page_size = 4, dtype = f32}
   func @step(%ids: i32[rows], %f: f32[rows, 32], %slots: i32[rows], %s: i32[rows], %p: i32[rows], %indptr: i32[(batch + 1)], %pages: i32[pages]) rows 2..16 {
     %0: f32[rows, 64] = take(@model.embed-tokens/weight, %ids)
     %1: q8g32[rows, 64] = rms_norm(%0, @n) {eps = 1e-05, output = "q8g32"}
@@ -154,8 +154,8 @@ TEST(Text, ErrorsNameTheLine) {
   EXPECT_EQ(error_of("module @m { func @f(%x: f32[1], %x: f32[1]) { return }}"),
             "a.txt:1: value %x is defined twice");
   EXPECT_EQ(error_of("module @m {} x"), "a.txt:1: text after the end of the module");
-  EXPECT_EQ(error_of("module @m { state $s : kv_cache {layer = 1}}"),
-            "a.txt:1: unknown field 'layer' of a kv_cache; did you mean 'layers'?");
+  EXPECT_EQ(error_of("module @m { state $s : paged {layer = 1}}"),
+            "a.txt:1: unknown field 'layer' of a paged state; did you mean 'layers'?");
   EXPECT_EQ(
       error_of("module @m { func @f(%x: f32[1, 1]) { map(%x) {a = 1x} return }}"),
       "a.txt:1: '1x' is no attribute value; expected true, false, an integer, a real number or \"text\"");

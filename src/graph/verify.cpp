@@ -114,13 +114,24 @@ bool same_signature(const Function& a, const Function& b) {
 
 void check_states(const Module& module) {
   std::set<std::string> names;
-  for (const KvCache& s : module.states) {
+  for (const PagedState& s : module.states) {
     if (!names.insert(s.name).second) refuse("state $", s.name, " exists twice");
-    for (int64_t extent : {s.layers, s.kv_heads, s.head_dim, s.page_size})
+    for (int64_t extent : {s.layers, s.kv_heads, s.key_dim, s.value_dim, s.page_size})
       if (extent < 1 || extent > kMaxExtent)
         refuse("state $", s.name, " has an axis of ", extent, ", expected 1 to ", kMaxExtent);
+    if (s.window < 0) refuse("state $", s.name, " retains ", s.window, " tokens");
+    if (s.latent && s.value_dim > s.key_dim)
+      refuse("state $", s.name, " has values of ", s.value_dim, " that begin a key of ", s.key_dim);
     if (s.dtype != DType::kF32 && s.dtype != DType::kF16 && s.dtype != DType::kBF16 && s.dtype != DType::kI8)
       refuse("state $", s.name, " holds ", short_name(s.dtype), ", expected f32, f16, bf16 or i8");
+  }
+  for (const SlotState& s : module.slot_states) {
+    if (!names.insert(s.name).second) refuse("state $", s.name, " exists twice");
+    if (s.layers < 1 || s.parts.empty()) refuse("state $", s.name, " has no layers or no parts");
+    std::set<std::string> parts;
+    for (const SlotPart& part : s.parts)
+      if (part.elements < 1 || part.elements > kMaxExtent || !parts.insert(part.name).second)
+        refuse("state $", s.name, " has part ", part.name, " of ", part.elements, " elements or twice");
   }
 }
 

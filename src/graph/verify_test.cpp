@@ -13,7 +13,7 @@ class VerifyTest : public ::testing::Test {
   VerifyTest()
       : module(parse_module(R"(module @toy {
           param @w : f32[4, 4]
-          state $kv : kv_cache {layers = 1, kv_heads = 1, head_dim = 4, page_size = 16, dtype = f32}
+          state $kv : paged {layers = 1, kv_heads = 1, key_dim = 4, value_dim = 4, page_size = 16, dtype = f32}
           func @f(%x: f32[rows, 4]) {
             %0: f32[rows, 4] = matmul(%x, @w)
             %1: f32[rows, 4] = map(%0) region(x + %x)

@@ -66,10 +66,26 @@ class PlanBuilder {
   }
 
   void add_states() {
-    for (const graph::KvCache& kv : module_.states) {
-      state_index_[kv.name] = static_cast<uint32_t>(out_.plan.states.size());
-      out_.plan.states.push_back({kv.name, kv.layers, kv.kv_heads, kv.head_dim, kv.page_size, kv.dtype});
+    for (const graph::PagedState& s : module_.states) {
+      PlanState state{.name = s.name,
+                      .layers = s.layers,
+                      .page_size = s.page_size,
+                      .window = s.window,
+                      .group = module_.group_of(s),
+                      .parts = {{"key", s.kv_heads, s.key_dim, s.dtype}}};
+      if (!s.latent) state.parts.push_back({"value", s.kv_heads, s.value_dim, s.dtype});
+      add_state(std::move(state));
     }
+    for (const graph::SlotState& s : module_.slot_states) {
+      PlanState state{.name = s.name, .kind = PlanState::Kind::kSlots, .layers = s.layers, .parts = {}};
+      for (const graph::SlotPart& part : s.parts) state.parts.push_back({part.name, 1, part.elements});
+      add_state(std::move(state));
+    }
+  }
+
+  void add_state(PlanState state) {
+    state_index_[state.name] = static_cast<uint32_t>(out_.plan.states.size());
+    out_.plan.states.push_back(std::move(state));
   }
 
   // Parameters whose matmuls gate, in every function alike.
@@ -182,8 +198,11 @@ class PlanBuilder {
 
   PlanBuffer state_buffer(const graph::Node& node) {
     const PlanState& state = out_.plan.states[state_index_.at(node.state)];
-    Dim layer_bytes(state.page_bytes());  // CPUs keep all layers of a page together
-    if (target_.is_gpu()) layer_bytes = Dim::symbol(kPoolPages) * layer_bytes;
+    Dim layer_bytes(state.unit_bytes());  // CPUs keep all layers of a page together
+    if (state.kind == PlanState::Kind::kSlots)
+      layer_bytes = Dim::symbol(kPoolSlots) * layer_bytes;
+    else if (target_.is_gpu())
+      layer_bytes = Dim::symbol(of_group(kPoolPages, state.group)) * layer_bytes;
     return {PlanBuffer::Space::kState, state_index_.at(node.state),
             expression(Dim(node.get_int_or("layer", 0)) * layer_bytes)};
   }

@@ -68,6 +68,26 @@ Json step_inputs(const Plan& plan) {
   return tensors(plan, fields);
 }
 
+// What sequences keep between steps; bytes are those of one page or slot of one layer.
+Json states(const Plan& plan) {
+  Json list = Json::array();
+  for (const PlanState& s : plan.states) {
+    Json parts = Json::array();
+    for (const PlanPart& part : s.parts)
+      parts.push_back({{"name", part.name},
+                       {"heads", part.heads},
+                       {"elements", part.elements},
+                       {"dtype", long_name(part.dtype)}});
+    const bool paged = s.kind == PlanState::Kind::kPaged;
+    Json state = {{"name", s.name}, {"kind", paged ? "paged" : "slots"}, {"layers", s.layers}};
+    if (paged) state["page_size"] = s.page_size, state["window"] = s.window > 0 ? s.window : -1;
+    state["parts"] = parts;
+    state[paged ? "page_bytes" : "slot_bytes"] = s.unit_bytes();
+    list.push_back(state);
+  }
+  return list;
+}
+
 // The most that one step of a library sees, of one sequence's context in all: the pool that an engine makes
 // when nothing says more (runtime/model.h).
 struct Limits {
@@ -75,8 +95,9 @@ struct Limits {
 };
 
 int64_t most_pages(const Plan& plan, int64_t tokens, int64_t batch, bool window) {
-  if (plan.states.empty()) return 0;
-  const int64_t size = plan.states[0].page_size;
+  const auto paged = std::ranges::find(plan.states, PlanState::Kind::kPaged, &PlanState::kind);
+  if (paged == plan.states.end()) return 0;
+  const int64_t size = paged->page_size;
   // Each sequence may leave a part of its last page empty; with a window also of those beside the dropped
   // tokens.
   return (tokens + size - 1) / size + batch - 1 + (window ? 2 * batch : 0);
@@ -140,11 +161,16 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   m["model_task"] = frontend::is_encoder(config) ? "embedding" : "chat";
   m["attention"] = frontend::is_encoder(config) ? "bidirectional" : "causal";
   m["params"] = parameters(plan);
-  for (const PlanState& s : plan.states)
-    m["kv_cache"] = {{"num_hidden_layers", s.layers},     {"num_attention_heads", shape.heads},
-                     {"num_key_value_heads", s.kv_heads}, {"head_dim", s.head_dim},
-                     {"dtype", long_name(s.dtype)},       {"page_size", s.page_size},
-                     {"page_bytes", s.page_bytes()}};
+  m["states"] = states(plan);
+  const auto kv = std::ranges::find(plan.states, PlanState::Kind::kPaged, &PlanState::kind);
+  if (kv != plan.states.end())
+    m["kv_cache"] = {{"num_hidden_layers", kv->layers},
+                     {"num_attention_heads", shape.heads},
+                     {"num_key_value_heads", kv->parts[0].heads},
+                     {"head_dim", kv->parts[0].elements},
+                     {"dtype", long_name(kv->parts[0].dtype)},
+                     {"page_size", kv->page_size},
+                     {"page_bytes", kv->unit_bytes()}};
   const int64_t tokens = window ? config.sliding_window_size + chunk : std::max(context, chunk);
   m["memory_usage"] =
       memory_usage(plan, {std::max(chunk, batch), batch, most_pages(plan, tokens, batch, window)});

@@ -26,7 +26,10 @@ Json memory_usage(const Json& config, const Plan& plan) {
 // A plan whose functions have a body for one row that needs memory for each page, and one for more rows.
 Plan plan_of(const std::vector<std::string>& functions) {
   Plan plan;
-  plan.states.push_back({"kv", 2, 2, 24, 16, DType::kF16});
+  plan.states.push_back({.name = "kv",
+                         .layers = 2,
+                         .page_size = 16,
+                         .parts = {{"key", 2, 24, DType::kF16}, {"value", 2, 24, DType::kF16}}});
   const ExprId by_page = plan.add_expression(Dim::symbol("pages") * 64),
                by_row = plan.add_expression(Dim::symbol("rows") * 128);
   for (const std::string& name : functions) {

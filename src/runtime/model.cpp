@@ -108,7 +108,7 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
   int64_t pages = 0;
   for (const PlanState& s : module.plan().states) {
     pages = pages_for(limits, window_of(module.manifest()), s.page_size);
-    plan.kv_cache += pages * s.layers * s.page_bytes();
+    plan.kv_cache += pages * s.layers * s.unit_bytes();
     plan.kv_tokens = pages * s.page_size;
   }
   for (const auto& [name, dims] : largest_uses(module.plan(), limits, pages)) {
@@ -160,7 +160,7 @@ Status Model::fit_bindings() {
   int64_t pages = 0;
   for (const PlanState& s : executor_->module().plan().states) {
     pages = pages_for(limits_, window_, s.page_size);
-    if (int64_t bytes = pages * s.page_bytes(); bytes > largest)
+    if (int64_t bytes = pages * s.unit_bytes(); bytes > largest)
       return refuse("the keys and values of a layer", bytes, "context_window_size");
   }
   if (int64_t bytes = 4 * limits_.max_sequences * vocab_size_; bytes > largest)

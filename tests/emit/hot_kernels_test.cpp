@@ -153,7 +153,7 @@ TEST(HotKernels, DotsBroadcastFromMemory) {
 // Assembly of attention over a cache of codes, 9 heads of 64 that share 3 key/value heads.
 std::string attention_assembly(const Target& target, int64_t max_rows) {
   graph::Module module;
-  module.states.push_back({"kv", 2, 3, 64, 16, DType::kI8});
+  module.states.push_back(graph::PagedState::of_heads("kv", 2, 3, 64, 16, DType::kI8));
   module.functions.push_back(std::make_unique<graph::Function>());
   graph::Function& f = *module.functions[0];
   graph::GraphBuilder g(module, f);

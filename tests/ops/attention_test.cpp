@@ -9,12 +9,12 @@ const Dim kRows = Dim::symbol("rows");
 // Writes random keys and values for `length` tokens of a sequence whose pages are given, in one layer.
 void fill_sequence(graph::HostState& s, int64_t layer, const std::vector<int32_t>& pages, int64_t length,
                    std::mt19937& random) {
-  const graph::KvCache& c = s.cache;
+  const graph::PagedState& c = s.cache;
   for (int64_t t = 0; t < length; ++t)
     for (int64_t h = 0; h < 2 * c.kv_heads; ++h) {
       int64_t at = (layer * s.pages + pages[static_cast<size_t>(t / 16)]) * c.page_elements() +
-                   (h * 16 + t % 16) * c.head_dim;
-      std::vector<float> values = random_floats(c.head_dim, 1, random);
+                   (h * 16 + t % 16) * c.key_dim;
+      std::vector<float> values = random_floats(c.key_dim, 1, random);
       round_head(c.dtype, values);
       std::copy(values.begin(), values.end(), s.values.begin() + at);
     }
@@ -54,7 +54,7 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
                 {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
   c.options.min_rows = max_rows == 1 ? 1 : 0;
   c.options.max_rows = max_rows;
-  c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
+  c.state(graph::PagedState::of_heads("kv", 2, h.kv, h.dim, 16, dtype), kPool);
   for (size_t s = 0; s < lengths.size(); ++s)
     fill_sequence(c.states["kv"], 1, {ids.begin() + indptr[s], ids.begin() + indptr[s + 1]}, lengths[s],
                   random);
@@ -123,7 +123,7 @@ TEST_F(Attention, ManyRowsOfOneSequence) {
     }
     OpCase& c = batch.add(str("attention of 37 rows over ", short_name(dtype), ", heads of ", heads.dim),
                           {{"rows", kRowCount}, {"batch", 1}, {"pages", 5}});
-    c.state({"kv", 2, heads.kv, heads.dim, 16, dtype}, kPool);
+    c.state(graph::PagedState::of_heads("kv", 2, heads.kv, heads.dim, 16, dtype), kPool);
     fill_sequence(c.states["kv"], 1, ids, kLength, random);
     int64_t columns = heads.query * heads.dim;
     double scale = 1 / std::sqrt(double(heads.dim));
@@ -152,7 +152,7 @@ TEST_F(Attention, Parts) {
       OpCase& c = batch.add(str("attention_part of ", part_pages, " pages of ", length, " tokens over ",
                                 short_name(dtype), ", heads of ", h.dim),
                             {{"rows", 1}, {"batch", 1}, {"pages", 14}});
-      c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
+      c.state(graph::PagedState::of_heads("kv", 2, h.kv, h.dim, 16, dtype), kPool);
       fill_sequence(c.states["kv"], 1, ids, length, random);
       int64_t columns = h.query * h.dim;
       double scale = 1 / std::sqrt(double(h.dim));
@@ -203,7 +203,7 @@ TEST_F(Cache, Append) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kI8}) {
     std::mt19937 random(12);
     OpCase& c = batch.add(str("kv_append to ", short_name(dtype)), {{"rows", 3}});
-    c.state({"kv", 2, 2, 20, 16, dtype}, 4);
+    c.state(graph::PagedState::of_heads("kv", 2, 2, 20, 16, dtype), 4);
     graph::Value* k = c.matrix(kRows, 40, random_floats(120, 2, random), 90, 10);
     c.g->kv_append("kv", 1, k, c.matrix(kRows, 40, random_floats(120, 2, random)),
                    c.indices(kRows, {15, 16, 63}));
@@ -214,7 +214,7 @@ TEST_F(Cache, RopeAppend) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kI8}) {
     std::mt19937 random(13);
     OpCase& c = batch.add(str("rope_append to ", short_name(dtype)), {{"rows", 3}});
-    c.state({"kv", 2, 2, 24, 16, dtype}, 4);
+    c.state(graph::PagedState::of_heads("kv", 2, 2, 24, 16, dtype), 4);
     graph::Value* qkv = c.matrix(kRows, 8 * 24, random_floats(3 * 8 * 24, 2, random));
     graph::Value* factors = c.matrix(kRows, 16, random_floats(48, 1, random));
     c.g->op("rope_append", {qkv, factors, c.indices(kRows, {3, 32, 47})},
@@ -236,7 +236,7 @@ TEST_F(Cache, CopyPages) {
   for (DType dtype : {DType::kF16, DType::kI8}) {
     std::mt19937 random(14);
     OpCase& c = batch.add(str("copy_pages of ", short_name(dtype)), {{"rows", 2}});
-    c.state({"kv", 3, 2, dtype == DType::kI8 ? 6 : 5, 16, dtype}, 6);
+    c.state(graph::PagedState::of_heads("kv", 3, 2, dtype == DType::kI8 ? 6 : 5, 16, dtype), 6);
     for (int64_t layer = 0; layer < 3; ++layer) fill_sequence(c.states["kv"], layer, {0, 3}, 32, random);
     c.g->op("copy_pages", {c.indices(kRows, {0, 3}), c.indices(kRows, {5, 1})}, {}, "kv");
     // The scale found anew from largest code x scale is a rounding off.

@@ -128,7 +128,7 @@ KernelCount count_attention(int64_t length, const std::string& device) {
   int64_t pages = length / 16;
   OpCase c({{"rows", 1}, {"batch", 1}, {"pages", pages}});
   c.options.min_rows = c.options.max_rows = 1;
-  c.state({"kv", 1, 2, kDim, 16, DType::kF16}, pages);
+  c.state(graph::PagedState::of_heads("kv", 1, 2, kDim, 16, DType::kF16), pages);
   for (float& v : c.states["kv"].values) v = 0.5f;
   std::mt19937 random(1);
   std::vector<int32_t> ids;

@@ -223,12 +223,12 @@ TEST_F(GpuMatmul, ManyRows) {
 // stay NaN.
 void fill_sequence(graph::HostState& s, int64_t layer, const std::vector<int32_t>& pages, int64_t length,
                    std::mt19937& random) {
-  const graph::KvCache& c = s.cache;
+  const graph::PagedState& c = s.cache;
   for (int64_t t = 0; t < length; ++t)
     for (int64_t h = 0; h < 2 * c.kv_heads; ++h) {
       int64_t at =
-          (layer * s.pages + pages[size_t(t / 16)]) * c.page_elements() + (h * 16 + t % 16) * c.head_dim;
-      std::vector<float> values = random_floats(c.head_dim, 1, random);
+          (layer * s.pages + pages[size_t(t / 16)]) * c.page_elements() + (h * 16 + t % 16) * c.key_dim;
+      std::vector<float> values = random_floats(c.key_dim, 1, random);
       round_floats(c.dtype, values);
       std::copy(values.begin(), values.end(), s.values.begin() + at);
     }
@@ -264,7 +264,7 @@ class GpuAttention : public Gpu {
                         " rows, heads of ", h.dim, ", capped at ", softcap),
                     {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
     if (one_row) c.options.min_rows = c.options.max_rows = 1;
-    c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
+    c.state(graph::PagedState::of_heads("kv", 2, h.kv, h.dim, 16, dtype), kPool);
     for (size_t s = 0; s < lengths.size(); ++s)
       fill_sequence(c.states["kv"], 1, {ids.begin() + indptr[s], ids.begin() + indptr[s + 1]}, lengths[s],
                     random);
@@ -315,7 +315,7 @@ TEST_F(GpuAttention, Parts) {
       OpCase& c = add(str("attention_part of ", length, " tokens, heads of ", h.dim),
                       {{"rows", 1}, {"batch", 1}, {"pages", 14}});
       c.options.min_rows = c.options.max_rows = 1;
-      c.state({"kv", 2, h.kv, h.dim, 16, dtype}, kPool);
+      c.state(graph::PagedState::of_heads("kv", 2, h.kv, h.dim, 16, dtype), kPool);
       fill_sequence(c.states["kv"], 1, ids, length, random);
       int64_t columns = h.query * h.dim;
       double scale = 1 / std::sqrt(double(h.dim));
@@ -360,7 +360,7 @@ TEST(GpuAttentionMemory, LongHeadsFitAGroupOfAnyDevice) {
       for (int64_t dim : {64, 128, 256, 512})
         for (int64_t heads : {1, 8}) {
           OpCase c({{"rows", 3}, {"batch", 1}, {"pages", 1}});
-          c.state({"kv", 1, 1, dim, 16, DType::kF16}, 1);
+          c.state(graph::PagedState::of_heads("kv", 1, 1, dim, 16, DType::kF16), 1);
           graph::Value* q = c.matrix(kRows, heads * dim, std::vector<float>(size_t(3 * heads * dim)));
           c.g->attention("kv", 0, q, c.indices(kRows, {0, 0, 0}), c.indices(kRows, {1, 2, 3}),
                          c.indices(Dim::symbol("batch") + 1, {0, 1}), c.indices(Dim::symbol("pages"), {0}),
@@ -401,7 +401,7 @@ TEST_F(GpuAttention, LayersWindow) {
 TEST_F(GpuAttention, MixedRows) {
   std::mt19937 random(3);
   OpCase& c = add("rows in turn", {{"rows", 6}, {"batch", 2}, {"pages", 3}});
-  c.state({"kv", 1, 1, 8, 16, DType::kF32}, 4);
+  c.state(graph::PagedState::of_heads("kv", 1, 1, 8, 16, DType::kF32), 4);
   fill_sequence(c.states["kv"], 0, {2, 0}, 20, random);
   fill_sequence(c.states["kv"], 0, {3}, 9, random);
   graph::Value* q = c.matrix(kRows, 16, random_floats(96, 2, random));
@@ -469,13 +469,13 @@ TEST_F(Gpu, CacheOps) {
   for (DType dtype : {DType::kF32, DType::kF16}) {
     std::mt19937 random(12);
     OpCase& c = add(str("kv_append to ", short_name(dtype)), {{"rows", 3}});
-    c.state({"kv", 2, 2, 24, 16, dtype}, 4);
+    c.state(graph::PagedState::of_heads("kv", 2, 2, 24, 16, dtype), 4);
     graph::Value* k = c.matrix(kRows, 48, random_floats(144, 2, random), 90, 10);
     c.g->kv_append("kv", 1, k, c.matrix(kRows, 48, random_floats(144, 2, random)),
                    c.indices(kRows, {15, 16, 63}));
     for (int64_t rotary : {16, 24}) {
       OpCase& r = add(str("rope_append to ", short_name(dtype), " of ", rotary), {{"rows", 3}});
-      r.state({"kv", 2, 2, 24, 16, dtype}, 4);
+      r.state(graph::PagedState::of_heads("kv", 2, 2, 24, 16, dtype), 4);
       graph::Value* qkv = r.matrix(kRows, 8 * 24, random_floats(3 * 8 * 24, 2, random));
       graph::Value* factors = r.matrix(kRows, rotary, random_floats(3 * rotary, 1, random));
       r.g->op("rope_append", {qkv, factors, r.indices(kRows, {3, 32, 47})},
@@ -491,7 +491,7 @@ TEST_F(Gpu, CacheOps) {
   }
   std::mt19937 random(14);
   OpCase& c = add("copy_pages", {{"rows", 2}});
-  c.state({"kv", 3, 2, 5, 16, DType::kF16}, 6);
+  c.state(graph::PagedState::of_heads("kv", 3, 2, 5, 16, DType::kF16), 6);
   for (int64_t layer = 0; layer < 3; ++layer) fill_sequence(c.states["kv"], layer, {0, 3}, 32, random);
   c.g->op("copy_pages", {c.indices(kRows, {0, 3}), c.indices(kRows, {5, 1})}, {}, "kv");
 }

@@ -195,7 +195,7 @@ TEST(Mutation, OfAttentionIsNoticed) {
   std::mt19937 random(35);
   // Two rows that share their sequence, and one alone.
   OpCase c({{"rows", 3}, {"batch", 2}, {"pages", 3}});
-  c.state({"kv", 1, 1, 8, 16, DType::kF32}, 3);
+  c.state(graph::PagedState::of_heads("kv", 1, 1, 8, 16, DType::kF32), 3);
   std::vector<float>& pool = c.states["kv"].values;
   std::vector<float> all = random_floats(static_cast<int64_t>(pool.size()), 1, random);
   pool = all;

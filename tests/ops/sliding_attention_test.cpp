@@ -54,7 +54,7 @@ TEST_F(SlidingAttention, LayersWindow) {
 // A slid sequence gives what a fresh one with the same live tokens gives: the op's meaning against itself
 // without skips.
 TEST(SlidingAttentionMeaning, SkippingIsTheSameAsNeverHavingStored) {
-  graph::KvCache cache{"kv", 1, 1, 4, kPage, DType::kF32};
+  graph::PagedState cache = graph::PagedState::of_heads("kv", 1, 1, 4, kPage, DType::kF32);
   std::mt19937 random(23);
   auto run = [&](const std::vector<float>& values, int32_t begin, int32_t count,
                  const std::vector<int32_t>& pages) {

@@ -78,11 +78,10 @@ class Slid {
   }
 
   void fill(int64_t slot) {
-    const graph::KvCache& c = state_.cache;
+    const graph::PagedState& c = state_.cache;
     for (int64_t h = 0; h < 2 * c.kv_heads; ++h) {
-      int64_t at =
-          (state_.pages + slot / kPage) * c.page_elements() + (h * kPage + slot % kPage) * c.head_dim;
-      std::vector<float> values = random_floats(c.head_dim, 1, random_);
+      int64_t at = (state_.pages + slot / kPage) * c.page_elements() + (h * kPage + slot % kPage) * c.key_dim;
+      std::vector<float> values = random_floats(c.key_dim, 1, random_);
       round_head(c.dtype, values);
       std::copy(values.begin(), values.end(), state_.values.begin() + at);
     }
@@ -101,7 +100,8 @@ void add_sliding_case(const Add& add, const SlidingShape& shape, int64_t window,
   const std::vector<int64_t> lengths = shape.one_row
                                            ? std::vector<int64_t>{100}
                                            : std::vector<int64_t>{1, window, window + 1, 3 * kPage + 2, 100};
-  graph::KvCache cache{"kv", 2, shape.kv_heads, shape.head_dim, kPage, shape.dtype};
+  graph::PagedState cache =
+      graph::PagedState::of_heads("kv", 2, shape.kv_heads, shape.head_dim, kPage, shape.dtype);
   graph::HostState plan{
       cache, kSlidingPool,
       std::vector<float>(static_cast<size_t>(2 * kSlidingPool * cache.page_elements()), NAN)};
@@ -156,7 +156,8 @@ struct WindowShape {
 
 template <typename Add>
 void add_window_case(const Add& add, const WindowShape& shape) {
-  graph::KvCache cache{"kv", 2, shape.kv_heads, shape.head_dim, kPage, shape.dtype};
+  graph::PagedState cache =
+      graph::PagedState::of_heads("kv", 2, shape.kv_heads, shape.head_dim, kPage, shape.dtype);
   std::mt19937 random(23);
   std::vector<float> values(static_cast<size_t>(2 * kSlidingPool * cache.page_elements()), NAN);
   std::vector<int32_t> sequence, limits, indptr = {0}, ids;
@@ -167,10 +168,10 @@ void add_window_case(const Add& add, const WindowShape& shape) {
       ids.push_back(static_cast<int32_t>(int64_t(ids.size()) * 5 % kSlidingPool));
       for (int64_t i = 0; i < 2 * cache.kv_heads * kPage; ++i) {
         if (page < first / kPage || page * kPage + i % kPage >= length) continue;
-        std::vector<float> head = random_floats(cache.head_dim, 1, random);
+        std::vector<float> head = random_floats(cache.key_dim, 1, random);
         round_head(cache.dtype, head);
         std::copy(head.begin(), head.end(),
-                  values.begin() + (kSlidingPool + ids.back()) * cache.page_elements() + i * cache.head_dim);
+                  values.begin() + (kSlidingPool + ids.back()) * cache.page_elements() + i * cache.key_dim);
       }
     }
     indptr.push_back(static_cast<int32_t>(ids.size()));

@@ -18,10 +18,10 @@
 namespace mlc::testing {
 
 // The order of a page's K on GPUs (kernel/lower/cache.h) from that on CPUs ([head][d][token]) or back.
-inline void reorder_keys(Bytes& bytes, const graph::KvCache& c, bool to_gpu) {
+inline void reorder_keys(Bytes& bytes, const graph::PagedState& c, bool to_gpu) {
   Bytes from = bytes;
   auto size = static_cast<size_t>(size_of(c.dtype)), chunk = 16 / size, tokens = size_t(c.page_size),
-       dim = size_t(c.head_dim);
+       dim = size_t(c.key_dim);
   auto page = static_cast<size_t>(c.page_elements()) * size;
   for (size_t p = 0; p + page <= bytes.size(); p += page)
     for (size_t head = 0; head < size_t(c.kv_heads); ++head)

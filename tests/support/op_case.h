@@ -128,7 +128,7 @@ class OpCase {
   }
 
   // A state of `pages` pages, filled with `values` or, past them, NaN.
-  void state(graph::KvCache cache, int64_t pages) {
+  void state(graph::PagedState cache, int64_t pages) {
     dims_[kPoolPages] = pages;
     std::vector<float> values(static_cast<size_t>(cache.layers * pages * cache.page_elements()), NAN);
     states[cache.name] = {cache, pages, values};
@@ -426,7 +426,7 @@ class OpCase {
       read_page(s.cache, {bytes.data() + i * size, size}, {s.values.data() + order[i] * elements, elements});
   }
   // One page of one layer.
-  static Bytes page_bytes(const graph::KvCache& c, std::span<const float> values) {
+  static Bytes page_bytes(const graph::PagedState& c, std::span<const float> values) {
     if (c.dtype == DType::kI8) return coded_page_bytes(c, values);
     Bytes out(values.size() * static_cast<size_t>(size_of(c.dtype)));
     std::vector<float> moved(values.size());
@@ -434,26 +434,26 @@ class OpCase {
     encode_floats(c.dtype, moved, reinterpret_cast<std::byte*>(out.data()));
     return out;
   }
-  static Bytes coded_page_bytes(const graph::KvCache& c, std::span<const float> values) {
-    auto n = static_cast<size_t>(c.head_dim);
+  static Bytes coded_page_bytes(const graph::PagedState& c, std::span<const float> values) {
+    auto n = static_cast<size_t>(c.key_dim);
     Bytes out(values.size() / n * (n + 4));
     std::vector<int32_t> codes(n);
     for (size_t v = 0; v < values.size() / n; ++v) {
-      float scale = graph::quantize_group(&values[v * n], c.head_dim, codes.data());
+      float scale = graph::quantize_group(&values[v * n], c.key_dim, codes.data());
       std::memcpy(&out[coded_scale(c, v)], &scale, 4);
       for (size_t d = 0; d < n; ++d) out[coded_element(c, v, d)] = static_cast<uint8_t>(codes[d]);
     }
     return out;
   }
-  static void read_page(const graph::KvCache& c, std::span<const uint8_t> bytes, std::span<float> values) {
+  static void read_page(const graph::PagedState& c, std::span<const uint8_t> bytes, std::span<float> values) {
     if (c.dtype == DType::kI8) return read_coded_page(c, bytes, values);
     std::vector<float> moved(values.size());
     decode_floats(c.dtype, reinterpret_cast<const std::byte*>(bytes.data()), moved);
     for_each_cached(c, [&](size_t meaning, size_t kernel) { values[meaning] = moved[kernel]; });
   }
-  static void read_coded_page(const graph::KvCache& c, std::span<const uint8_t> bytes,
+  static void read_coded_page(const graph::PagedState& c, std::span<const uint8_t> bytes,
                               std::span<float> values) {
-    auto n = static_cast<size_t>(c.head_dim);
+    auto n = static_cast<size_t>(c.key_dim);
     for (size_t v = 0; v < values.size() / n; ++v) {
       float scale = 1;
       std::memcpy(&scale, &bytes[coded_scale(c, v)], 4);
@@ -463,8 +463,8 @@ class OpCase {
   }
   // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page is [token][d]
   // in the meaning and [d][token] in memory (kernel/lower/cache.h).
-  static void for_each_cached(const graph::KvCache& c, const std::function<void(size_t, size_t)>& visit) {
-    auto tokens = static_cast<size_t>(c.page_size), size = static_cast<size_t>(c.head_dim);
+  static void for_each_cached(const graph::PagedState& c, const std::function<void(size_t, size_t)>& visit) {
+    auto tokens = static_cast<size_t>(c.page_size), size = static_cast<size_t>(c.key_dim);
     auto count = static_cast<size_t>(c.page_elements());
     for (size_t i = 0; i < count; ++i) {
       size_t token = i / size % tokens, d = i % size, head = i - token * size - d;
@@ -473,19 +473,19 @@ class OpCase {
   }
   // Where a page of codes has the scale and the elements of vector v = (V * kv_heads + head) * page_size +
   // token: per head K [d / 2][token][2], V [token / 2][d][2] and the two kinds of scales.
-  static size_t coded_head(const graph::KvCache& c, size_t v) {
+  static size_t coded_head(const graph::PagedState& c, size_t v) {
     auto tokens = static_cast<size_t>(c.page_size), heads = static_cast<size_t>(c.kv_heads);
-    return v / tokens % heads * 2 * tokens * (static_cast<size_t>(c.head_dim) + 4);
+    return v / tokens % heads * 2 * tokens * (static_cast<size_t>(c.key_dim) + 4);
   }
-  static bool is_coded_value(const graph::KvCache& c, size_t v) {
+  static bool is_coded_value(const graph::PagedState& c, size_t v) {
     return v >= static_cast<size_t>(c.page_size * c.kv_heads);
   }
-  static size_t coded_scale(const graph::KvCache& c, size_t v) {
-    auto tokens = static_cast<size_t>(c.page_size), n = static_cast<size_t>(c.head_dim);
+  static size_t coded_scale(const graph::PagedState& c, size_t v) {
+    auto tokens = static_cast<size_t>(c.page_size), n = static_cast<size_t>(c.key_dim);
     return coded_head(c, v) + 2 * tokens * n + (is_coded_value(c, v) ? 4 * tokens : 0) + 4 * (v % tokens);
   }
-  static size_t coded_element(const graph::KvCache& c, size_t v, size_t d) {
-    auto tokens = static_cast<size_t>(c.page_size), n = static_cast<size_t>(c.head_dim), token = v % tokens;
+  static size_t coded_element(const graph::PagedState& c, size_t v, size_t d) {
+    auto tokens = static_cast<size_t>(c.page_size), n = static_cast<size_t>(c.key_dim), token = v % tokens;
     size_t head = coded_head(c, v);
     if (is_coded_value(c, v)) return head + tokens * n + (token / 2 * n + d) * 2 + token % 2;
     return head + (d / 2 * tokens + token) * 2 + d % 2;

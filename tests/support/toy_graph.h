@@ -32,7 +32,8 @@ class ToyBuilder {
   // them.
   graph::Module build() {
     module_.name = "toy";
-    module_.states.push_back({"kv", s_.layers, s_.kv_heads, s_.head_dim, 16, s_.kv_dtype});
+    module_.states.push_back(
+        graph::PagedState::of_heads("kv", s_.layers, s_.kv_heads, s_.head_dim, 16, s_.kv_dtype));
     module_.functions.push_back(std::make_unique<graph::Function>());
     graph::Function& f = *module_.functions[0];
     f.name = "step";

@@ -29,13 +29,13 @@ namespace {
 
 using Inputs = std::vector<const HostTensor*>;
 
-void check_rolling(const Node& node, const KvCache& cache) {
+void check_rolling(const Node& node, const PagedState& cache) {
   if (node.inputs.size() == 6) refuse("has skip_begin but no skip_count");
   for (size_t i : {5, 6})
     if (index_operand(node, i) + 1 != index_operand(node, 3))
       refuse(describe(node, i), " is not one per sequence");
   if (node.inputs.size() == 7) return;
-  int64_t rotary_dim = int_attribute(node, "rotary_dim", 2, cache.head_dim);
+  int64_t rotary_dim = int_attribute(node, "rotary_dim", 2, cache.key_dim);
   if (rotary_dim % 2 != 0) refuse("attribute 'rotary_dim' is odd: ", rotary_dim);
   bool_attribute_or(node, "interleaved", false);
   if (columns(activation_operand(node, 7)) != rotary_dim)
@@ -43,13 +43,13 @@ void check_rolling(const Node& node, const KvCache& cache) {
 }
 
 std::vector<TensorType> infer(const Node& node, const Module& module) {
-  const KvCache& cache = cache_operand(node, module);
+  const PagedState& cache = cache_operand(node, module);
   const TensorType& q = activation_operand(node, 0);
   int64_t heads = int_attribute(node, "heads", 1, 1 << 20);
   if (heads % cache.kv_heads != 0)
     refuse(heads, " heads do not share ", cache.kv_heads, " key/value heads evenly");
-  if (columns(q) != heads * cache.head_dim)
-    refuse(describe(node, 0), " does not have ", heads * cache.head_dim, " columns");
+  if (columns(q) != heads * cache.key_dim)
+    refuse(describe(node, 0), " does not have ", heads * cache.key_dim, " columns");
   positive_attribute(node, "scale");
   if (node.attributes.count("softcap")) positive_attribute(node, "softcap");
   if (node.attributes.count("window")) int_attribute(node, "window", 1, 1 << 30);
@@ -96,7 +96,7 @@ SeenTokens seen_tokens(const Node& node, const Inputs& in, int64_t row, int64_t 
 // The key of the sequence's token t, which is stored in a slot.
 std::vector<float> key_of(const Node& node, const Inputs& in, HostState& state, int64_t kv_head, int64_t t,
                           int64_t slot) {
-  int64_t n = state.cache.head_dim;
+  int64_t n = state.cache.key_dim;
   const float* stored = cached_head(state, node.get_int("layer"), false, kv_head, slot);
   std::vector<float> key(stored, stored + n);
   if (in.size() < 8) return key;
@@ -117,7 +117,7 @@ struct Softened {
 // Over the tokens [first, last) of the sequence.
 Softened attend(const Node& node, const Inputs& in, const float* q, HostState& state, int64_t kv_head,
                 const std::vector<int64_t>& slots, size_t first, size_t last) {
-  int64_t n = state.cache.head_dim;
+  int64_t n = state.cache.key_dim;
   Softened s{.sum = std::vector<double>(static_cast<size_t>(n))};
   std::vector<double> scores(slots.size());
   for (size_t t = first; t < last; ++t) {
@@ -143,7 +143,7 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
                                   InterpretContext& context) {
   HostState& state = context.states.at(node.state);
   const HostTensor& q = *in[0];
-  int64_t heads = node.get_int("heads"), n = state.cache.head_dim, sharing = heads / state.cache.kv_heads;
+  int64_t heads = node.get_int("heads"), n = state.cache.key_dim, sharing = heads / state.cache.kv_heads;
   HostTensor out = make_floats(q.shape);
   for (int64_t r = 0; r < q.shape[0]; ++r) {
     const SeenTokens seen = seen_tokens(node, in, r, state.cache.page_size);
@@ -160,7 +160,7 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
 std::vector<TensorType> infer_part(const Node& node, const Module& module) {
   infer(node, module);
   Dim parts = ceildiv(index_operand(node, 4), int_attribute(node, "part_pages", 1, 1 << 20));
-  int64_t width = cache_operand(node, module).head_dim + 2;
+  int64_t width = cache_operand(node, module).key_dim + 2;
   return {TensorType::plain(DType::kF32, {parts, node.get_int("heads") * width})};
 }
 
@@ -169,7 +169,7 @@ std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const
   HostState& state = context.states.at(node.state);
   const HostTensor& q = *in[0];
   if (q.shape[0] != 1) refuse("attention_part: ", q.shape[0], " rows, expected 1");
-  int64_t heads = node.get_int("heads"), n = state.cache.head_dim, sharing = heads / state.cache.kv_heads;
+  int64_t heads = node.get_int("heads"), n = state.cache.key_dim, sharing = heads / state.cache.kv_heads;
   int64_t tokens = node.get_int("part_pages") * state.cache.page_size;
   int64_t parts = (in[4]->shape[0] * state.cache.page_size + tokens - 1) / tokens;
   const SeenTokens seen = seen_tokens(node, in, 0, state.cache.page_size);

@@ -12,12 +12,12 @@
 namespace mlc::graph {
 
 float* cached_head(HostState& state, int64_t layer, bool value, int64_t head, int64_t slot) {
-  const KvCache& c = state.cache;
+  const PagedState& c = state.cache;
   if (slot < 0 || slot >= state.pages * c.page_size)
     refuse("slot ", slot, " of a cache of ", state.pages, " pages");
   int64_t page = slot / c.page_size, offset = slot % c.page_size;
   int64_t head_row = ((value ? c.kv_heads : 0) + head) * c.page_size + offset;
-  return state.values.data() + (layer * state.pages + page) * c.page_elements() + head_row * c.head_dim;
+  return state.values.data() + (layer * state.pages + page) * c.page_elements() + head_row * c.key_dim;
 }
 
 namespace {
@@ -25,22 +25,22 @@ namespace {
 using Inputs = std::vector<const HostTensor*>;
 
 // What a cache keeps of a head.
-void round_head(const KvCache& c, float* head) {
+void round_head(const PagedState& c, float* head) {
   if (c.dtype != DType::kI8) {
-    for (int64_t d = 0; d < c.head_dim; ++d) head[d] = round_to(c.dtype, head[d]);
+    for (int64_t d = 0; d < c.key_dim; ++d) head[d] = round_to(c.dtype, head[d]);
     return;
   }
-  std::vector<int32_t> codes(static_cast<size_t>(c.head_dim));
-  float scale = quantize_group(head, c.head_dim, codes.data());
-  for (int64_t d = 0; d < c.head_dim; ++d) head[d] = static_cast<float>(codes[d]) * scale;
+  std::vector<int32_t> codes(static_cast<size_t>(c.key_dim));
+  float scale = quantize_group(head, c.key_dim, codes.data());
+  for (int64_t d = 0; d < c.key_dim; ++d) head[d] = static_cast<float>(codes[d]) * scale;
 }
 
 // Stores one token's heads, rounded to the cache's dtype.
 void store_heads(HostState& state, int64_t layer, bool value, int64_t slot, const float* heads) {
-  const KvCache& c = state.cache;
+  const PagedState& c = state.cache;
   for (int64_t h = 0; h < c.kv_heads; ++h) {
     float* target = cached_head(state, layer, value, h, slot);
-    std::copy_n(heads + h * c.head_dim, c.head_dim, target);
+    std::copy_n(heads + h * c.key_dim, c.key_dim, target);
     round_head(c, target);
   }
 }
@@ -54,10 +54,10 @@ OpInfo kv_append() {
           .required_attributes = {"layer"},
           .infer =
               [](const Node& node, const Module& module) {
-                const KvCache& cache = cache_operand(node, module);
+                const PagedState& cache = cache_operand(node, module);
                 for (size_t i : {0, 1})
-                  if (columns(activation_operand(node, i)) != cache.kv_heads * cache.head_dim)
-                    refuse(describe(node, i), " does not have ", cache.kv_heads * cache.head_dim, " columns");
+                  if (columns(activation_operand(node, i)) != cache.kv_heads * cache.key_dim)
+                    refuse(describe(node, i), " does not have ", cache.kv_heads * cache.key_dim, " columns");
                 const Dim& rows = index_operand(node, 2);
                 check_equal_rows(node, 0, rows);
                 check_equal_rows(node, 1, rows);
@@ -66,7 +66,7 @@ OpInfo kv_append() {
           .interpret =
               [](const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
                 HostState& state = context.states.at(node.state);
-                int64_t n = state.cache.kv_heads * state.cache.head_dim, layer = node.get_int("layer");
+                int64_t n = state.cache.kv_heads * state.cache.key_dim, layer = node.get_int("layer");
                 for (int64_t r = 0; r < in[2]->shape[0]; ++r)
                   for (bool value : {false, true})
                     store_heads(state, layer, value, in[2]->ints[r], in[value]->floats.data() + r * n);
@@ -75,15 +75,15 @@ OpInfo kv_append() {
 }
 
 std::vector<TensorType> infer_rope_append(const Node& node, const Module& module) {
-  const KvCache& cache = cache_operand(node, module);
+  const PagedState& cache = cache_operand(node, module);
   const TensorType& qkv = activation_operand(node, 0);
   int64_t heads = int_attribute(node, "heads", 1, 1 << 20);
   int64_t kv_heads = int_attribute(node, "kv_heads", 1, heads);
   check_rotation(node, 1, qkv.shape[0]);
   int64_t head_dim = node.get_int("head_dim");
-  if (kv_heads != cache.kv_heads || head_dim != cache.head_dim)
+  if (kv_heads != cache.kv_heads || head_dim != cache.key_dim)
     refuse("appends ", kv_heads, " heads of ", head_dim, ", $", cache.name, " holds ", cache.kv_heads, " of ",
-           cache.head_dim);
+           cache.key_dim);
   if (columns(qkv) != (heads + 2 * kv_heads) * head_dim)
     refuse(describe(node, 0), " does not have ", (heads + 2 * kv_heads) * head_dim, " columns");
   if (index_operand(node, 2) != qkv.shape[0]) refuse(describe(node, 2), " does not have one slot per row");

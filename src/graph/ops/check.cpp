@@ -93,11 +93,18 @@ void check_function(const std::string& function) {
            did_you_mean(function, names));
 }
 
-const KvCache& cache_operand(const Node& node, const Module& module) {
-  const KvCache* cache = module.find_state(node.state);
+const PagedState& cache_operand(const Node& node, const Module& module) {
+  const PagedState* cache = module.find_state(node.state);
   if (!cache) refuse("the module has no state $", node.state);
   if (node.attributes.count("layer")) int_attribute(node, "layer", 0, cache->layers - 1);
   return *cache;
+}
+
+const SlotState& slots_operand(const Node& node, const Module& module) {
+  const SlotState* slots = module.find_slot_state(node.state);
+  if (!slots) refuse("the module has no slots $", node.state);
+  if (node.attributes.count("layer")) int_attribute(node, "layer", 0, slots->layers - 1);
+  return *slots;
 }
 
 }  // namespace mlc::graph

@@ -37,6 +37,8 @@ TensorType q8_attribute(const Node& node, const Shape& shape);
 void check_function(const std::string& function);
 
 // The node's cache; checks that `layer` lies in it when the node has that attribute.
-const KvCache& cache_operand(const Node& node, const Module& module);
+const PagedState& cache_operand(const Node& node, const Module& module);
+// The node's slots, likewise.
+const SlotState& slots_operand(const Node& node, const Module& module);
 
 }  // namespace mlc::graph

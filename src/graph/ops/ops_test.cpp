@@ -25,7 +25,7 @@ HostTensor ints(std::vector<int32_t> values) {
 class OpTest : public ::testing::Test {
  protected:
   OpTest() {
-    module.states.push_back({"kv", 2, 2, 4, 16, DType::kF16});
+    module.states.push_back(PagedState::of_heads("kv", 2, 2, 4, 16, DType::kF16));
     states["kv"] = {module.states[0], 6, std::vector<float>(2 * 6 * 2 * 2 * 16 * 4, kNaN)};
   }
 

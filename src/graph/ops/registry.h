@@ -23,12 +23,13 @@ struct HostTensor {
   int64_t elements() const;
 };
 
-// The contents of a KvCache while interpreting: [layer][page][page_elements] values, rounded to the cache's
-// dtype.
+// The contents of a state while interpreting. Paged: [layer][page][page_elements] values, rounded to the
+// cache's dtype. Slots: [layer][slot][slot_elements].
 struct HostState {
-  KvCache cache;
-  int64_t pages = 0;
+  PagedState cache;   // of a paged state
+  int64_t pages = 0;  // or slots
   std::vector<float> values;
+  SlotState slots = {};  // of a slot state
 };
 
 struct InterpretContext {

@@ -69,14 +69,14 @@ class Fuser {
   }
 
   std::unique_ptr<Node> fuse(const Match& m) {
-    const KvCache& cache = *module_.find_state(m.append->state);
+    const PagedState& cache = *module_.find_state(m.append->state);
     auto node = std::make_unique<Node>();
     node->op = "rope_append";
     node->state = m.append->state;
     node->inputs = {m.slice_q->inputs[0], m.rope_q->inputs[1], m.append->inputs[2]};
     node->attributes = m.rope_q->attributes;
     node->attributes["layer"] = m.append->get_int("layer");
-    node->attributes["heads"] = m.slice_q->get_int("end") / cache.head_dim;
+    node->attributes["heads"] = m.slice_q->get_int("end") / cache.key_dim;
     node->attributes["kv_heads"] = cache.kv_heads;
     node->outputs = {std::exchange(m.rope_q->outputs, {})[0]};
     node->outputs[0]->producer = node.get();

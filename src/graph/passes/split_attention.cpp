@@ -38,7 +38,7 @@ class Splitter {
 
   // Turns the node into attention_part; returns the join, which takes over its result.
   std::unique_ptr<Node> split(Node& node) {
-    int64_t heads = node.get_int("heads"), head_dim = module_.find_state(node.state)->head_dim;
+    int64_t heads = node.get_int("heads"), head_dim = module_.find_state(node.state)->key_dim;
     auto join = std::make_unique<Node>();
     join->op = "attention_join";
     join->attributes = {{"heads", heads}};

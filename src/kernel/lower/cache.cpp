@@ -6,21 +6,27 @@
 
 namespace mlc::kernel {
 
+int64_t page_bytes(const graph::PagedState& c) {
+  const int64_t scale = is_coded(c) ? 4 : 0, vectors = c.kv_heads * c.page_size;
+  const int64_t key = c.key_dim * size_of(c.dtype) + scale, value = c.value_dim * size_of(c.dtype) + scale;
+  return vectors * (key + (c.latent ? 0 : value));
+}
+
 ExprRef CachePages::key(const ExprRef& page, const ExprRef& head, const ExprRef& d,
                         const ExprRef& token) const {
   if (is_coded(cache)) return page + (head * coded_head_bytes(cache) + d * cache.page_size + token * 2);
-  ExprRef at = (head * (cache.head_dim / chunk) + d / chunk) * cache.page_size + token;
+  ExprRef at = (head * (cache.key_dim / chunk) + d / chunk) * cache.page_size + token;
   return page + (at * chunk + d % chunk);
 }
 
 ExprRef CachePages::value(const ExprRef& page, const ExprRef& head, const ExprRef& token) const {
-  if (!is_coded(cache)) return page + ((head + cache.kv_heads) * cache.page_size + token) * cache.head_dim;
-  ExprRef in_head = token / 2 * (2 * cache.head_dim) + token % 2;
-  return page + (head * coded_head_bytes(cache) + in_head + cache.head_dim * cache.page_size);
+  if (!is_coded(cache)) return page + ((head + cache.kv_heads) * cache.page_size + token) * cache.key_dim;
+  ExprRef in_head = token / 2 * (2 * cache.key_dim) + token % 2;
+  return page + (head * coded_head_bytes(cache) + in_head + cache.key_dim * cache.page_size);
 }
 
 ExprRef CachePages::scale(const ExprRef& page, bool values, const ExprRef& head, const ExprRef& token) const {
-  int64_t before = 2 * cache.head_dim * cache.page_size + (values ? 4 * cache.page_size : 0);
+  int64_t before = 2 * cache.key_dim * cache.page_size + (values ? 4 * cache.page_size : 0);
   return page + head * coded_head_bytes(cache) + token * 4 + before;
 }
 
@@ -37,7 +43,7 @@ Function lower_copy_pages(Lowering& low) {
   const CachePages pages = low.pages();
   Operand cache = low.state(true);
   const int64_t size = pages.page_stride / cache.elements_per_word();
-  ExprRef slab_pages = pages.slabs > 1 ? k.dimension(kPoolPages) : int_const(0), from, to;
+  ExprRef slab_pages = pages.slabs > 1 ? k.dimension(low.pool_pages()) : int_const(0), from, to;
   auto body = [&](const Unit& u) {
     auto at = [&](const ExprRef& page) { return (u.head * slab_pages + page) * size + u.at; };
     k.store(cache.buffer, at(to), k.load(cache.buffer, at(from), u.lanes));

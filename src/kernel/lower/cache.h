@@ -17,14 +17,16 @@
 
 namespace mlc::kernel {
 
-inline bool is_coded(const graph::KvCache& c) { return c.dtype == DType::kI8; }
+inline bool is_coded(const graph::PagedState& c) { return c.dtype == DType::kI8; }
 
+// Bytes of one page of one layer.
+int64_t page_bytes(const graph::PagedState& c);
 // Bytes of one head of a page of codes.
-inline int64_t coded_head_bytes(const graph::KvCache& c) { return 2 * c.page_size * (c.head_dim + 4); }
+inline int64_t coded_head_bytes(const graph::PagedState& c) { return 2 * c.page_size * (c.key_dim + 4); }
 
 // Indices into the buffer of a state.
 struct CachePages {
-  const graph::KvCache& cache;
+  const graph::PagedState& cache;
   int chunk = 1;            // C
   int64_t page_stride = 0;  // from a page to the next
   int64_t slabs = 1;        // of pages, one after the other, in the buffer

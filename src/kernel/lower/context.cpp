@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "base/user_error.h"
+#include "formats/plan.h"
 
 namespace mlc::kernel {
 
@@ -41,11 +42,13 @@ View Lowering::view(size_t i, const graph::TensorType& t) const {
   return {t.shape.back().constant(), 0};
 }
 
-const graph::KvCache& Lowering::cache() const {
-  const graph::KvCache* found = module.find_state(node.state);
+const graph::PagedState& Lowering::cache() const {
+  const graph::PagedState* found = module.find_state(node.state);
   internal_check(found != nullptr, str(node.op, ": no state named ", node.state));
   return *found;
 }
+
+std::string Lowering::pool_pages() const { return of_group(kPoolPages, module.group_of(cache())); }
 
 Operand Lowering::declare_matrix(const graph::TensorType& t, const View& at, const std::string& name,
                                  bool writable) {

@@ -100,8 +100,9 @@ struct Lowering {
 
   bool single_row() const { return options.max_rows == 1; }
   const graph::TensorType& type(size_t i) const { return node.inputs[i]->type; }
-  const graph::KvCache& cache() const;
+  const graph::PagedState& cache() const;
   virtual CachePages pages() const = 0;  // where the cache's tokens lie
+  std::string pool_pages() const;        // the dimension that counts the pages of the cache's pool
 
   // Declare operands in order: inputs, the region's, the state, results. UserError for a type that the
   // target has no kernels for.

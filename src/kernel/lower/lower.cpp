@@ -145,9 +145,9 @@ std::string kernel_key(const graph::Node& node, const graph::Module& module, con
   for (const graph::Value* out : node.outputs) key << " -> " << out->type.text();
   for (const auto& [name, value] : node.attributes)
     if (name != "layer") key << ' ' << name << '=' << attribute_text(value);
-  if (const graph::KvCache* c = node.state.empty() ? nullptr : module.find_state(node.state))
-    key << " $" << c->layers << ',' << c->kv_heads << ',' << c->head_dim << ',' << c->page_size << ','
-        << short_name(c->dtype);
+  if (const graph::PagedState* c = node.state.empty() ? nullptr : module.find_state(node.state))
+    key << " $" << c->layers << ',' << c->kv_heads << ',' << c->key_dim << ',' << c->value_dim << ','
+        << c->latent << ',' << c->page_size << ',' << short_name(c->dtype) << ',' << module.group_of(*c);
   LowerOptions guard = needed(node, options);
   key << " rows" << guard.min_rows << ".." << guard.max_rows << ' ' << options.target->name;
   return key.str();

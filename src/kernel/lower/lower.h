@@ -31,10 +31,10 @@ struct LowerOptions {
 // A kernel and how a call binds to it. Buffers in order: node inputs, the region's operands, state (if any),
 // outputs. A group-quantized parameter is one u8 buffer of layout_bytes(); a plain one its elements; a
 // quantized activation one u8 buffer of its bytes; a state, on CPUs [kPoolPages][layers] blocks of
-// kv_page_bytes from the node's layer on (the first, for ops without a layer), on GPUs the slab of the node's
-// layer, [kPoolPages] (all layers' slabs in order). `Function::dims` are names that the caller must provide:
-// symbols of the node's shapes (rows, batch, pages), and kPoolPages (formats/plan.h) for ops with state.
-// Function::name is the op's, not unique: the caller renames.
+// page_bytes (cache.h) from the node's layer on (the first, for ops without a layer), on GPUs the slab of the
+// node's layer, [kPoolPages] (all layers' slabs in order). `Function::dims` are names that the caller must
+// provide: symbols of the node's shapes (rows, batch, pages), and kPoolPages (formats/plan.h) for ops with
+// state. Function::name is the op's, not unique: the caller renames.
 struct LoweredKernel {
   Function function;
 };

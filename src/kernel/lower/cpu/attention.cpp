@@ -301,7 +301,7 @@ AttentionBuffers declare_buffers(CpuLowering& low) {
   }
   if (low.node.inputs.size() > 7) {
     b.key_factors = low.matrix(7, "key_factors");
-    b.rotation = {low.cache().head_dim, low.node.get_int("rotary_dim"),
+    b.rotation = {low.cache().key_dim, low.node.get_int("rotary_dim"),
                   low.node.get_bool_or("interleaved", false)};
   }
   b.kv = low.state(false).buffer;
@@ -310,7 +310,7 @@ AttentionBuffers declare_buffers(CpuLowering& low) {
 }
 
 AttentionTiling choose_tiling(const CpuLowering& low, bool parts) {
-  const graph::KvCache& cache = low.cache();
+  const graph::PagedState& cache = low.cache();
   AttentionTiling t{.sharing = low.node.get_int("heads") / cache.kv_heads,
                     .span_pages = Attention::kSpanPages,
                     .window = low.node.get_int_or("window", 0)};
@@ -320,7 +320,7 @@ AttentionTiling choose_tiling(const CpuLowering& low, bool parts) {
     t.rows = std::clamp<int64_t>(Attention::kTileQueries / t.sharing, 1, 16);
   else if (low.node.get_int_or("part_pages", Attention::kRowSpanPages) % Attention::kRowSpanPages == 0)
     t.span_pages = Attention::kRowSpanPages;
-  t.head_lanes = low.lanes_dividing(cache.head_dim);
+  t.head_lanes = low.lanes_dividing(cache.key_dim);
   t.token_lanes = low.lanes_dividing(cache.page_size);
   internal_check(!parts || low.node.get_int("part_pages") % t.span_pages == 0,
                  "attention_part: parts are whole spans");

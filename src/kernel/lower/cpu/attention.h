@@ -79,7 +79,7 @@ struct Attention {
   static constexpr int64_t kSpanPages = 4, kRowSpanPages = 8;
 
   CpuLowering& low;
-  const graph::KvCache& cache;
+  const graph::PagedState& cache;
   const AttentionBuffers& call;
   const AttentionTiling tiling;
   const AttentionMemory memory;
@@ -88,7 +88,7 @@ struct Attention {
       : low(l), cache(l.cache()), call(b), tiling(t), memory(allocate()) {}
 
   KernelBuilder& k() const { return low.k; }
-  int64_t head_dim() const { return cache.head_dim; }
+  int64_t head_dim() const { return cache.key_dim; }
   int64_t page_vectors() const { return cache.page_size / tiling.token_lanes; }
   int64_t span_tokens() const { return tiling.span_pages * cache.page_size; }
   // Of a register tile. Codes need one register more than floats: a product before it is added.

@@ -35,24 +35,24 @@ void store_codes(CpuLowering& low, const BufferRef& cache, bool values, const Ex
 void append_head(CpuLowering& low, const BufferRef& cache, const Slot& slot, bool values, const ExprRef& head,
                  const std::function<ExprRef(ExprRef, int)>& x) {
   KernelBuilder& k = low.k;
-  const graph::KvCache& c = low.cache();
+  const graph::PagedState& c = low.cache();
   const CachePages pages = low.pages();
   ExprRef at = k.let("head_at", values ? pages.value(slot.page, head, slot.token)
                                        : pages.key(slot.page, head, int_const(0), slot.token));
   if (!is_coded(c))
-    return k.vector_loop("d", int_const(c.head_dim), low.lanes(), [&](ExprRef d, int lanes) {
+    return k.vector_loop("d", int_const(c.key_dim), low.lanes(), [&](ExprRef d, int lanes) {
       store_floats(low, cache, values, at, d, cast(x(d, lanes), cache->element.dtype));
     });
-  const int lanes = low.lanes_dividing(c.head_dim);
+  const int lanes = low.lanes_dividing(c.key_dim);
   BufferRef largest = k.registers("largest", {DType::kI32, lanes}, 1);
   k.store(largest, int_const(0), int_const(0, {DType::kI32, lanes}));
-  k.vector_loop("d", int_const(c.head_dim), lanes, [&](ExprRef d, int n) {
+  k.vector_loop("d", int_const(c.key_dim), lanes, [&](ExprRef d, int n) {
     k.store(largest, int_const(0),
             binary(BinaryOp::kMax, k.load(largest, int_const(0)), magnitude_bits(x(d, n))));
   });
   ExprRef top = k.load(largest, int_const(0));
   Coder coder(low, k.let("top", lanes == 1 ? top : reduce(BinaryOp::kMax, top)));
-  k.vector_loop("d", int_const(c.head_dim), lanes, [&](ExprRef d, int n) {
+  k.vector_loop("d", int_const(c.key_dim), lanes, [&](ExprRef d, int n) {
     store_codes(low, cache, values, at, d, cast(coder.code(x(d, n)), DType::kI8));
   });
   k.store(cache, pages.scale(slot.page, values, head, slot.token), coder.scale);
@@ -72,13 +72,13 @@ ExprRef load_key_codes(CpuLowering& low, const BufferRef& cache, const ExprRef& 
 
 Function lower_kv_append(CpuLowering& low) {
   KernelBuilder& k = low.k;
-  const graph::KvCache& c = low.cache();
+  const graph::PagedState& c = low.cache();
   Operand keys = low.matrix(0, "k"), values = low.matrix(1, "v"), slots = low.vector(2, "slots");
   BufferRef cache = low.state(true).buffer;
   low.for_rows(keys.rows, [&](ExprRef r) {
     Slot slot = find_slot(low, low.pages(), slots, r);
     k.loop("head", 0, c.kv_heads, LoopKind::kSerial, [&](ExprRef h) {
-      ExprRef column = k.let("column", h * c.head_dim);
+      ExprRef column = k.let("column", h * c.key_dim);
       for (const Operand* m : {&keys, &values})
         append_head(low, cache, slot, m == &values, h,
                     [&](ExprRef d, int lanes) { return low.load(*m, m->at(r, column + d), lanes); });

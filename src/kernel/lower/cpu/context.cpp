@@ -61,17 +61,17 @@ Operand CpuLowering::declare(const std::string& name, DType stored, const Dim& e
 }
 
 Operand CpuLowering::state(bool writable) {
-  const graph::KvCache& c = cache();
+  const graph::PagedState& c = cache();
   const int64_t layer = pages().page_stride / c.layers;
   // The call's layer may be the last.
   const int64_t earlier_layers = node.attributes.count("layer") ? c.layers - 1 : 0;
-  Dim size = Dim::symbol(kPoolPages) * pages().page_stride + Dim(-earlier_layers * layer);
+  Dim size = Dim::symbol(pool_pages()) * pages().page_stride + Dim(-earlier_layers * layer);
   return declare("cache", is_coded(c) ? DType::kU8 : c.dtype, size, writable);
 }
 
 CachePages CpuLowering::pages() const {
-  const graph::KvCache& c = cache();
-  const int64_t bytes = kv_page_bytes(c.kv_heads, c.head_dim, c.page_size, c.dtype);
+  const graph::PagedState& c = cache();
+  const int64_t bytes = page_bytes(c);
   return {.cache = c, .page_stride = c.layers * (bytes / size_of(c.dtype))};
 }
 

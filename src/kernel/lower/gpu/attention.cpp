@@ -39,7 +39,7 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g) {
   }
   if (node.inputs.size() > 7) {
     b.factors = g.matrix(7, "key_factors");
-    b.rotation = {g.cache().head_dim, node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
+    b.rotation = {g.cache().key_dim, node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
     if (b.rotation.rotary_dim % 8 != 0)
       throw UserError(str("attention: rotation of ", b.rotation.rotary_dim,
                           " elements with a rolling window has no kernel on ", g.target.name,
@@ -55,7 +55,7 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g) {
 // Long heads: fewer subgroups, then fewer rows and heads share a load.
 GpuAttention::Tiling choose_tiling(GpuLowering& g, const CachePages& pages, const GpuAttention::Buffers& b) {
   const graph::Node& node = g.node;
-  const graph::KvCache& cache = pages.cache;
+  const graph::PagedState& cache = pages.cache;
   GpuAttention::Tiling t{.sharing = node.get_int("heads") / cache.kv_heads,
                          .window = node.get_int_or("window", 0)};
   if (node.op == "attention_part") t.part_tokens = node.get_int("part_pages") * cache.page_size;

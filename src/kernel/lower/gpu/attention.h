@@ -72,7 +72,7 @@ class GpuAttention {
       -3e38;  // below every score; not infinite, so that differences are numbers
 
   bool in_parts() const { return tiling_.part_tokens > 0; }
-  int64_t size() const { return cache_.head_dim; }
+  int64_t size() const { return cache_.key_dim; }
   int value_lanes() const { return static_cast<int>(size()) / pages_.chunk; }   // that cover a value
   int chunks() const { return (value_lanes() + gpu_.lanes - 1) / gpu_.lanes; }  // of a value in a lane
   int halves() const { return pages_.chunk / 4; }                               // f32x4 of a chunk
@@ -114,7 +114,7 @@ class GpuAttention {
 
   GpuLowering& gpu_;
   KernelBuilder& k_;
-  const graph::KvCache& cache_;
+  const graph::PagedState& cache_;
   const CachePages& pages_;
   const Buffers& in_;
   const Tiling tiling_;

@@ -11,24 +11,24 @@ namespace mlc::kernel {
 namespace {
 
 // Vectors that divide what both sides can move.
-int move_lanes(const Operand& m, const graph::KvCache& c) {
-  return static_cast<int>(std::gcd(int64_t{m.lanes()}, c.head_dim));
+int move_lanes(const Operand& m, const graph::PagedState& c) {
+  return static_cast<int>(std::gcd(int64_t{m.lanes()}, c.key_dim));
 }
 
 }  // namespace
 
 Function lower_gpu_kv_append(GpuLowering& gpu) {
   KernelBuilder& k = gpu.k;
-  const graph::KvCache& c = gpu.cache();
+  const graph::PagedState& c = gpu.cache();
   const CachePages pages = gpu.chunked_pages();
   Operand keys = gpu.matrix(0, "k"), values = gpu.matrix(1, "v"), slots = gpu.vector(2, "slots");
   Operand cache = gpu.state(true);
   int n = std::min(move_lanes(keys, c), move_lanes(values, c));
-  int64_t per_head = c.head_dim / n, units = c.kv_heads * per_head;
+  int64_t per_head = c.key_dim / n, units = c.kv_heads * per_head;
   gpu.for_row_units(keys.rows, units, [&](ExprRef row, ExprRef unit) {
     Slot slot = find_slot(gpu, pages, slots, row);
     ExprRef head = k.let("head", unit / per_head), d = k.let("d", unit % per_head * n);
-    ExprRef column = k.let("column", head * c.head_dim + d);
+    ExprRef column = k.let("column", head * c.key_dim + d);
     gpu.store(cache, pages.key(slot.page, head, d, slot.token), gpu.load(keys, keys.at(row, column), n));
     gpu.store(cache, pages.value(slot.page, head, slot.token) + d,
               gpu.load(values, values.at(row, column), n));
@@ -38,7 +38,7 @@ Function lower_gpu_kv_append(GpuLowering& gpu) {
 
 Function lower_gpu_rope_append(GpuLowering& gpu) {
   KernelBuilder& k = gpu.k;
-  const graph::KvCache& c = gpu.cache();
+  const graph::PagedState& c = gpu.cache();
   const CachePages pages = gpu.chunked_pages();
   const Rotation rotation = rotation_of(gpu.node);
   const int64_t heads = gpu.node.get_int("heads");
@@ -59,11 +59,11 @@ Function lower_gpu_rope_append(GpuLowering& gpu) {
   const std::vector<Part> queries = rotation_parts(gpu, rotation, factors, n, load, put_query);
   const std::vector<Part> keys = rotation_parts(gpu, rotation, factors, n, load, put_key);
   const int64_t per_head = HeadUnits{queries}.count(), rotated = (heads + c.kv_heads) * per_head;
-  const int64_t copied = c.head_dim / n;
+  const int64_t copied = c.key_dim / n;
   gpu.for_row_units(x.rows, rotated + c.kv_heads * copied, [&](ExprRef row, ExprRef unit) {
     auto rotate = [&] {
       ExprRef head = k.let("head", unit / per_head), u = k.let("u", unit % per_head);
-      ExprRef column = k.let("column", head * c.head_dim);
+      ExprRef column = k.let("column", head * c.key_dim);
       k.branch(
           less(head, int_const(heads)), [&] { HeadUnits{queries}.meet(gpu, row, column, u); },
           [&] {
@@ -76,7 +76,7 @@ Function lower_gpu_rope_append(GpuLowering& gpu) {
       slot = find_slot(gpu, pages, slots, row);
       ExprRef v = k.let("v", unit - rotated);
       ExprRef head = k.let("head", v / copied), d = k.let("d", v % copied * n);
-      ExprRef column = (head + (heads + c.kv_heads)) * c.head_dim + d;
+      ExprRef column = (head + (heads + c.kv_heads)) * c.key_dim + d;
       gpu.store(cache, pages.value(slot.page, head, slot.token) + d, gpu.load(x, x.at(row, column), n));
     };
     k.branch(less(unit, int_const(rotated)), rotate, copy_value);

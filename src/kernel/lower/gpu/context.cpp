@@ -23,19 +23,19 @@ Operand GpuLowering::declare(const std::string& name, DType stored, const Dim& e
 
 Operand GpuLowering::state(bool writable) {
   const CachePages p = pages();
-  return declare("cache", p.cache.dtype, Dim(p.slabs) * Dim::symbol(kPoolPages) * p.page_stride, writable);
+  return declare("cache", p.cache.dtype, Dim(p.slabs) * Dim::symbol(pool_pages()) * p.page_stride, writable);
 }
 
 CachePages GpuLowering::pages() const {
-  const graph::KvCache& c = cache();
+  const graph::PagedState& c = cache();
   return {c, static_cast<int>(16 / size_of(c.dtype)), c.page_elements(),
           node.attributes.count("layer") ? 1 : c.layers};
 }
 
 CachePages GpuLowering::chunked_pages() const {
   const CachePages p = pages();
-  if (p.cache.head_dim % p.chunk != 0)
-    throw UserError(str(node.op, ": heads of ", p.cache.head_dim, " elements have no kernel on ", target.name,
+  if (p.cache.key_dim % p.chunk != 0)
+    throw UserError(str(node.op, ": heads of ", p.cache.key_dim, " elements have no kernel on ", target.name,
                         ", expected a multiple of ", p.chunk));
   return p;
 }
