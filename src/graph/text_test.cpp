@@ -35,6 +35,7 @@ constexpr const char* kEverything = R"(module @toy {
     %5: q8g40[rows, 64] = quantize_q8(%4) {output = "q8g40"}
     %50: bf16@tiles16x32[rows, 64] = to_tiles(%4)
     %51: f32[rows, 64] = matmul(%50, @w3)
+    %52: f32[rows, 64] = matmul(%4, @w3, @n, @b) {eps = 1e-05, norm = "layer_norm"} region(silu(x) + %4)
     %6: f32[rows, 64] = matmul(%5, @w3) region(silu(x + @b) * %0 + %4)
     %7: f32[rows, 64] = matmul(%6, @two) region(gelu_tanh(gate) * up)
     %8: f32[rows, 64] = layer_norm(%7, @n, @b) {eps = 1.0}

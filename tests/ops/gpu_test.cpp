@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/draw.h"
+#include "graph/ops/norm.h"
 #include "kernel/lower/gpu/weight.h"
 #include "ops/sliding_case.h"
 #include "ops/tolerance.h"
@@ -131,30 +132,63 @@ struct Shape {
   int64_t rows, n, k;
 };
 
+void add_normed(OpCase& c, graph::Value* x, graph::Value* w, const std::string& norm, std::mt19937& random) {
+  const int64_t k = x->type.shape[1].constant();
+  const std::string op = norm.substr(0, norm.find(' '));
+  std::vector<graph::Value*> inputs = {x, w, c.parameter(DType::kF16, {k}, random_floats(k, 1, random))};
+  if (op != norm) inputs.push_back(c.parameter(DType::kBF16, {k}, random_floats(k, 1, random)));
+  c.g->op("matmul", inputs, {{"norm", op}, {"eps", 1e-5}});
+}
+
+// x as the case's matmul meets it.
+graph::HostTensor multiplied(const OpCase& c) {
+  const graph::Node& node = *c.module.functions[0]->nodes.back();
+  std::vector<const graph::HostTensor*> inputs;
+  for (const graph::Value* v : node.inputs) inputs.push_back(&c.logical(v));
+  return graph::normed(node, inputs);
+}
+
 class GpuMatmul : public Gpu {
  protected:
   void add_matmul(const WeightFormat& f, const Shape& s, const std::string& epilogue = "",
-                  int64_t max_rows = 0) {
-    OpCase& c = add(str(f.text(), " rows ", s.rows, " of ", max_rows, " n ", s.n, " k ", s.k, " ", epilogue),
-                    {{"rows", s.rows}});
+                  int64_t max_rows = 0, const std::string& norm = "") {
+    OpCase& c = add(
+        str(f.text(), " rows ", s.rows, " of ", max_rows, " n ", s.n, " k ", s.k, " ", epilogue, " ", norm),
+        {{"rows", s.rows}});
     std::mt19937 random(static_cast<unsigned>(s.rows * 31 + s.n * 7 + s.k));
     int64_t stride = s.k % 4 ? s.k + 5 : s.k + 8;
     graph::Value* x = c.matrix(kRows, s.k, random_floats(s.rows * s.k, 2, random), stride, s.k % 4 ? 3 : 4);
     std::vector<float> values = random_floats(s.n * s.k, 1, random);
     graph::Value* w = f.is_quantized() ? c.quantized(f, kernel::kLaneLayout, s.n, s.k, values)
                                        : c.parameter(f.dtype, {s.n, s.k}, values);
-    c.g->matmul(x, w);
+    if (norm.empty())
+      c.g->matmul(x, w);
+    else
+      add_normed(c, x, w, norm, random);
     add_steps(c, *c.module.functions[0]->nodes.back(), epilogue, s.rows, s.n, random);
     if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
     if (max_rows) c.options.min_rows = 2, c.options.max_rows = max_rows;
-    double sum = absolute_sum(c.logical(x), c.logical(w));
+    const graph::HostTensor y = multiplied(c),
+                            ones = {DType::kF32, {1, s.k}, std::vector<float>(size_t(s.k), 1), {}};
+    double sum = absolute_sum(y, c.logical(w));
     // Codes are met with their zero point apart: the two sums are up to 15 and 7 times the result's in
     // magnitude.
     const double parts = !f.is_quantized() ? 1 : f.is_centered() ? 22 : 30;
     c.rule.tolerance = dot_error(s.k, parts * sum) + elementwise_error(sum + 1);
+    // Elements of +-2 evenly spread are below 2 once they are normed.
+    if (!norm.empty()) c.rule.tolerance += 4 * norm_error(s.k, 2 * absolute_sum(ones, c.logical(w)));
     for (char step : epilogue) c.rule.tolerance *= step == 'm' || step == 'G' ? sum + 2 : 1.2;
   }
 };
+
+TEST_F(GpuMatmul, OneRowThatIsNormed) {
+  for (std::string norm : {"rms_norm", "layer_norm", "layer_norm with bias"}) {
+    for (Shape s : {Shape{1, 30, 33}, {1, 96, 96}, {1, 40, 300}, {1, 40, 2048}})
+      add_matmul(group(4, DType::kF16), s, "", 0, norm);
+    add_matmul(group(3, DType::kF16), {1, 40, 120}, "Ga", 0, norm);
+  }
+  add_matmul(WeightFormat::awq(), {1, 96, 128}, "b", 0, "rms_norm");
+}
 
 TEST_F(GpuMatmul, Plain) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16})

@@ -24,6 +24,7 @@
 
 #include "graph/ops/check.h"
 #include "graph/ops/math.h"
+#include "graph/ops/norm.h"
 
 namespace mlc::graph {
 namespace {
@@ -166,6 +167,7 @@ std::vector<TensorType> infer_matmul(const Node& node, const Module& module) {
     refuse(describe(node, 1), " is stored KN, experts are NK");
   for (const Value* operand : node.region.operands)
     refuse("region with an operand (", operand->type.text(), ")");
+  check_matmul_norm(node);
   Dim slots = x.shape[0];
   if (by.shape.size() == 2) {
     const TensorType& ids = slots_operand(node, 2);
@@ -182,7 +184,8 @@ std::vector<TensorType> infer_matmul(const Node& node, const Module& module) {
 
 std::vector<HostTensor> interpret_matmul(const Node& node, const Inputs& in, const Inputs& operands,
                                          InterpretContext& context) {
-  const HostTensor &x = *in[0], &w = *in[1], &by = *in[2];
+  const HostTensor x = normed(node, in);
+  const HostTensor &w = *in[1], &by = *in[2];
   const int64_t experts = w.shape[0], n = w.shape[1], k = w.shape[2];
   const bool grouped = by.shape.size() == 1;
   HostTensor out =
@@ -258,7 +261,7 @@ std::vector<OpInfo> expert_ops() {
            .interpret = interpret_group},
           {.name = "expert_matmul",
            .min_inputs = 3,
-           .max_inputs = 3,
+           .max_inputs = 5,
            .has_region = true,
            .infer = infer_matmul,
            .interpret = interpret_matmul},

@@ -1,5 +1,5 @@
-// matmul: x [rows, K] times the transpose of weight [N, K], then its region, in f64, rounded once when
-// stored. An x in tiles meets weights that are rounded as it is, to bf16.
+// matmul: x [rows, K], or what its norm (norm.h) makes of x, times the transpose of weight [N, K], then its
+// region, in f64, rounded once when stored. An x in tiles meets weights that are rounded as it is, to bf16.
 //
 // head_matmul(x [rows, H * D], weight [H, N, K]) -> f32[rows, H * (N + D - K)]: of each of H heads the first
 // K of its D elements, times the transpose of its own plain matrix; the others follow as they are.
@@ -7,6 +7,7 @@
 
 #include "graph/ops/check.h"
 #include "graph/ops/math.h"
+#include "graph/ops/norm.h"
 
 namespace mlc::graph {
 namespace {
@@ -28,13 +29,15 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
            TensorType::q8(x.shape, w.format).element_text());
   if (w.shape[1] != x.shape[1])
     refuse(describe(node, 1), " has ", w.shape[1].text(), " columns, expected ", x.shape[1].text());
+  check_matmul_norm(node);
   const int64_t n = check_region(node.region, x.shape[0], w.shape[0].constant());
   return {TensorType::plain(DType::kF32, {x.shape[0], n})};
 }
 
 std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inputs& operands,
                                   InterpretContext&) {
-  const HostTensor &x = *in[0], &w = *in[1];
+  const HostTensor x = normed(node, in);
+  const HostTensor& w = *in[1];
   int64_t rows = x.shape[0], k = x.shape[1], n = w.shape[0];
   const TensorType& type = node.inputs[0]->type;
   bool q8 = type.kind == TensorType::Kind::kQ8Activation;
@@ -101,7 +104,7 @@ std::vector<OpInfo> matmul_ops() {
            .interpret = interpret_heads},
           {.name = "matmul",
            .min_inputs = 2,
-           .max_inputs = 2,
+           .max_inputs = 4,
            .has_region = true,
            .infer = infer,
            .interpret = interpret}};

@@ -21,7 +21,7 @@ ExpertRows::ExpertRows(Lowering& low)
     rows_ = (by_row_ ? Dim(1) : rows_) * Dim(count_);
     return;
   }
-  if (low.node.inputs.size() < 3) {
+  if (low.node.op == "matmul") {
     by_row_ = low.single_row();
     return;
   }
