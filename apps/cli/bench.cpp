@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include "apps/cli/bench_count.h"
@@ -168,17 +169,16 @@ Result<double> first_token_seconds(runtime::Model& model) {
   return seconds;
 }
 
-// Memory that every decoded token reads: all weights but the embedding table, of which it reads one row (a
-// tied table is read whole as the output layer).
-int64_t bytes_per_token(const std::vector<PlanWeight>& weights) {
+// Memory that every decoded token reads: the weights that a step of one row binds, with their layers and
+// logits, but not those of `embed`, of which it reads one row.
+int64_t bytes_per_token(const Plan& plan) {
+  const PlanFunction* decode = plan.find_function("decode");
+  std::set<uint32_t> read;
+  for (const PlanCall& call : decode->bodies.front().calls)
+    for (const PlanBuffer& buffer : call.buffers)
+      if (buffer.space == PlanBuffer::Space::kWeight) read.insert(buffer.index);
   int64_t bytes = 0;
-  bool tied = true;
-  for (const PlanWeight& w : weights)
-    tied &= !w.name.starts_with("lm_head.") && !w.name.starts_with("embed_out.");
-  for (const PlanWeight& w : weights)
-    if (tied ||
-        (w.name.find("embed_tokens") == std::string::npos && w.name.find("embed_in.") == std::string::npos))
-      bytes += w.bytes;
+  for (uint32_t weight : read) bytes += plan.weights[weight].bytes;
   return bytes;
 }
 
@@ -195,7 +195,7 @@ Json report(const Session& session, const Flags& flags, const std::vector<Measur
     for (const Measurement& m : runs) values.push_back(m.*field);
     return median(values);
   };
-  int64_t token_bytes = bytes_per_token(session.module->plan().weights);
+  int64_t token_bytes = bytes_per_token(session.module->plan());
   double decode = pick(&Measurement::decode_tok_s);
   Json r = {{"model", session.folder},
             {"variant", session.module->variant()},

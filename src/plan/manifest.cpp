@@ -94,6 +94,15 @@ Json states(const Plan& plan) {
   return list;
 }
 
+// In MLC's words (mlc-facts 7.2).
+std::string state_kind(const Plan& plan) {
+  auto has = [&](PlanState::Kind kind) {
+    return std::ranges::find(plan.states, kind, &PlanState::kind) != plan.states.end();
+  };
+  if (!has(PlanState::Kind::kSlots)) return "kv_cache";
+  return has(PlanState::Kind::kPaged) ? "hybrid" : "rnn_state";
+}
+
 // The most that one step of a library sees, of one sequence's context in all: the pool that an engine makes
 // when nothing says more (runtime/model.h).
 struct Limits {
@@ -164,7 +173,7 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   m["tensor_parallel_shards"] = limit(mlc_config, config, "tensor_parallel_shards", 1);
   m["pipeline_parallel_stages"] = limit(mlc_config, config, "pipeline_parallel_stages", 1);
   m["disaggregation"] = false;
-  m["kv_state_kind"] = "kv_cache";
+  m["kv_state_kind"] = state_kind(plan);
   m["model_task"] = frontend::is_encoder(config) ? "embedding" : "chat";
   m["attention"] = frontend::is_encoder(config) ? "bidirectional" : "causal";
   m["params"] = parameters(plan);

@@ -14,6 +14,7 @@
 #include "graph/passes/choose_layouts.h"
 #include "graph/passes/eliminate_dead_values.h"
 #include "graph/passes/fuse_epilogues.h"
+#include "graph/passes/fuse_norms.h"
 #include "graph/passes/fuse_rope_append.h"
 #include "graph/passes/group_experts.h"
 #include "graph/passes/merge_equal_nodes.h"
@@ -64,6 +65,7 @@ const std::map<std::string, Pass>& passes() {
       {"choose_layouts", rewrite([](Module& m) { choose_layouts(m, target); })},
       {"eliminate_dead_values", rewrite(eliminate_dead_values)},
       {"fuse_epilogues", rewrite(fuse_epilogues)},
+      {"fuse_norms", rewrite([](Module& m) { fuse_norms(m, 256); })},
       {"fuse_rope_append", rewrite(fuse_rope_append)},
       {"group_experts", rewrite(group_experts)},
       {"merge_equal_nodes", rewrite(merge_equal_nodes)},

@@ -34,8 +34,8 @@ std::vector<CountedStep> steps_of(const std::string& toy, const std::string& dev
   return steps.is_ok() ? *steps : std::vector<CountedStep>(2);
 }
 
-// What a layer has beyond norm, qkv, rotation with append, attention, output, norm, gate and up, down:
-// gpt_neox norms for its MLP beside attention too before it adds both; gemma2 norms what it adds; experts
+// What a layer has beyond qkv, rotation with append, attention, output, gate and up, down, and for several
+// rows the two norms: gpt_neox adds what attention and its MLP give; gemma2 norms what it adds; experts
 // have a router's matmul, their choice and a sum, and for many rows an order and rows in it.
 int64_t more_kernels(const std::string& toy, bool one_row) {
   if (toy == "gpt_neox") return 1;
@@ -45,7 +45,7 @@ int64_t more_kernels(const std::string& toy, bool one_row) {
 }
 
 // One more where a row's attention is split and joined.
-TEST(GpuSteps, ALayerIsAtMostEightKernels) {
+TEST(GpuSteps, ALayerIsAtMostSixKernelsOfOneRowAndEightOfMany) {
   for (const std::string& toy : toys_with("parameters.txt")) {  // a toy a family
     if (head_dim(toy) % 8 != 0) continue;                       // OddHeadsAreRefused
     for (const char* device : {"vulkan-nvidia", "vulkan-software"}) {
@@ -54,9 +54,9 @@ TEST(GpuSteps, ALayerIsAtMostEightKernels) {
       for (size_t i : {0, 1}) {
         int64_t layer = three[i].dispatches - two[i].dispatches;
         const bool one_row = two[i].rows == 1;
-        EXPECT_LE(layer, 8 + (split && one_row) + more_kernels(toy, one_row))
+        EXPECT_LE(layer, (one_row ? 6 + split : 8) + more_kernels(toy, one_row))
             << toy << " " << two[i].function << " on " << device;
-        EXPECT_GE(layer, 5) << toy;
+        EXPECT_GE(layer, 4) << toy;
       }
     }
   }

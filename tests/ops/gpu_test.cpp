@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/draw.h"
+#include "graph/ops/norm.h"
 #include "kernel/lower/gpu/weight.h"
 #include "ops/sliding_case.h"
 #include "ops/tolerance.h"
@@ -131,30 +132,63 @@ struct Shape {
   int64_t rows, n, k;
 };
 
+void add_normed(OpCase& c, graph::Value* x, graph::Value* w, const std::string& norm, std::mt19937& random) {
+  const int64_t k = x->type.shape[1].constant();
+  const std::string op = norm.substr(0, norm.find(' '));
+  std::vector<graph::Value*> inputs = {x, w, c.parameter(DType::kF16, {k}, random_floats(k, 1, random))};
+  if (op != norm) inputs.push_back(c.parameter(DType::kBF16, {k}, random_floats(k, 1, random)));
+  c.g->op("matmul", inputs, {{"norm", op}, {"eps", 1e-5}});
+}
+
+// x as the case's matmul meets it.
+graph::HostTensor multiplied(const OpCase& c) {
+  const graph::Node& node = *c.module.functions[0]->nodes.back();
+  std::vector<const graph::HostTensor*> inputs;
+  for (const graph::Value* v : node.inputs) inputs.push_back(&c.logical(v));
+  return graph::normed(node, inputs);
+}
+
 class GpuMatmul : public Gpu {
  protected:
   void add_matmul(const WeightFormat& f, const Shape& s, const std::string& epilogue = "",
-                  int64_t max_rows = 0) {
-    OpCase& c = add(str(f.text(), " rows ", s.rows, " of ", max_rows, " n ", s.n, " k ", s.k, " ", epilogue),
-                    {{"rows", s.rows}});
+                  int64_t max_rows = 0, const std::string& norm = "") {
+    OpCase& c = add(
+        str(f.text(), " rows ", s.rows, " of ", max_rows, " n ", s.n, " k ", s.k, " ", epilogue, " ", norm),
+        {{"rows", s.rows}});
     std::mt19937 random(static_cast<unsigned>(s.rows * 31 + s.n * 7 + s.k));
     int64_t stride = s.k % 4 ? s.k + 5 : s.k + 8;
     graph::Value* x = c.matrix(kRows, s.k, random_floats(s.rows * s.k, 2, random), stride, s.k % 4 ? 3 : 4);
     std::vector<float> values = random_floats(s.n * s.k, 1, random);
     graph::Value* w = f.is_quantized() ? c.quantized(f, kernel::kLaneLayout, s.n, s.k, values)
                                        : c.parameter(f.dtype, {s.n, s.k}, values);
-    c.g->matmul(x, w);
+    if (norm.empty())
+      c.g->matmul(x, w);
+    else
+      add_normed(c, x, w, norm, random);
     add_steps(c, *c.module.functions[0]->nodes.back(), epilogue, s.rows, s.n, random);
     if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
     if (max_rows) c.options.min_rows = 2, c.options.max_rows = max_rows;
-    double sum = absolute_sum(c.logical(x), c.logical(w));
+    const graph::HostTensor y = multiplied(c),
+                            ones = {DType::kF32, {1, s.k}, std::vector<float>(size_t(s.k), 1), {}};
+    double sum = absolute_sum(y, c.logical(w));
     // Codes are met with their zero point apart: the two sums are up to 15 and 7 times the result's in
     // magnitude.
     const double parts = !f.is_quantized() ? 1 : f.is_centered() ? 22 : 30;
     c.rule.tolerance = dot_error(s.k, parts * sum) + elementwise_error(sum + 1);
+    // Elements of +-2 evenly spread are below 2 once they are normed.
+    if (!norm.empty()) c.rule.tolerance += 4 * norm_error(s.k, 2 * absolute_sum(ones, c.logical(w)));
     for (char step : epilogue) c.rule.tolerance *= step == 'm' || step == 'G' ? sum + 2 : 1.2;
   }
 };
+
+TEST_F(GpuMatmul, OneRowThatIsNormed) {
+  for (std::string norm : {"rms_norm", "layer_norm", "layer_norm with bias"}) {
+    for (Shape s : {Shape{1, 30, 33}, {1, 96, 96}, {1, 40, 300}, {1, 40, 2048}})
+      add_matmul(group(4, DType::kF16), s, "", 0, norm);
+    add_matmul(group(3, DType::kF16), {1, 40, 120}, "Ga", 0, norm);
+  }
+  add_matmul(WeightFormat::awq(), {1, 96, 128}, "b", 0, "rms_norm");
+}
 
 TEST_F(GpuMatmul, Plain) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
@@ -210,7 +244,7 @@ class GpuAttention : public Gpu {
 
   // Sequences of these lengths; of each, the last `tail` tokens ask.
   void add_attention(DType dtype, const Heads& h, const std::vector<int64_t>& lengths, int64_t tail = 2,
-                     bool one_row = false, double softcap = 0) {
+                     bool one_row = false, double softcap = 0, std::vector<float> sinks = {}) {
     std::mt19937 random(11);
     int64_t pages = 0;
     std::vector<int32_t> sequence, limits, indptr = {0}, ids;
@@ -239,7 +273,8 @@ class GpuAttention : public Gpu {
     double scale = 1 / std::sqrt(double(h.dim));
     c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
                    c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
-                   scale, 0, {}, softcap);
+                   scale, 0, {}, softcap,
+                   sinks.empty() ? nullptr : c.parameter(DType::kF16, {h.query}, sinks));
     int64_t longest = *std::max_element(lengths.begin(), lengths.end());
     c.rule.tolerance = attention_error(longest, h.dim, 2 * double(h.dim) * scale, 1);
   }
@@ -253,6 +288,13 @@ TEST_F(GpuAttention, OfEveryCacheType) {
 TEST_F(GpuAttention, CappedScores) {
   add_attention(DType::kF16, {6, 2, 16}, {1, 17, 50}, 2, false, 1.5);
   add_attention(DType::kF32, {9, 3, 64}, {70}, 1, true, 0.5);
+}
+
+// Of all sizes: below every score, among them, above all.
+TEST_F(GpuAttention, Sinks) {
+  const std::vector<float> sinks = {-2000, -3, 0.5, 2, 6, 2000};
+  add_attention(DType::kF16, {6, 2, 16}, {1, 17, 50}, 2, false, 0, sinks);
+  add_attention(DType::kF32, {6, 2, 64}, {70}, 1, true, 0, sinks);
 }
 
 TEST_F(GpuAttention, OneRow) {
@@ -299,7 +341,7 @@ TEST_F(GpuAttention, Parts) {
 
 TEST_F(GpuAttention, JoinedParts) {
   for (int64_t dim : {64, 20})
-    for (int64_t parts : {1, 7}) {
+    for (auto [parts, sinks] : {std::pair{int64_t{1}, false}, {int64_t{7}, false}, {int64_t{7}, true}}) {
       std::mt19937 random(17);
       constexpr int64_t kHeads = 3;
       std::vector<float> values = random_floats(parts * kHeads * (dim + 2), 1, random);
@@ -313,7 +355,9 @@ TEST_F(GpuAttention, JoinedParts) {
                       {{"rows", 1}, {"pages", parts * 4}});
       c.options.min_rows = c.options.max_rows = 1;
       graph::Value* in = c.matrix(ceildiv(Dim::symbol("pages"), 4), kHeads * (dim + 2), values);
-      c.g->op("attention_join", {in, c.indices(kRows, {1})}, {{"heads", kHeads}});
+      std::vector<graph::Value*> inputs = {in, c.indices(kRows, {1})};
+      if (sinks) inputs.push_back(c.parameter(DType::kF16, {kHeads}, {-2000, 0.5, 2000}));
+      c.g->op("attention_join", inputs, {{"heads", kHeads}});
       c.rule.tolerance = 2 * dot_error(parts, double(parts)) + 16 * kEps;
     }
 }

@@ -10,7 +10,8 @@
 namespace mlc::frontend {
 namespace {
 
-FeedForward experts(ParameterList& parameters, const ModelConfig& config, const std::string& block) {
+FeedForward experts(ParameterList& parameters, const ModelConfig& config, int64_t /*layer*/,
+                    const std::string& block) {
   const std::string source = block + ".block_sparse_moe";
   return Experts(parameters, {.hidden = config.get_int("hidden_size"),
                               .inner = config.get_int("intermediate_size"),

@@ -10,6 +10,7 @@
 #include "graph/passes/choose_layouts.h"
 #include "graph/passes/eliminate_dead_values.h"
 #include "graph/passes/fuse_epilogues.h"
+#include "graph/passes/fuse_norms.h"
 #include "graph/passes/fuse_rope_append.h"
 #include "graph/passes/group_experts.h"
 #include "graph/passes/merge_equal_nodes.h"
@@ -59,9 +60,10 @@ void check_skips(const PassOptions& options) {
 }  // namespace
 
 std::vector<std::string> pass_names() {
-  return {"retain_windows", "merge_equal_nodes",    "eliminate_dead_values", "fuse_rope_append",
-          "fuse_epilogues", "quantize_activations", "choose_layouts",        "specialize_rows",
-          "group_experts",  "use_matrix_unit",      "split_attention"};
+  return {"retain_windows",   "merge_equal_nodes", "eliminate_dead_values",
+          "fuse_rope_append", "fuse_epilogues",    "quantize_activations",
+          "choose_layouts",   "specialize_rows",   "group_experts",
+          "use_matrix_unit",  "fuse_norms",        "split_attention"};
 }
 
 std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
@@ -82,6 +84,7 @@ std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
       [&] { specialize_rows(m); });  // late: all passes above are the same for any number of rows
   run("group_experts", [&] { group_experts(m); });
   run("use_matrix_unit", [&] { use_matrix_unit(m, *options.target); });
+  run("fuse_norms", [&] { fuse_norms(m, options.fused_norm_bytes); });
   if (int64_t pages = options.target->attention_part_pages)
     run("split_attention", [&] { split_attention(m, pages); });
   return std::move(run.times);

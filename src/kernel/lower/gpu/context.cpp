@@ -34,9 +34,10 @@ CachePages GpuLowering::pages() const {
 
 CachePages GpuLowering::chunked_pages() const {
   const CachePages p = pages();
-  if (p.cache.key_dim % p.chunk != 0)
-    throw UserError(str(node.op, ": heads of ", p.cache.key_dim, " elements have no kernel on ", target.name,
-                        ", expected a multiple of ", p.chunk));
+  for (const int64_t elements : {p.cache.key_dim, p.cache.value_dim})
+    if (elements % p.chunk != 0)
+      throw UserError(str(node.op, ": heads of ", elements, " elements have no kernel on ", target.name,
+                          ", expected a multiple of ", p.chunk));
   return p;
 }
 
@@ -212,6 +213,10 @@ ExprRef reduce_lanes(KernelBuilder& k, BinaryOp op, const ExprRef& vector) {
   for (size_t half = v.size() / 2; half >= 1; half /= 2)
     for (size_t i = 0; i < half; ++i) v[i] = binary(op, v[i], v[i + half]);
   return v[0];
+}
+
+ExprRef add_sink(const ExprRef& total, const ExprRef& largest, const ExprRef& sink) {
+  return total + call(MathFn::kExp, binary(BinaryOp::kMin, sink - largest, float_const(80)));
 }
 
 }  // namespace mlc::kernel
