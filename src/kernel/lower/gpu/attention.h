@@ -21,6 +21,7 @@ class GpuAttention {
     Operand q, factors, out;
     Operand sequences, limits, indptr, page_ids, skip_begin, skip_count, kv;
     Rotation rotation;  // of keys
+    int lanes = 4;      // of the vectors in which q, keys and values are met: 2 or 4, and divides a chunk
   };
 
   // How the work is cut.
@@ -75,7 +76,8 @@ class GpuAttention {
   int64_t size() const { return cache_.key_dim; }
   int value_lanes() const { return static_cast<int>(size()) / pages_.chunk; }   // that cover a value
   int chunks() const { return (value_lanes() + gpu_.lanes - 1) / gpu_.lanes; }  // of a value in a lane
-  int halves() const { return pages_.chunk / 4; }                               // f32x4 of a chunk
+  int vectors() const { return static_cast<int>(size()) / in_.lanes; }          // of a query
+  int halves() const { return pages_.chunk / in_.lanes; }                       // vectors of a chunk
   int threads() const { return tiling_.subgroups * gpu_.lanes; }
   int token_lanes() const;  // tokens whose values are met at once
   size_t queries() const { return query_.size(); }
