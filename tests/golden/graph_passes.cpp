@@ -21,6 +21,7 @@
 #include "graph/passes/pipeline.h"
 #include "graph/passes/plan_memory.h"
 #include "graph/passes/quantize_activations.h"
+#include "graph/passes/retain_windows.h"
 #include "graph/passes/specialize_rows.h"
 #include "graph/passes/split_attention.h"
 #include "graph/passes/use_matrix_unit.h"
@@ -70,6 +71,7 @@ const std::map<std::string, Pass>& passes() {
       {"merge_equal_nodes", rewrite(merge_equal_nodes)},
       {"plan_memory", plans},
       {"quantize_activations", rewrite(quantize_activations)},
+      {"retain_windows", rewrite(retain_windows)},
       {"run_passes", rewrite([](Module& m) { run_passes(m, {.opt_level = 2, .target = &target}); })},
       {"specialize_rows", rewrite(specialize_rows)},
       {"split_attention", rewrite([](Module& m) { split_attention(m, 16); })},

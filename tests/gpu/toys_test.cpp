@@ -65,7 +65,7 @@ class GpuModel : public ::testing::TestWithParam<Case> {
   }
 
   void one_sequence_in_every_way(LoadedModel& m) {
-    for (int64_t id : {1, 2, 3}) must(m->cache().add_sequence(id));
+    for (int64_t id : {1, 2, 3}) must(m->sequences().add(id));
     const std::vector<float> verified = m.step({{1, tokens}}, WantLogits::kAll);
     for (size_t i = 0; i < tokens.size(); ++i) expect_row(verified, i, i, "verify");
     for (size_t i = 0; i < tokens.size(); ++i)
@@ -77,7 +77,7 @@ class GpuModel : public ::testing::TestWithParam<Case> {
 
   void sequences_that_run_together(LoadedModel& m) {
     const std::vector<int32_t> other(37, 3);  // crosses two pages
-    for (int64_t id : {1, 2, 3}) must(m->cache().add_sequence(id));
+    for (int64_t id : {1, 2, 3}) must(m->sequences().add(id));
     const std::vector<float> first =
         m.step({{1, std::span(other)}, {2, slice(0, 1)}, {3, slice(0, 9)}}, WantLogits::kLast);
     expect_row(first, 1, 0, "ragged");
@@ -86,11 +86,11 @@ class GpuModel : public ::testing::TestWithParam<Case> {
         m.step({{3, slice(9, 10)}, {1, std::span(other).first(1)}, {2, slice(1, 2)}}, WantLogits::kLast);
     expect_row(second, 0, 9, "batch decode");
     expect_row(second, 2, 1, "batch decode");
-    must(m->fork_sequence(3, 4, 6));                              // in the middle of a page
+    must(m->sequences().fork(3, 4, 6));                           // in the middle of a page
     m.step({{3, std::span(other).first(1)}}, WantLogits::kLast);  // must not show in the fork
     expect_row(m.step({{4, slice(6, 16)}}, WantLogits::kLast), 0, 15, "fork");
-    must(m->cache().popn(4, 8));
-    expect_row(m.step({{4, slice(8, 12)}}, WantLogits::kLast), 0, 11, "popn");
+    must(m->sequences().rewind(4, 8));
+    expect_row(m.step({{4, slice(8, 12)}}, WantLogits::kLast), 0, 11, "rewind");
   }
 
   TempFolder folder;
@@ -104,7 +104,7 @@ TEST_P(GpuModel, LogitsAreTheInterpreters) {
     SCOPED_TRACE(gpu.target.name);
     LoadedModel m = load(gpu);
     one_sequence_in_every_way(m);
-    for (int64_t id : {1, 2, 3}) must(m->cache().remove_sequence(id));
+    for (int64_t id : {1, 2, 3}) must(m->sequences().remove(id));
     sequences_that_run_together(m);
   }
 }

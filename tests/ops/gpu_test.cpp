@@ -268,7 +268,7 @@ class GpuAttention : public Gpu {
 
   // Sequences of these lengths; of each, the last `tail` tokens ask.
   void add_attention(DType dtype, const Heads& h, const std::vector<int64_t>& lengths, int64_t tail = 2,
-                     bool one_row = false, double softcap = 0) {
+                     bool one_row = false, double softcap = 0, std::vector<float> sinks = {}) {
     std::mt19937 random(11);
     int64_t pages = 0;
     std::vector<int32_t> sequence, limits, indptr = {0}, ids;
@@ -297,7 +297,8 @@ class GpuAttention : public Gpu {
     double scale = 1 / std::sqrt(double(h.dim));
     c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
                    c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
-                   scale, 0, {}, softcap);
+                   scale, 0, {}, softcap,
+                   sinks.empty() ? nullptr : c.parameter(DType::kF16, {h.query}, sinks));
     int64_t longest = *std::max_element(lengths.begin(), lengths.end());
     c.rule.tolerance = attention_error(longest, h.dim, 2 * double(h.dim) * scale, 1);
   }
@@ -311,6 +312,13 @@ TEST_F(GpuAttention, OfEveryCacheType) {
 TEST_F(GpuAttention, CappedScores) {
   add_attention(DType::kF16, {6, 2, 16}, {1, 17, 50}, 2, false, 1.5);
   add_attention(DType::kF32, {9, 3, 64}, {70}, 1, true, 0.5);
+}
+
+// Of all sizes: below every score, among them, above all.
+TEST_F(GpuAttention, Sinks) {
+  const std::vector<float> sinks = {-2000, -3, 0.5, 2, 6, 2000};
+  add_attention(DType::kF16, {6, 2, 16}, {1, 17, 50}, 2, false, 0, sinks);
+  add_attention(DType::kF32, {6, 2, 64}, {70}, 1, true, 0, sinks);
 }
 
 TEST_F(GpuAttention, OneRow) {
@@ -383,7 +391,7 @@ TEST_F(GpuAttention, Parts) {
 
 TEST_F(GpuAttention, JoinedParts) {
   for (int64_t dim : {64, 20})
-    for (int64_t parts : {1, 7}) {
+    for (auto [parts, sinks] : {std::pair{int64_t{1}, false}, {int64_t{7}, false}, {int64_t{7}, true}}) {
       std::mt19937 random(17);
       constexpr int64_t kHeads = 3;
       std::vector<float> values = random_floats(parts * kHeads * (dim + 2), 1, random);
@@ -397,7 +405,9 @@ TEST_F(GpuAttention, JoinedParts) {
                       {{"rows", 1}, {"pages", parts * 4}});
       c.options.min_rows = c.options.max_rows = 1;
       graph::Value* in = c.matrix(ceildiv(Dim::symbol("pages"), 4), kHeads * (dim + 2), values);
-      c.g->op("attention_join", {in, c.indices(kRows, {1})}, {{"heads", kHeads}});
+      std::vector<graph::Value*> inputs = {in, c.indices(kRows, {1})};
+      if (sinks) inputs.push_back(c.parameter(DType::kF16, {kHeads}, {-2000, 0.5, 2000}));
+      c.g->op("attention_join", inputs, {{"heads", kHeads}});
       c.rule.tolerance = 2 * dot_error(parts, double(parts)) + 16 * kEps;
     }
 }

@@ -1,6 +1,7 @@
 // rms_norm and layer_norm over the last axis, or, where the weights are shorter than a row, over each part of
-// it that is as long as they are (heads). With output = "q8g32", "q8g40" or "tiles" the f32 result becomes
-// what quantize_q8 or to_tiles makes of it.
+// it that is as long as they are (heads), or over each of the `groups` equal parts of it, whose weights are
+// their own. With output = "q8g32", "q8g40" or "tiles" the f32 result becomes what quantize_q8 or to_tiles
+// makes of it.
 #include "graph/ops/norm.h"
 
 #include <algorithm>
@@ -14,8 +15,13 @@ namespace {
 
 using Inputs = std::vector<const HostTensor*>;
 
-// What is normed together: a row, or a part of it as long as the weights.
+// What is normed together: a row, or a part of it as long as the weights, or one of the groups.
 Dim part_of(const Node& node, const TensorType& x) {
+  if (node.attributes.count("groups")) {
+    const int64_t groups = int_attribute(node, "groups", 1, 1 << 20);
+    if (columns(x) % groups != 0) refuse("divides ", columns(x), " columns into ", groups, " groups");
+    return columns(x) / groups;
+  }
   const Shape& weight = node.inputs[1]->type.shape;
   const bool parts = weight.size() == 1 && weight[0].is_const() && x.shape[1].is_const() &&
                      weight[0].constant() > 0 && x.shape[1].constant() % weight[0].constant() == 0;
@@ -25,7 +31,8 @@ Dim part_of(const Node& node, const TensorType& x) {
 std::vector<TensorType> infer(const Node& node, const Module&) {
   const TensorType& x = activation_operand(node, 0);
   const Dim part = part_of(node, x);
-  for (size_t i = 1; i < node.inputs.size(); ++i) check_float_vector(node, i, part);
+  const Dim weights = node.attributes.count("groups") ? x.shape[1] : part;
+  for (size_t i = 1; i < node.inputs.size(); ++i) check_float_vector(node, i, weights);
   positive_attribute(node, "eps");
   if (node.region.accumulators() != 1) refuse("region of a norm has one accumulator");
   check_region(node.region, x.shape[0], columns(x));
@@ -37,9 +44,9 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
   return {q8_attribute(node, x.shape)};
 }
 
-// (x - mean) * factor * weight + bias of n elements; in: x, weight, bias.
-std::vector<double> normalize_part(const float* row, int64_t n, const Node& node, const Inputs& in,
-                                   bool centered) {
+// (x - mean) * factor * weight + bias of n elements, whose weights begin at `first`; in: x, weight, bias.
+std::vector<double> normalize_part(const float* row, int64_t n, int64_t first, const Node& node,
+                                   const Inputs& in, bool centered) {
   const float* weight = in[1]->floats.data();
   const float* bias = in.size() > 2 ? in[2]->floats.data() : nullptr;
   double mean = 0, squares = 0;
@@ -50,7 +57,8 @@ std::vector<double> normalize_part(const float* row, int64_t n, const Node& node
   for (int64_t c = 0; c < n; ++c) squares += (row[c] - mean) * (row[c] - mean);
   double factor = 1 / std::sqrt(squares / static_cast<double>(n) + node.get_double("eps"));
   std::vector<double> y(static_cast<size_t>(n));
-  for (int64_t c = 0; c < n; ++c) y[c] = (row[c] - mean) * factor * weight[c] + (bias ? bias[c] : 0);
+  for (int64_t c = 0; c < n; ++c)
+    y[c] = (row[c] - mean) * factor * weight[first + c] + (bias ? bias[first + c] : 0);
   return y;
 }
 
@@ -58,10 +66,10 @@ std::vector<double> normalize_part(const float* row, int64_t n, const Node& node
 HostTensor normalize(const Node& node, const Inputs& in, const Region& region, const Inputs& operands,
                      bool centered) {
   const HostTensor& x = *in[0];
-  const int64_t n = in[1]->shape[0];
+  const int64_t groups = node.get_int_or("groups", 1), n = in[1]->shape[0] / groups;
   HostTensor out = make_floats(x.shape);
   for (int64_t r = 0; r < x.elements() / n; ++r) {
-    std::vector<double> y = normalize_part(x.floats.data() + r * n, n, node, in, centered);
+    std::vector<double> y = normalize_part(x.floats.data() + r * n, n, r % groups * n, node, in, centered);
     y = apply_region(region, operands, r, std::move(y));
     std::copy(y.begin(), y.end(), out.floats.begin() + r * n);
   }

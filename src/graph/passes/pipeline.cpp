@@ -15,6 +15,7 @@
 #include "graph/passes/group_experts.h"
 #include "graph/passes/merge_equal_nodes.h"
 #include "graph/passes/quantize_activations.h"
+#include "graph/passes/retain_windows.h"
 #include "graph/passes/specialize_rows.h"
 #include "graph/passes/split_attention.h"
 #include "graph/passes/use_matrix_unit.h"
@@ -59,16 +60,17 @@ void check_skips(const PassOptions& options) {
 }  // namespace
 
 std::vector<std::string> pass_names() {
-  return {"merge_equal_nodes", "eliminate_dead_values", "fuse_rope_append",
-          "fuse_epilogues",    "quantize_activations",  "choose_layouts",
-          "specialize_rows",   "group_experts",         "use_matrix_unit",
-          "fuse_norms",        "split_attention"};
+  return {"retain_windows",   "merge_equal_nodes", "eliminate_dead_values",
+          "fuse_rope_append", "fuse_epilogues",    "quantize_activations",
+          "choose_layouts",   "specialize_rows",   "group_experts",
+          "use_matrix_unit",  "fuse_norms",        "split_attention"};
 }
 
 std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
   check_skips(options);
   internal_check(options.target != nullptr, "graph passes need a target");
   Runner run(m, options);
+  run("retain_windows", [&] { retain_windows(m); });
   run("merge_equal_nodes", [&] { merge_equal_nodes(m); });
   run("eliminate_dead_values",
       [&] { eliminate_dead_values(m); });  // the fusions count uses: dead ones would stop them

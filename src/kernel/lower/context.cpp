@@ -48,6 +48,20 @@ const graph::PagedState& Lowering::cache() const {
   return *found;
 }
 
+const graph::SlotState& Lowering::slot_state() const {
+  const graph::SlotState* found = module.find_slot_state(node.state);
+  internal_check(found != nullptr, str(node.op, ": no slots named ", node.state));
+  return *found;
+}
+
+Operand Lowering::slots() {
+  const graph::SlotState& s = slot_state();
+  const Dim count = Dim::symbol(kPoolSlots) * Dim(node.attributes.count("layer") ? 1 : s.layers);
+  Operand slots = declare("slots", DType::kF32, count * s.slot_elements(), true);
+  slots.rows = count, slots.columns = slots.row_stride = s.slot_elements();
+  return slots;
+}
+
 std::string Lowering::pool_pages() const { return of_group(kPoolPages, module.group_of(cache())); }
 
 Operand Lowering::declare_matrix(const graph::TensorType& t, const View& at, const std::string& name,
@@ -76,7 +90,7 @@ Operand Lowering::region_matrix(size_t i, const std::string& name) {
 Operand Lowering::vector(const graph::TensorType& t, const std::string& name) {
   Operand v = declare(name, t.dtype(), elements_of(t.shape), false);
   v.rows = Dim(1);
-  if (t.shape.size() == 1 && t.shape[0].is_const()) v.columns = t.shape[0].constant();
+  if (rows_of(t) == Dim(1) && t.shape.back().is_const()) v.columns = t.shape.back().constant();
   return v;
 }
 

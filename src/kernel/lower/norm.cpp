@@ -14,6 +14,11 @@ LoweredNorm::LoweredNorm(Lowering& low, const std::string& op, size_t first, con
   if (low.node.inputs.size() > first + 1) bias_ = low.vector(first + 1, prefix + "bias");
 }
 
+void LoweredNorm::split_heads(int64_t part) {
+  for (Operand* of : {&weight_, &bias_})
+    if (of->buffer) low_.split_heads(*of, part);
+}
+
 void LoweredNorm::store(Row& row, const Operand& out, const Row::Value& finish) const {
   KernelBuilder& k = low_.k;
   const int64_t columns = out.columns;
@@ -42,11 +47,14 @@ namespace {
 
 Function lower_norm(Lowering& low) {
   Operand x = low.matrix(0, "x");
-  const LoweredNorm norm(low, low.node.op, 1);
+  LoweredNorm norm(low, low.node.op, 1);
   LoweredRegion region(low, x.columns);
   Operand out = low.result();
-  const int64_t part = norm.weight().columns;
-  if (part < x.columns) low.split_heads(x, part), low.split_heads(out, part);
+  const int64_t part =
+      low.node.attributes.count("groups") ? x.columns / low.node.get_int("groups") : norm.weight().columns;
+  if (part < x.columns)
+    for (Operand* of : {&x, &out}) low.split_heads(*of, part);
+  if (part < norm.weight().columns) norm.split_heads(part);
   low.for_each_row(x, out, [&](Row& row) {
     norm.store(row, out, [&](const Unit& u, const ExprRef& y) { return region.apply(u, {y}); });
   });

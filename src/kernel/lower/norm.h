@@ -12,6 +12,8 @@ class LoweredNorm {
   LoweredNorm(Lowering& low, const std::string& op, size_t first, const std::string& prefix = "");
 
   const Operand& weight() const { return weight_; }
+  // Each part of a row, of that many columns, is normed by itself, with a part of the weights.
+  void split_heads(int64_t part);
   // Stores as a row of `out` what `finish` makes of the normed elements.
   void store(Row& row, const Operand& out, const Row::Value& finish) const;
 

@@ -34,11 +34,13 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g, const CachePages& pages) {
   b.limits = g.vector(2, "limits");
   b.indptr = g.vector(3, "page_indptr");
   b.page_ids = g.vector(4, "page_ids");
-  if (node.inputs.size() > 5) {
+  const bool sinks = node.get_bool_or("sinks", false);
+  const size_t rolling = node.inputs.size() - (sinks ? 1 : 0);  // where its operands end
+  if (rolling > 5) {
     b.skip_begin = g.vector(5, "skip_begin");
     b.skip_count = g.vector(6, "skip_count");
   }
-  if (node.inputs.size() > 7) {
+  if (rolling > 7) {
     b.factors = g.matrix(7, "key_factors");
     b.rotation = {g.cache().key_dim, node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
     if (b.rotation.rotary_dim % 4 != 0)
@@ -46,6 +48,7 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g, const CachePages& pages) {
                           " elements with a rolling window has no kernel on ", g.target.name,
                           ", expected a multiple of 4"));
   }
+  if (sinks) b.sinks = g.vector(rolling, "sinks");
   b.kv = g.state(false);
   b.out = g.result();
   // A rotated element and its partner, half of what is rotated before it, are of different vectors.
@@ -67,11 +70,15 @@ GpuAttention::Tiling choose_tiling(GpuLowering& g, const CachePages& pages, cons
   for (t.heads = static_cast<int>(std::min<int64_t>(most, t.sharing)); t.sharing % t.heads != 0;) --t.heads;
   if (!g.single_row() && t.part_tokens == 0) t.rows = std::max(1, most / t.heads);
   t.subgroups = g.schedule.attention_subgroups;
-  t.broadcast = g.schedule.broadcast && g.target.subgroup_size > 1 && t.subgroups == 1;
+  const bool long_keys = GpuAttention(g, pages, b, t).keys_are_long();
+  t.broadcast = g.schedule.broadcast && g.target.subgroup_size > 1 && t.subgroups == 1 && !long_keys;
   auto too_large = [&] { return GpuAttention(g, pages, b, t).shared_bytes() > g.target.shared_bytes; };
   while (too_large() && t.subgroups > 1) t.subgroups /= 2;
-  while (too_large() && t.rows > 1) --t.rows;
-  while (too_large() && t.heads > 1)
+  auto too_many = [&] {
+    return too_large() || (long_keys && GpuAttention(g, pages, b, t).sums() > GpuAttention::kMostSums);
+  };
+  while (too_many() && t.rows > 1) --t.rows;
+  while (too_many() && t.heads > 1)
     for (--t.heads; t.sharing % t.heads != 0;) --t.heads;
   return t;
 }
@@ -81,8 +88,8 @@ GpuAttention::Tiling choose_tiling(GpuLowering& g, const CachePages& pages, cons
 int64_t GpuAttention::shared_bytes() const {
   const int64_t count = int64_t{tiling_.rows} * tiling_.heads;
   int64_t bytes = 0;
-  if (!tiling_.broadcast) bytes += count * size() * 4 + (count + 1) * threads() * 4;
-  if (tiling_.subgroups > 1) bytes += tiling_.subgroups * count * (size() + 2) * 4;
+  if (!tiling_.broadcast) bytes += count * key_dim() * 4 + (count + 1) * threads() * 4;
+  if (tiling_.subgroups > 1) bytes += tiling_.subgroups * count * (value_dim() + 2) * 4;
   if (gpu_.target.subgroup_size == gpu_.lanes) return bytes;
   bytes += std::max<int64_t>(kExchangeBytes, threads() * 4);
   return token_lanes() > 1 ? bytes + std::max<int64_t>(kExchangeBytes, threads() * 16) : bytes;
@@ -104,7 +111,8 @@ GpuAttention::Group GpuAttention::group(const ExprRef& group, const ExprRef& thr
     memory.places = k_.shared("places", DType::kI32, threads());
   }
   if (tiling_.subgroups > 1) {
-    memory.parts = k_.shared("parts", Type{DType::kF32, in_.lanes}, tiling_.subgroups * count * vectors());
+    memory.parts =
+        k_.shared("parts", Type{DType::kF32, in_.lanes}, tiling_.subgroups * count * value_vectors());
     memory.part_state = k_.shared("state", DType::kF32, tiling_.subgroups * count * 2);
   }
   place_rows(group, g);
@@ -132,10 +140,10 @@ void GpuAttention::place_rows(const ExprRef& group, Group& g) const {
 
 // Queries times the scale: each lane loads a part and passes it on, or all stand in shared memory.
 void GpuAttention::load_queries(const Group& g, Memory& m) const {
-  const int lanes = in_.lanes, vectors = this->vectors();
+  const int lanes = in_.lanes, vectors = static_cast<int>(key_vectors());
   double scale = gpu_.node.get_double("scale");
   auto load = [&](const Query& q, const ExprRef& vector) {
-    ExprRef column = (g.first_head + q.head) * size() + vector * lanes;
+    ExprRef column = (g.first_head + q.head) * key_dim() + vector * lanes;
     return gpu_.load(in_.q, in_.q.at(g.row[static_cast<size_t>(q.row)], column), lanes) * scale;
   };
   if (tiling_.broadcast) {
@@ -159,7 +167,7 @@ void GpuAttention::load_queries(const Group& g, Memory& m) const {
 }
 
 ExprRef GpuAttention::query(const Memory& m, size_t q, int vector) const {
-  int64_t at = static_cast<int64_t>(q) * vectors() + vector;
+  int64_t at = static_cast<int64_t>(q) * key_vectors() + vector;
   return tiling_.broadcast ? m.held[static_cast<size_t>(at)] : k_.load(m.queries, int_const(at));
 }
 
@@ -167,10 +175,8 @@ ExprRef GpuAttention::query(const Memory& m, size_t q, int vector) const {
 std::vector<ExprRef> GpuAttention::key(const Group& g, const Token& token) const {
   std::vector<ExprRef> out;
   ExprRef first = k_.let("key", pages_.key(token.page, g.kv_head, int_const(0), token.slot));
-  for (int c = 0; c < value_lanes(); ++c)
-    for (const ExprRef& part : gpu_.load_chunk(in_.kv, first + int64_t{c} * cache_.page_size * pages_.chunk,
-                                               pages_.chunk, in_.lanes))
-      out.push_back(part);
+  for (int64_t c = 0; c < key_dim() / pages_.chunk; ++c)
+    for (const ExprRef& part : load(first + c * cache_.page_size * pages_.chunk)) out.push_back(part);
   return in_.factors.buffer ? rotated(std::move(out), token) : out;
 }
 
@@ -184,8 +190,8 @@ std::vector<ExprRef> GpuAttention::rotated(std::vector<ExprRef> key, const Token
     std::vector<int> twice;  // each factor is that of a pair
     for (int i = 0; i < n; ++i) twice.push_back(i / 2);
     for (int64_t v = 0; v < in_.rotation.rotary_dim / n; ++v) {
-      ExprRef c = factor(n / 2 * v, n / 2), s = factor(half + n / 2 * v, n / 2),
-              x = key[static_cast<size_t>(v)];
+      const int64_t at = n / 2 * v;
+      ExprRef c = factor(at, n / 2), s = factor(half + at, n / 2), x = key[static_cast<size_t>(v)];
       ExprRef cosine = shuffle({c}, twice), sine = shuffle({s}, twice);
       std::vector<ExprRef> partner;
       for (int i = 0; i < n; i += 2) {
@@ -205,15 +211,45 @@ std::vector<ExprRef> GpuAttention::rotated(std::vector<ExprRef> key, const Token
   return key;
 }
 
+// The queries times a token's key, as vectors of sums: a long key is met by one chunk after the other, so
+// that no thread holds all of it.
+std::vector<ExprRef> GpuAttention::dots(const Group& g, const Memory& m, const Token& token) const {
+  std::vector<ExprRef> out;
+  if (!keys_are_long()) {
+    const std::vector<ExprRef> keys = key(g, token);
+    for (size_t q = 0; q < queries(); ++q) {
+      ExprRef dot;
+      for (size_t v = 0; v < keys.size(); ++v) {
+        ExprRef x = query(m, q, static_cast<int>(v));
+        dot = k_.let("dot", dot ? fma(x, keys[v], dot) : x * keys[v]);
+      }
+      out.push_back(dot);
+    }
+    return out;
+  }
+  const Type vector{DType::kF32, in_.lanes};
+  BufferRef sums = k_.registers("dots", vector, static_cast<int64_t>(queries()));
+  for (size_t q = 0; q < queries(); ++q) k_.store(sums, int_const(int64_t(q)), float_const(0, vector));
+  ExprRef first = k_.let("key", pages_.key(token.page, g.kv_head, int_const(0), token.slot));
+  k_.loop("chunk", 0, key_dim() / pages_.chunk, LoopKind::kSerial, [&](ExprRef c) {
+    ExprRef at = k_.let("at", first + c * (cache_.page_size * pages_.chunk));
+    const std::vector<ExprRef> parts = load(at);
+    for (size_t q = 0; q < queries(); ++q)
+      for (size_t h = 0; h < parts.size(); ++h) {
+        ExprRef to = int_const(int64_t(q)),
+                vector_at = c * halves() + int64_t(q) * key_vectors() + int64_t(h);
+        k_.store(sums, to, fma(k_.load(m.queries, vector_at), parts[h], k_.load(sums, to)));
+      }
+  });
+  for (size_t q = 0; q < queries(); ++q) out.push_back(k_.let("dot", k_.load(sums, int_const(int64_t(q)))));
+  return out;
+}
+
 std::vector<ExprRef> GpuAttention::scores(const Group& g, const Memory& m, const Walk& w, const Token& token,
                                           const ExprRef& t) const {
-  std::vector<ExprRef> keys = key(g, token), out;
+  const std::vector<ExprRef> products = dots(g, m, token);
+  std::vector<ExprRef> out;
   for (size_t q = 0; q < queries(); ++q) {
-    ExprRef dot;
-    for (size_t v = 0; v < keys.size(); ++v) {
-      ExprRef x = query(m, q, static_cast<int>(v));
-      dot = k_.let("dot", dot ? fma(x, keys[v], dot) : x * keys[v]);
-    }
     auto row = static_cast<size_t>(query_[q].row);
     ExprRef meant = less(t, tiling_.rows == 1 ? w.end : g.limit[row]);
     if (w.seen) {
@@ -222,8 +258,8 @@ std::vector<ExprRef> GpuAttention::scores(const Group& g, const Memory& m, const
     }
     if (tiling_.rows > 1)
       meant = binary(BinaryOp::kAnd, meant, binary(BinaryOp::kEq, g.sequence[row], w.sequence));
-    out.push_back(
-        k_.let("score", select(meant, cap_score(gpu_.node, sum_lanes(k_, dot)), float_const(kLowest))));
+    out.push_back(k_.let(
+        "score", select(meant, cap_score(gpu_.node, sum_lanes(k_, products[q])), float_const(kLowest))));
   }
   return out;
 }
@@ -258,8 +294,7 @@ void GpuAttention::add_value(const Group& g, const Memory& m, const std::vector<
     ExprRef chunk = token_lanes() > 1 ? g.lane % value_lanes() : g.lane + c * gpu_.lanes;
     if (token_lanes() == 1 && (c + 1) * gpu_.lanes > value_lanes())
       chunk = binary(BinaryOp::kMin, chunk, int_const(value_lanes() - 1));
-    ExprRef at = k_.let("at", value + chunk * pages_.chunk);
-    std::vector<ExprRef> parts = gpu_.load_chunk(in_.kv, at, pages_.chunk, in_.lanes);
+    std::vector<ExprRef> parts = load(k_.let("at", value + chunk * pages_.value_chunk_stride()));
     for (size_t h = 0; h < parts.size(); ++h)
       for (size_t q = 0; q < queries(); ++q) {
         ExprRef to = int_const(acc_at(q, c, static_cast<int>(h)));

@@ -28,15 +28,17 @@ Operand GpuLowering::state(bool writable) {
 
 CachePages GpuLowering::pages() const {
   const graph::PagedState& c = cache();
-  return {c, static_cast<int>(std::gcd(c.key_dim, int64_t{16} / size_of(c.dtype))), c.page_elements(),
+  const int64_t divides = std::gcd(c.key_dim, c.value_dim);
+  return {c, static_cast<int>(std::gcd(divides, int64_t{16} / size_of(c.dtype))), c.page_elements(),
           node.attributes.count("layer") ? 1 : c.layers};
 }
 
 CachePages GpuLowering::chunked_pages() const {
   const CachePages p = pages();
-  if (p.chunk % 2 != 0)
-    throw UserError(str(node.op, ": heads of ", p.cache.key_dim, " elements have no kernel on ", target.name,
-                        ", expected an even number"));
+  for (const int64_t elements : {p.cache.key_dim, p.cache.value_dim})
+    if (elements % 2 != 0)
+      throw UserError(str(node.op, ": heads of ", elements, " elements have no kernel on ", target.name,
+                          ", expected an even number"));
   return p;
 }
 
@@ -216,6 +218,10 @@ ExprRef reduce_lanes(KernelBuilder& k, BinaryOp op, const ExprRef& vector) {
   for (size_t half = v.size() / 2; half >= 1; half /= 2)
     for (size_t i = 0; i < half; ++i) v[i] = binary(op, v[i], v[i + half]);
   return v[0];
+}
+
+ExprRef add_sink(const ExprRef& total, const ExprRef& largest, const ExprRef& sink) {
+  return total + call(MathFn::kExp, binary(BinaryOp::kMin, sink - largest, float_const(80)));
 }
 
 }  // namespace mlc::kernel

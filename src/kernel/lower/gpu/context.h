@@ -83,4 +83,8 @@ inline ExprRef sum_lanes(KernelBuilder& k, const ExprRef& vector) {
   return reduce_lanes(k, BinaryOp::kAdd, vector);
 }
 
+// The softmax's denominator with a sink: `total` is the sum of exp(score - largest). A sink 80 above all
+// scores leaves them nothing either way, and no device meets an infinity.
+ExprRef add_sink(const ExprRef& total, const ExprRef& largest, const ExprRef& sink);
+
 }  // namespace mlc::kernel

@@ -139,8 +139,8 @@ void for_row_block(KernelBuilder& k, const ExpertRows& experts, int height, cons
   ExprRef blocks = k.let("blocks", dim_expr(ceildiv(experts.most_rows(), height)));
   ExprRef at = k.let("block", index);
   RowRun run = experts.run(k.let("expert", at / blocks));
-  ExprRef row = k.let("first_row", run.row + binary(BinaryOp::kMod, at, blocks) * height);
-  k.branch(less(row, run.end), [&] { body({run.weight_row, row, row, run.end}); });
+  ExprRef row = k.let("first_row", run.row + binary(BinaryOp::kMod, at, blocks) * (height * run.step));
+  k.branch(less(row, run.end), [&] { body({run.weight_row, row, row, run.end, run.step}); });
 }
 
 namespace {
