@@ -275,7 +275,8 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
   ASSIGN_OR_RETURN(const ModelDefinition* definition,
                    find_definition(model_type, merged, model_type_flag, what));
   merged = flattened(*definition, merged);
-  const Json stated = merged.value("rope_scaling", Json());
+  const Json* scaling = find(merged, "rope_scaling");
+  const Json stated = scaling ? *scaling : Json();
   ASSIGN_OR_RETURN(std::vector<std::string> notes, lay_over_source_config(*definition, mlc, what, merged));
   ASSIGN_OR_RETURN(merged, with_flat_rope(std::move(merged), has_local_base(*definition), what, notes));
   ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, &stated, Context::kNow, what));

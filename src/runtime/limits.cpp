@@ -10,7 +10,14 @@ namespace {
 
 constexpr int64_t kDefaultPrefillChunk = 512;  // rows of a step when neither flag nor config says less
 
-Result<ModelLimits> complete_context(const Json& manifest, const std::string& what, ModelLimits limits) {
+// Whether something of every token is kept.
+bool keeps_tokens(const Plan& plan) {
+  return std::ranges::find(plan.states, PlanState::Kind::kPaged, &PlanState::kind) != plan.states.end();
+}
+
+Result<ModelLimits> complete_context(const Module& module, ModelLimits limits) {
+  const Json& manifest = module.manifest();
+  const std::string& what = module.path();
   if (window_of(manifest).tokens > 0) {
     limits.context_tokens = INT64_MAX;
     return limits;
@@ -21,6 +28,7 @@ Result<ModelLimits> complete_context(const Json& manifest, const std::string& wh
     return Status::error(str("--overrides: context_window_size ", limits.context_tokens, " is more than the ",
                              context, " that ", what,
                              " was compiled for; lower it or compile the model again"));
+  if (limits.context_tokens <= 0 && !keeps_tokens(module.plan())) limits.context_tokens = INT64_MAX;
   if (limits.context_tokens <= 0)
     return Status::error(
         str("--overrides: context_window_size is unlimited (-1) in ", what, "; set a positive one"));
@@ -39,7 +47,7 @@ SlidingWindow window_of(const Json& manifest) {
 Result<ModelLimits> complete(const ModelLimits& wanted, const Module& module) {
   const Json& manifest = module.manifest();
   const std::string& what = module.path();
-  ASSIGN_OR_RETURN(ModelLimits limits, complete_context(manifest, what, wanted));
+  ASSIGN_OR_RETURN(ModelLimits limits, complete_context(module, wanted));
   ASSIGN_OR_RETURN(int64_t chunk, get_int(manifest, "prefill_chunk_size", what));
   ASSIGN_OR_RETURN(int64_t batch, get_int(manifest, "max_batch_size", what));
   if (limits.max_sequences > batch)

@@ -88,7 +88,8 @@ int64_t StepInputs::device_bytes() const {
 
 int64_t StepInputs::table_bytes(int64_t positions) const {
   int64_t bytes = 0;
-  for (const Factors& f : factors_) bytes += f.table.table_bytes(positions);
+  for (const Factors& f : factors_)
+    if (f.table.rotary_dim() > 0) bytes += f.table.table_bytes(positions);
   return bytes;
 }
 

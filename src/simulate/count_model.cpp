@@ -82,7 +82,9 @@ class StepCounter {
     CountedKernel out{.count = kernel::count(k, buffers, dims, most_groups_)};
     for (size_t i = 0; i < call.buffers.size(); ++i) {
       if (call.buffers[i].space != PlanBuffer::Space::kWeight) continue;
-      out.weight_bytes += plan_.weights[call.buffers[i].index].bytes;
+      const PlanWeight& weight = plan_.weights[call.buffers[i].index];
+      if (weight.source_shapes[0].size() < 2) continue;
+      out.weight_bytes += weight.bytes;
       out.weight_fetched += out.count.buffers[i].fetched;
       out.weight_used += out.count.buffers[i].fetched_used;
     }

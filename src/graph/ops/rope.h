@@ -7,8 +7,8 @@
 
 namespace mlc::graph {
 
-// Rotates rotary_dim elements from `begin` on of each of `heads` heads of `head_dim` values in place; factors: cosines, then
-// sines.
+// Rotates rotary_dim elements from `begin` on of each of `heads` heads of `head_dim` values in place;
+// factors: cosines, then sines.
 void rotate_heads(float* x, const float* factors, int64_t heads, int64_t head_dim, int64_t rotary_dim,
                   bool interleaved, int64_t begin = 0);
 

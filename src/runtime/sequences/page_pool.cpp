@@ -118,6 +118,7 @@ void PagePool::slide(BlockTable& table) {
 
 int64_t PagePool::rewind_point(const BlockTable& table, int64_t n) const {
   n = std::min(n, table.length);
+  if (n < 0) return -1;
   if (table.slid) return n >= limits_.sliding.tokens ? n : -1;
   while (n > 0) {
     const auto seen = table.pages.begin() + first_page_seen(n), end = table.pages.begin() + pages_of(n);

@@ -117,7 +117,10 @@ int64_t SequenceStore::rewind_point(const Sequence& s, int64_t n) const {
     }
     for (size_t g = 0; g < pools_.size() && n > 0; ++g) {
       const int64_t wanted = in_table(s, g, n), found = pools_[g].rewind_point(s.tables[g], wanted);
-      if (found < wanted) n = found < 0 ? 0 : n - (wanted - found), again = true;
+      if (found < 0)
+        n = 0;
+      else if (found < wanted)
+        n -= wanted - found, again = true;
     }
   }
   return n;

@@ -278,6 +278,7 @@ TEST(SequenceStores, ASequenceThatHasSlidStandsWhereItIs) {
         store.rewind(1, 19).message(),
         "state: rewind of sequence 1 at 19 of its 20 tokens, what came before is not kept; the last place "
         "before that is 0");
+    EXPECT_EQ(store.rewind_point(1, 3), 0);  // dropped before the table's first token
     EXPECT_FALSE(store.fork(1, 2, 19).is_ok());
     EXPECT_TRUE(store.fork(1, 2, 20).is_ok());
     EXPECT_TRUE(store.rewind(1, 20).is_ok());

@@ -25,7 +25,7 @@ TEST_P(RopeTables, BothRotateOnTheDevice) {
   const LoadedModel m =
       LoadedModel::load(must(runtime::open_device(GetParam())), folder.file("model.so"), folder.path(),
                         {.max_sequences = 1, .context_tokens = 32, .prefill_chunk = 32});
-  must(m->cache().add_sequence(1));
+  must(m->sequences().add(1));
   const std::vector<int32_t> tokens = read_npy(toy_file(toy, "tokens.npy")).ints;  // past the window
   const std::vector<float> logits = m.step({{1, tokens}}, WantLogits::kAll);
   ReferenceModel reference(toy_file(toy, ""), "q4f16_1", Storage::kAsStored);
