@@ -107,7 +107,7 @@ int32_t most_likely(std::span<const float> logits) {
 // Runs the prompt on a fresh sequence; returns the token after it.
 Result<int32_t> prefill(runtime::Model& model, std::span<const int32_t> prompt,
                         runtime::SequenceId id = kSequence) {
-  RETURN_IF_ERROR(model.cache().add_sequence(id));
+  RETURN_IF_ERROR(model.sequences().add(id));
   int32_t token = 0;
   for (size_t done = 0; done < prompt.size();) {
     size_t n = std::min(prompt.size() - done, static_cast<size_t>(model.prefill_chunk()));
@@ -147,7 +147,7 @@ Result<Measurement> measure(runtime::Model& model, const Flags& flags, const std
   RETURN_IF_ERROR(decode(model, tokens, flags.decode));
   m.decode_tok_s = streams * static_cast<double>(flags.decode) / seconds_since(start);
   for (size_t s = 0; s < tokens.size(); ++s)
-    RETURN_IF_ERROR(model.cache().remove_sequence(kSequence + static_cast<runtime::SequenceId>(s)));
+    RETURN_IF_ERROR(model.sequences().remove(kSequence + static_cast<runtime::SequenceId>(s)));
   return m;
 }
 
@@ -165,7 +165,7 @@ Result<double> first_token_seconds(runtime::Model& model) {
       some_tokens(std::min<int64_t>(16, model.context_tokens()), model.vocab_size());
   RETURN_IF_ERROR(prefill(model, prompt).status());
   double seconds = seconds_since_process_start();
-  RETURN_IF_ERROR(model.cache().remove_sequence(kSequence));
+  RETURN_IF_ERROR(model.sequences().remove(kSequence));
   return seconds;
 }
 

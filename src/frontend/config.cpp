@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "frontend/config_keys.h"
+#include "frontend/config_nested.h"
 #include "frontend/config_rope.h"
 #include "frontend/config_rules.h"
 
@@ -76,32 +77,36 @@ Result<Json> read_field(const ConfigField& field, const Json& source, const std:
 }
 
 // rope_scaling: in MLC's field where the config class has it and knows the kind, else among the source
-// fields.
+// fields. A field that keeps it has it too, as `kept`, the file's own.
 Status read_rope_scaling(const ModelDefinition& definition, const Json& source, const std::string& what,
-                         ModelConfig& config) {
+                         const Json* kept, ModelConfig& config) {
   ASSIGN_OR_RETURN(Json scaling, read_scaling(source, what, config.notes));
   const std::string kind = find_string(scaling, "rope_type").value_or("");
   const bool known = std::ranges::find(definition.field_scalings, kind) != definition.field_scalings.end();
-  const bool in_field = config.has("rope_scaling") && known;
-  if (config.has("rope_scaling")) config.fields["rope_scaling"] = in_field ? scaling : Json();
+  const bool has_field = config.fields.contains("rope_scaling"), in_field = has_field && known;
+  if (!definition.keeps_scaling) kept = nullptr;
+  if (has_field) config.fields["rope_scaling"] = in_field ? scaling : kept ? *kept : Json();
   config.source_fields["rope_scaling"] = in_field ? Json() : std::move(scaling);
   return Status::ok();
 }
 
-// All fields. `source` is flat (config_rope.h).
-Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& source, Context needed,
-                                const std::string& what) {
+// All fields. `source` is flat (config_rope.h); `scaling`: the file's rope_scaling as it stands there.
+Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& source, const Json* scaling,
+                                Context needed, const std::string& what) {
   ModelConfig config;
   config.model_type = definition.model_type;
   config.source = what;
   config.fields = config.source_fields = Json::object();
+  for (const ConfigField& field : definition.text_fields) {
+    ASSIGN_OR_RETURN(config.fields[kTextConfig][field.name], read_field(field, source, what));
+  }
   for (const ConfigField& field : definition.fields) {
     ASSIGN_OR_RETURN(config.fields[field.name], read_field(field, source, what));
   }
   for (const ConfigField& field : definition.source_fields) {
     ASSIGN_OR_RETURN(config.source_fields[field.name], read_field(field, source, what));
   }
-  RETURN_IF_ERROR(read_rope_scaling(definition, source, what, config));
+  RETURN_IF_ERROR(read_rope_scaling(definition, source, what, scaling, config));
   RETURN_IF_ERROR(check_layer_lists(config, source, what));
   RETURN_IF_ERROR(resolve(config, needed, what));
   return config;
@@ -179,8 +184,12 @@ void note_ignored(ModelConfig& config, const std::string& flag, const std::strin
 
 }  // namespace
 
+bool ModelConfig::has(const std::string& key) const {
+  return fields.contains(key) || (fields.contains(kTextConfig) && fields[kTextConfig].contains(key));
+}
+
 const Json& ModelConfig::get(const std::string& key) const {
-  const Json& from = fields.contains(key) ? fields : source_fields;
+  const Json& from = fields.contains(key) ? fields : has(key) ? fields[kTextConfig] : source_fields;
   auto it = from.find(key);
   internal_check(it != from.end(), "config field " + key + " was not filled");
   return *it;
@@ -218,7 +227,9 @@ ModelShape model_shape(const ModelConfig& config) {
 
 Json source_config(const ModelConfig& config) {
   Json stated = Json::object();
-  for (const ConfigField& field : model_definition(config.model_type).source_fields) {
+  const ModelDefinition& definition = model_definition(config.model_type);
+  if (!definition.text_fields.empty()) return stated;  // its kwargs state all
+  for (const ConfigField& field : definition.source_fields) {
     const Json& value = config.source_fields[field.name];
     if (field.always_stated || value != fallback_of(field)) stated[field.name] = value;
   }
@@ -229,12 +240,19 @@ Json source_config(const ModelConfig& config) {
 Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag,
                                     const std::string& what) {
   RETURN_IF_ERROR(check_object(hf, what));
-  RETURN_IF_ERROR(check_kind(hf, what));
-  ASSIGN_OR_RETURN(const ModelDefinition* definition,
-                   find_definition(find(hf, "model_type"), hf, model_type_flag, what));
+  RETURN_IF_ERROR(check_packing(hf, what));
+  const Result<const ModelDefinition*> found =
+      find_definition(find(hf, "model_type"), hf, model_type_flag, what);
+  if (!found.is_ok() || (*found)->text_fields.empty()) {
+    RETURN_IF_ERROR(check_alone(hf, what));
+  }
+  ASSIGN_OR_RETURN(const ModelDefinition* definition, found);
   std::vector<std::string> notes;
-  ASSIGN_OR_RETURN(Json flat, with_flat_rope(hf, has_local_base(*definition), what, notes));
-  ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, flat, Context::kLater, what));
+  ASSIGN_OR_RETURN(Json flat,
+                   with_flat_rope(flattened(*definition, hf), has_local_base(*definition), what, notes));
+  ASSIGN_OR_RETURN(ModelConfig config,
+                   read_fields(*definition, flat, find(flat, "rope_scaling"), Context::kLater, what));
+  keep_stated(*definition, hf, config);
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
   config.packed_as = packed_as(hf);
   RETURN_IF_ERROR(check_keys(config, flat, {}, what));
@@ -256,13 +274,26 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
   }
   ASSIGN_OR_RETURN(const ModelDefinition* definition,
                    find_definition(model_type, merged, model_type_flag, what));
+  merged = flattened(*definition, merged);
+  const Json* scaling = find(merged, "rope_scaling");
+  const Json stated = scaling ? *scaling : Json();
   ASSIGN_OR_RETURN(std::vector<std::string> notes, lay_over_source_config(*definition, mlc, what, merged));
   ASSIGN_OR_RETURN(merged, with_flat_rope(std::move(merged), has_local_base(*definition), what, notes));
-  ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, Context::kNow, what));
+  ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, &stated, Context::kNow, what));
+  const Json* of_source = find(mlc, "source_config");
+  if (definition->keeps_scaling && !(of_source && find(*of_source, "rope_scaling")) &&
+      find(config.source_fields, "rope_scaling")) {
+    config.source_fields["rope_scaling"] = Json();
+    notes.push_back(
+        str(what, ": no 'source_config' states 'rope_scaling', so positions rotate without it, as ",
+            "MLC's do, which differs from transformers; convert the checkpoint again to mend it"));
+  }
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
+  keep_stated(*definition, nested ? *nested : mlc, config);
   RETURN_IF_ERROR(resolve_window(config, merged, what));
   if (nested)
-    RETURN_IF_ERROR(check_keys(config, *nested, {"sliding_window_size", "attention_sink_size"}, what));
+    RETURN_IF_ERROR(check_keys(config, flattened(*definition, *nested),
+                               {"sliding_window_size", "attention_sink_size"}, what));
   return config;
 }
 

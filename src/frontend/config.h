@@ -14,7 +14,7 @@ struct ModelConfig {
   std::string model_type;  // "llama", "gpt_neox": a name of models/
   std::string source;      // the file, for messages
   // The `model_config` object of mlc-chat-config.json: all fields of the family's config class, in its order,
-  // resolved.
+  // resolved; those of a class inside it in an object of their own (ModelDefinition::text_fields).
   Json fields;
   // What transformers applies and that class cannot say, by Hugging Face's keys: the definition's
   // `source_fields`, resolved, and "rope_scaling" of the kinds that MLC drops.
@@ -28,8 +28,8 @@ struct ModelConfig {
   // What was changed or ignored on the way, one sentence each, for the user to read.
   std::vector<std::string> notes;
 
-  bool has(const std::string& key) const { return fields.contains(key); }
-  // Of `fields` or `source_fields`; internal error when absent: parse_config filled every field.
+  bool has(const std::string& key) const;  // a field of the config class, or of the one inside it
+  // Of `fields`, those inside or `source_fields`; internal error when absent: parse_config filled all.
   int64_t get_int(const std::string& key) const;
   double get_double(const std::string& key) const;
   bool get_bool(const std::string& key) const;

@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "formats/checked.h"
+#include "frontend/config_nested.h"
 
 namespace mlc::frontend {
 namespace {
@@ -32,7 +33,7 @@ const std::vector<std::string>& harmless_keys() {
       "torchscript", "transformers.js_config", "transformers_version", "typical_p", "unsloth_fixed",
       "unsloth_version", "use_bfloat16", "use_cache", "use_flash_attn", "use_flash_attention", "weight_path",
       "init_std",
-      // read elsewhere: check_kind, config_rope.h
+      // read elsewhere: check_packing, config_rope.h
       "original_max_position_embeddings", "compression_config", "quantization", "quantization_config",
       "rope_parameters", "rope_scaling"};
   return keys;
@@ -92,7 +93,8 @@ const KnownKey* find_key(const std::vector<KnownKey>& keys, const std::string& n
 // Of the rules for all models, "head_dim" is the field that the config class has for it.
 const Json* number_field(const ModelConfig& config, const std::string& name) {
   const ShapeFields& shape = model_definition(config.model_type).shape;
-  const Json* value = find(config.fields, name == "head_dim" ? shape.head_dim : name);
+  const std::string& field = name == "head_dim" ? shape.head_dim : name;
+  const Json* value = config.has(field) ? &config.get(field) : nullptr;
   return value && value->is_number() ? value : nullptr;
 }
 
@@ -130,7 +132,8 @@ std::string name_in(const ConfigField& field, const Json& source) {
 // reported.
 bool is_field(const ModelDefinition& definition, const Json& source, const std::string& key,
               std::vector<std::string>& left) {
-  for (const std::vector<ConfigField>* fields : {&definition.fields, &definition.source_fields})
+  for (const std::vector<ConfigField>* fields :
+       {&definition.fields, &definition.text_fields, &definition.source_fields})
     for (const ConfigField& field : *fields) {
       if (field.name != key && std::ranges::find(field.aliases, key) == field.aliases.end()) continue;
       const std::string read = name_in(field, source);
@@ -187,7 +190,7 @@ std::string packed_as(const Json& hf) {
   return awq ? "q4f16_autoawq" : "";
 }
 
-Status check_kind(const Json& hf, const std::string& what) {
+Status check_packing(const Json& hf, const std::string& what) {
   for (const char* name : {"quantization_config", "compression_config", "quantization"}) {
     const Json* packed = find(hf, name);
     if (!packed || packed->empty() || *packed == false) continue;
@@ -203,7 +206,11 @@ Status check_kind(const Json& hf, const std::string& what) {
             method == "awq" ? ", or AWQ's of 4 bits in groups of 128 with zero_point and version gemm" : "",
             "; convert the checkpoint it was made from, or a GGUF file of it"));
   }
-  const Json* text = find(hf, "text_config");
+  return Status::ok();
+}
+
+Status check_alone(const Json& hf, const std::string& what) {
+  const Json* text = find(hf, kTextConfig);
   if (!text || !text->is_object()) return Status::ok();
   return Status::error(str(what, ": key 'text_config' makes it a model around the text model '",
                            find_string(*text, "model_type").value_or("unknown"),

@@ -16,9 +16,12 @@ Status check_keys(ModelConfig& config, const Json& source, const std::vector<std
 // and for what we do not read.
 std::string packed_as(const Json& hf);
 
-// Refuses configs whose weights are packed by a quantizer that we do not read, and those of models around a
-// text model. To be asked first: their other keys are not what they seem.
-Status check_kind(const Json& hf, const std::string& what);
+// Refuses configs whose weights are packed by a quantizer that we do not read. To be asked first: their other
+// keys are not what they seem.
+Status check_packing(const Json& hf, const std::string& what);
+
+// Refuses configs of models around a text model; not to be asked where the definition has text_fields.
+Status check_alone(const Json& hf, const std::string& what);
 
 // The value for sentences: its JSON, cut to 100 bytes; NaN and infinity, which JSON lacks, by name.
 std::string shown_value(const Json& value);

@@ -81,7 +81,8 @@ void GraphBuilder::kv_append(const std::string& state, int64_t layer, Value* k, 
 }
 Value* GraphBuilder::attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence,
                                Value* limits, Value* page_indptr, Value* page_ids, int64_t heads,
-                               double scale, int64_t window, const RollingWindow& rolling, double softcap) {
+                               double scale, int64_t window, const RollingWindow& rolling, double softcap,
+                               Value* sinks) {
   std::vector<Value*> inputs = {q, row_sequence, limits, page_indptr, page_ids};
   Attributes attributes = {{"layer", layer}, {"heads", heads}, {"scale", scale}};
   if (window > 0) attributes["window"] = window;
@@ -91,6 +92,10 @@ Value* GraphBuilder::attention(const std::string& state, int64_t layer, Value* q
     inputs.push_back(rolling.key_factors);
     attributes["rotary_dim"] = rolling.key_factors->type.shape[1].constant();
     if (rolling.interleaved) attributes["interleaved"] = true;
+  }
+  if (sinks) {
+    inputs.push_back(sinks);
+    attributes["sinks"] = true;
   }
   return op("attention", std::move(inputs), std::move(attributes), state)[0];
 }

@@ -56,10 +56,11 @@ class GraphBuilder {
   // q [rows, heads*head_dim] against the first limits[r] cached keys of sequence row_sequence[r], of which a
   // `window` > 0 leaves the last ones; the sequence's pages are page_ids[page_indptr[s] .. page_indptr[s+1]);
   // softmax(scale * q.k) v; heads share K/V in groups of heads/kv_heads. With a rolling window the keys are
-  // stored unrotated. softcap > 0: scores are softcap * tanh(score / softcap).
+  // stored unrotated. softcap > 0: scores are softcap * tanh(score / softcap). sinks [heads] or nullptr: one
+  // more score in each head's denominator.
   Value* attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence, Value* limits,
                    Value* page_indptr, Value* page_ids, int64_t heads, double scale, int64_t window = 0,
-                   const RollingWindow& rolling = {}, double softcap = 0);
+                   const RollingWindow& rolling = {}, double softcap = 0, Value* sinks = nullptr);
 
  private:
   Module& module_;

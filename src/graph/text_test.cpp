@@ -17,6 +17,7 @@ constexpr const char* kEverything = R"(module @toy {
   param @two : q4g32.f32@packed[128, 64]
   param @half : f16@tile16[64, 64]
   param @e1 : q4g32.f16@packed[64, 64, 64]
+  param @heads : f16[4, 4, 6]
   param @n : f32[64]
   param @b : bf16[64]
   param @h : f32[4, 16]
@@ -34,6 +35,7 @@ constexpr const char* kEverything = R"(module @toy {
     %5: q8g40[rows, 64] = quantize_q8(%4) {output = "q8g40"}
     %50: bf16@tiles16x32[rows, 64] = to_tiles(%4)
     %51: f32[rows, 64] = matmul(%50, @w3)
+    %52: f32[rows, 64] = matmul(%4, @w3, @n, @b) {eps = 1e-05, norm = "layer_norm"} region(silu(x) + %4)
     %6: f32[rows, 64] = matmul(%5, @w3) region(silu(x + @b) * %0 + %4)
     %7: f32[rows, 64] = matmul(%6, @two) region(gelu_tanh(gate) * up)
     %8: f32[rows, 64] = layer_norm(%7, @n, @b) {eps = 1.0}
@@ -71,6 +73,10 @@ constexpr const char* kEverything = R"(module @toy {
     %9: f32[rows, 64] = expert_sum(%8, %1, %4)
     %10: f32[rows, 32] = expert_sum(%2, %1)
     return %9, %10
+  }
+  func @heads(%x: f32[rows, 32]) {
+    %0: f32[rows, 24] = head_matmul(%x, @heads)
+    return %0
   }
   func @recurrences(%x: f32[rows, 64], %indptr: i32[(batch + 1)], %ids: i32[batch]) {
     %0: f32[rows, 64] = token_shift($slots, %x, %indptr, %ids) {layer = 1, part = "shift"}

@@ -57,12 +57,18 @@ Json functions(const Plan& plan) {
   return object;
 }
 
+// A field's name without that of its group: "page_ids" of "page_ids_1".
+std::string_view without_group(std::string_view name) {
+  const size_t end = name.find_last_not_of("0123456789");
+  return end != name.npos && end + 1 < name.size() && name[end] == '_' ? name.substr(0, end) : name;
+}
+
 // The fields of a step's packed inputs that the functions use.
 Json step_inputs(const Plan& plan) {
   std::vector<PlanTensor> fields;
   for (const PlanFunction& f : plan.functions)
     for (const PlanTensor& a : f.arguments)
-      if (std::ranges::count(frontend::kStepFields, a.name) > 0 &&
+      if (std::ranges::count(frontend::kStepFields, without_group(a.name)) > 0 &&
           std::ranges::none_of(fields, [&](const PlanTensor& known) { return known.name == a.name; }))
         fields.push_back(a);
   return tensors(plan, fields);
@@ -120,6 +126,7 @@ int64_t arena_bytes(const Plan& plan, const PlanFunction& f, const PlanBody& b, 
                                             {"wanted", limits.batch},
                                             {"pages", limits.pages},
                                             {"copies", limits.batch}};
+  for (const PlanState& s : plan.states) symbols[of_group("pages", s.group)] = limits.pages;
   for (const PlanGuard& g : b.guards) {
     int64_t& value = symbols.at(plan.symbols[g.symbol]);
     if (g.max) value = std::min(value, g.max);

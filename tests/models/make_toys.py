@@ -26,6 +26,17 @@ SIZES = {"hidden_size": 64, "intermediate_size": 136, "num_attention_heads": 4, 
          "hidden_act": "silu", "dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 
 TOYS = {
+    # Queries without a latent of their own, experts in no groups, a yarn that scales cosines and sines too.
+    "deepseek_v2_lite": {
+        **SIZES, "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "attention_bias": False,
+        "first_k_dense_replace": 1, "kv_lora_rank": 32, "moe_intermediate_size": 40, "moe_layer_freq": 1, "n_group": 1,
+        "n_routed_experts": 5, "n_shared_experts": 1, "norm_topk_prob": False, "num_experts_per_tok": 2,
+        "num_key_value_heads": 4, "q_lora_rank": None, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8,
+        "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 3.0, "mscale": 1.0, "mscale_all_dim": 0.5,
+                         "original_max_position_embeddings": 16, "type": "yarn"},
+        "rope_theta": 10000.0, "routed_scaling_factor": 2.0, "scoring_func": "softmax", "tie_word_embeddings": False,
+        "topk_group": 1, "topk_method": "greedy", "v_head_dim": 24,
+    },
     # Its windows are shorter than the text, every cap bends the scores and logits it meets, and the scale is not that of
     # the heads.
     "gemma2": {
@@ -35,6 +46,16 @@ TOYS = {
         "intermediate_size": 96, "max_position_embeddings": 128, "num_attention_heads": 4, "num_hidden_layers": 3,
         "num_key_value_heads": 2, "query_pre_attn_scalar": 20, "rms_norm_eps": 1e-06, "rope_theta": 10000.0,
         "sliding_window": 9, "vocab_size": 512, "torch_dtype": "bfloat16",
+    },
+    # Both bases and the scaling show within the text, and so does the window; the scale is not that of the heads.
+    "gemma3_text": {
+        "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "attention_bias": False,
+        "attn_logit_softcapping": None, "cache_implementation": "hybrid", "final_logit_softcapping": None, "head_dim": 24,
+        "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 64, "intermediate_size": 96,
+        "max_position_embeddings": 128, "num_attention_heads": 4, "num_hidden_layers": 3, "num_key_value_heads": 2,
+        "query_pre_attn_scalar": 20, "rms_norm_eps": 1e-06, "rope_local_base_freq": 100.0,
+        "rope_scaling": {"factor": 4.0, "rope_type": "linear"}, "rope_theta": 5000.0, "sliding_window": 9,
+        "sliding_window_pattern": 2, "vocab_size": 512, "torch_dtype": "bfloat16",
     },
     "phi3": {**SIZES, "architectures": ["Phi3ForCausalLM"], "model_type": "phi3", "partial_rotary_factor": 0.75,
              "original_max_position_embeddings": 64, "rope_scaling": None, "rope_theta": 10000.0,
@@ -133,7 +154,8 @@ def main():
         os.makedirs(folder, exist_ok=True)
         write(os.path.join(folder, "config.json"), json.dumps(TOYS[toy], indent=2) + "\n")
         make(folder, seed=len(toy))
-        if TOYS[toy].get("rope_scaling"):
+        scaling = TOYS[toy].get("rope_scaling") or {}
+        if scaling.get("type") == "longrope":
             steps(folder)
 
 

@@ -26,10 +26,18 @@ struct Heads {
   int64_t query, kv, dim;
 };
 
+// Of all sizes: below every score, among them, above all.
+std::vector<float> sinks_of(int64_t heads) {
+  constexpr float kSinks[] = {-2000, -3, 0.5, 2, 6, 30, 2000};
+  std::vector<float> sinks;
+  for (int64_t h = 0; h < heads; ++h) sinks.push_back(kSinks[h % 7]);
+  return sinks;
+}
+
 // Sequences of these lengths; each that is not empty asks for its last token and one in the middle, or with
 // max_rows == 1 the only one for its last. max_rows: of the body that the kernel is lowered for, 0 = any.
 void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vector<int64_t>& lengths,
-                   int64_t max_rows = 0, double softcap = 0) {
+                   int64_t max_rows = 0, double softcap = 0, bool sinks = false) {
   std::mt19937 random(11);
   int64_t pages = 0;
   std::vector<int32_t> sequence, limits, indptr = {0}, ids;
@@ -50,7 +58,7 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
   auto rows = static_cast<int64_t>(sequence.size());
   OpCase& c =
       batch.add(str("attention over ", short_name(dtype), " of ", lengths.size(), " sequences, heads of ",
-                    h.dim, ", at most ", max_rows, " rows, capped at ", softcap),
+                    h.dim, ", at most ", max_rows, " rows, capped at ", softcap, sinks ? ", with sinks" : ""),
                 {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
   c.options.min_rows = max_rows == 1 ? 1 : 0;
   c.options.max_rows = max_rows;
@@ -63,7 +71,8 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
   double scale = 1 / std::sqrt(double(h.dim));
   c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
                  c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
-                 scale, 0, {}, softcap);
+                 scale, 0, {}, softcap,
+                 sinks ? c.parameter(DType::kF16, {h.query}, sinks_of(h.query)) : nullptr);
   int64_t longest = *std::max_element(lengths.begin(), lengths.end());
   c.rule.tolerance = attention_error(longest, h.dim, 2 * double(h.dim) * scale, 1);
   if (dtype == DType::kI8) c.rule.tolerance += coded_attention_error(longest, 2 * double(h.dim) * scale, 1);
@@ -90,6 +99,13 @@ TEST_F(Attention, CappedScores) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kI8}) {
     add_attention(batch, dtype, {6, 2, 16}, {1, 17, 50}, 0, 1.5);
     add_attention(batch, dtype, {6, 2, 16}, {90}, 1, 0.5);
+  }
+}
+
+TEST_F(Attention, Sinks) {
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kI8}) {
+    add_attention(batch, dtype, {14, 2, 16}, {1, 17, 50}, 0, 0, true);
+    add_attention(batch, dtype, {14, 2, 16}, {90}, 1, 0, true);
   }
 }
 
@@ -185,14 +201,16 @@ TEST_F(Attention, JoinedParts) {
           values[size_t(i * (dim + 2) + dim)] = -3e38f;
         }
       }
-      for (bool quantized : {false, true}) {
+      for (auto [quantized, sinks] : {std::pair{false, false}, {false, true}, {true, false}, {true, true}}) {
         if (quantized && dim == 20) continue;
         OpCase& c = batch.add(str("attention_join of ", parts, " parts, heads of ", dim),
                               {{"rows", 1}, {"pages", pages}});
         graph::Attributes attributes = {{"heads", kHeads}};
         if (quantized) attributes["output"] = std::string(dim == 80 ? "q8g40" : "q8g32");
         graph::Value* in = c.matrix(ceildiv(Dim::symbol("pages"), 4), kHeads * (dim + 2), values);
-        c.g->op("attention_join", {in, c.indices(kRows, {0})}, attributes);
+        std::vector<graph::Value*> inputs = {in, c.indices(kRows, {0})};
+        if (sinks) inputs.push_back(c.parameter(DType::kF32, {kHeads}, {-2000, 0.5, 2000}));
+        c.g->op("attention_join", inputs, attributes);
         c.rule.tolerance = 2 * dot_error(parts, double(parts)) + 16 * kEps;
         c.rule.codes = quantized ? 1 : 0;  // a value near the middle of two codes
       }

@@ -482,14 +482,15 @@ class OpCase {
         values[v * n + d] = static_cast<float>(static_cast<int8_t>(bytes[coded_element(c, v, d)])) * scale;
     }
   }
-  // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page is [token][d]
-  // in the meaning and [d][token] in memory (kernel/lower/cache.h).
+  // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page, but of
+  // latents, is [token][d] in the meaning and [d][token] in memory (kernel/lower/cache.h).
   static void for_each_cached(const graph::PagedState& c, const std::function<void(size_t, size_t)>& visit) {
     auto tokens = static_cast<size_t>(c.page_size), size = static_cast<size_t>(c.key_dim);
-    auto count = static_cast<size_t>(c.page_elements());
+    const size_t count = static_cast<size_t>(c.page_elements());
+    const size_t keys = c.latent ? 0 : static_cast<size_t>(c.kv_heads) * tokens * size;
     for (size_t i = 0; i < count; ++i) {
       size_t token = i / size % tokens, d = i % size, head = i - token * size - d;
-      visit(i, i < count / 2 ? head + d * tokens + token : i);
+      visit(i, i < keys ? head + d * tokens + token : i);
     }
   }
   // Where a page of codes has the scale and the elements of vector v = (V * kv_heads + head) * page_size +

@@ -14,10 +14,14 @@ inline const std::vector<std::string> kToys = {
     // clang-format off
     // keep-sorted start
     "bert",
+    "deepseek_v2",
+    "deepseek_v2_lite",
     "gemma",
     "gemma2",
+    "gemma3_text",
     "gpt2",
     "gpt_neox",
+    "gpt_oss",
     "granite",
     "llama",
     "llama3_tied",

@@ -15,7 +15,21 @@ AttentionShape attention_shape(const ModelConfig& config) {
           .scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim))};
 }
 
-Attention::Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output,
+QkvProjection::Values QkvProjection::operator()(graph::GraphBuilder& g, graph::Value* x,
+                                                const AttentionShape& shape) const {
+  if (parts_.size() == 3) {
+    graph::Value* queries = parts_[0](g, x);
+    graph::Value* keys = parts_[1](g, x);
+    return {queries, keys, parts_[2](g, x)};
+  }
+  const int64_t q_end = shape.q_size(), k_end = q_end + shape.kv_size();
+  graph::Value* qkv = parts_[0](g, x);
+  graph::Value* queries = g.slice(qkv, 0, q_end);
+  graph::Value* keys = g.slice(qkv, q_end, k_end);
+  return {queries, keys, g.slice(qkv, k_end, shape.qkv_size())};
+}
+
+Attention::Attention(const AttentionShape& shape, int64_t layer, QkvProjection qkv, Linear output,
                      std::optional<HeadNorms> norms)
     : shape_(shape),
       layer_(layer),
@@ -23,12 +37,14 @@ Attention::Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Lin
       output_(std::move(output)),
       norms_(std::move(norms)) {}
 
+void Attention::add_sinks(ParameterList& parameters, const std::string& name, const std::string& source) {
+  Parameter sinks{.name = name, .shape = {shape_.heads}, .sharding = {.axis = 0, .segments = {}}};
+  sinks.source = SourceExpr::of(source);
+  sinks_ = parameters.declare(std::move(sinks));
+}
+
 graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const {
-  const int64_t q_end = shape_.q_size(), k_end = q_end + shape_.kv_size();
-  graph::Value* qkv = qkv_(g, x);
-  graph::Value* q = g.slice(qkv, 0, q_end);
-  graph::Value* k = g.slice(qkv, q_end, k_end);
-  graph::Value* v = g.slice(qkv, k_end, shape_.qkv_size());
+  auto [q, k, v] = qkv_(g, x, shape_);
   if (norms_) q = norms_->queries(g, q), k = norms_->keys(g, k);
   graph::RollingWindow rolling{.skip_begin = inputs.skip_begin, .skip_count = inputs.skip_count};
   if (shape_.rotary_dim > 0) {
@@ -38,9 +54,9 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
     if (!rotation.keys) k = g.rope(k, rotation.rows, shape_.head_dim, shape_.rotary_dim);
   }
   g.kv_append(kKvState, layer_, k, v, inputs.row_slots);
-  graph::Value* mixed =
-      g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.limits, inputs.page_indptr,
-                  inputs.page_ids, shape_.heads, shape_.scale, shape_.window, rolling, shape_.softcap);
+  graph::Value* mixed = g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.limits,
+                                    inputs.page_indptr, inputs.page_ids, shape_.heads, shape_.scale,
+                                    shape_.window, rolling, shape_.softcap, sinks_);
   return output_(g, mixed);
 }
 

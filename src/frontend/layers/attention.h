@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "frontend/functions.h"
 #include "frontend/layers/linear.h"
@@ -34,6 +35,22 @@ struct AttentionShape {
 
 AttentionShape attention_shape(const ModelConfig& config);
 
+// The queries, keys and values of rows: by one linear that gives them one after the other, or by one each.
+class QkvProjection {
+ public:
+  QkvProjection(Linear fused) { parts_.push_back(std::move(fused)); }
+  QkvProjection(Linear queries, Linear keys, Linear values) {
+    for (Linear* part : {&queries, &keys, &values}) parts_.push_back(std::move(*part));
+  }
+  struct Values {
+    graph::Value *queries, *keys, *values;
+  };
+  Values operator()(graph::GraphBuilder& g, graph::Value* x, const AttentionShape& shape) const;
+
+ private:
+  std::vector<Linear> parts_;
+};
+
 // Norms of each query and key by itself, before they are rotated; weights of head_dim (arXiv:2010.04245).
 struct HeadNorms {
   RmsNorm queries, keys;
@@ -41,10 +58,13 @@ struct HeadNorms {
 
 class Attention {
  public:
-  // qkv gives [all queries; all keys; all values]: qkv_size() columns. `layer` is this layer's place in the
-  // KV cache.
-  Attention(const AttentionShape& shape, int64_t layer, Linear qkv, Linear output,
+  // A fused qkv gives [all queries; all keys; all values]: qkv_size() columns. `layer` is this layer's place
+  // in the KV cache.
+  Attention(const AttentionShape& shape, int64_t layer, QkvProjection qkv, Linear output,
             std::optional<HeadNorms> norms = std::nullopt);
+
+  // Each head's softmax has one more score in its denominator: the parameter `name`, of the tensor `source`.
+  void add_sinks(ParameterList& parameters, const std::string& name, const std::string& source);
 
   // x f32[rows, hidden] -> f32[rows, hidden]; appends the rows' keys and values to the cache first
   graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const;
@@ -52,8 +72,10 @@ class Attention {
  private:
   AttentionShape shape_;
   int64_t layer_;
-  Linear qkv_, output_;
+  QkvProjection qkv_;
+  Linear output_;
   std::optional<HeadNorms> norms_;
+  graph::Value* sinks_ = nullptr;
 };
 
 }  // namespace mlc::frontend

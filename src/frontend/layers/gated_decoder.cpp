@@ -17,7 +17,7 @@ using graph::Value;
 Value* scaled(GraphBuilder& g, Value* x, double factor) { return factor == 1 ? x : g.scale(x, factor); }
 
 struct Block {
-  Attention attention;
+  AttentionLayer attention;
   FeedForward mlp;
   RmsNorm attention_norm, mlp_norm;
   std::optional<RmsNorm> after_attention, after_mlp;
@@ -31,6 +31,24 @@ struct Block {
   }
 };
 
+QkvProjection make_qkv(ParameterList& parameters, const GatedDecoderOptions& options,
+                       const AttentionShape& shape, const std::string& attention, const std::string& source) {
+  if (!options.split_qkv) {
+    std::vector<std::string> fused = {source + "q_proj", source + "k_proj", source + "v_proj"};
+    if (options.fused_sources) fused = {source + "qkv_proj"};
+    return Linear(parameters, attention + options.qkv, shape.hidden, shape.qkv_size(),
+                  {.bias = options.qkv_bias, .sources = fused, .sharding = shape.qkv_sharding()});
+  }
+  auto linear = [&](const std::string& name, int64_t size) {
+    return Linear(parameters, attention + name, shape.hidden, size,
+                  {.bias = options.qkv_bias,
+                   .sources = {source + name},
+                   .sharding = {.axis = 0, .unit = shape.head_dim, .segments = {}}});
+  };
+  return QkvProjection{linear("q_proj", shape.q_size()), linear("k_proj", shape.kv_size()),
+                       linear("v_proj", shape.kv_size())};
+}
+
 // `attention`, `source`: of the layer's attention, in MLC's names and the checkpoint's.
 Attention make_attention(ParameterList& parameters, const ModelConfig& config,
                          const GatedDecoderOptions& options, int64_t layer, const std::string& attention,
@@ -40,18 +58,19 @@ Attention make_attention(ParameterList& parameters, const ModelConfig& config,
   if (options.attention_scale > 0) shape.scale = options.attention_scale;
   if (!options.rotated.empty() && !options.rotated[static_cast<size_t>(layer)]) shape.rotary_dim = 0;
   if (options.adjust) options.adjust(shape, layer);
-  std::vector<std::string> fused = {source + "q_proj", source + "k_proj", source + "v_proj"};
-  if (options.fused_sources) fused = {source + "qkv_proj"};
-  Linear qkv(parameters, attention + options.qkv, shape.hidden, shape.qkv_size(),
-             {.bias = options.qkv_bias, .sources = fused, .sharding = shape.qkv_sharding()});
+  QkvProjection qkv = make_qkv(parameters, options, shape, attention, source);
   Linear output(
       parameters, attention + options.output, shape.q_size(), shape.hidden,
       {.bias = options.output_bias, .sources = {source + "o_proj"}, .sharding = shape.output_sharding()});
-  if (!options.head_norms) return Attention(shape, layer, std::move(qkv), std::move(output));
-  const double eps = config.get_double("rms_norm_eps");
-  return Attention(shape, layer, std::move(qkv), std::move(output),
-                   HeadNorms{RmsNorm(parameters, attention + "q_norm", shape.head_dim, eps),
-                             RmsNorm(parameters, attention + "k_norm", shape.head_dim, eps)});
+  auto norm = [&](const std::string& name) {
+    return RmsNorm(parameters, attention + name, shape.head_dim, config.get_double("rms_norm_eps"),
+                   {.source = source + name, .plus_one = options.norms_plus_one});
+  };
+  std::optional<HeadNorms> norms;
+  if (options.head_norms) norms = HeadNorms{norm("q_norm"), norm("k_norm")};
+  Attention made(shape, layer, std::move(qkv), std::move(output), std::move(norms));
+  if (options.sinks) made.add_sinks(parameters, attention + "sinks", source + "sinks");
+  return made;
 }
 
 FeedForward make_mlp(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options,
@@ -72,7 +91,8 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
                  int64_t layer) {
   const int64_t hidden = model_shape(config).hidden;
   const double eps = config.get_double("rms_norm_eps");
-  const std::string block = str(options.layers, ".", layer, "."), source = str("model.layers.", layer, ".");
+  const std::string block = str(options.layers, ".", layer, "."),
+                    source = str(options.source, ".layers.", layer, ".");
   auto norm = [&](const std::string& name, const std::string& of) {
     return RmsNorm(parameters, block + name, hidden, eps,
                    {.source = source + of, .plus_one = options.norms_plus_one});
@@ -82,11 +102,21 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
   };
   const std::string before_mlp =
       options.sandwich_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm";
+  auto attention = [&]() -> AttentionLayer {
+    if (options.attention_layer)
+      return options.attention_layer(parameters, config, layer, str(options.layers, ".", layer));
+    return make_attention(parameters, config, options, layer, block + options.attention + ".",
+                          source + "self_attn.");
+  };
+  auto feed_forward = [&]() -> FeedForward {
+    FeedForward own;
+    if (options.feed_forward)
+      own = options.feed_forward(parameters, config, layer, str(options.layers, ".", layer));
+    return own ? own : make_mlp(parameters, config, options, block + "mlp.", source + "mlp.");
+  };
   return {
-      make_attention(parameters, config, options, layer, block + options.attention + ".",
-                     source + "self_attn."),
-      options.feed_forward ? options.feed_forward(parameters, config, str(options.layers, ".", layer))
-                           : make_mlp(parameters, config, options, block + "mlp.", source + "mlp."),
+      attention(),
+      feed_forward(),
       norm(options.input_norm, "input_layernorm"),
       norm(before_mlp, before_mlp),
       sandwich("post_attention_layernorm"),
@@ -99,10 +129,10 @@ class GatedDecoder : public Model {
  public:
   GatedDecoder(ParameterList& parameters, const ModelConfig& config, const GatedDecoderOptions& options)
       : embedding_(parameters, options.embedding, model_shape(config).vocab, model_shape(config).hidden,
-                   "model.embed_tokens"),
+                   options.source + ".embed_tokens"),
         blocks_(make_blocks(parameters, config, options)),
         norm_(parameters, options.norm, model_shape(config).hidden, config.get_double("rms_norm_eps"),
-              {.source = "model.norm", .plus_one = options.norms_plus_one}),
+              {.source = options.source + ".norm", .plus_one = options.norms_plus_one}),
         embedding_scale_(options.embedding_scale),
         logits_scale_(options.logits_scale),
         logit_cap_(options.logit_cap) {

@@ -3,31 +3,14 @@
 //
 // Paper: Language Models are Unsupervised Multitask Learners (Radford and others 2019). Reference:
 // huggingface.co/docs/transformers/model_doc/gpt2
-#include "frontend/layers/attention.h"
-#include "frontend/layers/embedding.h"
-#include "frontend/layers/mlp.h"
-#include "frontend/layers/norm.h"
+#include "frontend/layers/plain_decoder.h"
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
 namespace {
 
-using graph::GraphBuilder;
-using graph::Value;
-
-struct Block {
-  LayerNorm attention_norm, mlp_norm;
-  Attention attention;
-  PlainMlp mlp;
-
-  Value* operator()(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
-    x = g.add(x, attention(g, attention_norm(g, x), inputs));
-    return g.add(x, mlp(g, mlp_norm(g, x)));
-  }
-};
-
 // Parameters are called as in MLC, "transformer.h.0..."; the checkpoint has no "transformer.".
-Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t layer) {
+PlainBlock make_block(ParameterList& parameters, const ModelConfig& config, int64_t layer) {
   AttentionShape shape = attention_shape(config);
   if (config.get_bool("scale_attn_by_inverse_layer_idx")) shape.scale /= static_cast<double>(layer + 1);
   const int64_t hidden = shape.hidden, inner = config.get_int("n_inner");
@@ -47,36 +30,17 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
   };
 }
 
-class Gpt2 : public Model {
- public:
-  Gpt2(ParameterList& parameters, const ModelConfig& config)
-      : head_(parameters, "lm_head", config.get_int("n_embd"), config.get_int("vocab_size"),
-              {.sources = {"wte"}}),
-        tokens_(parameters, "transformer.wte", config.get_int("vocab_size"), config.get_int("n_embd"), "wte"),
-        positions_(parameters, "transformer.wpe", config.get_int("context_window_size"),
-                   config.get_int("n_embd"), "wpe"),
-        norm_(parameters, "transformer.ln_f", config.get_int("n_embd"),
-              config.get_double("layer_norm_epsilon"), {.source = "ln_f"}) {
-    for (int64_t layer = 0; layer < config.get_int("n_layer"); ++layer)
-      blocks_.push_back(make_block(parameters, config, layer));
-  }
-
-  Value* embed(GraphBuilder& g, Value* ids) const override { return tokens_(g, ids); }
-
-  Value* transformer(GraphBuilder& g, Value* x, const StepInputs& inputs) const override {
-    x = g.add(x, positions_(g, inputs.positions));
-    for (const Block& block : blocks_) x = block(g, x, inputs);
-    return norm_(g, x);
-  }
-
-  Value* logits(GraphBuilder& g, Value* hidden) const override { return head_(g, hidden); }
-
- private:
-  Linear head_;
-  Embedding tokens_, positions_;
-  std::vector<Block> blocks_;
-  LayerNorm norm_;
-};
+std::unique_ptr<Model> create(ParameterList& parameters, const ModelConfig& config) {
+  const int64_t vocab = config.get_int("vocab_size"), hidden = config.get_int("n_embd");
+  Linear head(parameters, "lm_head", hidden, vocab, {.sources = {"wte"}});
+  Embedding tokens(parameters, "transformer.wte", vocab, hidden, "wte");
+  Embedding positions(parameters, "transformer.wpe", config.get_int("context_window_size"), hidden, "wpe");
+  LayerNorm norm(parameters, "transformer.ln_f", hidden, config.get_double("layer_norm_epsilon"),
+                 {.source = "ln_f"});
+  std::vector<PlainBlock> blocks = make_blocks(
+      config.get_int("n_layer"), [&](int64_t layer) { return make_block(parameters, config, layer); });
+  return std::make_unique<PlainDecoder>(tokens, positions, std::move(blocks), norm, head);
+}
 
 }  // namespace
 
@@ -106,9 +70,7 @@ const ModelDefinition& gpt2() {
                 {},
                 KnownKey::Otherwise::kAccept}},
       .rope = [](const ModelConfig&) { return RopeSpec{}; },
-      .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
-        return std::make_unique<Gpt2>(parameters, config);
-      },
+      .create = create,
       .unused_sources = {".attn.bias", ".attn.masked_bias", "lm_head.weight"},
       .shape = {.hidden = "n_embd", .layers = "n_layer", .heads = "n_head"},
       .infer =

@@ -4,33 +4,13 @@
 // Papers: GPT-NeoX-20B arXiv:2204.06745, Pythia arXiv:2304.01373.
 //
 // Reference: huggingface.co/docs/transformers/model_doc/gpt_neox
-#include "frontend/layers/attention.h"
-#include "frontend/layers/embedding.h"
-#include "frontend/layers/mlp.h"
-#include "frontend/layers/norm.h"
+#include "frontend/layers/plain_decoder.h"
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
 namespace {
 
-using graph::GraphBuilder;
-using graph::Value;
-
-struct Block {
-  LayerNorm input_norm, post_attention_norm;
-  Attention attention;
-  PlainMlp mlp;
-  bool parallel;
-
-  Value* operator()(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
-    Value* attended = attention(g, input_norm(g, x), inputs);
-    if (parallel) return g.add(g.add(x, attended), mlp(g, post_attention_norm(g, x)));
-    x = g.add(x, attended);
-    return g.add(x, mlp(g, post_attention_norm(g, x)));
-  }
-};
-
-Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t layer) {
+PlainBlock make_block(ParameterList& parameters, const ModelConfig& config, int64_t layer) {
   const AttentionShape shape = attention_shape(config);
   const int64_t hidden = shape.hidden, inner = config.get_int("intermediate_size");
   const double eps = config.get_double("layer_norm_eps");
@@ -55,38 +35,16 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
   };
 }
 
-class GptNeox : public Model {
- public:
-  GptNeox(ParameterList& parameters, const ModelConfig& config)
-      : embedding_(parameters, "gpt_neox.embed_in", config.get_int("vocab_size"),
-                   config.get_int("hidden_size")),
-        blocks_(make_blocks(parameters, config)),
-        norm_(parameters, "gpt_neox.final_layer_norm", config.get_int("hidden_size"),
-              config.get_double("layer_norm_eps")),
-        head_(parameters, "embed_out", config.get_int("hidden_size"), config.get_int("vocab_size")) {}
-
-  Value* embed(GraphBuilder& g, Value* ids) const override { return embedding_(g, ids); }
-
-  Value* transformer(GraphBuilder& g, Value* x, const StepInputs& inputs) const override {
-    for (const Block& block : blocks_) x = block(g, x, inputs);
-    return norm_(g, x);
-  }
-
-  Value* logits(GraphBuilder& g, Value* hidden) const override { return head_(g, hidden); }
-
- private:
-  static std::vector<Block> make_blocks(ParameterList& parameters, const ModelConfig& config) {
-    std::vector<Block> blocks;
-    for (int64_t layer = 0; layer < config.get_int("num_hidden_layers"); ++layer)
-      blocks.push_back(make_block(parameters, config, layer));
-    return blocks;
-  }
-
-  Embedding embedding_;
-  std::vector<Block> blocks_;
-  LayerNorm norm_;
-  Linear head_;
-};
+std::unique_ptr<Model> create(ParameterList& parameters, const ModelConfig& config) {
+  const int64_t vocab = config.get_int("vocab_size"), hidden = config.get_int("hidden_size");
+  Embedding embedding(parameters, "gpt_neox.embed_in", vocab, hidden);
+  std::vector<PlainBlock> blocks = make_blocks(config.get_int("num_hidden_layers"), [&](int64_t layer) {
+    return make_block(parameters, config, layer);
+  });
+  LayerNorm norm(parameters, "gpt_neox.final_layer_norm", hidden, config.get_double("layer_norm_eps"));
+  Linear head(parameters, "embed_out", hidden, vocab);
+  return std::make_unique<PlainDecoder>(embedding, std::nullopt, std::move(blocks), norm, head);
+}
 
 // Rounded down: 0.25 of a head of 80 rotates 20 elements.
 RopeSpec rope(const ModelConfig& config) {
@@ -120,9 +78,7 @@ const ModelDefinition& gpt_neox() {
                {{"tie_word_embeddings"}, {false}},
                {{"num_key_value_heads"}, {}, KnownKey::Otherwise::kRefuse, "num_attention_heads"}},
       .rope = rope,
-      .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
-        return std::make_unique<GptNeox>(parameters, config);
-      },
+      .create = create,
       .unused_sources = {"rotary_emb.inv_freq", "attention.masked_bias", "attention.bias"},
   };
   return definition;

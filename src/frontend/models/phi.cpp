@@ -3,30 +3,13 @@
 //
 // Papers: Phi-1.5 arXiv:2309.05463. Reference: huggingface.co/docs/transformers/model_doc/phi
 #include "base/strings.h"
-#include "frontend/layers/attention.h"
-#include "frontend/layers/embedding.h"
-#include "frontend/layers/mlp.h"
-#include "frontend/layers/norm.h"
+#include "frontend/layers/plain_decoder.h"
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
 namespace {
 
-using graph::GraphBuilder;
-using graph::Value;
-
-struct Block {
-  LayerNorm norm;
-  Attention attention;
-  PlainMlp mlp;
-
-  Value* operator()(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
-    Value* normed = norm(g, x);
-    return g.add(g.add(x, attention(g, normed, inputs)), mlp(g, normed));
-  }
-};
-
-Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t layer) {
+PlainBlock make_block(ParameterList& parameters, const ModelConfig& config, int64_t layer) {
   const AttentionShape shape = attention_shape(config);
   const int64_t hidden = shape.hidden, inner = config.get_int("intermediate_size");
   const std::string block = str("transformer.h.", layer, "."), source = str("model.layers.", layer, ".");
@@ -34,6 +17,7 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
   return {
       LayerNorm(parameters, block + "ln", hidden, config.get_double("layer_norm_eps"),
                 {.source = source + "input_layernorm"}),
+      std::nullopt,
       Attention(
           shape, layer,
           Linear(parameters, block + "mixer.Wqkv", hidden, shape.qkv_size(),
@@ -47,37 +31,21 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
                       {.bias = true, .sources = {source + "mlp.fc1"}, .sharding = {.axis = 0}}),
                Linear(parameters, block + "mlp.fc2", inner, hidden,
                       {.bias = true, .sources = {source + "mlp.fc2"}, .sharding = {.axis = 1}})),
+      /*parallel=*/true,
   };
 }
 
-class Phi : public Model {
- public:
-  Phi(ParameterList& parameters, const ModelConfig& config)
-      : embedding_(parameters, "transformer.embd", config.get_int("vocab_size"),
-                   config.get_int("hidden_size"), "model.embed_tokens"),
-        norm_(parameters, "lm_head.ln", config.get_int("hidden_size"), config.get_double("layer_norm_eps"),
-              {.source = "model.final_layernorm"}),
-        head_(parameters, "lm_head.linear", config.get_int("hidden_size"), config.get_int("vocab_size"),
-              {.bias = true, .sources = {"lm_head"}}) {
-    for (int64_t layer = 0; layer < config.get_int("num_hidden_layers"); ++layer)
-      blocks_.push_back(make_block(parameters, config, layer));
-  }
-
-  Value* embed(GraphBuilder& g, Value* ids) const override { return embedding_(g, ids); }
-
-  Value* transformer(GraphBuilder& g, Value* x, const StepInputs& inputs) const override {
-    for (const Block& block : blocks_) x = block(g, x, inputs);
-    return norm_(g, x);
-  }
-
-  Value* logits(GraphBuilder& g, Value* hidden) const override { return head_(g, hidden); }
-
- private:
-  Embedding embedding_;
-  std::vector<Block> blocks_;
-  LayerNorm norm_;
-  Linear head_;
-};
+std::unique_ptr<Model> create(ParameterList& parameters, const ModelConfig& config) {
+  const int64_t vocab = config.get_int("vocab_size"), hidden = config.get_int("hidden_size");
+  Embedding embedding(parameters, "transformer.embd", vocab, hidden, "model.embed_tokens");
+  LayerNorm norm(parameters, "lm_head.ln", hidden, config.get_double("layer_norm_eps"),
+                 {.source = "model.final_layernorm"});
+  Linear head(parameters, "lm_head.linear", hidden, vocab, {.bias = true, .sources = {"lm_head"}});
+  std::vector<PlainBlock> blocks = make_blocks(config.get_int("num_hidden_layers"), [&](int64_t layer) {
+    return make_block(parameters, config, layer);
+  });
+  return std::make_unique<PlainDecoder>(embedding, std::nullopt, std::move(blocks), norm, head);
+}
 
 // Rounded down.
 RopeSpec rope(const ModelConfig& config) {
@@ -108,9 +76,7 @@ const ModelDefinition& phi() {
                  field::count("max_batch_size")},
       .keys = {{field::kActivation, {"gelu_new", "gelu_pytorch_tanh"}}, {{"tie_word_embeddings"}, {false}}},
       .rope = rope,
-      .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
-        return std::make_unique<Phi>(parameters, config);
-      },
+      .create = create,
       .unused_sources = {"rotary_emb.inv_freq"},
   };
   return definition;

@@ -74,6 +74,10 @@ struct ModelDefinition {
   std::string model_type;    // Hugging Face's name, and the name of the file
   std::string architecture;  // Hugging Face's class, which names the type where model_type is missing
   std::vector<ConfigField> fields;
+  // Where the class is around another one for the text model, the fields of that: they stand in the object
+  // `text_config` of model_config, with what else the checkpoint states (config_nested.h); `fields` around
+  // it.
+  std::vector<ConfigField> text_fields = {};
   // What the model file computes and MLC's class cannot say; a fallback is what MLC computes.
   std::vector<ConfigField> source_fields;
   // What the model file asks of keys, fields or not. The rules for all models (config_keys.cpp) hold for the
@@ -84,16 +88,23 @@ struct ModelDefinition {
   std::unique_ptr<Model> (*create)(ParameterList& parameters, const ModelConfig& config);
   std::vector<std::string> unused_sources;  // suffixes of checkpoint tensors that carry nothing
   ShapeFields shape = {};
+  // Gives the cache other heads than model_shape's: latents, keys and values that differ in width.
+  void (*shape_cache)(const ModelConfig& config, graph::PagedState& cache) = nullptr;
   // What the config class infers in a way of its own, before the rules for all (config_rules.h).
   void (*infer)(ModelConfig& config) = nullptr;
   bool learned_positions = false;                        // a text cannot be longer than their table
   bool encoder = false;                                  // functions.h
   std::vector<std::string> field_scalings = {"llama3"};  // kinds of rope_scaling that MLC's field states
+  // MLC's field keeps a rope_scaling as the checkpoint states it, and its models rotate without it.
+  bool keeps_scaling = false;
 };
 
 // Sorted by model_type.
 const std::vector<const ModelDefinition*>& model_definitions();
 const ModelDefinition& model_definition(const std::string& model_type);  // internal error when unknown
+
+// The rope_scaling that is computed, or null.
+const Json& stated_scaling(const ModelConfig& config);
 
 // The spec of rotation of each head's first `rotary_dim` elements, with the base that `theta` names and the
 // config's rope_scaling.

@@ -4,30 +4,13 @@
 // Paper: arXiv:2402.19173. Reference: huggingface.co/docs/transformers/model_doc/starcoder2
 #include "base/strings.h"
 #include "frontend/config_rules.h"
-#include "frontend/layers/attention.h"
-#include "frontend/layers/embedding.h"
-#include "frontend/layers/mlp.h"
-#include "frontend/layers/norm.h"
+#include "frontend/layers/plain_decoder.h"
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
 namespace {
 
-using graph::GraphBuilder;
-using graph::Value;
-
-struct Block {
-  LayerNorm input_norm, post_attention_norm;
-  Attention attention;
-  PlainMlp mlp;
-
-  Value* operator()(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
-    x = g.add(x, attention(g, input_norm(g, x), inputs));
-    return g.add(x, mlp(g, post_attention_norm(g, x)));
-  }
-};
-
-Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t layer) {
+PlainBlock make_block(ParameterList& parameters, const ModelConfig& config, int64_t layer) {
   AttentionShape shape = attention_shape(config);
   shape.window = layer_window(config);
   const int64_t hidden = shape.hidden, inner = config.get_int("intermediate_size");
@@ -51,33 +34,17 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, int64_t l
   };
 }
 
-class Starcoder2 : public Model {
- public:
-  Starcoder2(ParameterList& parameters, const ModelConfig& config)
-      : head_(parameters, "lm_head", config.get_int("hidden_size"), config.get_int("vocab_size"),
-              {.sources = {"model.embed_tokens"}}),
-        embedding_(parameters, "model.embed_tokens", config.get_int("vocab_size"),
-                   config.get_int("hidden_size")),
-        norm_(parameters, "model.norm", config.get_int("hidden_size"), config.get_double("norm_epsilon")) {
-    for (int64_t layer = 0; layer < config.get_int("num_hidden_layers"); ++layer)
-      blocks_.push_back(make_block(parameters, config, layer));
-  }
-
-  Value* embed(GraphBuilder& g, Value* ids) const override { return embedding_(g, ids); }
-
-  Value* transformer(GraphBuilder& g, Value* x, const StepInputs& inputs) const override {
-    for (const Block& block : blocks_) x = block(g, x, inputs);
-    return norm_(g, x);
-  }
-
-  Value* logits(GraphBuilder& g, Value* hidden) const override { return head_(g, hidden); }
-
- private:
-  Linear head_;  // first: records of one source tensor stand in the order in which they are declared
-  Embedding embedding_;
-  std::vector<Block> blocks_;
-  LayerNorm norm_;
-};
+std::unique_ptr<Model> create(ParameterList& parameters, const ModelConfig& config) {
+  const int64_t vocab = config.get_int("vocab_size"), hidden = config.get_int("hidden_size");
+  // First: records of one source tensor stand in the order in which they are declared.
+  Linear head(parameters, "lm_head", hidden, vocab, {.sources = {"model.embed_tokens"}});
+  Embedding embedding(parameters, "model.embed_tokens", vocab, hidden);
+  LayerNorm norm(parameters, "model.norm", hidden, config.get_double("norm_epsilon"));
+  std::vector<PlainBlock> blocks = make_blocks(config.get_int("num_hidden_layers"), [&](int64_t layer) {
+    return make_block(parameters, config, layer);
+  });
+  return std::make_unique<PlainDecoder>(embedding, std::nullopt, std::move(blocks), norm, head);
+}
 
 RopeSpec rope(const ModelConfig& config) {
   return make_rope_spec(config, config.get_int("head_dim"), "rope_theta");
@@ -121,9 +88,7 @@ const ModelDefinition& starcoder2() {
                {{"mlp_type"}, {"default"}},
                {{"tie_word_embeddings"}, {true}}},
       .rope = rope,
-      .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
-        return std::make_unique<Starcoder2>(parameters, config);
-      },
+      .create = create,
       .unused_sources = {"rotary_emb.inv_freq", "lm_head.weight"},
   };
   return definition;

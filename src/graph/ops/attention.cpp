@@ -5,7 +5,9 @@
 // sees the sequence's tokens 0..L-1 (1 <= L): up to itself where attention is causal, all where it looks both
 // ways. Attribute `window` W > 0 leaves it the last W of them, max(0, L - W)..L-1; pages that lie wholly
 // before those of all rows of a sequence are not read. A score is scale * q.k; attribute `softcap` C makes it
-// C * tanh(score / C).
+// C * tanh(score / C). With attribute `sinks` the last operand, [heads], has one more score of each head, of
+// a token without a value that every row sees: it takes part in the softmax's denominator alone
+// (arXiv:2309.17453, section 3.3).
 //
 // The storage index of token i is i, or i + skip_count from skip_begin on: dropped tokens stay in pages that
 // are kept in part. Dropping moves the tokens behind it to lower positions, so their keys are stored
@@ -14,8 +16,8 @@
 // attention_part and attention_join do the same for one row in two steps, so that a long context is work for
 // many threads: part p covers the tokens stored in pages p * part_pages and following of the sequence. Per
 // head it gives the sum over its tokens of exp(score - largest) * value, then the part's largest score and
-// its sum of exp(score - largest); a part without tokens gives 0, -3e38 and 0. The join weighs the parts;
-// with output = "q8g32" or "q8g40" it quantizes as quantize_q8 does.
+// its sum of exp(score - largest); a part without tokens gives 0, -3e38 and 0. The join, which has the sinks
+// as its third operand, weighs the parts; with output = "q8g32" or "q8g40" it quantizes as quantize_q8 does.
 #include <algorithm>
 #include <cmath>
 
@@ -29,12 +31,18 @@ namespace {
 
 using Inputs = std::vector<const HostTensor*>;
 
+// Operands but for the sinks.
+size_t without_sinks(const Node& node) {
+  return node.inputs.size() - (node.get_bool_or("sinks", false) ? 1 : 0);
+}
+
 void check_rolling(const Node& node, const PagedState& cache) {
-  if (node.inputs.size() == 6) refuse("has skip_begin but no skip_count");
+  if (without_sinks(node) == 6) refuse("has skip_begin but no skip_count");
   for (size_t i : {5, 6})
     if (index_operand(node, i) + 1 != index_operand(node, 3))
       refuse(describe(node, i), " is not one per sequence");
-  if (node.inputs.size() == 7) return;
+  if (without_sinks(node) == 7) return;
+  if (cache.latent) refuse("rotates keys of $", cache.name, ", which holds latents");
   int64_t rotary_dim = int_attribute(node, "rotary_dim", 2, cache.key_dim);
   if (rotary_dim % 2 != 0) refuse("attribute 'rotary_dim' is odd: ", rotary_dim);
   bool_attribute_or(node, "interleaved", false);
@@ -59,8 +67,11 @@ std::vector<TensorType> infer(const Node& node, const Module& module) {
   }
   index_operand(node, 3);
   index_operand(node, 4);
-  if (node.inputs.size() > 5) check_rolling(node, cache);
-  return {q};
+  bool_attribute_or(node, "sinks", false);
+  if (without_sinks(node) < 5) refuse("has sinks but no page_ids");
+  if (without_sinks(node) < node.inputs.size()) check_float_vector(node, without_sinks(node), heads);
+  if (without_sinks(node) > 5) check_rolling(node, cache);
+  return {TensorType::plain(DType::kF32, {q.shape[0], heads * cache.value_dim})};
 }
 
 // The tokens that a row sees: first .. slots.size() - 1 of its sequence. Slots of those before are -1.
@@ -117,8 +128,8 @@ struct Softened {
 // Over the tokens [first, last) of the sequence.
 Softened attend(const Node& node, const Inputs& in, const float* q, HostState& state, int64_t kv_head,
                 const std::vector<int64_t>& slots, size_t first, size_t last) {
-  int64_t n = state.cache.key_dim;
-  Softened s{.sum = std::vector<double>(static_cast<size_t>(n))};
+  const int64_t n = state.cache.key_dim, wide = state.cache.value_dim;
+  Softened s{.sum = std::vector<double>(static_cast<size_t>(wide))};
   std::vector<double> scores(slots.size());
   for (size_t t = first; t < last; ++t) {
     const std::vector<float> key = key_of(node, in, state, kv_head, static_cast<int64_t>(t), slots[t]);
@@ -133,25 +144,36 @@ Softened attend(const Node& node, const Inputs& in, const float* q, HostState& s
   for (size_t t = first; t < last; ++t) {
     double weight = std::exp(scores[t] - s.largest);
     const float* value = cached_head(state, node.get_int("layer"), true, kv_head, slots[t]);
-    for (int64_t d = 0; d < n; ++d) s.sum[d] += weight * value[d];
+    for (int64_t d = 0; d < wide; ++d) s.sum[d] += weight * value[d];
     s.total += weight;
   }
   return s;
 }
 
-std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inputs&,
+// Divides by the softmax's denominator, of which a sink is a part.
+float finished(const Softened& s, size_t d, const float* sink) {
+  if (!sink) return static_cast<float>(s.sum[d] / s.total);
+  const double largest = std::max<double>(s.largest, *sink), share = std::exp(s.largest - largest);
+  return static_cast<float>(s.sum[d] * share / (s.total * share + std::exp(*sink - largest)));
+}
+
+std::vector<HostTensor> interpret(const Node& node, const Inputs& all, const Inputs&,
                                   InterpretContext& context) {
+  const Inputs in(all.begin(), all.begin() + static_cast<int64_t>(without_sinks(node)));
+  const HostTensor* sinks = in.size() < all.size() ? all.back() : nullptr;
   HostState& state = context.states.at(node.state);
   const HostTensor& q = *in[0];
   int64_t heads = node.get_int("heads"), n = state.cache.key_dim, sharing = heads / state.cache.kv_heads;
-  HostTensor out = make_floats(q.shape);
+  const int64_t wide = state.cache.value_dim;
+  HostTensor out = make_floats({q.shape[0], heads * wide});
   for (int64_t r = 0; r < q.shape[0]; ++r) {
     const SeenTokens seen = seen_tokens(node, in, r, state.cache.page_size);
     for (int64_t h = 0; h < heads; ++h) {
-      int64_t at = r * q.shape[1] + h * n;
-      Softened s = attend(node, in, q.floats.data() + at, state, h / sharing, seen.slots, seen.first,
-                          seen.slots.size());
-      for (int64_t d = 0; d < n; ++d) out.floats[at + d] = static_cast<float>(s.sum[d] / s.total);
+      Softened s = attend(node, in, q.floats.data() + r * q.shape[1] + h * n, state, h / sharing, seen.slots,
+                          seen.first, seen.slots.size());
+      float* to = out.floats.data() + r * out.shape[1] + h * wide;
+      for (int64_t d = 0; d < wide; ++d)
+        to[d] = finished(s, size_t(d), sinks ? &sinks->floats[size_t(h)] : nullptr);
     }
   }
   return {std::move(out)};
@@ -160,7 +182,7 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
 std::vector<TensorType> infer_part(const Node& node, const Module& module) {
   infer(node, module);
   Dim parts = ceildiv(index_operand(node, 4), int_attribute(node, "part_pages", 1, 1 << 20));
-  int64_t width = cache_operand(node, module).key_dim + 2;
+  int64_t width = cache_operand(node, module).value_dim + 2;
   return {TensorType::plain(DType::kF32, {parts, node.get_int("heads") * width})};
 }
 
@@ -170,6 +192,7 @@ std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const
   const HostTensor& q = *in[0];
   if (q.shape[0] != 1) refuse("attention_part: ", q.shape[0], " rows, expected 1");
   int64_t heads = node.get_int("heads"), n = state.cache.key_dim, sharing = heads / state.cache.kv_heads;
+  const int64_t wide = state.cache.value_dim;
   int64_t tokens = node.get_int("part_pages") * state.cache.page_size;
   int64_t parts = (in[4]->shape[0] * state.cache.page_size + tokens - 1) / tokens;
   const SeenTokens seen = seen_tokens(node, in, 0, state.cache.page_size);
@@ -181,15 +204,15 @@ std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const
     int64_t live = i <= skip_begin ? i : std::max(skip_begin, i - skip_count);
     return std::max(seen.first, static_cast<size_t>(std::min(live, length)));
   };
-  HostTensor out = make_floats({parts, heads * (n + 2)});
+  HostTensor out = make_floats({parts, heads * (wide + 2)});
   for (int64_t p = 0; p < parts; ++p)
     for (int64_t h = 0; h < heads; ++h) {
       Softened s = attend(node, in, q.floats.data() + h * n, state, h / sharing, seen.slots,
                           before(p * tokens), before((p + 1) * tokens));
-      float* to = out.floats.data() + (p * heads + h) * (n + 2);
-      for (int64_t d = 0; d < n; ++d) to[d] = static_cast<float>(s.sum[d]);
-      to[n] = std::isinf(s.largest) ? -3e38f : static_cast<float>(s.largest);
-      to[n + 1] = static_cast<float>(s.total);
+      float* to = out.floats.data() + (p * heads + h) * (wide + 2);
+      for (int64_t d = 0; d < wide; ++d) to[d] = static_cast<float>(s.sum[d]);
+      to[wide] = std::isinf(s.largest) ? -3e38f : static_cast<float>(s.largest);
+      to[wide + 1] = static_cast<float>(s.total);
     }
   return {std::move(out)};
 }
@@ -201,6 +224,7 @@ std::vector<TensorType> infer_join(const Node& node, const Module&) {
     refuse(describe(node, 0), " does not hold parts of ", heads, " heads");
   const Dim& rows = index_operand(node, 1);  // limits: how many rows there are
   Shape shape = {rows, width - 2 * heads};
+  if (node.inputs.size() > 2) check_float_vector(node, 2, heads);
   if (!node.attributes.count("output")) return {TensorType::plain(DType::kF32, shape)};
   return {q8_attribute(node, shape)};
 }
@@ -212,15 +236,15 @@ std::vector<HostTensor> interpret_join(const Node& node, const Inputs& in, const
   HostTensor out = make_floats({1, heads * n});
   for (int64_t h = 0; h < heads; ++h) {
     auto at = [&](int64_t p, int64_t i) { return double{parts.floats[(p * heads + h) * (n + 2) + i]}; };
-    double largest = -INFINITY, total = 0;
-    for (int64_t p = 0; p < parts.shape[0]; ++p) largest = std::max(largest, at(p, n));
-    std::vector<double> sum(static_cast<size_t>(n));
+    Softened s{.sum = std::vector<double>(static_cast<size_t>(n))};
+    for (int64_t p = 0; p < parts.shape[0]; ++p) s.largest = std::max(s.largest, at(p, n));
     for (int64_t p = 0; p < parts.shape[0]; ++p) {
-      double weight = std::exp(at(p, n) - largest);
-      for (int64_t d = 0; d < n; ++d) sum[d] += weight * at(p, d);
-      total += weight * at(p, n + 1);
+      double weight = std::exp(at(p, n) - s.largest);
+      for (int64_t d = 0; d < n; ++d) s.sum[size_t(d)] += weight * at(p, d);
+      s.total += weight * at(p, n + 1);
     }
-    for (int64_t d = 0; d < n; ++d) out.floats[h * n + d] = static_cast<float>(sum[d] / total);
+    const float* sink = in.size() > 2 ? &in[2]->floats[size_t(h)] : nullptr;
+    for (int64_t d = 0; d < n; ++d) out.floats[size_t(h * n + d)] = finished(s, size_t(d), sink);
   }
   return {store_as(node.outputs[0]->type, std::move(out))};
 }
@@ -230,14 +254,14 @@ std::vector<HostTensor> interpret_join(const Node& node, const Inputs& in, const
 std::vector<OpInfo> attention_ops() {
   return {{.name = "attention",
            .min_inputs = 5,
-           .max_inputs = 8,
+           .max_inputs = 9,
            .has_state = true,
            .required_attributes = {"layer", "heads", "scale"},
            .infer = infer,
            .interpret = interpret},
           {.name = "attention_join",
            .min_inputs = 2,
-           .max_inputs = 2,
+           .max_inputs = 3,
            .required_attributes = {"heads"},
            .infer = infer_join,
            .interpret = interpret_join},

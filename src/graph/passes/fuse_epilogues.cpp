@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "graph/ops/registry.h"
+#include "graph/ops/norm.h"
 #include "graph/passes/uses.h"
 
 namespace mlc::graph {
@@ -52,8 +52,6 @@ class Fuser {
     dead_.insert(&user);
     return true;
   }
-
-  static bool is_norm(const Node& node) { return node.op == "rms_norm" || node.op == "layer_norm"; }
 
   // Whether the region reads the operand at the result's own columns.
   static bool whole(const Region& region, const Value* operand) {

@@ -12,8 +12,12 @@ namespace {
 
 // The op works on each row by itself.
 bool is_row_op(const Node& node) {
-  return node.op == "cast" || node.op == "quantize_q8" || node.op == "slice" ||
-         (node.op == "map" && node.region.operands.empty());
+  return node.op == "cast" || node.op == "quantize_q8" || node.op == "slice" || node.op == "map";
+}
+
+// A row of a table for each slot, by its expert.
+bool takes_of_experts(const Node& node, const Value* ids) {
+  return node.op == "take" && node.inputs[1] == ids;
 }
 
 class Grouper {
@@ -34,15 +38,21 @@ class Grouper {
   // order matters.
   bool find_slots(const Value* ids) {
     slots_.clear();
+    auto has_slots = [&](const Value* v) { return slots_.count(v) != 0; };
     for (const auto& node : function_.nodes) {
-      bool reads = std::ranges::any_of(node->inputs, [&](const Value* v) { return slots_.count(v) != 0; });
+      const std::vector<Value*>& operands = node->region.operands;
+      bool reads = std::ranges::any_of(node->inputs, has_slots) || std::ranges::any_of(operands, has_slots);
       bool multiplies = node->op == "expert_matmul" && node->inputs[2] == ids;
       if (multiplies && !reads && node->inputs[0]->type.shape[0] != ids->type.shape[0]) return false;
-      if (multiplies || (reads && is_row_op(*node)))
+      if (multiplies || takes_of_experts(*node, ids) || (reads && is_row_op(*node)))
         slots_.insert(node->outputs[0]);
       else if (reads && node->op != "expert_sum")
         return false;
-      if (std::ranges::any_of(node->region.operands, [&](const Value* v) { return slots_.count(v) != 0; }))
+      // What meets slots must be in their order too, or the same for all rows.
+      if (reads && node->op == "map" &&
+          !(has_slots(node->inputs[0]) && std::ranges::all_of(operands, [&](const Value* v) {
+              return has_slots(v) || v->type.shape.size() == 1;
+            })))
         return false;
     }
     return std::ranges::none_of(function_.results, [&](const Value* v) { return slots_.count(v) != 0; });
@@ -60,16 +70,25 @@ class Grouper {
     return nodes_.back().get();
   }
 
+  int64_t experts_of(const Value* ids) const {
+    auto multiplies = [&](const auto& n) { return n->op == "expert_matmul" && n->inputs[2] == ids; };
+    return (*std::ranges::find_if(function_.nodes, multiplies))->inputs[1]->type.shape[0].constant();
+  }
+
   void group(const Value* ids) {
     const Module none;
     Node* groups = nullptr;
     std::map<const Value*, Value*> taken;  // rows -> slots
+    Attributes attributes = {{"experts", experts_of(ids)}};
+    if (std::ranges::any_of(function_.nodes, [&](const auto& n) { return takes_of_experts(*n, ids); }))
+      attributes["of_places"] = true;
     for (auto& node : function_.nodes) {
-      if (node->op == "expert_matmul" && node->inputs[2] == ids) {
+      const bool multiplies = node->op == "expert_matmul" && node->inputs[2] == ids;
+      if (!groups && (multiplies || takes_of_experts(*node, ids)))
+        groups = append("group_slots", {node->inputs[multiplies ? 2 : 1]}, attributes, none);
+      if (takes_of_experts(*node, ids)) node->inputs[1] = groups->outputs[3];
+      if (multiplies) {
         Value*& x = node->inputs[0];
-        if (!groups)
-          groups = append("group_slots", {node->inputs[2]},
-                          {{"experts", node->inputs[1]->type.shape[0].constant()}}, none);
         if (!slots_.count(x)) {
           Value*& rows = taken[x];
           if (!rows) rows = append("take", {x, groups->outputs[0]}, {}, none)->outputs[0];

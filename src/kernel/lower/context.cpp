@@ -17,6 +17,7 @@ ExprRef Operand::tile_at(const ExprRef& row, const ExprRef& group) const {
 }
 
 int Operand::lanes() const {
+  if (buffer->scope == Scope::kShared) return buffer->element.lanes;
   return static_cast<int>(std::gcd(std::gcd(columns, row_stride), std::gcd(column_offset, int64_t{4})));
 }
 
@@ -99,6 +100,7 @@ Operand Lowering::result(size_t i, const std::string& name) {
 }
 
 ExprRef Lowering::load(const Operand& from, const ExprRef& index, int n, const ExprRef& mask) {
+  if (from.shared_vectors()) return k.load(from.buffer, index / n);
   if (!from.packed()) return cast(k.load(from.buffer, index, n, mask), DType::kF32);
   if (n == 1) {
     ExprRef pair = k.let("pair", unpack_pair(from.stored, k.let("word", k.load(from.buffer, index / 2))));
@@ -111,6 +113,7 @@ ExprRef Lowering::load(const Operand& from, const ExprRef& index, int n, const E
 }
 
 void Lowering::store(const Operand& to, const ExprRef& index, const ExprRef& value, const ExprRef& mask) {
+  if (to.shared_vectors()) return k.store(to.buffer, index / value->type.lanes, value);
   if (!to.packed()) return k.store(to.buffer, index, cast(value, to.buffer->element.dtype), mask);
   int n = value->type.lanes;
   if (n == 1)

@@ -29,6 +29,7 @@ struct Operand {
 
   bool quantized() const { return q8.group > 0; }
   bool packed() const { return buffer->element.dtype == DType::kU32 && size_of(stored) == 2; }
+  bool shared_vectors() const { return buffer->element.lanes > 1; }  // f32 of a group, met as whole elements
   int elements_per_word() const { return packed() ? 2 : 1; }
   ExprRef at(const ExprRef& row, const ExprRef& column) const {  // index of an element
     if (heads == 1) return row * row_stride + column + column_offset;

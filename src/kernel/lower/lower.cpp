@@ -34,6 +34,7 @@ constexpr Entry kLowerings[] = {
     {"expert_matmul", nullptr, lower_matmul, lower_gpu_matmul},
     {"expert_sum", lower_expert_sum},
     {"group_slots", nullptr, lower_group_slots, lower_gpu_group_slots},
+    {"head_matmul", nullptr, lower_matmul, lower_gpu_matmul},
     {"kv_append", nullptr, lower_kv_append, lower_gpu_kv_append},
     {"layer_norm", lower_layer_norm},
     {"map", lower_map},

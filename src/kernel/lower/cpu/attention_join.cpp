@@ -10,9 +10,9 @@ namespace {
 
 struct Join {
   CpuLowering& low;
-  Operand parts, out;
-  int64_t head_dim, width;  // width: columns of a head in `parts`
-  int lanes, vectors;       // vectors of `lanes` columns that are summed at once
+  Operand parts, sinks, out;  // sinks: no buffer without them
+  int64_t head_dim, width;    // width: columns of a head in `parts`
+  int lanes, vectors;         // vectors of `lanes` columns that are summed at once
 
   // Columns [column, column + lanes * vectors) of a head.
   void columns(const ExprRef& head, const ExprRef& column, const ExprRef& largest) {
@@ -34,6 +34,7 @@ struct Join {
       }
     });
     ExprRef all = k.let("all", k.load(total, int_const(0)));
+    if (sinks.buffer) all = k.let("all", add_sink(low, all, largest, low.load(sinks, head)));
     std::vector<ExprRef> values;
     for (int v = 0; v < vectors; ++v) values.push_back(k.let("joined", k.load(sums, int_const(v)) / all));
     ExprRef to = k.let("to", head * head_dim + column);
@@ -50,8 +51,10 @@ Function lower_attention_join(CpuLowering& low) {
   const int64_t heads = low.node.get_int("heads");
   Operand parts = low.matrix(0, "parts");
   low.vector(1, "limits");
+  Operand sinks;
+  if (low.node.inputs.size() > 2) sinks = low.vector(2, "sinks");
   Operand out = low.result();
-  Join join{low, parts, out, out.columns / heads, parts.columns / heads, 1, 1};
+  Join join{low, parts, sinks, out, out.columns / heads, parts.columns / heads, 1, 1};
   join.lanes = low.lanes_dividing(out.quantized() ? out.q8.group : join.head_dim);
   join.vectors = out.quantized() ? out.q8.group / join.lanes : 1;
   const int64_t step = join.lanes * join.vectors;

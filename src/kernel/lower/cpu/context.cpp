@@ -72,7 +72,8 @@ Operand CpuLowering::state(bool writable) {
 CachePages CpuLowering::pages() const {
   const graph::PagedState& c = cache();
   const int64_t bytes = page_bytes(c);
-  return {.cache = c, .page_stride = c.layers * (bytes / size_of(c.dtype))};
+  const int chunk = c.latent ? static_cast<int>(c.key_dim) : 1;
+  return {.cache = c, .chunk = chunk, .page_stride = c.layers * (bytes / size_of(c.dtype))};
 }
 
 void CpuLowering::for_rows(const Dim& rows, const KernelBuilder::Body& body) {

@@ -22,4 +22,9 @@ ExprRef softmax_weight(CpuLowering& low, const ExprRef& change) {
   return select(binary(BinaryOp::kLt, change, float_const(-80)), all(0), fit * power);
 }
 
+ExprRef add_sink(CpuLowering& low, const ExprRef& total, const ExprRef& largest, const ExprRef& sink) {
+  ExprRef over = low.k.let("over", binary(BinaryOp::kMin, sink - largest, float_const(80)));
+  return total + softmax_weight(low, over);
+}
+
 }  // namespace mlc::kernel

@@ -13,6 +13,8 @@ Function lower_gpu_attention_join(GpuLowering& gpu) {
   KernelBuilder& k = gpu.k;
   Operand parts = gpu.matrix(0, "parts");
   gpu.vector(1, "limits");
+  Operand sinks;
+  if (gpu.node.inputs.size() > 2) sinks = gpu.vector(2, "sinks");
   Operand out = gpu.result();
   int64_t heads = gpu.node.get_int("heads"), size = out.columns / heads;
   if (size % 2 != 0)
@@ -40,7 +42,9 @@ Function lower_gpu_attention_join(GpuLowering& gpu) {
       k.store(total, only, fma(weight, extract(s, 1), k.load(total, only)));
       k.store(sum, only, fma(broadcast(weight, 2), v, k.load(sum, only)));
     });
-    gpu.store(out, out.at(only, head * size + d), k.load(sum, only) / broadcast(k.load(total, only), 2));
+    ExprRef all = k.load(total, only);
+    if (sinks.buffer) all = add_sink(k.let("total", all), most, gpu.load(sinks, head));
+    gpu.store(out, out.at(only, head * size + d), k.load(sum, only) / broadcast(all, 2));
   });
   return k.finish();
 }
