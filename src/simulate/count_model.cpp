@@ -29,6 +29,7 @@ std::vector<int32_t> argument(std::string name, int64_t count, const Values& dim
   if (name == "limits") std::iota(values.begin(), values.end(), first + 1);
   if (name == "page_ids") std::iota(values.begin(), values.end(), 0);
   if (name == "page_indptr" && count > 1) values[1] = static_cast<int32_t>(dims.at("pages"));
+  if (name == "row_indptr" && count > 1) values[1] = static_cast<int32_t>(dims.at("rows"));
   return values;
 }
 
