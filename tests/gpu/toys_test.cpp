@@ -116,7 +116,7 @@ TEST_P(GpuStep, LogitsAreTheInterpreters) {
   for (const GpuTarget& gpu : best_gpu_targets()) {
     SCOPED_TRACE(gpu.target.name);
     LoadedModel m = load(gpu);
-    must(m->cache().add_sequence(1));
+    must(m->sequences().add(1));
     const size_t last = tokens.size() - 1;
     const std::vector<float> verified = m.step({{1, slice(0, last)}}, WantLogits::kAll);
     for (size_t i = 0; i < last; ++i) expect_row(verified, i, i, "verify");
@@ -141,7 +141,7 @@ TEST(GpuEncoder, StatesAreTheInterpreters) {
     compile_to(path, toy_config(toy, scheme), 0, {gpu.target});
     LoadedModel m = LoadedModel::load(must(runtime::open_device(gpu.device)), path, folder.path(),
                                       {.max_sequences = 1, .total_tokens = 96, .shuffle_pages = 5});
-    must(m->cache().add_sequence(1));
+    must(m->sequences().add(1));
     const std::vector<float> got = m.step({{1, tokens}}, WantLogits::kHiddenStates);
     ASSERT_EQ(got.size(), expected.size());
     const size_t hidden = expected.size() / tokens.size();
