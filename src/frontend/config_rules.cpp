@@ -140,7 +140,8 @@ int64_t layer_window(const ModelConfig& config) {
 Status resolve_window(ModelConfig& config, const Json& source, const std::string& what) {
   ASSIGN_OR_RETURN(int64_t window, optional_size(source, "sliding_window_size", what));
   ASSIGN_OR_RETURN(int64_t sinks, optional_size(source, "attention_sink_size", what));
-  if (window == -1 || (window > 0 && window == layer_window(config))) return Status::ok();
+  const int64_t of_layers = find_int(config.source_fields, "sliding_window").value_or(0);
+  if (window == -1 || (window > 0 && window == of_layers)) return Status::ok();
   const ModelDefinition& definition = model_definition(config.model_type);
   if (definition.learned_positions)
     return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",
@@ -155,7 +156,7 @@ Status resolve_window(ModelConfig& config, const Json& source, const std::string
                              ", less than the sliding_window_size ", window));
   config.sliding_window_size = window;
   config.attention_sink_size = sinks == -1 ? std::min(kDefaultSinks, window - 1) : sinks;
-  if (config.has("sliding_window_size") && !find_int(config.source_fields, "sliding_window").value_or(0))
+  if (config.has("sliding_window_size") && of_layers == 0)
     config.notes.push_back(str(what, ": no 'source_config' states 'sliding_window', so tokens beyond the ",
                                config.attention_sink_size, " sinks leave the cache as they leave the ",
                                "sliding_window_size ", window,
