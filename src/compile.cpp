@@ -16,6 +16,7 @@
 #include "graph/passes/pipeline.h"
 #include "graph/print.h"
 #include "kernel/pipeline.h"
+#include "kernel/schedule/gpu/table.h"
 #include "lang/gpu_variant.h"
 #include "lang/llvm/emit.h"
 #include "link/link.h"
@@ -107,6 +108,7 @@ void build_graph(Compilation& c, Variant& variant) {
 void run_graph_passes(Compilation& c, Variant& variant) {
   graph::PassOptions passes{.opt_level = c.options.opt_level,
                             .target = &variant.target,
+                            .fused_norm_bytes = kernel::fused_norm_bytes(variant.target),
                             .skip = c.options.skip_passes,
                             .dump = nullptr};
   if (c.dump.wanted() && &variant == &c.variants[0])

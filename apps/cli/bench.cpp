@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include "apps/cli/bench_count.h"
@@ -106,7 +107,7 @@ int32_t most_likely(std::span<const float> logits) {
 // Runs the prompt on a fresh sequence; returns the token after it.
 Result<int32_t> prefill(runtime::Model& model, std::span<const int32_t> prompt,
                         runtime::SequenceId id = kSequence) {
-  RETURN_IF_ERROR(model.cache().add_sequence(id));
+  RETURN_IF_ERROR(model.sequences().add(id));
   int32_t token = 0;
   for (size_t done = 0; done < prompt.size();) {
     size_t n = std::min(prompt.size() - done, static_cast<size_t>(model.prefill_chunk()));
@@ -146,7 +147,7 @@ Result<Measurement> measure(runtime::Model& model, const Flags& flags, const std
   RETURN_IF_ERROR(decode(model, tokens, flags.decode));
   m.decode_tok_s = streams * static_cast<double>(flags.decode) / seconds_since(start);
   for (size_t s = 0; s < tokens.size(); ++s)
-    RETURN_IF_ERROR(model.cache().remove_sequence(kSequence + static_cast<runtime::SequenceId>(s)));
+    RETURN_IF_ERROR(model.sequences().remove(kSequence + static_cast<runtime::SequenceId>(s)));
   return m;
 }
 
@@ -164,21 +165,20 @@ Result<double> first_token_seconds(runtime::Model& model) {
       some_tokens(std::min<int64_t>(16, model.context_tokens()), model.vocab_size());
   RETURN_IF_ERROR(prefill(model, prompt).status());
   double seconds = seconds_since_process_start();
-  RETURN_IF_ERROR(model.cache().remove_sequence(kSequence));
+  RETURN_IF_ERROR(model.sequences().remove(kSequence));
   return seconds;
 }
 
-// Memory that every decoded token reads: all weights but the embedding table, of which it reads one row (a
-// tied table is read whole as the output layer).
-int64_t bytes_per_token(const std::vector<PlanWeight>& weights) {
+// Memory that every decoded token reads: the weights that a step of one row binds, with their layers and
+// logits, but not those of `embed`, of which it reads one row.
+int64_t bytes_per_token(const Plan& plan) {
+  const PlanFunction* decode = plan.find_function("decode");
+  std::set<uint32_t> read;
+  for (const PlanCall& call : decode->bodies.front().calls)
+    for (const PlanBuffer& buffer : call.buffers)
+      if (buffer.space == PlanBuffer::Space::kWeight) read.insert(buffer.index);
   int64_t bytes = 0;
-  bool tied = true;
-  for (const PlanWeight& w : weights)
-    tied &= !w.name.starts_with("lm_head.") && !w.name.starts_with("embed_out.");
-  for (const PlanWeight& w : weights)
-    if (tied ||
-        (w.name.find("embed_tokens") == std::string::npos && w.name.find("embed_in.") == std::string::npos))
-      bytes += w.bytes;
+  for (uint32_t weight : read) bytes += plan.weights[weight].bytes;
   return bytes;
 }
 
@@ -195,7 +195,7 @@ Json report(const Session& session, const Flags& flags, const std::vector<Measur
     for (const Measurement& m : runs) values.push_back(m.*field);
     return median(values);
   };
-  int64_t token_bytes = bytes_per_token(session.module->plan().weights);
+  int64_t token_bytes = bytes_per_token(session.module->plan());
   double decode = pick(&Measurement::decode_tok_s);
   Json r = {{"model", session.folder},
             {"variant", session.module->variant()},

@@ -37,14 +37,25 @@ void print_build(const Json& manifest) {
   print("ABI version", str(find_int(*library, "abi_version").value_or(0)));
 }
 
-void print_kv_cache(const Json& manifest) {
-  const Json* kv = find(manifest, "kv_cache");
-  if (!kv) return;
-  auto page = find_int(*kv, "page_bytes"), layers = find_int(*kv, "num_hidden_layers"),
-       tokens = find_int(*kv, "page_size");
-  if (!page || !layers || tokens.value_or(0) <= 0) return;
-  print("kv cache", str(bytes_text(*page * *layers / *tokens), " a token, ", text_of(*kv, "dtype"),
-                        ", pages of ", *tokens));
+// What the model keeps of a text: of each token, or of all of it.
+void print_state(const Json& state) {
+  const Json* parts = find(state, "parts");
+  const int64_t layers = find_int(state, "layers").value_or(0);
+  const std::string dtype =
+      parts && parts->is_array() && !parts->empty() ? text_of((*parts)[0], "dtype") : "?";
+  if (auto slot = find_int(state, "slot_bytes"))
+    print("recurrent state", str(bytes_text(*slot * layers), " a text, ", dtype));
+  const int64_t tokens = find_int(state, "page_size").value_or(0),
+                window = find_int(state, "window").value_or(-1);
+  if (auto page = find_int(state, "page_bytes"); page && tokens > 0)
+    print("kv cache", str(bytes_text(*page * layers / tokens), " a token, ", dtype, ", pages of ", tokens,
+                          window > 0 ? str(", of the last ", window, " tokens") : ""));
+}
+
+void print_states(const Json& manifest) {
+  const Json* states = find(manifest, "states");
+  if (!states || !states->is_array()) return;
+  for (const Json& state : *states) print_state(state);
 }
 
 void print_functions(const Json& manifest) {
@@ -84,7 +95,7 @@ void print_library(const std::string& path, bool tensors) {
   print("prefill chunk", tokens_text(m, "prefill_chunk_size"));
   print("sequences", str("at most ", find_int(m, "max_batch_size").value_or(1), " at once"));
   print_build(m);
-  print_kv_cache(m);
+  print_states(m);
   print_functions(m);
   print_parameters(m, tensors);
 }

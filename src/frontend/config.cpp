@@ -77,21 +77,22 @@ Result<Json> read_field(const ConfigField& field, const Json& source, const std:
 }
 
 // rope_scaling: in MLC's field where the config class has it and knows the kind, else among the source
-// fields.
+// fields. A field that keeps it has it too, as `kept`, the file's own.
 Status read_rope_scaling(const ModelDefinition& definition, const Json& source, const std::string& what,
-                         ModelConfig& config) {
+                         const Json* kept, ModelConfig& config) {
   ASSIGN_OR_RETURN(Json scaling, read_scaling(source, what, config.notes));
   const std::string kind = find_string(scaling, "rope_type").value_or("");
   const bool known = std::ranges::find(definition.field_scalings, kind) != definition.field_scalings.end();
   const bool has_field = config.fields.contains("rope_scaling"), in_field = has_field && known;
-  if (has_field) config.fields["rope_scaling"] = in_field ? scaling : Json();
+  if (!definition.keeps_scaling) kept = nullptr;
+  if (has_field) config.fields["rope_scaling"] = in_field ? scaling : kept ? *kept : Json();
   config.source_fields["rope_scaling"] = in_field ? Json() : std::move(scaling);
   return Status::ok();
 }
 
-// All fields. `source` is flat (config_rope.h).
-Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& source, Context needed,
-                                const std::string& what) {
+// All fields. `source` is flat (config_rope.h); `scaling`: the file's rope_scaling as it stands there.
+Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& source, const Json* scaling,
+                                Context needed, const std::string& what) {
   ModelConfig config;
   config.model_type = definition.model_type;
   config.source = what;
@@ -105,7 +106,7 @@ Result<ModelConfig> read_fields(const ModelDefinition& definition, const Json& s
   for (const ConfigField& field : definition.source_fields) {
     ASSIGN_OR_RETURN(config.source_fields[field.name], read_field(field, source, what));
   }
-  RETURN_IF_ERROR(read_rope_scaling(definition, source, what, config));
+  RETURN_IF_ERROR(read_rope_scaling(definition, source, what, scaling, config));
   RETURN_IF_ERROR(check_layer_lists(config, source, what));
   RETURN_IF_ERROR(resolve(config, needed, what));
   return config;
@@ -249,7 +250,8 @@ Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_typ
   std::vector<std::string> notes;
   ASSIGN_OR_RETURN(Json flat,
                    with_flat_rope(flattened(*definition, hf), has_local_base(*definition), what, notes));
-  ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, flat, Context::kLater, what));
+  ASSIGN_OR_RETURN(ModelConfig config,
+                   read_fields(*definition, flat, find(flat, "rope_scaling"), Context::kLater, what));
   keep_stated(*definition, hf, config);
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
   config.packed_as = packed_as(hf);
@@ -273,9 +275,19 @@ Result<ModelConfig> parse_mlc_config(const Json& mlc, const std::string& model_t
   ASSIGN_OR_RETURN(const ModelDefinition* definition,
                    find_definition(model_type, merged, model_type_flag, what));
   merged = flattened(*definition, merged);
+  const Json* scaling = find(merged, "rope_scaling");
+  const Json stated = scaling ? *scaling : Json();
   ASSIGN_OR_RETURN(std::vector<std::string> notes, lay_over_source_config(*definition, mlc, what, merged));
   ASSIGN_OR_RETURN(merged, with_flat_rope(std::move(merged), has_local_base(*definition), what, notes));
-  ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, Context::kNow, what));
+  ASSIGN_OR_RETURN(ModelConfig config, read_fields(*definition, merged, &stated, Context::kNow, what));
+  const Json* of_source = find(mlc, "source_config");
+  if (definition->keeps_scaling && !(of_source && find(*of_source, "rope_scaling")) &&
+      find(config.source_fields, "rope_scaling")) {
+    config.source_fields["rope_scaling"] = Json();
+    notes.push_back(
+        str(what, ": no 'source_config' states 'rope_scaling', so positions rotate without it, as ",
+            "MLC's do, which differs from transformers; convert the checkpoint again to mend it"));
+  }
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
   keep_stated(*definition, nested ? *nested : mlc, config);
   RETURN_IF_ERROR(resolve_window(config, merged, what));

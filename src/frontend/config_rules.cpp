@@ -116,6 +116,13 @@ Status resolve(ModelConfig& config, Context needed, const std::string& what) {
           " would be rotated, expected an even number from 2 to head_dim; the config is damaged"));
 }
 
+void infer_short_chunk(ModelConfig& config) {
+  constexpr int64_t kShortChunk = 2048;  // mlc-facts 4.3
+  const int64_t context = config.get_int("context_window_size");
+  if (config.get_int("prefill_chunk_size") == 0 && context > 0)
+    config.fields["prefill_chunk_size"] = std::min(context, kShortChunk);
+}
+
 Status check_layer_lists(const ModelConfig& config, const Json& source, const std::string& what) {
   const int64_t layers = config.get_int(model_definition(config.model_type).shape.layers);
   for (const char* key :
@@ -140,14 +147,24 @@ int64_t layer_window(const ModelConfig& config) {
 Status resolve_window(ModelConfig& config, const Json& source, const std::string& what) {
   ASSIGN_OR_RETURN(int64_t window, optional_size(source, "sliding_window_size", what));
   ASSIGN_OR_RETURN(int64_t sinks, optional_size(source, "attention_sink_size", what));
-  const int64_t of_layers = find_int(config.source_fields, "sliding_window").value_or(0);
-  if (window == -1 || (window > 0 && window == of_layers)) return Status::ok();
+  // That of the source limits what layers see.
+  if (window == -1 || (window > 0 && window == find_int(config.source_fields, "sliding_window").value_or(0)))
+    return Status::ok();
   const ModelDefinition& definition = model_definition(config.model_type);
+  if (definition.shape.heads.empty())
+    return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",
+                             config.model_type,
+                             " have no attention that a window could limit; leave it out"));
   if (definition.learned_positions)
     return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",
                              config.model_type,
                              " have learned positions, of which there are only as many as the context has; "
                              "leave it out"));
+  if (definition.shape_cache)
+    return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",
+                             config.model_type,
+                             " cache latents, which cannot be rotated anew when tokens before them are "
+                             "dropped; leave it out"));
   if (window < 1 || window > kMaxWindow)
     return Status::error(
         str(what, ": sliding_window_size is ", window, ", expected 1 to ", kMaxWindow, ", or -1 for none"));
@@ -156,7 +173,7 @@ Status resolve_window(ModelConfig& config, const Json& source, const std::string
                              ", less than the sliding_window_size ", window));
   config.sliding_window_size = window;
   config.attention_sink_size = sinks == -1 ? std::min(kDefaultSinks, window - 1) : sinks;
-  if (config.has("sliding_window_size") && of_layers == 0)
+  if (config.has("sliding_window_size") && !find_int(config.source_fields, "sliding_window").value_or(0))
     config.notes.push_back(str(what, ": no 'source_config' states 'sliding_window', so tokens beyond the ",
                                config.attention_sink_size, " sinks leave the cache as they leave the ",
                                "sliding_window_size ", window,

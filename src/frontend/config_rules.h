@@ -16,6 +16,9 @@ bool zero_means_inferred(const ConfigField& field);
 enum class Context : uint8_t { kNow, kLater };
 Status resolve(ModelConfig& config, Context needed, const std::string& what);
 
+// ModelDefinition::infer of classes that ask for shorter prefill chunks than others.
+void infer_short_chunk(ModelConfig& config);
+
 // Whether the lists of `source` that have an entry for each layer (layer_types, no_rope_layers) are as long
 // as the model has layers.
 Status check_layer_lists(const ModelConfig& config, const Json& source, const std::string& what);

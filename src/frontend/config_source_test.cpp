@@ -1,6 +1,7 @@
 // source_config: what mlc-chat-config.json says beside MLC's own fields, there and back.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "base/strings.h"
@@ -41,6 +42,9 @@ TEST(SourceConfig, RoundTrip) {
       {"llama", R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
                                      "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}})"},
       {"llama", R"({"rope_scaling": {"rope_type": "default"}})"},
+      {"deepseek_v2", "{}"},
+      {"deepseek_v2", R"({"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "mscale_all_dim": 1.0}})"},
+      {"deepseek_v2_lite", R"({"rope_scaling": null})"},
       {"llama", R"({"attention_bias": true})"},
       {"llama", R"({"attention_bias": true, "mlp_bias": true})"},
       {"llama", R"({"attention_bias": false})"},
@@ -76,6 +80,31 @@ TEST(SourceConfig, FoldersOfMlcGetANote) {
             "c.json: no 'source_config' states 'sliding_window', so the model computes as MLC's does, which "
             "differs "
             "from transformers; convert the checkpoint again to mend it");
+}
+
+// MLC's class keeps DeepSeek's scaling as it stands, and of it its models take the scale of scores alone.
+TEST(SourceConfig, ScalingThatMlcKeeps) {
+  Json mlc = written(parsed("deepseek_v2", "{}"));
+  EXPECT_EQ(mlc["model_config"]["rope_scaling"].dump(),
+            read("deepseek_v2", "config.json")["rope_scaling"].dump());
+  auto scale_of = [](const ModelConfig& config) {
+    const BuiltModel built = build_model(config, find_quant_scheme("q0f32").value());
+    for (const auto& node : built.module->find_function("decode")->nodes)
+      if (node->op == "attention") return node->get_double("scale");
+    return 0.0;
+  };
+  const double spread = 0.1 * 0.707 * std::log(4.0) + 1, scale = spread * spread / std::sqrt(24.0);
+  const ModelConfig ours = parse_mlc_config(mlc, "auto", "c.json").value();
+  EXPECT_EQ(rope_spec(ours).kind, "yarn");
+  EXPECT_DOUBLE_EQ(scale_of(ours), scale);
+  mlc.erase("source_config");
+  const ModelConfig config = parse_mlc_config(mlc, "auto", "c.json").value();
+  EXPECT_EQ(rope_spec(config).kind, "default");
+  EXPECT_DOUBLE_EQ(scale_of(config), scale);
+  EXPECT_EQ(
+      join(config.notes, "\n"),
+      "c.json: no 'source_config' states 'rope_scaling', so positions rotate without it, as MLC's do, which "
+      "differs from transformers; convert the checkpoint again to mend it");
 }
 
 // As MLC's class states it, for which lengths stand in the scaling too.

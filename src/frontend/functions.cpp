@@ -81,6 +81,8 @@ StepInputs add_step_inputs(Function& function, const std::vector<int64_t>& rotar
   inputs.row_slots = add_indices(function, "row_slots", kRows);
   inputs.page_indptr = add_indices(function, "page_indptr", kBatch + Dim(1));
   inputs.page_ids = add_indices(function, "page_ids", kPages);
+  inputs.row_indptr = add_indices(function, "row_indptr", kBatch + Dim(1));
+  inputs.slot_ids = add_indices(function, "slot_ids", kBatch);
   inputs.rotations.resize(rotary_dims.size());
   for (size_t i = 0; i < rotary_dims.size(); ++i)
     if (rotary_dims[i] > 0)
@@ -160,10 +162,19 @@ void add_functions(Module& module, const Model& model, int64_t hidden,
     Value* states = add_activations(function, "hidden_states", hidden);
     function.results = {g.take(states, add_indices(function, "logit_positions", kWanted))};
   }
-  Function& function = add_function(module, "copy_pages");
+  if (!module.states.empty()) {
+    Function& function = add_function(module, "copy_pages");
+    GraphBuilder g(module, function);
+    Value* source = add_indices(function, "source_pages", kCopies);
+    g.op("copy_pages", {source, add_indices(function, "target_pages", kCopies)}, {}, kKvState);
+  }
+  if (module.slot_states.empty()) return;
+  Function& function = add_function(module, "copy_slots");
   GraphBuilder g(module, function);
-  Value* source = add_indices(function, "source_pages", kCopies);
-  g.op("copy_pages", {source, add_indices(function, "target_pages", kCopies)}, {}, kKvState);
+  Value *source = add_indices(function, "source_slots", kCopies),
+        *target = add_indices(function, "target_slots", kCopies);
+  for (const graph::SlotState& state : module.slot_states)
+    g.op("copy_slots", {source, target}, {}, state.name);
 }
 
 }  // namespace mlc::frontend

@@ -1,7 +1,7 @@
 // The functions a compiled model exports (mlc-facts 5.2) and the arguments they share.
 //
 // Dimensions: rows = new tokens of all sequences, batch = sequences, wanted = rows whose logits are wanted,
-// pages = entries of page_ids, copies = pages to copy.
+// pages = entries of page_ids, copies = pages or slots to copy.
 // Arguments, by name; a function lists only those it uses:
 //   input_ids        i32[rows]         embed
 //   input_embeds     f32[rows, hidden]
@@ -14,6 +14,8 @@
 //   row_slots        i32[rows]         where its K and V go: page id * 16 + offset
 //   page_indptr      i32[batch + 1]    first entry of each sequence in page_ids
 //   page_ids         i32[pages]
+//   row_indptr       i32[batch + 1]    first row of each sequence, whose rows follow each other
+//   slot_ids         i32[batch]        slot of each sequence, in every layer of every slot state
 //   rope_factors     f32[rows, rotary_dim]  cosines then sines, which the runtime makes by the first rope
 //                                      table; rope_factors_1 by the second, and so on
 //   skip_begin       i32[batch]        token i of a sequence is stored as its token i, or as i + skip_count
@@ -24,6 +26,8 @@
 //   draw_settings    f32[wanted, 3]    a row's DrawSettings (base/draw.h)
 //   source_pages     i32[copies]       page ids
 //   target_pages     i32[copies]
+//   source_slots     i32[copies]       slot ids
+//   target_slots     i32[copies]
 // Results: f32[rows or wanted, hidden] hidden states, or f32[rows or wanted, vocab] logits.
 //
 // The functions (set B of mlc-facts 5.2, for every model that generates) and what each lists:
@@ -36,17 +40,20 @@
 //   batch_select_last_hidden_states  hidden_states, logit_positions   -> f32[wanted, hidden]
 //   sample                           logits, draw_settings            -> i32[wanted, 1], where asked for
 //   copy_pages                       source_pages, target_pages       -> nothing; in every layer, for forks
+//   copy_slots                       source_slots, target_slots       -> nothing; likewise
+// where the module has pages, or slots.
 // An encoder has embed and
 //   prefill, batch_prefill, prefill_to_last_hidden_states, batch_prefill_to_last_hidden_states
 //                                    input_embeds, S                  -> f32[rows, hidden]
 // and is given texts whole, one step each.
 //
-// S = limits, row_sequence, row_slots, page_indptr, page_ids; positions and token_types where they are
-// learned; rope_factors where heads are rotated; with a rolling window also skip_begin, skip_count and, where
-// heads are rotated, key_factors. Functions of one line of the table have the same body: a compiler may build
-// it once. Rows are ragged: decode is the case of one row a sequence, so all of S has the same meaning
-// everywhere. The integer arguments of steps (kStepFields) are fields of one packed buffer.
-// create_paged_kv_cache is the runtime's: the module's state "kv" describes the cache.
+// S = limits, row_sequence, row_slots, page_indptr, page_ids of attention; row_indptr, slot_ids of
+// recurrences; positions and token_types where they are learned; rope_factors where heads are rotated; with a
+// rolling window also skip_begin, skip_count and, where heads are rotated, key_factors. Functions of one line
+// of the table have the same body: a compiler may build it once. Rows are ragged: decode is the case of one
+// row a sequence, so all of S has the same meaning everywhere. The integer arguments of steps (kStepFields)
+// are fields of one packed buffer. create_paged_kv_cache is the runtime's: the module's state "kv" describes
+// the cache.
 //
 // Rolling window of W tokens, S of them sinks (arXiv:2309.17453): after each step the runtime drops from a
 // longer sequence all but its first S and last W - S tokens. Positions are indices in the cache, so a token's
@@ -70,8 +77,8 @@ inline constexpr char kKvState[] = "kv";
 inline constexpr int64_t kPageSize = 16;  // tokens
 
 inline constexpr std::string_view kStepFields[] = {
-    "input_ids",       "positions",   "token_types", "limits",     "row_sequence", "row_slots",
-    "logit_positions", "page_indptr", "page_ids",    "skip_begin", "skip_count"};
+    "input_ids",   "positions", "token_types", "limits",   "row_sequence", "row_slots", "logit_positions",
+    "page_indptr", "page_ids",  "row_indptr",  "slot_ids", "skip_begin",   "skip_count"};
 
 // The arguments of a function that runs the transformer, as graph values (nullptr where the function has
 // none).
@@ -83,6 +90,8 @@ struct StepInputs {
   graph::Value* row_slots = nullptr;
   graph::Value* page_indptr = nullptr;
   graph::Value* page_ids = nullptr;
+  graph::Value* row_indptr = nullptr;
+  graph::Value* slot_ids = nullptr;
   // Of a rope table: of the rows, and where a rolling window drops tokens, of the keys.
   struct Rotation {
     graph::Value *rows = nullptr, *keys = nullptr;
@@ -95,6 +104,8 @@ struct StepInputs {
 class Model {
  public:
   virtual ~Model() = default;
+  // What its recurrences keep of a sequence.
+  virtual std::vector<graph::SlotState> slot_states() const { return {}; }
   // ids i32[rows] -> f32[rows, hidden]
   virtual graph::Value* embed(graph::GraphBuilder& g, graph::Value* ids) const = 0;
   // x f32[rows, hidden] -> f32[rows, hidden], all layers and the final norm

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "frontend/layers/attention.h"
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
@@ -23,28 +22,37 @@ std::vector<RopeSpec> rope_specs(const ModelConfig& config) {
   return specs;
 }
 
+const Json& stated_scaling(const ModelConfig& config) {
+  static const Json none;
+  for (const Json* fields : {&config.source_fields, &config.fields})
+    if (const Json* scaling = find(*fields, "rope_scaling")) return *scaling;
+  return none;
+}
+
 RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim, const std::string& theta) {
   RopeSpec spec{.kind = "default", .rotary_dim = rotary_dim, .theta = config.get_double(theta)};
-  const Json* scaling = find(config.source_fields, "rope_scaling");
-  if (!scaling) scaling = find(config.fields, "rope_scaling");
-  if (!scaling) return spec;
-  spec.scaling = *scaling;
+  spec.scaling = stated_scaling(config);
   spec.kind = find_string(spec.scaling, "rope_type").value_or("default");
   return spec;
 }
 
 BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, const BuildOptions& options) {
   const ModelDefinition& definition = model_definition(config.model_type);
-  const AttentionShape shape = attention_shape(config);
-  const bool in_pairs = shape.head_dim % 2 == 0;  // as codes must be
+  const ModelShape shape = model_shape(config);
   BuiltModel built;
   built.module = std::make_unique<graph::Module>();
   built.module->name = config.model_type;
-  built.module->states.push_back(graph::PagedState::of_heads(
-      kKvState, model_shape(config).layers, shape.kv_heads, shape.head_dim, kPageSize,
-      options.kv_dtype == DType::kI8 && !in_pairs ? DType::kF16 : options.kv_dtype));
+  if (shape.heads > 0) {
+    graph::PagedState cache = graph::PagedState::of_heads(kKvState, shape.layers, shape.kv_heads,
+                                                          shape.head_dim, kPageSize, options.kv_dtype);
+    if (definition.shape_cache) definition.shape_cache(config, cache);
+    const bool in_pairs = cache.key_dim % 2 == 0 && cache.key_dim == cache.value_dim;  // as codes must be
+    if (cache.dtype == DType::kI8 && !in_pairs) cache.dtype = DType::kF16;
+    built.module->states.push_back(cache);
+  }
   ParameterList parameters(*built.module, scheme);
   std::unique_ptr<Model> model = definition.create(parameters, config);
+  built.module->slot_states = model->slot_states();
   int64_t window_keys = 0;
   if (config.sliding_window_size > 0)
     window_keys = config.sliding_window_size +

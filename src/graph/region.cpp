@@ -74,7 +74,7 @@ int Region::add_operand(Value* operand, int half) {
 }
 
 Access access_of(const TensorType& operand, int64_t columns) {
-  if (operand.shape.size() == 1) return Access::kPerColumn;
+  if (operand.shape.size() != 2) return Access::kPerColumn;
   return columns != 1 && operand.shape[1] == Dim(1) ? Access::kPerRow : Access::kFull;
 }
 
@@ -158,10 +158,11 @@ int64_t check_region(const Region& region, const Dim& rows, int64_t columns) {
     if (t.op != Op::kOperand) continue;
     const TensorType& type = region.operands[static_cast<size_t>(t.a)]->type;
     const int64_t width = t.b < 0 ? n : 2 * n;
-    const Shape column = {width}, full = {rows, width}, row = {rows, 1};
+    const Shape column = {width}, deep_column = {1, 1, width}, full = {rows, width}, row = {rows, 1};
     const bool plain = type.kind == TensorType::Kind::kPlain && is_float(type.dtype()) && !type.is_tiled();
     const bool matrix = type.shape == full || (type.shape == row && t.b < 0);
-    if (!plain || (type.shape != column && !(matrix && type.dtype() == DType::kF32)))
+    const bool vector = type.shape == column || type.shape == deep_column;
+    if (!plain || !(vector || (matrix && type.dtype() == DType::kF32)))
       refuse("region operand ", t.a, " (", type.text(), ") is no f32[", rows.text(), ", ", width, "]",
              t.b < 0 ? str(", f32[", rows.text(), ", 1]") : "", " or float vector of ", width, " elements");
   }

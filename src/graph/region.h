@@ -7,7 +7,7 @@
 //
 // Text form, an expression: `x + @b`, `silu(gate) * up`, `tanh(x / 30.0) * 30.0`, `clamp(x, -7.0, 7.0)`,
 // `silu(gate + @b[0]) * (up + @b[1])`. An operand's shape says how it is read, for column c of n of row r:
-//   full [rows, n] at (r, c);   per row [rows, 1] at r;   per column [n] at c;
+//   full [rows, n] at (r, c);   per row [rows, 1] at r;   per column [n] or [1, 1, n] at c;
 //   with [0] or [1] it has 2n columns, of which column c or c + n is meant.
 // Arithmetic is real arithmetic, rounded once when the result is stored; NaN stays NaN.
 #pragma once

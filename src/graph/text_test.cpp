@@ -17,10 +17,13 @@ constexpr const char* kEverything = R"(module @toy {
   param @two : q4g32.f32@packed[128, 64]
   param @half : f16@tile16[64, 64]
   param @e1 : q4g32.f16@packed[64, 64, 64]
+  param @heads : f16[4, 4, 6]
   param @n : f32[64]
   param @b : bf16[64]
+  param @h : f32[4, 16]
   state $kv : paged {layers = 2, kv_heads = 1, key_dim = 32, value_dim = 32, page_size = 16, dtype = bf16}
   state $other : paged {layers = 1, kv_heads = 2, key_dim = 8, value_dim = 8, page_size = 4, dtype = f32}
+  state $slots : slots {layers = 2, shift = 64, wkv4 = 192, wkv5 = 1024}
   func @step(%ids: i32[rows], %f: f32[rows, 32], %slots: i32[rows], %s: i32[rows], %p: i32[rows], %indptr: i32[(batch + 1)], %pages: i32[pages]) rows 2..16 {
     %0: f32[rows, 64] = take(@model.embed-tokens/weight, %ids)
     %1: q8g32[rows, 64] = rms_norm(%0, @n) {eps = 1e-05, output = "q8g32"}
@@ -32,6 +35,7 @@ constexpr const char* kEverything = R"(module @toy {
     %5: q8g40[rows, 64] = quantize_q8(%4) {output = "q8g40"}
     %50: bf16@tiles16x32[rows, 64] = to_tiles(%4)
     %51: f32[rows, 64] = matmul(%50, @w3)
+    %52: f32[rows, 64] = matmul(%4, @w3, @n, @b) {eps = 1e-05, norm = "layer_norm"} region(silu(x) + %4)
     %6: f32[rows, 64] = matmul(%5, @w3) region(silu(x + @b) * %0 + %4)
     %7: f32[rows, 64] = matmul(%6, @two) region(gelu_tanh(gate) * up)
     %8: f32[rows, 64] = layer_norm(%7, @n, @b) {eps = 1.0}
@@ -69,6 +73,18 @@ constexpr const char* kEverything = R"(module @toy {
     %9: f32[rows, 64] = expert_sum(%8, %1, %4)
     %10: f32[rows, 32] = expert_sum(%2, %1)
     return %9, %10
+  }
+  func @heads(%x: f32[rows, 32]) {
+    %0: f32[rows, 24] = head_matmul(%x, @heads)
+    return %0
+  }
+  func @recurrences(%x: f32[rows, 64], %indptr: i32[(batch + 1)], %ids: i32[batch]) {
+    %0: f32[rows, 64] = token_shift($slots, %x, %indptr, %ids) {layer = 1, part = "shift"}
+    %1: f32[rows, 64] = wkv4($slots, %0, %x, @n, @b, %indptr, %ids) {layer = 1, part = "wkv4"}
+    %2: f32[rows, 64] = wkv5($slots, %0, %x, %1, @h, @h, %indptr, %ids) {layer = 1, part = "wkv5"}
+    %3: f32[rows, 64] = layer_norm(%2, @n, @b) {eps = 1.0, groups = 4}
+    copy_slots($slots, %ids, %ids)
+    return %3
   }
   func @nothing() {
     return

@@ -120,10 +120,12 @@ void check_states(const Module& module) {
       if (extent < 1 || extent > kMaxExtent)
         refuse("state $", s.name, " has an axis of ", extent, ", expected 1 to ", kMaxExtent);
     if (s.window < 0) refuse("state $", s.name, " retains ", s.window, " tokens");
-    if (s.latent && s.value_dim > s.key_dim)
+    if (s.latent && s.value_dim >= s.key_dim)
       refuse("state $", s.name, " has values of ", s.value_dim, " that begin a key of ", s.key_dim);
     if (s.dtype != DType::kF32 && s.dtype != DType::kF16 && s.dtype != DType::kBF16 && s.dtype != DType::kI8)
       refuse("state $", s.name, " holds ", short_name(s.dtype), ", expected f32, f16, bf16 or i8");
+    if (s.dtype == DType::kI8 && (s.latent || s.value_dim != s.key_dim))
+      refuse("state $", s.name, " holds codes of keys and values that differ in width");
   }
   for (const SlotState& s : module.slot_states) {
     if (!names.insert(s.name).second) refuse("state $", s.name, " exists twice");

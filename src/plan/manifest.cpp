@@ -57,12 +57,18 @@ Json functions(const Plan& plan) {
   return object;
 }
 
+// A field's name without that of its group: "page_ids" of "page_ids_1".
+std::string_view without_group(std::string_view name) {
+  const size_t end = name.find_last_not_of("0123456789");
+  return end != name.npos && end + 1 < name.size() && name[end] == '_' ? name.substr(0, end) : name;
+}
+
 // The fields of a step's packed inputs that the functions use.
 Json step_inputs(const Plan& plan) {
   std::vector<PlanTensor> fields;
   for (const PlanFunction& f : plan.functions)
     for (const PlanTensor& a : f.arguments)
-      if (std::ranges::count(frontend::kStepFields, a.name) > 0 &&
+      if (std::ranges::count(frontend::kStepFields, without_group(a.name)) > 0 &&
           std::ranges::none_of(fields, [&](const PlanTensor& known) { return known.name == a.name; }))
         fields.push_back(a);
   return tensors(plan, fields);
@@ -88,6 +94,15 @@ Json states(const Plan& plan) {
   return list;
 }
 
+// In MLC's words (mlc-facts 7.2).
+std::string state_kind(const Plan& plan) {
+  auto has = [&](PlanState::Kind kind) {
+    return std::ranges::find(plan.states, kind, &PlanState::kind) != plan.states.end();
+  };
+  if (!has(PlanState::Kind::kSlots)) return "kv_cache";
+  return has(PlanState::Kind::kPaged) ? "hybrid" : "rnn_state";
+}
+
 // The most that one step of a library sees, of one sequence's context in all: the pool that an engine makes
 // when nothing says more (runtime/model.h).
 struct Limits {
@@ -111,6 +126,7 @@ int64_t arena_bytes(const Plan& plan, const PlanFunction& f, const PlanBody& b, 
                                             {"wanted", limits.batch},
                                             {"pages", limits.pages},
                                             {"copies", limits.batch}};
+  for (const PlanState& s : plan.states) symbols[of_group("pages", s.group)] = limits.pages;
   for (const PlanGuard& g : b.guards) {
     int64_t& value = symbols.at(plan.symbols[g.symbol]);
     if (g.max) value = std::min(value, g.max);
@@ -157,7 +173,7 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   m["tensor_parallel_shards"] = limit(mlc_config, config, "tensor_parallel_shards", 1);
   m["pipeline_parallel_stages"] = limit(mlc_config, config, "pipeline_parallel_stages", 1);
   m["disaggregation"] = false;
-  m["kv_state_kind"] = "kv_cache";
+  m["kv_state_kind"] = state_kind(plan);
   m["model_task"] = frontend::is_encoder(config) ? "embedding" : "chat";
   m["attention"] = frontend::is_encoder(config) ? "bidirectional" : "causal";
   m["params"] = parameters(plan);

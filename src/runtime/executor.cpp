@@ -51,12 +51,12 @@ void Executor::flatten(const Dim& e) {
   }
 }
 
-void Executor::set_states(std::vector<DeviceAddress> states, int64_t pool_pages) {
+void Executor::set_states(std::vector<DeviceAddress> states, const Dims& pools) {
   internal_check(states.size() == module_->plan().states.size(),
                  "executor: one address per state of the plan");
   forget_recordings();
   states_ = std::move(states);
-  pool_pages_ = pool_pages;
+  pools_ = pools;
 }
 
 Result<const PlanBody*> Executor::choose_body(std::string_view function, const Dims& dims) const {
@@ -120,7 +120,7 @@ Status Executor::reserve_arena(const std::vector<std::pair<std::string, Dims>>& 
   for (const auto& [function, dims] : uses) {
     ASSIGN_OR_RETURN(int64_t need, arena_bytes(function, dims));
     bytes = std::max(bytes, need);
-    most_pages_ = std::max(most_pages_, dims.pages);
+    for (auto pages : kPagesOf) most_.*pages = std::max(most_.*pages, dims.*pages);
   }
   if (bytes == arena_.bytes()) return Status::ok();
   forget_recordings();
@@ -168,7 +168,8 @@ Status Executor::resolve_all(std::span<const FunctionCall> calls) {
   dim_values_.reserve(dim_count);
   for (size_t i = 0; i < calls.size(); ++i) {
     Dims dims = calls[i].dims;
-    dims.pool_pages = pool_pages_;
+    for (auto pages : kPoolPagesOf) dims.*pages = pools_.*pages;
+    dims.pool_slots = pools_.pool_slots;
     RETURN_IF_ERROR(evaluate(dims, values_));
     internal_check(values_[bodies_[i]->arena_bytes] <= arena_.bytes(),
                    "executor: no arena reserved for these dims");
@@ -177,10 +178,12 @@ Status Executor::resolve_all(std::span<const FunctionCall> calls) {
   return Status::ok();
 }
 
-// The dims that the launches are recorded for: `pages`, which is only the size of buffers, rounded up.
+// The dims that the launches are recorded for: `pages`, which are only the sizes of buffers, rounded up.
 Dims Executor::bucket(Dims dims) const {
-  auto rounded = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(dims.pages)));
-  dims.pages = std::max(dims.pages, std::min(rounded, most_pages_));
+  for (auto pages : kPagesOf) {
+    auto rounded = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(dims.*pages)));
+    dims.*pages = std::max(dims.*pages, std::min(rounded, most_.*pages));
+  }
   return dims;
 }
 

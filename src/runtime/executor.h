@@ -20,7 +20,7 @@
 
 namespace mlc::runtime {
 
-// One call of a function at dims whose pool_pages is the executor's own; arguments and results in the plan's
+// One call of a function at dims whose pool sizes are the executor's own; arguments and results in the plan's
 // order. What it points to is the caller's.
 struct FunctionCall {
   std::string_view function;
@@ -30,21 +30,21 @@ struct FunctionCall {
 
 class Executor {
  public:
-  // `weights` in the order of plan().weights, `states` in the order of plan().states (with their pool's page
-  // count).
+  // `weights` in the order of plan().weights.
   Executor(std::shared_ptr<Module> module, std::vector<DeviceAddress> weights);
 
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  void set_states(std::vector<DeviceAddress> states, int64_t pool_pages);
+  // In the order of plan().states; of `pools` the sizes of their pools.
+  void set_states(std::vector<DeviceAddress> states, const Dims& pools);
   // From now on the last body of each function, which serves all, is run whatever the guards of others say.
   void run_last_bodies() { last_bodies_ = true; }
 
   // Bytes of arena that `function` needs at these dims.
   Result<int64_t> arena_bytes(const std::string& function, const Dims& dims) const;
-  // Bytes of the largest buffer, weights aside, that a call of `function` binds at these dims, pool_pages
+  // Bytes of the largest buffer, weights aside, that a call of `function` binds at these dims, pool sizes
   // among them.
   Result<int64_t> largest_binding(const std::string& function, const Dims& dims) const;
   // Grows the arena to serve every (function, dims) listed. Error when the device has not enough memory.
@@ -89,7 +89,7 @@ class Executor {
   std::vector<Token> tokens_;
   std::vector<int64_t Dims::*> symbols_;  // where the plan's find their values
   std::vector<DeviceAddress> weights_, states_;
-  int64_t pool_pages_ = 0, most_pages_ = 0;  // of the pool; of one call, as reserved
+  Dims pools_, most_;  // sizes of pools; of one call, the entries of block tables as reserved
   OwnedBuffer arena_;
   std::vector<const PlanBody*> bodies_;  // of a step's calls
   std::vector<int64_t> values_;          // of the plan's expressions, of one call

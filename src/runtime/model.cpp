@@ -11,81 +11,29 @@ namespace {
 
 constexpr int64_t kBindingAlignment =
     256;  // bytes at which any GPU binds a part of a buffer (Vulkan's largest minimum)
-constexpr int64_t kDefaultPrefillChunk = 512;  // rows of a step when neither flag nor config says less
 
 // The most of everything that an engine with these limits sees.
-Dims largest_dims(const ModelLimits& limits, int64_t pages) {
-  const int64_t batch = limits.max_sequences;
-  return {.rows = limits.prefill_chunk,
-          .batch = batch,
-          .wanted = batch,
-          .pages = pages,
-          .copies = batch,
-          .pool_pages = pages};
+Dims largest_dims(const ModelLimits& limits, const StateMemory& states) {
+  Dims dims = states.dims;
+  dims.rows = limits.prefill_chunk;
+  dims.batch = dims.wanted = dims.copies = limits.max_sequences;
+  return dims;
 }
 
 // The functions step() may call of those that the library has, with the most rows and sequences each can see.
 std::vector<std::pair<std::string, Dims>> largest_uses(const Plan& plan, const ModelLimits& limits,
-                                                       int64_t pages) {
-  const Dims rows = largest_dims(limits, pages);
+                                                       const StateMemory& states) {
+  const Dims rows = largest_dims(limits, states);
   Dims decode = rows;
   decode.rows = decode.batch;
   std::vector<std::pair<std::string, Dims>> uses = {
       {"embed", rows},        {"batch_prefill", rows},  {"batch_prefill_to_last_hidden_states", rows},
-      {"batch_verify", rows}, {"batch_decode", decode}, {"copy_pages", rows},
+      {"batch_verify", rows}, {"batch_decode", decode}, {"copy_slots", rows},
       {"sample", decode}};
+  for (size_t g = 0; g < states.store.groups.size(); ++g)
+    uses.emplace_back(of_group("copy_pages", static_cast<int64_t>(g)), rows);
   std::erase_if(uses, [&](const auto& use) { return !plan.find_function(use.first); });
   return uses;
-}
-
-// The library's window; manifests say -1 where there is none.
-SlidingWindow window_of(const Json& manifest) {
-  int64_t tokens = find_int(manifest, "sliding_window_size").value_or(-1);
-  if (tokens <= 0) return {};
-  return {tokens, std::max<int64_t>(find_int(manifest, "attention_sink_size").value_or(0), 0)};
-}
-
-int64_t pages_for(const ModelLimits& limits, const SlidingWindow& window, int64_t page_size) {
-  // Each sequence may leave a part of its last page empty. With a window two more may be used in part: one
-  // that ends with dropped tokens, after the sinks, and one that begins with them.
-  int64_t partly_dropped = window.tokens > 0 ? 2 * limits.max_sequences : 0;
-  return (limits.total_tokens + page_size - 1) / page_size + limits.max_sequences - 1 + partly_dropped;
-}
-
-Result<ModelLimits> resolve_context(const Json& manifest, const std::string& what, ModelLimits limits) {
-  if (window_of(manifest).tokens > 0) {
-    limits.context_tokens = INT64_MAX;
-    return limits;
-  }
-  ASSIGN_OR_RETURN(int64_t context, get_int(manifest, "context_window_size", what));
-  if (limits.context_tokens == 0) limits.context_tokens = context;
-  if (context > 0 && limits.context_tokens > context)
-    return Status::error(str("--overrides: context_window_size ", limits.context_tokens, " is more than the ",
-                             context, " that ", what,
-                             " was compiled for; lower it or compile the model again"));
-  if (limits.context_tokens <= 0)
-    return Status::error(
-        str("--overrides: context_window_size is unlimited (-1) in ", what, "; set a positive one"));
-  return limits;
-}
-
-Result<ModelLimits> resolve(const Json& manifest, const std::string& what, const ModelLimits& wanted) {
-  ASSIGN_OR_RETURN(ModelLimits limits, resolve_context(manifest, what, wanted));
-  ASSIGN_OR_RETURN(int64_t chunk, get_int(manifest, "prefill_chunk_size", what));
-  ASSIGN_OR_RETURN(int64_t batch, get_int(manifest, "max_batch_size", what));
-  if (limits.max_sequences > batch)
-    return Status::error(str("max_num_sequence ", limits.max_sequences, " is more than the ", batch, " that ",
-                             what, " was compiled for"));
-  const bool whole_texts = find_string(manifest, "attention") == "bidirectional";
-  if (limits.prefill_chunk == 0)
-    limits.prefill_chunk = whole_texts ? chunk : std::min<int64_t>(chunk, kDefaultPrefillChunk);
-  limits.prefill_chunk =
-      std::clamp<int64_t>(limits.prefill_chunk, limits.max_sequences, std::max(chunk, limits.max_sequences));
-  int64_t window = window_of(manifest).tokens;
-  if (limits.total_tokens == 0)
-    limits.total_tokens = window > 0 ? window + limits.prefill_chunk : limits.context_tokens;
-  limits.prefill_chunk = std::min(limits.prefill_chunk, std::max(limits.total_tokens, limits.max_sequences));
-  return limits;
 }
 
 template <typename T>
@@ -97,21 +45,19 @@ std::span<const std::byte> bytes_of(const std::vector<T>& v) {
 
 std::string MemoryPlan::text() const {
   auto h = [](int64_t bytes) { return human_bytes(static_cast<double>(bytes)); };
-  return str("weights ", h(weights), " + kv cache ", h(kv_cache), " (", kv_tokens,
-             " tokens) + working memory ", h(arena + inputs + tables), " = ", h(total()));
+  return str("weights ", h(weights), " + ", state_text, " + working memory ", h(arena + inputs + tables),
+             " = ", h(total()));
 }
 
 Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& wanted) {
-  ASSIGN_OR_RETURN(ModelLimits limits, resolve(module.manifest(), module.path(), wanted));
+  ASSIGN_OR_RETURN(ModelLimits limits, complete(wanted, module));
   MemoryPlan plan;
   for (const PlanWeight& w : module.plan().weights) plan.weights += w.bytes;
-  int64_t pages = 0;
-  for (const PlanState& s : module.plan().states) {
-    pages = pages_for(limits, window_of(module.manifest()), s.page_size);
-    plan.kv_cache += pages * s.layers * s.unit_bytes();
-    plan.kv_tokens = pages * s.page_size;
-  }
-  for (const auto& [name, dims] : largest_uses(module.plan(), limits, pages)) {
+  ASSIGN_OR_RETURN(plan.state,
+                   plan_states(module.plan(), limits, window_of(module.manifest()), module.path()));
+  plan.states = plan.state.total_bytes();
+  plan.state_text = plan.state.text(module.plan());
+  for (const auto& [name, dims] : largest_uses(module.plan(), limits, plan.state)) {
     const PlanFunction* f = module.plan().find_function(name);
     std::map<std::string, int64_t> values;
     for (const Symbol& s : kSymbols) values.emplace(s.name, dims.*s.value);
@@ -122,17 +68,17 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
   ASSIGN_OR_RETURN(int64_t vocab, get_int(module.manifest(), "vocab_size", module.path()));
   ASSIGN_OR_RETURN(int64_t hidden, get_int(module.manifest(), "hidden_size", module.path()));
   ASSIGN_OR_RETURN(StepInputs inputs, StepInputs::create(module.plan(), module.manifest(),
-                                                         largest_dims(limits, pages), module.path()));
+                                                         largest_dims(limits, plan.state), module.path()));
   const int64_t rows = limits.prefill_chunk, batch = limits.max_sequences;
-  plan.inputs = inputs.device_bytes() + 4 * (rows * hidden + 2 * batch + batch * vocab);
+  plan.inputs = inputs.device_bytes() + 4 * (rows * hidden + 4 * batch + batch * vocab);
   if (module.plan().find_function("sample")) plan.inputs += 4 * batch * (kDrawSettings + 1);
-  plan.tables = inputs.table_bytes(std::min(limits.context_tokens, plan.kv_tokens));
+  plan.tables = inputs.table_bytes(plan.state.longest_text);
   return plan;
 }
 
 Status Model::resolve_limits(const ModelLimits& limits) {
   const Module& module = executor_->module();
-  ASSIGN_OR_RETURN(limits_, resolve(module.manifest(), module.path(), limits));
+  ASSIGN_OR_RETURN(limits_, complete(limits, module));
   window_ = window_of(module.manifest());
   ASSIGN_OR_RETURN(memory_, plan_memory(module, limits));
   ASSIGN_OR_RETURN(vocab_size_, get_int(module.manifest(), "vocab_size", module.path()));
@@ -157,17 +103,19 @@ Status Model::fit_bindings() {
             ", the ", device_->properties.name, " device's driver lets kernels see at most ",
             human_bytes(static_cast<double>(largest)), " of one tensor; lower ", flag, " in --overrides"));
   };
-  int64_t pages = 0;
-  for (const PlanState& s : executor_->module().plan().states) {
-    pages = pages_for(limits_, window_, s.page_size);
-    if (int64_t bytes = pages * s.unit_bytes(); bytes > largest)
-      return refuse("the keys and values of a layer", bytes, "context_window_size");
+  const std::vector<PlanState>& states = executor_->module().plan().states;
+  for (size_t i = 0; i < states.size(); ++i) {
+    const int64_t bytes = memory_.state.layer_bytes[i];
+    if (bytes <= largest) continue;
+    if (states[i].kind == PlanState::Kind::kSlots)
+      return refuse("the slots of a recurrent layer", bytes, "max_batch_size");
+    return refuse("the keys and values of a layer", bytes, "context_window_size");
   }
   if (int64_t bytes = 4 * limits_.max_sequences * vocab_size_; bytes > largest)
     return refuse("the logits of a step", bytes, "max_batch_size");
   for (int64_t& rows = limits_.prefill_chunk;; rows = std::max(rows / 2, limits_.max_sequences)) {
     int64_t most = 0;
-    for (const auto& [name, dims] : largest_uses(executor_->module().plan(), limits_, pages)) {
+    for (const auto& [name, dims] : largest_uses(executor_->module().plan(), limits_, memory_.state)) {
       if (name == "batch_verify") continue;  // its logits are cut in run_step
       ASSIGN_OR_RETURN(int64_t bytes, executor_->largest_binding(name, dims));
       most = std::max(most, bytes);
@@ -179,33 +127,36 @@ Status Model::fit_bindings() {
   return Status::ok();
 }
 
+Status Model::allocate_states() {
+  const std::vector<PlanState>& states = executor_->module().plan().states;
+  sequences_ = std::make_unique<SequenceStore>(memory_.state.store);
+  std::vector<DeviceAddress> addresses;
+  for (size_t i = 0; i < states.size(); ++i) {
+    auto buffer = OwnedBuffer::allocate(*device_, memory_.state.bytes[i]);
+    if (!buffer.is_ok())
+      return Status::error(str(buffer.status().message(), " for state '", states[i].name, "' of ",
+                               memory_.state_text,
+                               "; lower context_window_size or max_batch_size in --overrides"));
+    states_.push_back(std::move(buffer).value());
+    addresses.push_back(states_.back().address());
+  }
+  executor_->set_states(std::move(addresses), memory_.state.dims);
+  return Status::ok();
+}
+
 Status Model::allocate() {
   const Plan& plan = executor_->module().plan();
-  if (plan.states.size() != 1)
-    return Status::error(executor_->module().path() +
-                         ": expected a library with one KV cache; compile the model again");
-  const PlanState& kv = plan.states[0];
-  int64_t pages = pages_for(limits_, window_, kv.page_size);
-  if (pages * kv.page_size >= INT32_MAX)
-    return Status::error("--overrides: context_window_size is more than a KV cache can index; lower it");
-  cache_ = std::make_unique<PagedCache>(pages, kv.page_size, limits_.shuffle_pages);
-  if (window_.tokens > 0) RETURN_IF_ERROR(cache_->enable_sliding_windows(window_.tokens, window_.sinks));
-  auto pool = OwnedBuffer::allocate(*device_, memory_.kv_cache);
-  if (!pool.is_ok())
-    return Status::error(str(pool.status().message(), " for the KV cache of ", memory_.kv_tokens,
-                             " tokens; lower context_window_size in --overrides"));
-  kv_pool_ = std::move(pool).value();
-  executor_->set_states({kv_pool_.address()}, pages);
+  RETURN_IF_ERROR(allocate_states());
   ASSIGN_OR_RETURN(step_inputs_,
-                   StepInputs::create(plan, executor_->module().manifest(), largest_dims(limits_, pages),
-                                      executor_->module().path()));
+                   StepInputs::create(plan, executor_->module().manifest(),
+                                      largest_dims(limits_, memory_.state), executor_->module().path()));
   if (int64_t keys = step_inputs_.window_keys(); keys > 0 && keys < window_.tokens + limits_.prefill_chunk)
     return Status::error(str(executor_->module().path(), ": it has rotations for ", keys, " keys, expected ",
                              window_.tokens, " of the window and ", limits_.prefill_chunk,
                              " of a step; compile the model again"));
-  RETURN_IF_ERROR(step_inputs_.allocate(*device_, std::min(limits_.context_tokens, memory_.kv_tokens)));
+  RETURN_IF_ERROR(step_inputs_.allocate(*device_, memory_.state.longest_text));
   RETURN_IF_ERROR(allocate_inputs());
-  auto uses = largest_uses(plan, limits_, pages);
+  auto uses = largest_uses(plan, limits_, memory_.state);
   for (size_t i = 0, n = uses.size(); i < n; ++i)
     for (auto [symbol, fewer] : {std::pair{&Dims::rows, int64_t{1}}, {&Dims::rows, 16}, {&Dims::wanted, 1}}) {
       uses.push_back(uses[i]);
@@ -216,7 +167,7 @@ Status Model::allocate() {
 
 Status Model::allocate_inputs() {
   const int64_t rows = limits_.prefill_chunk, batch = limits_.max_sequences;
-  for (const char* name : {"source_pages", "target_pages"}) {
+  for (const char* name : {"source_pages", "target_pages", "source_slots", "target_slots"}) {
     ASSIGN_OR_RETURN(inputs_[name], OwnedBuffer::allocate(*device_, 4 * batch));
   }
   ASSIGN_OR_RETURN(embeds_, OwnedBuffer::allocate(*device_, 4 * rows * hidden_size_));
@@ -251,8 +202,8 @@ Result<std::unique_ptr<Model>> Model::load(Device& device, std::shared_ptr<Modul
   return model;
 }
 
-Status Model::upload(const char* name, std::span<const std::byte> bytes) {
-  auto it = inputs_.find(std::string_view(name));
+Status Model::upload(std::string_view name, std::span<const std::byte> bytes) {
+  auto it = inputs_.find(name);
   internal_check(it != inputs_.end() && static_cast<int64_t>(bytes.size()) <= it->second.bytes(),
                  "a step's input is larger than planned");
   return device_->copy_in(device_->self, it->second.address(), bytes);
@@ -260,8 +211,8 @@ Status Model::upload(const char* name, std::span<const std::byte> bytes) {
 
 // The arguments of a function, by name. `input_embeds` is the result of embed, `logits` that of the functions
 // that have any.
-Result<std::span<const DeviceAddress>> Model::bind(const char* function) {
-  if (auto known = bindings_.find(std::string_view(function)); known != bindings_.end())
+Result<std::span<const DeviceAddress>> Model::bind(std::string_view function) {
+  if (auto known = bindings_.find(function); known != bindings_.end())
     return std::span<const DeviceAddress>(known->second);
   const PlanFunction* f = executor_->module().plan().find_function(function);
   if (!f)
@@ -282,53 +233,40 @@ Result<std::span<const DeviceAddress>> Model::bind(const char* function) {
                                a.name, "', which this mlc_llm does not know; use a newer mlc_llm"));
     addresses.push_back(it->second.address());
   }
-  return std::span<const DeviceAddress>(bindings_[function] = std::move(addresses));
+  return std::span<const DeviceAddress>(bindings_[std::string(function)] = std::move(addresses));
 }
 
 // result: null for a function without one.
-Status Model::add_call(const char* function, const Dims& dims, const DeviceAddress* result) {
+Status Model::add_call(std::string_view function, const Dims& dims, const DeviceAddress* result) {
   ASSIGN_OR_RETURN(auto arguments, bind(function));
   calls_.push_back({function, dims, arguments, {result, result ? size_t{1} : size_t{0}}});
   return Status::ok();
 }
 
-Status Model::copy_pages(const std::vector<PageCopy>& copies) {
-  for (size_t done = 0; done < copies.size();) {
-    size_t n = std::min(copies.size() - done, static_cast<size_t>(limits_.max_sequences));
+// Makes the copies of pages or slots, as many at once as a call takes.
+Status Model::copy(const std::string& function, const char* of, std::vector<StateCopy>& copies) {
+  for (std::span<const StateCopy> left = copies; !left.empty();) {
+    const size_t n = std::min(independent_copies(left), static_cast<size_t>(limits_.max_sequences));
     std::vector<int32_t> sources, targets;
-    for (size_t i = done; i < done + n; ++i)
-      sources.push_back(copies[i].source), targets.push_back(copies[i].target);
-    RETURN_IF_ERROR(upload("source_pages", bytes_of(sources)));
-    RETURN_IF_ERROR(upload("target_pages", bytes_of(targets)));
+    for (const StateCopy& c : left.first(n)) sources.push_back(c.source), targets.push_back(c.target);
+    RETURN_IF_ERROR(upload(str("source_", of), bytes_of(sources)));
+    RETURN_IF_ERROR(upload(str("target_", of), bytes_of(targets)));
     calls_.clear();
-    RETURN_IF_ERROR(add_call("copy_pages", {.copies = static_cast<int64_t>(n)}, nullptr));
+    RETURN_IF_ERROR(add_call(function, {.copies = static_cast<int64_t>(n)}, nullptr));
     RETURN_IF_ERROR(executor_->run(calls_));
     RETURN_IF_ERROR(device_->sync(device_->self));
-    done += n;
+    left = left.subspan(n);
   }
+  copies.clear();
   return Status::ok();
 }
 
-Status Model::fork_sequence(SequenceId parent, SequenceId child, int64_t position) {
-  ASSIGN_OR_RETURN(auto copies, cache_->fork_sequence(parent, child, position));
-  return copy_pages(copies);
-}
-
-// Room for all new tokens, or for none: a sequence that finds no page takes back what the others got.
-Status Model::make_room(std::span<const StepSequence> sequences) {
-  std::vector<PageCopy> copies;
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    auto more = cache_->append(sequences[i].id, static_cast<int64_t>(sequences[i].tokens.size()));
-    if (!more.is_ok()) {
-      for (size_t j = 0; j < i; ++j) {
-        Status undone = cache_->popn(sequences[j].id, static_cast<int64_t>(sequences[j].tokens.size()));
-        internal_check(undone.is_ok(), undone.message());
-      }
-      return more.status();
-    }
-    copies.insert(copies.end(), more->begin(), more->end());
-  }
-  return copy_pages(copies);
+// What must be copied before the kernels of a step see the states.
+Status Model::copy_states() {
+  for (size_t g = 0; g < sequences_->groups(); ++g)
+    if (std::vector<StateCopy>& copies = sequences_->page_copies(g); !copies.empty())
+      RETURN_IF_ERROR(copy(of_group("copy_pages", static_cast<int64_t>(g)), "pages", copies));
+  return copy("copy_slots", "slots", sequences_->slot_copies());
 }
 
 // The logits of all rows of embeds_, as calls whose logits the device can bind.
@@ -381,12 +319,13 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   internal_check(rows <= limits_.prefill_chunk && batch <= limits_.max_sequences,
                  "a step larger than the model's limits");
   for (const StepSequence& s : sequences)
-    if (step_inputs_.bidirectional() && cache_->length(s.id) > 0)
+    if (step_inputs_.bidirectional() && sequences_->length(s.id) > 0)
       return Status::error(
           str(executor_->module().path(),
               ": an encoder reads a text in one step; remove the sequence and begin it anew"));
-  RETURN_IF_ERROR(make_room(sequences));
-  step_inputs_.fill(*cache_, sequences);
+  RETURN_IF_ERROR(sequences_->reserve(sequences));
+  RETURN_IF_ERROR(copy_states());
+  step_inputs_.fill(*sequences_, sequences);
   RETURN_IF_ERROR(step_inputs_.upload());
   const Dims dims = step_inputs_.dims();
   const int64_t largest = device_->properties.max_binding_bytes;
@@ -455,7 +394,7 @@ Status Model::finish_step() {
   } else {
     result_ = {.logits = host_logits_, .tokens = {}};
   }
-  for (SequenceId id : stepped_) cache_->slide(id);
+  for (SequenceId id : stepped_) sequences_->commit(id);
   return Status::ok();
 }
 

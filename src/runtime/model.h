@@ -1,4 +1,4 @@
-// A model ready to run: library, weights, KV cache and rope tables on one device, stepped by ragged batches
+// A model ready to run: library, weights, states and rope tables on one device, stepped by ragged batches
 // of tokens.
 //
 // A step is begun and polled, so that a host with an event loop never waits; step() and step_and_sample() do
@@ -17,37 +17,21 @@
 
 #include "base/draw.h"
 #include "runtime/executor.h"
-#include "runtime/kv/paged_cache.h"
+#include "runtime/limits.h"
+#include "runtime/sequences/sequence_store.h"
+#include "runtime/sequences/state_memory.h"
 #include "runtime/step_inputs.h"
 #include "runtime/weights.h"
 
 namespace mlc::runtime {
 
-// 0 = from the library's manifest (which took it from mlc-chat-config.json).
-struct ModelLimits {
-  int64_t max_sequences = 1;
-  int64_t context_tokens = 0;  // of one sequence; not used with a sliding window
-  int64_t total_tokens =
-      0;  // of all sequences together; 0 = one sequence's context, or its window and one chunk
-  int64_t prefill_chunk = 0;              // rows of one step
-  std::optional<uint64_t> shuffle_pages;  // tests: hand out KV pages in random order
-  // One body of each function for any number of rows: then a sequence's bits depend neither on the others in
-  // its steps nor on how its prompt is cut into chunks. Slower, most of all in decode.
-  bool deterministic = false;
-};
-
-// Of the library: a sequence keeps its first `sinks` tokens and the last `tokens - sinks`
-// (frontend/functions.h), texts have no end. tokens 0 = no window.
-struct SlidingWindow {
-  int64_t tokens = 0, sinks = 0;
-};
-
 struct MemoryPlan {
   // Bytes. tables: factors of positions, on the host; what of them no position asked for is not touched.
-  int64_t weights = 0, kv_cache = 0, arena = 0, inputs = 0, tables = 0;
-  int64_t total() const { return weights + kv_cache + arena + inputs + tables; }
+  int64_t weights = 0, states = 0, arena = 0, inputs = 0, tables = 0;
+  int64_t total() const { return weights + states + arena + inputs + tables; }
   std::string text() const;  // "weights 76.0 MB + kv cache 94.4 MB (2048 tokens) + ..."
-  int64_t kv_tokens = 0;
+  StateMemory state;
+  std::string state_text;  // "kv cache 94.4 MB (2048 tokens)"
 };
 
 enum class WantLogits : uint8_t {
@@ -81,15 +65,14 @@ class Model {
   int64_t context_tokens() const { return limits_.context_tokens; }  // INT64_MAX with a sliding window
   const SlidingWindow& window() const { return window_; }
   int64_t prefill_chunk() const { return limits_.prefill_chunk; }
-  PagedCache& cache() { return *cache_; }
+  // What it remembers of each text.
+  SequenceStore& sequences() { return *sequences_; }
+  const SequenceStore& sequences() const { return *sequences_; }
 
-  // Forks a sequence in the cache and copies the page it shares in part.
-  Status fork_sequence(SequenceId parent, SequenceId child, int64_t position);
-
-  // Begins to run the new tokens of the sequences (each known to the cache, each with at least one token, at
+  // Begins to run the new tokens of the sequences (each known to the store, each with at least one token, at
   // most prefill_chunk rows in all). With settings, one for each sequence that wants logits (kLast), the
   // device draws their next tokens, and only these are read back: precondition samples(). Precondition: no
-  // step is running. Errors: KV cache full; then nothing has changed.
+  // step is running. Errors: no room for the tokens; then nothing has changed.
   Status begin_step(std::span<const StepSequence> sequences, WantLogits want,
                     std::span<const DrawSettings> settings = {});
   // Whether the step is done; then result() is what it gave. Never waits.
@@ -111,29 +94,31 @@ class Model {
   Status fit_bindings();
   Status allocate();
   Status allocate_inputs();
-  Status copy_pages(const std::vector<PageCopy>& copies);
-  Status make_room(std::span<const StepSequence> sequences);
-  Result<std::span<const DeviceAddress>> bind(const char* function);
-  Status add_call(const char* function, const Dims& dims, const DeviceAddress* result);
+  Status allocate_states();
+  Status copy_states();
+  Status copy(const std::string& function, const char* of, std::vector<StateCopy>& copies);
+  Result<std::span<const DeviceAddress>> bind(std::string_view function);
+  Status add_call(std::string_view function, const Dims& dims, const DeviceAddress* result);
   Status add_logits(int64_t rows);
   Status make_room_for_logits(int64_t rows);
   Status run_step(std::span<const StepSequence> sequences, WantLogits want,
                   std::span<const DrawSettings> settings);
   Status finish_step();
   Result<const StepResult*> wait_for_step();
-  Status upload(const char* name, std::span<const std::byte> bytes);
+  Status upload(std::string_view name, std::span<const std::byte> bytes);
 
   Device* device_ = nullptr;
   std::unique_ptr<WeightBuffers> weights_;
   std::unique_ptr<Executor> executor_;
-  std::unique_ptr<PagedCache> cache_;
+  std::unique_ptr<SequenceStore> sequences_;
   ModelLimits limits_;
   SlidingWindow window_;
   MemoryPlan memory_;
   int64_t vocab_size_ = 0, hidden_size_ = 0;
   StepInputs step_inputs_;
   std::map<std::string, OwnedBuffer, std::less<>> inputs_;  // the other arguments, by name
-  OwnedBuffer embeds_, logits_, tokens_, kv_pool_;
+  OwnedBuffer embeds_, logits_, tokens_;
+  std::vector<OwnedBuffer> states_;
   DeviceAddress embeds_address_, logits_address_, tokens_address_;
   std::map<std::string, std::vector<DeviceAddress>, std::less<>>
       bindings_;                                    // arguments of a function, once it was called

@@ -31,9 +31,22 @@ Result<int64_t> extent_of(const Plan& plan, const std::string& argument, const D
   return most;
 }
 
+// Which are one of each, of a group of paged states.
+constexpr const char* kOfGroups[] = {"row_slots", "page_indptr", "page_ids"};
+
 std::string table_name(const char* name, size_t table) { return table == 0 ? name : str(name, "_", table); }
 
 }  // namespace
+
+std::string StepInputs::field_name(size_t field) {
+  static constexpr const char* kNames[] = {"input_ids",    "positions",  "token_types", "limits",
+                                           "row_sequence", "row_indptr", "slot_ids",    "logit_positions",
+                                           "skip_begin",   "skip_count"};
+  static_assert(sizeof kNames / sizeof *kNames == kRowSlots);
+  if (field < kRowSlots) return kNames[field];
+  const size_t of_groups = field - kRowSlots;
+  return of_group(kOfGroups[of_groups / kMostGroups], static_cast<int64_t>(of_groups % kMostGroups));
+}
 
 Result<StepInputs> StepInputs::create(const Plan& plan, const Json& manifest, const Dims& limits,
                                       const std::string& what) {
@@ -41,7 +54,10 @@ Result<StepInputs> StepInputs::create(const Plan& plan, const Json& manifest, co
   inputs.bidirectional_ = find_string(manifest, "attention") == "bidirectional";
   for (size_t f = 0; f < kFieldCount; ++f) {
     Extent& e = inputs.fields_[f];
-    ASSIGN_OR_RETURN(e.most, extent_of(plan, std::string(kFieldNames[f]), limits, what));
+    e.name = field_name(f);
+    ASSIGN_OR_RETURN(e.most, extent_of(plan, e.name, limits, what));
+    // Each sequence has a table of its own, though they may share pages.
+    if (f >= kPageIds) e.most *= limits.batch;
     e.first = inputs.size_;
     inputs.size_ += (e.most + kAlignment - 1) / kAlignment * kAlignment;
   }
@@ -72,7 +88,8 @@ int64_t StepInputs::device_bytes() const {
 
 int64_t StepInputs::table_bytes(int64_t positions) const {
   int64_t bytes = 0;
-  for (const Factors& f : factors_) bytes += f.table.table_bytes(positions);
+  for (const Factors& f : factors_)
+    if (f.table.rotary_dim() > 0) bytes += f.table.table_bytes(positions);
   return bytes;
 }
 
@@ -99,9 +116,8 @@ Status StepInputs::allocate(Device& device, int64_t positions) {
 }
 
 bool StepInputs::find(std::string_view argument, DeviceAddress& address) const {
-  const auto* name = std::ranges::find(kFieldNames, argument);
-  if (name != kFieldNames.end()) {
-    address = packed_.address(4 * fields_[static_cast<size_t>(name - kFieldNames.begin())].first);
+  if (const auto field = std::ranges::find(fields_, argument, &Extent::name); field != fields_.end()) {
+    address = packed_.address(4 * field->first);
     return true;
   }
   for (size_t i = 0; i < factors_.size(); ++i) {
@@ -113,7 +129,7 @@ bool StepInputs::find(std::string_view argument, DeviceAddress& address) const {
   return false;
 }
 
-void StepInputs::put(Field field, int64_t value) {
+void StepInputs::put(size_t field, int64_t value) {
   Extent& e = fields_[field];
   if (e.most == 0) return;
   internal_check(e.used < e.most, "a step's input is larger than planned");
@@ -130,40 +146,63 @@ void StepInputs::put_factors(int64_t position, int64_t text_length) {
   }
 }
 
-void StepInputs::fill(const PagedCache& cache, std::span<const StepSequence> sequences) {
+void StepInputs::fill(const SequenceStore& store, std::span<const StepSequence> sequences) {
   for (Extent& e : fields_) e.used = 0;
   for (Factors& f : factors_) f.values.clear();
   dims_ = {.batch = static_cast<int64_t>(sequences.size())};
-  put(kPageIndptr, 0);
+  put(kRowIndptr, 0);
+  for (size_t g = 0; g < store.groups(); ++g) put(kPageIndptr + g, 0);
   for (size_t s = 0; s < sequences.size(); ++s) {
     const SequenceId id = sequences[s].id;
-    const int64_t length = cache.length(id);
-    int64_t position = length - static_cast<int64_t>(sequences[s].tokens.size());
+    const auto rows = static_cast<int64_t>(sequences[s].tokens.size());
+    const int64_t length = store.attended(id);
+    int64_t position = length - rows;
+    put_tables(store, id, position, rows);
     for (int32_t token : sequences[s].tokens) {
       put(kInputIds, token);
       put(kPositions, position);
       put(kTokenTypes, 0);
       put(kLimits, bidirectional_ ? length : position + 1);
       put(kRowSequence, static_cast<int64_t>(s));
-      put(kRowSlots, cache.slot(id, position));
       put_factors(position++, length);
       ++dims_.rows;
     }
+    put(kRowIndptr, dims_.rows);
+    put(kSlotIds, store.slot(id));
     if (sequences[s].wanted) put(kLogitPositions, dims_.rows - 1), ++dims_.wanted;
-    put(kSkipBegin, cache.skip_begin(id));
-    put(kSkipCount, cache.skip_count(id));
-    for (int32_t page : cache.pages(id)) put(kPageIds, page), ++dims_.pages;
-    put(kPageIndptr, dims_.pages);
   }
+}
+
+// Of each group: where the rows from `position` on go, and the pages of their sequence.
+void StepInputs::put_tables(const SequenceStore& store, SequenceId id, int64_t position, int64_t rows) {
+  for (size_t g = 0; g < store.groups(); ++g) {
+    const BlockTable& table = store.table(g, id);
+    const PagePool& pool = store.pool(g);
+    for (int64_t i = 0; i < rows; ++i) put(kRowSlots + g, pool.slot(table, position + i));
+    // Nobody reads a freed page, but its id is one that may be read.
+    for (int32_t page : table.pages) put(kPageIds + g, page == kFreedPage ? 0 : page);
+    int64_t& pages = dims_.*kPagesOf[g];
+    put(kPageIndptr + g, pages += static_cast<int64_t>(table.pages.size()));
+    if (g > 0) continue;
+    put(kSkipBegin, pool.limits().sliding.sinks);
+    put(kSkipCount, table.skip);
+  }
+}
+
+Status StepInputs::upload(int64_t first, int64_t end) {
+  if (host_.empty() || first == end) return Status::ok();
+  return device_->copy_in(
+      device_->self, packed_.address(4 * first),
+      std::as_bytes(std::span(host_).subspan(static_cast<size_t>(first), static_cast<size_t>(end - first))));
 }
 
 Status StepInputs::upload() {
   int64_t end = 0;
-  for (const Extent& e : fields_)
-    if (e.used > 0) end = std::max(end, e.first + e.used);
-  if (!host_.empty())
-    RETURN_IF_ERROR(device_->copy_in(device_->self, packed_.address(),
-                                     std::as_bytes(std::span(host_).first(static_cast<size_t>(end)))));
+  for (size_t f = 0; f <= kPageIds; ++f)
+    if (fields_[f].used > 0) end = std::max(end, fields_[f].first + fields_[f].used);
+  RETURN_IF_ERROR(upload(0, end));
+  for (size_t f = kPageIds + 1; f < kFieldCount; ++f)
+    RETURN_IF_ERROR(upload(fields_[f].first, fields_[f].first + fields_[f].used));
   for (const Factors& f : factors_)
     if (!f.values.empty())
       RETURN_IF_ERROR(

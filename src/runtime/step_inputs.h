@@ -1,5 +1,6 @@
 // What a step tells the kernels (frontend/functions.h): the fields of one packed int32 buffer, written and
-// uploaded at once, and rotation factors for each row, one array a rope table.
+// uploaded at once (but for further block tables, which follow), and rotation factors for each row, one array
+// a rope table.
 //
 // A field is there if a function of the plan has an argument of its name. Where it lies depends on the limits
 // that an engine is started with, never on a step, so recorded launches stay valid.
@@ -7,27 +8,22 @@
 
 #include <array>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "formats/plan.h"
 #include "runtime/dims.h"
-#include "runtime/kv/paged_cache.h"
 #include "runtime/memory.h"
 #include "runtime/rope.h"
+#include "runtime/sequences/sequence_store.h"
 
 namespace mlc::runtime {
 
-// New tokens of one sequence in a step.
-struct StepSequence {
-  SequenceId id = 0;
-  std::span<const int32_t> tokens;
-  bool wanted = true;  // the logits of the last of them
-};
-
 class StepInputs {
  public:
-  // For steps of at most `limits`, which are those of the engine. Errors: a rope table of an unknown kind.
+  // For steps of at most `limits`, which are those of the engine; of `pages` those that one sequence has.
+  // Errors: a rope table of an unknown kind.
   static Result<StepInputs> create(const Plan& plan, const Json& manifest, const Dims& limits,
                                    const std::string& what);
   // Whether rows see all of their sequence.
@@ -45,33 +41,36 @@ class StepInputs {
   // Where the argument of that name lies; false: it is no input of a step.
   bool find(std::string_view argument, DeviceAddress& address) const;
 
-  // The inputs of a step over sequences whose new tokens the cache has made room for.
-  void fill(const PagedCache& cache, std::span<const StepSequence> sequences);
+  // The inputs of a step over sequences for whose new tokens there is room.
+  void fill(const SequenceStore& store, std::span<const StepSequence> sequences);
   Status upload();
   // Of the step that was filled in.
   Dims dims() const;
 
  private:
-  enum Field : uint8_t {
+  // Fields of block tables are one for each group of paged states. Those of page ids may be by far the
+  // largest and come last: what follows their ends is not uploaded.
+  enum Field : size_t {
     kInputIds,
     kPositions,
     kTokenTypes,
     kLimits,
     kRowSequence,
-    kRowSlots,
+    kRowIndptr,
+    kSlotIds,
     kLogitPositions,
-    kPageIndptr,
     kSkipBegin,
     kSkipCount,
-    kPageIds,  // the last: it may be by far the largest, and what follows its end is not uploaded
-    kFieldCount,
+    kRowSlots,
+    kPageIndptr = kRowSlots + kMostGroups,
+    kPageIds = kPageIndptr + kMostGroups,
+    kFieldCount = kPageIds + kMostGroups,
   };
-  static constexpr std::array<std::string_view, kFieldCount> kFieldNames = {
-      "input_ids",       "positions",   "token_types", "limits",     "row_sequence", "row_slots",
-      "logit_positions", "page_indptr", "skip_begin",  "skip_count", "page_ids"};
+  static std::string field_name(size_t field);
 
   // Elements of the packed buffer.
   struct Extent {
+    std::string name;
     int64_t first = 0, most = 0;  // most 0: no function has the field
     int64_t used = 0;             // of the running step
   };
@@ -83,7 +82,9 @@ class StepInputs {
     OwnedBuffer of_rows, of_keys;
   };
 
-  void put(Field field, int64_t value);
+  void put(size_t field, int64_t value);
+  void put_tables(const SequenceStore& store, SequenceId id, int64_t position, int64_t rows);
+  Status upload(int64_t first, int64_t end);
   void put_factors(int64_t position, int64_t text_length);
 
   std::array<Extent, kFieldCount> fields_;

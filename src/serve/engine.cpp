@@ -63,7 +63,7 @@ bool Engine::step() {
   }
 }
 
-void Engine::reset() { state_.recent.clear(state_.model.cache()); }
+void Engine::reset() { state_.recent.clear(state_.model.sequences()); }
 
 const RequestState* Engine::find(RequestId id) const {
   for (auto& r : state_.running)

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "chat/stream.h"
-#include "runtime/kv/paged_cache.h"
+#include "runtime/sequences/sequence_store.h"
 #include "serve/cycle.h"
 #include "serve/sample/sampler.h"
 
@@ -57,7 +57,7 @@ struct RequestState {
   Request request;
   runtime::SequenceId sequence = -1;  // -1: waiting
   std::vector<int32_t> tokens;        // prompt, then what was generated
-  int64_t computed = 0;               // tokens whose K and V are in the cache
+  int64_t computed = 0;               // tokens that its sequence holds
   TokenCounts counts;                 // of generated tokens
   Sampler sampler;
   CycleDetector cycle;  // of an answer that end_cycles ends

@@ -69,6 +69,8 @@ void EngineState::finish(const Status& status) {
       continue;
     }
     r.computed += n;
+    // A next turn may have other tokens for the answer than were drawn, and goes on from here then.
+    if (!step->decodes && step->sequences[i].wanted) model.sequences().snapshot(r.sequence);
     (step->decodes ? r.metrics.decode_seconds : r.metrics.prefill_seconds) += seconds;
     r.metrics.decode_steps += step->decodes;
     if (tokens[i] >= 0 && r.finish == FinishReason::kNone) accept_token(r, tokens[i]);
@@ -124,12 +126,12 @@ void EngineState::retire() {
   if (step) return;
   for (auto& r : running) {
     if (r->finish == FinishReason::kNone) continue;
-    if (r->finish == FinishReason::kError) {  // a step that failed may have left anything in the cache
-      Status removed = model.cache().remove_sequence(r->sequence);
+    if (r->finish == FinishReason::kError) {  // a step that failed may have left anything in the states
+      Status removed = model.sequences().remove(r->sequence);
       internal_check(removed.is_ok(), removed.message());
     } else {
-      std::vector<int32_t> cached(r->tokens.begin(), r->tokens.begin() + r->computed);
-      recent.keep(model.cache(), r->sequence, std::move(cached));
+      std::vector<int32_t> held(r->tokens.begin(), r->tokens.begin() + r->computed);
+      recent.keep(model.sequences(), r->sequence, std::move(held));
     }
     r = nullptr;
   }

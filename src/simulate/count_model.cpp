@@ -20,14 +20,16 @@ int64_t evaluate(const Plan& plan, ExprId e, const Values& dims) {
   return *value;
 }
 
-// What the runtime would pass for the integer argument `name`.
-std::vector<int32_t> argument(const std::string& name, int64_t count, const Values& dims, int64_t tokens) {
+// What the runtime would pass for the integer argument `name`, of whichever group of block tables.
+std::vector<int32_t> argument(std::string name, int64_t count, const Values& dims, int64_t tokens) {
+  if (name.size() > 2 && name[name.size() - 2] == '_') name.resize(name.size() - 2);
   std::vector<int32_t> values(static_cast<size_t>(count));
   auto first = static_cast<int32_t>(tokens - dims.at("rows"));
   if (name == "positions" || name == "row_slots") std::iota(values.begin(), values.end(), first);
   if (name == "limits") std::iota(values.begin(), values.end(), first + 1);
   if (name == "page_ids") std::iota(values.begin(), values.end(), 0);
   if (name == "page_indptr" && count > 1) values[1] = static_cast<int32_t>(dims.at("pages"));
+  if (name == "row_indptr" && count > 1) values[1] = static_cast<int32_t>(dims.at("rows"));
   return values;
 }
 
@@ -36,14 +38,15 @@ class StepCounter {
   StepCounter(const BuiltPlan& built, int64_t rows, int64_t tokens, int64_t most_groups)
       : plan_(built.plan), kernels_(built.kernels), tokens_(tokens), most_groups_(most_groups) {
     int64_t pages = (tokens + 15) / 16;
-    dims_ = {{"rows", rows},   {"batch", 1},  {"wanted", 1},
-             {"pages", pages}, {"copies", 1}, {kPoolPages, pages}};
+    dims_ = {{"rows", rows}, {"batch", 1}, {"wanted", 1}, {"copies", 1}, {kPoolSlots, 2}};
+    for (const PlanState& s : plan_.states)
+      dims_[of_group("pages", s.group)] = dims_[of_group(kPoolPages, s.group)] = pages;
   }
 
   CountedStep count(const PlanFunction& f) {
     int64_t rows = dims_.at("rows");
     CountedStep step{.function = f.name, .rows = rows, .tokens = tokens_};
-    if (!plan_.states.empty()) step.layers = plan_.states[0].layers;
+    for (const PlanState& s : plan_.states) step.layers += s.layers;
     auto body = std::find_if(f.bodies.begin(), f.bodies.end(), [&](const PlanBody& b) {
       return std::all_of(b.guards.begin(), b.guards.end(),
                          [&](const PlanGuard& g) { return g.holds(dims_.at(plan_.symbols[g.symbol])); });
@@ -80,7 +83,9 @@ class StepCounter {
     CountedKernel out{.count = kernel::count(k, buffers, dims, most_groups_)};
     for (size_t i = 0; i < call.buffers.size(); ++i) {
       if (call.buffers[i].space != PlanBuffer::Space::kWeight) continue;
-      out.weight_bytes += plan_.weights[call.buffers[i].index].bytes;
+      const PlanWeight& weight = plan_.weights[call.buffers[i].index];
+      if (weight.source_shapes[0].size() < 2) continue;
+      out.weight_bytes += weight.bytes;
       out.weight_fetched += out.count.buffers[i].fetched;
       out.weight_used += out.count.buffers[i].fetched_used;
     }

@@ -26,8 +26,8 @@ double log_sum(std::span<const float> logits) {
 Status compare_window(runtime::Model& source, runtime::Model& converted, std::span<const int32_t> tokens,
                       runtime::SequenceId id, Comparison& comparison,
                       const std::function<void(int64_t)>& progress) {
-  RETURN_IF_ERROR(source.cache().add_sequence(id));
-  RETURN_IF_ERROR(converted.cache().add_sequence(id));
+  RETURN_IF_ERROR(source.sequences().add(id));
+  RETURN_IF_ERROR(converted.sequences().add(id));
   int64_t rows = std::min({kRowsOfAStep, source.prefill_chunk(), converted.prefill_chunk()});
   size_t vocab = static_cast<size_t>(source.vocab_size());
   for (size_t begin = 0; begin < tokens.size(); begin += static_cast<size_t>(rows)) {
@@ -40,8 +40,8 @@ Status compare_window(runtime::Model& source, runtime::Model& converted, std::sp
           comparison.add(a.subspan(r * vocab, vocab), b.subspan(r * vocab, vocab), tokens[begin + r + 1]));
     if (progress) progress(static_cast<int64_t>(count));
   }
-  RETURN_IF_ERROR(source.cache().remove_sequence(id));
-  return converted.cache().remove_sequence(id);
+  RETURN_IF_ERROR(source.sequences().remove(id));
+  return converted.sequences().remove(id);
 }
 
 }  // namespace

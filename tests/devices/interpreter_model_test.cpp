@@ -49,9 +49,9 @@ TEST_P(InterpreterModel, HasTheLogitsOfTheCpuDevice) {
 
   std::vector<std::vector<float>> logits;
   for (const LoadedModel* m : {&native, &std::as_const(interpreted)}) {
-    must((*m)->cache().add_sequence(1));
+    must((*m)->sequences().add(1));
     std::vector<float> all = m->step({{1, std::span(tokens).first(7)}}, WantLogits::kAll);
-    must((*m)->fork_sequence(1, 2, 5));
+    must((*m)->sequences().fork(1, 2, 5));
     const std::vector<float> next = m->step(
         {{1, std::span(tokens).subspan(7, 1)}, {2, std::span(tokens).subspan(5, 1)}}, WantLogits::kLast);
     all.insert(all.end(), next.begin(), next.end());

@@ -27,7 +27,7 @@ class Replay : public ::testing::Test {
   Replay() {
     model = LoadedModel::load(must(runtime::open_device("null")), folder->file("model.so"), folder->path(),
                               {.max_sequences = 2, .context_tokens = 256, .prefill_chunk = 32});
-    must(model->cache().add_sequence(1));
+    must(model->sequences().add(1));
   }
   const NullCounters& counters() const { return runtime::null_counters(*model.device); }
   void decode() { model.step({{1, std::span(tokens).first(1)}}, WantLogits::kLast); }
@@ -56,7 +56,7 @@ TEST_F(Replay, SteadyDecodingAllocatesNothing) {
     LoadedModel m =
         LoadedModel::load(must(runtime::open_device(device)), folder->file("model.so"), folder->path(),
                           {.max_sequences = 2, .context_tokens = 256, .prefill_chunk = 32});
-    for (runtime::SequenceId id : {1, 2}) must(m->cache().add_sequence(id));
+    for (runtime::SequenceId id : {1, 2}) must(m->sequences().add(id));
     const StepSequence both[] = {{1, std::span(tokens).first(1)}, {2, std::span(tokens).first(1)}};
     auto decode_both = [&] { return m->step(both, WantLogits::kLast).is_ok(); };
     for (int i = 0; i < 34; ++i) ASSERT_TRUE(decode_both());  // 3 pages each, recorded for 8
@@ -78,9 +78,9 @@ TEST_F(Replay, NothingIsRecordedWithinABucket) {
 // Prefills of many lengths come and go: the oldest recordings are dropped, and all are when the model is.
 TEST_F(Replay, KeepsFewRecordings) {
   for (size_t rows = 1; rows <= 20; ++rows) {
-    must(model->cache().add_sequence(2));
+    must(model->sequences().add(2));
     model.step({{2, std::span(tokens).first(rows)}}, WantLogits::kLast);
-    must(model->cache().remove_sequence(2));
+    must(model->sequences().remove(2));
   }
   EXPECT_EQ(counters().recordings, 20);
   EXPECT_EQ(counters().live_recordings, 16);
@@ -116,7 +116,7 @@ TEST_F(Replay, AStepIsPendingUntilTheDeviceIsDone) {
 TEST_F(Replay, TheEngineIsPendingWithoutWaiting) {
   const auto tokenizer =
       must(Tokenizer::load(std::string(MLC_SOURCE_DIR) + "/tests/data/weights/tokenizers/llama"));
-  must(model->cache().remove_sequence(1));
+  must(model->sequences().remove(1));
   serve::Engine engine(*model.model, tokenizer);
   EXPECT_EQ(engine.poll_step(), serve::StepOutcome::kIdle);
   runtime::set_null_polls(*model.device, 2);

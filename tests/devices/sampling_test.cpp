@@ -44,7 +44,7 @@ TEST_F(Sampling, DrawsWhatTheHostDraws) {
     ASSERT_TRUE(m->samples());
     std::mt19937 random(8);
     std::vector<int32_t> last(3, 5);
-    for (runtime::SequenceId id : {0, 1, 2}) must(m->cache().add_sequence(id));
+    for (runtime::SequenceId id : {0, 1, 2}) must(m->sequences().add(id));
     for (size_t i = 0; i < 140; ++i) {
       std::vector<runtime::StepSequence> step;
       std::vector<DrawSettings> settings;
@@ -55,7 +55,7 @@ TEST_F(Sampling, DrawsWhatTheHostDraws) {
         if (settings[s].inverse_temperature == 0) settings[s].top_p = 0;
       }
       const std::vector<float> logits = m.step(step, WantLogits::kLast);
-      for (runtime::SequenceId id : {0, 1, 2}) must(m->cache().popn(id, 1));
+      for (runtime::SequenceId id : {0, 1, 2}) must(m->sequences().rewind(id, m->sequences().length(id) - 1));
       const std::span<const int32_t> tokens = must(m->step_and_sample(step, settings));
       const size_t vocab = logits.size() / 3;
       for (size_t s = 0; s < 3; ++s) {

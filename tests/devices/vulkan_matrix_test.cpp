@@ -162,7 +162,7 @@ TEST(VulkanMatrix, AToyHasItsLogitsWithinTheRoundingToHalves) {
     m.module = must(runtime::Module::wrap(*m.device, **library, "toy"));
     m.model = must(
         runtime::Model::load(*m.device, m.module, folder.path(), {.max_sequences = 1, .context_tokens = 64}));
-    must(m->cache().add_sequence(1));
+    must(m->sequences().add(1));
     logits.push_back(m.step({{1, tokens}}, runtime::WantLogits::kAll));
   }
   double difference = 0, size = 0;

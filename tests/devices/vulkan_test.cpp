@@ -218,7 +218,7 @@ TEST_F(Vulkan, DecodesWithOneSubmissionAStep) {
   compile_to(folder.file("model.so"), toy_config("llama", "q4f16_1"), 2, must(targets_for_device("vulkan")));
   const LoadedModel m = LoadedModel::load(std::move(device), folder.file("model.so"), folder.path(),
                                           {.max_sequences = 2, .context_tokens = 64, .prefill_chunk = 32});
-  must(m->cache().add_sequence(1));
+  must(m->sequences().add(1));
   const std::vector<int32_t> tokens(20, 3);
   m.step({{1, tokens}}, WantLogits::kLast);
   const std::vector<StepSequence> one = {{1, std::span(tokens).first(1)}};
@@ -251,7 +251,7 @@ TEST(VulkanStaging, RunsModels) {
     DevicePtr device = open_for_tests({.unreachable_memory = unreachable, .validation = true});
     const LoadedModel m = LoadedModel::load(std::move(device), folder.file("model.so"), folder.path(),
                                             {.max_sequences = 2, .context_tokens = 64, .prefill_chunk = 32});
-    must(m->cache().add_sequence(1));
+    must(m->sequences().add(1));
     logits.push_back(m.step({{1, std::vector<int32_t>(20, 3)}}, WantLogits::kAll));
     for (const std::string& line : vulkan_messages(*m.device)) ADD_FAILURE() << line;
   }

@@ -14,12 +14,14 @@
 #include "graph/passes/choose_layouts.h"
 #include "graph/passes/eliminate_dead_values.h"
 #include "graph/passes/fuse_epilogues.h"
+#include "graph/passes/fuse_norms.h"
 #include "graph/passes/fuse_rope_append.h"
 #include "graph/passes/group_experts.h"
 #include "graph/passes/merge_equal_nodes.h"
 #include "graph/passes/pipeline.h"
 #include "graph/passes/plan_memory.h"
 #include "graph/passes/quantize_activations.h"
+#include "graph/passes/retain_windows.h"
 #include "graph/passes/specialize_rows.h"
 #include "graph/passes/split_attention.h"
 #include "graph/passes/use_matrix_unit.h"
@@ -63,11 +65,13 @@ const std::map<std::string, Pass>& passes() {
       {"choose_layouts", rewrite([](Module& m) { choose_layouts(m, target); })},
       {"eliminate_dead_values", rewrite(eliminate_dead_values)},
       {"fuse_epilogues", rewrite(fuse_epilogues)},
+      {"fuse_norms", rewrite([](Module& m) { fuse_norms(m, 256); })},
       {"fuse_rope_append", rewrite(fuse_rope_append)},
       {"group_experts", rewrite(group_experts)},
       {"merge_equal_nodes", rewrite(merge_equal_nodes)},
       {"plan_memory", plans},
       {"quantize_activations", rewrite(quantize_activations)},
+      {"retain_windows", rewrite(retain_windows)},
       {"run_passes", rewrite([](Module& m) { run_passes(m, {.opt_level = 2, .target = &target}); })},
       {"specialize_rows", rewrite(specialize_rows)},
       {"split_attention", rewrite([](Module& m) { split_attention(m, 16); })},

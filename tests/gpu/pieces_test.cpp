@@ -44,7 +44,7 @@ struct Largest {
 
 Largest largest_bindings(const LoadedModel& m) {
   const Plan& plan = m.module->plan();
-  const int64_t pages = m.model->memory().kv_tokens / plan.states[0].page_size;
+  const int64_t pages = m.model->memory().state.dims.pool_pages;
   Largest most;
   for (const PlanFunction& f : plan.functions) {
     bool all_logits = f.name.find("logits") != f.name.npos || f.name.ends_with("verify") ||
@@ -81,13 +81,13 @@ class Pieces : public ::testing::TestWithParam<Case> {
 
   // Every kind of step: all logits, decode, a batch of unequal sequences, a fork.
   std::vector<float> run(LoadedModel& m) {
-    for (int64_t id : {1, 2}) must(m->cache().add_sequence(id));
+    for (int64_t id : {1, 2}) must(m->sequences().add(id));
     const auto part = [&](size_t begin, size_t end) { return std::span(tokens).subspan(begin, end - begin); };
     std::vector<float> all = m.step({{1, part(0, 32)}}, WantLogits::kAll);
     const auto add = [&](const std::vector<float>& more) { all.insert(all.end(), more.begin(), more.end()); };
     add(m.step({{2, part(0, 1)}}, WantLogits::kLast));
     add(m.step({{1, part(2, 3)}, {2, part(1, 8)}}, WantLogits::kLast));
-    must(m->fork_sequence(1, 3, 5));
+    must(m->sequences().fork(1, 3, 5));
     add(m.step({{3, part(5, 6)}, {1, part(3, 4)}}, WantLogits::kLast));
     return all;
   }

@@ -51,16 +51,16 @@ TEST_P(SmolLM2Gpu, LogitsAreTheCpus) {
   const double bound = GetParam().opt_level == 0 ? kFloatBound : kHalfCacheBound;
   std::vector<std::vector<float>> expected;
   for (size_t t = 0; t < kTexts; ++t) {
-    must(cpu->cache().add_sequence(1));
+    must(cpu->sequences().add(1));
     expected.push_back(cpu.step({{1, text(t)}}, WantLogits::kAll));
-    must(cpu->cache().remove_sequence(1));
+    must(cpu->sequences().remove(1));
   }
   for (const GpuTarget& gpu : best_gpu_targets()) {
     const LoadedModel m = smollm2.load_on(gpu.device, {gpu.target}, GetParam().opt_level, limits);
     double largest = 0;
     int compared = 0;
     for (size_t t = 0; t < kTexts; ++t) {
-      must(m->cache().add_sequence(1));
+      must(m->sequences().add(1));
       std::vector<float> logits = m.step({{1, text(t).first(kPositions - 8)}}, WantLogits::kAll);
       for (size_t p = kPositions - 8; p < kPositions; ++p) {  // the last ones as decoding runs them
         const std::vector<float> next = m.step({{1, text(t).subspan(p, 1)}}, WantLogits::kLast);
@@ -80,7 +80,7 @@ TEST_P(SmolLM2Gpu, LogitsAreTheCpus) {
         EXPECT_EQ(std::max_element(got, got + vocab) - got, best - want)
             << gpu.target.name << ", text " << t << ", position " << p;
       }
-      must(m->cache().remove_sequence(1));
+      must(m->sequences().remove(1));
     }
     EXPECT_GT(compared, 300);
     std::printf("%s %s O%d: largest relative RMS %.2e (bound %.2e), argmax equal at %d of %zu positions\n",
@@ -105,7 +105,7 @@ TEST_P(SmolLM2OpenCl, SteadyDecodingMakesNothing) {
   const SmolLM2 smollm2(GetParam().scheme);
   const LoadedModel m =
       smollm2.load_on("opencl", {opencl->target}, 2, {.context_tokens = 128, .prefill_chunk = 64});
-  must(m->cache().add_sequence(1));
+  must(m->sequences().add(1));
   m.step({{1, text(0).first(33)}}, WantLogits::kLast);
   const std::vector<DrawSettings> settings = {{1, 0.9f, 0.5f}};
   auto step = [&](size_t p) {

@@ -65,7 +65,7 @@ class GpuModel : public ::testing::TestWithParam<Case> {
   }
 
   void one_sequence_in_every_way(LoadedModel& m) {
-    for (int64_t id : {1, 2, 3}) must(m->cache().add_sequence(id));
+    for (int64_t id : {1, 2, 3}) must(m->sequences().add(id));
     const std::vector<float> verified = m.step({{1, tokens}}, WantLogits::kAll);
     for (size_t i = 0; i < tokens.size(); ++i) expect_row(verified, i, i, "verify");
     for (size_t i = 0; i < tokens.size(); ++i)
@@ -77,7 +77,7 @@ class GpuModel : public ::testing::TestWithParam<Case> {
 
   void sequences_that_run_together(LoadedModel& m) {
     const std::vector<int32_t> other(37, 3);  // crosses two pages
-    for (int64_t id : {1, 2, 3}) must(m->cache().add_sequence(id));
+    for (int64_t id : {1, 2, 3}) must(m->sequences().add(id));
     const std::vector<float> first =
         m.step({{1, std::span(other)}, {2, slice(0, 1)}, {3, slice(0, 9)}}, WantLogits::kLast);
     expect_row(first, 1, 0, "ragged");
@@ -86,11 +86,11 @@ class GpuModel : public ::testing::TestWithParam<Case> {
         m.step({{3, slice(9, 10)}, {1, std::span(other).first(1)}, {2, slice(1, 2)}}, WantLogits::kLast);
     expect_row(second, 0, 9, "batch decode");
     expect_row(second, 2, 1, "batch decode");
-    must(m->fork_sequence(3, 4, 6));                              // in the middle of a page
+    must(m->sequences().fork(3, 4, 6));                           // in the middle of a page
     m.step({{3, std::span(other).first(1)}}, WantLogits::kLast);  // must not show in the fork
     expect_row(m.step({{4, slice(6, 16)}}, WantLogits::kLast), 0, 15, "fork");
-    must(m->cache().popn(4, 8));
-    expect_row(m.step({{4, slice(8, 12)}}, WantLogits::kLast), 0, 11, "popn");
+    must(m->sequences().rewind(4, 8));
+    expect_row(m.step({{4, slice(8, 12)}}, WantLogits::kLast), 0, 11, "rewind");
   }
 
   TempFolder folder;
@@ -104,8 +104,50 @@ TEST_P(GpuModel, LogitsAreTheInterpreters) {
     SCOPED_TRACE(gpu.target.name);
     LoadedModel m = load(gpu);
     one_sequence_in_every_way(m);
-    for (int64_t id : {1, 2, 3}) must(m->cache().remove_sequence(id));
+    for (int64_t id : {1, 2, 3}) must(m->sequences().remove(id));
     sequences_that_run_together(m);
+  }
+}
+
+// Heads of 12 and 20 elements, which no 16 bytes divide: one step of the whole text, and one row more.
+class GpuStep : public GpuModel {};
+
+TEST_P(GpuStep, LogitsAreTheInterpreters) {
+  for (const GpuTarget& gpu : best_gpu_targets()) {
+    SCOPED_TRACE(gpu.target.name);
+    LoadedModel m = load(gpu);
+    must(m->cache().add_sequence(1));
+    const size_t last = tokens.size() - 1;
+    const std::vector<float> verified = m.step({{1, slice(0, last)}}, WantLogits::kAll);
+    for (size_t i = 0; i < last; ++i) expect_row(verified, i, i, "verify");
+    expect_row(m.step({{1, slice(last, last + 1)}}, WantLogits::kLast), 0, last, "decode");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Toys, GpuStep,
+                         ::testing::Values(Case{"gpt2", "q4f16_1"}, Case{"qwen2_moe", "q4f16_1"}),
+                         [](const auto& info) { return info.param.toy + "_" + info.param.scheme; });
+
+// A text of an encoder with such heads.
+TEST(GpuEncoder, StatesAreTheInterpreters) {
+  const std::string toy = "bert", scheme = "q4f16_1";
+  const std::vector<int32_t> tokens = read_npy(toy_file(toy, "tokens.npy")).ints;
+  TempFolder folder;
+  convert_checkpoint(toy_file(toy, ""), scheme, folder.path());
+  ReferenceModel reference(toy_file(toy, ""), scheme, Storage::kAsStored);
+  const std::vector<float> expected = reference.step("prefill", {{.tokens = tokens, .pages = {5, 2}}}).floats;
+  for (const GpuTarget& gpu : best_gpu_targets()) {
+    const std::string path = folder.file(gpu.target.name + ".so");
+    compile_to(path, toy_config(toy, scheme), 0, {gpu.target});
+    LoadedModel m = LoadedModel::load(must(runtime::open_device(gpu.device)), path, folder.path(),
+                                      {.max_sequences = 1, .total_tokens = 96, .shuffle_pages = 5});
+    must(m->cache().add_sequence(1));
+    const std::vector<float> got = m.step({{1, tokens}}, WantLogits::kHiddenStates);
+    ASSERT_EQ(got.size(), expected.size());
+    const size_t hidden = expected.size() / tokens.size();
+    for (size_t at = 0; at < got.size(); at += hidden)
+      EXPECT_LT(relative_rms(got.data() + at, expected.data() + at, hidden), kFloatBound)
+          << gpu.target.name << ", token " << at / hidden;
   }
 }
 

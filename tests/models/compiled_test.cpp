@@ -138,15 +138,15 @@ std::vector<Target> targets_for(const Case& c) {
 TEST_P(Compiled, LogitsAreTheInterpreters) {
   for (const Target& target : targets_for(GetParam())) {
     LoadedModel m = load(target);
-    must(m->cache().add_sequence(1));
+    must(m->sequences().add(1));
     const std::vector<float> verified = m.step({{1, tokens}}, WantLogits::kAll);
     for (size_t i = 0; i < tokens.size(); ++i) expect_row(verified, i, i, target.name + " verify");
 
-    must(m->cache().add_sequence(2));
+    must(m->sequences().add(2));
     for (size_t i = 0; i < tokens.size(); ++i)
       expect_row(m.step({{2, slice(i, i + 1)}}, WantLogits::kLast), 0, i, target.name + " decode");
 
-    must(m->cache().add_sequence(3));
+    must(m->sequences().add(3));
     m.step({{3, slice(0, 7)}}, WantLogits::kNone);
     m.step({{3, slice(7, 9)}}, WantLogits::kNone);
     expect_row(m.step({{3, slice(9, 16)}}, WantLogits::kLast), 0, 15, target.name + " chunked prefill");
@@ -161,22 +161,27 @@ TEST_P(CompiledToy, SequencesShareNothing) {
   const std::vector<int32_t> other(37, 3);  // crosses two pages
   for (const Target& target : targets_for(GetParam())) {
     LoadedModel m = load(target);
-    for (int64_t id : {1, 2, 3}) must(m->cache().add_sequence(id));
+    for (int64_t id : {1, 2, 3}) must(m->sequences().add(id));
     const std::vector<float> first =
-        m.step({{1, std::span(other)}, {2, slice(0, 1)}, {3, slice(0, 9)}}, WantLogits::kLast);
+        m.step({{1, std::span(other)}, {2, slice(0, 1)}, {3, slice(0, 6)}}, WantLogits::kLast);
     expect_row(first, 1, 0, target.name + " ragged");
-    expect_row(first, 2, 8, target.name + " ragged");
+    expect_row(first, 2, 5, target.name + " ragged");
+    m->sequences().snapshot(3);  // recurrences come back to what was kept
+    expect_row(m.step({{3, slice(6, 9)}}, WantLogits::kLast), 0, 8, target.name + " ragged");
+    m->sequences().snapshot(3);
     const std::vector<float> second =
         m.step({{3, slice(9, 10)}, {1, std::span(other).first(1)}, {2, slice(1, 2)}}, WantLogits::kLast);
     expect_row(second, 0, 9, target.name + " batch decode");
     expect_row(second, 2, 1, target.name + " batch decode");
 
-    must(m->fork_sequence(3, 4, 6));                              // in the middle of a page
+    must(m->sequences().fork(3, 4, 6));                           // in the middle of a page
     m.step({{3, std::span(other).first(1)}}, WantLogits::kLast);  // must not show in the fork
-    expect_row(m.step({{4, slice(6, 16)}}, WantLogits::kLast), 0, 15, target.name + " fork");
-    must(m->cache().popn(4, 8));
-    expect_row(m.step({{4, slice(8, 12)}}, WantLogits::kLast), 0, 11, target.name + " popn");
-    must(m->cache().popn(3, 2));  // its own tokens, not those of its fork
+    m.step({{4, slice(6, 8)}}, WantLogits::kNone);
+    m->sequences().snapshot(4);
+    expect_row(m.step({{4, slice(8, 16)}}, WantLogits::kLast), 0, 15, target.name + " fork");
+    must(m->sequences().rewind(4, 8));
+    expect_row(m.step({{4, slice(8, 12)}}, WantLogits::kLast), 0, 11, target.name + " rewind");
+    must(m->sequences().rewind(3, 9));  // its own tokens, not those of its fork
     expect_row(m.step({{3, slice(9, 16)}}, WantLogits::kLast), 0, 15, target.name + " parent of a fork");
   }
 }
@@ -186,7 +191,7 @@ TEST_P(CompiledToy, ThreadsDoNotChangeTheResult) {
   std::vector<float> first;
   for (int threads : {1, 2, 3, 8}) {
     LoadedModel m = load(target, threads);
-    must(m->cache().add_sequence(1));
+    must(m->sequences().add(1));
     std::vector<float> logits = m.step({{1, tokens}}, WantLogits::kAll);
     const std::vector<float> next = m.step({{1, slice(2, 3)}}, WantLogits::kLast);
     logits.insert(logits.end(), next.begin(), next.end());
@@ -210,11 +215,11 @@ TEST_P(CompiledToy, ChunksOfThePromptChangeOnlyLastBits) {
     int64_t id = 1;
     for (const std::vector<size_t>& chunks :
          {std::vector<size_t>{45}, {1, 44}, {44, 1}, {16, 29}, {17, 28}, {15, 15, 15}}) {
-      must(m->cache().add_sequence(id));
+      must(m->sequences().add(id));
       std::vector<float> last;
       for (size_t done = 0, i = 0; i < chunks.size(); done += chunks[i++])
         last = m.step({{id, std::span(prompt).subspan(done, chunks[i])}}, WantLogits::kLast);
-      must(m->cache().remove_sequence(id++));
+      must(m->sequences().remove(id++));
       if (whole.empty()) whole = last;
       EXPECT_LT(relative_rms(last.data(), whole.data(), vocab), bound)
           << target.name << " O" << opt_level << ", first chunk of " << chunks[0];
@@ -227,12 +232,12 @@ TEST_P(CompiledUnquantized, LogitsAreTransformers) {
   expected = read_npy(toy_file(GetParam().toy, "logits_fp32.npy")).floats;
   convert_checkpoint(toy_file(GetParam().toy, ""), "q0f32", folder.path(), /*raw_f32=*/true);
   LoadedModel m = load(runnable_targets().front());
-  must(m->cache().add_sequence(1));
+  must(m->sequences().add(1));
   const std::vector<float> logits = m.step({{1, all_tokens}}, WantLogits::kAll);
   for (size_t i = 0; i < all_tokens.size(); ++i) expect_row(logits, i, i, "stored logits");
   if (!file_exists(toy_file(GetParam().toy, "logits_steps_fp32.npy"))) return;
   expected = read_npy(toy_file(GetParam().toy, "logits_steps_fp32.npy")).floats;
-  must(m->cache().add_sequence(2));
+  must(m->sequences().add(2));
   std::span<const int32_t> rest(all_tokens);
   expect_row(m.step({{2, rest.first(12)}}, WantLogits::kLast), 0, 11, "prompt");
   for (size_t i = 12; i < rest.size(); ++i)
@@ -268,7 +273,7 @@ TEST_P(CompiledToy, DeterministicBitsDependOnTheSequenceAlone) {
       LoadedModel m = LoadedModel::load(must(PoisonedDevice::open(threads)), library(target, opt_level),
                                         folder.path(), limits(/*deterministic=*/true));
       PoisonedDevice::arena_is_allocated(*m.device);
-      for (int64_t id : {1, 2, 3, 4, 5}) must(m->cache().add_sequence(id));
+      for (int64_t id : {1, 2, 3, 4, 5}) must(m->sequences().add(id));
       runs.push_back(m.step({{1, slice(0, 16)}}, WantLogits::kLast));
       m.step({{2, slice(0, 5)}}, WantLogits::kNone);
       runs.push_back(m.step({{2, slice(5, 16)}}, WantLogits::kLast));

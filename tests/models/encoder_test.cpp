@@ -71,7 +71,7 @@ TEST_P(Encoder, TheInterpretersStatesAreTransformers) {
 TEST_P(Encoder, CompiledStatesOfQuantizedWeightsAreTheInterpreters) {
   ReferenceModel reference(toy_file(GetParam(), ""), "q4f16_1", Storage::kAsStored);
   const LoadedModel m = load("q4f16_1", false);
-  must(m->cache().add_sequence(1));
+  must(m->sequences().add(1));
   expect_close(m.step({{1, tokens()}}, WantLogits::kHiddenStates),
                reference.step("prefill", {{.tokens = tokens(), .pages = {5, 2}}}).floats, "q4f16_1");
 }
@@ -80,7 +80,7 @@ TEST_P(Encoder, CompiledStatesAreTransformers) {
   const LoadedModel m = load("q0f32", true);
   EXPECT_TRUE(m->is_encoder());
   EXPECT_EQ(find_string(m->manifest(), "model_task"), "embedding");
-  must(m->cache().add_sequence(1));
+  must(m->sequences().add(1));
   expect_close(m.step({{1, tokens()}}, WantLogits::kHiddenStates),
                read_npy(toy_file(GetParam(), "last_hidden_fp32.npy")).floats, "alone");
   // What follows would not be seen by what came before.
@@ -88,10 +88,10 @@ TEST_P(Encoder, CompiledStatesAreTransformers) {
   const runtime::StepSequence next[] = {{1, more}};
   EXPECT_NE(m->step(next, WantLogits::kHiddenStates).status().message().find("reads a text in one step"),
             std::string::npos);
-  must(m->cache().remove_sequence(1));
+  must(m->sequences().remove(1));
   const Batch texts = batch();
   ASSERT_EQ(texts.texts.size(), 2u);
-  for (int64_t id : {1, 2}) must(m->cache().add_sequence(id));
+  for (int64_t id : {1, 2}) must(m->sequences().add(id));
   const std::vector<float> together =
       m.step({{1, texts.texts[0]}, {2, texts.texts[1]}}, WantLogits::kHiddenStates);
   const size_t hidden = static_cast<size_t>(m->hidden_size());

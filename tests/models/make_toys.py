@@ -26,6 +26,17 @@ SIZES = {"hidden_size": 64, "intermediate_size": 136, "num_attention_heads": 4, 
          "hidden_act": "silu", "dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 
 TOYS = {
+    # Queries without a latent of their own, experts in no groups, a yarn that scales cosines and sines too.
+    "deepseek_v2_lite": {
+        **SIZES, "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "attention_bias": False,
+        "first_k_dense_replace": 1, "kv_lora_rank": 32, "moe_intermediate_size": 40, "moe_layer_freq": 1, "n_group": 1,
+        "n_routed_experts": 5, "n_shared_experts": 1, "norm_topk_prob": False, "num_experts_per_tok": 2,
+        "num_key_value_heads": 4, "q_lora_rank": None, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8,
+        "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 3.0, "mscale": 1.0, "mscale_all_dim": 0.5,
+                         "original_max_position_embeddings": 16, "type": "yarn"},
+        "rope_theta": 10000.0, "routed_scaling_factor": 2.0, "scoring_func": "softmax", "tie_word_embeddings": False,
+        "topk_group": 1, "topk_method": "greedy", "v_head_dim": 24,
+    },
     # Its windows are shorter than the text, every cap bends the scores and logits it meets, and the scale is not that of
     # the heads.
     "gemma2": {
@@ -58,6 +69,11 @@ TOYS = {
     "qwen3": {**SIZES, "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 24,
               "attention_bias": False, "rope_theta": 1000000.0, "rope_scaling": None, "sliding_window": None,
               "use_sliding_window": False, "max_window_layers": 2, "tie_word_embeddings": True},
+    # More channels inside than outside, activations halved once on the way, a last part of 80 that fills no group.
+    "rwkv": {"architectures": ["RwkvForCausalLM"], "model_type": "rwkv", "attention_hidden_size": 80,
+             "bos_token_id": 0, "context_length": 64, "eos_token_id": 0, "hidden_size": 64, "intermediate_size": 136,
+             "layer_norm_epsilon": 1e-05, "num_hidden_layers": 3, "rescale_every": 2, "tie_word_embeddings": False,
+             "torch_dtype": "bfloat16", "use_cache": True, "vocab_size": 400},
 }
 
 
@@ -74,7 +90,9 @@ def make(folder, seed):
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.dim() > 1:
+            if ".time_" in name:
+                random_recurrence(name, weight)
+            elif weight.dim() > 1:
                 weight.normal_(0, (0.5 if "embed" in name else 1.5 / weight.shape[-1] ** 0.5))
             elif name.endswith("bias"):
                 weight.normal_(0, 0.3)
@@ -91,8 +109,18 @@ def make(folder, seed):
     ids = numpy.random.default_rng(seed).integers(0, config.vocab_size, IDS, dtype=numpy.int32)
     numpy.save(os.path.join(folder, "tokens.npy"), ids)
     with torch.no_grad():
-        logits = load(folder)(torch.tensor(ids, dtype=torch.int64)[None]).logits[0]
+        logits = load(folder)(torch.tensor(ids, dtype=torch.int64)[None], use_cache=False).logits[0]
     numpy.save(os.path.join(folder, "logits_fp32.npy"), logits.numpy())
+
+
+def random_recurrence(name, weight):
+    """What a layer of RWKV-4 keeps of earlier tokens: shares of the last, and rates of decay from slow to at once."""
+    if "time_mix" in name:
+        weight.uniform_(0.1, 0.9)
+    elif name.endswith("time_decay"):
+        weight.uniform_(-4, 1.5)
+    else:
+        weight.normal_(0, 1)
 
 
 def steps(folder):

@@ -190,8 +190,8 @@ TempFolder* Sliding::folder = nullptr;
 TEST_F(Sliding, WindowThatHoldsEverythingIsThePlainModel) {
   const std::vector<int32_t> tokens = some_tokens(60, 1);
   const LoadedModel plain = load(0, 0), windowed = load(64, 4);
-  must(plain->cache().add_sequence(1));
-  must(windowed->cache().add_sequence(1));
+  must(plain->sequences().add(1));
+  must(windowed->sequences().add(1));
   for (size_t at = 0; at < tokens.size(); at += 12) {
     const std::vector<StepSequence> step = {{1, std::span(tokens).subspan(at, 12)}};
     expect_close(windowed.step(step, WantLogits::kAll), plain.step(step, WantLogits::kAll),
@@ -204,7 +204,7 @@ TEST_F(Sliding, SmallerWindowsAreAListOfKeys) {
   const std::pair<int64_t, int64_t> windows[] = {{17, 0}, {20, 4}, {40, 18}};
   for (auto [window, sinks] : windows) {
     const LoadedModel m = load(window, sinks);
-    must(m->cache().add_sequence(1));
+    must(m->sequences().add(1));
     ListLlama reference(static_cast<size_t>(window), static_cast<size_t>(sinks));
     const size_t steps[] = {1, 5, 16, 1, 1, 1, 9, 16, 3, 1, 16, 1, 16, 1, 1, 1};
     size_t at = 0;
@@ -222,14 +222,14 @@ TEST_F(Sliding, SequencesInOneStepSlideByThemselves) {
   const std::vector<int32_t> first = some_tokens(50, 3), second = some_tokens(50, 4);
   const LoadedModel m = load(20, 4, /*max_sequences=*/3, /*total_tokens=*/120);
   ListLlama a(20, 4), b(20, 4);
-  for (int64_t id : {1, 2}) must(m->cache().add_sequence(id));
+  for (int64_t id : {1, 2}) must(m->sequences().add(id));
   for (size_t at = 0; at < 40; at += 8) {
     const std::span<const int32_t> x = std::span(first).subspan(at, 8), y = std::span(second).subspan(at, 3);
     std::vector<float> expected = a.step(x), more = b.step(y);
     expected.insert(expected.end(), more.begin(), more.end());
     expect_close(m.step({{1, x}, {2, y}}, WantLogits::kAll), expected, str("step at ", at));
   }
-  must(m->fork_sequence(1, 3, m->cache().length(1)));  // goes on alone
+  must(m->sequences().fork(1, 3, m->sequences().length(1)));  // goes on alone
   const std::vector<float> parent = m.step({{1, std::span(first).subspan(40, 5)}}, WantLogits::kAll);
   expect_close(m.step({{3, std::span(first).subspan(40, 5)}}, WantLogits::kAll), parent, "fork");
   expect_close(parent, a.step(std::span(first).subspan(40, 5)), "parent of a fork");
@@ -238,7 +238,7 @@ TEST_F(Sliding, SequencesInOneStepSlideByThemselves) {
 TEST_F(Sliding, LongGenerationStaysInItsPages) {
   const LoadedModel m = load(32, 4);
   // 32 + 16 tokens in 3 pages, and 2 that may be in part dropped.
-  EXPECT_EQ(m->memory().kv_tokens, 5 * 16);
+  EXPECT_EQ(m->memory().state.store.groups[0].pages, 5);
   const auto tokenizer =
       must(Tokenizer::load(std::string(MLC_SOURCE_DIR) + "/tests/data/weights/tokenizers/llama"));
   serve::Engine engine(*m.model, tokenizer);
@@ -256,7 +256,7 @@ TEST_F(Sliding, LongGenerationStaysInItsPages) {
                                finish = u.finish;
                                error = u.error;
                              }}));
-    while (engine.step()) EXPECT_LE(m->cache().total_pages() - m->cache().free_pages(), 5);
+    while (engine.step()) EXPECT_LE(m->sequences().used().pages[0], 5);
     EXPECT_EQ(tokens, 300) << error;
     EXPECT_EQ(finish, serve::FinishReason::kLength) << error;
   }

@@ -85,7 +85,11 @@ inline OpCase& add_expert_matmul(const AddCase& add, const ExpertShape& s, const
 
 // Rows with ties, NaN and infinities among them.
 inline void add_routes(const AddCase& add) {
-  for (auto [experts, k] : {std::pair{4, 2}, {8, 3}, {1, 1}, {60, 4}, {130, 8}})
+  struct Routes {
+    int64_t experts, k, groups = 1, kept = 1;
+  };
+  for (auto [experts, k, groups, kept] :
+       {Routes{4, 2}, {8, 3}, {1, 1}, {60, 4}, {130, 8}, {8, 3, 4, 2}, {60, 4, 5, 1}, {130, 8, 65, 40}})
     for (bool renormalize : {false, true}) {
       std::mt19937 random(static_cast<unsigned>(experts));
       constexpr int64_t kCount = 6;
@@ -96,9 +100,12 @@ inline void add_routes(const AddCase& add) {
       x[size_t(4 * experts)] = INFINITY, x[size_t(5 * experts - 1)] = experts > 1 ? -INFINITY : 0;
       std::fill_n(x.begin() + 5 * experts, experts, NAN);
       OpCase& c =
-          add(str("route to ", k, " of ", experts, renormalize ? " renormalized" : ""), {{"rows", kCount}});
+          add(str("route to ", k, " of ", experts, renormalize ? " renormalized" : "", " groups ", groups),
+              {{"rows", kCount}});
       graph::Value* logits = c.matrix(Dim::symbol("rows"), experts, x, experts + 3, 2);
-      c.g->op("route", {logits}, {{"k", int64_t{k}}, {"renormalize", renormalize}});
+      graph::Attributes attributes = {{"k", k}, {"renormalize", renormalize}};
+      if (groups > 1) attributes.insert({{"groups", groups}, {"kept_groups", kept}, {"scale", 1.5}});
+      c.g->op("route", {logits}, attributes);
       c.rule = {.tolerance = dot_error(experts, 1) + elementwise_error(8), .hard = true};
     }
 }

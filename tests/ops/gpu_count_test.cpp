@@ -36,10 +36,15 @@ KernelCount count_case(const OpCase& op, const Target& target) {
 
 double used(const BufferCount& b) { return double(b.fetched_used) / double(b.fetched); }
 
-void add_matmul(OpCase& c, int64_t rows, int64_t n, int64_t k) {
+void add_matmul(OpCase& c, int64_t rows, int64_t n, int64_t k, bool norms = false) {
   std::mt19937 random(1);
   graph::Value* x = c.matrix(kRows, k, random_floats(rows * k, 1, random));
-  c.g->matmul(x, c.quantized(kQ4, kernel::kLaneLayout, n, k, random_floats(n * k, 1, random)));
+  graph::Value* w = c.quantized(kQ4, kernel::kLaneLayout, n, k, random_floats(n * k, 1, random));
+  if (norms)
+    c.g->op("matmul", {x, w, c.parameter(DType::kF16, {k}, random_floats(k, 1, random))},
+            {{"norm", "rms_norm"}, {"eps", 1e-5}});
+  else
+    c.g->matmul(x, w);
   if (rows == 1) c.options.min_rows = c.options.max_rows = 1;
 }
 
@@ -55,6 +60,31 @@ TEST(GpuCount, MatvecReadsTheWeightOnceInWholeSectors) {
       EXPECT_GE(used(count.find("weight")), 0.95) << device;
       EXPECT_EQ(count.conflicts(), 0) << device;
     }
+  }
+}
+
+// What a group reads beside its weights stays in caches: x and the norm's weight, once each. Its memory
+// leaves room for a second group.
+TEST(GpuCount, MatvecThatNormsReadsTheWeightOnceTooAndFits) {
+  for (const std::string& device : kClasses) {
+    const Target target = target_of(device);
+    constexpr int64_t kColumns = 1024;  // a vector for each of the most threads
+    ASSERT_LE(kColumns * 4, kernel::fused_norm_bytes(target)) << device;
+    OpCase c({{"rows", 1}}), without({{"rows", 1}});
+    add_matmul(c, 1, 256, kColumns, true), add_matmul(without, 1, 256, kColumns);
+    const KernelCount count = count_case(c, target), before = count_case(without, target);
+    const int64_t subgroups = count.threads / (target.subgroup_size ? target.subgroup_size : 32);
+    EXPECT_EQ(count.find("weight").fetched, before.find("weight").fetched) << device;
+    EXPECT_EQ(count.find("x").fetched, count.groups * kColumns * 4) << device;
+    EXPECT_EQ(count.find("norm_weight").fetched, count.groups * kColumns * 2) << device;
+    EXPECT_EQ(count.conflicts(), 0) << device;
+    EXPECT_LE(count.barriers - before.barriers, count.groups * (target.subgroup_size ? 2 : 4)) << device;
+    EXPECT_LE(count.divergent - before.divergent, count.groups * subgroups)
+        << device << ": lanes part where the first one stores its subgroup's sum";
+    EXPECT_LE(2 * c.lower(target).scratch_bytes, target.shared_bytes) << device;
+    OpCase widest({{"rows", 1}});
+    add_matmul(widest, 1, 64, kernel::fused_norm_bytes(target) / 4, true);
+    EXPECT_LE(widest.lower(target).scratch_bytes, target.shared_bytes) << device;
   }
 }
 

@@ -4,6 +4,8 @@
 #include <limits>
 
 #include "base/draw.h"
+#include "base/user_error.h"
+#include "graph/ops/norm.h"
 #include "kernel/lower/gpu/weight.h"
 #include "ops/sliding_case.h"
 #include "ops/tolerance.h"
@@ -131,30 +133,86 @@ struct Shape {
   int64_t rows, n, k;
 };
 
+void add_normed(OpCase& c, graph::Value* x, graph::Value* w, const std::string& norm, std::mt19937& random) {
+  const int64_t k = x->type.shape[1].constant();
+  const std::string op = norm.substr(0, norm.find(' '));
+  std::vector<graph::Value*> inputs = {x, w, c.parameter(DType::kF16, {k}, random_floats(k, 1, random))};
+  if (op != norm) inputs.push_back(c.parameter(DType::kBF16, {k}, random_floats(k, 1, random)));
+  c.g->op("matmul", inputs, {{"norm", op}, {"eps", 1e-5}});
+}
+
+// x as the case's matmul meets it.
+graph::HostTensor multiplied(const OpCase& c) {
+  const graph::Node& node = *c.module.functions[0]->nodes.back();
+  std::vector<const graph::HostTensor*> inputs;
+  for (const graph::Value* v : node.inputs) inputs.push_back(&c.logical(v));
+  return graph::normed(node, inputs);
+}
+
 class GpuMatmul : public Gpu {
  protected:
   void add_matmul(const WeightFormat& f, const Shape& s, const std::string& epilogue = "",
-                  int64_t max_rows = 0) {
-    OpCase& c = add(str(f.text(), " rows ", s.rows, " of ", max_rows, " n ", s.n, " k ", s.k, " ", epilogue),
-                    {{"rows", s.rows}});
+                  int64_t max_rows = 0, const std::string& norm = "") {
+    OpCase& c = add(
+        str(f.text(), " rows ", s.rows, " of ", max_rows, " n ", s.n, " k ", s.k, " ", epilogue, " ", norm),
+        {{"rows", s.rows}});
     std::mt19937 random(static_cast<unsigned>(s.rows * 31 + s.n * 7 + s.k));
     int64_t stride = s.k % 4 ? s.k + 5 : s.k + 8;
     graph::Value* x = c.matrix(kRows, s.k, random_floats(s.rows * s.k, 2, random), stride, s.k % 4 ? 3 : 4);
     std::vector<float> values = random_floats(s.n * s.k, 1, random);
     graph::Value* w = f.is_quantized() ? c.quantized(f, kernel::kLaneLayout, s.n, s.k, values)
                                        : c.parameter(f.dtype, {s.n, s.k}, values);
-    c.g->matmul(x, w);
+    if (norm.empty())
+      c.g->matmul(x, w);
+    else
+      add_normed(c, x, w, norm, random);
     add_steps(c, *c.module.functions[0]->nodes.back(), epilogue, s.rows, s.n, random);
     if (s.rows == 1) c.options.min_rows = c.options.max_rows = 1;
     if (max_rows) c.options.min_rows = 2, c.options.max_rows = max_rows;
-    double sum = absolute_sum(c.logical(x), c.logical(w));
+    const graph::HostTensor y = multiplied(c),
+                            ones = {DType::kF32, {1, s.k}, std::vector<float>(size_t(s.k), 1), {}};
+    double sum = absolute_sum(y, c.logical(w));
     // Codes are met with their zero point apart: the two sums are up to 15 and 7 times the result's in
     // magnitude.
     const double parts = !f.is_quantized() ? 1 : f.is_centered() ? 22 : 30;
     c.rule.tolerance = dot_error(s.k, parts * sum) + elementwise_error(sum + 1);
+    // Elements of +-2 evenly spread are below 2 once they are normed.
+    if (!norm.empty()) c.rule.tolerance += 4 * norm_error(s.k, 2 * absolute_sum(ones, c.logical(w)));
     for (char step : epilogue) c.rule.tolerance *= step == 'm' || step == 'G' ? sum + 2 : 1.2;
   }
 };
+
+TEST_F(GpuMatmul, OneRowThatIsNormed) {
+  for (std::string norm : {"rms_norm", "layer_norm", "layer_norm with bias"}) {
+    for (Shape s : {Shape{1, 30, 33}, {1, 96, 96}, {1, 40, 300}, {1, 40, 2048}})
+      add_matmul(group(4, DType::kF16), s, "", 0, norm);
+    add_matmul(group(3, DType::kF16), {1, 40, 120}, "Ga", 0, norm);
+  }
+  add_matmul(WeightFormat::awq(), {1, 96, 128}, "b", 0, "rms_norm");
+}
+
+// The graph pass asks for no others.
+TEST(GpuMatmulNorm, OfSeveralRowsOrPlainWeightsIsRefused) {
+  for (int64_t rows : {1, 2}) {
+    OpCase c({{"rows", rows}});
+    std::mt19937 random(1);
+    graph::Value* x = c.matrix(kRows, 32, random_floats(rows * 32, 1, random));
+    graph::Value* w = rows == 1 ? c.parameter(DType::kF16, {32, 32}, random_floats(1024, 1, random))
+                                : c.quantized(group(4, DType::kF16), kernel::kLaneLayout, 32, 32,
+                                              random_floats(1024, 1, random));
+    add_normed(c, x, w, "rms_norm", random);
+    if (rows == 1) c.options.min_rows = c.options.max_rows = 1;
+    try {
+      c.lower(class_target("vulkan-nvidia"));
+      FAIL() << "a norm before " << (rows == 1 ? "a plain weight" : "a tile") << " was lowered";
+    } catch (const UserError& e) {
+      EXPECT_STREQ(e.what(), str("matmul: x that is normed first has no kernel for ",
+                                 rows == 1 ? "this weight" : "several rows",
+                                 " on vulkan-nvidia; use --skip-passes fuse_norms")
+                                 .c_str());
+    }
+  }
+}
 
 TEST_F(GpuMatmul, Plain) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
@@ -272,6 +330,30 @@ TEST_F(GpuAttention, OneRow) {
   add_attention(DType::kF16, {2, 2, 96}, {16}, 1, true);
 }
 
+// Chunks of 8, 4 and 2 elements, whatever divides a head.
+TEST_F(GpuAttention, HeadsOfAnyEvenSize) {
+  for (int64_t dim : {2, 10, 12, 20, 44, 100}) {
+    add_attention(DType::kF16, {4, 2, dim}, {1, 17, 50});
+    add_attention(DType::kF16, {4, 2, dim}, {70}, 1, true);
+  }
+  add_attention(DType::kBF16, {3, 1, 20}, {33}, 9);
+  add_attention(DType::kF32, {4, 2, 6}, {40}, 1, true);
+}
+
+TEST(GpuHeads, OfOddSizesAreRefused) {
+  OpCase c({{"rows", 1}});
+  c.state(graph::PagedState::of_heads("kv", 1, 2, 15, 16, DType::kF16), 1);
+  graph::Value* k = c.matrix(kRows, 30, std::vector<float>(30));
+  c.g->kv_append("kv", 0, k, k, c.indices(kRows, {0}));
+  try {
+    c.lower(class_target("vulkan-nvidia"));
+    FAIL() << "heads of 15 elements were lowered";
+  } catch (const UserError& e) {
+    EXPECT_STREQ(e.what(),
+                 "kv_append: heads of 15 elements have no kernel on vulkan-nvidia, expected an even number");
+  }
+}
+
 TEST_F(GpuAttention, RaggedBatches) {
   add_attention(DType::kF32, {3, 3, 20}, {33}, 9);
   add_attention(DType::kF32, {4, 2, 8}, {15, 0, 17}, 3);
@@ -281,7 +363,9 @@ TEST_F(GpuAttention, RaggedBatches) {
 
 // One row of a sequence in parts of 4 pages, some of them past its end; keys and values are halves or floats.
 TEST_F(GpuAttention, Parts) {
-  for (auto [h, dtype] : {std::pair{Heads{9, 3, 64}, DType::kF16}, {Heads{4, 2, 20}, DType::kF32}})
+  for (auto [h, dtype] : {std::pair{Heads{9, 3, 64}, DType::kF16},
+                          {Heads{4, 2, 20}, DType::kF32},
+                          {Heads{4, 2, 10}, DType::kF16}})
     for (int64_t length : {1, 64, 65, 200}) {
       std::mt19937 random(16);
       std::vector<int32_t> ids;
@@ -363,6 +447,8 @@ TEST_F(GpuAttention, SlidingWindow) {
            .interleaved = true},
           21, 4, 5);
   sliding({.dtype = DType::kF16, .heads = 5, .kv_heads = 1, .head_dim = 8, .rotary_dim = 0}, 21, 4, 5);
+  sliding({.dtype = DType::kF16, .heads = 4, .head_dim = 20, .rotary_dim = 20}, 21, 4, 5);
+  sliding({.dtype = DType::kF16, .heads = 4, .head_dim = 12, .rotary_dim = 4, .interleaved = true}, 21, 4, 5);
   for (int64_t part_pages : {0, 1, 2})
     sliding({.dtype = DType::kF16, .rotary_dim = 8, .one_row = true, .part_pages = part_pages}, 37, 3, 1);
 }
@@ -442,29 +528,32 @@ TEST_F(Gpu, Sample) {
 }
 
 TEST_F(Gpu, CacheOps) {
-  for (DType dtype : {DType::kF32, DType::kF16}) {
-    std::mt19937 random(12);
-    OpCase& c = add(str("kv_append to ", short_name(dtype)), {{"rows", 3}});
-    c.state(graph::PagedState::of_heads("kv", 2, 2, 24, 16, dtype), 4);
-    graph::Value* k = c.matrix(kRows, 48, random_floats(144, 2, random), 90, 10);
-    c.g->kv_append("kv", 1, k, c.matrix(kRows, 48, random_floats(144, 2, random)),
-                   c.indices(kRows, {15, 16, 63}));
-    for (int64_t rotary : {16, 24}) {
-      OpCase& r = add(str("rope_append to ", short_name(dtype), " of ", rotary), {{"rows", 3}});
-      r.state(graph::PagedState::of_heads("kv", 2, 2, 24, 16, dtype), 4);
-      graph::Value* qkv = r.matrix(kRows, 8 * 24, random_floats(3 * 8 * 24, 2, random));
-      graph::Value* factors = r.matrix(kRows, rotary, random_floats(3 * rotary, 1, random));
-      r.g->op("rope_append", {qkv, factors, r.indices(kRows, {3, 32, 47})},
-              {{"heads", int64_t{4}},
-               {"kv_heads", int64_t{2}},
-               {"head_dim", int64_t{24}},
-               {"rotary_dim", rotary},
-               {"layer", int64_t{1}}},
-              "kv");
-      // f16 keys: the f32 results differ by a rounding, which may tip the rounding to f16.
-      r.rule.tolerance = elementwise_error(4) + (dtype == DType::kF16 ? 2 * 4 * rounding(dtype) : 0);
+  for (DType dtype : {DType::kF32, DType::kF16})
+    for (int64_t dim : {24, 20, 10}) {
+      std::mt19937 random(12);
+      OpCase& c = add(str("kv_append to ", short_name(dtype), ", heads of ", dim), {{"rows", 3}});
+      c.state(graph::PagedState::of_heads("kv", 2, 2, dim, 16, dtype), 4);
+      graph::Value* k = c.matrix(kRows, 2 * dim, random_floats(6 * dim, 2, random), 3 * dim + 18, 10);
+      c.g->kv_append("kv", 1, k, c.matrix(kRows, 2 * dim, random_floats(6 * dim, 2, random)),
+                     c.indices(kRows, {15, 16, 63}));
+      for (int64_t rotary : {16, 24, 20, 4}) {
+        if (rotary > dim) continue;
+        OpCase& r =
+            add(str("rope_append to ", short_name(dtype), " of ", rotary, " of ", dim), {{"rows", 3}});
+        r.state(graph::PagedState::of_heads("kv", 2, 2, dim, 16, dtype), 4);
+        graph::Value* qkv = r.matrix(kRows, 8 * dim, random_floats(3 * 8 * dim, 2, random));
+        graph::Value* factors = r.matrix(kRows, rotary, random_floats(3 * rotary, 1, random));
+        r.g->op("rope_append", {qkv, factors, r.indices(kRows, {3, 32, 47})},
+                {{"heads", int64_t{4}},
+                 {"kv_heads", int64_t{2}},
+                 {"head_dim", dim},
+                 {"rotary_dim", rotary},
+                 {"layer", int64_t{1}}},
+                "kv");
+        // f16 keys: the f32 results differ by a rounding, which may tip the rounding to f16.
+        r.rule.tolerance = elementwise_error(4) + (dtype == DType::kF16 ? 2 * 4 * rounding(dtype) : 0);
+      }
     }
-  }
   std::mt19937 random(14);
   OpCase& c = add("copy_pages", {{"rows", 2}});
   c.state(graph::PagedState::of_heads("kv", 3, 2, 5, 16, DType::kF16), 6);

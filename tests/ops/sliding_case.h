@@ -3,7 +3,7 @@
 #pragma once
 
 #include "ops/tolerance.h"
-#include "runtime/kv/paged_cache.h"
+#include "runtime/sequences/page_pool.h"
 #include "support/op_batch.h"
 #include "support/toy_graph.h"
 
@@ -45,16 +45,16 @@ class Slid {
  public:
   Slid(graph::HostState& state, int64_t window, int64_t sinks, const std::vector<int64_t>& lengths,
        int64_t step)
-      : state_(state), cache_(state.pages, kPage, 9) {
-    EXPECT_TRUE(cache_.enable_sliding_windows(window, sinks).is_ok());
+      : state_(state),
+        pool_({.pages = state.pages, .page_size = kPage, .sliding = {window, sinks}, .shuffle_seed = 9}) {
+    std::vector<runtime::StateCopy> copies;
     for (size_t s = 0; s < lengths.size(); ++s) {
-      int64_t id = static_cast<int64_t>(s);
-      EXPECT_TRUE(cache_.add_sequence(id).is_ok());
+      runtime::BlockTable table = pool_.make();
       for (int64_t done = 0; done < lengths[s]; done += step) {
-        cache_.slide(id);
-        EXPECT_TRUE(cache_.append(id, std::min(step, lengths[s] - done)).is_ok());
+        pool_.trim(table, {});
+        pool_.append(table, std::min(step, lengths[s] - done), copies);
       }
-      describe(static_cast<int32_t>(s));
+      describe(table, static_cast<int32_t>(s));
     }
   }
 
@@ -62,19 +62,19 @@ class Slid {
   int64_t longest = 0;
 
  private:
-  void describe(int32_t s) {
-    int64_t length = cache_.length(s);
+  void describe(const runtime::BlockTable& table, int32_t s) {
+    const int64_t length = table.length;
     longest = std::max(longest, length);
-    for (int64_t t = 0; t < length; ++t) fill(cache_.slot(s, t));
+    for (int64_t t = 0; t < length; ++t) fill(pool_.slot(table, t));
     for (int64_t row : {int64_t{0}, length / 3, length - 2, length - 1}) {
       if (row < 0) continue;
       sequence.push_back(s);
       limits.push_back(static_cast<int32_t>(row) + 1);
     }
-    for (int32_t page : cache_.pages(s)) ids.push_back(page);
+    for (int32_t page : table.pages) ids.push_back(page);
     indptr.push_back(static_cast<int32_t>(ids.size()));
-    skip_begin.push_back(static_cast<int32_t>(cache_.skip_begin(s)));
-    skip_count.push_back(static_cast<int32_t>(cache_.skip_count(s)));
+    skip_begin.push_back(static_cast<int32_t>(pool_.limits().sliding.sinks));
+    skip_count.push_back(static_cast<int32_t>(table.skip));
   }
 
   void fill(int64_t slot) {
@@ -88,7 +88,7 @@ class Slid {
   }
 
   graph::HostState& state_;
-  runtime::PagedCache cache_;
+  runtime::PagePool pool_;
   std::mt19937 random_{21};
 };
 

@@ -51,4 +51,18 @@ inline double coded_attention_error(int64_t n, double score, double value) {
   return (2 * score + static_cast<double>(n < 128 ? n : 128)) / (2 * 32767.0) * value;
 }
 
+// An average of values up to 1 whose weights decay over t rows (wkv4): in each row the numerator and the
+// denominator, which is at least 1, gain 8 roundings by powers of at most 4 ulp, their product and their sum,
+// and the powers' exponents, sums up to `exponent` in magnitude, are rounded three times.
+inline double recurrent_average_error(int64_t t, double exponent) {
+  return 2 * (static_cast<double>(t) + 1) * (8 + 3 * exponent) * kEps;
+}
+
+// wkv5 over heads of n after t rows, all factors up to 1: the state grows by 1 a row, with two roundings of
+// what it is then; the result is a sum of n products of a sum of two with it.
+inline double recurrent_sum_error(int64_t t, int64_t n) {
+  const double most = static_cast<double>(t) + 1, size = static_cast<double>(n);
+  return size * 2 * most * most * kEps + dot_error(n, size * (most + 1)) + 2 * size * most * kEps;
+}
+
 }  // namespace mlc::testing

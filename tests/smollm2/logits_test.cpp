@@ -59,7 +59,7 @@ TEST_F(SmolLM2Logits, UnquantizedAreTheReferences) {
   double largest = 0;
   int compared = 0, near_ties = 0;
   for (size_t s = 0; s < tokens.size() / kPositions; ++s) {
-    must(m->cache().add_sequence(1));
+    must(m->sequences().add(1));
     const std::vector<float> logits = m.step({{1, row(s)}}, WantLogits::kAll);
     for (size_t p = 0; p < kPositions; ++p) {
       const size_t at = s * kPositions + p;
@@ -83,7 +83,7 @@ TEST_F(SmolLM2Logits, UnquantizedAreTheReferences) {
       const std::vector<float> full = read_npy(reference_file("full_logits")).floats;
       EXPECT_LT(relative_rms(logits.data() + (kPositions - 1) * vocab, full.data(), vocab), kFloatBound);
     }
-    must(m->cache().remove_sequence(1));
+    must(m->sequences().remove(1));
   }
   EXPECT_GT(compared, 800);
   std::printf("largest relative RMS %.2e; argmax equal at %d positions, %d near ties left out\n", largest,
@@ -102,9 +102,9 @@ TEST_P(SmolLM2Quantized, LogitsAreTheInterpreters) {
     const std::vector<int32_t> text(row(s).begin(), row(s).end());
     const graph::HostTensor expected =
         reference.step("batch_verify", {{.tokens = text, .pages = {5, 2, 9, 0}}});
-    must(m->cache().add_sequence(1));
+    must(m->sequences().add(1));
     const std::vector<float> logits = m.step({{1, text}}, WantLogits::kAll);
-    must(m->cache().remove_sequence(1));
+    must(m->sequences().remove(1));
     for (size_t p = 0; p < kPositions; ++p) {
       SCOPED_TRACE(str("sequence ", s, ", position ", p));
       const float* got = logits.data() + p * vocab;

@@ -38,8 +38,8 @@ double divergence(std::span<const float> p, std::span<const float> q) {
 void add_divergences(const LoadedModel& exact, const std::vector<LoadedModel>& fast,
                      std::span<const int32_t> tokens, std::vector<std::vector<double>>& kl) {
   const auto vocab = static_cast<size_t>(exact->vocab_size());
-  must(exact->cache().add_sequence(1));
-  for (const LoadedModel& m : fast) must(m->cache().add_sequence(1));
+  must(exact->sequences().add(1));
+  for (const LoadedModel& m : fast) must(m->sequences().add(1));
   for (size_t at = 0; at < kTokens; at += kChunk) {
     const std::vector<float> p = exact.step({{1, tokens.subspan(at, kChunk)}}, WantLogits::kAll);
     for (size_t m = 0; m < fast.size(); ++m) {
@@ -49,8 +49,8 @@ void add_divergences(const LoadedModel& exact, const std::vector<LoadedModel>& f
             divergence(std::span(p).subspan(i * vocab, vocab), std::span(q).subspan(i * vocab, vocab)));
     }
   }
-  must(exact->cache().remove_sequence(1));
-  for (const LoadedModel& m : fast) must(m->cache().remove_sequence(1));
+  must(exact->sequences().remove(1));
+  for (const LoadedModel& m : fast) must(m->sequences().remove(1));
 }
 
 class SmolLM2Quality : public ::testing::Test {
@@ -109,7 +109,7 @@ TEST_P(SmolLM2Answer, KnowsTheCapitalOfFrance) {
   const LoadedModel m = files.load(GetParam().opt_level, {.context_tokens = 256, .prefill_chunk = 128});
   const auto tokenizer = files.tokenizer();
   std::vector<int32_t> next = files.chat_prompt("What is the capital of France?"), answer;
-  must(m->cache().add_sequence(1));
+  must(m->sequences().add(1));
   for (int n = 0; n < 32; ++n) {
     const std::vector<float> logits = m.step({{1, next}}, WantLogits::kLast);
     std::vector<int32_t> order(logits.size());

@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -17,17 +18,18 @@
 
 namespace mlc::testing {
 
-// The order of a page's K on GPUs (kernel/lower/cache.h) from that on CPUs ([head][d][token]) or back.
+// The order of a page's K on GPUs (kernel/lower/cache.h) from that on CPUs ([head][d][token], of latents
+// [head][token][d]) or back.
 inline void reorder_keys(Bytes& bytes, const graph::PagedState& c, bool to_gpu) {
   Bytes from = bytes;
-  auto size = static_cast<size_t>(size_of(c.dtype)), chunk = 16 / size, tokens = size_t(c.page_size),
-       dim = size_t(c.key_dim);
+  auto size = static_cast<size_t>(size_of(c.dtype)), tokens = size_t(c.page_size), dim = size_t(c.key_dim),
+       chunk = std::gcd(std::gcd(dim, size_t(c.value_dim)), 16 / size);
   auto page = static_cast<size_t>(c.page_elements()) * size;
   for (size_t p = 0; p + page <= bytes.size(); p += page)
     for (size_t head = 0; head < size_t(c.kv_heads); ++head)
       for (size_t d = 0; d < dim; ++d)
         for (size_t t = 0; t < tokens; ++t) {
-          size_t cpu = p + ((head * dim + d) * tokens + t) * size;
+          size_t cpu = p + (c.latent ? (head * tokens + t) * dim + d : (head * dim + d) * tokens + t) * size;
           size_t gpu = p + (((head * dim / chunk + d / chunk) * tokens + t) * chunk + d % chunk) * size;
           std::copy_n(from.begin() + long(to_gpu ? cpu : gpu), size,
                       bytes.begin() + long(to_gpu ? gpu : cpu));
@@ -110,7 +112,7 @@ class Gpu : public ::testing::Test {
   // Position of a case's cache among its buffers, or -1.
   static int cache_index(const OpCase& op, size_t buffers) {
     const graph::Node& node = *op.module.functions[0]->nodes.back();
-    bool cached = !node.state.empty() && node.op != "copy_pages";
+    bool cached = op.module.find_state(node.state) && node.op != "copy_pages";
     return cached ? static_cast<int>(buffers - node.outputs.size() - 1) : -1;
   }
 

@@ -135,6 +135,14 @@ class OpCase {
     module.states.push_back(cache);
   }
 
+  // A state of `count` slots, filled with NaN.
+  void slot_state(const graph::SlotState& state, int64_t count) {
+    dims_[kPoolSlots] = count;
+    std::vector<float> values(static_cast<size_t>(state.layers * count * state.slot_elements()), NAN);
+    states[state.name] = {{}, count, values, state};
+    module.slot_states.push_back(state);
+  }
+
   const graph::HostTensor& logical(const graph::Value* v) const { return logical_.at(v); }
 
   // The last node lowered for a target, legal for it; named "k".
@@ -409,7 +417,15 @@ class OpCase {
     if (layers_apart && node().attributes.count("layer")) out.resize(pages);
     return out;
   }
+  // The slots that the kernel sees: of the node's layer, or of all.
+  std::span<const float> slots_seen(const graph::HostState& s) const {
+    const std::span<const float> all(s.values);
+    if (!node().attributes.count("layer")) return all;
+    const size_t layer = all.size() / static_cast<size_t>(s.slots.layers);
+    return all.subspan(static_cast<size_t>(node().get_int("layer")) * layer, layer);
+  }
   Bytes state_bytes(const graph::HostState& s) const {
+    if (s.slots.layers > 0) return bytes_of(std::vector(slots_seen(s).begin(), slots_seen(s).end()));
     auto elements = static_cast<size_t>(s.cache.page_elements());
     Bytes out;
     for (size_t block : blocks(s)) {
@@ -419,6 +435,11 @@ class OpCase {
     return out;
   }
   void read_state(const Bytes& bytes, graph::HostState& s) const {
+    if (s.slots.layers > 0) {
+      const auto first = static_cast<size_t>(slots_seen(s).data() - s.values.data());
+      std::memcpy(s.values.data() + first, bytes.data(), bytes.size());
+      return;
+    }
     auto elements = static_cast<size_t>(s.cache.page_elements());
     const std::vector<size_t> order = blocks(s);
     const size_t size = bytes.size() / order.size();
@@ -461,14 +482,15 @@ class OpCase {
         values[v * n + d] = static_cast<float>(static_cast<int8_t>(bytes[coded_element(c, v, d)])) * scale;
     }
   }
-  // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page is [token][d]
-  // in the meaning and [d][token] in memory (kernel/lower/cache.h).
+  // Calls visit(where the graph's meaning has an element, where kernels have it): K of a page, but of
+  // latents, is [token][d] in the meaning and [d][token] in memory (kernel/lower/cache.h).
   static void for_each_cached(const graph::PagedState& c, const std::function<void(size_t, size_t)>& visit) {
     auto tokens = static_cast<size_t>(c.page_size), size = static_cast<size_t>(c.key_dim);
-    auto count = static_cast<size_t>(c.page_elements());
+    const size_t count = static_cast<size_t>(c.page_elements());
+    const size_t keys = c.latent ? 0 : static_cast<size_t>(c.kv_heads) * tokens * size;
     for (size_t i = 0; i < count; ++i) {
       size_t token = i / size % tokens, d = i % size, head = i - token * size - d;
-      visit(i, i < count / 2 ? head + d * tokens + token : i);
+      visit(i, i < keys ? head + d * tokens + token : i);
     }
   }
   // Where a page of codes has the scale and the elements of vector v = (V * kv_heads + head) * page_size +

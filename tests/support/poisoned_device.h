@@ -2,7 +2,9 @@
 // before every submission, the arena. 0xFF bytes are a NaN in every float type and -1 in every integer.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "runtime/devices/registry.h"
 
@@ -32,7 +34,15 @@ class PoisonedDevice {
   // Call when a model is loaded: its last allocation is the arena.
   static void arena_is_allocated(const runtime::Device& device) {
     auto* self = static_cast<PoisonedDevice*>(device.self);
-    self->arena_ = self->last_;
+    self->arena_ = self->allocated_.back();
+  }
+  // The first allocations in a row that have these sizes.
+  static std::span<const runtime::DeviceBuffer> find(const runtime::Device& device,
+                                                     const std::vector<int64_t>& sizes) {
+    const auto& all = static_cast<PoisonedDevice*>(device.self)->allocated_;
+    const auto has_size = [](const runtime::DeviceBuffer& b, int64_t bytes) { return b.bytes == bytes; };
+    const auto found = std::search(all.begin(), all.end(), sizes.begin(), sizes.end(), has_size);
+    return std::span(all).subspan(static_cast<size_t>(found - all.begin()), sizes.size());
   }
 
  private:
@@ -42,7 +52,7 @@ class PoisonedDevice {
   static Result<runtime::DeviceBuffer> allocate(void* self, int64_t bytes) {
     ASSIGN_OR_RETURN(runtime::DeviceBuffer buffer, in(self).allocate(in(self).self, bytes));
     std::memset(buffer.handle, 0xFF, static_cast<size_t>(bytes));
-    static_cast<PoisonedDevice*>(self)->last_ = buffer;
+    static_cast<PoisonedDevice*>(self)->allocated_.push_back(buffer);
     return buffer;
   }
 
@@ -53,7 +63,8 @@ class PoisonedDevice {
   }
 
   runtime::DevicePtr inner_;
-  runtime::DeviceBuffer last_, arena_;
+  std::vector<runtime::DeviceBuffer> allocated_;  // released ones too
+  runtime::DeviceBuffer arena_;
 };
 
 }  // namespace mlc::testing

@@ -33,6 +33,12 @@ HostTensor ints(std::vector<int32_t> values) {
   return t;
 }
 
+// The slots of sequences with these first pages; slot 0 is that of the empty text.
+std::vector<int32_t> slots_of(std::vector<int32_t> pages) {
+  for (int32_t& page : pages) ++page;
+  return pages;
+}
+
 WholeTensor read_source(const Checkpoint& checkpoint, const std::string& name) {
   const int index = checkpoint.find(name);
   if (index < 0) throw std::runtime_error("checkpoint has no tensor " + name);
@@ -153,14 +159,20 @@ ReferenceModel::ReferenceModel(const std::string& source, const std::string& sch
   built_ = frontend::build_model(config_, scheme);
   for (const Parameter& parameter : built_.parameters)
     parameters_[parameter.name] = load_parameter(*checkpoint, parameter, scheme, storage);
-  states_ = graph::make_states(*built_.module, pages);
-  for (auto& [name, state] : states_) std::fill(state.values.begin(), state.values.end(), std::nanf(""));
+  states_ = graph::make_states(*built_.module, pages, pages + 1);
+  for (auto& [name, state] : states_) {
+    std::fill(state.values.begin(), state.values.end(), std::nanf(""));
+    for (int64_t layer = 0; layer < state.slots.layers; ++layer)
+      std::fill_n(state.values.begin() + layer * state.pages * state.slots.slot_elements(),
+                  state.slots.slot_elements(), 0.0f);
+  }
 }
 
 HostTensor ReferenceModel::run(const std::string& function, std::map<std::string, HostTensor> arguments,
                                const std::vector<SequenceStep>& steps) {
   std::vector<int64_t> text_lengths;
   std::vector<int32_t> positions, limits, row_sequence, row_slots, page_indptr = {0}, page_ids;
+  std::vector<int32_t> row_indptr = {0}, first_pages;
   for (size_t s = 0; s < steps.size(); ++s) {
     for (size_t i = 0; i < steps[s].tokens.size(); ++i) {
       const int32_t position = steps[s].start + static_cast<int32_t>(i);
@@ -174,6 +186,9 @@ HostTensor ReferenceModel::run(const std::string& function, std::map<std::string
     }
     page_ids.insert(page_ids.end(), steps[s].pages.begin(), steps[s].pages.end());
     page_indptr.push_back(static_cast<int32_t>(page_ids.size()));
+    row_indptr.push_back(static_cast<int32_t>(positions.size()));
+    first_pages.push_back(steps[s].pages.front());
+    if (steps[s].start == 0) copy_slots({0}, slots_of({first_pages.back()}));
   }
   if (!steps.empty()) {
     const std::vector<frontend::RopeSpec> ropes = frontend::rope_specs(config_);
@@ -188,6 +203,8 @@ HostTensor ReferenceModel::run(const std::string& function, std::map<std::string
     arguments["row_slots"] = ints(row_slots);
     arguments["page_indptr"] = ints(page_indptr);
     arguments["page_ids"] = ints(page_ids);
+    arguments["row_indptr"] = ints(row_indptr);
+    arguments["slot_ids"] = ints(slots_of(first_pages));
   }
   auto provide = [&](const std::string& name) -> const HostTensor& { return parameters_.at(name); };
   std::vector<HostTensor> results = graph::interpret(*built_.module, function, arguments, provide, states_);
@@ -205,7 +222,14 @@ HostTensor ReferenceModel::step(const std::string& function, const std::vector<S
 }
 
 void ReferenceModel::copy_pages(std::vector<int32_t> sources, std::vector<int32_t> targets) {
+  copy_slots(slots_of(sources), slots_of(targets));
+  if (built_.module->states.empty()) return;
   run("copy_pages", {{"source_pages", ints(std::move(sources))}, {"target_pages", ints(std::move(targets))}});
+}
+
+void ReferenceModel::copy_slots(std::vector<int32_t> sources, std::vector<int32_t> targets) {
+  if (built_.module->slot_states.empty()) return;
+  run("copy_slots", {{"source_slots", ints(std::move(sources))}, {"target_slots", ints(std::move(targets))}});
 }
 
 double relative_rms(const float* a, const float* b, size_t count) {

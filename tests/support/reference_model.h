@@ -37,7 +37,7 @@ graph::HostTensor reference_rope(const frontend::RopeSpec& spec, const std::vect
 struct SequenceStep {
   std::vector<int32_t> tokens;
   int32_t start = 0;           // tokens already cached
-  std::vector<int32_t> pages;  // of the whole sequence, in order
+  std::vector<int32_t> pages;  // of the whole sequence, in order; the first tells its slot
 };
 
 class ReferenceModel {
@@ -54,9 +54,12 @@ class ReferenceModel {
   // embed, then `function`; `logit_positions` as functions.h, ignored by functions without it.
   graph::HostTensor step(const std::string& function, const std::vector<SequenceStep>& steps,
                          std::vector<int32_t> logit_positions = {});
+  // And the slots of the sequences whose first pages these are.
   void copy_pages(std::vector<int32_t> sources, std::vector<int32_t> targets);
 
  private:
+  void copy_slots(std::vector<int32_t> sources, std::vector<int32_t> targets);
+
   frontend::ModelConfig config_;
   frontend::BuiltModel built_;
   std::map<std::string, graph::HostTensor> parameters_;

@@ -14,6 +14,8 @@ inline const std::vector<std::string> kToys = {
     // clang-format off
     // keep-sorted start
     "bert",
+    "deepseek_v2",
+    "deepseek_v2_lite",
     "gemma",
     "gemma2",
     "gemma3_text",
@@ -35,6 +37,8 @@ inline const std::vector<std::string> kToys = {
     "qwen2",
     "qwen2_moe",
     "qwen3",
+    "rwkv",
+    "rwkv5",
     "smollm3",
     "starcoder2",
     // keep-sorted end

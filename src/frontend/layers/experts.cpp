@@ -9,11 +9,22 @@ namespace {
 
 constexpr double kNoLimit = 3e38;  // every finite f32 but the last percent
 
-int64_t checked_per_token(const ExpertsOptions& options) {
-  if (options.per_token < 1 || options.per_token > options.experts)
-    throw UserError(str("num_experts_per_tok is ", options.per_token, ", expected 1 to the ", options.experts,
+graph::Attributes route_attributes(const ExpertsOptions& options) {
+  const int64_t groups = options.groups, kept = options.kept_groups;
+  if (groups < 1 || options.experts % groups != 0)
+    throw UserError(str("n_group is ", groups, ", expected a divisor of the ", options.experts,
                         " experts of the model; the config is damaged"));
-  return options.per_token;
+  if (kept < 1 || kept > groups)
+    throw UserError(str("topk_group is ", kept, ", expected 1 to the ", groups,
+                        " groups of n_group; the config is damaged"));
+  if (const int64_t most = options.experts / groups * kept; options.per_token < 1 || options.per_token > most)
+    throw UserError(str("num_experts_per_tok is ", options.per_token, ", expected 1 to the ", most,
+                        " experts of ", kept < groups ? str(kept, " groups") : std::string("the model"),
+                        "; the config is damaged"));
+  graph::Attributes route = {{"k", options.per_token}, {"renormalize", options.renormalize}};
+  if (kept < groups) route.insert({{"groups", groups}, {"kept_groups", kept}});
+  if (options.scale != 1) route["scale"] = options.scale;
+  return route;
 }
 
 SourceExpr source_of_each(const ExpertsOptions& options, const std::vector<std::string>& linears) {
@@ -65,8 +76,7 @@ graph::Value* declare_stack(ParameterList& parameters, const ExpertsOptions& opt
 }  // namespace
 
 Experts::Experts(ParameterList& parameters, const ExpertsOptions& options)
-    : per_token_(checked_per_token(options)),
-      renormalize_(options.renormalize),
+    : route_(route_attributes(options)),
       router_(parameters, options.router, options.hidden, options.experts,
               {.bias = options.bias, .sources = {options.source_router}}),
       gate_up_(declare_stack(parameters, options, options.gate_up, 2 * options.inner, options.hidden,
@@ -93,8 +103,7 @@ graph::Value* Experts::activate(graph::GraphBuilder& g, graph::Value* x) const {
 }
 
 graph::Value* Experts::operator()(graph::GraphBuilder& g, graph::Value* x) const {
-  std::vector<graph::Value*> route =
-      g.op("route", {router_(g, x)}, {{"k", per_token_}, {"renormalize", renormalize_}});
+  std::vector<graph::Value*> route = g.op("route", {router_(g, x)}, route_);
   graph::Value* inner = activate(g, matmul(g, x, gate_up_, gate_up_bias_, route[0]));
   return g.op("expert_sum", {matmul(g, inner, down_, down_bias_, route[0]), route[1]})[0];
 }

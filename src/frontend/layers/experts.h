@@ -12,7 +12,10 @@ struct ExpertsOptions {
   int64_t hidden = 0, inner = 0, experts = 0;
   int64_t per_token = 0;     // experts of a row: 1 to `experts`
   bool renormalize = false;  // the weights of a row's experts are made to add up to 1
-  bool bias = false;         // of the router and of each expert's linears
+  // Where the experts stand in equal groups, those a row chooses from: the ones with the best expert.
+  int64_t groups = 1, kept_groups = 1;
+  double scale = 1;   // of the weights
+  bool bias = false;  // of the router and of each expert's linears
   // L > 0: (up + 1) * gate * sigmoid(alpha * gate) instead of silu(gate) * up, of gates up to L and ups
   // within -L..L.
   double limit = 0, alpha = 1;
@@ -26,9 +29,9 @@ struct ExpertsOptions {
 };
 
 // sum over the row's experts e of weight_e * down_e(silu(gate_e(x)) * up_e(x)), with weights by the softmax
-// of router(x). Parameters: the router [experts, hidden], never quantized; gate_up [experts, 2 * inner,
-// hidden]; down [experts, hidden, inner]. UserError where per_token is no number of experts, or the scheme
-// stores linears KN, which stacks have no form of.
+// of router(x), times `scale`. Parameters: the router [experts, hidden], never quantized; gate_up [experts, 2
+// * inner, hidden]; down [experts, hidden, inner]. UserError where there are not as many experts to choose,
+// groups that are not equal, or where the scheme stores linears KN, which stacks have no form of.
 class Experts {
  public:
   Experts(ParameterList& parameters, const ExpertsOptions& options);
@@ -40,8 +43,7 @@ class Experts {
                        graph::Value* ids) const;
   graph::Value* activate(graph::GraphBuilder& g, graph::Value* x) const;
 
-  int64_t per_token_;
-  bool renormalize_;
+  graph::Attributes route_;
   Linear router_;
   graph::Value *gate_up_, *down_;
   graph::Value *gate_up_bias_ = nullptr, *down_bias_ = nullptr;  // [experts, outputs]

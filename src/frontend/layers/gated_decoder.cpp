@@ -17,7 +17,7 @@ using graph::Value;
 Value* scaled(GraphBuilder& g, Value* x, double factor) { return factor == 1 ? x : g.scale(x, factor); }
 
 struct Block {
-  Attention attention;
+  AttentionLayer attention;
   FeedForward mlp;
   RmsNorm attention_norm, mlp_norm;
   std::optional<RmsNorm> after_attention, after_mlp;
@@ -102,11 +102,21 @@ Block make_block(ParameterList& parameters, const ModelConfig& config, const Gat
   };
   const std::string before_mlp =
       options.sandwich_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm";
+  auto attention = [&]() -> AttentionLayer {
+    if (options.attention_layer)
+      return options.attention_layer(parameters, config, layer, str(options.layers, ".", layer));
+    return make_attention(parameters, config, options, layer, block + options.attention + ".",
+                          source + "self_attn.");
+  };
+  auto feed_forward = [&]() -> FeedForward {
+    FeedForward own;
+    if (options.feed_forward)
+      own = options.feed_forward(parameters, config, layer, str(options.layers, ".", layer));
+    return own ? own : make_mlp(parameters, config, options, block + "mlp.", source + "mlp.");
+  };
   return {
-      make_attention(parameters, config, options, layer, block + options.attention + ".",
-                     source + "self_attn."),
-      options.feed_forward ? options.feed_forward(parameters, config, str(options.layers, ".", layer))
-                           : make_mlp(parameters, config, options, block + "mlp.", source + "mlp."),
+      attention(),
+      feed_forward(),
       norm(options.input_norm, "input_layernorm"),
       norm(before_mlp, before_mlp),
       sandwich("post_attention_layernorm"),

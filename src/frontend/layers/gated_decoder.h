@@ -17,6 +17,9 @@
 
 namespace mlc::frontend {
 
+// x f32[rows, hidden] -> f32[rows, hidden]
+using AttentionLayer = std::function<graph::Value*(graph::GraphBuilder&, graph::Value* x, const StepInputs&)>;
+
 // What differs between the families of this form.
 struct GatedDecoderOptions {
   // MLC's names of the modules. The checkpoint's are llama's: model.layers.I.self_attn.q_proj and so on, with
@@ -31,8 +34,11 @@ struct GatedDecoderOptions {
   bool head_norms = false;         // self_attn.q_norm and k_norm
   int64_t window = 0;              // of every layer; 0 = none
   std::vector<bool> rotated = {};  // by layer: whether it rotates queries and keys; empty = all do
-  // Makes what stands instead of the gated MLP in the block of this name ("model.layers.3").
-  FeedForward (*feed_forward)(ParameterList& parameters, const ModelConfig& config,
+  // Make what stands instead of the attention, and of the gated MLP, in the block of this name
+  // ("model.layers.3"); an empty feed-forward leaves the gated MLP there.
+  AttentionLayer (*attention_layer)(ParameterList& parameters, const ModelConfig& config, int64_t layer,
+                                    const std::string& block) = nullptr;
+  FeedForward (*feed_forward)(ParameterList& parameters, const ModelConfig& config, int64_t layer,
                               const std::string& block) = nullptr;
   std::string activation = "silu";  // of the gate
   bool norms_plus_one = false;      // the checkpoint has the norms' weights less 1

@@ -32,6 +32,7 @@ ConfigField head_dim() { return {"head_dim", Kind::kInteger, 1, kMaxHeads, "0"};
 ConfigField context_window_size(std::vector<std::string> aliases, double low) {
   return {"context_window_size", Kind::kInteger, low, kMaxCount, "0", std::move(aliases)};
 }
+ConfigField endless_context() { return {"context_window_size", Kind::kInteger, -1, kMaxCount, "-1"}; }
 ConfigField layer_window() { return {"sliding_window", Kind::kInteger, 0, 1 << 30, "0"}; }
 ConfigField prefill_chunk_size() { return {"prefill_chunk_size", Kind::kInteger, 1, kMaxCount, "0"}; }
 ConfigField count(std::string name) { return {std::move(name), Kind::kInteger, 1, kMaxCount, "1"}; }

@@ -13,7 +13,8 @@ namespace {
 
 using Kind = ConfigField::Kind;
 
-FeedForward experts(ParameterList& parameters, const ModelConfig& config, const std::string& block) {
+FeedForward experts(ParameterList& parameters, const ModelConfig& config, int64_t /*layer*/,
+                    const std::string& block) {
   const std::string mlp = block + ".mlp.";
   return Experts(parameters, {.hidden = config.get_int("hidden_size"),
                               .inner = config.get_int("intermediate_size"),

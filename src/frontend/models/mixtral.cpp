@@ -1,6 +1,8 @@
-// Mixtral: the llama decoder with a mixture of gated MLPs, two experts a token with weights that add up to 1.
+// Mixtral: the llama decoder with a mixture of gated MLPs, two experts a token with weights that add up to 1,
+// and where the checkpoint has one a window in every layer.
 // Paper: Mixtral of Experts arXiv:2401.04088. Reference:
 // huggingface.co/docs/transformers/model_doc/mixtral
+#include "frontend/config_rules.h"
 #include "frontend/layers/experts.h"
 #include "frontend/layers/gated_decoder.h"
 #include "frontend/models/registry.h"
@@ -8,7 +10,8 @@
 namespace mlc::frontend {
 namespace {
 
-FeedForward experts(ParameterList& parameters, const ModelConfig& config, const std::string& block) {
+FeedForward experts(ParameterList& parameters, const ModelConfig& config, int64_t /*layer*/,
+                    const std::string& block) {
   const std::string source = block + ".block_sparse_moe";
   return Experts(parameters, {.hidden = config.get_int("hidden_size"),
                               .inner = config.get_int("intermediate_size"),
@@ -42,12 +45,13 @@ const ModelDefinition& mixtral() {
                  field::count("tensor_parallel_shards"), field::count("pipeline_parallel_stages"),
                  field::count("max_batch_size"), field::flag("disaggregation", false),
                  field::experts("num_local_experts"), field::experts("num_experts_per_tok")},
+      .source_fields = {field::layer_window()},
       .keys = {{field::kActivation, {"silu", "swish", "swiglu"}},
-               {{"sliding_window"}, {}, KnownKey::Otherwise::kRefuse, "", "context_window_size"},
                {{"router_jitter_noise"}, {}, KnownKey::Otherwise::kAccept}},  // of training
       .rope = rope,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
-        return make_gated_decoder(parameters, config, {.feed_forward = experts});
+        return make_gated_decoder(parameters, config,
+                                  {.window = layer_window(config), .feed_forward = experts});
       },
       .unused_sources = {"rotary_emb.inv_freq", "lm_head.weight"},
   };

@@ -8,7 +8,8 @@
 namespace mlc::frontend {
 namespace {
 
-FeedForward feed_forward(ParameterList& parameters, const ModelConfig& config, const std::string& block) {
+FeedForward feed_forward(ParameterList& parameters, const ModelConfig& config, int64_t /*layer*/,
+                         const std::string& block) {
   const std::string mlp = block + ".mlp.", one = mlp + "shared_expert.";
   const int64_t hidden = config.get_int("hidden_size"),
                 inner = config.get_int("shared_expert_intermediate_size");

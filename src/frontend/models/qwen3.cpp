@@ -1,8 +1,7 @@
 // Qwen3: the llama decoder with a norm of each query and key; tied embeddings and biases of attention by
 // config. Paper: Qwen3 Technical Report arXiv:2505.09388. Reference:
 // huggingface.co/docs/transformers/model_doc/qwen3
-#include <algorithm>
-
+#include "frontend/config_rules.h"
 #include "frontend/layers/gated_decoder.h"
 #include "frontend/models/registry.h"
 
@@ -11,13 +10,6 @@ namespace {
 
 RopeSpec rope(const ModelConfig& config) {
   return make_rope_spec(config, config.get_int("head_dim"), "rope_theta");
-}
-
-// MLC's class asks for shorter chunks than others.
-void infer(ModelConfig& config) {
-  const int64_t context = config.get_int("context_window_size");
-  if (config.get_int("prefill_chunk_size") == 0 && context > 0)
-    config.fields["prefill_chunk_size"] = std::min<int64_t>(context, 2048);
 }
 
 }  // namespace
@@ -57,7 +49,7 @@ const ModelDefinition& qwen3() {
             parameters, config, {.qkv = "c_attn", .qkv_bias = bias, .output_bias = bias, .head_norms = true});
       },
       .unused_sources = {"rotary_emb.inv_freq", "lm_head.weight"},
-      .infer = infer,
+      .infer = infer_short_chunk,
   };
   return definition;
 }

@@ -54,6 +54,8 @@ ConfigField head_dim();  // inferred: hidden_size / num_attention_heads
 ConfigField context_window_size(std::vector<std::string> aliases = {"max_position_embeddings",
                                                                     "max_sequence_length"},
                                 double low = 1);
+ConfigField
+endless_context();           // context_window_size, -1 where nothing else is said: texts may be of any length
 ConfigField layer_window();  // of source_fields: sliding_window, 0 for none (layer_window in config_rules.h)
 ConfigField prefill_chunk_size();     // inferred: min(context, 8192)
 ConfigField count(std::string name);  // 1..2^31 - 1, default 1
@@ -86,16 +88,23 @@ struct ModelDefinition {
   std::unique_ptr<Model> (*create)(ParameterList& parameters, const ModelConfig& config);
   std::vector<std::string> unused_sources;  // suffixes of checkpoint tensors that carry nothing
   ShapeFields shape = {};
+  // Gives the cache other heads than model_shape's: latents, keys and values that differ in width.
+  void (*shape_cache)(const ModelConfig& config, graph::PagedState& cache) = nullptr;
   // What the config class infers in a way of its own, before the rules for all (config_rules.h).
   void (*infer)(ModelConfig& config) = nullptr;
   bool learned_positions = false;                        // a text cannot be longer than their table
   bool encoder = false;                                  // functions.h
   std::vector<std::string> field_scalings = {"llama3"};  // kinds of rope_scaling that MLC's field states
+  // MLC's field keeps a rope_scaling as the checkpoint states it, and its models rotate without it.
+  bool keeps_scaling = false;
 };
 
 // Sorted by model_type.
 const std::vector<const ModelDefinition*>& model_definitions();
 const ModelDefinition& model_definition(const std::string& model_type);  // internal error when unknown
+
+// The rope_scaling that is computed, or null.
+const Json& stated_scaling(const ModelConfig& config);
 
 // The spec of rotation of each head's first `rotary_dim` elements, with the base that `theta` names and the
 // config's rope_scaling.

@@ -42,6 +42,7 @@ void check_rolling(const Node& node, const PagedState& cache) {
     if (index_operand(node, i) + 1 != index_operand(node, 3))
       refuse(describe(node, i), " is not one per sequence");
   if (without_sinks(node) == 7) return;
+  if (cache.latent) refuse("rotates keys of $", cache.name, ", which holds latents");
   int64_t rotary_dim = int_attribute(node, "rotary_dim", 2, cache.key_dim);
   if (rotary_dim % 2 != 0) refuse("attribute 'rotary_dim' is odd: ", rotary_dim);
   bool_attribute_or(node, "interleaved", false);
@@ -70,7 +71,7 @@ std::vector<TensorType> infer(const Node& node, const Module& module) {
   if (without_sinks(node) < 5) refuse("has sinks but no page_ids");
   if (without_sinks(node) < node.inputs.size()) check_float_vector(node, without_sinks(node), heads);
   if (without_sinks(node) > 5) check_rolling(node, cache);
-  return {q};
+  return {TensorType::plain(DType::kF32, {q.shape[0], heads * cache.value_dim})};
 }
 
 // The tokens that a row sees: first .. slots.size() - 1 of its sequence. Slots of those before are -1.
@@ -127,8 +128,8 @@ struct Softened {
 // Over the tokens [first, last) of the sequence.
 Softened attend(const Node& node, const Inputs& in, const float* q, HostState& state, int64_t kv_head,
                 const std::vector<int64_t>& slots, size_t first, size_t last) {
-  int64_t n = state.cache.key_dim;
-  Softened s{.sum = std::vector<double>(static_cast<size_t>(n))};
+  const int64_t n = state.cache.key_dim, wide = state.cache.value_dim;
+  Softened s{.sum = std::vector<double>(static_cast<size_t>(wide))};
   std::vector<double> scores(slots.size());
   for (size_t t = first; t < last; ++t) {
     const std::vector<float> key = key_of(node, in, state, kv_head, static_cast<int64_t>(t), slots[t]);
@@ -143,7 +144,7 @@ Softened attend(const Node& node, const Inputs& in, const float* q, HostState& s
   for (size_t t = first; t < last; ++t) {
     double weight = std::exp(scores[t] - s.largest);
     const float* value = cached_head(state, node.get_int("layer"), true, kv_head, slots[t]);
-    for (int64_t d = 0; d < n; ++d) s.sum[d] += weight * value[d];
+    for (int64_t d = 0; d < wide; ++d) s.sum[d] += weight * value[d];
     s.total += weight;
   }
   return s;
@@ -163,15 +164,16 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& all, const Inp
   HostState& state = context.states.at(node.state);
   const HostTensor& q = *in[0];
   int64_t heads = node.get_int("heads"), n = state.cache.key_dim, sharing = heads / state.cache.kv_heads;
-  HostTensor out = make_floats(q.shape);
+  const int64_t wide = state.cache.value_dim;
+  HostTensor out = make_floats({q.shape[0], heads * wide});
   for (int64_t r = 0; r < q.shape[0]; ++r) {
     const SeenTokens seen = seen_tokens(node, in, r, state.cache.page_size);
     for (int64_t h = 0; h < heads; ++h) {
-      int64_t at = r * q.shape[1] + h * n;
-      Softened s = attend(node, in, q.floats.data() + at, state, h / sharing, seen.slots, seen.first,
-                          seen.slots.size());
-      for (int64_t d = 0; d < n; ++d)
-        out.floats[at + d] = finished(s, size_t(d), sinks ? &sinks->floats[size_t(h)] : nullptr);
+      Softened s = attend(node, in, q.floats.data() + r * q.shape[1] + h * n, state, h / sharing, seen.slots,
+                          seen.first, seen.slots.size());
+      float* to = out.floats.data() + r * out.shape[1] + h * wide;
+      for (int64_t d = 0; d < wide; ++d)
+        to[d] = finished(s, size_t(d), sinks ? &sinks->floats[size_t(h)] : nullptr);
     }
   }
   return {std::move(out)};
@@ -180,7 +182,7 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& all, const Inp
 std::vector<TensorType> infer_part(const Node& node, const Module& module) {
   infer(node, module);
   Dim parts = ceildiv(index_operand(node, 4), int_attribute(node, "part_pages", 1, 1 << 20));
-  int64_t width = cache_operand(node, module).key_dim + 2;
+  int64_t width = cache_operand(node, module).value_dim + 2;
   return {TensorType::plain(DType::kF32, {parts, node.get_int("heads") * width})};
 }
 
@@ -190,6 +192,7 @@ std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const
   const HostTensor& q = *in[0];
   if (q.shape[0] != 1) refuse("attention_part: ", q.shape[0], " rows, expected 1");
   int64_t heads = node.get_int("heads"), n = state.cache.key_dim, sharing = heads / state.cache.kv_heads;
+  const int64_t wide = state.cache.value_dim;
   int64_t tokens = node.get_int("part_pages") * state.cache.page_size;
   int64_t parts = (in[4]->shape[0] * state.cache.page_size + tokens - 1) / tokens;
   const SeenTokens seen = seen_tokens(node, in, 0, state.cache.page_size);
@@ -201,15 +204,15 @@ std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const
     int64_t live = i <= skip_begin ? i : std::max(skip_begin, i - skip_count);
     return std::max(seen.first, static_cast<size_t>(std::min(live, length)));
   };
-  HostTensor out = make_floats({parts, heads * (n + 2)});
+  HostTensor out = make_floats({parts, heads * (wide + 2)});
   for (int64_t p = 0; p < parts; ++p)
     for (int64_t h = 0; h < heads; ++h) {
       Softened s = attend(node, in, q.floats.data() + h * n, state, h / sharing, seen.slots,
                           before(p * tokens), before((p + 1) * tokens));
-      float* to = out.floats.data() + (p * heads + h) * (n + 2);
-      for (int64_t d = 0; d < n; ++d) to[d] = static_cast<float>(s.sum[d]);
-      to[n] = std::isinf(s.largest) ? -3e38f : static_cast<float>(s.largest);
-      to[n + 1] = static_cast<float>(s.total);
+      float* to = out.floats.data() + (p * heads + h) * (wide + 2);
+      for (int64_t d = 0; d < wide; ++d) to[d] = static_cast<float>(s.sum[d]);
+      to[wide] = std::isinf(s.largest) ? -3e38f : static_cast<float>(s.largest);
+      to[wide + 1] = static_cast<float>(s.total);
     }
   return {std::move(out)};
 }

@@ -7,7 +7,7 @@
 
 namespace mlc::graph {
 
-// The head_dim values of one token's key (or value) head; `slot` = page * page_size + offset. Throws
+// The elements of one token's key (or value) head; `slot` = page * page_size + offset. Throws
 // std::invalid_argument when the slot lies outside of the cache.
 float* cached_head(HostState& state, int64_t layer, bool value, int64_t head, int64_t slot);
 

@@ -2,10 +2,13 @@
 // multiplies each slot by its expert's weight; expert_sum adds a row's slots. Where an expert serves several
 // slots, group_slots puts its slots side by side, so that kernels read its weight once for all of them.
 //
-//   route(logits f32[rows, E]) {k, renormalize = false} -> ids i32[rows, k], weights f32[rows, k]
+//   route(logits f32[rows, E]) {k, renormalize = false, groups = 1, kept_groups = groups, scale = 1.0}
+//   -> ids i32[rows, k], weights f32[rows, k]
 //     The k largest logits, largest first; of equal ones the lower expert first. Infinite logits count as
-//     +-1e38, NaN as -1e38: ids are experts always. Weights are the softmax over all logits, or, renormalize,
-//     over the chosen ones; a row with a NaN has weights of NaN.
+//     +-1e38, NaN as -1e38: ids are experts always. Where the experts stand in `groups` equal runs, only
+//     those of kept_groups groups are chosen from: of those with the largest logits, of equal ones the lower
+//     group (group_limited_greedy, arXiv:2405.04434). Weights are `scale` times the softmax over all logits,
+//     or, renormalize, over the chosen ones; a row with a NaN has weights of NaN.
 //   expert_matmul(x, weight [E, N, K], ids i32[rows, k]) -> f32[rows * k, N]
 //     Slot s = row * k + j has expert ids[row, j] and row s of x [rows * k, K], or row s / k of x [rows, K].
 //   expert_matmul(x [slots, K], weight [E, N, K], indptr i32[E + 1]) {k} -> f32[slots, N]
@@ -21,6 +24,7 @@
 
 #include "graph/ops/check.h"
 #include "graph/ops/math.h"
+#include "graph/ops/norm.h"
 
 namespace mlc::graph {
 namespace {
@@ -42,8 +46,34 @@ std::vector<TensorType> infer_route(const Node& node, const Module&) {
   const TensorType& logits = activation_operand(node, 0);
   int64_t k = int_attribute(node, "k", 1, std::min(columns(logits), kMaxExperts));
   bool_attribute_or(node, "renormalize", false);
+  if (node.attributes.count("scale")) positive_attribute(node, "scale");
+  if (node.attributes.count("groups")) {
+    const int64_t groups = int_attribute(node, "groups", 1, columns(logits)),
+                  kept = int_attribute(node, "kept_groups", 1, groups);
+    if (columns(logits) % groups != 0)
+      refuse(columns(logits), " experts do not stand in ", groups, " equal groups");
+    if (kept * (columns(logits) / groups) < k)
+      refuse(kept, " groups of ", columns(logits) / groups, " experts have no ", k, " to choose");
+  }
   Shape shape = {logits.shape[0], k};
   return {TensorType::plain(DType::kI32, shape), TensorType::plain(DType::kF32, shape)};
+}
+
+// The groups in order of their largest keys, of which the first are chosen from.
+template <typename Key>
+std::vector<bool> kept_groups(int64_t experts, int64_t groups, int64_t kept, const Key& key) {
+  const int64_t size = experts / groups;
+  std::vector<float> largest;
+  std::vector<size_t> order;
+  for (int64_t g = 0; g < groups; ++g) {
+    order.push_back(size_t(g));
+    largest.push_back(key(g * size));
+    for (int64_t e = g * size; e < (g + 1) * size; ++e) largest.back() = std::max(largest.back(), key(e));
+  }
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return largest[a] > largest[b]; });
+  std::vector<bool> keeps(size_t(groups), false);
+  for (int64_t i = 0; i < kept; ++i) keeps[order[size_t(i)]] = true;
+  return keeps;
 }
 
 std::vector<HostTensor> interpret_route(const Node& node, const Inputs& in, const Inputs&,
@@ -51,6 +81,8 @@ std::vector<HostTensor> interpret_route(const Node& node, const Inputs& in, cons
   constexpr float kLargest = 1e38f;
   const HostTensor& logits = *in[0];
   const int64_t rows = logits.shape[0], experts = logits.shape[1], k = node.get_int("k");
+  const int64_t groups = node.get_int_or("groups", 1), kept = node.get_int_or("kept_groups", groups);
+  const double scale = node.attributes.count("scale") ? node.get_double("scale") : 1;
   HostTensor ids{DType::kI32, {rows, k}, {}, {}}, weights = make_floats({rows, k});
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = logits.floats.data() + r * experts;
@@ -60,6 +92,8 @@ std::vector<HostTensor> interpret_route(const Node& node, const Inputs& in, cons
     std::vector<int32_t> order(static_cast<size_t>(experts));
     for (int64_t e = 0; e < experts; ++e) order[size_t(e)] = static_cast<int32_t>(e);
     std::ranges::stable_sort(order, [&](int32_t a, int32_t b) { return key(a) > key(b); });
+    const std::vector<bool> keeps = kept_groups(experts, groups, kept, key);
+    std::erase_if(order, [&](int32_t e) { return !keeps[size_t(e / (experts / groups))]; });
     auto power = [&](int64_t e) {
       return std::isnan(row[e]) ? double{row[e]} : std::exp(double{key(e)} - double{key(order[0])});
     };
@@ -69,7 +103,7 @@ std::vector<HostTensor> interpret_route(const Node& node, const Inputs& in, cons
     double sum = node.get_bool_or("renormalize", false) ? chosen + 0 * all : all;
     for (int64_t j = 0; j < k; ++j) {
       ids.ints.push_back(order[size_t(j)]);
-      weights.floats[size_t(r * k + j)] = static_cast<float>(power(order[size_t(j)]) / sum);
+      weights.floats[size_t(r * k + j)] = static_cast<float>(scale * power(order[size_t(j)]) / sum);
     }
   }
   return {std::move(ids), std::move(weights)};
@@ -133,6 +167,7 @@ std::vector<TensorType> infer_matmul(const Node& node, const Module& module) {
     refuse(describe(node, 1), " is stored KN, experts are NK");
   for (const Value* operand : node.region.operands)
     refuse("region with an operand (", operand->type.text(), ")");
+  check_matmul_norm(node);
   Dim slots = x.shape[0];
   if (by.shape.size() == 2) {
     const TensorType& ids = slots_operand(node, 2);
@@ -149,7 +184,8 @@ std::vector<TensorType> infer_matmul(const Node& node, const Module& module) {
 
 std::vector<HostTensor> interpret_matmul(const Node& node, const Inputs& in, const Inputs& operands,
                                          InterpretContext& context) {
-  const HostTensor &x = *in[0], &w = *in[1], &by = *in[2];
+  const HostTensor x = normed(node, in);
+  const HostTensor &w = *in[1], &by = *in[2];
   const int64_t experts = w.shape[0], n = w.shape[1], k = w.shape[2];
   const bool grouped = by.shape.size() == 1;
   HostTensor out =
@@ -225,7 +261,7 @@ std::vector<OpInfo> expert_ops() {
            .interpret = interpret_group},
           {.name = "expert_matmul",
            .min_inputs = 3,
-           .max_inputs = 3,
+           .max_inputs = 5,
            .has_region = true,
            .infer = infer_matmul,
            .interpret = interpret_matmul},

@@ -51,6 +51,19 @@ TEST(Route, PicksTheLargestAndOfEqualOnesTheFirst) {
   EXPECT_FLOAT_EQ(out[1].floats[1], 1 / 3.0f);
 }
 
+// Groups {0, 1}, {2, 3}, {4, 5}; of equal ones the first.
+TEST(Route, ChoosesFromTheBestGroups) {
+  const std::string groups = "k = 2, groups = 3, kept_groups = 2, scale = 3.0";
+  const float log2 = std::log(2.0f), log3 = std::log(3.0f), log4 = std::log(4.0f);
+  auto out =
+      run(route(6, groups), {{"x", floats({2, 6}, {0, 0, log3, 0, log4, 0, 0, log2, 0, log2, 0, log2})}});
+  EXPECT_EQ(out[0].ints, (Ints{4, 2, 1, 3}));
+  const Floats expected = {3 * 4 / 11.0f, 3 * 3 / 11.0f, 3 * 2 / 9.0f, 3 * 2 / 9.0f};
+  for (size_t i = 0; i < 4; ++i) EXPECT_FLOAT_EQ(out[1].floats[i], expected[i]);
+  out = run(route(6, "k = 2, groups = 3, kept_groups = 1"), {{"x", floats({1, 6}, {4, -9, 5, 0, 3, 3})}});
+  EXPECT_EQ(out[0].ints, (Ints{2, 3}));
+}
+
 TEST(Route, NanMakesWeightsNanAndNoIdLeavesTheTable) {
   const float infinity = std::numeric_limits<float>::infinity();
   for (std::string attributes : {"k = 2", "k = 2, renormalize = true"}) {
@@ -134,6 +147,9 @@ TEST(Experts, RefuseWhatHasNoMeaning) {
   says("q4g32.f16.kn@packed[4, 6, 8]", slots, "is stored KN, experts are NK");
   says("f16[3, 6, 8]", "%0: f32[rows, 6] = expert_matmul(%x, @w, %p) {k = 2}", "is no i32[4]");
   says("f16[4, 6, 8]", "%0: f32[rows, 6] = expert_matmul(%x, @w, %p)", "attribute 'k' is missing");
+  const std::string routes = "%0: i32[rows, 2], %1: f32[rows, 2] = route(%x) {k = 2, ";
+  says("f16[4, 6, 8]", routes + "groups = 3, kept_groups = 1}", "8 experts do not stand in 3 equal groups");
+  says("f16[4, 6, 8]", routes + "groups = 8, kept_groups = 1}", "1 groups of 1 experts have no 2 to choose");
   says("f16[4, 6, 8]", "%0: i32[rows, 9], %1: f32[rows, 9] = route(%x) {k = 9}", "expected 1 to 8");
 }
 

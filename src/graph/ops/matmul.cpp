@@ -1,9 +1,13 @@
-// matmul: x [rows, K] times the transpose of weight [N, K], then its region, in f64, rounded once when
-// stored. An x in tiles meets weights that are rounded as it is, to bf16.
+// matmul: x [rows, K], or what its norm (norm.h) makes of x, times the transpose of weight [N, K], then its
+// region, in f64, rounded once when stored. An x in tiles meets weights that are rounded as it is, to bf16.
+//
+// head_matmul(x [rows, H * D], weight [H, N, K]) -> f32[rows, H * (N + D - K)]: of each of H heads the first
+// K of its D elements, times the transpose of its own plain matrix; the others follow as they are.
 #include <algorithm>
 
 #include "graph/ops/check.h"
 #include "graph/ops/math.h"
+#include "graph/ops/norm.h"
 
 namespace mlc::graph {
 namespace {
@@ -25,13 +29,15 @@ std::vector<TensorType> infer(const Node& node, const Module&) {
            TensorType::q8(x.shape, w.format).element_text());
   if (w.shape[1] != x.shape[1])
     refuse(describe(node, 1), " has ", w.shape[1].text(), " columns, expected ", x.shape[1].text());
+  check_matmul_norm(node);
   const int64_t n = check_region(node.region, x.shape[0], w.shape[0].constant());
   return {TensorType::plain(DType::kF32, {x.shape[0], n})};
 }
 
 std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inputs& operands,
                                   InterpretContext&) {
-  const HostTensor &x = *in[0], &w = *in[1];
+  const HostTensor x = normed(node, in);
+  const HostTensor& w = *in[1];
   int64_t rows = x.shape[0], k = x.shape[1], n = w.shape[0];
   const TensorType& type = node.inputs[0]->type;
   bool q8 = type.kind == TensorType::Kind::kQ8Activation;
@@ -58,12 +64,47 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
   return {std::move(out)};
 }
 
+std::vector<TensorType> infer_heads(const Node& node, const Module&) {
+  const TensorType &x = activation_operand(node, 0), &w = node.inputs[1]->type;
+  const bool fits = w.kind == TensorType::Kind::kPlain && is_float(w.dtype()) && w.shape.size() == 3 &&
+                    w.shape[0].is_const() && w.shape[1].is_const() && w.shape[2].is_const();
+  if (!fits) refuse(describe(node, 1), " is no stack of plain matrices");
+  const int64_t heads = w.shape[0].constant(), size = columns(x) / heads, k = w.shape[2].constant();
+  if (columns(x) % heads != 0 || size < k)
+    refuse(describe(node, 0), " does not have ", heads, " heads of ", k, " elements or more");
+  return {TensorType::plain(DType::kF32, {x.shape[0], heads * (w.shape[1].constant() + size - k)})};
+}
+
+std::vector<HostTensor> interpret_heads(const Node& node, const Inputs& in, const Inputs&,
+                                        InterpretContext&) {
+  const HostTensor &x = *in[0], &w = *in[1];
+  const int64_t heads = w.shape[0], n = w.shape[1], k = w.shape[2], size = x.shape[1] / heads;
+  HostTensor out{DType::kF32, {x.shape[0], columns(node.outputs[0]->type)}, {}, {}};
+  for (int64_t r = 0; r < x.shape[0]; ++r)
+    for (int64_t h = 0; h < heads; ++h) {
+      const float* head = x.floats.data() + r * x.shape[1] + h * size;
+      for (int64_t j = 0; j < n; ++j) {
+        const float* row = w.floats.data() + (h * n + j) * k;
+        double sum = 0;
+        for (int64_t i = 0; i < k; ++i) sum += double{head[i]} * row[i];
+        out.floats.push_back(static_cast<float>(sum));
+      }
+      out.floats.insert(out.floats.end(), head + k, head + size);
+    }
+  return {std::move(out)};
+}
+
 }  // namespace
 
 std::vector<OpInfo> matmul_ops() {
-  return {{.name = "matmul",
+  return {{.name = "head_matmul",
            .min_inputs = 2,
            .max_inputs = 2,
+           .infer = infer_heads,
+           .interpret = interpret_heads},
+          {.name = "matmul",
+           .min_inputs = 2,
+           .max_inputs = 4,
            .has_region = true,
            .infer = infer,
            .interpret = interpret}};

@@ -59,6 +59,7 @@ class OpTest : public ::testing::Test {
 
   static TensorType f32(Dim rows, Dim columns) { return TensorType::plain(DType::kF32, {rows, columns}); }
   static TensorType f32(Dim n) { return TensorType::plain(DType::kF32, {n}); }
+  static TensorType i32s(Dim rows, Dim k) { return TensorType::plain(DType::kI32, {rows, k}); }
   static TensorType i32(Dim n) { return TensorType::plain(DType::kI32, {n}); }
 
   const Dim rows = Dim::symbol("rows");
@@ -225,6 +226,31 @@ TEST_F(OpTest, NormsFollowTheirFormulas) {
   EXPECT_EQ(codes.ints, (std::vector<int32_t>{127, -42}));  // 2 and -2/3: -42.33
 }
 
+TEST_F(OpTest, AMatmulNormsItsRowsFirst) {
+  const HostTensor x = floats({2, 3}, {1, 2, 6, -4, 0, 1}), weight = floats({3}, {1, 2, -1}),
+                   bias = floats({3}, {0, 1, 0}), w = floats({2, 3}, {1, 0, 2, -1, 3, 1});
+  for (const std::string norm : {"rms_norm", "layer_norm"}) {
+    std::vector<TensorType> of_norm = {f32(3)};
+    std::vector<HostTensor> values = {weight};
+    if (norm == "layer_norm") of_norm.push_back(f32(3)), values.push_back(bias);
+    auto with = [](auto first, const auto& rest) {
+      first.insert(first.end(), rest.begin(), rest.end());
+      return first;
+    };
+    make(norm, with(std::vector{f32(rows, 3)}, of_norm), {{"eps", 0.5}});
+    const HostTensor between = run(with(std::vector{x}, values))[0];
+    make("matmul", {f32(rows, 3), f32(2, 3)});
+    const Floats expected = run({between, w})[0].floats;
+    make("matmul", with(std::vector{f32(rows, 3), f32(2, 3)}, of_norm), {{"eps", 0.5}, {"norm", norm}});
+    EXPECT_EQ(run(with(std::vector{x, w}, values))[0].floats, expected) << norm;
+    make("expert_matmul",
+         with(std::vector{f32(rows, 3), TensorType::plain(DType::kF32, {1, 2, 3}), i32s(rows, 1)}, of_norm),
+         {{"eps", 0.5}, {"norm", norm}});
+    const HostTensor stack = floats({1, 2, 3}, w.floats), ids = {DType::kI32, {2, 1}, {}, {0, 0}};
+    EXPECT_EQ(run(with(std::vector{x, stack, ids}, values))[0].floats, expected) << norm;
+  }
+}
+
 TEST_F(OpTest, RopeTurnsPairsOfTheRotatedPart) {
   // A quarter turn of the first pair, none of the second; head_dim 6 of which 4 rotate; two heads.
   HostTensor factors = floats({1, 4}, {0, 1, 1, 0}),
@@ -290,6 +316,16 @@ TEST_F(OpTest, RefusalsSayWhatIsWrong) {
   EXPECT_EQ(refusal(), "takes no region");
   make("matmul", {f32(rows, 2), f32(4, 3)});
   EXPECT_EQ(refusal(), "operand 1 (f32[4, 3]) has 3 columns, expected 2");
+  make("matmul", {f32(rows, 3), f32(4, 3), f32(3)});
+  EXPECT_EQ(refusal(), "3 operands, expected 2 without a norm");
+  make("matmul", {f32(rows, 3), f32(4, 3), f32(3)}, {{"norm", std::string("norm")}});
+  EXPECT_EQ(refusal(), "attribute 'norm' is 'norm', expected rms_norm or layer_norm");
+  make("matmul", {f32(rows, 3), f32(4, 3), f32(3), f32(3)}, {{"norm", std::string("rms_norm")}});
+  EXPECT_EQ(refusal(), "2 operands of rms_norm, expected 1");
+  make("matmul", {f32(rows, 3), f32(4, 3), f32(4)}, {{"norm", std::string("rms_norm")}});
+  EXPECT_EQ(refusal(), "operand 2 (f32[4]) is no float vector of 3 elements");
+  make("matmul", {f32(rows, 3), f32(4, 3), f32(3)}, {{"norm", std::string("rms_norm")}});
+  EXPECT_EQ(refusal(), "attribute 'eps' is missing");
   make("map", {f32(rows, 2)});
   then(node.region, [&](RegionBuilder& r) { return r.call("sliu", r.x()); });
   EXPECT_EQ(refusal(),

@@ -74,5 +74,6 @@ std::vector<OpInfo> attention_ops();
 std::vector<OpInfo> cache_ops();
 std::vector<OpInfo> sample_ops();
 std::vector<OpInfo> expert_ops();
+std::vector<OpInfo> recurrence_ops();
 
 }  // namespace mlc::graph

@@ -1,4 +1,5 @@
-// rope: rotary position embedding of heads, with factors that the caller made from positions.
+// rope: rotary position embedding of heads, with factors that the caller made from positions. Of each head
+// rotary_dim elements from `begin` on (0 where it is not stated) are rotated.
 #include "graph/ops/rope.h"
 
 #include "graph/ops/check.h"
@@ -7,8 +8,9 @@
 namespace mlc::graph {
 
 void rotate_heads(float* x, const float* factors, int64_t heads, int64_t head_dim, int64_t rotary_dim,
-                  bool interleaved) {
+                  bool interleaved, int64_t begin) {
   int64_t half = rotary_dim / 2;
+  x += begin;
   for (int64_t h = 0; h < heads; ++h)
     for (int64_t d = 0; d < half; ++d) {
       float& a = x[h * head_dim + (interleaved ? 2 * d : d)];
@@ -23,6 +25,8 @@ void check_rotation(const Node& node, size_t factors, const Dim& rows) {
   int64_t head_dim = int_attribute(node, "head_dim", 1, 1 << 20);
   int64_t rotary_dim = int_attribute(node, "rotary_dim", 2, head_dim);
   if (rotary_dim % 2 != 0) refuse("attribute 'rotary_dim' is odd: ", rotary_dim);
+  if (node.attributes.count("begin") && int_attribute(node, "begin", 0, head_dim - rotary_dim) % 2 != 0)
+    refuse("attribute 'begin' is odd: ", node.get_int("begin"));
   bool_attribute_or(node, "interleaved", false);
   if (columns(activation_operand(node, factors)) != rotary_dim)
     refuse(describe(node, factors), " does not have ", rotary_dim, " columns");
@@ -46,7 +50,7 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& in, const Inpu
   int64_t n = out.shape[1], head_dim = node.get_int("head_dim"), rotary_dim = node.get_int("rotary_dim");
   for (int64_t r = 0; r < out.shape[0]; ++r)
     rotate_heads(out.floats.data() + r * n, in[1]->floats.data() + r * rotary_dim, n / head_dim, head_dim,
-                 rotary_dim, node.get_bool_or("interleaved", false));
+                 rotary_dim, node.get_bool_or("interleaved", false), node.get_int_or("begin", 0));
   return {std::move(out)};
 }
 

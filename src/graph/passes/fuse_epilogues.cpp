@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "graph/ops/registry.h"
+#include "graph/ops/norm.h"
 #include "graph/passes/uses.h"
 
 namespace mlc::graph {
@@ -32,9 +32,11 @@ class Fuser {
     Value* x = user.inputs[0];
     auto exists = [&](const Value* v) { return v == result || exists_before(v, node); };
     const std::vector<Value*>& operands = user.region.operands;
-    // Experts' rows are slots, in another order in some bodies; heads that are normed are shorter than a row.
+    // Experts' rows are slots, in another order in some bodies; parts that are normed are shorter than a row.
     if (node.op == "expert_matmul" && (x != result || !operands.empty())) return false;
-    if (is_norm(node) && node.inputs[1]->type.shape[0] != result->type.shape[1]) return false;
+    if (is_norm(node) &&
+        (node.inputs[1]->type.shape[0] != result->type.shape[1] || node.attributes.count("groups")))
+      return false;
     if (!exists(x) || !std::all_of(operands.begin(), operands.end(), exists)) return false;
     if (x == result) {
       // Two halves of what has been gated, or of a norm, are of no use to anyone.
@@ -50,8 +52,6 @@ class Fuser {
     dead_.insert(&user);
     return true;
   }
-
-  static bool is_norm(const Node& node) { return node.op == "rms_norm" || node.op == "layer_norm"; }
 
   // Whether the region reads the operand at the result's own columns.
   static bool whole(const Region& region, const Value* operand) {

@@ -10,10 +10,12 @@
 #include "graph/passes/choose_layouts.h"
 #include "graph/passes/eliminate_dead_values.h"
 #include "graph/passes/fuse_epilogues.h"
+#include "graph/passes/fuse_norms.h"
 #include "graph/passes/fuse_rope_append.h"
 #include "graph/passes/group_experts.h"
 #include "graph/passes/merge_equal_nodes.h"
 #include "graph/passes/quantize_activations.h"
+#include "graph/passes/retain_windows.h"
 #include "graph/passes/specialize_rows.h"
 #include "graph/passes/split_attention.h"
 #include "graph/passes/use_matrix_unit.h"
@@ -58,15 +60,17 @@ void check_skips(const PassOptions& options) {
 }  // namespace
 
 std::vector<std::string> pass_names() {
-  return {"merge_equal_nodes",    "eliminate_dead_values", "fuse_rope_append", "fuse_epilogues",
-          "quantize_activations", "choose_layouts",        "specialize_rows",  "group_experts",
-          "use_matrix_unit",      "split_attention"};
+  return {"retain_windows",   "merge_equal_nodes", "eliminate_dead_values",
+          "fuse_rope_append", "fuse_epilogues",    "quantize_activations",
+          "choose_layouts",   "specialize_rows",   "group_experts",
+          "use_matrix_unit",  "fuse_norms",        "split_attention"};
 }
 
 std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
   check_skips(options);
   internal_check(options.target != nullptr, "graph passes need a target");
   Runner run(m, options);
+  run("retain_windows", [&] { retain_windows(m); });
   run("merge_equal_nodes", [&] { merge_equal_nodes(m); });
   run("eliminate_dead_values",
       [&] { eliminate_dead_values(m); });  // the fusions count uses: dead ones would stop them
@@ -80,6 +84,7 @@ std::vector<PassTime> run_passes(Module& m, const PassOptions& options) {
       [&] { specialize_rows(m); });  // late: all passes above are the same for any number of rows
   run("group_experts", [&] { group_experts(m); });
   run("use_matrix_unit", [&] { use_matrix_unit(m, *options.target); });
+  run("fuse_norms", [&] { fuse_norms(m, options.fused_norm_bytes); });
   if (int64_t pages = options.target->attention_part_pages)
     run("split_attention", [&] { split_attention(m, pages); });
   return std::move(run.times);

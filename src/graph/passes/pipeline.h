@@ -12,6 +12,7 @@ struct PassOptions {
   int opt_level =
       2;  // 0: floats everywhere, parameters as in the files; 2: int8 activations, repacked weights
   const Target* target = nullptr;
+  int64_t fused_norm_bytes = 0;   // what fuse_norms may fuse
   std::vector<std::string> skip;  // passes left out, by name
   // Called before the first pass ("input") and after each one with the module's text; may be empty.
   std::function<void(const std::string& name, const std::string& text)> dump;

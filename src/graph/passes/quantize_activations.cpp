@@ -5,7 +5,7 @@
 #include <map>
 #include <utility>
 
-#include "graph/ops/registry.h"
+#include "graph/ops/norm.h"
 #include "graph/passes/uses.h"
 
 namespace mlc::graph {
@@ -29,8 +29,6 @@ bool only_quantized_users(const Value* v, const std::vector<Node*>& users, const
   });
 }
 
-bool is_norm(const Node* node) { return node && (node->op == "rms_norm" || node->op == "layer_norm"); }
-
 void quantize_in(Function& function) {
   Uses uses = find_uses(function);
   std::map<std::pair<Value*, int>, Value*> codes;  // a value and the group's size -> its quantized form
@@ -39,7 +37,7 @@ void quantize_in(Function& function) {
     if (wants_q8(*node)) {
       Value*& x = node->inputs[0];
       TensorType type = q8_input(*node);
-      if (is_norm(x->producer) && only_quantized_users(x, uses[x], type)) {
+      if (x->producer && is_norm(*x->producer) && only_quantized_users(x, uses[x], type)) {
         x->producer->attributes["output"] = type.element_text();
         x->type = type;
       } else {

@@ -29,16 +29,16 @@ class Splitter {
 
  private:
   // The only reader of a value, when that is quantize_q8 and heads are whole groups.
-  Node* only_quantizer(const Value* v, int64_t head_dim) {
+  Node* only_quantizer(const Value* v, int64_t value_dim) {
     const std::vector<Node*>& users = uses_[v];
     bool fits = users.size() == 1 && users[0] && users[0]->op == "quantize_q8" &&
-                head_dim % users[0]->outputs[0]->type.format.group == 0;
+                value_dim % users[0]->outputs[0]->type.format.group == 0;
     return fits ? users[0] : nullptr;
   }
 
   // Turns the node into attention_part; returns the join, which takes over its result.
   std::unique_ptr<Node> split(Node& node) {
-    int64_t heads = node.get_int("heads"), head_dim = module_.find_state(node.state)->key_dim;
+    int64_t heads = node.get_int("heads"), value_dim = module_.find_state(node.state)->value_dim;
     auto join = std::make_unique<Node>();
     join->op = "attention_join";
     join->attributes = {{"heads", heads}};
@@ -48,13 +48,13 @@ class Splitter {
     node.attributes["part_pages"] = part_pages_;
     Dim parts = ceildiv(node.inputs[4]->type.shape[0], part_pages_);
     node.outputs = {
-        function_.add_value(TensorType::plain(DType::kF32, {parts, heads * (head_dim + 2)}), &node)};
+        function_.add_value(TensorType::plain(DType::kF32, {parts, heads * (value_dim + 2)}), &node)};
     join->inputs = {node.outputs[0], node.inputs[2]};
     if (node.attributes.erase("sinks")) {
       join->inputs.push_back(node.inputs.back());
       node.inputs.pop_back();
     }
-    if (Node* quantizer = only_quantizer(join->outputs[0], head_dim)) {
+    if (Node* quantizer = only_quantizer(join->outputs[0], value_dim)) {
       join->outputs[0]->type = quantizer->outputs[0]->type;
       join->attributes["output"] = join->outputs[0]->type.element_text();
       replacements_[quantizer->outputs[0]] = join->outputs[0];

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "graph/ops/norm.h"
 #include "graph/passes/uses.h"
 
 namespace mlc::graph {
@@ -21,7 +22,7 @@ void use_in(Function& function) {
       if (!fits || !only_multiplied(v, uses[v]) || function.guard_of(v->type.shape[0]).max == 1) continue;
       if (node->op == "quantize_q8")
         node->op = "to_tiles";
-      else if (node->op == "rms_norm" || node->op == "layer_norm")
+      else if (is_norm(*node))
         node->attributes["output"] = std::string("tiles");
       else
         continue;

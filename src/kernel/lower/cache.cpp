@@ -20,7 +20,12 @@ ExprRef CachePages::key(const ExprRef& page, const ExprRef& head, const ExprRef&
 }
 
 ExprRef CachePages::value(const ExprRef& page, const ExprRef& head, const ExprRef& token) const {
-  if (!is_coded(cache)) return page + ((head + cache.kv_heads) * cache.page_size + token) * cache.key_dim;
+  if (cache.latent) return key(page, head, int_const(0), token);
+  if (!is_coded(cache)) {
+    const int64_t values = cache.page_size * cache.value_dim,
+                  before = cache.kv_heads * cache.page_size * cache.key_dim;
+    return page + (((head + before / values) * cache.page_size + token) * cache.value_dim + before % values);
+  }
   ExprRef in_head = token / 2 * (2 * cache.key_dim) + token % 2;
   return page + (head * coded_head_bytes(cache) + in_head + cache.key_dim * cache.page_size);
 }

@@ -17,6 +17,7 @@ ExprRef Operand::tile_at(const ExprRef& row, const ExprRef& group) const {
 }
 
 int Operand::lanes() const {
+  if (buffer->scope == Scope::kShared) return buffer->element.lanes;
   return static_cast<int>(std::gcd(std::gcd(columns, row_stride), std::gcd(column_offset, int64_t{4})));
 }
 
@@ -47,6 +48,20 @@ const graph::PagedState& Lowering::cache() const {
   return *found;
 }
 
+const graph::SlotState& Lowering::slot_state() const {
+  const graph::SlotState* found = module.find_slot_state(node.state);
+  internal_check(found != nullptr, str(node.op, ": no slots named ", node.state));
+  return *found;
+}
+
+Operand Lowering::slots() {
+  const graph::SlotState& s = slot_state();
+  const Dim count = Dim::symbol(kPoolSlots) * Dim(node.attributes.count("layer") ? 1 : s.layers);
+  Operand slots = declare("slots", DType::kF32, count * s.slot_elements(), true);
+  slots.rows = count, slots.columns = slots.row_stride = s.slot_elements();
+  return slots;
+}
+
 std::string Lowering::pool_pages() const { return of_group(kPoolPages, module.group_of(cache())); }
 
 Operand Lowering::declare_matrix(const graph::TensorType& t, const View& at, const std::string& name,
@@ -75,7 +90,7 @@ Operand Lowering::region_matrix(size_t i, const std::string& name) {
 Operand Lowering::vector(const graph::TensorType& t, const std::string& name) {
   Operand v = declare(name, t.dtype(), elements_of(t.shape), false);
   v.rows = Dim(1);
-  if (t.shape.size() == 1 && t.shape[0].is_const()) v.columns = t.shape[0].constant();
+  if (rows_of(t) == Dim(1) && t.shape.back().is_const()) v.columns = t.shape.back().constant();
   return v;
 }
 
@@ -85,6 +100,7 @@ Operand Lowering::result(size_t i, const std::string& name) {
 }
 
 ExprRef Lowering::load(const Operand& from, const ExprRef& index, int n, const ExprRef& mask) {
+  if (from.shared_vectors()) return k.load(from.buffer, index / n);
   if (!from.packed()) return cast(k.load(from.buffer, index, n, mask), DType::kF32);
   if (n == 1) {
     ExprRef pair = k.let("pair", unpack_pair(from.stored, k.let("word", k.load(from.buffer, index / 2))));
@@ -97,6 +113,7 @@ ExprRef Lowering::load(const Operand& from, const ExprRef& index, int n, const E
 }
 
 void Lowering::store(const Operand& to, const ExprRef& index, const ExprRef& value, const ExprRef& mask) {
+  if (to.shared_vectors()) return k.store(to.buffer, index / value->type.lanes, value);
   if (!to.packed()) return k.store(to.buffer, index, cast(value, to.buffer->element.dtype), mask);
   int n = value->type.lanes;
   if (n == 1)

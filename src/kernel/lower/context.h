@@ -29,6 +29,7 @@ struct Operand {
 
   bool quantized() const { return q8.group > 0; }
   bool packed() const { return buffer->element.dtype == DType::kU32 && size_of(stored) == 2; }
+  bool shared_vectors() const { return buffer->element.lanes > 1; }  // f32 of a group, met as whole elements
   int elements_per_word() const { return packed() ? 2 : 1; }
   ExprRef at(const ExprRef& row, const ExprRef& column) const {  // index of an element
     if (heads == 1) return row * row_stride + column + column_offset;
@@ -63,6 +64,7 @@ struct Units {
   int64_t heads = 1, head_size = 0;
   std::vector<Part> parts;
   std::function<void(const ExprRef&)> enter;  // called with the row before any body that meets it, or null
+  bool apart = false;                         // each head of a row is a tile of CPUs
 };
 
 // One row of a matrix, as sums over it and results of its elements need it.
@@ -111,6 +113,9 @@ struct Lowering {
   Operand vector(size_t i, const std::string& name) { return vector(type(i), name); }
   Operand vector(const graph::TensorType& type, const std::string& name);
   virtual Operand state(bool writable) = 0;  // of the node's layer, or of all where it has none
+  // The same of a state of slots, which are rows.
+  const graph::SlotState& slot_state() const;
+  Operand slots();
   Operand result(size_t i = 0, const std::string& name = "out");
 
   // Elements [index, index + lanes) as f32. Packed: lanes is 1, 2 or 4 and index a multiple of it.

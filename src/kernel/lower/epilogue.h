@@ -15,6 +15,9 @@ class Epilogue {
   // Rows of the weight per result column: 2 when the region gates (result n comes from weight rows n and n +
   // columns()).
   int halves() const { return region_.accumulators(); }
+  // Makes each head of the result's rows, of `elements` elements, a row of its own.
+  void split_heads(int64_t elements) { low_.split_heads(out_, elements); }
+  const Operand& out() const { return out_; }
   // Of the result, or of the part that a piece of a weight gives (lower.h); columns are counted from its
   // first one.
   int64_t columns() const { return columns_; }

@@ -16,7 +16,12 @@ ExpertRows::ExpertRows(Lowering& low)
       rows_(low.node.outputs[0]->type.shape[0]),
       most_(rows_),
       weight_rows_(matrix_rows(low.type(1))) {
-  if (low.node.inputs.size() < 3) {
+  if (low.node.op == "head_matmul") {
+    heads_ = true, by_row_ = low.single_row(), count_ = low.type(1).shape[0].constant();
+    rows_ = (by_row_ ? Dim(1) : rows_) * Dim(count_);
+    return;
+  }
+  if (low.node.op == "matmul") {
     by_row_ = low.single_row();
     return;
   }
@@ -33,18 +38,30 @@ ExpertRows::ExpertRows(Lowering& low)
 }
 
 RowRun ExpertRows::one_row(const ExprRef& row) const {
+  if (heads_) return {k_.let("weight_row", row * weight_rows_), row, row, row + 1};
   if (!ids_) return {int_const(0), row, row, dim_expr(rows_)};
   ExprRef expert = k_.let("expert", cast(k_.load(ids_, row), DType::kI64));
   return {k_.let("weight_row", expert * weight_rows_), k_.let("x_row", row / share_), row, row + 1};
 }
 
 RowRun ExpertRows::run(const ExprRef& expert) const {
+  if (heads_)
+    return {k_.let("weight_row", expert * weight_rows_), expert, expert,
+            k_.let("end", expert + (dim_expr(most_) - 1) * count_ + 1), count_};
   if (!runs_) return {int_const(0), int_const(0), int_const(0), dim_expr(rows_)};
   auto at = [&](const char* name, const ExprRef& e) {
     return k_.let(name, cast(k_.load(runs_, e), DType::kI64));
   };
   ExprRef first = at("first", expert), end = at("end", expert + 1);
   return {k_.let("weight_row", expert * weight_rows_), first, first, end};
+}
+
+Routing routing_of(const graph::Node& node) {
+  const int64_t groups = node.get_int_or("groups", 1);
+  return {.renormalize = node.get_bool_or("renormalize", false),
+          .groups = groups,
+          .kept_groups = node.get_int_or("kept_groups", groups),
+          .scale = node.attributes.count("scale") ? node.get_double("scale") : 1};
 }
 
 ExprRef logit_key(const ExprRef& logit) {

@@ -30,9 +30,11 @@ constexpr Entry kLowerings[] = {
     {"attention_part", nullptr, lower_attention, lower_gpu_attention},
     {"cast", lower_cast},
     {"copy_pages", lower_copy_pages},
+    {"copy_slots", lower_copy_slots},
     {"expert_matmul", nullptr, lower_matmul, lower_gpu_matmul},
     {"expert_sum", lower_expert_sum},
     {"group_slots", nullptr, lower_group_slots, lower_gpu_group_slots},
+    {"head_matmul", nullptr, lower_matmul, lower_gpu_matmul},
     {"kv_append", nullptr, lower_kv_append, lower_gpu_kv_append},
     {"layer_norm", lower_layer_norm},
     {"map", lower_map},
@@ -47,6 +49,9 @@ constexpr Entry kLowerings[] = {
     {"softmax", lower_softmax},
     {"take", nullptr, lower_take, lower_gpu_take},
     {"to_tiles", nullptr, lower_to_rows},
+    {"token_shift", lower_token_shift},
+    {"wkv4", lower_wkv4},
+    {"wkv5", lower_wkv5},
 };
 
 std::string attribute_text(const graph::Attribute& value) {
@@ -145,6 +150,10 @@ std::string kernel_key(const graph::Node& node, const graph::Module& module, con
   for (const graph::Value* out : node.outputs) key << " -> " << out->type.text();
   for (const auto& [name, value] : node.attributes)
     if (name != "layer") key << ' ' << name << '=' << attribute_text(value);
+  if (const graph::SlotState* slots = module.find_slot_state(node.state)) {
+    key << " $" << slots->slot_elements() << " x " << slots->layers;
+    if (node.attributes.count("part")) key << " at " << *slots->offset(node.get_string("part"));
+  }
   if (const graph::PagedState* c = node.state.empty() ? nullptr : module.find_state(node.state))
     key << " $" << c->layers << ',' << c->kv_heads << ',' << c->key_dim << ',' << c->value_dim << ','
         << c->latent << ',' << c->page_size << ',' << short_name(c->dtype) << ',' << module.group_of(*c);

@@ -1,38 +1,70 @@
 // rms_norm, layer_norm and softmax: sums over a row, then its elements once more.
+#include "kernel/lower/norm.h"
+
+#include "base/strings.h"
+#include "base/user_error.h"
+#include "graph/ops/norm.h"
 #include "kernel/lower/lowerings.h"
 #include "kernel/lower/region.h"
 
 namespace mlc::kernel {
+
+LoweredNorm::LoweredNorm(Lowering& low, const std::string& op, size_t first, const std::string& prefix)
+    : low_(low), centered_(op == "layer_norm"), weight_(low.vector(first, prefix + "weight")) {
+  if (low.node.inputs.size() > first + 1) bias_ = low.vector(first + 1, prefix + "bias");
+}
+
+void LoweredNorm::split_heads(int64_t part) {
+  for (Operand* of : {&weight_, &bias_})
+    if (of->buffer) low_.split_heads(*of, part);
+}
+
+void LoweredNorm::store(Row& row, const Operand& out, const Row::Value& finish) const {
+  KernelBuilder& k = low_.k;
+  const int64_t columns = out.columns;
+  ExprRef mean;
+  if (centered_) mean = k.let("mean", row.sum("sum", [](const ExprRef& v) { return v; }) / columns);
+  ExprRef squares = row.sum("squares", [&](const ExprRef& v) {
+    ExprRef d = mean ? k.let("d", v - mean) : v;
+    return d * d;
+  });
+  ExprRef factor = k.let("factor", call(MathFn::kRsqrt, squares / columns + low_.node.get_double("eps")));
+  row.store(out, [&](const Unit& u, const ExprRef& v) {
+    ExprRef y = (mean ? v - mean : v) * factor * low_.load(weight_, u);
+    if (bias_.buffer) y = y + low_.load(bias_, u);
+    return finish(u, y);
+  });
+}
+
+void refuse_norm(const Lowering& low) {
+  if (!low.node.attributes.count(graph::kNormAttribute)) return;
+  throw UserError(str(low.node.op, ": x that is normed first has no kernel for ",
+                      low.single_row() ? "this weight" : "several rows", " on ", low.target.name,
+                      "; use --skip-passes fuse_norms"));
+}
+
 namespace {
 
-Function lower_norm(Lowering& low, bool centered) {
-  KernelBuilder& k = low.k;
-  Operand x = low.matrix(0, "x"), weight = low.vector(1, "weight"), bias;
-  if (low.node.inputs.size() > 2) bias = low.vector(2, "bias");
+Function lower_norm(Lowering& low) {
+  Operand x = low.matrix(0, "x");
+  LoweredNorm norm(low, low.node.op, 1);
   LoweredRegion region(low, x.columns);
   Operand out = low.result();
-  if (weight.columns < x.columns) low.split_heads(x, weight.columns), low.split_heads(out, weight.columns);
+  const int64_t part =
+      low.node.attributes.count("groups") ? x.columns / low.node.get_int("groups") : norm.weight().columns;
+  if (part < x.columns)
+    for (Operand* of : {&x, &out}) low.split_heads(*of, part);
+  if (part < norm.weight().columns) norm.split_heads(part);
   low.for_each_row(x, out, [&](Row& row) {
-    ExprRef mean;
-    if (centered) mean = k.let("mean", row.sum("sum", [](const ExprRef& v) { return v; }) / x.columns);
-    ExprRef squares = row.sum("squares", [&](const ExprRef& v) {
-      ExprRef d = mean ? k.let("d", v - mean) : v;
-      return d * d;
-    });
-    ExprRef factor = k.let("factor", call(MathFn::kRsqrt, squares / x.columns + low.node.get_double("eps")));
-    row.store(out, [&](const Unit& u, const ExprRef& v) {
-      ExprRef y = (mean ? v - mean : v) * factor * low.load(weight, u);
-      if (bias.buffer) y = y + low.load(bias, u);
-      return region.apply(u, {y});
-    });
+    norm.store(row, out, [&](const Unit& u, const ExprRef& y) { return region.apply(u, {y}); });
   });
-  return k.finish();
+  return low.k.finish();
 }
 
 }  // namespace
 
-Function lower_rms_norm(Lowering& low) { return lower_norm(low, false); }
-Function lower_layer_norm(Lowering& low) { return lower_norm(low, true); }
+Function lower_rms_norm(Lowering& low) { return lower_norm(low); }
+Function lower_layer_norm(Lowering& low) { return lower_norm(low); }
 
 Function lower_softmax(Lowering& low) {
   // What the meaning says of infinities is kept without any: logits end at 1e38, differences at -1e30.

@@ -9,33 +9,40 @@
 namespace mlc::kernel {
 
 Rotation rotation_of(const graph::Node& node) {
-  return {node.get_int("head_dim"), node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
+  return {node.get_int("head_dim"), node.get_int("rotary_dim"), node.get_bool_or("interleaved", false),
+          node.get_int_or("begin", 0)};
 }
 
 std::vector<Part> rotation_parts(Lowering& low, const Rotation& rotation, const Operand& factors, int lanes,
                                  const LoadElement& x, const PutElement& put) {
-  const int64_t half = rotation.rotary_dim / 2, plain = rotation.head_dim - rotation.rotary_dim;
+  const int64_t half = rotation.rotary_dim / 2, end = rotation.begin + rotation.rotary_dim;
   auto rotate = [=, &low](const Unit& u) {
     KernelBuilder& k = low.k;
     const ExprRef& d = u.at;
     auto factor = [&](const ExprRef& at) { return low.load(factors, factors.at(u.row, at), u.lanes); };
     ExprRef cosine = k.let("cosine", factor(d)), sine = k.let("sine", factor(d + half));
     if (rotation.interleaved) {
-      ExprRef pair = k.let("pair", x(u, d * 2, 2)), a = extract(pair, 0), b = extract(pair, 1);
-      return put(u, d * 2, vector_of({a * cosine - b * sine, b * cosine + a * sine}));
+      ExprRef pair = k.let("pair", x(u, d * 2 + rotation.begin, 2)), a = extract(pair, 0),
+              b = extract(pair, 1);
+      return put(u, d * 2 + rotation.begin, vector_of({a * cosine - b * sine, b * cosine + a * sine}));
     }
-    ExprRef a = k.let("a", x(u, d, u.lanes)), b = k.let("b", x(u, d + half, u.lanes));
-    put(u, d, a * cosine - b * sine);
-    put(u, d + half, b * cosine + a * sine);
+    ExprRef a = k.let("a", x(u, d + rotation.begin, u.lanes));
+    ExprRef b = k.let("b", x(u, d + (rotation.begin + half), u.lanes));
+    put(u, d + rotation.begin, a * cosine - b * sine);
+    put(u, d + (rotation.begin + half), b * cosine + a * sine);
   };
-  auto pass_on = [=](const Unit& u) {
-    ExprRef d = u.at + rotation.rotary_dim;
-    put(u, d, x(u, d, u.lanes));
+  auto pass_on = [=](int64_t first) {
+    return [=](const Unit& u) {
+      ExprRef d = u.at + first;
+      put(u, d, x(u, d, u.lanes));
+    };
   };
+  const int64_t behind = rotation.head_dim - end, plain = std::gcd(behind, rotation.begin);
   const int together =
       static_cast<int>(std::gcd(plain, rotation.interleaved ? int64_t{2} : std::gcd(half, int64_t{lanes})));
   std::vector<Part> parts = {{half, together, rotation.interleaved, rotate}};
-  if (plain > 0) parts.push_back({plain, together, false, pass_on});
+  if (behind > 0) parts.push_back({behind, together, false, pass_on(end)});
+  if (rotation.begin > 0) parts.push_back({rotation.begin, together, false, pass_on(0)});
   return parts;
 }
 

@@ -4,19 +4,20 @@
 namespace mlc::serve {
 
 bool decode(EngineState& state) {
-  runtime::PagedCache& cache = state.model.cache();
+  runtime::SequenceStore& store = state.model.sequences();
   RunningStep step{.decodes = true};
-  int64_t pages_needed = 0;
+  runtime::StateCost spoken_for;
   for (auto& r : state.running) {
     if (r->generated() == 0) continue;
-    bool new_page = cache.room(r->sequence) == 0;
-    while (new_page && cache.free_pages() <= pages_needed && state.recent.evict_one(cache)) {
+    runtime::StateCost needed = store.cost(r->sequence, 1);
+    needed += spoken_for;
+    while (!needed.fits_in(store.available()) && state.recent.make_room(store)) {
     }
-    if (new_page && cache.free_pages() <= pages_needed) {
+    if (!needed.fits_in(store.available())) {
       state.end(*r, FinishReason::kLength);
       continue;
     }
-    pages_needed += new_page;
+    spoken_for = needed;
     step.requests.push_back(r.get());
     step.sequences.push_back({r->sequence, std::span(r->tokens).last(1)});
   }

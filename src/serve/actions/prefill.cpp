@@ -9,17 +9,20 @@ namespace mlc::serve {
 namespace {
 
 // Moves waiting requests to running, each with a sequence: a kept one that its prompt continues, or a new
-// one.
+// one, for which kept ones make way.
 void admit(EngineState& state) {
+  runtime::SequenceStore& store = state.model.sequences();
   while (!state.waiting.empty() && state.running.size() < state.max_running) {
     std::unique_ptr<RequestState> r = std::move(state.waiting.front());
     state.waiting.pop_front();
-    if (auto match = state.recent.take(state.model.cache(), r->request.prompt)) {
+    if (auto match = state.recent.take(store, r->request.prompt)) {
       r->sequence = match->sequence;
       r->computed = match->tokens;
     } else {
       r->sequence = state.next_sequence++;
-      Status added = state.model.cache().add_sequence(r->sequence);
+      while (!store.cost(r->sequence, 0).fits_in(store.available()) && state.recent.make_room(store)) {
+      }
+      Status added = store.add(r->sequence);
       internal_check(added.is_ok(), added.message());
     }
     r->metrics.prefilled_tokens = r->metrics.prompt_tokens - r->computed;
@@ -27,15 +30,15 @@ void admit(EngineState& state) {
   }
 }
 
-// How many tokens of the request's prompt can run now: bounded by `room` rows and by the free pages, for
-// which kept sequences make way.
-int64_t tokens_that_fit(EngineState& state, const RequestState& r, int64_t room) {
-  runtime::PagedCache& cache = state.model.cache();
+// How many tokens of the request's prompt can run now: bounded by `room` rows and by the memory that is left
+// beside what the step has spoken for; kept sequences make way.
+int64_t tokens_that_fit(EngineState& state, const RequestState& r, int64_t room,
+                        const runtime::StateCost& spoken_for) {
+  runtime::SequenceStore& store = state.model.sequences();
   int64_t wanted = std::min(room, static_cast<int64_t>(r.tokens.size()) - r.computed);
-  int64_t page = cache.page_size();
   for (;;) {
-    int64_t fits = cache.free_pages() * page + cache.room(r.sequence);
-    if (fits >= wanted || !state.recent.evict_one(cache)) return std::min(wanted, fits);
+    int64_t fits = store.tokens_that_fit(r.sequence, wanted, spoken_for);
+    if (fits >= wanted || !state.recent.make_room(store)) return fits;
   }
 }
 
@@ -44,16 +47,18 @@ int64_t tokens_that_fit(EngineState& state, const RequestState& r, int64_t room)
 bool prefill(EngineState& state) {
   admit(state);
   int64_t room = state.model.prefill_chunk();
+  runtime::StateCost spoken_for;
   RunningStep step;
   for (auto& r : state.running) {
     if (r->generated() > 0 || room == 0) continue;
-    int64_t n = tokens_that_fit(state, *r, room);
+    int64_t n = tokens_that_fit(state, *r, room, spoken_for);
     if (n == 0) {
       if (step.requests.empty())
         state.end(*r, FinishReason::kError,
                   "the KV cache is full; run fewer requests or raise context_window_size");
       continue;
     }
+    spoken_for += state.model.sequences().cost(r->sequence, n);
     bool complete = r->computed + n == static_cast<int64_t>(r->tokens.size());
     step.requests.push_back(r.get());
     step.sequences.push_back(

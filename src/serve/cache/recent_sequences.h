@@ -1,5 +1,5 @@
-// Keeps the KV pages of finished requests, so that a prompt that continues one of them (the next turn of a
-// chat) computes only its new tokens. The oldest give their pages back when the cache is full.
+// Keeps the sequences of finished requests, so that a prompt that continues one of them (the next turn of a
+// chat) computes only its new tokens. The oldest give their memory back when others need it.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/kv/paged_cache.h"
+#include "runtime/sequences/sequence_store.h"
 
 namespace mlc::serve {
 
@@ -16,21 +16,23 @@ class RecentSequences {
  public:
   explicit RecentSequences(size_t most) : most_(most) {}
 
-  // `tokens`: those whose K and V the sequence holds.
-  void keep(runtime::PagedCache& cache, runtime::SequenceId sequence, std::vector<int32_t> tokens);
+  // `tokens`: those that the sequence holds.
+  void keep(runtime::SequenceStore& store, runtime::SequenceId sequence, std::vector<int32_t> tokens);
 
   struct Match {
     runtime::SequenceId sequence = -1;
     int64_t tokens = 0;
   };
-  // Takes the kept sequence that shares the longest beginning with the prompt, cut down to it. The prompt's
-  // last token is never matched: its logits are wanted. nullopt when no kept sequence shares anything.
-  std::optional<Match> take(runtime::PagedCache& cache, std::span<const int32_t> prompt);
-  // Gives back the pages of the oldest; false when there is none.
-  bool evict_one(runtime::PagedCache& cache);
-  void clear(runtime::PagedCache& cache);
+  // Takes the kept sequence with the longest beginning that it shares with the prompt and can be rewound to.
+  // The prompt's last token is never matched: its logits are wanted. nullopt when none shares anything.
+  std::optional<Match> take(runtime::SequenceStore& store, std::span<const int32_t> prompt);
+  // Gives memory back: of the oldest snapshot, else of the oldest kept sequence; false when there is none.
+  bool make_room(runtime::SequenceStore& store);
+  void clear(runtime::SequenceStore& store);
 
  private:
+  bool evict_one(runtime::SequenceStore& store);
+
   struct Kept {
     runtime::SequenceId sequence;
     std::vector<int32_t> tokens;

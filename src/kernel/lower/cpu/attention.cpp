@@ -32,11 +32,11 @@ int64_t block_size(int64_t count, int64_t most) {
 
 }  // namespace
 
-int64_t Attention::head_chunks() const {
+int64_t Attention::value_chunks() const {
   // Beside the sums a tile of codes holds the values, a weight and a product: 5 x 2, 2, 1 and 1 of 16.
   const int64_t most = is_coded(cache) && low.target.vector_registers < 32 ? 2 : 4;
-  int64_t chunks = std::min(most, head_dim() / tiling.head_lanes);
-  while (head_dim() / tiling.head_lanes % chunks != 0) --chunks;
+  int64_t chunks = std::min(most, value_dim() / tiling.value_lanes);
+  while (value_dim() / tiling.value_lanes % chunks != 0) --chunks;
   return chunks;
 }
 
@@ -45,7 +45,7 @@ int64_t Attention::score_block(int64_t count) const {
 }
 
 int64_t Attention::value_block(int64_t count) const {
-  return block_size(count, std::max<int64_t>(1, accumulators() / head_chunks()));
+  return block_size(count, std::max<int64_t>(1, accumulators() / value_chunks()));
 }
 
 AttentionMemory Attention::allocate() const {
@@ -53,16 +53,16 @@ AttentionMemory Attention::allocate() const {
   int64_t count = tiling.rows * tiling.sharing;
   int64_t most = count + std::max<int64_t>({score_block(count), value_block(count), int64_t{low.lanes()}});
   AttentionMemory m;
-  if (!codes_queries()) m.queries = k().shared("queries", DType::kF32, most * head_dim());
+  if (!codes_queries()) m.queries = k().shared("queries", DType::kF32, most * key_dim());
   m.limits = k().shared("limits", DType::kI32, most);
   m.scores = k().shared("scores", DType::kF32, most * span_tokens());
-  m.weighted = k().shared("weighted", DType::kF32, most * head_dim());
+  m.weighted = k().shared("weighted", DType::kF32, most * value_dim());
   m.previous_max = k().shared("before", DType::kF32, most);
   m.running_max = k().shared("now", DType::kF32, most);
   m.corrections = k().shared("corrections", DType::kF32, most);
   m.sums = k().shared("sums", DType::kF32, most * tiling.token_lanes);
   if (is_coded(cache)) allocate_codes(most, m);
-  if (rotates_keys()) m.rotated_keys = k().shared("rotated_keys", DType::kF32, head_dim() * cache.page_size);
+  if (rotates_keys()) m.rotated_keys = k().shared("rotated_keys", DType::kF32, key_dim() * cache.page_size);
   return m;
 }
 
@@ -78,12 +78,16 @@ void Attention::initialize(const AttentionRun& run) const {
     ExprRef from = k().let("q_at", call.q.at(row, q_column(run.kv_head, g)));
     k().store(memory.limits, query, k().load(call.limits, row));
     k().store(memory.sums, query * tiling.token_lanes, float_const(0, {DType::kF32, tiling.token_lanes}));
-    k().vector_loop("d", int_const(head_dim()), tiling.head_lanes, [&](ExprRef d, int n) {
-      ExprRef at = query * head_dim() + d;
+    k().vector_loop("d", int_const(key_dim()), tiling.key_lanes, [&](ExprRef d, int n) {
+      ExprRef at = query * key_dim() + d;
       if (!codes_queries())
         k().store(memory.queries, at, low.load(call.q, from + d, n) * low.node.get_double("scale"));
-      k().store(memory.weighted, at, float_const(0, {DType::kF32, n}));
+      if (value_dim() == key_dim()) k().store(memory.weighted, at, float_const(0, {DType::kF32, n}));
     });
+    if (value_dim() != key_dim())
+      k().vector_loop("d", int_const(value_dim()), tiling.value_lanes, [&](ExprRef d, int n) {
+        k().store(memory.weighted, query * value_dim() + d, float_const(0, {DType::kF32, n}));
+      });
     if (codes_queries()) code_query(from, query);
   });
 }
@@ -127,6 +131,8 @@ void Attention::score_page(const AttentionRun& run, const ExprRef& page, const E
     };
     if (codes_queries())
       score_codes(run, base, ahead, first, block, put);
+    else if (cache.latent)
+      score_latents(run, page, base, first, block, to, put);
     else
       score_queries(run, page, base, first, block, put);
   });
@@ -176,14 +182,14 @@ void Attention::exponentials(const AttentionRun& run, const BufferRef& to, const
 
 void Attention::for_each_tile(const AttentionRun& run, int64_t block,
                               const std::function<void(ExprRef, ExprRef, const Place&)>& body) const {
-  const int64_t width = head_chunks() * tiling.head_lanes;
+  const int64_t width = value_chunks() * tiling.value_lanes;
   ExprRef count = (run.rows * tiling.sharing + (block - 1)) / block;
   k().loop("block", int_const(0), count, LoopKind::kSerial, [&](ExprRef b) {
     ExprRef first = k().let("first_query", b * block);
-    k().loop("part", 0, head_dim() / width, LoopKind::kSerial, [&](ExprRef part) {
+    k().loop("part", 0, value_dim() / width, LoopKind::kSerial, [&](ExprRef part) {
       ExprRef column = k().let("column", part * width);
       body(first, column,
-           [&](int64_t g, int64_t c) { return (first + g) * head_dim() + column + c * tiling.head_lanes; });
+           [&](int64_t g, int64_t c) { return (first + g) * value_dim() + column + c * tiling.value_lanes; });
     });
   });
 }
@@ -197,15 +203,15 @@ void Attention::store_results(const AttentionRun& run) const {
       total = k().let("all", add_sink(low, total, k().load(memory.running_max, query), sink));
     }
     ExprRef row = run.part ? run.part : run.first_row + r;
-    int64_t width = run.part ? head_dim() + 2 : head_dim();
+    int64_t width = run.part ? value_dim() + 2 : value_dim();
     ExprRef to = k().let("to", call.out.at(row, (run.kv_head * tiling.sharing + g) * width));
-    k().vector_loop("d", int_const(head_dim()), tiling.head_lanes, [&](ExprRef d, int n) {
-      ExprRef value = k().load(memory.weighted, query * head_dim() + d, n);
+    k().vector_loop("d", int_const(value_dim()), tiling.value_lanes, [&](ExprRef d, int n) {
+      ExprRef value = k().load(memory.weighted, query * value_dim() + d, n);
       low.store(call.out, to + d, run.part ? value : value / total);
     });
     if (!run.part) return;
-    k().store(call.out.buffer, to + head_dim(), k().load(memory.running_max, query));
-    k().store(call.out.buffer, to + (head_dim() + 1), total);
+    k().store(call.out.buffer, to + value_dim(), k().load(memory.running_max, query));
+    k().store(call.out.buffer, to + (value_dim() + 1), total);
   });
 }
 
@@ -327,7 +333,8 @@ AttentionTiling choose_tiling(const CpuLowering& low, bool parts) {
     t.rows = std::clamp<int64_t>(Attention::kTileQueries / t.sharing, 1, 16);
   else if (low.node.get_int_or("part_pages", Attention::kRowSpanPages) % Attention::kRowSpanPages == 0)
     t.span_pages = Attention::kRowSpanPages;
-  t.head_lanes = low.lanes_dividing(cache.key_dim);
+  t.key_lanes = low.lanes_dividing(cache.key_dim);
+  t.value_lanes = low.lanes_dividing(cache.value_dim);
   t.token_lanes = low.lanes_dividing(cache.page_size);
   internal_check(!parts || low.node.get_int("part_pages") % t.span_pages == 0,
                  "attention_part: parts are whole spans");

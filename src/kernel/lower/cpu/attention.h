@@ -1,6 +1,6 @@
 // attention's lowering, shared by its files: attention.cpp (tiles, runs, spans), attention_tokens.cpp (what a
-// run sees), attention_float.cpp (f32 products over a cache of floats) and attention_coded.cpp (integer
-// products over a cache of codes).
+// run sees), attention_float.cpp (f32 products over a cache of floats), attention_latent.cpp (scores over one
+// of latents) and attention_coded.cpp (integer products over a cache of codes).
 #pragma once
 
 #include <functional>
@@ -30,18 +30,18 @@ struct AttentionTiling {
   int64_t rows = 1;        // of a tile, at most
   int64_t span_pages = 1;  // pages between two softmaxes
   int64_t window = 0;      // tokens that a row sees at most; 0 = all up to its limit
-  int token_lanes = 1, head_lanes = 1;
+  int token_lanes = 1, key_lanes = 1, value_lanes = 1;
 };
 
-// Shared memory, per query of the tile: q * scale [head_dim], the limit, scores of a span, sum of weighted
-// values [head_dim], largest score before and after the span, exp(before - after), sum of weights
+// Shared memory, per query of the tile: q * scale [key_dim], the limit, scores of a span, sum of weighted
+// values [value_dim], largest score before and after the span, exp(before - after), sum of weights
 // [token_lanes].
 struct AttentionMemory {
   BufferRef queries, limits, scores, weighted, previous_max, running_max, corrections, sums;
-  // The same over a cache of codes: i16 codes of q [head_dim] with their scale, i16 codes of a span's weights
+  // The same over a cache of codes: i16 codes of q [key_dim] with their scale, i16 codes of a span's weights
   // with their scale, largest score of the span, exp(that - after); scales of the span's values.
   BufferRef query_codes, query_scales, weight_codes, gains, span_max, shares, value_scales;
-  BufferRef rotated_keys;  // [head_dim][page_size]
+  BufferRef rotated_keys;  // [key_dim][page_size]
 };
 
 // Rows of one sequence, in a tile.
@@ -89,18 +89,19 @@ struct Attention {
       : low(l), cache(l.cache()), call(b), tiling(t), memory(allocate()) {}
 
   KernelBuilder& k() const { return low.k; }
-  int64_t head_dim() const { return cache.key_dim; }
+  int64_t key_dim() const { return cache.key_dim; }
+  int64_t value_dim() const { return cache.value_dim; }
   int64_t page_vectors() const { return cache.page_size / tiling.token_lanes; }
   int64_t span_tokens() const { return tiling.span_pages * cache.page_size; }
   // Of a register tile. Codes need one register more than floats: a product before it is added.
   int64_t accumulators() const { return low.target.vector_registers >= 32 ? 24 : is_coded(cache) ? 10 : 12; }
   // A chain of dependent multiply-adds is shorter where a page is one vector.
-  int64_t chains() const { return page_vectors() == 1 && head_dim() % 4 == 0 ? 2 : 1; }
-  int64_t head_chunks() const;
+  int64_t chains() const { return page_vectors() == 1 && key_dim() % 4 == 0 ? 2 : 1; }
+  int64_t value_chunks() const;
   int64_t score_block(int64_t count) const;
   int64_t value_block(int64_t count) const;
   ExprRef q_column(const ExprRef& kv_head, const ExprRef& g) const {
-    return (kv_head * tiling.sharing + g) * head_dim();
+    return (kv_head * tiling.sharing + g) * key_dim();
   }
   int64_t together() const;  // queries whose softmax runs at once: none waits for its own results then
   // Queries of a run, rounded up to whole vectors.
@@ -151,6 +152,11 @@ struct Attention {
   void accumulate_page(const AttentionRun& run, const ExprRef& page, const ExprRef& in_span,
                        const BufferRef& acc, const ExprRef& first_query, int64_t block,
                        const ExprRef& first_column) const;
+
+  // attention_latent.cpp
+  void score_latents(const AttentionRun& run, const ExprRef& page, const ExprRef& base,
+                     const ExprRef& first_query, int64_t block, const ExprRef& to,
+                     const PutScores& put) const;
 
   // attention_coded.cpp
   void allocate_codes(int64_t queries_at_most, AttentionMemory& m) const;

@@ -1,7 +1,7 @@
 // attention over a cache of int8 codes: q and the softmax's weights become 16-bit codes, so that K and V are
 // widened once for all queries that share them and products are pairs of i16 summed in i32, exactly.
 //
-// q . k: a head's codes are q / max|q| * L with L = min(32767, (2^31 - 1) / (127 head_dim)), so that head_dim
+// q . k: a head's codes are q / max|q| * L with L = min(32767, (2^31 - 1) / (127 key_dim)), so that key_dim
 // products with |codes of k| <= 127 fit into i32; what is lost is half a step of q, max|q| / (2 L) an
 // element.
 //
@@ -30,10 +30,10 @@ int64_t unrolled(int64_t count, int64_t most) {
 }  // namespace
 
 void Attention::allocate_codes(int64_t most, AttentionMemory& m) const {
-  internal_check(head_dim() % 2 == 0, "attention: codes of keys lie in pairs, the head is odd");
+  internal_check(key_dim() % 2 == 0, "attention: codes of keys lie in pairs, the head is odd");
   internal_check(span_tokens() * kMostCode * 127 < 0x1p31, "attention: a span's sums do not fit into i32");
   if (codes_queries()) {
-    m.query_codes = k().shared("query_codes", DType::kU8, most * head_dim() * 2);
+    m.query_codes = k().shared("query_codes", DType::kU8, most * key_dim() * 2);
     m.query_scales = k().shared("query_scales", DType::kF32, most);
   }
   m.weight_codes = k().shared("weight_codes", DType::kU8, most * span_tokens() * 2);
@@ -45,28 +45,28 @@ void Attention::allocate_codes(int64_t most, AttentionMemory& m) const {
 
 // Codes of the query head that begins at q[from], times the node's scale.
 void Attention::code_query(const ExprRef& from, const ExprRef& query) const {
-  const Type ints{DType::kI32, tiling.head_lanes};
-  const double limit = std::min(kMostCode, std::floor((0x1p31 - 1) / (127.0 * head_dim())));
+  const Type ints{DType::kI32, tiling.value_lanes};
+  const double limit = std::min(kMostCode, std::floor((0x1p31 - 1) / (127.0 * key_dim())));
   BufferRef largest = k().registers("largest", ints, 1);
   k().store(largest, int_const(0), int_const(0, ints));
   auto value = [&](const ExprRef& d, int n) { return low.load(call.q, from + d, n); };
-  k().vector_loop("d", int_const(head_dim()), tiling.head_lanes, [&](ExprRef d, int n) {
+  k().vector_loop("d", int_const(key_dim()), tiling.value_lanes, [&](ExprRef d, int n) {
     k().store(largest, int_const(0),
               binary(BinaryOp::kMax, k().load(largest, int_const(0)), magnitude_bits(value(d, n))));
   });
   ExprRef all = k().load(largest, int_const(0));
-  ExprRef bits = k().let("bits", tiling.head_lanes == 1 ? all : reduce(BinaryOp::kMax, all));
+  ExprRef bits = k().let("bits", tiling.value_lanes == 1 ? all : reduce(BinaryOp::kMax, all));
   ExprRef top = k().let("top", bitcast(bits, {DType::kF32, 1}));  // NaN or infinity if an element is
   ExprRef finite = less(bits, int_const(0x7F800000));
   ExprRef step = select(finite, top * (low.node.get_double("scale") / limit), float_const(__builtin_nan("")));
   k().store(memory.query_scales, query, step);
   ExprRef inverse = k().let("inverse", float_const(limit) / top);
-  k().vector_loop("d", int_const(head_dim()), tiling.head_lanes, [&](ExprRef d, int n) {
+  k().vector_loop("d", int_const(key_dim()), tiling.value_lanes, [&](ExprRef d, int n) {
     // 0 * infinity becomes a limit, which a step of 0 makes 0 again.
     ExprRef code =
         binary(BinaryOp::kMax, value(d, n) * broadcast(inverse, n), float_const(-limit, {DType::kF32, n}));
     code = unary(UnaryOp::kRoundEven, binary(BinaryOp::kMin, code, float_const(limit)));
-    k().store(memory.query_codes, (query * head_dim() + d) * 2, cast(cast(code, DType::kI32), DType::kI16));
+    k().store(memory.query_codes, (query * key_dim() + d) * 2, cast(cast(code, DType::kI32), DType::kI16));
   });
 }
 
@@ -114,10 +114,10 @@ ExprRef Attention::half_page_ahead(const AttentionRun& run, const ExprRef& span_
 
 void Attention::score_codes(const AttentionRun& run, const ExprRef& base, const ExprRef& ahead,
                             const ExprRef& first_query, int64_t block, const PutScores& put) const {
-  const int64_t vectors = page_vectors(), ways = chains(), pairs = head_dim() / 2, step = unrolled(pairs, 8);
+  const int64_t vectors = page_vectors(), ways = chains(), pairs = key_dim() / 2, step = unrolled(pairs, 8);
   const Type ints{DType::kI32, tiling.token_lanes}, shorts{DType::kI16, 2 * tiling.token_lanes};
   ExprRef keys = k().let("keys", low.pages().key(base, run.kv_head, int_const(0), int_const(0)));
-  ExprRef query_at = k().let("query_at", first_query * (2 * head_dim()));
+  ExprRef query_at = k().let("query_at", first_query * (2 * key_dim()));
   BufferRef acc = k().registers("dot", ints, block * ways * vectors);
   auto slot = [&](int64_t g, int64_t c, int64_t v) { return int_const((g * ways + c) * vectors + v); };
   for (int64_t i = 0; i < block * ways * vectors; ++i) k().store(acc, int_const(i), int_const(0, ints));
@@ -132,7 +132,7 @@ void Attention::score_codes(const AttentionRun& run, const ExprRef& base, const 
             "key", cast(k().load_as({DType::kI8, 2 * tiling.token_lanes}, call.kv, at), DType::kI16)));
       }
       for (int64_t g = 0; g < block; ++g) {
-        ExprRef at = query_at + 2 * g * head_dim() + (pair + e) * 4;
+        ExprRef at = query_at + 2 * g * key_dim() + (pair + e) * 4;
         ExprRef query = broadcast(k().load_as({DType::kI32, 1}, memory.query_codes, at), tiling.token_lanes);
         query = bitcast(vectors > 1 ? k().let("query", query) : query, shorts);
         for (int64_t v = 0; v < vectors; ++v) {
@@ -226,7 +226,7 @@ void Attention::online_softmax_of_codes(const AttentionRun& run, const ExprRef& 
 void Attention::accumulate_coded_page(const AttentionRun& run, const ExprRef& page, const ExprRef& in_span,
                                       const ExprRef& ahead, const BufferRef& acc, const ExprRef& first_query,
                                       int64_t block, const ExprRef& first_column) const {
-  const int64_t chunks = head_chunks(), pairs = cache.page_size / 2, step = unrolled(pairs, 4);
+  const int64_t chunks = value_chunks(), pairs = cache.page_size / 2, step = unrolled(pairs, 4);
   ExprRef values = low.pages().value(base_of(run, page), run.kv_head, int_const(0));
   values = k().let("values", values + first_column * 2);
   ExprRef weights = k().let("weights", (score_at(first_query) + in_span * cache.page_size) * 2);
@@ -234,18 +234,18 @@ void Attention::accumulate_coded_page(const AttentionRun& run, const ExprRef& pa
     ExprRef first = k().let("pair", i * step);
     prefetch_half_page(ahead, i, pairs / step);
     for (int64_t e = 0; e < step; ++e) {
-      ExprRef pair = first + e, row = pair * (2 * head_dim());
+      ExprRef pair = first + e, row = pair * (2 * key_dim());
       std::vector<ExprRef> value;
       for (int64_t c = 0; c < chunks; ++c) {
-        ExprRef at = values + row + 2 * c * tiling.head_lanes;
+        ExprRef at = values + row + 2 * c * tiling.value_lanes;
         value.push_back(k().let(
-            "value", cast(k().load_as({DType::kI8, 2 * tiling.head_lanes}, call.kv, at), DType::kI16)));
+            "value", cast(k().load_as({DType::kI8, 2 * tiling.value_lanes}, call.kv, at), DType::kI16)));
       }
       for (int64_t g = 0; g < block; ++g) {
         ExprRef two =
             k().load_as({DType::kI32, 1}, memory.weight_codes, weights + 2 * g * span_tokens() + pair * 4);
         ExprRef weight = k().let(
-            "weight", bitcast(broadcast(two, tiling.head_lanes), {DType::kI16, 2 * tiling.head_lanes}));
+            "weight", bitcast(broadcast(two, tiling.value_lanes), {DType::kI16, 2 * tiling.value_lanes}));
         for (int64_t c = 0; c < chunks; ++c) {
           ExprRef to = int_const(g * chunks + c);
           k().store(acc, to, k().load(acc, to) + dot2_i16(value[static_cast<size_t>(c)], weight));
@@ -256,8 +256,8 @@ void Attention::accumulate_coded_page(const AttentionRun& run, const ExprRef& pa
 }
 
 void Attention::accumulate_coded_values(const AttentionRun& run, const AttentionSpan& span) const {
-  const int64_t block = value_block(run.max_rows * tiling.sharing), chunks = head_chunks();
-  const Type ints{DType::kI32, tiling.head_lanes};
+  const int64_t block = value_block(run.max_rows * tiling.sharing), chunks = value_chunks();
+  const Type ints{DType::kI32, tiling.value_lanes};
   for_each_tile(run, block, [&](const ExprRef& first, const ExprRef& column, const Place& place) {
     BufferRef acc = k().registers("acc", ints, block * chunks);
     for (int64_t i = 0; i < block * chunks; ++i) k().store(acc, int_const(i), int_const(0, ints));
@@ -267,10 +267,10 @@ void Attention::accumulate_coded_values(const AttentionRun& run, const Attention
     });
     for (int64_t g = 0; g < block; ++g) {
       ExprRef correction =
-          k().let("correction", broadcast(k().load(memory.corrections, first + g), tiling.head_lanes));
-      ExprRef gain = k().let("gain", broadcast(k().load(memory.gains, first + g), tiling.head_lanes));
+          k().let("correction", broadcast(k().load(memory.corrections, first + g), tiling.value_lanes));
+      ExprRef gain = k().let("gain", broadcast(k().load(memory.gains, first + g), tiling.value_lanes));
       for (int64_t c = 0; c < chunks; ++c) {
-        ExprRef earlier = k().load(memory.weighted, place(g, c), tiling.head_lanes) * correction;
+        ExprRef earlier = k().load(memory.weighted, place(g, c), tiling.value_lanes) * correction;
         k().store(memory.weighted, place(g, c),
                   fma(cast(k().load(acc, int_const(g * chunks + c)), DType::kF32), gain, earlier));
       }

@@ -36,7 +36,7 @@ void Attention::rotate_keys(const AttentionRun& run, const ExprRef& base,
       k().store(memory.rotated_keys, at(first), a * cosine - b * sine);
       k().store(memory.rotated_keys, at(second), b * cosine + a * sine);
     });
-    k().loop("d", 2 * half, head_dim() - 2 * half, LoopKind::kSerial,
+    k().loop("d", 2 * half, key_dim() - 2 * half, LoopKind::kSerial,
              [&](ExprRef d) { k().store(memory.rotated_keys, at(d), key(d)); });
   }
 }
@@ -47,11 +47,11 @@ void Attention::score_queries(const AttentionRun& run, const ExprRef& page, cons
   const int64_t vectors = page_vectors(), ways = chains();
   // Enough of the head per iteration to touch whole cache lines.
   int64_t step = std::max<int64_t>(ways, 64 / (cache.page_size * size_of(cache.dtype)));
-  while (head_dim() % step != 0) step -= ways;
+  while (key_dim() % step != 0) step -= ways;
   ExprRef keys = rotates_keys()
                      ? int_const(0)
                      : k().let("keys", low.pages().key(base, run.kv_head, int_const(0), int_const(0)));
-  ExprRef query_at = k().let("query_at", first_query * head_dim());
+  ExprRef query_at = k().let("query_at", first_query * key_dim());
   BufferRef acc = k().registers("dot", {DType::kF32, tiling.token_lanes}, block * ways * vectors);
   auto slot = [&](int64_t g, int64_t c, int64_t v) { return int_const((g * ways + c) * vectors + v); };
   for (int64_t i = 0; i < block * ways * vectors; ++i)
@@ -60,7 +60,7 @@ void Attention::score_queries(const AttentionRun& run, const ExprRef& page, cons
   ExprRef ahead;
   if (alone)
     ahead = k().let("ahead", low.pages().key(page_ahead(run, page), run.kv_head, int_const(0), int_const(0)));
-  k().loop("i", 0, head_dim() / step, LoopKind::kSerial, [&](ExprRef i) {
+  k().loop("i", 0, key_dim() / step, LoopKind::kSerial, [&](ExprRef i) {
     ExprRef d = k().let("d", i * step);
     if (alone) prefetch(ahead, d * cache.page_size, step * cache.page_size);
     for (int64_t e = 0; e < step; ++e) {
@@ -72,7 +72,7 @@ void Attention::score_queries(const AttentionRun& run, const ExprRef& page, cons
                                          : cast(k().load(call.kv, at, tiling.token_lanes), DType::kF32)));
       }
       for (int64_t g = 0; g < block; ++g) {
-        ExprRef query = k().load(memory.queries, query_at + g * head_dim() + d + e);
+        ExprRef query = k().load(memory.queries, query_at + g * key_dim() + d + e);
         query = k().let("query", broadcast(query, tiling.token_lanes));
         for (int64_t v = 0; v < vectors; ++v) {
           ExprRef at = slot(g, e % ways, v);
@@ -125,27 +125,27 @@ void Attention::online_softmax(const AttentionRun& run, const ExprRef& pages) co
 void Attention::accumulate_page(const AttentionRun& run, const ExprRef& page, const ExprRef& in_span,
                                 const BufferRef& acc, const ExprRef& first_query, int64_t block,
                                 const ExprRef& first_column) const {
-  const int64_t chunks = head_chunks();
+  const int64_t chunks = value_chunks(), stride = low.pages().value_stride();
   ExprRef values =
       k().let("values", low.pages().value(base_of(run, page), run.kv_head, int_const(0)) + first_column);
   ExprRef weights = k().let("weights", score_at(first_query) + in_span * cache.page_size);
   const LiveTokens live = live_tokens(run, page);
   ExprRef ahead;
-  if (run.max_rows == 1)
+  if (run.max_rows == 1 && !cache.latent)
     ahead =
         k().let("ahead", low.pages().value(page_ahead(run, page), run.kv_head, int_const(0)) + first_column);
   k().loop("t", int_const(0), live.count, LoopKind::kSerial, [&](ExprRef t) {
     ExprRef token = t;
-    if (ahead) prefetch(ahead, t * head_dim(), chunks * tiling.head_lanes);
+    if (ahead) prefetch(ahead, t * stride, chunks * tiling.value_lanes);
     if (rolling()) token = k().let("token", t + select(less(t, live.gap_begin), int_const(0), live.gap));
     std::vector<ExprRef> value;
     for (int64_t c = 0; c < chunks; ++c) {
-      ExprRef at = values + token * head_dim() + c * tiling.head_lanes;
-      value.push_back(k().let("value", cast(k().load(call.kv, at, tiling.head_lanes), DType::kF32)));
+      ExprRef at = values + token * stride + c * tiling.value_lanes;
+      value.push_back(k().let("value", cast(k().load(call.kv, at, tiling.value_lanes), DType::kF32)));
     }
     for (int64_t g = 0; g < block; ++g) {
       ExprRef weight = k().load(memory.scores, weights + g * span_tokens() + token);
-      weight = k().let("weight", broadcast(weight, tiling.head_lanes));
+      weight = k().let("weight", broadcast(weight, tiling.value_lanes));
       for (int64_t c = 0; c < chunks; ++c) {
         ExprRef at = int_const(g * chunks + c);
         k().store(acc, at, fma(weight, value[static_cast<size_t>(c)], k().load(acc, at)));
@@ -155,15 +155,15 @@ void Attention::accumulate_page(const AttentionRun& run, const ExprRef& page, co
 }
 
 void Attention::accumulate_values(const AttentionRun& run, const AttentionSpan& span) const {
-  const int64_t block = value_block(run.max_rows * tiling.sharing), chunks = head_chunks();
+  const int64_t block = value_block(run.max_rows * tiling.sharing), chunks = value_chunks();
   for_each_tile(run, block, [&](const ExprRef& first, const ExprRef& column, const Place& place) {
-    BufferRef acc = k().registers("acc", {DType::kF32, tiling.head_lanes}, block * chunks);
+    BufferRef acc = k().registers("acc", {DType::kF32, tiling.value_lanes}, block * chunks);
     for (int64_t g = 0; g < block; ++g) {
       ExprRef correction =
-          k().let("correction", broadcast(k().load(memory.corrections, first + g), tiling.head_lanes));
+          k().let("correction", broadcast(k().load(memory.corrections, first + g), tiling.value_lanes));
       for (int64_t c = 0; c < chunks; ++c)
         k().store(acc, int_const(g * chunks + c),
-                  k().load(memory.weighted, place(g, c), tiling.head_lanes) * correction);
+                  k().load(memory.weighted, place(g, c), tiling.value_lanes) * correction);
     }
     for_each_page(span, [&](ExprRef p) {
       accumulate_page(run, k().let("page", span.first_page + p), p, acc, first, block, column);

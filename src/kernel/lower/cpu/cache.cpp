@@ -31,6 +31,15 @@ void store_codes(CpuLowering& low, const BufferRef& cache, bool values, const Ex
     low.k.store(cache, first + lane * stride, count == 1 ? all : extract(all, lane));
 }
 
+// Stores n elements x(d, lanes) of a token's latent, from its element `first` on.
+void append_latent(CpuLowering& low, const BufferRef& cache, const Slot& slot, const ExprRef& head,
+                   int64_t first, int64_t n, const std::function<ExprRef(ExprRef, int)>& x) {
+  ExprRef at = low.k.let("head_at", low.pages().value(slot.page, head, slot.token) + first);
+  low.k.vector_loop("d", int_const(n), low.lanes(), [&](ExprRef d, int lanes) {
+    store_floats(low, cache, true, at, d, cast(x(d, lanes), cache->element.dtype));
+  });
+}
+
 // Stores the head x(d, lanes) of one token's keys or values.
 void append_head(CpuLowering& low, const BufferRef& cache, const Slot& slot, bool values, const ExprRef& head,
                  const std::function<ExprRef(ExprRef, int)>& x) {
@@ -39,8 +48,9 @@ void append_head(CpuLowering& low, const BufferRef& cache, const Slot& slot, boo
   const CachePages pages = low.pages();
   ExprRef at = k.let("head_at", values ? pages.value(slot.page, head, slot.token)
                                        : pages.key(slot.page, head, int_const(0), slot.token));
+  const int64_t elements = values ? c.value_dim : c.key_dim;
   if (!is_coded(c))
-    return k.vector_loop("d", int_const(c.key_dim), low.lanes(), [&](ExprRef d, int lanes) {
+    return k.vector_loop("d", int_const(elements), low.lanes(), [&](ExprRef d, int lanes) {
       store_floats(low, cache, values, at, d, cast(x(d, lanes), cache->element.dtype));
     });
   const int lanes = low.lanes_dividing(c.key_dim);
@@ -78,10 +88,15 @@ Function lower_kv_append(CpuLowering& low) {
   low.for_rows(keys.rows, [&](ExprRef r) {
     Slot slot = find_slot(low, low.pages(), slots, r);
     k.loop("head", 0, c.kv_heads, LoopKind::kSerial, [&](ExprRef h) {
-      ExprRef column = k.let("column", h * c.key_dim);
-      for (const Operand* m : {&keys, &values})
-        append_head(low, cache, slot, m == &values, h,
-                    [&](ExprRef d, int lanes) { return low.load(*m, m->at(r, column + d), lanes); });
+      for (const Operand* m : {&keys, &values}) {
+        const int64_t elements = m->columns / c.kv_heads;
+        ExprRef column = k.let("column", h * elements);
+        auto x = [&](ExprRef d, int lanes) { return low.load(*m, m->at(r, column + d), lanes); };
+        if (c.latent)
+          append_latent(low, cache, slot, h, m == &values ? c.value_dim : 0, elements, x);
+        else
+          append_head(low, cache, slot, m == &values, h, x);
+      }
     });
   });
   return k.finish();
@@ -111,7 +126,7 @@ Function lower_rope_append(CpuLowering& low) {
                         k.let("key", (h + heads) * size));
       append_head(low, cache, slot, false, h,
                   [&](ExprRef d, int lanes) { return k.load(rotated, d, lanes); });
-      ExprRef value = k.let("value", (h + (heads + kv_heads)) * size);
+      ExprRef value = k.let("value", h * low.cache().value_dim + (heads + kv_heads) * size);
       append_head(low, cache, slot, true, h,
                   [&](ExprRef d, int lanes) { return low.load(x, x.at(r, value + d), lanes); });
     });

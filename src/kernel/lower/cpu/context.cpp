@@ -72,7 +72,8 @@ Operand CpuLowering::state(bool writable) {
 CachePages CpuLowering::pages() const {
   const graph::PagedState& c = cache();
   const int64_t bytes = page_bytes(c);
-  return {.cache = c, .page_stride = c.layers * (bytes / size_of(c.dtype))};
+  const int chunk = c.latent ? static_cast<int>(c.key_dim) : 1;
+  return {.cache = c, .chunk = chunk, .page_stride = c.layers * (bytes / size_of(c.dtype))};
 }
 
 void CpuLowering::for_rows(const Dim& rows, const KernelBuilder::Body& body) {
@@ -89,6 +90,16 @@ void CpuLowering::for_each_part(const std::vector<Part>& parts, const ExprRef& r
 }
 
 void CpuLowering::for_each_unit(const Units& units) {
+  if (units.apart) {
+    const bool single = single_row();
+    k.grid("tile", single ? Dim(units.heads) : units.rows * units.heads, [&](ExprRef tile) {
+      ExprRef row = single ? int_const(0) : k.let("row", tile / units.heads);
+      if (units.enter) units.enter(row);
+      ExprRef head = single ? tile : tile % units.heads;
+      for_each_part(units.parts, row, k.let("head", head * units.head_size));
+    });
+    return;
+  }
   for_rows(units.rows, [&](ExprRef row) {
     if (units.enter) units.enter(row);
     if (units.heads == 1) return for_each_part(units.parts, row, int_const(0));

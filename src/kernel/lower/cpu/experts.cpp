@@ -21,26 +21,63 @@ struct Scalar {
   void set(const ExprRef& value) { k.store(buffer, int_const(0), value); }
 };
 
-// A row's logits as route compares them: NaN is the least.
+using Key = std::function<ExprRef(const ExprRef&)>;
+
+// The next of `count` numbers after the one whose key and number are given, in order of keys, then numbers.
+ExprRef next_of(KernelBuilder& k, int64_t count, const Key& key, const ExprRef& last_key,
+                const ExprRef& last) {
+  Scalar best_key(k, "best_key", float_const(-2 * kLargestLogit)), best(k, "best", int_const(0));
+  k.loop("expert", 0, count, LoopKind::kSerial, [&](ExprRef e) {
+    ExprRef here = k.let("key", key(e));
+    ExprRef better = binary(BinaryOp::kAnd, comes_after(here, e, last_key, last), less(best_key.get(), here));
+    better = k.let("better", better);
+    best_key.set(select(better, here, best_key.get()));
+    best.set(select(better, e, best.get()));
+  });
+  return k.let("chosen", best.get());
+}
+
+// A row's logits as route compares them: NaN is the least, and less than all are those of groups that are not
+// chosen from.
 struct Logits {
   CpuLowering& low;
   Operand x;
   ExprRef row;
+  int64_t group = 0;                 // experts of a group, or 0: all are chosen from
+  BufferRef group_keys = {};         // the largest of each group
+  ExprRef last_key = {}, last = {};  // of the groups that are chosen from
 
   ExprRef load(const ExprRef& expert) const { return low.load(x, x.at(row, expert)); }
-  // The next expert after the one whose key and number are given, in order of keys, then numbers.
-  ExprRef next(const ExprRef& last_key, const ExprRef& last) const {
+  ExprRef key(const ExprRef& expert) const {
+    ExprRef here = logit_key(load(expert));
+    if (!group) return here;
+    ExprRef number = low.k.let("group", expert / group);
+    ExprRef left_out = comes_after(low.k.load(group_keys, number), number, last_key, last);
+    return select(left_out, float_const(-2 * kLargestLogit), here);
+  }
+  ExprRef next(const ExprRef& from_key, const ExprRef& from) const {
+    return next_of(low.k, x.columns, [&](const ExprRef& e) { return key(e); }, from_key, from);
+  }
+  // Finds the groups that are chosen from.
+  void keep_groups(int64_t groups, int64_t kept) {
     KernelBuilder& k = low.k;
-    Scalar best_key(k, "best_key", float_const(-2 * kLargestLogit)), best(k, "best", int_const(0));
-    k.loop("expert", 0, x.columns, LoopKind::kSerial, [&](ExprRef e) {
-      ExprRef here = k.let("key", logit_key(load(e)));
-      ExprRef better =
-          binary(BinaryOp::kAnd, comes_after(here, e, last_key, last), less(best_key.get(), here));
-      better = k.let("better", better);
-      best_key.set(select(better, here, best_key.get()));
-      best.set(select(better, e, best.get()));
+    const int64_t size = x.columns / groups;
+    group_keys = k.shared("group_keys", DType::kF32, groups);
+    k.loop("group", 0, groups, LoopKind::kSerial, [&](ExprRef g) {
+      ExprRef first = k.let("first", g * size);
+      Scalar largest(k, "largest", logit_key(load(first)));
+      k.loop("expert", 1, size - 1, LoopKind::kSerial, [&](ExprRef e) {
+        largest.set(binary(BinaryOp::kMax, largest.get(), logit_key(load(first + e))));
+      });
+      k.store(group_keys, g, largest.get());
     });
-    return k.let("chosen", best.get());
+    last_key = float_const(2 * kLargestLogit);
+    auto group_key = [&](const ExprRef& g) { return k.load(group_keys, g); };
+    for (int64_t i = 0; i < kept; ++i) {
+      last = next_of(k, groups, group_key, last_key, last);
+      last_key = k.let("last_key", group_key(last));
+    }
+    group = size;
   }
 };
 
@@ -63,19 +100,21 @@ void for_matrix_tiles(CpuLowering& low, const ExpertRows& experts, int64_t tiles
 }
 
 void for_row_blocks(KernelBuilder& k, const RowRun& run, int rows, const std::function<void(RowRun)>& body) {
-  ExprRef blocks = (run.end - run.row + rows - 1) / rows;
+  const int64_t stride = rows * run.step;
+  ExprRef blocks = (run.end - run.row + (stride - 1)) / stride;
   k.loop("block", int_const(0), blocks, LoopKind::kSerial, [&](ExprRef b) {
-    ExprRef first = k.let("first", run.row + b * rows);
-    body({run.weight_row, first, first, run.end});
+    ExprRef first = k.let("first", run.row + b * stride);
+    body({run.weight_row, first, first, run.end, run.step});
   });
 }
 
 Function lower_route(CpuLowering& low) {
   KernelBuilder& k = low.k;
   Operand logits = low.matrix(0, "logits"), ids = low.result(0, "ids"), weights = low.result(1, "weights");
-  const bool renormalize = low.node.get_bool_or("renormalize", false);
+  const Routing routing = routing_of(low.node);
   low.for_rows(logits.rows, [&](ExprRef row) {
     Logits l{low, logits, row};
+    if (routing.kept_groups < routing.groups) l.keep_groups(routing.groups, routing.kept_groups);
     std::vector<ExprRef> chosen;
     ExprRef last_key = float_const(2 * kLargestLogit), last, top, chosen_sum;
     for (int64_t j = 0; j < ids.columns; ++j) {
@@ -90,9 +129,9 @@ Function lower_route(CpuLowering& low) {
     k.loop("expert", 0, logits.columns, LoopKind::kSerial,
            [&](ExprRef e) { all.set(all.get() + logit_power(k, l.load(e), top)); });
     // A NaN anywhere makes all weights NaN.
-    ExprRef sum = k.let("sum", renormalize ? chosen_sum + all.get() * 0.0 : all.get());
+    ExprRef sum = k.let("sum", routing.renormalize ? chosen_sum + all.get() * 0.0 : all.get());
     for (int64_t j = 0; j < weights.columns; ++j)
-      k.store(weights.buffer, weights.at(row, int_const(j)), chosen[size_t(j)] / sum);
+      k.store(weights.buffer, weights.at(row, int_const(j)), routing.weight(chosen[size_t(j)], sum));
   });
   return k.finish();
 }

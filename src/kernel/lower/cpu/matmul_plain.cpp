@@ -16,6 +16,8 @@ struct PlainMatmul {
   int rows = 1;    // activation rows at once
   int chains = 1;  // independent sums per result
   int columns() const { return kOutputs * epilogue.halves(); }
+  // Elements of a head that follow those which meet its matrix.
+  int64_t rest() const { return experts.of_heads() ? x.columns - weight.columns : 0; }
 
   // Adds x[row][i..] * weight[n][i..], `lanes` elements to each of the first used_chains of sums
   // [columns][rows][stride].
@@ -23,6 +25,7 @@ struct PlainMatmul {
             ExprRef i, int lanes, int used_chains, int stride);
   void block(const ExprRef& column, const RowRun& run);
   void store(const BufferRef& sums, const BufferRef& rest, const ExprRef& row, const ExprRef& column, int m);
+  void pass_on_rest(const RowRun& run);
 };
 
 void PlainMatmul::step(const BufferRef& sums, const std::vector<ExprRef>& x_at,
@@ -63,7 +66,8 @@ void PlainMatmul::block(const ExprRef& column, const RowRun& run) {
   KernelBuilder& k = low.k;
   std::vector<ExprRef> row, x_at, w_at;
   for (int m = 0; m < rows; ++m) {
-    row.push_back(rows == 1 ? run.x_row : k.let("m", binary(BinaryOp::kMin, run.x_row + m, run.end - 1)));
+    ExprRef at = run.x_row + m * run.step;
+    row.push_back(rows == 1 ? run.x_row : k.let("m", binary(BinaryOp::kMin, at, run.end - 1)));
     x_at.push_back(k.let("x_at", x.at(row.back(), int_const(0))));
   }
   for (int j = 0; j < columns(); ++j) {
@@ -86,8 +90,20 @@ void PlainMatmul::block(const ExprRef& column, const RowRun& run) {
     if (rows == 1)
       finish();
     else
-      k.branch(less(run.row + m, run.end), finish);
+      k.branch(less(run.row + m * run.step, run.end), finish);
   }
+}
+
+void PlainMatmul::pass_on_rest(const RowRun& run) {
+  KernelBuilder& k = low.k;
+  ExprRef count = (run.end - run.row + (run.step - 1)) / run.step;
+  k.loop("row", int_const(0), count, LoopKind::kSerial, [&](ExprRef i) {
+    ExprRef row = k.let("row", run.row + i * run.step);
+    k.vector_loop("d", int_const(rest()), low.lanes(), [&](ExprRef d, int lanes) {
+      low.store(epilogue.out(), epilogue.out().at(row, d + epilogue.columns()),
+                low.load(x, x.at(row, d + weight.columns), lanes));
+    });
+  });
 }
 
 }  // namespace
@@ -96,6 +112,10 @@ Function lower_plain_matmul(CpuLowering& low) {
   Operand x = low.matrix(0, "x");
   Operand weight = low.matrix(1, "weight");
   PlainMatmul mm{low, x, weight, ExpertRows(low), Epilogue(low)};
+  if (mm.experts.of_heads()) {
+    low.split_heads(mm.x, x.columns / mm.experts.count());
+    mm.epilogue.split_heads(mm.epilogue.columns() + mm.rest());
+  }
   const bool by_row = mm.experts.by_row();
   int room = low.target.vector_registers * 3 / 4;  // the rest holds operands
   mm.rows = by_row ? 1 : std::max(1, room / mm.columns());
@@ -112,6 +132,7 @@ Function lower_plain_matmul(CpuLowering& low) {
     ExprRef count = binary(BinaryOp::kMin, int_const(kBlocks), int_const(blocks) - first);
     low.k.loop("column", int_const(0), count, LoopKind::kSerial,
                [&](ExprRef b) { column_block(low.k.let("n", (first + b) * kOutputs), run); });
+    if (mm.rest() > 0) low.k.branch(binary(BinaryOp::kEq, tile, int_const(0)), [&] { mm.pass_on_rest(run); });
   });
   return low.k.finish();
 }

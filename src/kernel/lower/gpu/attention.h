@@ -21,6 +21,7 @@ class GpuAttention {
     Operand q, factors, sinks, out;
     Operand sequences, limits, indptr, page_ids, skip_begin, skip_count, kv;
     Rotation rotation;  // of keys
+    int lanes = 4;      // of the vectors in which q, keys and values are met: 2 or 4, and divides a chunk
   };
 
   // How the work is cut.
@@ -63,8 +64,12 @@ class GpuAttention {
     for (int r = 0; r < t.rows; ++r)
       for (int h = 0; h < t.heads; ++h) query_.push_back({r, h});
   }
+  // A thread holds no more elements of a key at once, but of one that it rotates.
+  bool keys_are_long() const { return key_dim() > 256 && !in_.factors.buffer; }
+  static constexpr int64_t kMostSums = 32;  // vectors in a lane, 128 registers, where keys are long
   // Of a group, with what sums over a subgroup take where it is expanded.
   int64_t shared_bytes() const;
+  int64_t sums() const { return acc_at(queries(), 0, 0); }  // vectors of weighted values in a lane
   Function build() const;
 
  private:
@@ -72,15 +77,21 @@ class GpuAttention {
       -3e38;  // below every score; not infinite, so that differences are numbers
 
   bool in_parts() const { return tiling_.part_tokens > 0; }
-  int64_t size() const { return cache_.key_dim; }
-  int value_lanes() const { return static_cast<int>(size()) / pages_.chunk; }   // that cover a value
-  int chunks() const { return (value_lanes() + gpu_.lanes - 1) / gpu_.lanes; }  // of a value in a lane
-  int halves() const { return pages_.chunk / 4; }                               // f32x4 of a chunk
+  int64_t key_dim() const { return cache_.key_dim; }
+  int64_t value_dim() const { return cache_.value_dim; }
+  int value_lanes() const { return static_cast<int>(value_dim()) / pages_.chunk; }  // that cover a value
+  int chunks() const { return (value_lanes() + gpu_.lanes - 1) / gpu_.lanes; }      // of a value in a lane
+  int halves() const { return pages_.chunk / in_.lanes; }                           // vectors of a chunk
+  int64_t key_vectors() const { return key_dim() / in_.lanes; }
+  int64_t value_vectors() const { return value_dim() / in_.lanes; }
   int threads() const { return tiling_.subgroups * gpu_.lanes; }
   int token_lanes() const;  // tokens whose values are met at once
   size_t queries() const { return query_.size(); }
   int64_t acc_at(size_t q, int chunk, int half) const {
     return (static_cast<int64_t>(q) * chunks() + chunk) * halves() + half;
+  }
+  std::vector<ExprRef> load(const ExprRef& at) const {  // a chunk of the cache
+    return gpu_.load_chunk(in_.kv, at, pages_.chunk, in_.lanes);
   }
   ExprRef index(const Operand& from, const ExprRef& at) const { return gpu_.load_index(from, at); }
 
@@ -97,6 +108,7 @@ class GpuAttention {
   void block(const Group& g, const Memory& m, const Walk& w, const ExprRef& step) const;
   Token find_token(const Group& g, const Walk& w, const ExprRef& t) const;
   std::vector<ExprRef> key(const Group& g, const Token& token) const;
+  std::vector<ExprRef> dots(const Group& g, const Memory& m, const Token& token) const;
   std::vector<ExprRef> rotated(std::vector<ExprRef> key, const Token& token) const;
   std::vector<ExprRef> scores(const Group& g, const Memory& m, const Walk& w, const Token& token,
                               const ExprRef& t) const;

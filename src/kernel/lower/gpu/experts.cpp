@@ -13,13 +13,26 @@ constexpr Type kI32{DType::kI32, 1};
 ExprRef both(ExprRef a, ExprRef b) { return binary(BinaryOp::kAnd, std::move(a), std::move(b)); }
 ExprRef equal(ExprRef a, ExprRef b) { return binary(BinaryOp::kEq, std::move(a), std::move(b)); }
 
-// A row's logits as route compares them, NaN as the least, over the lanes of a subgroup.
+using Key = std::function<ExprRef(const ExprRef&)>;
+
+// A row's logits as route compares them, over the lanes of a subgroup: NaN is the least, and less than all
+// are those of groups that are not chosen from.
 struct Logits {
   GpuLowering& gpu;
   Operand x;
   ExprRef row, lane;
+  int64_t group = 0;                 // experts of a group, or 0: all are chosen from
+  BufferRef group_keys = {};         // the largest of each group, shared
+  ExprRef last_key = {}, last = {};  // of the groups that are chosen from; i32
 
   ExprRef load(const ExprRef& expert) const { return gpu.load(x, x.at(row, expert)); }
+  ExprRef key(const ExprRef& expert) const {
+    ExprRef here = logit_key(load(expert));
+    if (!group) return here;
+    ExprRef at = gpu.k.let("group", expert / group), number = gpu.k.let("number", cast(at, DType::kI32));
+    ExprRef left_out = comes_after(gpu.k.load(group_keys, at), number, last_key, last);
+    return select(left_out, float_const(-2 * kLargestLogit), here);
+  }
   ExprRef sum_of_powers(const ExprRef& top) const {
     KernelBuilder& k = gpu.k;
     BufferRef sum = k.registers("sum", {DType::kF32, 1}, 1);
@@ -31,15 +44,16 @@ struct Logits {
     });
     return k.let("all", subgroup(BinaryOp::kAdd, k.load(sum, int_const(0))));
   }
-  // The next expert (i32) after the one whose key and number are given, in order of keys, then numbers.
-  ExprRef next(const ExprRef& last_key, const ExprRef& last) const {
+  // The next of `count` numbers (i32) after the one whose key and number are given, in order of keys, then
+  // numbers.
+  ExprRef next_of(int64_t count, const Key& key, const ExprRef& from_key, const ExprRef& from) const {
     KernelBuilder& k = gpu.k;
     BufferRef best_key = k.registers("best_key", {DType::kF32, 1}, 1), best = k.registers("best", kI32, 1);
     k.store(best_key, int_const(0), float_const(-2 * kLargestLogit));
-    k.store(best, int_const(0), int_const(x.columns, kI32));
-    gpu.for_units(x.columns, gpu.lanes, lane, [&](ExprRef e, ExprRef) {
-      ExprRef here = k.let("key", logit_key(load(e))), number = k.let("number", cast(e, DType::kI32));
-      ExprRef better = k.let("better", both(comes_after(here, number, last_key, last),
+    k.store(best, int_const(0), int_const(count, kI32));
+    gpu.for_units(count, gpu.lanes, lane, [&](ExprRef e, ExprRef) {
+      ExprRef here = k.let("key", key(e)), number = k.let("number", cast(e, DType::kI32));
+      ExprRef better = k.let("better", both(comes_after(here, number, from_key, from),
                                             less(k.load(best_key, int_const(0)), here)));
       k.store(best, int_const(0), select(better, number, k.load(best, int_const(0))));
       k.store(best_key, int_const(0), select(better, here, k.load(best_key, int_const(0))));
@@ -47,8 +61,35 @@ struct Logits {
     ExprRef mine = k.let("mine", k.load(best_key, int_const(0)));
     ExprRef top = k.let("top", subgroup(BinaryOp::kMax, mine));
     ExprRef number =
-        k.let("number", select(equal(mine, top), k.load(best, int_const(0)), int_const(x.columns, kI32)));
+        k.let("number", select(equal(mine, top), k.load(best, int_const(0)), int_const(count, kI32)));
     return k.let("chosen", subgroup(BinaryOp::kMin, number));
+  }
+  ExprRef next(const ExprRef& from_key, const ExprRef& from) const {
+    return next_of(x.columns, [&](const ExprRef& e) { return key(e); }, from_key, from);
+  }
+  // Finds the groups that are chosen from.
+  void keep_groups(int64_t groups, int64_t kept) {
+    KernelBuilder& k = gpu.k;
+    const int64_t size = x.columns / groups;
+    group_keys = k.shared("group_keys", DType::kF32, groups);
+    gpu.for_units(groups, gpu.lanes, lane, [&](ExprRef g, ExprRef inside) {
+      BufferRef largest = k.registers("largest", {DType::kF32, 1}, 1);
+      ExprRef first = k.let("first", g * size);
+      k.store(largest, int_const(0), logit_key(load(first)));
+      k.loop("expert", 1, size - 1, LoopKind::kSerial, [&](ExprRef e) {
+        k.store(largest, int_const(0),
+                binary(BinaryOp::kMax, k.load(largest, int_const(0)), logit_key(load(first + e))));
+      });
+      gpu.where(inside, [&] { k.store(group_keys, g, k.load(largest, int_const(0))); });
+    });
+    k.barrier();
+    last_key = float_const(2 * kLargestLogit);
+    auto group_key = [&](const ExprRef& g) { return k.load(group_keys, g); };
+    for (int64_t i = 0; i < kept; ++i) {
+      last = next_of(groups, group_key, last_key, last);
+      last_key = k.let("last_key", group_key(cast(last, DType::kI64)));
+    }
+    group = size;
   }
 };
 
@@ -57,9 +98,10 @@ struct Logits {
 Function lower_gpu_route(GpuLowering& gpu) {
   KernelBuilder& k = gpu.k;
   Operand logits = gpu.matrix(0, "logits"), ids = gpu.result(0, "ids"), weights = gpu.result(1, "weights");
-  const bool renormalize = gpu.node.get_bool_or("renormalize", false);
+  const Routing routing = routing_of(gpu.node);
   gpu.for_rows(logits.rows, gpu.lanes, [&](ExprRef row, ExprRef lane) {
     Logits l{gpu, logits, row, lane};
+    if (routing.kept_groups < routing.groups) l.keep_groups(routing.groups, routing.kept_groups);
     std::vector<ExprRef> numbers, powers;
     ExprRef last_key = float_const(2 * kLargestLogit), top, chosen_sum;
     for (int64_t j = 0; j < ids.columns; ++j) {
@@ -73,11 +115,11 @@ Function lower_gpu_route(GpuLowering& gpu) {
     ExprRef all = l.sum_of_powers(top);
     // A NaN anywhere makes all weights NaN. (Drivers take x * 0 for 0.)
     ExprRef sum = all;
-    if (renormalize) sum = k.let("sum", select(binary(BinaryOp::kNe, all, all), all, chosen_sum));
+    if (routing.renormalize) sum = k.let("sum", select(binary(BinaryOp::kNe, all, all), all, chosen_sum));
     k.branch(equal(lane, int_const(0)), [&] {
       for (int64_t j = 0; j < ids.columns; ++j) {
         gpu.store(ids, ids.at(row, int_const(j)), numbers[size_t(j)]);
-        gpu.store(weights, weights.at(row, int_const(j)), powers[size_t(j)] / sum);
+        gpu.store(weights, weights.at(row, int_const(j)), routing.weight(powers[size_t(j)], sum));
       }
     });
   });

@@ -5,9 +5,26 @@
 #include <algorithm>
 #include <cmath>
 
+#include "graph/ops/norm.h"
 #include "kernel/lower/gpu/lowerings.h"
 
 namespace mlc::kernel {
+
+InputRow::InputRow(GpuLowering& gpu, const Operand& x, const LaneWeight& w) : gpu_(gpu), x_(x), w_(w) {
+  if (gpu.node.attributes.count(graph::kNormAttribute))
+    norm_.emplace(gpu, gpu.node.get_string(graph::kNormAttribute), graph::first_norm_input(gpu.node),
+                  "norm_");
+}
+
+Operand InputRow::load(const ExprRef& row, const ExprRef& thread, int threads) {
+  if (!norm_) return x_;
+  const int n = x_.lanes() == 4 && w_.k % w_.format.group == 0 ? 4 : 1;  // as GroupReader meets them
+  const Operand out{gpu_.k.shared("row", Type{DType::kF32, n}, w_.k / n), DType::kF32, Dim(1), w_.k};
+  GpuRow its(gpu_, x_, row, thread, threads, n);
+  norm_->store(its, out, [](const Unit&, const ExprRef& y) { return y; });
+  gpu_.k.barrier();
+  return out;
+}
 
 GroupReader::GroupReader(GpuLowering& gpu, const Operand& x, const LaneWeight& w, const ExprRef& thread)
     : gpu_(gpu), x_(x), w_(w), broadcast_(gpu.schedule.broadcast && gpu.target.subgroup_size > 1) {
@@ -122,8 +139,8 @@ void for_row_block(KernelBuilder& k, const ExpertRows& experts, int height, cons
   ExprRef blocks = k.let("blocks", dim_expr(ceildiv(experts.most_rows(), height)));
   ExprRef at = k.let("block", index);
   RowRun run = experts.run(k.let("expert", at / blocks));
-  ExprRef row = k.let("first_row", run.row + binary(BinaryOp::kMod, at, blocks) * height);
-  k.branch(less(row, run.end), [&] { body({run.weight_row, row, row, run.end}); });
+  ExprRef row = k.let("first_row", run.row + binary(BinaryOp::kMod, at, blocks) * (height * run.step));
+  k.branch(less(row, run.end), [&] { body({run.weight_row, row, row, run.end, run.step}); });
 }
 
 namespace {
@@ -211,6 +228,7 @@ Function gpu_matvec(GpuLowering& gpu) {
   LaneWeight w = lane_weight(gpu.type(1));
   BufferRef weight = k.input("weight", DType::kU32, w.words());
   ExpertRows experts(gpu);
+  InputRow input(gpu, x, w);
   Epilogue epilogue(gpu);
   int rows = std::max(gpu.schedule.matvec_rows, epilogue.halves()), lanes = gpu.lanes;
   // Lanes pass activations on in uniform control flow only, so a slice of its own has no step that it skips.
@@ -227,7 +245,8 @@ Function gpu_matvec(GpuLowering& gpu) {
     if (experts.any()) group = group % blocks;
     block.first_column = k.let("first", group * block.columns());
     ExprRef slice = slices == 1 ? int_const(0) : k.let("slice", thread / lanes);
-    GroupReader reader(gpu, x, w, thread);
+    const Operand row = input.load(run.x_row, thread, lanes * slices);
+    GroupReader reader(gpu, row, w, thread);
     block.find();
     BufferRef acc = k.registers("acc", {DType::kF32, 1}, rows);
     for (int r = 0; r < rows; ++r) k.store(acc, int_const(r), float_const(0));
@@ -318,9 +337,11 @@ Function gpu_matmul_lanes(GpuLowering& gpu) {
 }
 
 Function lower_gpu_matmul(GpuLowering& gpu) {
-  if (gpu.type(1).kind != graph::TensorType::Kind::kGroup) return gpu_matmul_plain(gpu);
-  const bool experts = gpu.node.inputs.size() > 2, slots = experts && gpu.type(2).shape.size() == 2;
-  if (experts ? slots : gpu.single_row()) return gpu_matvec(gpu);
+  const bool quantized = gpu.type(1).kind == graph::TensorType::Kind::kGroup;
+  const bool experts = gpu.node.op == "expert_matmul", slots = experts && gpu.type(2).shape.size() == 2;
+  if (quantized && (experts ? slots : gpu.single_row())) return gpu_matvec(gpu);
+  refuse_norm(gpu);
+  if (!quantized) return gpu_matmul_plain(gpu);
   bool many =
       gpu.options.min_rows > 1 && gpu.options.max_rows == 0;  // a few leave the tiles of a matrix unit empty
   if (many && fits_matrix_unit(gpu)) return gpu_matmul_matrix(gpu);

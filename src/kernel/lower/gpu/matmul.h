@@ -1,12 +1,14 @@
 // Matmuls on GPUs: the parts that the schedules share.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "kernel/lower/epilogue.h"
 #include "kernel/lower/experts.h"
 #include "kernel/lower/gpu/context.h"
 #include "kernel/lower/gpu/weight.h"
+#include "kernel/lower/norm.h"
 
 namespace mlc::kernel {
 
@@ -42,6 +44,21 @@ struct GroupTile {
 Dim row_blocks(const ExpertRows& experts, int height);
 void for_row_block(KernelBuilder& k, const ExpertRows& experts, int height, const ExprRef& index,
                    const std::function<void(const RowRun&)>& body);
+
+// The row of x that a group of threads multiplies: where x lies or, if the matmul norms it, in shared memory.
+class InputRow {
+ public:
+  // Declares the norm's operands: call it after the matmul's other inputs.
+  InputRow(GpuLowering& gpu, const Operand& x, const LaneWeight& w);
+  // x, or what counts as any of its rows once all threads of the group have normed the one.
+  Operand load(const ExprRef& row, const ExprRef& thread, int threads);
+
+ private:
+  GpuLowering& gpu_;
+  const Operand& x_;
+  const LaneWeight& w_;
+  std::optional<LoweredNorm> norm_;
+};
 
 // One group of activations as the codes of a weight meet them.
 struct GroupInputs {

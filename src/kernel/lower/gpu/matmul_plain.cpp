@@ -8,11 +8,10 @@ namespace {
 
 constexpr int kColumns = 4;  // results beside each other that a subgroup makes
 
-bool covers(const Operand& m, int lanes) { return m.columns % lanes == 0; }
-
-// Where a group's results go: its lane, first column and first row, and where the rows end.
+// Where a group's results go: its lane, first column and first row, where the rows end, from one to the next.
 struct Corner {
   ExprRef lane, first_column, first_row, end;
+  int64_t step;
 };
 
 // Adds the lanes' sums over the subgroup; one lane stores each result. acc: [half][column][row] of the block.
@@ -30,7 +29,7 @@ void store_sums(Epilogue& epilogue, GpuLowering& gpu, const BufferRef& acc, cons
       ExprRef mine = binary(BinaryOp::kEq, corner.lane, int_const((c * height + i) % gpu.lanes));
       ExprRef column = k.let("n", corner.first_column + c);
       ExprRef fits = binary(BinaryOp::kAnd, less(column, int_const(epilogue.columns())),
-                            less(corner.first_row + i, corner.end));
+                            less(corner.first_row + i * corner.step, corner.end));
       k.branch(binary(BinaryOp::kAnd, mine, fits), [&] {
         std::vector<ExprRef> values;
         for (int h = 0; h < halves; ++h)
@@ -38,6 +37,17 @@ void store_sums(Epilogue& epilogue, GpuLowering& gpu, const BufferRef& acc, cons
         epilogue.store(m[static_cast<size_t>(i)], column, values);
       });
     }
+}
+
+// Copies what follows the first k elements of the heads m: twice where rows past the last are the last again.
+void pass_on(GpuLowering& gpu, const Operand& x, const Epilogue& epilogue, int64_t k, const ExprRef& lane,
+             const std::vector<ExprRef>& m) {
+  const Operand& out = epilogue.out();
+  for (const ExprRef& row : m)
+    gpu.for_units(x.columns - k, gpu.lanes, lane, [&](ExprRef d, ExprRef inside) {
+      ExprRef v = gpu.k.let("x", gpu.load(x, x.at(row, d + k)));
+      gpu.where(inside, [&] { gpu.store(out, out.at(row, d + epilogue.columns()), v); });
+    });
 }
 
 }  // namespace
@@ -48,14 +58,19 @@ Function gpu_matmul_plain(GpuLowering& gpu) {
   Operand x = gpu.matrix(0, "x"), weight = gpu.matrix(1, "weight");
   ExpertRows experts(gpu);
   Epilogue epilogue(gpu);
+  const int64_t rest = experts.of_heads() ? x.columns / experts.count() - weight.columns : 0;
+  if (experts.of_heads()) {
+    gpu.split_heads(x, weight.columns + rest);
+    epilogue.split_heads(epilogue.columns() + rest);
+  }
   int n = std::min(x.lanes(), weight.lanes()), halves = epilogue.halves(), lanes = gpu.lanes;
-  while (!covers(x, n)) n /= 2;
   const int height = experts.by_row() ? 1 : 4, results = kColumns * halves * height;
-  int64_t blocks = (epilogue.columns() + kColumns - 1) / kColumns, units = x.columns / n;
+  int64_t blocks = (epilogue.columns() + kColumns - 1) / kColumns, units = weight.columns / n;
   auto block = [&](const ExprRef& lane, const ExprRef& first, const RowRun& run) {
     std::vector<ExprRef> m, rows;
     for (int i = 0; i < height; ++i)
-      m.push_back(height == 1 ? run.x_row : k.let("m", binary(BinaryOp::kMin, run.x_row + i, run.end - 1)));
+      m.push_back(height == 1 ? run.x_row
+                              : k.let("m", binary(BinaryOp::kMin, run.x_row + i * run.step, run.end - 1)));
     for (int c = 0; c < kColumns * halves; ++c) {
       ExprRef column = binary(BinaryOp::kMin, first + c % kColumns, int_const(epilogue.columns() - 1));
       rows.push_back(k.let("row", run.weight_row + column + c / kColumns * epilogue.columns()));
@@ -79,7 +94,10 @@ Function gpu_matmul_plain(GpuLowering& gpu) {
       }
     });
     if (height == 1) m[0] = run.row;
-    store_sums(epilogue, gpu, acc, {lane, first, run.row, run.end}, m);
+    store_sums(epilogue, gpu, acc, {lane, first, run.row, run.end, run.step}, m);
+    if (rest > 0)
+      k.branch(binary(BinaryOp::kEq, first, int_const(0)),
+               [&] { pass_on(gpu, x, epilogue, weight.columns, lane, m); });
   };
   const Dim parts = !experts.by_row() ? row_blocks(experts, height) : experts.any() ? experts.rows() : Dim(1);
   k.groups(parts * blocks, lanes, lanes, [&](ExprRef group, ExprRef lane) {

@@ -17,6 +17,7 @@ constexpr GpuSchedule kRows[] = {
      .matvec_rows = 1,
      .matvec_slices = 4,
      .broadcast = false,
+     .fused_norm_bytes = 8 << 10,
      .shared_tiles = true,
      .tile_columns = 4,
      .tile_rows = 4,
@@ -36,6 +37,7 @@ constexpr GpuSchedule kRows[] = {
      .matvec_rows = 1,
      .matvec_slices = 8,
      .broadcast = false,
+     .fused_norm_bytes = 32 << 10,
      .shared_tiles = true,
      .tile_columns = 4,
      .tile_rows = 8,
@@ -55,6 +57,7 @@ constexpr GpuSchedule kRows[] = {
      .matvec_rows = 1,
      .matvec_slices = 4,
      .broadcast = false,
+     .fused_norm_bytes = 20 << 10,
      .shared_tiles = true,
      .tile_columns = 4,
      .tile_rows = 4,
@@ -74,6 +77,7 @@ constexpr GpuSchedule kRows[] = {
      .matvec_rows = 1,
      .matvec_slices = 4,
      .broadcast = false,
+     .fused_norm_bytes = 20 << 10,
      .shared_tiles = true,
      .tile_columns = 4,
      .tile_rows = 4,
@@ -89,6 +93,7 @@ constexpr GpuSchedule kRows[] = {
      .matvec_rows = 4,
      .matvec_slices = 4,
      .broadcast = false,
+     .fused_norm_bytes = 20 << 10,
      .shared_tiles = true,
      .tile_columns = 4,
      .tile_rows = 4,
@@ -108,6 +113,7 @@ constexpr GpuSchedule kRows[] = {
      .matvec_rows = 1,
      .matvec_slices = 2,
      .broadcast = false,
+     .fused_norm_bytes = 20 << 10,
      .shared_tiles = true,
      .tile_columns = 2,
      .tile_rows = 4,
@@ -123,6 +129,7 @@ constexpr GpuSchedule kRows[] = {
      .matvec_rows = 4,
      .matvec_slices = 4,
      .broadcast = false,
+     .fused_norm_bytes = 20 << 10,
      .shared_tiles = true,
      .tile_columns = 2,
      .tile_rows = 4,
@@ -144,6 +151,7 @@ constexpr GpuSchedule kRows[] = {
      .matvec_rows = 8,
      .matvec_slices = 1,
      .broadcast = true,
+     .fused_norm_bytes = 20 << 10,
      .shared_tiles = false,
      .tile_columns = 8,
      .tile_rows = 2,
@@ -159,6 +167,10 @@ const GpuSchedule& gpu_schedule(const Target& target) {
   for (const GpuSchedule& row : kRows)
     if (target.device_class == row.device_class) return row;
   return kRows[0];
+}
+
+int64_t fused_norm_bytes(const Target& target) {
+  return target.is_gpu() ? gpu_schedule(target).fused_norm_bytes : 0;
 }
 
 int subgroup_lanes(const Target& target) {

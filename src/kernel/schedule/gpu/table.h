@@ -17,6 +17,9 @@ struct GpuSchedule {
   // (where equal addresses are free).
   int matvec_rows, matvec_slices;
   bool broadcast;
+  // The most bytes of a row in f32 that a decode matmul norms by itself: each of its groups does so once
+  // more, into shared memory, and a kernel less is launched.
+  int fused_norm_bytes;
   // Prefill matmul: weight rows and activation rows of a thread; with shared tiles also those of a group
   // (powers of two).
   bool shared_tiles;
@@ -30,6 +33,9 @@ struct GpuSchedule {
 
 // The row of the target's class.
 const GpuSchedule& gpu_schedule(const Target& target);
+
+// The same of any target; 0 on CPUs, whose norms quantize what they make.
+int64_t fused_norm_bytes(const Target& target);
 
 // Lanes of a subgroup in kernels for the target: its own, or the class's virtual ones.
 int subgroup_lanes(const Target& target);

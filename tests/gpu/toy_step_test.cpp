@@ -1,0 +1,55 @@
+// One step of models that have kernels or inputs of their own on software GPUs: the interpreter's logits.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "support/compiled_model.h"
+#include "support/npy.h"
+#include "support/reference_model.h"
+
+namespace mlc::testing {
+namespace {
+
+using runtime::WantLogits;
+
+struct Case {
+  std::string toy, device;
+  double longest;  // sum
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.toy << " " << c.device; }
+
+// gemma3_text rotates by two tables; the others are recurrences.
+const std::vector<Case> kCases = {{"gemma3_text", "vulkan", 96}, {"gemma3_text", "opencl", 96},
+                                  {"rwkv", "vulkan", 136},       {"rwkv", "opencl", 136},
+                                  {"rwkv5", "vulkan", 448},      {"rwkv5", "opencl", 448}};
+
+class ToyStep : public ::testing::TestWithParam<Case> {};
+
+TEST_P(ToyStep, GivesTheInterpretersLogits) {
+  const auto& [toy, device, longest] = GetParam();
+  // Two float32 computations, as logits_test.cpp bounds them for 2 layers; of 3.
+  const double bound = 2 * std::ldexp(std::sqrt(longest) * std::sqrt(8.0 * 3 + 2), -24);
+  TempFolder folder;
+  convert_checkpoint(toy_file(toy, ""), "q4f16_1", folder.path());
+  compile_to(folder.file("model.so"), toy_config(toy, "q4f16_1"), 0, must(targets_for_device(device)));
+  const LoadedModel m =
+      LoadedModel::load(must(runtime::open_device(device)), folder.file("model.so"), folder.path(),
+                        {.max_sequences = 1, .context_tokens = 32, .prefill_chunk = 32});
+  must(m->sequences().add(1));
+  const std::vector<int32_t> tokens = read_npy(toy_file(toy, "tokens.npy")).ints;  // past the window
+  const std::vector<float> logits = m.step({{1, tokens}}, WantLogits::kAll);
+  ReferenceModel reference(toy_file(toy, ""), "q4f16_1", Storage::kAsStored);
+  const graph::HostTensor expected = reference.step("batch_verify", {{.tokens = tokens, .pages = {5, 3}}});
+  ASSERT_EQ(logits.size(), expected.floats.size());
+  const size_t vocab = logits.size() / tokens.size();
+  for (size_t row = 0; row < tokens.size(); ++row)
+    EXPECT_LT(relative_rms(&logits[row * vocab], &expected.floats[row * vocab], vocab), bound)
+        << "at position " << row;
+}
+
+INSTANTIATE_TEST_SUITE_P(Toys, ToyStep, ::testing::ValuesIn(kCases),
+                         [](const auto& info) { return info.param.toy + "_" + info.param.device; });
+
+}  // namespace
+}  // namespace mlc::testing
