@@ -29,8 +29,7 @@ struct ModelConfig {
   std::vector<std::string> notes;
 
   bool has(const std::string& key) const;  // a field of the config class, or of the one inside it
-  // Of `fields`, those inside, or `source_fields`; internal error when absent: parse_config filled every
-  // field.
+  // Of `fields`, those inside or `source_fields`; internal error when absent: parse_config filled all.
   int64_t get_int(const std::string& key) const;
   double get_double(const std::string& key) const;
   bool get_bool(const std::string& key) const;
