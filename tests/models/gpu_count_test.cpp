@@ -33,8 +33,8 @@ std::vector<CountedStep> steps_of(const std::string& toy, const std::string& dev
 // What a layer has beyond qkv, rotation with append, attention, output, gate and up, down, and for several
 // rows the two norms: gpt_neox adds what attention and its MLP give; gemma2 norms what it adds; experts
 // have a router's matmul, whose weight is plain and takes no norm, their choice and a sum, and for many rows
-// an order and rows in it; one that all rows share has two matmuls, a gate and a product. rwkv5 has 7 matmuls with
-// as many inputs, but one is that of another, two norms, two token shifts, wkv5 and its norm.
+// an order and rows in it; one that all rows share has two matmuls, a gate and a product. rwkv5 has 7 matmuls
+// with as many inputs, but one is that of another, two norms, two token shifts, wkv5 and its norm.
 int64_t more_kernels(const std::string& toy, bool one_row) {
   if (toy == "gpt_neox") return 1;
   if (toy == "gemma2") return 2;
