@@ -72,6 +72,31 @@ TEST(JsonText, AnyBytesCanBeWritten) {
   EXPECT_EQ(json_text({"\u00e9", 1.5}, 1, true), "[\n \"\\u00e9\",\n 1.5\n]");
 }
 
+// As Python's json module writes them, whose files ours are compared with.
+TEST(Json, DoublesHaveTheFewestDigitsThatReadBack) {
+  const std::pair<double, const char*> cases[] = {{5.25789286981199, "5.25789286981199"},
+                                                  {474304, "474304.0"},
+                                                  {0, "0.0"},
+                                                  {-0.0, "-0.0"},
+                                                  {0.1, "0.1"},
+                                                  {1e-5, "1e-05"},
+                                                  {1.25e-5, "1.25e-05"},
+                                                  {0.0001, "0.0001"},
+                                                  {-0.012, "-0.012"},
+                                                  {5e-324, "5e-324"},
+                                                  {9007199254740993, "9007199254740992.0"},
+                                                  {1e16, "1e+16"},
+                                                  {-1.5e300, "-1.5e+300"},
+                                                  {INFINITY, "null"}};
+  for (const auto& [value, text] : cases) EXPECT_EQ(json_text(value), text);
+}
+
+TEST(Json, IndentsAsPython) {
+  const Json json = Json::parse(R"({"a": [1, {"b": []}], "c": {}, "d": "x"})");
+  EXPECT_EQ(json_text(json), R"({"a":[1,{"b":[]}],"c":{},"d":"x"})");
+  EXPECT_EQ(json_text(json, 2), json.dump(2));
+}
+
 TEST(JsonText, BadInputIsASentence) {
   EXPECT_EQ(parse_json("{\"a\": ", "x.json").status().message(),
             "x.json: not valid JSON; the file is damaged or truncated");

@@ -1,7 +1,10 @@
 // JSON accessors that return errors instead of throwing.
 #include "base/json.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "base/file.h"
@@ -159,8 +162,77 @@ Result<const Json*> get_object(const Json& object, std::string_view key, const s
   return wrong(key, what, v, "an object");
 }
 
+namespace {
+
+// As Python writes them: the fewest digits that read back as the same double, with an exponent below 1e-4 and
+// from 1e16 on. JSON has no infinities and no NaN.
+std::string number_text(double value) {
+  if (!std::isfinite(value)) return "null";
+  char buffer[32] = {};  // ends with a zero, as atoi wants
+  const char* const text = buffer;
+  const char* end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr;
+  const char* e = std::find(text, end, 'e');
+  const bool negative = text[0] == '-';
+  std::string digits(1, text[negative]);
+  if (text[negative + 1] == '.') digits.append(text + negative + 2, e);
+  const int exponent = std::atoi(e + 1);
+  if (exponent < -4 || exponent >= 16) return std::string(text, end);
+  if (exponent < 0) {
+    digits.insert(0, static_cast<size_t>(-exponent), '0');
+  } else if (digits.size() < static_cast<size_t>(exponent) + 2) {
+    digits.resize(static_cast<size_t>(exponent) + 2, '0');
+  }
+  digits.insert(static_cast<size_t>(std::max(exponent, 0)) + 1, ".");
+  return (negative ? "-" : "") + digits;
+}
+
+class JsonWriter {
+ public:
+  JsonWriter(int indent, bool ascii) : indent_(indent), ascii_(ascii) {}
+
+  void write(const Json& json, size_t depth) {
+    if (json.is_number_float()) {
+      out_ += number_text(json.get<double>());
+    } else if (json.is_structured() && !json.empty()) {
+      write_items(json, depth);
+    } else {
+      out_ += json.dump(-1, ' ', ascii_, Json::error_handler_t::replace);
+    }
+  }
+  std::string take() { return std::move(out_); }
+
+ private:
+  void write_items(const Json& json, size_t depth) {
+    out_ += json.is_object() ? '{' : '[';
+    const char* comma = "";
+    for (const auto& item : json.items()) {
+      out_ += comma;
+      comma = ",";
+      new_line(depth + 1);
+      if (json.is_object()) {
+        write(item.key(), depth + 1);
+        out_ += indent_ < 0 ? ":" : ": ";
+      }
+      write(item.value(), depth + 1);
+    }
+    new_line(depth);
+    out_ += json.is_object() ? '}' : ']';
+  }
+  void new_line(size_t depth) {
+    if (indent_ >= 0) out_ += '\n' + std::string(depth * static_cast<size_t>(indent_), ' ');
+  }
+
+  int indent_;
+  bool ascii_;
+  std::string out_;
+};
+
+}  // namespace
+
 std::string json_text(const Json& json, int indent, bool ascii) {
-  return json.dump(indent, ' ', ascii, Json::error_handler_t::replace);
+  JsonWriter writer(indent, ascii);
+  writer.write(json, 0);
+  return writer.take();
 }
 
 }  // namespace mlc

@@ -147,7 +147,9 @@ int64_t layer_window(const ModelConfig& config) {
 Status resolve_window(ModelConfig& config, const Json& source, const std::string& what) {
   ASSIGN_OR_RETURN(int64_t window, optional_size(source, "sliding_window_size", what));
   ASSIGN_OR_RETURN(int64_t sinks, optional_size(source, "attention_sink_size", what));
-  if (window == -1 || (window > 0 && window == layer_window(config))) return Status::ok();
+  // That of the source limits what layers see.
+  if (window == -1 || (window > 0 && window == find_int(config.source_fields, "sliding_window").value_or(0)))
+    return Status::ok();
   const ModelDefinition& definition = model_definition(config.model_type);
   if (definition.shape.heads.empty())
     return Status::error(str(what, ": sliding_window_size is ", window, ", but models of type ",

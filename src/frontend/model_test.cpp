@@ -95,7 +95,8 @@ TEST_P(Models, HasTheFunctionsOfSetB) {
       join(names, " "),
       "embed prefill decode batch_prefill batch_decode batch_verify prefill_to_last_hidden_states "
       "decode_to_last_hidden_states batch_prefill_to_last_hidden_states batch_decode_to_last_hidden_states "
-      "batch_verify_to_last_hidden_states get_logits batch_select_last_hidden_states copy_pages");
+      "batch_verify_to_last_hidden_states get_logits batch_select_last_hidden_states " +
+          std::string(built.module->states.empty() ? "copy_slots" : "copy_pages"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Toys, Models, ::testing::ValuesIn(mlc::testing::kToys),

@@ -29,6 +29,7 @@ std::vector<int32_t> argument(std::string name, int64_t count, const Values& dim
   if (name == "limits") std::iota(values.begin(), values.end(), first + 1);
   if (name == "page_ids") std::iota(values.begin(), values.end(), 0);
   if (name == "page_indptr" && count > 1) values[1] = static_cast<int32_t>(dims.at("pages"));
+  if (name == "row_indptr" && count > 1) values[1] = static_cast<int32_t>(dims.at("rows"));
   return values;
 }
 
@@ -82,7 +83,9 @@ class StepCounter {
     CountedKernel out{.count = kernel::count(k, buffers, dims, most_groups_)};
     for (size_t i = 0; i < call.buffers.size(); ++i) {
       if (call.buffers[i].space != PlanBuffer::Space::kWeight) continue;
-      out.weight_bytes += plan_.weights[call.buffers[i].index].bytes;
+      const PlanWeight& weight = plan_.weights[call.buffers[i].index];
+      if (weight.source_shapes[0].size() < 2) continue;
+      out.weight_bytes += weight.bytes;
       out.weight_fetched += out.count.buffers[i].fetched;
       out.weight_used += out.count.buffers[i].fetched_used;
     }

@@ -13,7 +13,9 @@ namespace mlc {
 // Calls of one kernel in a step; they are alike, so one of them is counted.
 struct CountedKernel {
   int64_t calls = 0;
-  int64_t weight_bytes = 0;    // of the weights one call reads, as they lie in memory
+  // Of the matrices that one call reads, as they lie in memory. Vectors (biases, norms) are read again by
+  // each group, as activations are: from caches.
+  int64_t weight_bytes = 0;
   int64_t weight_fetched = 0;  // bytes moved for them
   int64_t weight_used = 0;     // and those of them that lanes wanted
   kernel::KernelCount count;   // of one call

@@ -67,7 +67,7 @@ TEST_F(NameErrors, ModelType) {
   std::string checkpoint = testing::toy_checkpoint(place_, "m", "llama", R"({"model_type": "lama"})");
   for (const char* command : {"convert_weight", "gen_config"})
     expect({command, checkpoint, "--quantization", "q4f16_1", "-o", out()},
-           {"config.json", "model_type 'lama'", "expected one of bert, gemma, "});
+           {"config.json", "model_type 'lama'", "expected one of bert, deepseek_v2, "});
   expect({"convert_weight", checkpoint, "--model-type", "gptneox", "--quantization", "q4f16_1", "-o", out()},
          {"--model-type", "'gptneox'", "did you mean 'gpt_neox'"});
   expect({"chat", checkpoint, "--prompt", "hi"}, {"model_type 'lama'"});

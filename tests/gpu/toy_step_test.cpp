@@ -1,4 +1,4 @@
-// A model that rotates by two tables, one step on software GPUs: the interpreter's logits.
+// One step of models that have kernels or inputs of their own on software GPUs: the interpreter's logits.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,18 +12,29 @@ namespace {
 
 using runtime::WantLogits;
 
-// Two float32 computations, as logits_test.cpp bounds them for 2 layers; of 3, sums of at most 96 terms.
-const double kBound = 2 * std::ldexp(std::sqrt(96.0) * std::sqrt(8.0 * 3 + 2), -24);
+struct Case {
+  std::string toy, device;
+  double longest;  // sum
+};
 
-class RopeTables : public ::testing::TestWithParam<std::string> {};
+void PrintTo(const Case& c, std::ostream* out) { *out << c.toy << " " << c.device; }
 
-TEST_P(RopeTables, BothRotateOnTheDevice) {
-  const std::string toy = "gemma3_text";
+// gemma3_text rotates by two tables; the others are recurrences.
+const std::vector<Case> kCases = {{"gemma3_text", "vulkan", 96}, {"gemma3_text", "opencl", 96},
+                                  {"rwkv", "vulkan", 136},       {"rwkv", "opencl", 136},
+                                  {"rwkv5", "vulkan", 448},      {"rwkv5", "opencl", 448}};
+
+class ToyStep : public ::testing::TestWithParam<Case> {};
+
+TEST_P(ToyStep, GivesTheInterpretersLogits) {
+  const auto& [toy, device, longest] = GetParam();
+  // Two float32 computations, as logits_test.cpp bounds them for 2 layers; of 3.
+  const double bound = 2 * std::ldexp(std::sqrt(longest) * std::sqrt(8.0 * 3 + 2), -24);
   TempFolder folder;
   convert_checkpoint(toy_file(toy, ""), "q4f16_1", folder.path());
-  compile_to(folder.file("model.so"), toy_config(toy, "q4f16_1"), 0, must(targets_for_device(GetParam())));
+  compile_to(folder.file("model.so"), toy_config(toy, "q4f16_1"), 0, must(targets_for_device(device)));
   const LoadedModel m =
-      LoadedModel::load(must(runtime::open_device(GetParam())), folder.file("model.so"), folder.path(),
+      LoadedModel::load(must(runtime::open_device(device)), folder.file("model.so"), folder.path(),
                         {.max_sequences = 1, .context_tokens = 32, .prefill_chunk = 32});
   must(m->sequences().add(1));
   const std::vector<int32_t> tokens = read_npy(toy_file(toy, "tokens.npy")).ints;  // past the window
@@ -33,12 +44,12 @@ TEST_P(RopeTables, BothRotateOnTheDevice) {
   ASSERT_EQ(logits.size(), expected.floats.size());
   const size_t vocab = logits.size() / tokens.size();
   for (size_t row = 0; row < tokens.size(); ++row)
-    EXPECT_LT(relative_rms(&logits[row * vocab], &expected.floats[row * vocab], vocab), kBound)
+    EXPECT_LT(relative_rms(&logits[row * vocab], &expected.floats[row * vocab], vocab), bound)
         << "at position " << row;
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, RopeTables, ::testing::Values("vulkan", "opencl"),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Toys, ToyStep, ::testing::ValuesIn(kCases),
+                         [](const auto& info) { return info.param.toy + "_" + info.param.device; });
 
 }  // namespace
 }  // namespace mlc::testing

@@ -109,6 +109,48 @@ TEST_P(GpuModel, LogitsAreTheInterpreters) {
   }
 }
 
+// Heads of 12 and 20 elements, which no 16 bytes divide: one step of the whole text, and one row more.
+class GpuStep : public GpuModel {};
+
+TEST_P(GpuStep, LogitsAreTheInterpreters) {
+  for (const GpuTarget& gpu : best_gpu_targets()) {
+    SCOPED_TRACE(gpu.target.name);
+    LoadedModel m = load(gpu);
+    must(m->sequences().add(1));
+    const size_t last = tokens.size() - 1;
+    const std::vector<float> verified = m.step({{1, slice(0, last)}}, WantLogits::kAll);
+    for (size_t i = 0; i < last; ++i) expect_row(verified, i, i, "verify");
+    expect_row(m.step({{1, slice(last, last + 1)}}, WantLogits::kLast), 0, last, "decode");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Toys, GpuStep,
+                         ::testing::Values(Case{"gpt2", "q4f16_1"}, Case{"qwen2_moe", "q4f16_1"}),
+                         [](const auto& info) { return info.param.toy + "_" + info.param.scheme; });
+
+// A text of an encoder with such heads.
+TEST(GpuEncoder, StatesAreTheInterpreters) {
+  const std::string toy = "bert", scheme = "q4f16_1";
+  const std::vector<int32_t> tokens = read_npy(toy_file(toy, "tokens.npy")).ints;
+  TempFolder folder;
+  convert_checkpoint(toy_file(toy, ""), scheme, folder.path());
+  ReferenceModel reference(toy_file(toy, ""), scheme, Storage::kAsStored);
+  const std::vector<float> expected = reference.step("prefill", {{.tokens = tokens, .pages = {5, 2}}}).floats;
+  for (const GpuTarget& gpu : best_gpu_targets()) {
+    const std::string path = folder.file(gpu.target.name + ".so");
+    compile_to(path, toy_config(toy, scheme), 0, {gpu.target});
+    LoadedModel m = LoadedModel::load(must(runtime::open_device(gpu.device)), path, folder.path(),
+                                      {.max_sequences = 1, .total_tokens = 96, .shuffle_pages = 5});
+    must(m->sequences().add(1));
+    const std::vector<float> got = m.step({{1, tokens}}, WantLogits::kHiddenStates);
+    ASSERT_EQ(got.size(), expected.size());
+    const size_t hidden = expected.size() / tokens.size();
+    for (size_t at = 0; at < got.size(); at += hidden)
+      EXPECT_LT(relative_rms(got.data() + at, expected.data() + at, hidden), kFloatBound)
+          << gpu.target.name << ", token " << at / hidden;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Toys, GpuModel, ::testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.toy + "_" + info.param.scheme; });
 

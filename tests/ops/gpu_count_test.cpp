@@ -68,17 +68,19 @@ TEST(GpuCount, MatvecReadsTheWeightOnceInWholeSectors) {
 TEST(GpuCount, MatvecThatNormsReadsTheWeightOnceTooAndFits) {
   for (const std::string& device : kClasses) {
     const Target target = target_of(device);
-    constexpr int64_t kColumns = 576;
+    constexpr int64_t kColumns = 1024;  // a vector for each of the most threads
     ASSERT_LE(kColumns * 4, kernel::fused_norm_bytes(target)) << device;
     OpCase c({{"rows", 1}}), without({{"rows", 1}});
     add_matmul(c, 1, 256, kColumns, true), add_matmul(without, 1, 256, kColumns);
     const KernelCount count = count_case(c, target), before = count_case(without, target);
+    const int64_t subgroups = count.threads / (target.subgroup_size ? target.subgroup_size : 32);
     EXPECT_EQ(count.find("weight").fetched, before.find("weight").fetched) << device;
     EXPECT_EQ(count.find("x").fetched, count.groups * kColumns * 4) << device;
     EXPECT_EQ(count.find("norm_weight").fetched, count.groups * kColumns * 2) << device;
     EXPECT_EQ(count.conflicts(), 0) << device;
     EXPECT_LE(count.barriers - before.barriers, count.groups * (target.subgroup_size ? 2 : 4)) << device;
-    EXPECT_EQ(count.divergent - before.divergent, 0) << device << ": but for the row's end";
+    EXPECT_LE(count.divergent - before.divergent, count.groups * subgroups)
+        << device << ": lanes part where the first one stores its subgroup's sum";
     EXPECT_LE(2 * c.lower(target).scratch_bytes, target.shared_bytes) << device;
     OpCase widest({{"rows", 1}});
     add_matmul(widest, 1, 64, kernel::fused_norm_bytes(target) / 4, true);

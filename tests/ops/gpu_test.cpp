@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/draw.h"
+#include "base/user_error.h"
 #include "graph/ops/norm.h"
 #include "kernel/lower/gpu/weight.h"
 #include "ops/sliding_case.h"
@@ -190,6 +191,29 @@ TEST_F(GpuMatmul, OneRowThatIsNormed) {
   add_matmul(WeightFormat::awq(), {1, 96, 128}, "b", 0, "rms_norm");
 }
 
+// The graph pass asks for no others.
+TEST(GpuMatmulNorm, OfSeveralRowsOrPlainWeightsIsRefused) {
+  for (int64_t rows : {1, 2}) {
+    OpCase c({{"rows", rows}});
+    std::mt19937 random(1);
+    graph::Value* x = c.matrix(kRows, 32, random_floats(rows * 32, 1, random));
+    graph::Value* w = rows == 1 ? c.parameter(DType::kF16, {32, 32}, random_floats(1024, 1, random))
+                                : c.quantized(group(4, DType::kF16), kernel::kLaneLayout, 32, 32,
+                                              random_floats(1024, 1, random));
+    add_normed(c, x, w, "rms_norm", random);
+    if (rows == 1) c.options.min_rows = c.options.max_rows = 1;
+    try {
+      c.lower(class_target("vulkan-nvidia"));
+      FAIL() << "a norm before " << (rows == 1 ? "a plain weight" : "a tile") << " was lowered";
+    } catch (const UserError& e) {
+      EXPECT_STREQ(e.what(), str("matmul: x that is normed first has no kernel for ",
+                                 rows == 1 ? "this weight" : "several rows",
+                                 " on vulkan-nvidia; use --skip-passes fuse_norms")
+                                 .c_str());
+    }
+  }
+}
+
 TEST_F(GpuMatmul, Plain) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16})
     for (Shape s : {Shape{1, 1, 1}, {1, 17, 33}, {1, 16, 64}, {3, 15, 66}, {9, 5, 40}, {2, 4, 300}})
@@ -306,6 +330,30 @@ TEST_F(GpuAttention, OneRow) {
   add_attention(DType::kF16, {2, 2, 96}, {16}, 1, true);
 }
 
+// Chunks of 8, 4 and 2 elements, whatever divides a head.
+TEST_F(GpuAttention, HeadsOfAnyEvenSize) {
+  for (int64_t dim : {2, 10, 12, 20, 44, 100}) {
+    add_attention(DType::kF16, {4, 2, dim}, {1, 17, 50});
+    add_attention(DType::kF16, {4, 2, dim}, {70}, 1, true);
+  }
+  add_attention(DType::kBF16, {3, 1, 20}, {33}, 9);
+  add_attention(DType::kF32, {4, 2, 6}, {40}, 1, true);
+}
+
+TEST(GpuHeads, OfOddSizesAreRefused) {
+  OpCase c({{"rows", 1}});
+  c.state(graph::PagedState::of_heads("kv", 1, 2, 15, 16, DType::kF16), 1);
+  graph::Value* k = c.matrix(kRows, 30, std::vector<float>(30));
+  c.g->kv_append("kv", 0, k, k, c.indices(kRows, {0}));
+  try {
+    c.lower(class_target("vulkan-nvidia"));
+    FAIL() << "heads of 15 elements were lowered";
+  } catch (const UserError& e) {
+    EXPECT_STREQ(e.what(),
+                 "kv_append: heads of 15 elements have no kernel on vulkan-nvidia, expected an even number");
+  }
+}
+
 TEST_F(GpuAttention, RaggedBatches) {
   add_attention(DType::kF32, {3, 3, 20}, {33}, 9);
   add_attention(DType::kF32, {4, 2, 8}, {15, 0, 17}, 3);
@@ -315,7 +363,9 @@ TEST_F(GpuAttention, RaggedBatches) {
 
 // One row of a sequence in parts of 4 pages, some of them past its end; keys and values are halves or floats.
 TEST_F(GpuAttention, Parts) {
-  for (auto [h, dtype] : {std::pair{Heads{9, 3, 64}, DType::kF16}, {Heads{4, 2, 20}, DType::kF32}})
+  for (auto [h, dtype] : {std::pair{Heads{9, 3, 64}, DType::kF16},
+                          {Heads{4, 2, 20}, DType::kF32},
+                          {Heads{4, 2, 10}, DType::kF16}})
     for (int64_t length : {1, 64, 65, 200}) {
       std::mt19937 random(16);
       std::vector<int32_t> ids;
@@ -397,6 +447,8 @@ TEST_F(GpuAttention, SlidingWindow) {
            .interleaved = true},
           21, 4, 5);
   sliding({.dtype = DType::kF16, .heads = 5, .kv_heads = 1, .head_dim = 8, .rotary_dim = 0}, 21, 4, 5);
+  sliding({.dtype = DType::kF16, .heads = 4, .head_dim = 20, .rotary_dim = 20}, 21, 4, 5);
+  sliding({.dtype = DType::kF16, .heads = 4, .head_dim = 12, .rotary_dim = 4, .interleaved = true}, 21, 4, 5);
   for (int64_t part_pages : {0, 1, 2})
     sliding({.dtype = DType::kF16, .rotary_dim = 8, .one_row = true, .part_pages = part_pages}, 37, 3, 1);
 }
@@ -476,29 +528,32 @@ TEST_F(Gpu, Sample) {
 }
 
 TEST_F(Gpu, CacheOps) {
-  for (DType dtype : {DType::kF32, DType::kF16}) {
-    std::mt19937 random(12);
-    OpCase& c = add(str("kv_append to ", short_name(dtype)), {{"rows", 3}});
-    c.state(graph::PagedState::of_heads("kv", 2, 2, 24, 16, dtype), 4);
-    graph::Value* k = c.matrix(kRows, 48, random_floats(144, 2, random), 90, 10);
-    c.g->kv_append("kv", 1, k, c.matrix(kRows, 48, random_floats(144, 2, random)),
-                   c.indices(kRows, {15, 16, 63}));
-    for (int64_t rotary : {16, 24}) {
-      OpCase& r = add(str("rope_append to ", short_name(dtype), " of ", rotary), {{"rows", 3}});
-      r.state(graph::PagedState::of_heads("kv", 2, 2, 24, 16, dtype), 4);
-      graph::Value* qkv = r.matrix(kRows, 8 * 24, random_floats(3 * 8 * 24, 2, random));
-      graph::Value* factors = r.matrix(kRows, rotary, random_floats(3 * rotary, 1, random));
-      r.g->op("rope_append", {qkv, factors, r.indices(kRows, {3, 32, 47})},
-              {{"heads", int64_t{4}},
-               {"kv_heads", int64_t{2}},
-               {"head_dim", int64_t{24}},
-               {"rotary_dim", rotary},
-               {"layer", int64_t{1}}},
-              "kv");
-      // f16 keys: the f32 results differ by a rounding, which may tip the rounding to f16.
-      r.rule.tolerance = elementwise_error(4) + (dtype == DType::kF16 ? 2 * 4 * rounding(dtype) : 0);
+  for (DType dtype : {DType::kF32, DType::kF16})
+    for (int64_t dim : {24, 20, 10}) {
+      std::mt19937 random(12);
+      OpCase& c = add(str("kv_append to ", short_name(dtype), ", heads of ", dim), {{"rows", 3}});
+      c.state(graph::PagedState::of_heads("kv", 2, 2, dim, 16, dtype), 4);
+      graph::Value* k = c.matrix(kRows, 2 * dim, random_floats(6 * dim, 2, random), 3 * dim + 18, 10);
+      c.g->kv_append("kv", 1, k, c.matrix(kRows, 2 * dim, random_floats(6 * dim, 2, random)),
+                     c.indices(kRows, {15, 16, 63}));
+      for (int64_t rotary : {16, 24, 20, 4}) {
+        if (rotary > dim) continue;
+        OpCase& r =
+            add(str("rope_append to ", short_name(dtype), " of ", rotary, " of ", dim), {{"rows", 3}});
+        r.state(graph::PagedState::of_heads("kv", 2, 2, dim, 16, dtype), 4);
+        graph::Value* qkv = r.matrix(kRows, 8 * dim, random_floats(3 * 8 * dim, 2, random));
+        graph::Value* factors = r.matrix(kRows, rotary, random_floats(3 * rotary, 1, random));
+        r.g->op("rope_append", {qkv, factors, r.indices(kRows, {3, 32, 47})},
+                {{"heads", int64_t{4}},
+                 {"kv_heads", int64_t{2}},
+                 {"head_dim", dim},
+                 {"rotary_dim", rotary},
+                 {"layer", int64_t{1}}},
+                "kv");
+        // f16 keys: the f32 results differ by a rounding, which may tip the rounding to f16.
+        r.rule.tolerance = elementwise_error(4) + (dtype == DType::kF16 ? 2 * 4 * rounding(dtype) : 0);
+      }
     }
-  }
   std::mt19937 random(14);
   OpCase& c = add("copy_pages", {{"rows", 2}});
   c.state(graph::PagedState::of_heads("kv", 3, 2, 5, 16, DType::kF16), 6);

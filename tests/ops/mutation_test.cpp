@@ -1,7 +1,10 @@
 // Shows that the op tests can fail: kernels with one mistake each, which the comparison of the op tests must
 // notice.
+#include <optional>
+
 #include "kernel/builder.h"
 #include "kernel/passes/rewrite.h"
+#include "ops/recurrence_case.h"
 #include "ops/tolerance.h"
 #include "support/op_batch.h"
 #include "support/toy_graph.h"
@@ -206,6 +209,14 @@ TEST(Mutation, OfAttentionIsNoticed) {
   // A softmax is the same when one is added to every score, and what it starts from is multiplied by
   // exp(-inf) = 0.
   check_mutants(c, false);
+}
+
+TEST(Mutation, OfARecurrenceIsNoticed) {
+  std::optional<OpCase> c;
+  add_wkv5([&](const std::string&,
+               const std::map<std::string, int64_t>& dims) -> OpCase& { return c.emplace(dims); },
+           20, {{3}, {1, true}});
+  check_mutants(*c);
 }
 
 }  // namespace

@@ -95,18 +95,21 @@ inline void add_wkv4s(const AddRecurrence& add) {
       }
 }
 
+inline OpCase& add_wkv5(const AddRecurrence& add, int64_t n, const std::vector<Text>& step) {
+  Recurrence r =
+      add_recurrence(add, str("wkv5 of 3 heads of ", n), 3 * n * n, step, [](int64_t, float x) { return x; });
+  std::vector<graph::Value*> inputs = {r.matrix(3 * n, 1), r.matrix(3 * n, 1),
+                                       r.matrix(3 * n, 1, 3 * n + 4, 4)};
+  inputs.push_back(r.weights(DType::kF32, {3, n}, 1));
+  inputs.push_back(r.weights(DType::kF16, {3, n}, 1));
+  r.add("wkv5", inputs);
+  r.op->rule.tolerance = recurrent_sum_error(r.rows, n);
+  return *r.op;
+}
+
 inline void add_wkv5s(const AddRecurrence& add) {
   for (int64_t n : {4, 20, 64})
-    for (const std::vector<Text>& step : kSteps) {
-      Recurrence r = add_recurrence(add, str("wkv5 of 3 heads of ", n), 3 * n * n, step,
-                                    [](int64_t, float x) { return x; });
-      std::vector<graph::Value*> inputs = {r.matrix(3 * n, 1), r.matrix(3 * n, 1),
-                                           r.matrix(3 * n, 1, 3 * n + 4, 4)};
-      inputs.push_back(r.weights(DType::kF32, {3, n}, 1));
-      inputs.push_back(r.weights(DType::kF16, {3, n}, 1));
-      r.add("wkv5", inputs);
-      r.op->rule.tolerance = recurrent_sum_error(r.rows, n);
-    }
+    for (const std::vector<Text>& step : kSteps) add_wkv5(add, n, step);
 }
 
 inline void add_copy_slots(const AddRecurrence& add) {

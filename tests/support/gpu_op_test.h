@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,8 @@ namespace mlc::testing {
 // [head][token][d]) or back.
 inline void reorder_keys(Bytes& bytes, const graph::PagedState& c, bool to_gpu) {
   Bytes from = bytes;
-  auto size = static_cast<size_t>(size_of(c.dtype)), chunk = 16 / size, tokens = size_t(c.page_size),
-       dim = size_t(c.key_dim);
+  auto size = static_cast<size_t>(size_of(c.dtype)), tokens = size_t(c.page_size), dim = size_t(c.key_dim),
+       chunk = std::gcd(std::gcd(dim, size_t(c.value_dim)), 16 / size);
   auto page = static_cast<size_t>(c.page_elements()) * size;
   for (size_t p = 0; p + page <= bytes.size(); p += page)
     for (size_t head = 0; head < size_t(c.kv_heads); ++head)

@@ -37,6 +37,8 @@ inline const std::vector<std::string> kToys = {
     "qwen2",
     "qwen2_moe",
     "qwen3",
+    "rwkv",
+    "rwkv5",
     "smollm3",
     "starcoder2",
     // keep-sorted end

@@ -2,11 +2,12 @@
 //
 // A page of a layer: K [kv_heads][head_dim / C][page_size][C], then V [kv_heads][page_size][head_dim]. C, the
 // elements of a key that lie together, is 1 on CPUs: scores are computed with lanes along K's tokens,
-// weighted values with lanes along V's heads, and neither needs a sum across lanes. On GPUs C elements are 16
-// bytes: threads that hold one token each read K in whole sectors, and threads that hold 16 bytes of a head
-// read V so. Where values are the keys' first elements there is no V: on GPUs they are read from K, and on
-// CPUs C is then key_dim, so that what both read of a token is one run. On CPUs all layers of a page lie
-// together, so that a short sequence touches little memory; on GPUs each layer has its slab of pages.
+// weighted values with lanes along V's heads, and neither needs a sum across lanes. On GPUs C is the
+// most elements that divide a head and are at most 16 bytes: threads that hold one token each read K in whole
+// sectors, and threads that hold C elements of a head read V so. Where values are the keys' first elements
+// there is no V: on GPUs they are read from K, and on CPUs C is then key_dim, so that what both read of a
+// token is one run. On CPUs all layers of a page lie together, so that a short sequence touches little
+// memory; on GPUs each layer has its slab of pages.
 //
 // A cache of i8 codes (CPUs) is a buffer of bytes: per key/value head K [head_dim / 2][page_size][2], V
 // [page_size / 2][head_dim][2], then f32 scales of K [page_size] and of V [page_size]. Neighbouring codes in

@@ -1,8 +1,8 @@
 // rms_norm, layer_norm and softmax: sums over a row, then its elements once more.
 #include "kernel/lower/norm.h"
 
+#include "base/check.h"
 #include "base/strings.h"
-#include "base/user_error.h"
 #include "graph/ops/norm.h"
 #include "kernel/lower/lowerings.h"
 #include "kernel/lower/region.h"
@@ -36,11 +36,9 @@ void LoweredNorm::store(Row& row, const Operand& out, const Row::Value& finish) 
   });
 }
 
-void refuse_norm(const Lowering& low) {
-  if (!low.node.attributes.count(graph::kNormAttribute)) return;
-  throw UserError(str(low.node.op, ": x that is normed first has no kernel for ",
-                      low.single_row() ? "this weight" : "several rows", " on ", low.target.name,
-                      "; use --skip-passes fuse_norms"));
+void check_no_norm(const Lowering& low) {
+  internal_check(!low.node.attributes.count(graph::kNormAttribute),
+                 str(low.node.op, ": fuse_norms gave a norm to a matmul that has no kernel for it"));
 }
 
 namespace {

@@ -23,7 +23,7 @@ class LoweredNorm {
   Operand weight_, bias_;
 };
 
-// UserError for a matmul that norms x, where a kernel does not.
-void refuse_norm(const Lowering& low);
+// Of a kernel that does not norm the x of its matmul: no pass may ask it to.
+void check_no_norm(const Lowering& low);
 
 }  // namespace mlc::kernel

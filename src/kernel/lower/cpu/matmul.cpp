@@ -162,7 +162,7 @@ Function lower_group_matmul(CpuLowering& low) {
 }  // namespace
 
 Function lower_matmul(CpuLowering& low) {
-  refuse_norm(low);
+  check_no_norm(low);
   bool quantized_weight = low.type(1).kind == graph::TensorType::Kind::kGroup;
   if (low.type(0).kind == graph::TensorType::Kind::kQ8Activation) return lower_matmul_q8(low);
   if (low.type(0).is_tiled()) return lower_matmul_matrix(low);

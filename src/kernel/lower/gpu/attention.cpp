@@ -2,9 +2,9 @@
 // key/value head, which share every load of K and V.
 //
 // Each subgroup goes through its own blocks of S tokens with its own running maxima and sums (online softmax,
-// Milakov and Gimelshein 2018): lane = token for the scores, lane = 16 bytes of a value for the weighted
-// sums. Subgroups meet once, at the end. Slots past a row's limit, those before its window
-// and dropped ones of a rolling window are never read.
+// Milakov and Gimelshein 2018): lane = token for the scores, lane = a chunk (cache.h) of a value for the
+// weighted sums. Subgroups meet once, at the end. Slots past a row's limit, those before its window and
+// dropped ones of a rolling window are never read.
 //
 // The rows of a group may belong to several sequences: the tokens are walked once for each sequence among
 // them, and rows of others take no part.
@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 
 #include "base/strings.h"
 #include "base/user_error.h"
@@ -25,7 +26,7 @@
 namespace mlc::kernel {
 namespace {
 
-GpuAttention::Buffers declare_buffers(GpuLowering& g) {
+GpuAttention::Buffers declare_buffers(GpuLowering& g, const CachePages& pages) {
   const graph::Node& node = g.node;
   GpuAttention::Buffers b;
   b.q = g.matrix(0, "q");
@@ -42,16 +43,19 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g) {
   if (rolling > 7) {
     b.factors = g.matrix(7, "key_factors");
     b.rotation = {g.cache().key_dim, node.get_int("rotary_dim"), node.get_bool_or("interleaved", false)};
-    if (b.rotation.rotary_dim % 8 != 0)
+    if (b.rotation.rotary_dim % 4 != 0)
       throw UserError(str("attention: rotation of ", b.rotation.rotary_dim,
                           " elements with a rolling window has no kernel on ", g.target.name,
-                          ", expected a multiple of 8"));
+                          ", expected a multiple of 4"));
   }
   if (sinks) b.sinks = g.vector(rolling, "sinks");
   b.kv = g.state(false);
   b.out = g.result();
-  if (b.q.lanes() < 4)
-    throw UserError(str("attention: queries are not aligned to 4 elements on ", g.target.name));
+  // A rotated element and its partner, half of what is rotated before it, are of different vectors.
+  const int64_t half = b.rotation.rotary_dim / 2;
+  b.lanes = static_cast<int>(std::gcd(std::gcd(pages.chunk, b.q.lanes()), half));
+  if (b.lanes < 2)
+    throw UserError(str("attention: queries are not aligned to 2 elements on ", g.target.name));
   return b;
 }
 
@@ -107,7 +111,8 @@ GpuAttention::Group GpuAttention::group(const ExprRef& group, const ExprRef& thr
     memory.places = k_.shared("places", DType::kI32, threads());
   }
   if (tiling_.subgroups > 1) {
-    memory.parts = k_.shared("parts", Type{DType::kF32, 4}, tiling_.subgroups * count * value_dim() / 4);
+    memory.parts =
+        k_.shared("parts", Type{DType::kF32, in_.lanes}, tiling_.subgroups * count * value_vectors());
     memory.part_state = k_.shared("state", DType::kF32, tiling_.subgroups * count * 2);
   }
   place_rows(group, g);
@@ -135,11 +140,11 @@ void GpuAttention::place_rows(const ExprRef& group, Group& g) const {
 
 // Queries times the scale: each lane loads a part and passes it on, or all stand in shared memory.
 void GpuAttention::load_queries(const Group& g, Memory& m) const {
-  int vectors = static_cast<int>(key_dim() / 4);
+  const int lanes = in_.lanes, vectors = static_cast<int>(key_vectors());
   double scale = gpu_.node.get_double("scale");
   auto load = [&](const Query& q, const ExprRef& vector) {
-    ExprRef column = (g.first_head + q.head) * key_dim() + vector * 4;
-    return gpu_.load(in_.q, in_.q.at(g.row[static_cast<size_t>(q.row)], column), 4) * scale;
+    ExprRef column = (g.first_head + q.head) * key_dim() + vector * lanes;
+    return gpu_.load(in_.q, in_.q.at(g.row[static_cast<size_t>(q.row)], column), lanes) * scale;
   };
   if (tiling_.broadcast) {
     for (const Query& q : query_)
@@ -152,7 +157,7 @@ void GpuAttention::load_queries(const Group& g, Memory& m) const {
       }
     return;
   }
-  m.queries = k_.shared("queries", Type{DType::kF32, 4}, static_cast<int64_t>(queries()) * vectors);
+  m.queries = k_.shared("queries", Type{DType::kF32, lanes}, static_cast<int64_t>(queries()) * vectors);
   for (size_t q = 0; q < queries(); ++q)
     gpu_.for_units(vectors, tiling_.subgroups * gpu_.lanes, g.thread, [&](ExprRef v, ExprRef inside) {
       ExprRef value = k_.let("q", load(query_[q], v));
@@ -162,46 +167,52 @@ void GpuAttention::load_queries(const Group& g, Memory& m) const {
 }
 
 ExprRef GpuAttention::query(const Memory& m, size_t q, int vector) const {
-  int64_t at = static_cast<int64_t>(q) * (key_dim() / 4) + vector;
+  int64_t at = static_cast<int64_t>(q) * key_vectors() + vector;
   return tiling_.broadcast ? m.held[static_cast<size_t>(at)] : k_.load(m.queries, int_const(at));
 }
 
-// The token's key as f32x4 values.
+// The token's key as vectors.
 std::vector<ExprRef> GpuAttention::key(const Group& g, const Token& token) const {
   std::vector<ExprRef> out;
   ExprRef first = k_.let("key", pages_.key(token.page, g.kv_head, int_const(0), token.slot));
   for (int64_t c = 0; c < key_dim() / pages_.chunk; ++c)
-    for (const ExprRef& part : gpu_.load_chunk(in_.kv, first + c * cache_.page_size * pages_.chunk))
-      out.push_back(part);
+    for (const ExprRef& part : load(first + c * cache_.page_size * pages_.chunk)) out.push_back(part);
   return in_.factors.buffer ? rotated(std::move(out), token) : out;
 }
 
 std::vector<ExprRef> GpuAttention::rotated(std::vector<ExprRef> key, const Token& token) const {
+  const int n = in_.lanes;
   int64_t half = in_.rotation.rotary_dim / 2;
-  auto factor = [&](int64_t at, int n) {
-    return k_.let("factor", gpu_.load(in_.factors, in_.factors.at(token.index, int_const(at)), n));
+  auto factor = [&](int64_t at, int lanes) {
+    return k_.let("factor", gpu_.load(in_.factors, in_.factors.at(token.index, int_const(at)), lanes));
   };
   if (in_.rotation.interleaved) {
-    for (int64_t v = 0; v < in_.rotation.rotary_dim / 4; ++v) {
-      ExprRef c = factor(2 * v, 2), s = factor(half + 2 * v, 2), x = key[static_cast<size_t>(v)];
-      ExprRef cosine = shuffle({c}, {0, 0, 1, 1}), sine = shuffle({s}, {0, 0, 1, 1});
-      ExprRef partner = vector_of({unary(UnaryOp::kNeg, extract(x, 1)), extract(x, 0),
-                                   unary(UnaryOp::kNeg, extract(x, 3)), extract(x, 2)});
-      key[static_cast<size_t>(v)] = k_.let("key", x * cosine + partner * sine);
+    std::vector<int> twice;  // each factor is that of a pair
+    for (int i = 0; i < n; ++i) twice.push_back(i / 2);
+    for (int64_t v = 0; v < in_.rotation.rotary_dim / n; ++v) {
+      const int64_t at = n / 2 * v;
+      ExprRef c = factor(at, n / 2), s = factor(half + at, n / 2), x = key[static_cast<size_t>(v)];
+      ExprRef cosine = shuffle({c}, twice), sine = shuffle({s}, twice);
+      std::vector<ExprRef> partner;
+      for (int i = 0; i < n; i += 2) {
+        partner.push_back(unary(UnaryOp::kNeg, extract(x, i + 1)));
+        partner.push_back(extract(x, i));
+      }
+      key[static_cast<size_t>(v)] = k_.let("key", x * cosine + vector_of(partner) * sine);
     }
     return key;
   }
-  for (int64_t v = 0; v < half / 4; ++v) {
-    ExprRef &a = key[static_cast<size_t>(v)], &b = key[static_cast<size_t>(v + half / 4)];
-    ExprRef cosine = factor(4 * v, 4), sine = factor(half + 4 * v, 4), a0 = a;
+  for (int64_t v = 0; v < half / n; ++v) {
+    ExprRef &a = key[static_cast<size_t>(v)], &b = key[static_cast<size_t>(v + half / n)];
+    ExprRef cosine = factor(n * v, n), sine = factor(half + n * v, n), a0 = a;
     a = k_.let("key", a0 * cosine - b * sine);
     b = k_.let("key", b * cosine + a0 * sine);
   }
   return key;
 }
 
-// The queries times a token's key, as f32x4 sums: a long key is met by 16 bytes after the other, so that no
-// thread holds all of it.
+// The queries times a token's key, as vectors of sums: a long key is met by one chunk after the other, so
+// that no thread holds all of it.
 std::vector<ExprRef> GpuAttention::dots(const Group& g, const Memory& m, const Token& token) const {
   std::vector<ExprRef> out;
   if (!keys_are_long()) {
@@ -216,17 +227,17 @@ std::vector<ExprRef> GpuAttention::dots(const Group& g, const Memory& m, const T
     }
     return out;
   }
-  const Type vector{DType::kF32, 4};
+  const Type vector{DType::kF32, in_.lanes};
   BufferRef sums = k_.registers("dots", vector, static_cast<int64_t>(queries()));
   for (size_t q = 0; q < queries(); ++q) k_.store(sums, int_const(int64_t(q)), float_const(0, vector));
   ExprRef first = k_.let("key", pages_.key(token.page, g.kv_head, int_const(0), token.slot));
   k_.loop("chunk", 0, key_dim() / pages_.chunk, LoopKind::kSerial, [&](ExprRef c) {
     ExprRef at = k_.let("at", first + c * (cache_.page_size * pages_.chunk));
-    const std::vector<ExprRef> parts = gpu_.load_chunk(in_.kv, at);
+    const std::vector<ExprRef> parts = load(at);
     for (size_t q = 0; q < queries(); ++q)
       for (size_t h = 0; h < parts.size(); ++h) {
         ExprRef to = int_const(int64_t(q)),
-                vector_at = c * halves() + int64_t(q) * (key_dim() / 4) + int64_t(h);
+                vector_at = c * halves() + int64_t(q) * key_vectors() + int64_t(h);
         k_.store(sums, to, fma(k_.load(m.queries, vector_at), parts[h], k_.load(sums, to)));
       }
   });
@@ -283,12 +294,11 @@ void GpuAttention::add_value(const Group& g, const Memory& m, const std::vector<
     ExprRef chunk = token_lanes() > 1 ? g.lane % value_lanes() : g.lane + c * gpu_.lanes;
     if (token_lanes() == 1 && (c + 1) * gpu_.lanes > value_lanes())
       chunk = binary(BinaryOp::kMin, chunk, int_const(value_lanes() - 1));
-    std::vector<ExprRef> parts =
-        gpu_.load_chunk(in_.kv, k_.let("at", value + chunk * pages_.value_chunk_stride()));
+    std::vector<ExprRef> parts = load(k_.let("at", value + chunk * pages_.value_chunk_stride()));
     for (size_t h = 0; h < parts.size(); ++h)
       for (size_t q = 0; q < queries(); ++q) {
         ExprRef to = int_const(acc_at(q, c, static_cast<int>(h)));
-        k_.store(m.acc, to, fma(broadcast(weights[q], 4), parts[h], k_.load(m.acc, to)));
+        k_.store(m.acc, to, fma(broadcast(weights[q], in_.lanes), parts[h], k_.load(m.acc, to)));
       }
   }
 }
@@ -332,13 +342,13 @@ void GpuAttention::clear_sums(Memory& m) const {
   const auto count = static_cast<int64_t>(queries());
   m.maxima = k_.registers("maxima", {DType::kF32, 1}, count);
   m.sums = k_.registers("sums", {DType::kF32, 1}, count);
-  m.acc = k_.registers("acc", {DType::kF32, 4}, acc_at(queries(), 0, 0));
+  m.acc = k_.registers("acc", {DType::kF32, in_.lanes}, acc_at(queries(), 0, 0));
   for (int64_t q = 0; q < count; ++q) {
     k_.store(m.maxima, int_const(q), float_const(kLowest));
     k_.store(m.sums, int_const(q), float_const(0));
   }
   for (int64_t i = 0; i < acc_at(queries(), 0, 0); ++i)
-    k_.store(m.acc, int_const(i), float_const(0, {DType::kF32, 4}));
+    k_.store(m.acc, int_const(i), float_const(0, {DType::kF32, in_.lanes}));
 }
 
 Function GpuAttention::build() const {
@@ -358,7 +368,7 @@ Function GpuAttention::build() const {
 
 Function lower_gpu_attention(GpuLowering& gpu) {
   const CachePages pages = gpu.chunked_pages();
-  const GpuAttention::Buffers buffers = declare_buffers(gpu);
+  const GpuAttention::Buffers buffers = declare_buffers(gpu, pages);
   return GpuAttention(gpu, pages, buffers, choose_tiling(gpu, pages, buffers)).build();
 }
 

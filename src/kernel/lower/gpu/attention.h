@@ -21,6 +21,7 @@ class GpuAttention {
     Operand q, factors, sinks, out;
     Operand sequences, limits, indptr, page_ids, skip_begin, skip_count, kv;
     Rotation rotation;  // of keys
+    int lanes = 4;      // of the vectors in which q, keys and values are met: 2 or 4, and divides a chunk
   };
 
   // How the work is cut.
@@ -65,10 +66,10 @@ class GpuAttention {
   }
   // A thread holds no more elements of a key at once, but of one that it rotates.
   bool keys_are_long() const { return key_dim() > 256 && !in_.factors.buffer; }
-  static constexpr int64_t kMostSums = 32;  // f32x4 in a lane, 128 registers, where keys are long
+  static constexpr int64_t kMostSums = 32;  // vectors in a lane, 128 registers, where keys are long
   // Of a group, with what sums over a subgroup take where it is expanded.
   int64_t shared_bytes() const;
-  int64_t sums() const { return acc_at(queries(), 0, 0); }  // f32x4 of weighted values in a lane
+  int64_t sums() const { return acc_at(queries(), 0, 0); }  // vectors of weighted values in a lane
   Function build() const;
 
  private:
@@ -80,12 +81,17 @@ class GpuAttention {
   int64_t value_dim() const { return cache_.value_dim; }
   int value_lanes() const { return static_cast<int>(value_dim()) / pages_.chunk; }  // that cover a value
   int chunks() const { return (value_lanes() + gpu_.lanes - 1) / gpu_.lanes; }      // of a value in a lane
-  int halves() const { return pages_.chunk / 4; }                                   // f32x4 of a chunk
+  int halves() const { return pages_.chunk / in_.lanes; }                           // vectors of a chunk
+  int64_t key_vectors() const { return key_dim() / in_.lanes; }
+  int64_t value_vectors() const { return value_dim() / in_.lanes; }
   int threads() const { return tiling_.subgroups * gpu_.lanes; }
   int token_lanes() const;  // tokens whose values are met at once
   size_t queries() const { return query_.size(); }
   int64_t acc_at(size_t q, int chunk, int half) const {
     return (static_cast<int64_t>(q) * chunks() + chunk) * halves() + half;
+  }
+  std::vector<ExprRef> load(const ExprRef& at) const {  // a chunk of the cache
+    return gpu_.load_chunk(in_.kv, at, pages_.chunk, in_.lanes);
   }
   ExprRef index(const Operand& from, const ExprRef& at) const { return gpu_.load_index(from, at); }
 

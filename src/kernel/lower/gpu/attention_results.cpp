@@ -28,16 +28,16 @@ ExprRef GpuAttention::with_sink(const Group& g, size_t q, const ExprRef& largest
   return k_.let("all", add_sink(total, largest, sink));
 }
 
-// Stores four elements of a query's result from d on; of a part, its sums as they are.
+// Stores a vector of a query's result from d on; of a part, its sums as they are.
 void GpuAttention::put(const Group& g, size_t q, const ExprRef& d, const ExprRef& sums,
                        const ExprRef& total) const {
   ExprRef head = g.first_head + query_[q].head;
   if (!in_parts()) {
     ExprRef at = in_.out.at(g.row[static_cast<size_t>(query_[q].row)], head * value_dim() + d);
-    return gpu_.store(in_.out, at, sums / broadcast(total, 4));
+    return gpu_.store(in_.out, at, sums / broadcast(total, in_.lanes));
   }
   ExprRef at = k_.let("to", in_.out.at(g.part, head * (value_dim() + 2) + d)), v = k_.let("v", sums);
-  for (int i = 0; i < 4; i += 2)
+  for (int i = 0; i < in_.lanes; i += 2)
     gpu_.store(in_.out, at + i, shuffle({v}, {i, i + 1}));  // a head is no multiple of 4
 }
 
@@ -67,7 +67,7 @@ void GpuAttention::store_results(const Group& g, const Memory& m) const {
       }
       gpu_.where(inside, [&] {
         for (int h = 0; h < halves(); ++h)
-          put(g, q, chunk * pages_.chunk + h * 4, k_.load(m.acc, int_const(acc_at(q, c, h))), total);
+          put(g, q, chunk * pages_.chunk + h * in_.lanes, k_.load(m.acc, int_const(acc_at(q, c, h))), total);
       });
     }
   }
@@ -76,7 +76,7 @@ void GpuAttention::store_results(const Group& g, const Memory& m) const {
 // Subgroups bring their sums to a common maximum through shared memory, where the first halves of all chunks
 // lie together: lanes side by side store and load side by side.
 void GpuAttention::join_subgroups(const Group& g, const Memory& m) const {
-  int vectors = static_cast<int>(value_dim() / 4);
+  const int vectors = static_cast<int>(value_vectors());
   auto count = static_cast<int64_t>(queries());
   for (size_t q = 0; q < queries(); ++q) {
     auto i = static_cast<int64_t>(q);
@@ -122,7 +122,7 @@ void GpuAttention::join_subgroups(const Group& g, const Memory& m) const {
         ExprRef exists = less(int_const(0), g.limit[static_cast<size_t>(query_[q].row)]);
         inside = inside ? binary(BinaryOp::kAnd, inside, exists) : exists;
       }
-      ExprRef d = v % value_lanes() * pages_.chunk + v / value_lanes() * 4;
+      ExprRef d = v % value_lanes() * pages_.chunk + v / value_lanes() * in_.lanes;
       gpu_.where(inside, [&] { put(g, q, d, sum, total); });
     });
   }

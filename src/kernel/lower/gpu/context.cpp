@@ -28,27 +28,32 @@ Operand GpuLowering::state(bool writable) {
 
 CachePages GpuLowering::pages() const {
   const graph::PagedState& c = cache();
-  return {c, static_cast<int>(16 / size_of(c.dtype)), c.page_elements(),
+  const int64_t divides = std::gcd(c.key_dim, c.value_dim);
+  return {c, static_cast<int>(std::gcd(divides, int64_t{16} / size_of(c.dtype))), c.page_elements(),
           node.attributes.count("layer") ? 1 : c.layers};
 }
 
 CachePages GpuLowering::chunked_pages() const {
   const CachePages p = pages();
   for (const int64_t elements : {p.cache.key_dim, p.cache.value_dim})
-    if (elements % p.chunk != 0)
+    if (elements % 2 != 0)
       throw UserError(str(node.op, ": heads of ", elements, " elements have no kernel on ", target.name,
-                          ", expected a multiple of ", p.chunk));
+                          ", expected an even number"));
   return p;
 }
 
-std::vector<ExprRef> GpuLowering::load_chunk(const Operand& from, const ExprRef& index) {
-  if (!from.packed()) return {k.let("chunk", load(from, index, 4))};
-  ExprRef words = k.let("chunk", k.load(from.buffer, index / 2, 4));
+std::vector<ExprRef> GpuLowering::load_chunk(const Operand& from, const ExprRef& index, int chunk, int n) {
+  if (!from.packed()) {
+    ExprRef all = k.let("chunk", load(from, index, chunk));
+    if (chunk == n) return {all};
+    return {shuffle({all}, {0, 1}), shuffle({all}, {2, 3})};
+  }
+  const int words = chunk / 2;
+  ExprRef all = k.let("chunk", k.load(from.buffer, index / 2, words));
+  auto pair = [&](int i) { return unpack_pair(from.stored, words == 1 ? all : extract(all, i)); };
   std::vector<ExprRef> out;
-  for (int i = 0; i < 4; i += 2)
-    out.push_back(k.let("half", shuffle({unpack_pair(from.stored, extract(words, i)),
-                                         unpack_pair(from.stored, extract(words, i + 1))},
-                                        {0, 1, 2, 3})));
+  for (int i = 0; i < words; i += n / 2)
+    out.push_back(k.let("half", n == 2 ? pair(i) : shuffle({pair(i), pair(i + 1)}, {0, 1, 2, 3})));
   return out;
 }
 

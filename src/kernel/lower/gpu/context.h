@@ -18,10 +18,10 @@ struct GpuLowering final : Lowering {
   Operand declare(const std::string& name, DType stored, const Dim& elements, bool writable) override;
   Operand state(bool writable) override;
   CachePages pages() const override;
-  CachePages chunked_pages() const;  // UserError when a head is no multiple of 16 bytes
+  CachePages chunked_pages() const;  // UserError for heads of an odd number of elements
 
-  // The 16 bytes from `index` on as f32x4 values: one of f32, two of halves.
-  std::vector<ExprRef> load_chunk(const Operand& from, const ExprRef& index);
+  // The `chunk` elements from `index` on, 16 bytes or a half or quarter of them, as values of n f32: 2 or 4.
+  std::vector<ExprRef> load_chunk(const Operand& from, const ExprRef& index, int chunk, int n);
 
   // Calls body(unit, inside) so that each of [0, units) is met once by the threads; `inside` is null where
   // all of them are, else the unit is clamped and stores stand under inside's branch.

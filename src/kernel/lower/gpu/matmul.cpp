@@ -340,7 +340,7 @@ Function lower_gpu_matmul(GpuLowering& gpu) {
   const bool quantized = gpu.type(1).kind == graph::TensorType::Kind::kGroup;
   const bool experts = gpu.node.op == "expert_matmul", slots = experts && gpu.type(2).shape.size() == 2;
   if (quantized && (experts ? slots : gpu.single_row())) return gpu_matvec(gpu);
-  refuse_norm(gpu);
+  check_no_norm(gpu);
   if (!quantized) return gpu_matmul_plain(gpu);
   bool many =
       gpu.options.min_rows > 1 && gpu.options.max_rows == 0;  // a few leave the tiles of a matrix unit empty
