@@ -139,8 +139,18 @@ Status Model::allocate_states() {
                                "; lower context_window_size or max_batch_size in --overrides"));
     states_.push_back(std::move(buffer).value());
     addresses.push_back(states_.back().address());
+    RETURN_IF_ERROR(clear_empty_slot(states[i], memory_.state.layer_bytes[i], addresses.back()));
   }
   executor_->set_states(std::move(addresses), memory_.state.dims);
+  return Status::ok();
+}
+
+// Slot 0, the first of each layer, is the empty text's: zeros.
+Status Model::clear_empty_slot(const PlanState& state, int64_t layer_bytes, DeviceAddress slots) {
+  if (state.kind != PlanState::Kind::kSlots) return Status::ok();
+  const std::vector<std::byte> zeros(static_cast<size_t>(state.unit_bytes()));
+  for (int64_t layer = 0; layer < state.layers; ++layer, slots.offset += layer_bytes)
+    RETURN_IF_ERROR(device_->copy_in(device_->self, slots, zeros));
   return Status::ok();
 }
 

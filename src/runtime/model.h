@@ -95,6 +95,7 @@ class Model {
   Status allocate();
   Status allocate_inputs();
   Status allocate_states();
+  Status clear_empty_slot(const PlanState& state, int64_t layer_bytes, DeviceAddress slots);
   Status copy_states();
   Status copy(const std::string& function, const char* of, std::vector<StateCopy>& copies);
   Result<std::span<const DeviceAddress>> bind(std::string_view function);
