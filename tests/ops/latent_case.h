@@ -36,7 +36,7 @@ inline void add_head_matmuls(const AddCase& add, bool ragged) {
 inline void add_late_rotations(const AddCase& add) {
   for (bool interleaved : {false, true})
     for (auto [begin, rotary, behind] :
-         {std::tuple<int64_t, int64_t, int64_t>{16, 8, 0}, {2, 6, 4}, {4, 2, 1}}) {
+         {std::tuple<int64_t, int64_t, int64_t>{16, 8, 0}, {2, 6, 4}, {4, 2, 2}}) {
       std::mt19937 random(6);
       const int64_t head = begin + rotary + behind;
       OpCase& c =
