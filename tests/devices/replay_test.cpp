@@ -52,18 +52,22 @@ TEST_F(Replay, DecodesOneSubmissionAStepFromFewRecordings) {
 
 // Neither memory of the device nor of the host: every buffer of a step is made when the model is loaded.
 TEST_F(Replay, SteadyDecodingAllocatesNothing) {
-  for (const char* device : {"null", "cpu"}) {
-    LoadedModel m =
-        LoadedModel::load(must(runtime::open_device(device)), folder->file("model.so"), folder->path(),
-                          {.max_sequences = 2, .context_tokens = 256, .prefill_chunk = 32});
-    for (runtime::SequenceId id : {1, 2}) must(m->sequences().add(id));
-    const StepSequence both[] = {{1, std::span(tokens).first(1)}, {2, std::span(tokens).first(1)}};
-    auto decode_both = [&] { return m->step(both, WantLogits::kLast).is_ok(); };
-    for (int i = 0; i < 34; ++i) ASSERT_TRUE(decode_both());  // 3 pages each, recorded for 8
-    const int64_t before = heap_allocations();
-    for (int i = 0; i < 30; ++i) ASSERT_TRUE(decode_both());  // to 64 tokens, 4 pages each
-    EXPECT_EQ(heap_allocations(), before) << device;
-  }
+  TempFolder windows;  // of two kinds of layers, past the windows of one
+  convert_checkpoint(toy_file("gemma2", ""), "q4f16_1", windows.path());
+  compile_to(windows.file("model.so"), toy_config("gemma2", "q4f16_1"), 0, {runnable_targets().front()});
+  for (const std::string& model_folder : {folder->path(), windows.path()})
+    for (const char* device : {"null", "cpu"}) {
+      LoadedModel m =
+          LoadedModel::load(must(runtime::open_device(device)), model_folder + "/model.so", model_folder,
+                            {.max_sequences = 2, .total_tokens = 256, .prefill_chunk = 32});
+      for (runtime::SequenceId id : {1, 2}) must(m->sequences().add(id));
+      const StepSequence both[] = {{1, std::span(tokens).first(1)}, {2, std::span(tokens).first(1)}};
+      auto decode_both = [&] { return m->step(both, WantLogits::kLast).is_ok(); };
+      for (int i = 0; i < 34; ++i) ASSERT_TRUE(decode_both());  // 3 pages each, recorded for 8
+      const int64_t before = heap_allocations();
+      for (int i = 0; i < 30; ++i) ASSERT_TRUE(decode_both());  // to 64 tokens, 4 pages each
+      EXPECT_EQ(heap_allocations(), before) << m->manifest()["model_type"] << " on " << device;
+    }
 }
 
 TEST_F(Replay, NothingIsRecordedWithinABucket) {

@@ -49,7 +49,9 @@ int64_t PagePool::first_page_seen(int64_t length) const {
 
 BlockTable PagePool::make() const {
   BlockTable table;
-  table.pages.reserve(static_cast<size_t>(std::min(total_pages(), kReservedPages)));
+  // With a window a table has more entries than pages.
+  table.pages.reserve(
+      static_cast<size_t>(limits_.window > 0 ? kReservedPages : std::min(total_pages(), kReservedPages)));
   return table;
 }
 
