@@ -33,13 +33,16 @@ std::vector<CountedStep> steps_of(const std::string& toy, const std::string& dev
 // What a layer has beyond qkv, rotation with append, attention, output, gate and up, down, and for several
 // rows the two norms: gpt_neox adds what attention and its MLP give; gemma2 norms what it adds; experts
 // have a router's matmul, whose weight is plain and takes no norm, their choice and a sum, and for many rows
-// an order and rows in it; one that all rows share has two matmuls, a gate and a product. rwkv5 has 7 matmuls
-// with as many inputs, but one is that of another, two norms, two token shifts, wkv5 and its norm.
+// an order and rows in it; one that all rows share has two matmuls, a gate and a product. deepseek_v2 has
+// such experts, makes queries and latents in two steps with norms between, rotates and appends them apart,
+// and its heads meet matrices of their own before and after attention. rwkv5 has 7 matmuls with as many
+// inputs, but one is that of another, two norms, two token shifts, wkv5 and its norm.
 int64_t more_kernels(const std::string& toy, bool one_row) {
   if (toy == "gpt_neox") return 1;
   if (toy == "gemma2") return 2;
   if (toy == "mixtral") return one_row ? 5 : 6;
   if (toy == "qwen2_moe") return one_row ? 9 : 10;
+  if (toy == "deepseek_v2") return one_row ? 14 : 16;
   if (toy == "rwkv5") return 20 - (one_row ? 6 : 8);
   return 0;
 }

@@ -161,28 +161,30 @@ TEST_P(Windows, RaggedBatches) {
 TEST_P(Windows, ForksAndRewindsSeeWhatIsKept) {
   runtime::SequenceStore& store = m->sequences();
   must(store.add(1));
-  run(1, 0, 40, {1}, "prompt");
+  run(1, 0, 24, {1}, "prompt");
   store.snapshot(1);
-  run(1, 40, 80, {1}, "answer");
-  // Of 80 tokens those from 80 + 1 - window on are kept, and the rest of the page they begin in.
-  const int64_t first = (81 - GetParam().window) / kPage * kPage, nearest = first + GetParam().window - 1;
-  EXPECT_EQ(store.rewind_point(1, 79), nearest <= 79 ? 79 : 40);
+  run(1, 24, 64, {1}, "answer");
+  run(1, 64, 90, {1}, "answer");
+  // Kept are the pages that windows touch which end behind token 24, 0..31, and behind token 90, from 64 on.
+  const int64_t nearest = 64 + GetParam().window - 1;
+  EXPECT_EQ(store.rewind_point(1, 89), 89);
   EXPECT_EQ(store.rewind_point(1, nearest), nearest);
-  EXPECT_EQ(store.rewind_point(1, nearest - 1), 40);
-  EXPECT_EQ(store.rewind_point(1, 39), 0);
+  EXPECT_EQ(store.rewind_point(1, nearest - 1), 32);
+  EXPECT_EQ(store.rewind_point(1, 24), 24);
   const Status refused = store.rewind(1, 50);
-  EXPECT_NE(refused.message().find("the last place before that is 40"), std::string::npos)
+  EXPECT_NE(refused.message().find("the last place before that is 32"), std::string::npos)
       << refused.message();
   must(store.fork(1, 2, nearest));
   run(2, static_cast<size_t>(nearest), static_cast<size_t>(nearest) + 1, {1, 2}, "fork");
-  must(store.fork(1, 3, 40));
-  run(3, 40, 60, {1, 2, 3}, "fork of a snapshot");
-  run(1, 80, 90, {1, 2, 3}, "parent");
+  must(store.fork(1, 3, 24));
+  run(3, 24, 60, {1, 2, 3}, "fork of a snapshot");
+  run(1, 90, 95, {1, 2, 3}, "parent");
   must(store.remove(3));
-  must(store.rewind(1, 40));
-  run(1, 40, 70, {1, 2}, "rewound to a snapshot");
+  must(store.rewind(1, 24));
+  run(1, 24, 60, {1, 2}, "rewound to a snapshot");
   EXPECT_TRUE(store.forget_snapshot());
-  run(1, 70, 75, {1, 2}, "without the snapshot");
+  EXPECT_EQ(store.rewind_point(1, 32), 0);
+  run(1, 60, 65, {1, 2}, "without the snapshot");
   must(store.rewind(1, 0));
   run(1, 0, 5, {1, 2}, "begun anew");
 }

@@ -49,15 +49,22 @@ std::vector<Part> rotation_parts(Lowering& low, const Rotation& rotation, const 
 Function lower_rope(Lowering& low) {
   const Rotation rotation = rotation_of(low.node);
   Operand x = low.matrix(0, "x"), factors = low.matrix(1, "factors"), out = low.result();
-  auto load = [&](const Unit& u, const ExprRef& d, int n) { return low.load(x, x.at(u.row, u.head + d), n); };
-  auto put = [&](const Unit& u, const ExprRef& d, const ExprRef& v) {
-    low.store(out, out.at(u.row, u.head + d), v);
+  const int lanes = std::min(x.lanes(), out.lanes());
+  const bool apart = rotation.interleaved && lanes < 2;  // a pair is no aligned vector
+  auto load = [&](const Unit& u, const ExprRef& d, int n) {
+    ExprRef at = x.at(u.row, u.head + d);
+    return apart && n == 2 ? vector_of({low.load(x, at), low.load(x, at + 1)}) : low.load(x, at, n);
   };
-  low.for_each_unit(
-      {.rows = x.rows,
-       .heads = x.columns / rotation.head_dim,
-       .head_size = rotation.head_dim,
-       .parts = rotation_parts(low, rotation, factors, std::min(x.lanes(), out.lanes()), load, put)});
+  auto put = [&](const Unit& u, const ExprRef& d, const ExprRef& v) {
+    ExprRef at = out.at(u.row, u.head + d);
+    if (!apart || v->type.lanes != 2) return low.store(out, at, v);
+    ExprRef pair = low.k.let("pair", v);
+    for (int i = 0; i < 2; ++i) low.store(out, at + i, extract(pair, i));
+  };
+  low.for_each_unit({.rows = x.rows,
+                     .heads = x.columns / rotation.head_dim,
+                     .head_size = rotation.head_dim,
+                     .parts = rotation_parts(low, rotation, factors, lanes, load, put)});
   return low.k.finish();
 }
 
