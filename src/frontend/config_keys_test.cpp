@@ -165,6 +165,7 @@ TEST(ConfigKeys, EveryKeyThatIsNotAppliedIsNamed) {
       {"text_config", "{\"model_type\": \"llama\"}"},
       {"dual_chunk_attention_config", "{\"chunk_size\": 8}"},
       {"quantization_config", "{\"quant_method\": \"gptq\", \"bits\": 4}"},
+      {"quantization_config", "{\"quant_method\": \"mxfp4\"}"},
       {"quantization_config", "{\"quant_method\": \"compressed-tensors\", \"config_groups\": {}}"},
       {"quantization", "{\"group_size\": 64, \"bits\": 4}"},
   };
