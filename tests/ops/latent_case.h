@@ -129,7 +129,7 @@ inline void add_latent_attentions(const AddCase& add, DType dtype, bool wide) {
     add_wide_attention(add, dtype, h, {1, 16, 17, 0, 50});
     add_wide_attention(add, dtype, h, {90}, 37);
     add_wide_attention(add, dtype, h, {70}, 1, 1);
-    for (int64_t length : {5, 64, 130}) add_wide_attention(add, dtype, h, {length}, 1, 1, 8);
+    add_wide_attention(add, dtype, h, {h.latent ? 130 : 5}, 1, 1, 8);
   }
   if (wide) add_wide_attention(add, dtype, {16, 1, 576, 512, true}, {40}, 1, 1);
 }
