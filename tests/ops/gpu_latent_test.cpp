@@ -15,7 +15,7 @@ class GpuLatent : public Gpu {
 TEST_F(GpuLatent, HeadsMeetTheirMatrices) { add_head_matmuls(add_case, true); }
 TEST_F(GpuLatent, RotationBehindOthers) { add_late_rotations(add_case); }
 TEST_F(GpuLatent, Attention) {
-  for (DType dtype : {DType::kF32, DType::kF16}) add_latent_attentions(add_case, dtype, dtype == DType::kF16);
+  for (DType dtype : {DType::kF32, DType::kF16}) add_latent_attentions(add_case, dtype);
 }
 TEST_F(GpuLatent, Appends) {
   for (DType dtype : {DType::kF32, DType::kF16}) add_latent_appends(add_case, dtype);

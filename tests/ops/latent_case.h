@@ -118,16 +118,17 @@ inline void add_wide_attention(const AddCase& add, DType dtype, const CachedHead
   c.rule.relative = part_pages > 0;
 }
 
-// Of a latent of DeepSeek-V2's widths too, where `wide` says so.
-inline void add_latent_attentions(const AddCase& add, DType dtype, bool wide) {
+// Of f16 every kind of heads, of other types one.
+inline void add_latent_attentions(const AddCase& add, DType dtype) {
   for (const CachedHeads& h :
        {CachedHeads{4, 1, 32, 24, true}, {6, 2, 24, 16, true}, {6, 2, 24, 16}, {3, 1, 16, 32}}) {
     add_wide_attention(add, dtype, h, {1, 16, 17, 0, 33});
+    if (dtype != DType::kF16) return;
     add_wide_attention(add, dtype, h, {40}, 19);
-    add_wide_attention(add, dtype, h, {70}, 1, 1);
     add_wide_attention(add, dtype, h, {h.latent ? 130 : 5}, 1, 1, 8);
   }
-  if (wide) add_wide_attention(add, dtype, {16, 1, 576, 512, true}, {18}, 1, 1);
+  add_wide_attention(add, dtype, {16, 1, 48, 40, true}, {20}, 1, 1);
+  add_wide_attention(add, dtype, {2, 1, 272, 264, true}, {18}, 1, 1);  // longer than a GPU's thread holds
 }
 
 inline void add_latent_appends(const AddCase& add, DType dtype) {

@@ -15,7 +15,7 @@ class Latent : public OpTest {
 TEST_F(Latent, HeadsMeetTheirMatrices) { add_head_matmuls(add, true); }
 TEST_F(Latent, RotationBehindOthers) { add_late_rotations(add); }
 TEST_F(Latent, Attention) {
-  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) add_latent_attentions(add, dtype, true);
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) add_latent_attentions(add, dtype);
 }
 TEST_F(Latent, Appends) {
   for (DType dtype : {DType::kF32, DType::kF16}) add_latent_appends(add, dtype);
