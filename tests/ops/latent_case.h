@@ -120,18 +120,14 @@ inline void add_wide_attention(const AddCase& add, DType dtype, const CachedHead
 
 // Of a latent of DeepSeek-V2's widths too, where `wide` says so.
 inline void add_latent_attentions(const AddCase& add, DType dtype, bool wide) {
-  for (const CachedHeads& h : {CachedHeads{4, 1, 32, 24, true},
-                               {5, 1, 40, 32, true},
-                               {6, 2, 24, 16, true},
-                               {6, 2, 24, 16},
-                               {4, 2, 16, 32},
-                               {3, 1, 40, 24}}) {
-    add_wide_attention(add, dtype, h, {1, 16, 17, 0, 50});
-    add_wide_attention(add, dtype, h, {90}, 37);
+  for (const CachedHeads& h :
+       {CachedHeads{4, 1, 32, 24, true}, {6, 2, 24, 16, true}, {6, 2, 24, 16}, {3, 1, 16, 32}}) {
+    add_wide_attention(add, dtype, h, {1, 16, 17, 0, 33});
+    add_wide_attention(add, dtype, h, {40}, 19);
     add_wide_attention(add, dtype, h, {70}, 1, 1);
-    for (int64_t length : {5, 64, 130}) add_wide_attention(add, dtype, h, {length}, 1, 1, 8);
+    add_wide_attention(add, dtype, h, {h.latent ? 130 : 5}, 1, 1, 8);
   }
-  if (wide) add_wide_attention(add, dtype, {16, 1, 576, 512, true}, {40}, 1, 1);
+  if (wide) add_wide_attention(add, dtype, {16, 1, 576, 512, true}, {18}, 1, 1);
 }
 
 inline void add_latent_appends(const AddCase& add, DType dtype) {
