@@ -28,6 +28,8 @@
 //   target_pages     i32[copies]
 //   source_slots     i32[copies]       slot ids
 //   target_slots     i32[copies]
+// Where layers differ in what they retain (graph/passes/retain_windows.h), the states of each further window
+// have block tables of their own: row_slots_1, page_indptr_1, page_ids_1 over pages_1, and copy_pages_1.
 // Results: f32[rows or wanted, hidden] hidden states, or f32[rows or wanted, vocab] logits.
 //
 // The functions (set B of mlc-facts 5.2, for every model that generates) and what each lists:
