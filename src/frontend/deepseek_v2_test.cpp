@@ -44,7 +44,7 @@ TEST(DeepseekV2, ChoosesExpertsAsTheConfigSays) {
     for (const auto& [name, value] : route.attributes)
       text.push_back(str(name, "=",
                          std::holds_alternative<double>(value) ? std::get<double>(value)
-                         : std::holds_alternative<bool>(value) ? double{std::get<bool>(value)}
+                         : std::holds_alternative<bool>(value) ? static_cast<double>(std::get<bool>(value))
                                                                : double(std::get<int64_t>(value))));
     return join(text, " ");
   };
