@@ -131,31 +131,39 @@ OpInfo rope_append() {
 }
 
 OpInfo copy_pages() {
-  return {.name = "copy_pages",
+  return copy_units("copy_pages", cache_operand, [](HostState& state, int64_t layer, int64_t id) {
+    float* page = cached_head(state, layer, false, 0, id * state.cache.page_size);
+    return std::span(page, static_cast<size_t>(state.cache.page_elements()));
+  });
+}
+
+}  // namespace
+
+OpInfo copy_units(const std::string& name, const std::function<void(const Node&, const Module&)>& check,
+                  const std::function<std::span<float>(HostState&, int64_t layer, int64_t id)>& unit) {
+  return {.name = name,
           .min_inputs = 2,
           .max_inputs = 2,
           .has_state = true,
           .writes_state = true,
           .infer =
-              [](const Node& node, const Module& module) {
-                cache_operand(node, module);
+              [check](const Node& node, const Module& module) {
+                check(node, module);
                 if (index_operand(node, 0) != index_operand(node, 1))
                   refuse("sources and targets differ in number");
                 return std::vector<TensorType>{};
               },
           .interpret =
-              [](const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
+              [unit](const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
                 HostState& state = context.states.at(node.state);
-                int64_t size = state.cache.page_size, elements = state.cache.page_elements();
-                for (int64_t i = 0; i < in[0]->shape[0]; ++i)
-                  for (int64_t layer = 0; layer < state.cache.layers; ++layer)
-                    std::copy_n(cached_head(state, layer, false, 0, in[0]->ints[i] * size), elements,
-                                cached_head(state, layer, false, 0, in[1]->ints[i] * size));
+                const int64_t layers = std::max(state.cache.layers, state.slots.layers);
+                for (size_t i = 0; i < in[0]->ints.size(); ++i)
+                  for (int64_t layer = 0; layer < layers; ++layer)
+                    std::ranges::copy(unit(state, layer, in[0]->ints[i]),
+                                      unit(state, layer, in[1]->ints[i]).begin());
                 return std::vector<HostTensor>{};
               }};
 }
-
-}  // namespace
 
 std::vector<OpInfo> cache_ops() { return {kv_append(), rope_append(), copy_pages()}; }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "graph/ops/cache.h"
 #include "graph/ops/check.h"
 #include "graph/ops/math.h"
 
@@ -189,32 +190,11 @@ OpInfo wkv5() {
 
 // Slots source_slots[i] to target_slots[i], in every layer.
 OpInfo copy_slots() {
-  return {.name = "copy_slots",
-          .min_inputs = 2,
-          .max_inputs = 2,
-          .has_state = true,
-          .writes_state = true,
-          .infer =
-              [](const Node& node, const Module& module) {
-                slots_operand(node, module);
-                if (index_operand(node, 0) != index_operand(node, 1))
-                  refuse("sources and targets differ in number");
-                return std::vector<TensorType>{};
-              },
-          .interpret =
-              [](const Node& node, const Inputs& in, const Inputs&, InterpretContext& context) {
-                HostState& state = context.states.at(node.state);
-                const int64_t size = state.slots.slot_elements();
-                for (size_t i = 0; i < in[0]->ints.size(); ++i)
-                  for (int64_t layer = 0; layer < state.slots.layers; ++layer) {
-                    auto slot = [&](int64_t id) {
-                      if (id < 0 || id >= state.pages) refuse("slot ", id, " of ", state.pages);
-                      return state.values.data() + (layer * state.pages + id) * size;
-                    };
-                    std::copy_n(slot(in[0]->ints[i]), size, slot(in[1]->ints[i]));
-                  }
-                return std::vector<HostTensor>{};
-              }};
+  return copy_units("copy_slots", slots_operand, [](HostState& state, int64_t layer, int64_t id) {
+    if (id < 0 || id >= state.pages) refuse("slot ", id, " of ", state.pages);
+    const int64_t size = state.slots.slot_elements();
+    return std::span(state.values.data() + (layer * state.pages + id) * size, static_cast<size_t>(size));
+  });
 }
 
 }  // namespace
