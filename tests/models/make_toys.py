@@ -28,7 +28,7 @@ SIZES = {"hidden_size": 64, "intermediate_size": 136, "num_attention_heads": 4, 
 TOYS = {
     # Heads that are no power of two: the last slopes lie between the first ones.
     "bloom": {"architectures": ["BloomForCausalLM"], "model_type": "bloom", "apply_residual_connection_post_layernorm": False,
-              "bos_token_id": 1, "eos_token_id": 2, "hidden_size": 72, "layer_norm_epsilon": 1e-05, "n_head": 6, "n_layer": 2,
+              "bos_token_id": 1, "eos_token_id": 2, "hidden_size": 96, "layer_norm_epsilon": 1e-05, "n_head": 6, "n_layer": 2,
               "offset_alibi": 100, "pad_token_id": 3, "seq_length": 64, "torch_dtype": "bfloat16", "vocab_size": 400},
     # Queries without a latent of their own, experts in no groups, a yarn that scales cosines and sines too.
     "deepseek_v2_lite": {
