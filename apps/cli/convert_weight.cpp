@@ -122,12 +122,11 @@ void convert(const Options& options) {
   if (quantizer != weights::Quantizer::kMlc) choice = choose(source, plan, options, quantizer, threads);
   {
     Progress progress("converting", plan.output_bytes());
-    result = value_or_throw(
-        weights::convert(plan, *source.checkpoint, options.output,
-                         {.threads = threads,
-                          .progress = [&](int64_t bytes) { progress.add(bytes); },
-                          .quantizer = choice.rows.get(),
-                          .choice = choice.text}));
+    result = value_or_throw(weights::convert(plan, *source.checkpoint, options.output,
+                                             {.threads = threads,
+                                              .progress = [&](int64_t bytes) { progress.add(bytes); },
+                                              .quantizer = choice.rows.get(),
+                                              .choice = choice.text}));
   }
   if (choice.rows && choice.rows->chosen) choice.rows->chosen->remove();
   for (const std::string& note : result.notes) print_note(note);
@@ -159,9 +158,10 @@ void add_convert_weight(CLI::App& app) {
   add_weight_flags(*command, checkpoint);
   command->add_option("-o,--output", options->output, "Folder to write; created");
   command->add_option("--lora-adapter", options->lora_adapter, "Adapter to merge first (not built yet)");
-  command->add_option("--quantizer", options->quantizer,
-                      "How codes are chosen: mlc (the original's bytes), good (by a calibration text, seconds) or best "
-                      "(layer by layer, minutes); the files have the same form and size");
+  command->add_option(
+      "--quantizer", options->quantizer,
+      "How codes are chosen: mlc (the original's bytes), good (by a calibration text, seconds) or best "
+      "(layer by layer, minutes); the files have the same form and size");
   command->add_option("--calibration", options->calibration,
                       "Text file for --quantizer good and best; default: a text that is built in");
   command->add_flag("--plan", options->plan,

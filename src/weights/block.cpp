@@ -61,7 +61,8 @@ bool has_wide_scales(const WeightFormat& format) {
   return format.dtype == DType::kF32 && format.zero != WeightFormat::Zero::kPaired;
 }
 
-void pack_rows(const ParameterPlan& plan, const Block& block, const RowQuantizer* quantizer, BlockBuffers& buffers) {
+void pack_rows(const ParameterPlan& plan, const Block& block, const RowQuantizer* quantizer,
+               BlockBuffers& buffers) {
   const int64_t rows = block.row_end - block.row_begin;
   int64_t scale_bytes = plan.format.groups(plan.row_size) * size_of(plan.format.dtype);
   bool wide = has_wide_scales(plan.format);

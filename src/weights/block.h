@@ -35,15 +35,18 @@ struct BlockBuffers {
 class RowQuantizer {
  public:
   virtual ~RowQuantizer() = default;
-  // Rows row_begin .. row_begin + values.size() / row_size - 1 of a parameter, as quantize_row() packs them. Any thread.
-  virtual Status pack(const ParameterPlan& plan, int64_t row_begin, std::span<const float> values, uint32_t* words,
-                    std::byte* scales) const = 0;
+  // Rows row_begin .. row_begin + values.size() / row_size - 1 of a parameter, as quantize_row() packs them.
+  // Any thread.
+  virtual Status pack(const ParameterPlan& plan, int64_t row_begin, std::span<const float> values,
+                      uint32_t* words, std::byte* scales) const = 0;
 };
 
-// Whether all groups of a parameter can be taken over from GGUF's Q4_0 blocks without unpacking them: nothing is lost.
+// Whether all groups of a parameter can be taken over from GGUF's Q4_0 blocks without unpacking them: nothing
+// is lost.
 bool is_exact(const ParameterPlan& plan, const Checkpoint& checkpoint);
 
-// `quantizer` may be nullptr. Fills buffers.weight, buffers.scale (NK form even when the format is KN) and buffers.irregular.
+// `quantizer` may be nullptr. Fills buffers.weight, buffers.scale (NK form even when the format is KN) and
+// buffers.irregular.
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
                    BlockBuffers& buffers, const RowQuantizer* quantizer = nullptr);
 

@@ -44,7 +44,9 @@ class Conversion {
         parameters_(plan.parameters.size()) {}
 
   Result<ConvertResult> run() {
-    ASSIGN_OR_RETURN(journal_, Journal::open(folder_, conversion_fingerprint(plan_, checkpoint_) + options_.choice, plan_));
+    ASSIGN_OR_RETURN(
+        journal_,
+        Journal::open(folder_, conversion_fingerprint(plan_, checkpoint_) + options_.choice, plan_));
     ConvertResult result{static_cast<int>(journal_->finished().size())};
     if (result.kept_shards == 0) remove_indices();
     std::vector<Block> blocks = make_blocks();

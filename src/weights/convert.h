@@ -20,8 +20,8 @@ struct ConvertOptions {
   int threads = 1;
   // Called with bytes written since the last call, from any thread; may be empty.
   std::function<void(int64_t)> progress;
-  // Chooses the codes of what is packed instead of formats/quant/group.h; nullptr: none does. `choice` tells it and what
-  // it was made of from others: shards of another choice are not kept.
+  // Chooses the codes of what is packed instead of formats/quant/group.h; nullptr: none does. `choice` tells
+  // it and what it was made of from others: shards of another choice are not kept.
   const RowQuantizer* quantizer = nullptr;
   std::string choice = {};
 };

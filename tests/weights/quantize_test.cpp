@@ -1,5 +1,5 @@
-// The calibrated quantizers on every toy: what they run is what the graph interpreter runs, what they choose is nearer to the
-// source than what mlc chooses, and it is the same for any number of threads.
+// The calibrated quantizers on every toy: what they run is what the graph interpreter runs, what they choose
+// is nearer to the source than what mlc chooses, and it is the same for any number of threads.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -127,8 +127,8 @@ double distance(const HostTensor& a, const HostTensor& b) {
 
 class Quantize : public ::testing::TestWithParam<std::string> {};
 
-// A stream computes in f32 what the interpreter computes in f64: differences are roundings, 2^-24 each, of sums over K
-// terms that add up by squares over the layers.
+// A stream computes in f32 what the interpreter computes in f64: differences are roundings, 2^-24 each, of
+// sums over K terms that add up by squares over the layers.
 TEST_P(Quantize, AStreamComputesTheModel) {
   const Toy toy(GetParam(), "q4f16_1");
   const auto parameters = toy.parameters(false, nullptr);
@@ -150,7 +150,8 @@ TEST_P(Quantize, AStreamComputesTheModel) {
     const graph::Function* function = toy.built.module->find_function(name);
     if (!function) continue;
     for (const graph::Value* a : function->arguments)
-      if (last && (a->name == "input_embeds" || a->name == "hidden_states")) stream.set(a, stream.value(last));
+      if (last && (a->name == "input_embeds" || a->name == "hidden_states"))
+        stream.set(a, stream.value(last));
     for (const auto& node : function->nodes) {
       const bool linear = node->op == "matmul" || node->op == "expert_matmul";
       if (!linear) {
@@ -171,7 +172,8 @@ TEST_P(Quantize, AStreamComputesTheModel) {
 
 TEST_P(Quantize, IsNeverWorseThanMlc) {
   const Toy toy(GetParam(), "q4f16_1");
-  // Where distributions are all but certain (gemma's: a KL of 1e-7), or where there are none, logits are compared.
+  // Where distributions are all but certain (gemma's: a KL of 1e-7), or where there are none, logits are
+  // compared.
   const bool by_logits = GetParam() == "gemma" || !toy.built.module->find_function("get_logits");
   std::vector<Windows> held_out;
   std::vector<HostTensor> exact;
@@ -191,9 +193,9 @@ TEST_P(Quantize, IsNeverWorseThanMlc) {
   const double mlc = error(nullptr);
   for (const Quantizer quantizer : {Quantizer::kGood, Quantizer::kBest}) {
     mlc::testing::TempFolder folder;
-    auto chosen = must(calibrate(toy.source.config, toy.plan, *toy.source.checkpoint,
-                                 draw_windows(toy.vocab(), 12, 40, 5),
-                                 {.quantizer = quantizer, .threads = 2, .folder = folder.path(), .fingerprint = "x"}));
+    auto chosen = must(
+        calibrate(toy.source.config, toy.plan, *toy.source.checkpoint, draw_windows(toy.vocab(), 12, 40, 5),
+                  {.quantizer = quantizer, .threads = 2, .folder = folder.path(), .fingerprint = "x"}));
     const double ours = error(chosen.get());
     EXPECT_LE(ours, mlc) << GetParam() << (quantizer == Quantizer::kGood ? " good" : " best");
   }

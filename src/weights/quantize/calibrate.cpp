@@ -27,7 +27,8 @@ using graph::Node;
 using graph::Value;
 
 constexpr size_t kGoodWindows = 8;  // of the text that good reads: more change little
-constexpr float kCorrection = 0.5f;  // of the difference between the source's inputs and the quantized model's
+constexpr float kCorrection =
+    0.5f;  // of the difference between the source's inputs and the quantized model's
 
 // The weights of the conversion's plan, read as floats.
 class SourceWeights {
@@ -63,7 +64,8 @@ class SourceWeights {
   }
 
   // Rows of a table by id; `quantizer`: as it packs them.
-  HostTensor take(const std::string& name, std::span<const int32_t> ids, const RowQuantizer* quantizer) const {
+  HostTensor take(const std::string& name, std::span<const int32_t> ids,
+                  const RowQuantizer* quantizer) const {
     const ParameterPlan& p = find(name);
     HostTensor out = graph::make_floats({static_cast<int64_t>(ids.size()), p.row_size});
     const bool packed = quantizer && can_choose(p.format) && !is_exact(p, checkpoint_);
@@ -74,7 +76,8 @@ class SourceWeights {
       read_values(p, checkpoint_, id, id + 1, scratch, row);
       if (packed) {
         std::vector<uint32_t> words(static_cast<size_t>(p.format.words(p.row_size)));
-        std::vector<std::byte> scales(static_cast<size_t>(p.format.groups(p.row_size) * size_of(p.format.dtype)));
+        std::vector<std::byte> scales(
+            static_cast<size_t>(p.format.groups(p.row_size) * size_of(p.format.dtype)));
         if (quantizer->pack(p, id, row, words.data(), scales.data()).is_ok())
           unpack_rows(p.format, p.row_size, words.data(), scales.data(), row);
       }
@@ -96,14 +99,15 @@ class SourceWeights {
 };
 
 bool is_linear(const Node& node) {
-  return (node.op == "matmul" && node.inputs.size() == 2) || (node.op == "expert_matmul" && node.inputs.size() == 3);
+  return (node.op == "matmul" && node.inputs.size() == 2) ||
+         (node.op == "expert_matmul" && node.inputs.size() == 3);
 }
 
 // What a pass does with each linear: the streams' inputs in, their outputs set. False ends the function.
 using LinearStep = std::function<Result<bool>(const Node&)>;
 
-// Runs a function's nodes on each of the streams, which have its arguments; values that are not its results go as soon as
-// they are not needed.
+// Runs a function's nodes on each of the streams, which have its arguments; values that are not its results
+// go as soon as they are not needed.
 Status run_function(const Function& function, std::span<Stream* const> streams, const LinearStep& linear) {
   std::unordered_map<const Value*, size_t> last_use;
   for (size_t i = 0; i < function.nodes.size(); ++i)
@@ -120,7 +124,8 @@ Status run_function(const Function& function, std::span<Stream* const> streams, 
     }
     for (const auto* values : {&node.inputs, &node.region.operands, &node.outputs})
       for (const Value* v : *values)
-        if (auto use = last_use.find(v); v->kind != Value::Kind::kParameter && (use == last_use.end() || use->second <= i))
+        if (auto use = last_use.find(v);
+            v->kind != Value::Kind::kParameter && (use == last_use.end() || use->second <= i))
           for (Stream* stream : streams) stream->drop(v);
   }
   return Status::ok();
@@ -180,7 +185,8 @@ class Calibration {
   }
 
   // embed, the transformer and, of the function that gives logits, all before its linear (`last`).
-  Status run_model(std::vector<Stream*>& streams, const std::function<Result<bool>(const Node&, bool last)>& linear) {
+  Status run_model(std::vector<Stream*>& streams,
+                   const std::function<Result<bool>(const Node&, bool last)>& linear) {
     const Function* embed = module_->find_function("embed");
     const Function* step = module_->find_function("prefill_to_last_hidden_states");
     const Function* logits = module_->find_function("get_logits");
@@ -252,8 +258,8 @@ class Calibration {
     input_rows_[name][size_t(expert)] += x.shape[0];
   }
 
-  // Sums to means, with a share of their own mean added: 1 %, so that no input counts for nothing; of a table that is also
-  // read by rows all of it. Experts that no row met get the mean of the others.
+  // Sums to means, with a share of their own mean added: 1 %, so that no input counts for nothing; of a table
+  // that is also read by rows all of it. Experts that no row met get the mean of the others.
   void finish_importance() {
     for (auto it = rows_->importance.begin(); it != rows_->importance.end();) {
       const ParameterPlan& p = weights_.find(it->first);
@@ -318,7 +324,8 @@ class Calibration {
     uint32_t* words;
     std::byte* scales;
   };
-  static Packed place_of(const ParameterPlan& p, const Shape& shape, int64_t expert, std::vector<std::byte>& packed) {
+  static Packed place_of(const ParameterPlan& p, const Shape& shape, int64_t expert,
+                         std::vector<std::byte>& packed) {
     const int64_t row_words = p.format.words(p.row_size),
                   row_scales = p.format.groups(p.row_size) * size_of(p.format.dtype);
     packed.resize(static_cast<size_t>(p.rows * (row_words * 4 + row_scales)));
@@ -336,17 +343,19 @@ class Calibration {
     return Status::ok();
   }
 
-  // Chooses for rows of `weight` [N, K] by source inputs x and quantized ones y; what they stand for replaces the weight.
-  void choose_rows(const ParameterPlan& p, const Shape& shape, int64_t expert, const Value* of, const HostTensor& x,
-                   const HostTensor& y, std::vector<float>& weight, std::vector<std::byte>& packed) {
+  // Chooses for rows of `weight` [N, K] by source inputs x and quantized ones y; what they stand for replaces
+  // the weight.
+  void choose_rows(const ParameterPlan& p, const Shape& shape, int64_t expert, const Value* of,
+                   const HostTensor& x, const HostTensor& y, std::vector<float>& weight,
+                   std::vector<std::byte>& packed) {
     if (of == nullptr || inputs_.of != of) gather(of, x, y);
     const Packed to = place_of(p, shape, expert, packed);
     const bool finite = std::ranges::all_of(weight, [](float v) { return std::isfinite(v); });
     if (finite && inputs_.valid) {
       if (of) correct(shape, weight);
       pack_codes(p.format, shape.k,
-                 choose_codes(options_.threads, p.format, shape.k, weight, nullptr, &inputs_.feedback), to.words,
-                 to.scales);
+                 choose_codes(options_.threads, p.format, shape.k, weight, nullptr, &inputs_.feedback),
+                 to.words, to.scales);
     } else {
       const Status packed_by_rows = rows_->pack(p, expert * shape.n, weight, to.words, to.scales);
       internal_check(packed_by_rows.is_ok(), "rows that are not chosen yet are packed without a file");
@@ -417,14 +426,17 @@ int64_t calibrate_bytes(const Plan& plan, Quantizer quantizer) {
 Result<std::unique_ptr<ChosenRows>> calibrate(const frontend::ModelConfig& config, const Plan& plan,
                                               const Checkpoint& checkpoint, const Windows& windows,
                                               const CalibrateOptions& options) {
-  const bool any = std::ranges::any_of(plan.parameters, [](const ParameterPlan& p) { return can_choose(p.format); });
+  const bool any =
+      std::ranges::any_of(plan.parameters, [](const ParameterPlan& p) { return can_choose(p.format); });
   if (!any)
-    return Status::error(str("--quantizer: ", plan.scheme.name,
-                             " has no codes to choose; use it with q4f16_1, q4f32_1, q3f16_1 or leave --quantizer out"));
+    return Status::error(
+        str("--quantizer: ", plan.scheme.name,
+            " has no codes to choose; use it with q4f16_1, q4f32_1, q3f16_1 or leave --quantizer out"));
   for (const ParameterPlan& p : plan.parameters)
     if (p.rank >= 0)
       return Status::error(
-          "--quantizer: weights that are split for ranks (MLC_INTERNAL_PRESHARD_NUM) are packed by mlc only; unset one "
+          "--quantizer: weights that are split for ranks (MLC_INTERNAL_PRESHARD_NUM) are packed by mlc only; "
+          "unset one "
           "of the two");
   return Calibration(config, plan, checkpoint, options).run(windows);
 }

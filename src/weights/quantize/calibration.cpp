@@ -11,8 +11,9 @@
 namespace mlc::weights {
 namespace {
 
-// Stories of 1892 and 1894, whose copyright has ended, and texts, dialogues, documentation and code of our own: each
-// about a window long. Those of the first pass, which reads the first windows alone, are of every kind.
+// Stories of 1892 and 1894, whose copyright has ended, and texts, dialogues, documentation and code of our
+// own: each about a window long. Those of the first pass, which reads the first windows alone, are of every
+// kind.
 constexpr const char* kTexts[] = {
 #include "weights/quantize/calibration_text.inc"
 };
@@ -43,7 +44,8 @@ Result<Windows> calibration_windows(const ModelSource& source, const std::string
   }
   auto tokenizer = source_tokenizer(source);
   if (!tokenizer.is_ok())
-    return Status::error("--quantizer: calibration needs the model's tokenizer: " + tokenizer.status().message());
+    return Status::error("--quantizer: calibration needs the model's tokenizer: " +
+                         tokenizer.status().message());
   const int64_t length = window_length(source.config), vocab = frontend::model_shape(source.config).vocab;
   std::vector<std::vector<int32_t>> pieces;
   int64_t total = 0;
@@ -55,12 +57,13 @@ Result<Windows> calibration_windows(const ModelSource& source, const std::string
                                  "; do they belong together?"));
     total += static_cast<int64_t>(tokens.size());
     for (int64_t begin = 0; begin < static_cast<int64_t>(tokens.size()); begin += length)
-      pieces.emplace_back(tokens.begin() + begin,
-                          tokens.begin() + std::min<int64_t>(begin + length, static_cast<int64_t>(tokens.size())));
+      pieces.emplace_back(
+          tokens.begin() + begin,
+          tokens.begin() + std::min<int64_t>(begin + length, static_cast<int64_t>(tokens.size())));
   }
   if (total < kLeastCalibration)
-    return Status::error(str("--calibration: ", file, " has ", total, " tokens, expected at least ", kLeastCalibration,
-                             "; give a longer text, or none for the built-in one"));
+    return Status::error(str("--calibration: ", file, " has ", total, " tokens, expected at least ",
+                             kLeastCalibration, "; give a longer text, or none for the built-in one"));
   const size_t count = std::min(pieces.size(), static_cast<size_t>(kCalibrationWindows));
   Windows windows;
   for (size_t i = 0; i < count; ++i) {

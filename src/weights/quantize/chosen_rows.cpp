@@ -70,7 +70,8 @@ Codes choose_codes(int threads, const WeightFormat& format, int64_t columns, std
   return result;
 }
 
-void pack_codes(const WeightFormat& format, int64_t columns, const Codes& codes, uint32_t* words, std::byte* scales) {
+void pack_codes(const WeightFormat& format, int64_t columns, const Codes& codes, uint32_t* words,
+                std::byte* scales) {
   const int64_t rows = static_cast<int64_t>(codes.codes.size()) / columns, row_words = format.words(columns);
   const int per_word = format.codes_per_word();
   std::fill_n(words, rows * row_words, 0u);
@@ -94,13 +95,15 @@ void unpack_rows(const WeightFormat& format, int64_t columns, const uint32_t* wo
     for (int64_t k = 0; k < columns; ++k) {
       const int64_t group = k / format.group, place = k % format.group;
       const uint32_t word = words[r * row_words + group * words_of_group(format) + place / per_word];
-      const int code = static_cast<int>(word >> (place % per_word * format.bits) & mask) - format.zero_point();
+      const int code =
+          static_cast<int>(word >> (place % per_word * format.bits) & mask) - format.zero_point();
       values[size_t(r * columns + k)] =
           static_cast<float>(code) * load_scale(format.dtype, scales, r * groups + group);
     }
 }
 
-Result<std::unique_ptr<ChosenFile>> ChosenFile::open(const std::string& folder, const std::string& fingerprint) {
+Result<std::unique_ptr<ChosenFile>> ChosenFile::open(const std::string& folder,
+                                                     const std::string& fingerprint) {
   RETURN_IF_ERROR(make_directories(folder));
   const std::string path = path_join(folder, kFile);
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -146,8 +149,8 @@ Status ChosenFile::add(const std::string& name, std::span<const std::byte> bytes
   const int64_t begin = end_ + static_cast<int64_t>(line.size());
   auto write = [&](const void* data, size_t size, int64_t at) {
     for (size_t done = 0; done < size;) {
-      const ssize_t count = ::pwrite(fd_, static_cast<const char*>(data) + done, size - done,
-                                     at + static_cast<int64_t>(done));
+      const ssize_t count =
+          ::pwrite(fd_, static_cast<const char*>(data) + done, size - done, at + static_cast<int64_t>(done));
       if (count <= 0) return false;
       done += static_cast<size_t>(count);
     }
@@ -166,7 +169,8 @@ Status ChosenFile::read(const std::string& name, int64_t offset, std::span<std::
     const ssize_t count = ::pread(fd_, to.data() + done, to.size() - done,
                                   offsets_.at(name) + offset + static_cast<int64_t>(done));
     if (count <= 0)
-      return Status::error(str(path_, ": cannot read ", name, ": ", count < 0 ? std::strerror(errno) : "it ends early",
+      return Status::error(str(path_, ": cannot read ", name, ": ",
+                               count < 0 ? std::strerror(errno) : "it ends early",
                                "; run the same command again"));
     done += static_cast<size_t>(count);
   }
@@ -195,7 +199,8 @@ Status ChosenRows::pack(const ParameterPlan& plan, int64_t row_begin, std::span<
   if (chosen && chosen->has(name)) return pack_chosen(plan, row_begin, rows, words, scales);
   auto found = importance.find(name);
   const std::vector<float>* all = found == importance.end() ? nullptr : &found->second;
-  const int64_t experts = all ? static_cast<int64_t>(all->size()) / columns : 1, expert_rows = plan.rows / experts;
+  const int64_t experts = all ? static_cast<int64_t>(all->size()) / columns : 1,
+                expert_rows = plan.rows / experts;
   for (int64_t r = 0; r < rows;) {
     const int64_t expert = (row_begin + r) / expert_rows,
                   count = std::min(rows - r, (expert + 1) * expert_rows - row_begin - r);

@@ -1,5 +1,5 @@
-// The codes and scales that the calibrated quantizers choose, and where `best` keeps what it has chosen until the shards
-// are written.
+// The codes and scales that the calibrated quantizers choose, and where `best` keeps what it has chosen until
+// the shards are written.
 #pragma once
 
 #include <map>
@@ -22,20 +22,21 @@ struct Codes {
   std::vector<float> scales;   // [rows, groups]
 };
 
-// For rows of `columns` values each, all finite. `importance` [columns] or nullptr; with `feedback` errors are fed back
-// along the columns.
+// For rows of `columns` values each, all finite. `importance` [columns] or nullptr; with `feedback` errors
+// are fed back along the columns.
 Codes choose_codes(int threads, const WeightFormat& format, int64_t columns, std::span<const float> values,
                    const float* importance, const Feedback* feedback = nullptr);
 // As quantize_row() lays them out.
-void pack_codes(const WeightFormat& format, int64_t columns, const Codes& codes, uint32_t* words, std::byte* scales);
+void pack_codes(const WeightFormat& format, int64_t columns, const Codes& codes, uint32_t* words,
+                std::byte* scales);
 // What packed rows stand for, as kernels compute it.
 void unpack_rows(const WeightFormat& format, int64_t columns, const uint32_t* words, const std::byte* scales,
                  std::span<float> values);
 
 // A file of packed parameters in the output folder: finished ones survive an interruption.
 //
-// Layout: line 1 what it is of (a fingerprint), then for each parameter a line "NAME BYTES" and that many bytes: the
-// words of all rows, then the scales of all rows as quantize_row() stores them.
+// Layout: line 1 what it is of (a fingerprint), then for each parameter a line "NAME BYTES" and that many
+// bytes: the words of all rows, then the scales of all rows as quantize_row() stores them.
 class ChosenFile {
  public:
   // Opens or begins the file; one of another fingerprint is replaced, a half-written end is cut off.
@@ -62,7 +63,8 @@ class ChosenFile {
 // What calibration leaves for the conversion.
 class ChosenRows : public RowQuantizer {
  public:
-  // By parameter: what each input's squared error weighs, [K], or of stacked experts [E, K]; none: all the same.
+  // By parameter: what each input's squared error weighs, [K], or of stacked experts [E, K]; none: all the
+  // same.
   std::map<std::string, std::vector<float>> importance;
   std::unique_ptr<ChosenFile> chosen;  // parameters that are packed already; nullptr: none
 

@@ -99,8 +99,8 @@ void apply_region_fast(const Region& region, std::span<const HostTensor* const> 
   std::copy_n(terms.back(), n, out);
 }
 
-void attend_head(const DenseAttention& shape, int64_t head, int64_t rows, const int32_t* limits, const float* q,
-                 const float* keys, const float* values, float* out) {
+void attend_head(const DenseAttention& shape, int64_t head, int64_t rows, const int32_t* limits,
+                 const float* q, const float* keys, const float* values, float* out) {
   constexpr int64_t kStrip = 64;  // rows at once: keys after all of them are left out
   const int64_t kv_head = head / (shape.heads / shape.kv_heads);
   const int64_t q_row = shape.heads * shape.key_dim, k_row = shape.kv_heads * shape.key_dim,
@@ -110,9 +110,9 @@ void attend_head(const DenseAttention& shape, int64_t head, int64_t rows, const 
     const int64_t end = std::min(rows, begin + kStrip);
     const int64_t seen = *std::max_element(limits + begin, limits + end);
     scores.resize(static_cast<size_t>((end - begin) * seen));
-    mlc::weights::multiply(1, end - begin, seen, shape.key_dim,
-                           {q + begin * q_row + head * shape.key_dim, q_row},
-                           MatrixView{keys + kv_head * shape.key_dim, k_row}.transposed(), scores.data(), seen);
+    mlc::weights::multiply(
+        1, end - begin, seen, shape.key_dim, {q + begin * q_row + head * shape.key_dim, q_row},
+        MatrixView{keys + kv_head * shape.key_dim, k_row}.transposed(), scores.data(), seen);
     soften(shape, limits, begin, end, seen, shape.sinks ? shape.sinks + head : nullptr, scores.data(),
            totals.data());
     float* to = out + begin * out_row + head * shape.value_dim;

@@ -1,19 +1,20 @@
-// The inner loops of the calibrated quantizers, one table for each instruction set. The tables that fuse multiply
-// and add give the same bits; the generic one, which does not, differs from them in the last bits of sums.
+// The inner loops of the calibrated quantizers, one table for each instruction set. Tables differ in the last
+// bits of sums: some fuse multiply and add.
 #pragma once
 
 #include <cstdint>
 
 namespace mlc::weights {
 
-// A weight whose codes and scales are chosen: value = (code - zero) * scale, code in 0..2^bits - 1, a scale of
-// either sign for each group of a row, rounded to what the file keeps.
+// A weight whose codes and scales are chosen: value = (code - zero) * scale, code in 0..2^bits - 1, a scale
+// of either sign for each group of a row, rounded to what the file keeps.
 struct RowsJob {
   int64_t rows = 0, columns = 0;
   int group = 32, bits = 4;
-  bool bf16_scales = false;             // else f16
-  const float* values = nullptr;        // [rows, columns], finite
-  const float* importance = nullptr;    // [columns]: what an input's squared error weighs; nullptr: all the same
+  bool bf16_scales = false;       // else f16
+  const float* values = nullptr;  // [rows, columns], finite
+  const float* importance =
+      nullptr;  // [columns]: what an input's squared error weighs; nullptr: all the same
   // Error feedback (arXiv:2210.17323): second moments of the inputs, H [columns, columns], and the upper
   // triangular U with H^-1 = U^T U. nullptr: every group by itself.
   const float* moments = nullptr;
@@ -25,7 +26,7 @@ struct RowsJob {
 constexpr int kLargestGroup = 64;
 
 struct QuantizeKernels {
-  int lanes;                     // rows that are quantized side by side
+  int lanes;                    // rows that are quantized side by side
   int tile_rows, tile_columns;  // of multiply_tile
   // c[tile_rows][tile_columns] = sum over i < k of a[i][tile_rows] * b[i][tile_columns], in the order of i
   void (*multiply_tile)(int64_t k, const float* a, const float* b, float* c);

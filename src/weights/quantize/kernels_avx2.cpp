@@ -28,8 +28,8 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) { return (Floats)_mm256
 #include "weights/quantize/kernels.inl"
 #include "weights/quantize/rows.inl"
 
-constexpr QuantizeKernels kTable = {kLanes,  kTileRows,   kTileVectors* kLanes, multiply_tile, exponential,
-                                    combine, add_squares, quantize_rows};
+constexpr QuantizeKernels kTable = {kLanes,      kTileRows, kTileVectors* kLanes, multiply_tile,
+                                    exponential, combine,   add_squares,          quantize_rows};
 
 }  // namespace
 }  // namespace mlc::weights

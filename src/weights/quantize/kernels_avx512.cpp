@@ -11,7 +11,8 @@
 #include <vector>
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
@@ -28,8 +29,8 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) { return (Floats)_mm512
 #include "weights/quantize/kernels.inl"
 #include "weights/quantize/rows.inl"
 
-constexpr QuantizeKernels kTable = {kLanes,  kTileRows,   kTileVectors* kLanes, multiply_tile, exponential,
-                                    combine, add_squares, quantize_rows};
+constexpr QuantizeKernels kTable = {kLanes,      kTileRows, kTileVectors* kLanes, multiply_tile,
+                                    exponential, combine,   add_squares,          quantize_rows};
 
 }  // namespace
 }  // namespace mlc::weights
@@ -43,7 +44,7 @@ constexpr QuantizeKernels kTable = {kLanes,  kTileRows,   kTileVectors* kLanes, 
 namespace mlc::weights {
 const QuantizeKernels* avx512_quantize_kernels() {
   const bool there = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   return there ? &kTable : nullptr;
 }
 }  // namespace mlc::weights

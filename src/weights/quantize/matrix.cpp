@@ -10,7 +10,8 @@
 namespace mlc::weights {
 namespace {
 
-constexpr int64_t kDepth = 256;        // of a packed panel: 256 x 14 floats of a, 256 x 32 of b fit the first caches
+constexpr int64_t kDepth =
+    256;  // of a packed panel: 256 x 14 floats of a, 256 x 32 of b fit the first caches
 constexpr int64_t kPackedRows = 2048;  // of b at once
 constexpr int64_t kJobRows = 128, kJobColumns = 1024;
 constexpr int64_t kBlock = 64;  // of the Cholesky factor
@@ -31,8 +32,8 @@ void pack(MatrixView v, int64_t rows, int64_t depth, int64_t width, float* to) {
   }
 }
 
-void store_tile(const float* tile, int64_t tile_columns, int64_t rows, int64_t columns, float* c, int64_t stride,
-                Store store) {
+void store_tile(const float* tile, int64_t tile_columns, int64_t rows, int64_t columns, float* c,
+                int64_t stride, Store store) {
   for (int64_t i = 0; i < rows; ++i, tile += tile_columns, c += stride)
     for (int64_t j = 0; j < columns; ++j)
       c[j] = store == Store::kSet ? tile[j] : store == Store::kAdd ? c[j] + tile[j] : c[j] - tile[j];
@@ -47,7 +48,8 @@ struct Product {
   bool lower;
 };
 
-// Rows [row, row + rows) and columns [column, column + columns) of c, over `depth` of k, whose packed b is given.
+// Rows [row, row + rows) and columns [column, column + columns) of c, over `depth` of k, whose packed b is
+// given.
 void multiply_job(const Product& p, int64_t row, int64_t column, int64_t first, int64_t depth,
                   const float* packed_b, Store store) {
   const QuantizeKernels& kernels = quantize_kernels();
@@ -123,15 +125,16 @@ std::vector<float> invert_lower(int threads, int64_t n, const float* l,
       multiply(threads, height, i, height, {own.data(), height}, {sum.data(), i}, x.data() + i * n, n,
                Store::kSubtract);
     }
-    for (int64_t r = 0; r < height; ++r) std::copy_n(own.data() + r * height, height, x.data() + (i + r) * n + i);
+    for (int64_t r = 0; r < height; ++r)
+      std::copy_n(own.data() + r * height, height, x.data() + (i + r) * n + i);
   }
   return x;
 }
 
 }  // namespace
 
-void multiply(int threads, int64_t m, int64_t n, int64_t k, MatrixView a, MatrixView b, float* c, int64_t stride,
-              Store store, bool lower) {
+void multiply(int threads, int64_t m, int64_t n, int64_t k, MatrixView a, MatrixView b, float* c,
+              int64_t stride, Store store, bool lower) {
   const int64_t width = quantize_kernels().tile_columns, panels = (n + width - 1) / width;
   const Product product{m, n, a, c, stride, store, lower};
   static thread_local std::vector<float> kept;  // a call's own: parallel_for() may run others of this thread
@@ -152,7 +155,8 @@ void multiply(int threads, int64_t m, int64_t n, int64_t k, MatrixView a, Matrix
       const int64_t row = i % job_rows * kJobRows, column = i / job_rows * kJobColumns;
       if (lower && std::min(row + kJobRows, m) <= column) return;
       for (int64_t d = 0; d < depths; ++d)
-        multiply_job(product, row, column, first + d * kDepth, depth_of(d), packed.data() + d * kDepth * width_all,
+        multiply_job(product, row, column, first + d * kDepth, depth_of(d),
+                     packed.data() + d * kDepth * width_all,
                      first + d > 0 && store == Store::kSet ? Store::kAdd : store);
     });
   }
@@ -180,11 +184,12 @@ bool make_feedback(int threads, int64_t n, std::vector<float> moments, Feedback&
     feedback.importance[size_t(i)] = own;
     root[size_t(i)] = 1 / std::sqrt(own);
   }
-  // U = R^-1 with H = R R^T, R upper triangular: with the order of rows and columns turned round, R is a Cholesky
-  // factor. Scaled to a diagonal of ones, H has eigenvalues of 1/2 or more: f32 is enough.
+  // U = R^-1 with H = R R^T, R upper triangular: with the order of rows and columns turned round, R is a
+  // Cholesky factor. Scaled to a diagonal of ones, H has eigenvalues of 1/2 or more: f32 is enough.
   parallel_for(threads, n, [&](int64_t i) {
     for (int64_t j = 0; j < n; ++j)
-      scaled[size_t((n - 1 - i) * n + n - 1 - j)] = moments[size_t(i * n + j)] * root[size_t(i)] * root[size_t(j)];
+      scaled[size_t((n - 1 - i) * n + n - 1 - j)] =
+          moments[size_t(i * n + j)] * root[size_t(i)] * root[size_t(j)];
   });
   std::vector<std::vector<float>> inverses;
   if (!factor_lower(threads, n, scaled.data(), inverses)) return false;

@@ -1,5 +1,5 @@
-// Products of float matrices on several threads, and the factor that error feedback needs. Results do not depend
-// on the number of threads.
+// Products of float matrices on several threads, and the factor that error feedback needs. Results do not
+// depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ struct MatrixView {
 
 enum class Store : uint8_t { kSet, kAdd, kSubtract };
 
-// c [m, n], whose rows lie `stride` apart, becomes, gains or loses a [m, k] times b [k, n]. Sums over k are in
-// order, in f32. `lower`: only tiles that touch the lower triangle are computed.
+// c [m, n], whose rows lie `stride` apart, becomes, gains or loses a [m, k] times b [k, n]. Sums over k are
+// in order, in f32. `lower`: only tiles that touch the lower triangle are computed.
 void multiply(int threads, int64_t m, int64_t n, int64_t k, MatrixView a, MatrixView b, float* c,
               int64_t stride, Store store = Store::kSet, bool lower = false);
 
@@ -27,13 +27,14 @@ void add_moments(int threads, int64_t rows, int64_t n, const float* x, float* c)
 
 // What error feedback needs of the second moments of a linear's inputs.
 struct Feedback {
-  std::vector<float> moments;     // H [n, n], off its diagonal halved, with 1 % of the mean added to the diagonal
-  std::vector<float> factor;      // U [n, n], upper triangular: H^-1 = U^T U
+  std::vector<float>
+      moments;                // H [n, n], off its diagonal halved, with 1 % of the mean added to the diagonal
+  std::vector<float> factor;  // U [n, n], upper triangular: H^-1 = U^T U
   std::vector<float> importance;  // the diagonal of H
 };
 
-// Of the mean of x x^T. Off-diagonals are halved because at 4 bits inputs carry errors of their own, which follow
-// them; it also keeps H far from singular. False where a moment is not finite.
+// Of the mean of x x^T. Off-diagonals are halved because at 4 bits inputs carry errors of their own, which
+// follow them; it also keeps H far from singular. False where a moment is not finite.
 bool make_feedback(int threads, int64_t n, std::vector<float> moments, Feedback& feedback);
 
 }  // namespace mlc::weights

@@ -58,7 +58,8 @@ HostTensor window_argument(const std::string& name, int64_t n) {
 
 Windows Windows::first(size_t count) const {
   Windows some;
-  some.begins.assign(begins.begin(), begins.begin() + static_cast<int64_t>(std::min(count, this->count()) + 1));
+  some.begins.assign(begins.begin(),
+                     begins.begin() + static_cast<int64_t>(std::min(count, this->count()) + 1));
   some.tokens.assign(tokens.begin(), tokens.begin() + some.rows());
   return some;
 }
@@ -103,7 +104,8 @@ Stream::Stream(const graph::Module& module, const Windows& windows, const StepAr
 const HostTensor& Stream::value(const Value* v) const {
   if (auto it = values_.find(v); it != values_.end()) return it->second;
   auto it = arguments_.find(v->name);
-  internal_check(v->kind == Value::Kind::kArgument && it != arguments_.end(), str("%", v->name, " has no value"));
+  internal_check(v->kind == Value::Kind::kArgument && it != arguments_.end(),
+                 str("%", v->name, " has no value"));
   return it->second;
 }
 
@@ -238,7 +240,8 @@ bool Stream::run_attention(const Node& node) {
     const auto w = static_cast<size_t>(i / shape.heads);
     const int64_t row = windows_.begins[w];
     attend_head(shape, i % shape.heads, windows_.rows_of(w), limits.ints.data() + row,
-                q.floats.data() + row * q.shape[1], appended_.keys.floats.data() + row * appended_.keys.shape[1],
+                q.floats.data() + row * q.shape[1],
+                appended_.keys.floats.data() + row * appended_.keys.shape[1],
                 appended_.values.floats.data() + row * appended_.values.shape[1],
                 out.floats.data() + row * out.shape[1]);
   });

@@ -1,9 +1,9 @@
-// A model's activations along a calibration text, node by node for the whole text at once, so that of its weights only
-// one is in memory at a time.
+// A model's activations along a calibration text, node by node for the whole text at once, so that of its
+// weights only one is in memory at a time.
 //
-// The text is cut into windows, each a sequence of its own; every value holds the rows of all windows, one after the
-// other. What most of the time goes into (products, attention, regions) runs in f32 on all threads; every other op is
-// the graph's own reference, window by window.
+// The text is cut into windows, each a sequence of its own; every value holds the rows of all windows, one
+// after the other. What most of the time goes into (products, attention, regions) runs in f32 on all threads;
+// every other op is the graph's own reference, window by window.
 #pragma once
 
 #include <functional>
@@ -66,14 +66,16 @@ class Stream {
  private:
   using Operands = std::vector<const graph::HostTensor*>;
   Operands region_operands(const graph::Node& node, std::vector<graph::HostTensor>& kept) const;
-  graph::HostTensor times(const graph::Node& node, const graph::HostTensor& x, std::span<const float> weight) const;
+  graph::HostTensor times(const graph::Node& node, const graph::HostTensor& x,
+                          std::span<const float> weight) const;
   graph::HostTensor part(const graph::Value* v, size_t window) const;
   void run_map(const graph::Node& node);
   void run_append(const graph::Node& node);
   bool run_attention(const graph::Node& node);
   void run_windows(const graph::Node& node);
-  std::vector<graph::HostTensor> run_window(const graph::Node& node, size_t window,
-                                            const std::map<const graph::Value*, graph::HostTensor>& parameters) const;
+  std::vector<graph::HostTensor> run_window(
+      const graph::Node& node, size_t window,
+      const std::map<const graph::Value*, graph::HostTensor>& parameters) const;
 
   const graph::Module& module_;
   const Windows& windows_;
@@ -96,11 +98,11 @@ struct DenseAttention {
   const float* sinks = nullptr;   // [heads]
 };
 // q [rows, heads * key_dim] of one head of one window: rows `begin` .. `end`, limits of them as attention's.
-void attend_head(const DenseAttention& shape, int64_t head, int64_t rows, const int32_t* limits, const float* q,
-                 const float* keys, const float* values, float* out);
+void attend_head(const DenseAttention& shape, int64_t head, int64_t rows, const int32_t* limits,
+                 const float* q, const float* keys, const float* values, float* out);
 
 // A region on one row, in f32: what the op computed [columns] becomes `out`.
-void apply_region_fast(const graph::Region& region, std::span<const graph::HostTensor* const> operands, int64_t row,
-                       std::span<const float> computed, float* out);
+void apply_region_fast(const graph::Region& region, std::span<const graph::HostTensor* const> operands,
+                       int64_t row, std::span<const float> computed, float* out);
 
 }  // namespace mlc::weights
