@@ -12,8 +12,12 @@
 #include "base/strings.h"
 #include "base/threads.h"
 #include "base/user_error.h"
+#include "formats/md5.h"
 #include "weights/convert.h"
 #include "weights/import.h"
+#include "weights/journal.h"
+#include "weights/quantize/calibrate.h"
+#include "weights/quantize/calibration.h"
 #include "weights/ranks.h"
 #include "weights/source.h"
 
@@ -22,7 +26,7 @@ namespace {
 
 struct Options {
   CheckpointFlags checkpoint;
-  std::string device = "auto", output, lora_adapter;
+  std::string device = "auto", output, lora_adapter, quantizer = "mlc", calibration;
   bool plan = false, verify = false;
 };
 
@@ -33,6 +37,8 @@ void check_flags(const Options& options) {
   if (options.verify && !env::preshard_num().empty())
     throw UserError(str("--verify: weights split for ranks (", env::kPreshardNum,
                         ") cannot be run whole; unset one of the two"));
+  if (!options.calibration.empty() && options.quantizer == "mlc")
+    throw UserError("--calibration: --quantizer mlc reads no text; add --quantizer good or best");
   if (options.output.empty() && !options.plan) throw UserError("--output: missing; give the folder to write");
   if (options.device != "auto" && options.device.substr(0, 3) != "cpu")
     print_note(str("--device ", options.device, ": weights are converted on the CPU"));
@@ -74,8 +80,31 @@ void print_result(const weights::Plan& plan, const weights::ConvertResult& resul
               human_bytes(static_cast<double>(plan.output_bytes())).c_str(), seconds);
 }
 
+// What a calibration leaves, and a text that tells it from others.
+struct Choice {
+  std::unique_ptr<weights::ChosenRows> rows;
+  std::string text;
+};
+
+Choice choose(const weights::ModelSource& source, const weights::Plan& plan, const Options& options,
+              weights::Quantizer quantizer, int threads) {
+  weights::Windows windows = value_or_throw(weights::calibration_windows(source, options.calibration));
+  Choice choice;
+  choice.text = str(" ", options.quantizer, " ", md5(std::as_bytes(std::span(windows.tokens))));
+  Progress progress("calibrating", weights::calibrate_bytes(plan, quantizer));
+  choice.rows = value_or_throw(weights::calibrate(
+      source.config, plan, *source.checkpoint, windows,
+      {.quantizer = quantizer,
+       .threads = threads,
+       .folder = options.output,
+       .fingerprint = weights::conversion_fingerprint(plan, *source.checkpoint) + choice.text,
+       .progress = [&](int64_t bytes) { progress.add(bytes); }}));
+  return choice;
+}
+
 void convert(const Options& options) {
   check_flags(options);
+  const weights::Quantizer quantizer = value_or_throw(weights::parse_quantizer(options.quantizer));
   QuantScheme scheme = value_or_throw(find_quant_scheme(options.checkpoint.quantization));
   int threads = options.checkpoint.threads > 0 ? options.checkpoint.threads : usable_threads();
   weights::ModelSource source = open(options);
@@ -89,12 +118,17 @@ void convert(const Options& options) {
   clean_up_on_interrupt("\ninterrupted; finished shards are kept, run the same command again to go on\n");
   auto start = std::chrono::steady_clock::now();
   weights::ConvertResult result;
+  Choice choice;
+  if (quantizer != weights::Quantizer::kMlc) choice = choose(source, plan, options, quantizer, threads);
   {
     Progress progress("converting", plan.output_bytes());
-    result = value_or_throw(
-        weights::convert(plan, *source.checkpoint, options.output,
-                         {.threads = threads, .progress = [&](int64_t bytes) { progress.add(bytes); }}));
+    result = value_or_throw(weights::convert(plan, *source.checkpoint, options.output,
+                                             {.threads = threads,
+                                              .progress = [&](int64_t bytes) { progress.add(bytes); },
+                                              .quantizer = choice.rows.get(),
+                                              .choice = choice.text}));
   }
+  if (choice.rows && choice.rows->chosen) choice.rows->chosen->remove();
   for (const std::string& note : result.notes) print_note(note);
   print_result(plan, result, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (!options.verify) return;
@@ -124,6 +158,12 @@ void add_convert_weight(CLI::App& app) {
   add_weight_flags(*command, checkpoint);
   command->add_option("-o,--output", options->output, "Folder to write; created");
   command->add_option("--lora-adapter", options->lora_adapter, "Adapter to merge first (not built yet)");
+  command->add_option(
+      "--quantizer", options->quantizer,
+      "How codes are chosen: mlc (the original's bytes), good (by a calibration text, seconds) or best "
+      "(layer by layer, minutes); the files have the same form and size");
+  command->add_option("--calibration", options->calibration,
+                      "Text file for --quantizer good and best; default: a text that is built in");
   command->add_flag("--plan", options->plan,
                     "Print tensors, shards, sizes and peak memory; read and write no weights");
   command->add_flag("--verify", options->verify,

@@ -8,12 +8,11 @@
 #include "base/strings.h"
 #include "base/target/target.h"
 #include "base/temp_folder.h"
-#include "chat/tokenizer/tokenizer.h"
 #include "compile.h"
 #include "runtime/devices/registry.h"
 #include "runtime/model.h"
 #include "weights/convert.h"
-#include "weights/tokenizer_files.h"
+#include "weights/quantize/calibration.h"
 #include "weights/verify.h"
 
 namespace mlc::cli {
@@ -76,9 +75,7 @@ Result<std::unique_ptr<runtime::Model>> load_model(const weights::ModelSource& s
 Result<weights::VerifyReport> verify(const weights::ModelSource& source, const QuantScheme& scheme,
                                      const std::string& folder, int threads) {
   ASSIGN_OR_RETURN(TempFolder temp, TempFolder::create());
-  ASSIGN_OR_RETURN(weights::TokenizerFiles files, weights::read_tokenizer_files(source));
-  RETURN_IF_ERROR(weights::write_tokenizer_files(files, temp.path()));
-  auto tokenizer = Tokenizer::load(temp.path());
+  auto tokenizer = weights::source_tokenizer(source);
   if (!tokenizer.is_ok())
     return Status::error("--verify: needs the model's tokenizer: " + tokenizer.status().message());
   ASSIGN_OR_RETURN(std::vector<int32_t> tokens, (*tokenizer)->encode(weights::verify_sample()));

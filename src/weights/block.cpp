@@ -61,13 +61,16 @@ bool has_wide_scales(const WeightFormat& format) {
   return format.dtype == DType::kF32 && format.zero != WeightFormat::Zero::kPaired;
 }
 
-void pack_rows(const ParameterPlan& plan, int64_t rows, BlockBuffers& buffers) {
+void pack_rows(const ParameterPlan& plan, const Block& block, const RowQuantizer* quantizer,
+               BlockBuffers& buffers) {
+  const int64_t rows = block.row_end - block.row_begin;
   int64_t scale_bytes = plan.format.groups(plan.row_size) * size_of(plan.format.dtype);
   bool wide = has_wide_scales(plan.format);
   if (wide) buffers.scale_bits.resize(bytes_of(rows * scale_bytes));
   std::byte* scales = wide ? buffers.scale_bits.data() : buffers.scale.data();
   uint32_t* words = reinterpret_cast<uint32_t*>(buffers.weight.data());
-  for (int64_t row = 0; row < rows; ++row) {
+  if (quantizer) buffers.status = quantizer->pack(plan, block.row_begin, buffers.values, words, scales);
+  for (int64_t row = 0; !quantizer && row < rows; ++row) {
     std::span<const float> values(buffers.values.data() + row * plan.row_size, bytes_of(plan.row_size));
     quantize_row(plan.format, values, words, scales);
     words += plan.format.words(plan.row_size);
@@ -198,10 +201,15 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
   read_runs(plan, checkpoint, source_runs(plan.source, begin, end), scratch, values, irregular);
 }
 
+bool is_exact(const ParameterPlan& plan, const Checkpoint& checkpoint) {
+  return plan.format.is_quantized() &&
+         is_exact_q4_0(plan, checkpoint, source_runs(plan.source, 0, plan.rows * plan.row_size));
+}
+
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
-                   BlockBuffers& buffers) {
+                   BlockBuffers& buffers, const RowQuantizer* quantizer) {
   int64_t rows = block.row_end - block.row_begin;
-  buffers.irregular.clear();
+  buffers.irregular.clear(), buffers.status = Status::ok();
   if (!is_float(plan.dtype)) return copy_words(plan, checkpoint, block, buffers);
   if (!plan.format.is_quantized()) {
     DType stored = plan.dtype == DType::kF32 && !plan.raw_f32 ? DType::kBF16 : plan.dtype;
@@ -220,7 +228,7 @@ void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, cons
   if (is_exact_q4_0(plan, checkpoint, runs)) return repack_blocks(plan, checkpoint, runs, buffers);
   read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values,
               &buffers.irregular);
-  pack_rows(plan, rows, buffers);
+  pack_rows(plan, block, quantizer, buffers);
 }
 
 }  // namespace mlc::weights

@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <vector>
 
+#include "base/status.h"
 #include "formats/checkpoint.h"
 #include "weights/non_finite.h"
 #include "weights/plan.h"
@@ -26,11 +28,27 @@ struct BlockBuffers {
   std::vector<std::byte> weight;       // result: stored elements, or words [rows, words of a row]
   std::vector<std::byte> scale;        // result: stored scales [rows, groups]
   std::map<int, NonFinite> irregular;  // result: by tensor of the checkpoint
+  Status status;                       // result: of the quantizer
 };
 
-// Fills buffers.weight, buffers.scale (NK form even when the format is KN) and buffers.irregular.
+// Chooses codes and scales otherwise than formats/quant/group.h does.
+class RowQuantizer {
+ public:
+  virtual ~RowQuantizer() = default;
+  // Rows row_begin .. row_begin + values.size() / row_size - 1 of a parameter, as quantize_row() packs them.
+  // Any thread.
+  virtual Status pack(const ParameterPlan& plan, int64_t row_begin, std::span<const float> values,
+                      uint32_t* words, std::byte* scales) const = 0;
+};
+
+// Whether all groups of a parameter can be taken over from GGUF's Q4_0 blocks without unpacking them: nothing
+// is lost.
+bool is_exact(const ParameterPlan& plan, const Checkpoint& checkpoint);
+
+// `quantizer` may be nullptr. Fills buffers.weight, buffers.scale (NK form even when the format is KN) and
+// buffers.irregular.
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
-                   BlockBuffers& buffers);
+                   BlockBuffers& buffers, const RowQuantizer* quantizer = nullptr);
 
 // Reads rows [row_begin, row_end) as f32 rounded to plan.dtype, into `values`; what is not finite is added to
 // `irregular`.

@@ -44,7 +44,9 @@ class Conversion {
         parameters_(plan.parameters.size()) {}
 
   Result<ConvertResult> run() {
-    ASSIGN_OR_RETURN(journal_, Journal::open(folder_, conversion_fingerprint(plan_, checkpoint_), plan_));
+    ASSIGN_OR_RETURN(
+        journal_,
+        Journal::open(folder_, conversion_fingerprint(plan_, checkpoint_) + options_.choice, plan_));
     ConvertResult result{static_cast<int>(journal_->finished().size())};
     if (result.kept_shards == 0) remove_indices();
     std::vector<Block> blocks = make_blocks();
@@ -127,7 +129,8 @@ class Conversion {
   Status convert_one(const Block& block, BlockBuffers& buffers) {
     const ParameterPlan& p = plan_.parameters[block.parameter];
     OpenParameter& open = parameters_[block.parameter];
-    convert_block(p, checkpoint_, block, buffers);
+    convert_block(p, checkpoint_, block, buffers, options_.quantizer);
+    RETURN_IF_ERROR(buffers.status);
     add_irregular(buffers.irregular);
     if (p.format.transposed) {
       std::call_once(open.allocated, [&] {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 
+#include "weights/block.h"
 #include "weights/plan.h"
 
 namespace mlc::weights {
@@ -19,6 +20,10 @@ struct ConvertOptions {
   int threads = 1;
   // Called with bytes written since the last call, from any thread; may be empty.
   std::function<void(int64_t)> progress;
+  // Chooses the codes of what is packed instead of formats/quant/group.h; nullptr: none does. `choice` tells
+  // it and what it was made of from others: shards of another choice are not kept.
+  const RowQuantizer* quantizer = nullptr;
+  std::string choice = {};
 };
 
 struct ConvertResult {

@@ -1,0 +1,222 @@
+// Packs chosen codes and keeps them.
+#include "weights/quantize/chosen_rows.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+#include "base/file.h"
+#include "base/half.h"
+#include "base/strings.h"
+#include "base/threads.h"
+#include "formats/quant/group.h"
+#include "formats/quant/kernels.h"
+#include "weights/quantize/kernels.h"
+
+namespace mlc::weights {
+namespace {
+
+constexpr const char* kFile = "convert_weight.chosen";
+
+int64_t words_of_group(const WeightFormat& f) { return f.words(f.group); }
+
+// Of the scale dtype as a row of packed scales has it.
+float load_scale(DType dtype, const std::byte* scales, int64_t index) {
+  float scale = 0;
+  if (dtype == DType::kF32) {
+    std::memcpy(&scale, scales + 4 * index, 4);
+    return scale;
+  }
+  uint16_t half = 0;
+  std::memcpy(&half, scales + 2 * index, 2);
+  return dtype == DType::kF16 ? f16_to_f32(half) : bf16_to_f32(half);
+}
+
+bool is_finite(std::span<const float> values) {
+  return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
+}
+
+}  // namespace
+
+bool can_choose(const WeightFormat& f) {
+  return f.is_quantized() && f.is_centered() && f.names == WeightFormat::Names::kMlc &&
+         f.code == WeightFormat::Code::kUnsigned && f.container == DType::kU32 && f.group > 0 &&
+         f.group <= kLargestGroup;
+}
+
+Codes choose_codes(int threads, const WeightFormat& format, int64_t columns, std::span<const float> values,
+                   const float* importance, const Feedback* feedback) {
+  RowsJob job;
+  job.rows = static_cast<int64_t>(values.size()) / columns, job.columns = columns;
+  job.group = format.group, job.bits = format.bits;
+  job.bf16_scales = format.dtype != DType::kF16;  // also of f32: the file keeps bfloat16
+  job.values = values.data(), job.importance = importance;
+  if (feedback) {
+    job.importance = feedback->importance.data();
+    job.moments = feedback->moments.data(), job.factor = feedback->factor.data();
+  }
+  Codes result;
+  result.codes.resize(values.size());
+  result.scales.resize(static_cast<size_t>(job.rows * format.groups(columns)));
+  job.codes = result.codes.data(), job.scales = result.scales.data();
+  const QuantizeKernels& kernels = quantize_kernels();
+  parallel_for(threads, (job.rows + kernels.lanes - 1) / kernels.lanes,
+               [&](int64_t i) { kernels.quantize_rows(job, i * kernels.lanes); });
+  return result;
+}
+
+void pack_codes(const WeightFormat& format, int64_t columns, const Codes& codes, uint32_t* words,
+                std::byte* scales) {
+  const int64_t rows = static_cast<int64_t>(codes.codes.size()) / columns, row_words = format.words(columns);
+  const int per_word = format.codes_per_word();
+  std::fill_n(words, rows * row_words, 0u);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t k = 0; k < columns; ++k) {
+      const int64_t group = k / format.group, place = k % format.group;
+      words[r * row_words + group * words_of_group(format) + place / per_word] |=
+          uint32_t{codes.codes[size_t(r * columns + k)]} << (place % per_word * format.bits);
+    }
+  for (size_t i = 0; i < codes.scales.size(); ++i)
+    store_scale(format.dtype, codes.scales[i], scales, static_cast<int64_t>(i));
+}
+
+void unpack_rows(const WeightFormat& format, int64_t columns, const uint32_t* words, const std::byte* scales,
+                 std::span<float> values) {
+  const int64_t rows = static_cast<int64_t>(values.size()) / columns, row_words = format.words(columns),
+                groups = format.groups(columns);
+  const int per_word = format.codes_per_word();
+  const uint32_t mask = (1u << format.bits) - 1;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t k = 0; k < columns; ++k) {
+      const int64_t group = k / format.group, place = k % format.group;
+      const uint32_t word = words[r * row_words + group * words_of_group(format) + place / per_word];
+      const int code =
+          static_cast<int>(word >> (place % per_word * format.bits) & mask) - format.zero_point();
+      values[size_t(r * columns + k)] =
+          static_cast<float>(code) * load_scale(format.dtype, scales, r * groups + group);
+    }
+}
+
+Result<std::unique_ptr<ChosenFile>> ChosenFile::open(const std::string& folder,
+                                                     const std::string& fingerprint) {
+  RETURN_IF_ERROR(make_directories(folder));
+  const std::string path = path_join(folder, kFile);
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return Status::error(str(path, ": cannot write: ", std::strerror(errno)));
+  std::unique_ptr<ChosenFile> file(new ChosenFile(path, fd));
+  RETURN_IF_ERROR(file->find_finished(fingerprint + "\n"));
+  return file;
+}
+
+ChosenFile::~ChosenFile() { ::close(fd_); }
+
+Status ChosenFile::find_finished(const std::string& first_line) {
+  const int64_t size = ::lseek(fd_, 0, SEEK_END);
+  std::string text(4096, '\0');
+  auto load = [&](int64_t at) {
+    text.resize(4096);
+    const ssize_t count = ::pread(fd_, text.data(), text.size(), at);
+    text.resize(count > 0 ? static_cast<size_t>(count) : 0);
+  };
+  load(0);
+  if (text.starts_with(first_line)) end_ = static_cast<int64_t>(first_line.size());
+  while (end_ > 0) {
+    load(end_);
+    const size_t line = text.find('\n'), space = text.rfind(' ', line);
+    if (line == std::string::npos || space == std::string::npos) break;
+    int64_t bytes = -1;
+    std::from_chars(text.data() + space + 1, text.data() + line, bytes);
+    const int64_t begin = end_ + static_cast<int64_t>(line) + 1;
+    if (bytes < 0 || bytes > size - begin) break;
+    offsets_[text.substr(0, space)] = begin;
+    end_ = begin + bytes;
+  }
+  if (::ftruncate(fd_, end_) != 0) return Status::error(str(path_, ": cannot write: ", std::strerror(errno)));
+  if (end_ > 0) return Status::ok();
+  if (::pwrite(fd_, first_line.data(), first_line.size(), 0) != static_cast<ssize_t>(first_line.size()))
+    return Status::error(str(path_, ": cannot write: ", std::strerror(errno)));
+  end_ = static_cast<int64_t>(first_line.size());
+  return Status::ok();
+}
+
+Status ChosenFile::add(const std::string& name, std::span<const std::byte> bytes) {
+  const std::string line = str(name, " ", bytes.size(), "\n");
+  const int64_t begin = end_ + static_cast<int64_t>(line.size());
+  auto write = [&](const void* data, size_t size, int64_t at) {
+    for (size_t done = 0; done < size;) {
+      const ssize_t count =
+          ::pwrite(fd_, static_cast<const char*>(data) + done, size - done, at + static_cast<int64_t>(done));
+      if (count <= 0) return false;
+      done += static_cast<size_t>(count);
+    }
+    return true;
+  };
+  // The line last: without it the bytes do not count.
+  if (!write(bytes.data(), bytes.size(), begin) || !write(line.data(), line.size(), end_))
+    return Status::error(str(path_, ": cannot write: ", std::strerror(errno)));
+  offsets_[name] = begin;
+  end_ = begin + static_cast<int64_t>(bytes.size());
+  return Status::ok();
+}
+
+Status ChosenFile::read(const std::string& name, int64_t offset, std::span<std::byte> to) const {
+  for (size_t done = 0; done < to.size();) {
+    const ssize_t count = ::pread(fd_, to.data() + done, to.size() - done,
+                                  offsets_.at(name) + offset + static_cast<int64_t>(done));
+    if (count <= 0)
+      return Status::error(str(path_, ": cannot read ", name, ": ",
+                               count < 0 ? std::strerror(errno) : "it ends early",
+                               "; run the same command again"));
+    done += static_cast<size_t>(count);
+  }
+  return Status::ok();
+}
+
+void ChosenFile::remove() { ::unlink(path_.c_str()); }
+
+Status ChosenRows::pack_chosen(const ParameterPlan& plan, int64_t row_begin, int64_t rows, uint32_t* words,
+                               std::byte* scales) const {
+  const int64_t row_words = plan.format.words(plan.row_size),
+                row_scales = plan.format.groups(plan.row_size) * size_of(plan.format.dtype);
+  const std::string& name = plan.parameter.name;
+  RETURN_IF_ERROR(chosen->read(name, row_begin * row_words * 4,
+                               {reinterpret_cast<std::byte*>(words), size_t(rows * row_words * 4)}));
+  return chosen->read(name, plan.rows * row_words * 4 + row_begin * row_scales,
+                      {scales, size_t(rows * row_scales)});
+}
+
+Status ChosenRows::pack(const ParameterPlan& plan, int64_t row_begin, std::span<const float> values,
+                        uint32_t* words, std::byte* scales) const {
+  const int64_t columns = plan.row_size, rows = static_cast<int64_t>(values.size()) / columns;
+  const int64_t row_words = plan.format.words(columns),
+                row_scales = plan.format.groups(columns) * size_of(plan.format.dtype);
+  const std::string& name = plan.parameter.name;
+  if (chosen && chosen->has(name)) return pack_chosen(plan, row_begin, rows, words, scales);
+  auto found = importance.find(name);
+  const std::vector<float>* all = found == importance.end() ? nullptr : &found->second;
+  const int64_t experts = all ? static_cast<int64_t>(all->size()) / columns : 1,
+                expert_rows = plan.rows / experts;
+  for (int64_t r = 0; r < rows;) {
+    const int64_t expert = (row_begin + r) / expert_rows,
+                  count = std::min(rows - r, (expert + 1) * expert_rows - row_begin - r);
+    std::span<const float> part = values.subspan(size_t(r * columns), size_t(count * columns));
+    std::vector<float> finite(part.begin(), part.end());
+    for (float& v : finite)
+      if (!std::isfinite(v)) v = 0;
+    pack_codes(plan.format, columns,
+               choose_codes(1, plan.format, columns, finite, all ? all->data() + expert * columns : nullptr),
+               words + r * row_words, scales + r * row_scales);
+    for (int64_t i = 0; i < count; ++i)
+      if (std::span<const float> row = part.subspan(size_t(i * columns), size_t(columns)); !is_finite(row))
+        quantize_row(plan.format, row, words + (r + i) * row_words, scales + (r + i) * row_scales);
+    r += count;
+  }
+  return Status::ok();
+}
+
+}  // namespace mlc::weights

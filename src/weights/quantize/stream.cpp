@@ -1,0 +1,326 @@
+// Runs nodes on the rows of all windows.
+#include "weights/quantize/stream.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "base/check.h"
+#include "base/strings.h"
+#include "base/threads.h"
+#include "base/user_error.h"
+#include "frontend/functions.h"
+#include "graph/ops/math.h"
+#include "graph/ops/norm.h"
+#include "graph/print.h"
+#include "runtime/rope.h"
+#include "weights/quantize/matrix.h"
+
+namespace mlc::weights {
+namespace {
+
+using graph::HostTensor;
+using graph::Node;
+using graph::Value;
+
+HostTensor integers(std::vector<int32_t> values) {
+  return {DType::kI32, {static_cast<int64_t>(values.size())}, {}, std::move(values)};
+}
+
+HostTensor count_up(int64_t n) {
+  std::vector<int32_t> values(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) values[size_t(i)] = static_cast<int32_t>(i);
+  return integers(std::move(values));
+}
+
+int64_t columns_of(const HostTensor& t) { return t.elements() / std::max<int64_t>(1, t.shape[0]); }
+
+// Rows [begin, end) of the first axis.
+HostTensor rows_of(const HostTensor& t, int64_t begin, int64_t end) {
+  HostTensor out{t.dtype, t.shape, {}, {}};
+  const int64_t n = columns_of(t);
+  out.shape[0] = end - begin;
+  if (!t.floats.empty()) out.floats.assign(t.floats.begin() + begin * n, t.floats.begin() + end * n);
+  if (!t.ints.empty()) out.ints.assign(t.ints.begin() + begin * n, t.ints.begin() + end * n);
+  return out;
+}
+
+// What of a step is the same for a window of n rows whatever comes before it.
+HostTensor window_argument(const std::string& name, int64_t n) {
+  const int64_t pages = (n + frontend::kPageSize - 1) / frontend::kPageSize;
+  if (name == "page_indptr") return integers({0, static_cast<int32_t>(pages)});
+  if (name == "page_ids") return count_up(pages);
+  if (name == "row_indptr") return integers({0, static_cast<int32_t>(n)});
+  internal_check(name == "slot_ids", "a step's argument that calibration does not know: " + name);
+  return integers({0});
+}
+
+}  // namespace
+
+Windows Windows::first(size_t count) const {
+  Windows some;
+  some.begins.assign(begins.begin(),
+                     begins.begin() + static_cast<int64_t>(std::min(count, this->count()) + 1));
+  some.tokens.assign(tokens.begin(), tokens.begin() + some.rows());
+  return some;
+}
+
+Result<StepArguments> step_arguments(const frontend::ModelConfig& config, const Windows& windows) {
+  StepArguments a;
+  const bool encoder = frontend::is_encoder(config);
+  std::vector<int32_t> positions, limits;
+  for (size_t w = 0; w < windows.count(); ++w)
+    for (int64_t i = 0; i < windows.rows_of(w); ++i) {
+      positions.push_back(static_cast<int32_t>(i));
+      limits.push_back(static_cast<int32_t>(encoder ? windows.rows_of(w) : i + 1));
+    }
+  const std::vector<frontend::RopeSpec> specs = frontend::rope_specs(config);
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].rotary_dim == 0) continue;
+    ASSIGN_OR_RETURN(runtime::RopeTable table, runtime::RopeTable::create(specs[i].to_json(), "calibration"));
+    HostTensor factors = graph::make_floats({windows.rows(), specs[i].rotary_dim});
+    float* to = factors.floats.data();
+    for (size_t w = 0; w < windows.count(); ++w)
+      for (int64_t p = 0; p < windows.rows_of(w); ++p, to += specs[i].rotary_dim)
+        table.factors(p, windows.rows_of(w), to);
+    a[i == 0 ? std::string("rope_factors") : str("rope_factors_", i)] = std::move(factors);
+  }
+  a["row_slots"] = integers(positions);
+  a["input_ids"] = integers(windows.tokens);
+  a["row_sequence"] = integers(std::vector<int32_t>(positions.size()));
+  a["token_types"] = a["row_sequence"];
+  a["positions"] = integers(std::move(positions));
+  a["limits"] = integers(std::move(limits));
+  return a;
+}
+
+Stream::Stream(const graph::Module& module, const Windows& windows, const StepArguments& arguments,
+               StreamParameters parameters, int threads)
+    : module_(module),
+      windows_(windows),
+      arguments_(arguments),
+      parameters_(std::move(parameters)),
+      threads_(threads) {}
+
+const HostTensor& Stream::value(const Value* v) const {
+  if (auto it = values_.find(v); it != values_.end()) return it->second;
+  auto it = arguments_.find(v->name);
+  internal_check(v->kind == Value::Kind::kArgument && it != arguments_.end(),
+                 str("%", v->name, " has no value"));
+  return it->second;
+}
+
+HostTensor Stream::take_out(const Value* v) {
+  HostTensor value = std::move(values_.at(v));
+  values_.erase(v);
+  return value;
+}
+
+void Stream::run(const Node& node) {
+  if (node.op == "map") return run_map(node);
+  if (node.op == "kv_append") return run_append(node);
+  if (node.op == "attention" && run_attention(node)) return;
+  if (node.op == "take" && node.inputs[0]->kind == Value::Kind::kParameter)
+    return set(node.outputs[0], parameters_.rows(node.inputs[0]->name, value(node.inputs[1]).ints));
+  run_windows(node);
+}
+
+Stream::Operands Stream::region_operands(const Node& node, std::vector<HostTensor>& kept) const {
+  kept.reserve(node.region.operands.size());
+  Operands operands;
+  for (const Value* v : node.region.operands) {
+    if (v->kind == Value::Kind::kParameter) kept.push_back(parameters_.whole(v->name));
+    operands.push_back(v->kind == Value::Kind::kParameter ? &kept.back() : &value(v));
+  }
+  return operands;
+}
+
+void Stream::run_map(const Node& node) {
+  std::vector<HostTensor> kept;
+  const Operands operands = region_operands(node, kept);
+  const HostTensor& x = value(node.inputs[0]);
+  const int64_t rows = x.shape[0], n = x.shape[1], out_columns = n / node.region.accumulators();
+  HostTensor out = graph::make_floats({rows, out_columns});
+  parallel_for(threads_, rows, [&](int64_t r) {
+    apply_region_fast(node.region, operands, r, {x.floats.data() + r * n, size_t(n)},
+                      out.floats.data() + r * out_columns);
+  });
+  set(node.outputs[0], std::move(out));
+}
+
+HostTensor Stream::times(const Node& node, const HostTensor& x, std::span<const float> weight) const {
+  constexpr int64_t kRows = 1024;  // whose products are in memory before the region makes of them what stays
+  std::vector<HostTensor> kept;
+  const Operands operands = region_operands(node, kept);
+  const int64_t rows = x.shape[0], k = x.shape[1], n = static_cast<int64_t>(weight.size()) / k;
+  const int64_t columns = n / node.region.accumulators();
+  HostTensor out = graph::make_floats({rows, columns});
+  std::vector<float> products(static_cast<size_t>(std::min(rows, kRows) * n));
+  for (int64_t begin = 0; begin < rows; begin += kRows) {
+    const int64_t count = std::min(kRows, rows - begin);
+    weights::multiply(threads_, count, n, k, {x.floats.data() + begin * k, k},
+                      MatrixView{weight.data(), k}.transposed(), products.data(), n);
+    parallel_for(threads_, count, [&](int64_t r) {
+      apply_region_fast(node.region, operands, begin + r, {products.data() + r * n, size_t(n)},
+                        out.floats.data() + (begin + r) * columns);
+    });
+  }
+  return out;
+}
+
+void Stream::multiply(const Node& node, std::span<const float> weight) {
+  set(node.outputs[0], times(node, value(node.inputs[0]), weight));
+}
+
+Stream::ExpertRows Stream::expert_rows(const Node& node, int64_t expert) const {
+  const HostTensor &x = value(node.inputs[0]), &ids = value(node.inputs[2]);
+  const int64_t share = ids.elements() / std::max<int64_t>(1, x.shape[0]);
+  ExpertRows found;
+  std::vector<int32_t> rows;
+  for (size_t s = 0; s < ids.ints.size(); ++s) {
+    if (ids.ints[s] != expert) continue;
+    found.slots.push_back(static_cast<int64_t>(s));
+    rows.push_back(static_cast<int32_t>(static_cast<int64_t>(s) / share));
+  }
+  found.x = graph::take_rows(x, rows);
+  return found;
+}
+
+void Stream::multiply_expert(const Node& node, const ExpertRows& rows, std::span<const float> weight) {
+  const Value* result = node.outputs[0];
+  const int64_t columns = result->type.shape[1].constant();
+  if (!values_.contains(result)) set(result, graph::make_floats({value(node.inputs[2]).elements(), columns}));
+  if (rows.slots.empty()) return;
+  const HostTensor y = times(node, rows.x, weight);
+  for (size_t i = 0; i < rows.slots.size(); ++i)
+    std::copy_n(y.floats.begin() + static_cast<int64_t>(i) * columns, columns,
+                values_.at(result).floats.begin() + rows.slots[i] * columns);
+}
+
+void Stream::run_append(const Node& node) {
+  const graph::PagedState& cache = *module_.find_state(node.state);
+  const HostTensor &first = value(node.inputs[0]), &second = value(node.inputs[1]);
+  appended_ = {&node, first, second};
+  if (!cache.latent) return;
+  const int64_t wide = cache.value_dim, rest = cache.key_dim - wide, heads = first.shape[0] * cache.kv_heads;
+  appended_.values = first;
+  appended_.keys = graph::make_floats({first.shape[0], cache.kv_heads * cache.key_dim});
+  for (int64_t h = 0; h < heads; ++h) {
+    float* key = appended_.keys.floats.data() + h * cache.key_dim;
+    std::copy_n(first.floats.data() + h * wide, wide, key);
+    std::copy_n(second.floats.data() + h * rest, rest, key + wide);
+  }
+}
+
+// False where the node has what DenseAttention has not.
+bool Stream::run_attention(const Node& node) {
+  const size_t inputs = node.get_bool_or("sinks", false) ? 6 : 5;
+  const bool known = std::ranges::all_of(node.attributes, [](const auto& a) {
+    const std::string& name = a.first;
+    return name == "layer" || name == "heads" || name == "scale" || name == "softcap" || name == "window" ||
+           name == "sinks" || name == "rotary_dim" || name == "interleaved";
+  });
+  if (!known || node.inputs.size() != inputs) return false;
+  internal_check(appended_.node && appended_.node->state == node.state &&
+                     appended_.node->get_int("layer") == node.get_int("layer"),
+                 "keys are appended just before they are attended to");
+  const graph::PagedState& cache = *module_.find_state(node.state);
+  HostTensor sinks;
+  DenseAttention shape{node.get_int("heads"), cache.kv_heads, cache.key_dim, cache.value_dim,
+                       node.get_double("scale")};
+  if (node.attributes.count("softcap")) shape.softcap = node.get_double("softcap");
+  shape.window = node.get_int_or("window", 0);
+  if (inputs == 6) {
+    sinks = node.inputs[5]->kind == Value::Kind::kParameter ? parameters_.whole(node.inputs[5]->name)
+                                                            : value(node.inputs[5]);
+    shape.sinks = sinks.floats.data();
+  }
+  const HostTensor &q = value(node.inputs[0]), &limits = value(node.inputs[2]);
+  HostTensor out = graph::make_floats({q.shape[0], shape.heads * shape.value_dim});
+  parallel_for(threads_, static_cast<int64_t>(windows_.count()) * shape.heads, [&](int64_t i) {
+    const auto w = static_cast<size_t>(i / shape.heads);
+    const int64_t row = windows_.begins[w];
+    attend_head(shape, i % shape.heads, windows_.rows_of(w), limits.ints.data() + row,
+                q.floats.data() + row * q.shape[1],
+                appended_.keys.floats.data() + row * appended_.keys.shape[1],
+                appended_.values.floats.data() + row * appended_.values.shape[1],
+                out.floats.data() + row * out.shape[1]);
+  });
+  set(node.outputs[0], std::move(out));
+  return true;
+}
+
+// A value's rows of a window; what has no rows is made for it.
+HostTensor Stream::part(const Value* v, size_t window) const {
+  if (v->kind == Value::Kind::kArgument && !values_.contains(v) && !arguments_.contains(v->name))
+    return window_argument(v->name, windows_.rows_of(window));
+  const HostTensor& all = value(v);
+  const int64_t share = all.shape[0] / windows_.rows();
+  return rows_of(all, windows_.begins[window] * share, windows_.begins[window + 1] * share);
+}
+
+std::vector<HostTensor> Stream::run_window(const Node& node, size_t window,
+                                           const std::map<const Value*, HostTensor>& parameters) const {
+  std::vector<HostTensor> parts;
+  std::vector<const HostTensor*> inputs, operands;
+  parts.reserve(node.inputs.size() + node.region.operands.size() + 3);
+  auto add = [&](const Value* v, std::vector<const HostTensor*>& to) {
+    if (auto it = parameters.find(v); it != parameters.end()) return to.push_back(&it->second);
+    parts.push_back(part(v, window));
+    to.push_back(&parts.back());
+  };
+  for (const Value* v : node.inputs) add(v, inputs);
+  for (const Value* v : node.region.operands) add(v, operands);
+  Node local = node;
+  std::map<std::string, graph::HostState> states;
+  graph::InterpretContext context{states};
+  if (!node.state.empty()) {  // of one layer, empty
+    local.attributes["layer"] = int64_t{0};
+    graph::HostState& state = states[node.state];
+    const int64_t n = windows_.rows_of(window);
+    if (const graph::PagedState* cache = module_.find_state(node.state)) {
+      state.cache = *cache, state.cache.layers = 1;
+      state.pages = (n + cache->page_size - 1) / cache->page_size;
+      state.values.resize(static_cast<size_t>(state.pages * cache->page_elements()));
+      Node append = *appended_.node;
+      append.attributes["layer"] = int64_t{0};
+      std::vector<const HostTensor*> stored;
+      for (const Value* v : append.inputs) add(v, stored);
+      graph::find_op("kv_append")->interpret(append, stored, {}, context);
+    } else {
+      state.slots = *module_.find_slot_state(node.state), state.slots.layers = 1, state.pages = 1;
+      state.values.resize(static_cast<size_t>(state.slots.slot_elements()));
+    }
+  }
+  return graph::find_op(node.op)->interpret(local, inputs, operands, context);
+}
+
+void Stream::run_windows(const Node& node) {
+  std::map<const Value*, HostTensor> parameters;
+  for (const auto* values : {&node.inputs, &node.region.operands})
+    for (const Value* v : *values)
+      if (v->kind == Value::Kind::kParameter && !parameters.contains(v))
+        parameters[v] = parameters_.whole(v->name);
+  std::vector<std::vector<HostTensor>> results(windows_.count());
+  std::vector<std::string> errors(windows_.count());
+  parallel_for(threads_, static_cast<int64_t>(windows_.count()), [&](int64_t w) {
+    try {
+      results[size_t(w)] = run_window(node, static_cast<size_t>(w), parameters);
+    } catch (const std::invalid_argument& e) {
+      errors[size_t(w)] = e.what();
+    }
+  });
+  for (const std::string& error : errors)
+    if (!error.empty()) throw UserError(str("--calibration: ", graph::print(node), ": ", error));
+  for (size_t o = 0; o < node.outputs.size(); ++o) {
+    HostTensor all = std::move(results[0][o]);
+    for (size_t w = 1; w < results.size(); ++w) {
+      const HostTensor& next = results[w][o];
+      all.floats.insert(all.floats.end(), next.floats.begin(), next.floats.end());
+      all.ints.insert(all.ints.end(), next.ints.begin(), next.ints.end());
+      all.shape[0] += next.shape[0];
+    }
+    set(node.outputs[o], std::move(all));
+  }
+}
+
+}  // namespace mlc::weights
