@@ -85,7 +85,8 @@ void sign_again(std::string& file, uint64_t signature, size_t begin, size_t end)
                page = size_t{1} << static_cast<unsigned char>(file.at(directory + 39));
   for (size_t i = begin / page; i * page < end; ++i) {
     const size_t length = std::min(page, limit - i * page);
-    auto hash = llvm::SHA256::hash({reinterpret_cast<const uint8_t*>(file.data()) + i * page, length});
+    auto hash = llvm::SHA256::hash(
+        llvm::ArrayRef<uint8_t>(reinterpret_cast<const uint8_t*>(file.data()) + i * page, length));
     std::memcpy(file.data() + hashes + i * hash.size(), hash.data(), hash.size());
   }
 }

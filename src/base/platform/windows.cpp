@@ -1,6 +1,8 @@
 // Windows: the C runtime's descriptors over wide paths, views of files, and the Win32 loader.
 #define WIN32_LEAN_AND_MEAN
+#ifndef NOMINMAX
 #define NOMINMAX
+#endif
 #include <windows.h>
 // After windows.h, whose types they need.
 #include <fcntl.h>
