@@ -1,6 +1,7 @@
 // Dylibs of macOS, iOS and Mac Catalyst, signed ad hoc. A signature ends a Mach-O file, so the manifest and
 // the trailer are a section (formats/library.h): LLD signs, then the trailer gets its checksum and the pages
 // that changed their hashes.
+#include <llvm/ADT/ArrayRef.h>
 #include <llvm/Support/SHA256.h>
 #include <llvm/TargetParser/Triple.h>
 
