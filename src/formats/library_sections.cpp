@@ -91,6 +91,10 @@ std::string_view find_member(std::string_view archive, std::string_view name) {
       std::string_view field = archive.substr(at, 16), member = part_at(archive, at + kArHeader, size);
       if (member.size() != size) break;
       if (field.starts_with(name) && field.substr(name.size()).starts_with('/')) return member;
+      // BSD's and Apple's form: "#1/20", and the name, padded with zeros, before the bytes.
+      const uint64_t length = field.starts_with("#1/") ? text_number(field.substr(3), 10) : 0;
+      if (length > 0 && length <= size && member.substr(0, member.find('\0')).substr(0, length) == name)
+        return member.substr(length);
       at += kArHeader + size + size % 2;
     }
     return {};

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "formats/library_sections.h"
+#include "link/elf_facts.h"
 #include "link/two_kernels.h"
 
 namespace mlc::link {
@@ -70,7 +71,7 @@ TEST(LinkCoff, DllRunsUnderWine) {
 #if defined(MLC_WINDOWS_RUNNER) && defined(MLC_WINE)
   testing::TempFolder folder;
   std::string library = folder.write("model.dll", link_or_fail(input_for("x86_64-pc-windows-msvc")));
-  std::string prefix = folder.make_folder("prefix"), log = folder.file("log");
+  std::string prefix = folder.file("prefix"), log = folder.file("log");
   std::string command = str(
       "cd ", folder.path(), " && WINEPREFIX=", prefix, " WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml=' ",
       MLC_WINE, " ", MLC_WINDOWS_RUNNER, " model.dll . > ", log, " 2>/dev/null; WINEPREFIX=", prefix,
