@@ -5,6 +5,7 @@
 #include <atomic>
 #include <charconv>
 #include <string>
+#include <utility>
 
 #include "base/env.h"
 #include "base/platform/platform.h"
@@ -19,9 +20,14 @@ int usable_threads() {
 }
 
 void parallel_for(int threads, int64_t count, const std::function<void(int64_t)>& work) {
+  thread_local bool busy = false;  // inside of work that has a piece for each thread
+  if (busy) threads = 1;
+  const bool fills = threads > 1 && count >= threads;
   std::atomic<int64_t> next{0};
   auto run = [&] {
+    const bool outer = std::exchange(busy, busy || fills);
     for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) work(i);
+    busy = outer;
   };
   platform::Threads helpers;
   for (int64_t i = 1; i < threads && i < count && i < platform::most_threads(); ++i) helpers.start(run);

@@ -43,7 +43,7 @@ int usable_cores() {
   cpu_set_t cores;
   if (::sched_getaffinity(0, sizeof(cores), &cores) != 0)
     return std::max(1, static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)));
-  double quota = cgroup_quota();
+  static const double quota = cgroup_quota();
   return quota > 0 ? std::clamp(static_cast<int>(std::ceil(quota)), 1, CPU_COUNT(&cores)) : CPU_COUNT(&cores);
 }
 

@@ -2,6 +2,7 @@
 #include "graph/ops/math.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -77,10 +78,17 @@ void four_dots(const double* a, const double* b, int64_t n, double* out) {
     for (int64_t j = 0; j < 4; ++j) out[j] += a[i] * b[j * n + i];
 }
 
+double alibi_slope(int64_t head, int64_t heads, double bias) {
+  const auto n = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(heads)));
+  const double step = bias / static_cast<double>(n);
+  if (head < n) return std::exp2(-step * static_cast<double>(head + 1));
+  return std::exp2(-step / 2 * static_cast<double>(2 * (head - n) + 1));
+}
+
 float round_to(DType dtype, float value) {
   if (dtype == DType::kF16) return f16_to_f32(f32_to_f16(value));
   if (dtype == DType::kBF16) return bf16_to_f32(f32_to_bf16(value));
-  internal_check(dtype == DType::kF32, str("no rounding to ", short_name(dtype)));
+  internal_check(dtype == DType::kF32, "no rounding to ", short_name(dtype));
   return value;
 }
 
