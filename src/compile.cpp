@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "base/target/host.h"
 #include "base/threads.h"
 #include "base/user_error.h"
 #include "formats/library.h"
@@ -177,7 +178,7 @@ void emit_variants(Compilation& c) {
 std::string container_triple(const CompileOptions& options) {
   const Target& target = options.targets[0];
   if (!target.is_gpu()) return target.triple;
-  return options.container == "auto" ? host_architecture() + "-unknown-linux-gnu" : options.container;
+  return options.container == "auto" ? local_host().triple : options.container;
 }
 
 Json variant_header(const Variant& v) {
@@ -206,7 +207,9 @@ void link_variants(Compilation& c) {
     input.variants.push_back(std::move(variant));
   }
   input.symbol_prefix = c.options.system_lib_prefix;
-  auto library = c.options.static_library ? link::link_tar(input) : link::link_library(input);
+  auto library = !c.options.static_library ? link::link_library(input)
+                 : c.options.ar_archive    ? link::link_ar(input)
+                                           : link::link_tar(input);
   if (!library.is_ok()) throw UserError(library.status().message());
   c.result.library = std::move(library).value();
 }

@@ -25,7 +25,8 @@ struct CompileOptions {
   std::vector<Target> targets;
   std::string container = "auto";  // GPUs: the triple whose container holds the library; auto: this machine's
   std::string soname = "model.so";
-  bool static_library = false;    // a tar of objects (link/link.h) instead of a shared object
+  bool static_library = false;    // an archive of objects (link/link.h) instead of a shared object
+  bool ar_archive = false;        // of them in ar's format, not in tar's
   std::string system_lib_prefix;  // of a static library's symbols
   std::string dump_directory;     // --debug-dump; "" = none
   std::string stop_after;         // a phase name; "" = link

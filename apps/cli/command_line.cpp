@@ -60,6 +60,7 @@ int run_command_line(const std::vector<std::string>& arguments) {
   add_chat(app);
   add_bench(app);
   add_info(app);
+  add_model_metadata(app);
   add_devices(app);
   app.allow_extras();
   for (CLI::App* command : app.get_subcommands({})) command->allow_extras();

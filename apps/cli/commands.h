@@ -23,6 +23,7 @@ void add_convert_weight(CLI::App& app);
 void add_devices(CLI::App& app);
 void add_gen_config(CLI::App& app);
 void add_info(CLI::App& app);
+void add_model_metadata(CLI::App& app);
 // keep-sorted end
 
 // Throws the status as UserError unless it is ok.

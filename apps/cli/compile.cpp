@@ -28,7 +28,7 @@ struct Flags {
 // By the suffix (mlc-facts 1.5).
 bool is_static(const std::string& output) { return output.ends_with(".tar") || output.ends_with(".lib"); }
 
-Status check_output(const std::string& output) {
+Status check_output(const std::string& output, const CompileTargets& chosen) {
   std::filesystem::path path(output);
   if (is_directory(output))
     return Status::error(str("--output: ", output, " is a directory, expected a file such as model.so"));
@@ -36,13 +36,18 @@ Status check_output(const std::string& output) {
   if (!is_directory(parent))
     return Status::error(str("--output: the directory ", parent, " does not exist; create it first"));
   std::string suffix = path.extension().string();
-  for (const char* known : {".dylib", ".dll", ".wasm"})
-    if (suffix == known)
-      return Status::error(
-          str("--output: ", suffix,
-              " libraries are not built yet; use a name ending in .so (shared) or .tar (static)"));
-  if (suffix != ".so" && !is_static(output))
-    print_line(str("warning: --output: '", output, "' does not end in .so; a shared library is written"));
+  if (suffix == ".wasm")
+    return Status::error(
+        "--output: .wasm libraries are not built yet; use a name ending in .so, .dll or .dylib "
+        "(shared) or .tar or .lib (static)");
+  if (!chosen.suffix.empty() && suffix != chosen.suffix)
+    return Status::error(str("--output: '", output,
+                             "' does not fit the device's preset, expected a name ending in ",
+                             chosen.suffix));
+  if (!is_static(output) && suffix != chosen.host.suffix())
+    print_line(str("warning: --output: '", output, "' does not end in ", chosen.host.suffix(),
+                   "; a shared library for ", chosen.host.triple, " is written"));
+  if (!chosen.note.empty()) print_line(chosen.note);
   return Status::ok();
 }
 
@@ -62,8 +67,8 @@ Result<std::string> system_lib_prefix(const Flags& flags, const Json& config) {
 }
 
 Status compile(const Flags& flags) {
-  ASSIGN_OR_RETURN(CompileTargets chosen, compile_targets(flags.device, flags.host));
-  RETURN_IF_ERROR(check_output(flags.output));
+  ASSIGN_OR_RETURN(CompileTargets chosen, compile_targets(flags.device, flags.host, flags.output));
+  RETURN_IF_ERROR(check_output(flags.output, chosen));
   if (!flags.debug_dump.empty())
     if (Status made = make_directories(flags.debug_dump); !made.is_ok())
       return Status::error("--debug-dump: " + made.message());
@@ -80,9 +85,10 @@ Status compile(const Flags& flags) {
   CompileOptions options;
   ASSIGN_OR_RETURN(options.opt_level, opt_level(flags.opt));
   options.targets = std::move(chosen.targets);
-  options.container = chosen.container;
+  options.container = chosen.host.triple;
   options.soname = std::filesystem::path(flags.output).filename().string();
   options.static_library = is_static(flags.output);
+  options.ar_archive = flags.output.ends_with(".lib");
   if (options.static_library) {
     ASSIGN_OR_RETURN(options.system_lib_prefix, system_lib_prefix(flags, config));
   }
@@ -111,16 +117,17 @@ void add_compile(CLI::App& app) {
   sub->add_option("MODEL", flags->model, "mlc-chat-config.json or the folder that holds it")->required();
   sub->add_option("--quantization", flags->quantization, "instead of the config's");
   add_model_type_flag(*sub, flags->model_type);
-  sub->add_option(
-      "--device", flags->device,
-      "auto (the best of this machine), cpu, opencl, vulkan, or a class of GPU such as opencl-adreno");
+  sub->add_option("--device", flags->device,
+                  "auto (the best of this machine), cpu, opencl, vulkan, a class of GPU such as "
+                  "opencl-adreno, or a preset: "
+                  "android, android:adreno, android:adreno-so, mali, windows:adreno_x86");
   sub->add_option("--host", flags->host,
                   "auto (this machine), a triple (all its CPU levels), or one level's name; for a GPU the "
                   "triple of the library file");
   sub->add_flag("--enable-subgroups", flags->enable_subgroups, "WebGPU only");
   add_opt_flag(*sub, flags->opt);
   sub->add_option("--system-lib-prefix", flags->system_lib_prefix,
-                  "of the symbols of a static library (.tar); auto: by model and quantization");
+                  "of the symbols of a static library (.tar, .lib); auto: by model and quantization");
   sub->add_option("--output,-o", flags->output, "the library to write")->required();
   sub->add_option("--overrides", flags->overrides, "context_window_size=2048;prefill_chunk_size=512;...");
   sub->add_option("--debug-dump", flags->debug_dump, "directory for the IR after each pass and the assembly");

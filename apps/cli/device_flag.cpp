@@ -1,4 +1,4 @@
-// Resolves --device for the compiler.
+// Resolves --device and --host for the compiler.
 #include "apps/cli/device_flag.h"
 
 #include <algorithm>
@@ -11,25 +11,28 @@
 namespace mlc::cli {
 namespace {
 
-// MLC LLM's presets and kinds that this build does not compile for.
-constexpr const char* kNotBuilt[] = {"android",
-                                     "android:adreno",
-                                     "android:adreno-so",
-                                     "android:generic",
-                                     "cuda",
-                                     "iphone",
-                                     "iphone:generic",
-                                     "macabi",
-                                     "macabi:generic",
-                                     "mali",
-                                     "mali:generic",
-                                     "metal",
-                                     "metal:generic",
-                                     "metal:x86-64",
-                                     "rocm",
-                                     "webgpu",
-                                     "webgpu:generic",
-                                     "windows:adreno_x86"};
+// MLC LLM's presets (mlc-facts 1.7): a device with a host and a suffix of its own.
+struct Preset {
+  const char* name;
+  const char* device;  // as targets_for_device names it
+  const char* host;    // "": what --host says
+  const char* suffix;  // that --output must have; "": any
+};
+constexpr Preset kPresets[] = {
+    // keep-sorted start
+    {"android:adreno", "opencl-adreno", "aarch64-linux-android", ".tar"},
+    {"android:adreno-so", "opencl-adreno", "aarch64-linux-android", ".so"},
+    {"android:generic", "opencl", "aarch64-linux-android", ".tar"},
+    {"iphone:generic", "metal", "arm64-apple-ios", ".tar"},
+    {"macabi:generic", "metal", "arm64-apple-ios18.0-macabi", ".tar"},
+    {"mali:generic", "opencl-mali", "aarch64-linux-gnu", ".so"},
+    {"metal:x86-64", "metal", "x86_64-apple-darwin", ".dylib"},
+    {"webgpu:generic", "webgpu", "", ".wasm"},
+    {"windows:adreno_x86", "opencl-adreno", "x86_64-pc-windows-msvc", ""},
+    // keep-sorted end
+};
+constexpr const char* kGenericHints[] = {"android", "iphone", "macabi", "mali", "webgpu"};
+constexpr const char* kKinds[] = {"cuda", "metal", "opencl", "rocm", "vulkan", "webgpu"};
 
 bool is_number(const std::string& text) {
   return !text.empty() &&
@@ -43,36 +46,82 @@ std::string gpu_name(const std::string& device) {
   return plain ? parts[0] : device;
 }
 
-std::vector<std::string> built_gpu_names() {
+bool is_built(const std::string& gpu) {
+  const std::vector<std::string> known = gpu_device_names();
+  return std::find(known.begin(), known.end(), gpu) != known.end() &&
+         lang::has_gpu_language(split(gpu, '-')[0]);
+}
+
+// Every name that compile takes, or knows and refuses.
+std::vector<std::string> device_names(bool built) {
   std::vector<std::string> names;
+  if (built) names = {"auto", "cpu", "llvm"};
   for (const std::string& name : gpu_device_names())
-    if (lang::has_gpu_language(split(name, '-')[0])) names.push_back(name);
+    if (is_built(name) == built) names.push_back(name);
+  for (const Preset& p : kPresets)
+    if (is_built(p.device) == built) names.push_back(gpu_name(p.name));
+  if (!built)
+    for (const char* kind : kKinds)
+      if (!is_built(kind)) names.push_back(kind);
   return names;
+}
+
+Status refuse_device(const std::string& device) {
+  const std::vector<std::string> built = device_names(true), missing = device_names(false);
+  const std::string name = gpu_name(device);
+  if (std::find(missing.begin(), missing.end(), name) != missing.end())
+    return Status::error(
+        str("--device: ", device, " is not built yet; use --device cpu or another of ", join(built, ", ")));
+  std::vector<std::string> all = built;
+  all.insert(all.end(), missing.begin(), missing.end());
+  return Status::error(str("--device: unknown device '", device, "', expected one of ", join(built, ", "),
+                           did_you_mean(device, all)));
+}
+
+// What --host means for a GPU's container, or a CPU's with the suffix of another system.
+Result<Host> container_host(const std::string& host, const std::string& output) {
+  if (host != "auto") return parse_host(host);
+  const Host here = local_host();
+  const bool foreign = !output.ends_with(here.suffix());
+  if (foreign && output.ends_with(".dll")) return parse_host("x86_64-pc-windows-msvc");
+  if (foreign && output.ends_with(".dylib")) return parse_host("arm64-apple-darwin");
+  return here;
+}
+
+// Of a CPU: all levels of an architecture where the library is for another machine.
+Result<CompileTargets> cpu_targets(const std::string& wanted, const std::string& output) {
+  std::string host = wanted;
+  if (wanted == "auto") {
+    ASSIGN_OR_RETURN(Host container, container_host(wanted, output));
+    if (container.system != local_host().system) host = container.triple;
+  }
+  ASSIGN_OR_RETURN(std::vector<Target> targets, targets_for_host(host));
+  ASSIGN_OR_RETURN(Host container, parse_host(targets[0].triple));
+  return CompileTargets{std::move(targets), container, "", ""};
 }
 
 }  // namespace
 
-Result<CompileTargets> compile_targets(const std::string& wanted, const std::string& host) {
+Result<CompileTargets> compile_targets(const std::string& wanted, const std::string& host,
+                                       const std::string& output) {
   std::string device = wanted == "auto" ? runtime::choose_device() : wanted;
   std::string kind = split(device, ':')[0];
-  if (kind == "cpu" || kind == "llvm") {
-    ASSIGN_OR_RETURN(std::vector<Target> targets, targets_for_host(host));
-    return CompileTargets{std::move(targets), "auto"};
+  if (kind == "cpu" || kind == "llvm") return cpu_targets(host, output);
+  for (const char* hint : kGenericHints)
+    if (device == hint) device += ":generic";
+  for (const Preset& p : kPresets) {
+    if (device != p.name || !is_built(p.device)) continue;
+    ASSIGN_OR_RETURN(std::vector<Target> targets, targets_for_device(p.device));
+    ASSIGN_OR_RETURN(Host own, parse_host(p.host));
+    std::string note =
+        host == "auto" ? "" : str("note: --host: not used, --device ", wanted, " is for ", p.host);
+    return CompileTargets{std::move(targets), own, p.suffix, note};
   }
   std::string gpu = gpu_name(device);
-  std::vector<std::string> built = built_gpu_names();
-  if (std::find(built.begin(), built.end(), gpu) != built.end()) {
-    ASSIGN_OR_RETURN(std::vector<Target> targets, targets_for_device(gpu));
-    return CompileTargets{std::move(targets), host};
-  }
-  std::vector<std::string> names(std::begin(kNotBuilt), std::end(kNotBuilt));
-  bool known = std::find(names.begin(), names.end(), device) != names.end() ||
-               std::find(names.begin(), names.end(), gpu) != names.end();
-  if (known) return Status::error(str("--device: ", device, " is not built yet; use --device cpu"));
-  built.insert(built.begin(), {"auto", "cpu", "llvm"});
-  names.insert(names.end(), built.begin(), built.end());
-  return Status::error(str("--device: unknown device '", device, "', expected one of ", join(built, ", "),
-                           did_you_mean(device, names)));
+  if (!is_built(gpu)) return refuse_device(wanted == "auto" ? device : wanted);
+  ASSIGN_OR_RETURN(std::vector<Target> targets, targets_for_device(gpu));
+  ASSIGN_OR_RETURN(Host container, container_host(host, output));
+  return CompileTargets{std::move(targets), container, "", ""};
 }
 
 }  // namespace mlc::cli

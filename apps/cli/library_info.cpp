@@ -6,6 +6,7 @@
 #include "apps/cli/commands.h"
 #include "base/strings.h"
 #include "formats/library.h"
+#include "formats/library_sections.h"
 
 namespace mlc::cli {
 namespace {
@@ -94,6 +95,9 @@ void print_library(const std::string& path, bool tensors) {
   print("context", tokens_text(m, "context_window_size"));
   print("prefill chunk", tokens_text(m, "prefill_chunk_size"));
   print("sequences", str("at most ", find_int(m, "max_batch_size").value_or(1), " at once"));
+  print("container",
+        std::string(container_of({reinterpret_cast<const char*>(description.file->bytes().data()),
+                                  description.file->bytes().size()})));
   print_build(m);
   print_states(m);
   print_functions(m);

@@ -14,7 +14,7 @@ std::string home();
 // MLC_JIT_POLICY: ON (default: use the cache, else compile), OFF, REDO, READONLY.
 inline std::string jit_policy() { return get("MLC_JIT_POLICY", "ON"); }
 // MLC_TEMP_DIR: where temporary files go. Default: the system's.
-inline std::string temp_dir() { return get("MLC_TEMP_DIR", get("TMPDIR", "/tmp")); }
+std::string temp_dir();
 // MLC_LOG: 0 quiet, 1 (default) notes, 2 details.
 inline std::string log_level() { return get("MLC_LOG", "1"); }
 // MLC_NUM_THREADS: threads of the CPU device. Default: the cores this process may use.

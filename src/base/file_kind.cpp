@@ -1,15 +1,10 @@
 // Magic numbers, and the shapes of pointers and pages.
 #include "base/file_kind.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 #include "base/file.h"
+#include "base/platform/platform.h"
 #include "base/strings.h"
 
 namespace mlc {
@@ -132,16 +127,15 @@ std::string_view kind_name(FileKind kind) {
 }
 
 Result<FileKind> probe_file(const std::string& path) {
-  int fd = -1;
-  RETURN_IF_ERROR(open_regular_file(path, fd));
-  struct stat info{};
-  ::fstat(fd, &info);
+  platform::File file = platform::kNoFile;
+  RETURN_IF_ERROR(open_regular_file(path, file));
+  const int64_t size = platform::file_state(file).bytes;
   char head[kProbeBytes];
-  ssize_t length = ::pread(fd, head, sizeof head, 0);
-  int problem = errno;
-  ::close(fd);
-  if (length < 0) return Status::error(str(path, ": cannot read: ", std::strerror(problem)));
-  return file_kind({head, static_cast<size_t>(length)}, static_cast<uint64_t>(info.st_size));
+  const int64_t length = platform::read_bytes(file, std::as_writable_bytes(std::span(head)), 0);
+  std::string problem = platform::last_error();
+  platform::close_file(file);
+  if (length < 0) return Status::error(str(path, ": cannot read: ", problem));
+  return file_kind({head, static_cast<size_t>(length)}, static_cast<uint64_t>(size));
 }
 
 Status check_not_stand_in(std::string_view head, uint64_t size, const std::string& what) {

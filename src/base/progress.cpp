@@ -1,11 +1,10 @@
 // The progress bar: one line, redrawn in place with a carriage return.
 #include "base/progress.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 
+#include "base/platform/platform.h"
 #include "base/strings.h"
 
 namespace mlc {
@@ -19,7 +18,7 @@ constexpr std::chrono::milliseconds kBetweenDrawings{100};
 Progress::Progress(std::string label, int64_t total)
     : label_(std::move(label)),
       total_(total),
-      shown_(total > 0 && ::isatty(STDERR_FILENO) == 1),
+      shown_(total > 0 && platform::is_terminal(2)),
       start_(std::chrono::steady_clock::now()),
       drawn_(start_) {}
 
@@ -42,15 +41,15 @@ std::string Progress::line(const std::string& label, int64_t done, int64_t total
 void Progress::add(int64_t bytes) {
   int64_t done = done_.fetch_add(bytes) + bytes;
   if (!shown_) return;
-  std::unique_lock lock(drawing_, std::try_to_lock);
-  if (!lock) return;
+  if (drawing_.test_and_set()) return;
   auto now = std::chrono::steady_clock::now();
-  if (now - drawn_ < kBetweenDrawings) return;
-  drawn_ = now;
-  std::fputs(str("\r\033[K", line(label_, done, total_, std::chrono::duration<double>(now - start_).count()))
-                 .c_str(),
-             stderr);
-  std::fflush(stderr);
+  if (now - drawn_ >= kBetweenDrawings) {
+    drawn_ = now;
+    double seconds = std::chrono::duration<double>(now - start_).count();
+    std::fputs(str("\r\033[K", line(label_, done, total_, seconds)).c_str(), stderr);
+    std::fflush(stderr);
+  }
+  drawing_.clear();
 }
 
 }  // namespace mlc

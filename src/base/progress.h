@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <string>
 
 namespace mlc {
@@ -31,7 +30,7 @@ class Progress {
   bool shown_;
   std::atomic<int64_t> done_{0};
   std::chrono::steady_clock::time_point start_, drawn_;
-  std::mutex drawing_;
+  std::atomic_flag drawing_;
 };
 
 }  // namespace mlc

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "formats/library_sections.h"
 
 namespace mlc {
 
@@ -64,28 +65,64 @@ std::string seal_library(std::string object, std::string_view manifest) {
   return object;
 }
 
-Result<Json> check_library_bytes(std::string_view bytes, const std::string& what) {
+namespace {
+
+Status not_a_library(const std::string& what) {
+  return Status::error(
+      what +
+      ": not a model library of mlc_llm, or cut short; expected a file written by `mlc_llm "
+      "compile` (libraries of the TVM-based mlc-llm cannot be loaded), compile the model again");
+}
+
+// The trailer at the end of `bytes`, checked but for what it counts and covers.
+Result<LibraryTrailer> read_trailer(std::string_view bytes, const std::string& what) {
   LibraryTrailer trailer;
-  bool has_trailer = bytes.size() >= sizeof trailer;
-  if (has_trailer) {
-    std::memcpy(&trailer, bytes.data() + bytes.size() - sizeof trailer, sizeof trailer);
-    has_trailer = std::memcmp(trailer.magic, kTrailerMagic, sizeof trailer.magic) == 0;
-  }
-  if (!has_trailer)
-    return Status::error(
-        what +
-        ": not a model library of mlc_llm, or cut short; expected a file written by `mlc_llm "
-        "compile` (libraries of the TVM-based mlc-llm cannot be loaded), compile the model again");
+  if (bytes.size() < sizeof trailer) return not_a_library(what);
+  std::memcpy(&trailer, bytes.data() + bytes.size() - sizeof trailer, sizeof trailer);
+  if (std::memcmp(trailer.magic, kTrailerMagic, sizeof trailer.magic) != 0) return not_a_library(what);
   if (trailer.abi_version != kLibraryAbiVersion)
     return Status::error(str(what, ": library ABI version ", trailer.abi_version,
                              ", this mlc_llm reads version ", kLibraryAbiVersion,
                              "; compile the model again with this mlc_llm"));
+  return trailer;
+}
+
+Status wrong_checksum(const std::string& what) {
+  return Status::error(what + ": damaged library: its checksum does not match; compile the model again");
+}
+
+Result<Json> check_macho(std::string_view bytes, const std::string& what) {
+  MachoParts parts = find_macho_parts(bytes);
+  ASSIGN_OR_RETURN(LibraryTrailer trailer, read_trailer(parts.library, what));
+  std::string_view manifest = parts.library.substr(0, parts.library.size() - sizeof trailer);
+  if (trailer.object_bytes != parts.signature || parts.signature > bytes.size() ||
+      trailer.manifest_bytes != manifest.size())
+    return Status::error(what +
+                         ": damaged library: its trailer tells other lengths; compile the model again");
+  std::string covered(bytes.substr(0, parts.signature));
+  const auto at = static_cast<size_t>(manifest.data() + manifest.size() - bytes.data());
+  if (at + sizeof trailer > covered.size()) return wrong_checksum(what);
+  LibraryTrailer blank = section_trailer(trailer.object_bytes, trailer.manifest_bytes);
+  std::memcpy(covered.data() + at, &blank, sizeof blank);
+  if (checksum64(covered) != trailer.checksum) return wrong_checksum(what);
+  return parse_json(manifest, what);
+}
+
+}  // namespace
+
+Result<Json> check_library_bytes(std::string_view bytes, const std::string& what) {
+  const std::string_view container = container_of(bytes);
+  if (container == "Mach-O") return check_macho(bytes, what);
+  if (is_archive(container)) {
+    std::string_view manifest = find_member(bytes, "manifest.json");
+    return manifest.empty() ? not_a_library(what) : parse_json(manifest, what);
+  }
+  ASSIGN_OR_RETURN(LibraryTrailer trailer, read_trailer(bytes, what));
   uint64_t payload = bytes.size() - sizeof trailer;
   if (trailer.object_bytes > payload || trailer.manifest_bytes != payload - trailer.object_bytes)
     return Status::error(str(what, ": damaged library: ", payload, " bytes where its trailer says ",
                              trailer.object_bytes + trailer.manifest_bytes, "; compile the model again"));
-  if (checksum64(bytes.substr(0, payload)) != trailer.checksum)
-    return Status::error(what + ": damaged library: its checksum does not match; compile the model again");
+  if (checksum64(bytes.substr(0, payload)) != trailer.checksum) return wrong_checksum(what);
   return parse_json(bytes.substr(trailer.object_bytes, trailer.manifest_bytes), what);
 }
 

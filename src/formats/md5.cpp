@@ -1,14 +1,11 @@
 // MD5 over vectors of lanes: lane i of each vector belongs to stream i.
 #include "formats/md5.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <memory>
 
+#include "base/platform/platform.h"
 #include "base/strings.h"
 
 namespace mlc {
@@ -117,7 +114,7 @@ size_t pad(const std::byte* rest, uint64_t total, std::array<std::byte, 2 * kBlo
 
 // One file being read, or memory that is there as a whole: hands out runs of whole blocks, the padding last.
 struct Stream {
-  int fd = -1;
+  platform::File file = platform::kNoFile;
   size_t index = 0;  // of the result
   uint64_t total = 0;
   std::unique_ptr<std::byte[]> buffer;
@@ -127,7 +124,7 @@ struct Stream {
   bool at_end = false, padded = false;
   std::array<std::byte, 2 * kBlock> end;
 
-  bool active() const { return fd >= 0; }
+  bool active() const { return file != platform::kNoFile; }
   bool finished() const { return padded && blocks == 0; }
 
   // Makes blocks > 0 unless the message is over. False when the file cannot be read.
@@ -141,8 +138,7 @@ struct Stream {
       }
       if (rest > 0) std::memmove(buffer.get(), data, rest);
       data = buffer.get();
-      ssize_t got = ::read(fd, buffer.get() + rest, kPiece - rest);
-      if (got < 0 && errno == EINTR) continue;
+      const int64_t got = platform::read_bytes(file, {buffer.get() + rest, kPiece - rest});
       if (got < 0) return false;
       at_end = got == 0;
       total += static_cast<uint64_t>(got);
@@ -181,7 +177,7 @@ Result<std::vector<std::string>> md5_files(const std::vector<std::string>& paths
   Status status;
   auto close_all = [&] {
     for (Stream& s : streams)
-      if (s.active()) ::close(s.fd);
+      if (s.active()) platform::close_file(s.file);
   };
   while (true) {
     const std::byte* lanes[kMd5Lanes];
@@ -192,14 +188,14 @@ Result<std::vector<std::string>> md5_files(const std::vector<std::string>& paths
       if (!s.active() && next < paths.size()) {
         auto buffer = s.buffer ? std::move(s.buffer) : std::make_unique<std::byte[]>(kPiece);
         s = Stream{};
-        s.fd = ::open(paths[next].c_str(), O_RDONLY | O_CLOEXEC), s.index = next,
+        s.file = platform::open_file(paths[next], platform::Access::kRead), s.index = next,
         s.buffer = std::move(buffer);
         reset_lane(state, lane);
-        if (!s.active()) status = Status::error(str(paths[next], ": cannot open: ", std::strerror(errno)));
+        if (!s.active()) status = Status::error(str(paths[next], ": cannot open: ", platform::last_error()));
         ++next;
       }
       if (!s.active()) continue;
-      if (!s.refill()) status = Status::error(str(paths[s.index], ": cannot read: ", std::strerror(errno)));
+      if (!s.refill()) status = Status::error(str(paths[s.index], ": cannot read: ", platform::last_error()));
       lanes[lane] = some = s.data;
       blocks = std::min(blocks, s.blocks);
     }
@@ -213,8 +209,8 @@ Result<std::vector<std::string>> md5_files(const std::vector<std::string>& paths
       s.take(blocks);
       if (!s.finished()) continue;
       digests[s.index] = hex_of_lane(state, lane);
-      ::close(s.fd);
-      s.fd = -1;
+      platform::close_file(s.file);
+      s.file = platform::kNoFile;
     }
   }
   if (!status.is_ok()) {

@@ -1,10 +1,9 @@
 // Layout and text of shard indices, and the mapped shards themselves.
 #include "formats/shards.h"
 
-#include <unistd.h>
-
 #include <charconv>
 
+#include "base/platform/platform.h"
 #include "base/strings.h"
 #include "formats/checked.h"
 
@@ -131,7 +130,7 @@ Status write_shard_index(const std::string& folder, const ShardIndex& index) {
     if (needed) {
       RETURN_IF_ERROR(write_file(twin, twin_text));
     } else if (file_exists(twin)) {
-      ::unlink(twin.c_str());
+      platform::remove_file(twin.c_str());
     }
     RETURN_IF_ERROR(write_file(path, text));
   }

@@ -9,11 +9,13 @@
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/Support/raw_ostream.h>
 #include <llvm/Target/TargetMachine.h>
+#include <llvm/Transforms/Utils/ModuleUtils.h>
 
 #include <mutex>
 
 #include "base/strings.h"
 #include "formats/library.h"
+#include "formats/library_sections.h"
 
 namespace mlc::link {
 namespace {
@@ -37,6 +39,17 @@ class ImageWriter {
                                             llvm::GlobalValue::ExternalLinkage, library,
                                             input.symbol_prefix + kLibrarySymbol);
     symbol->setAlignment(llvm::Align(8));
+  }
+
+  // The manifest and room for the trailer in the section that readers of Mach-O files look for.
+  void write_section(const std::string& manifest) {
+    auto* data = new llvm::GlobalVariable(
+        module_,
+        llvm::ArrayType::get(llvm::Type::getInt8Ty(context_), manifest.size() + sizeof(LibraryTrailer)),
+        /*isConstant=*/true, llvm::GlobalValue::InternalLinkage,
+        bytes(manifest + std::string(sizeof(LibraryTrailer), '\xff')), "section");
+    data->setSection(std::string(kMachoSegment) + "," + kMachoSection);
+    llvm::appendToUsed(module_, {data});
   }
 
  private:
@@ -117,7 +130,9 @@ Result<std::string> make_image(const LinkInput& input) {
   module.setTargetTriple(input.triple);
   module.setDataLayout(machine->createDataLayout());
   module.setPICLevel(llvm::PICLevel::BigPIC);
-  ImageWriter(module).write(input);
+  ImageWriter writer(module);
+  writer.write(input);
+  if (machine->getTargetTriple().isOSBinFormatMachO()) writer.write_section(input.manifest);
   llvm::SmallVector<char, 0> object;
   llvm::raw_svector_ostream stream(object);
   llvm::legacy::PassManager passes;
@@ -125,6 +140,16 @@ Result<std::string> make_image(const LinkInput& input) {
                  "code generator: no object printer");
   passes.run(module);
   return std::string(object.data(), object.size());
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> archive_members(const LinkInput& input) {
+  ASSIGN_OR_RETURN(std::string image, make_image(input));
+  std::vector<std::pair<std::string, std::string>> members = {{"library.o", std::move(image)}};
+  for (size_t i = 0; i < input.variants.size(); ++i)
+    for (size_t j = 0; j < input.variants[i].objects.size(); ++j)
+      members.emplace_back(object_name(i, j), input.variants[i].objects[j]);
+  members.emplace_back("manifest.json", input.manifest);
+  return members;
 }
 
 }  // namespace mlc::link

@@ -1,15 +1,14 @@
 // Chooses the container for a platform.
 #include "link/link.h"
 
-#include "base/strings.h"
+#include "base/target/host.h"
 
 namespace mlc::link {
 
 Result<std::string> link_library(const LinkInput& input) {
-  if (input.triple.find("linux") != std::string::npos) return link_elf(input);
-  return Status::error(
-      str("--host: no library container for '", input.triple,
-          "', expected a Linux triple such as x86_64-unknown-linux-gnu; choose another host"));
+  ASSIGN_OR_RETURN(Host host, parse_host(input.triple));
+  if (host.is_apple()) return link_macho(input, host);
+  return host.system == System::kWindows ? link_coff(input, host) : link_elf(input, host);
 }
 
 }  // namespace mlc::link

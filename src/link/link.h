@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/target/host.h"
 
 namespace mlc::link {
 
@@ -18,7 +19,7 @@ struct VariantCode {
 };
 
 struct LinkInput {
-  std::string triple;                 // "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
+  std::string triple;                 // Host::triple (base/target/host.h), which the objects are for
   std::string soname;                 // "model.so"
   std::string manifest;               // JSON text
   std::vector<VariantCode> variants;  // best first; the loader takes the first that the machine can run
@@ -32,12 +33,16 @@ struct LinkInput {
 // container, the linker's first line. Thread-safe (links wait for each other).
 Result<std::string> link_library(const LinkInput& input);
 
-// The ELF container of link_library.
-Result<std::string> link_elf(const LinkInput& input);
+// The containers of link_library, a file each: shared objects, DLLs, dylibs.
+Result<std::string> link_elf(const LinkInput& input, const Host& host);
+Result<std::string> link_coff(const LinkInput& input, const Host& host);
+Result<std::string> link_macho(const LinkInput& input, const Host& host);
 
 // A static library: a tar archive (POSIX ustar, no times or owners) of library.o, which defines symbol_prefix
 // + mlc_model_library, variantN_M.o and manifest.json. Linked into a program, it is loaded as
 // system://PREFIX.
 Result<std::string> link_tar(const LinkInput& input);
+// The same members as an ar archive with a table of symbols, which linkers take as it is: a .lib of Windows.
+Result<std::string> link_ar(const LinkInput& input);
 
 }  // namespace mlc::link

@@ -42,13 +42,9 @@ void add_member(std::string& archive, const std::string& name, const std::string
 }  // namespace
 
 Result<std::string> link_tar(const LinkInput& input) {
-  ASSIGN_OR_RETURN(std::string image, make_image(input));
+  ASSIGN_OR_RETURN(auto members, archive_members(input));
   std::string archive;
-  add_member(archive, "library.o", image);
-  for (size_t i = 0; i < input.variants.size(); ++i)
-    for (size_t j = 0; j < input.variants[i].objects.size(); ++j)
-      add_member(archive, object_name(i, j), input.variants[i].objects[j]);
-  add_member(archive, "manifest.json", input.manifest);
+  for (const auto& [name, bytes] : members) add_member(archive, name, bytes);
   archive.append(2 * kBlock, '\0');
   return archive;
 }

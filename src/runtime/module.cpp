@@ -1,13 +1,12 @@
 // Loads model libraries.
 #include "runtime/module.h"
 
-#include <dlfcn.h>
-
 #include <cstring>
-#include <filesystem>
 
+#include "base/platform/platform.h"
 #include "base/strings.h"
 #include "base/target/target.h"
+#include "formats/library_sections.h"
 #include "runtime/dims.h"
 
 namespace mlc::runtime {
@@ -49,33 +48,47 @@ Status check_kind(const Device& device, const Json& manifest, const std::string&
   return Status::ok();
 }
 
+Status check_container(const MappedFile& file, const std::string& path) {
+  const std::string_view container =
+      container_of({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+  if (is_archive(container))
+    return Status::error(str(path,
+                             ": a static library; link it into a program and name it system://PREFIX, "
+                             "or compile the model with --output model.so"));
+  if (container != platform::library_container())
+    return Status::error(str(path, ": a library in ", container, " format, this system loads ",
+                             platform::library_container(),
+                             "; compile the model again with --host auto on this machine"));
+  return Status::ok();
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Module>> Module::load(Device& device, const std::string& path) {
   constexpr std::string_view kSystem = "system://";
   if (path.rfind(kSystem, 0) == 0) {
     std::string symbol = path.substr(kSystem.size()) + kLibrarySymbol;
-    auto* linked = static_cast<const MlcModelLibrary*>(dlsym(RTLD_DEFAULT, symbol.c_str()));
+    auto* linked = static_cast<const MlcModelLibrary*>(platform::find_program_symbol(symbol.c_str()));
     if (!linked)
       return Status::error(
           str(path, ": this program has no symbol ", symbol, "; link the static library into it"));
     return wrap(device, *linked, path);
   }
   ASSIGN_OR_RETURN(LibraryDescription description, describe_library(path));
+  RETURN_IF_ERROR(check_container(*description.file, path));
   RETURN_IF_ERROR(check_kind(device, description.manifest, path));
-  std::error_code code;
-  std::string absolute = std::filesystem::absolute(path, code).string();
-  void* handle = dlopen(absolute.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!handle) return Status::error(str(path, ": cannot load the library: ", split(dlerror(), '\n')[0]));
-  auto* library = static_cast<const MlcModelLibrary*>(dlsym(handle, kLibrarySymbol));
+  std::string error;
+  void* handle = platform::open_library(platform::absolute_path(path), error);
+  if (!handle) return Status::error(str(path, ": cannot load the library: ", split(error, '\n')[0]));
+  auto* library = static_cast<const MlcModelLibrary*>(platform::find_symbol(handle, kLibrarySymbol));
   if (!library) {
-    dlclose(handle);
+    platform::close_library(handle);
     return Status::error(
         str(path, ": the library does not export ", kLibrarySymbol, "; compile the model again"));
   }
   auto module = wrap(device, *library, path);
   if (!module.is_ok()) {
-    dlclose(handle);
+    platform::close_library(handle);
     return module.status();
   }
   (*module)->handle_ = handle;
@@ -112,7 +125,7 @@ Result<std::shared_ptr<Module>> Module::wrap(Device& device, const MlcModelLibra
 
 Module::~Module() {
   if (kernels_) device_.unload_kernels(device_.self, kernels_);
-  if (handle_) dlclose(handle_);
+  if (handle_) platform::close_library(handle_);
 }
 
 }  // namespace mlc::runtime

@@ -39,7 +39,7 @@ class Module {
   Json manifest_;
   Plan plan_;
   KernelSet kernels_ = nullptr;
-  void* handle_ = nullptr;  // of dlopen
+  void* handle_ = nullptr;  // of platform::open_library
 };
 
 }  // namespace mlc::runtime

@@ -1,8 +1,6 @@
 // The conversion: workers take blocks in order; whoever completes a shard closes it.
 #include "weights/convert.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <map>
@@ -10,6 +8,7 @@
 #include <mutex>
 
 #include "base/file.h"
+#include "base/platform/platform.h"
 #include "base/strings.h"
 #include "base/threads.h"
 #include "formats/md5.h"
@@ -67,7 +66,8 @@ class Conversion {
   // An older index must not describe a mixture of old and new shards.
   void remove_indices() {
     for (const char* name : {"tensor-cache", "ndarray-cache"})
-      for (const char* end : {".json", "-b16.json"}) ::unlink(path_join(folder_, str(name, end)).c_str());
+      for (const char* end : {".json", "-b16.json"})
+        platform::remove_file(path_join(folder_, str(name, end)).c_str());
   }
 
   std::vector<Block> make_blocks() {

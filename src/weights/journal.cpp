@@ -1,14 +1,8 @@
 // The journal of a conversion: appended line by line, read at the next start.
 #include "weights/journal.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-
 #include "base/file.h"
+#include "base/platform/platform.h"
 #include "base/strings.h"
 #include "formats/md5.h"
 #include "weights/convert.h"
@@ -18,9 +12,8 @@ namespace mlc::weights {
 std::string conversion_fingerprint(const Plan& plan, const Checkpoint& checkpoint) {
   std::string text = str("1 ", plan.scheme.name, "\n", shard_index_text(plan.index));
   for (const std::string& file : checkpoint.files()) {
-    struct stat info{};
-    ::stat(file.c_str(), &info);
-    text += str(file, " ", info.st_size, " ", info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec, "\n");
+    platform::FileState info = platform::file_state(file);
+    text += str(file, " ", info.bytes, " ", info.modified_seconds, ".", info.modified_nanoseconds, "\n");
   }
   return md5(std::as_bytes(std::span(text)));
 }
@@ -35,9 +28,10 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::string& folder, const 
     lines = split(text, '\n');
   }
   bool same = !lines.empty() && lines[0] == fingerprint;
-  int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (same ? 0 : O_TRUNC), 0644);
-  if (fd < 0) return Status::error(str(path, ": cannot write: ", std::strerror(errno)));
-  std::unique_ptr<Journal> journal(new Journal(path, fd));
+  if (!same) platform::remove_file(path.c_str());
+  platform::File file = platform::open_file(path, platform::Access::kAppend);
+  if (file == platform::kNoFile) return Status::error(str(path, ": cannot write: ", platform::last_error()));
+  std::unique_ptr<Journal> journal(new Journal(path, file));
   if (!same) {
     RETURN_IF_ERROR(journal->append(fingerprint));
     return journal;
@@ -52,18 +46,18 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::string& folder, const 
   return journal;
 }
 
-Journal::~Journal() { ::close(fd_); }
+Journal::~Journal() { platform::close_file(file_); }
 
 Status Journal::append(const std::string& line) {
   std::string text = line + "\n";
   std::lock_guard lock(writing_);
-  if (::write(fd_, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    return Status::error(str(path_, ": cannot write: ", std::strerror(errno)));
+  if (platform::write_bytes(file_, std::as_bytes(std::span(text))) != static_cast<int64_t>(text.size()))
+    return Status::error(str(path_, ": cannot write: ", platform::last_error()));
   return Status::ok();
 }
 
 Status Journal::add(const std::string& shard_file) { return append(shard_file); }
 
-void Journal::remove() { ::unlink(path_.c_str()); }
+void Journal::remove() { platform::remove_file(path_.c_str()); }
 
 }  // namespace mlc::weights

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "base/platform/platform.h"
 #include "base/status.h"
 #include "weights/plan.h"
 
@@ -35,10 +36,10 @@ class Journal {
   void remove();
 
  private:
-  Journal(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  Journal(std::string path, platform::File file) : path_(std::move(path)), file_(file) {}
   Status append(const std::string& line);
   std::string path_;
-  int fd_;
+  platform::File file_;
   std::set<std::string> finished_;
   std::mutex writing_;
 };

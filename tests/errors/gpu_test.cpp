@@ -56,13 +56,18 @@ TEST_F(Gpu, HostChoosesTheContainer) {
   EXPECT_EQ(compile("opencl", {"--host", "aarch64-unknown-linux-gnu"}).exit_code, 0);
   EXPECT_NE(run_mlc_llm({"info", place_->path("out.so")}).out.find("aarch64"), std::string::npos);
   expect_error(compile("opencl", {"--host", "vax-dec-vms"}), {"--host", "vax-dec-vms"});
+  expect_error(compile("opencl", {"--host", "arm64-aple-darwin"}), {"--host", "did you mean 'arm64-apple-darwin'"});
+}
+
+TEST_F(Gpu, PresetsWantTheirSuffix) {
+  for (const char* device : {"android", "android:adreno"})
+    expect_error(compile(device), {"--output", "out.so", "preset", ".tar"});
 }
 
 TEST_F(Gpu, OtherNamesOfMlcAreNotBuiltYet) {
-  for (const char* device : {"android", "android:adreno", "android:adreno-so", "android:generic", "cuda",
-                             "cuda:1", "iphone", "iphone:generic", "macabi", "mali", "metal", "metal:generic",
-                             "metal:x86-64", "rocm", "webgpu", "webgpu:generic", "windows:adreno_x86"})
-    expect_error(compile(device), {"--device: ", device, "is not built yet"});
+  for (const char* device : {"cuda", "cuda:1", "iphone", "iphone:generic", "macabi", "metal", "metal:generic",
+                             "metal:x86-64", "rocm", "webgpu", "webgpu:generic"})
+    expect_error(compile(device), {"--device: ", device, "is not built yet", "opencl", "android:adreno"});
   expect_error(compile("opencll"), {"--device: unknown device 'opencll'", "did you mean 'opencl'"});
 }
 

@@ -50,8 +50,7 @@ TEST_F(OutputErrors, LibraryIntoAMissingFolder) {
 }
 
 TEST_F(OutputErrors, LibraryOfAKindNotBuilt) {
-  for (const char* suffix : {".wasm", ".dll", ".dylib"})
-    expect_error(compile(out_ + "/a" + suffix), {"--output", suffix, "not built yet", ".so"});
+  expect_error(compile(out_ + "/a.wasm"), {"--output", ".wasm", "not built yet", ".so"});
   EXPECT_EQ(place_.list("out"), Names{});
 }
 

@@ -5,55 +5,14 @@
 #include <map>
 #include <thread>
 
-#include "kernel/builder.h"
 #include "link/elf_facts.h"
-#include "support/native_kernels.h"
+#include "link/two_kernels.h"
 #include "support/temp_folder.h"
 
 namespace mlc::link {
 namespace {
 
 using Names = std::vector<std::string>;
-
-// y = x * factor + 0.5, and y = x - factor.
-std::vector<kernel::Function> two_kernels(double factor) {
-  std::vector<kernel::Function> functions;
-  for (bool second : {false, true}) {
-    kernel::KernelBuilder k(second ? "shift" : "scale");
-    Dim n = Dim::symbol("n");
-    kernel::BufferRef x = k.input("x", DType::kF32, n), y = k.output("y", DType::kF32, n);
-    k.grid("i", n, [&](kernel::ExprRef i) {
-      kernel::ExprRef v = k.load(x, i);
-      k.store(y, i, second ? v - factor : v * factor + 0.5);
-    });
-    functions.push_back(k.finish());
-  }
-  return functions;
-}
-
-VariantCode make_variant(const Target& target, double factor) {
-  std::string prefix = target.name + ".";
-  std::vector<std::string> objects;
-  for (const kernel::Function& kernel : two_kernels(factor))
-    objects.push_back(lang::emit_object(kernel, target, {.symbol_prefix = prefix}).object);
-  return {.header = "{\"name\": \"" + target.name + "\"}",
-          .plan = std::string("plan\0of ", 8) + target.name,
-          .objects = objects,
-          .kernel_symbols = {prefix + "shift", prefix + "scale"}};
-}
-
-LinkInput make_input(const std::vector<Target>& targets) {
-  LinkInput input{.triple = targets[0].triple, .soname = "model.so", .manifest = "{\"model_type\": \"toy\"}"};
-  for (size_t i = 0; i < targets.size(); ++i)
-    input.variants.push_back(make_variant(targets[i], 2.0 + static_cast<double>(i)));
-  return input;
-}
-
-std::string link_or_fail(const LinkInput& input) {
-  Result<std::string> library = link_library(input);
-  EXPECT_TRUE(library.is_ok()) << library.status().message();
-  return library.is_ok() ? *library : "";
-}
 
 TEST(LinkElf, ExportsOneSymbolAndNeedsNothing) {
   for (const auto& targets : {x86_64_targets(), aarch64_targets()}) {
@@ -85,24 +44,7 @@ TEST(LinkElf, LoadedStructHoldsEveryVariant) {
   EXPECT_EQ(std::string(library->manifest, library->manifest_bytes), input.manifest);
   ASSERT_EQ(library->variant_count, targets.size());
   EXPECT_EQ(library->reserved, 0u);
-  for (size_t i = 0; i < targets.size(); ++i) {
-    const MlcLibraryVariant& variant = library->variants[i];
-    EXPECT_EQ(std::string(variant.header, variant.header_bytes), input.variants[i].header);
-    EXPECT_EQ(std::string(variant.plan, variant.plan_bytes), input.variants[i].plan);
-    ASSERT_EQ(variant.kernel_count, 2u);
-    if (!missing_cpu_feature(targets[i].required).empty()) continue;
-    float x = 10, y = 0;
-    void* buffers[] = {&x, &y};
-    int64_t n = 1;
-    auto call = [&](int k) {
-      reinterpret_cast<CpuKernel>(const_cast<void*>(variant.kernels[k]))(buffers, &n, 0, 1, nullptr);
-    };
-    float factor = 2.0f + static_cast<float>(i);
-    call(0);
-    EXPECT_EQ(y, 10 - factor);
-    call(1);
-    EXPECT_EQ(y, 10 * factor + 0.5f);
-  }
+  expect_kernels_compute(*library, input);
 }
 
 #ifndef __aarch64__  // there the test above runs such a library without an emulator

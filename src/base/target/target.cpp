@@ -4,28 +4,24 @@
 #include <algorithm>
 
 #include "base/env.h"
+#include "base/platform/platform.h"
 #include "base/strings.h"
+#include "base/target/host.h"
 
-#if defined(__aarch64__)
-#include <sys/auxv.h>
-#elif defined(__x86_64__)
+#if defined(__x86_64__)
 #include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace mlc {
 namespace {
 
 #if defined(__x86_64__)
-// Whether the CPU multiplies matrix tiles of bf16 and Linux lets this process use their registers, which it
-// must be asked for (asm/prctl.h: ARCH_REQ_XCOMP_PERM of XFEATURE_XTILEDATA).
+// Whether the CPU multiplies matrix tiles of bf16 and the system lets this process use their registers.
 bool may_use_bf16_tiles() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24;  // leaf 7, edx
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (kBf16 | kTiles)) != (kBf16 | kTiles)) return false;
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return platform::grants_cpu_feature("amx_bf16");
 }
 #endif
 
@@ -49,9 +45,8 @@ std::vector<std::string> detect() {
   if (__builtin_cpu_supports("f16c")) found.push_back("f16c");
   if (may_use_bf16_tiles()) found.push_back("amx_bf16");
 #elif defined(__aarch64__)
-  constexpr unsigned long kHwcapDotprod = 1ul << 20, kHwcap2I8mm = 1ul << 13;  // asm/hwcap.h: ASIMDDP, I8MM
-  if (getauxval(AT_HWCAP) & kHwcapDotprod) found.push_back("dotprod");
-  if (getauxval(AT_HWCAP2) & kHwcap2I8mm) found.push_back("i8mm");
+  for (const char* feature : {"dotprod", "i8mm"})
+    if (platform::grants_cpu_feature(feature)) found.push_back(feature);
 #endif
   std::string allowed = env::cpu_features();
   if (!allowed.empty()) {
@@ -61,8 +56,6 @@ std::vector<std::string> detect() {
   }
   return found;
 }
-
-bool starts_with(const std::string& text, const std::string& prefix) { return text.rfind(prefix, 0) == 0; }
 
 }  // namespace
 
@@ -93,9 +86,13 @@ Result<std::vector<Target>> targets_for_host(const std::string& host) {
       if (missing_cpu_feature(t.required).empty()) return std::vector<Target>{t};
     internal_error("the generic variant requires nothing");
   }
-  if (starts_with(host, "x86_64-") && host.find("linux") != std::string::npos) return x86_64_targets();
-  if (starts_with(host, "aarch64-") && host.find("linux") != std::string::npos) return aarch64_targets();
-  std::vector<std::string> names = {"auto", "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"};
+  if (auto triple = parse_host(host); triple.is_ok()) {
+    std::vector<Target> targets = triple->architecture == "x86_64" ? x86_64_targets() : aarch64_targets();
+    for (Target& t : targets) t.triple = triple->triple;
+    return targets;
+  }
+  std::vector<std::string> names = host_triples();
+  names.insert(names.begin(), "auto");
   for (auto& list : {x86_64_targets(), aarch64_targets()})
     for (const Target& t : list) {
       if (t.name == host) return std::vector<Target>{t};

@@ -80,7 +80,7 @@ std::string host_architecture();
 
 // The variants a library for `host` holds, best first. `host`: "auto" = only the best one this machine runs;
 // a triple
-// ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu") = all of that architecture; or a variant's name.
+// ("x86_64-unknown-linux-gnu", "arm64-apple-darwin", host.h) = all of that architecture; or a variant's name.
 Result<std::vector<Target>> targets_for_host(const std::string& host);
 
 }  // namespace mlc

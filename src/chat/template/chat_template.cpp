@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "base/file.h"
+#include "base/platform/platform.h"
 #include "base/strings.h"
 #include "chat/text_bytes.h"
 
@@ -14,8 +15,7 @@ namespace {
 // Local time in the order that mlc_template_render takes.
 std::array<int32_t, 7> clock_of(int64_t now) {
   std::time_t seconds = now < 0 ? std::time(nullptr) : static_cast<std::time_t>(now);
-  std::tm local{};
-  localtime_r(&seconds, &local);
+  const std::tm local = platform::local_time(seconds);
   return {local.tm_year + 1900, local.tm_mon + 1, local.tm_mday,    local.tm_hour,
           local.tm_min,         local.tm_sec,     local.tm_yday + 1};
 }

@@ -1,16 +1,8 @@
 // Asks a driver in a child process.
 #include "runtime/devices/probe.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <csignal>
-#include <cstring>
-
 #include "base/json.h"
+#include "base/platform/platform.h"
 #include "base/strings.h"
 
 namespace mlc::runtime {
@@ -45,65 +37,23 @@ Result<std::vector<ListedDevice>> from_json(const Json& answer, const std::strin
   return devices;
 }
 
-// The child: writes its answer and ends without running this process's exit handlers. Drivers may print; that
-// is dropped.
-[[noreturn]] void answer(DeviceLister lister, int to) {
-  for (int signal : {SIGSEGV, SIGILL, SIGABRT, SIGBUS, SIGFPE}) std::signal(signal, SIG_DFL);
-  if (int nothing = ::open("/dev/null", O_WRONLY); nothing >= 0) {
-    ::dup2(nothing, STDOUT_FILENO);
-    ::dup2(nothing, STDERR_FILENO);
-  }
-  std::string text = json_text(to_json(lister()));
-  for (size_t done = 0; done < text.size();) {
-    ssize_t n = ::write(to, text.data() + done, text.size() - done);
-    if (n <= 0) break;
-    done += static_cast<size_t>(n);
-  }
-  ::_exit(0);
-}
-
-// All that comes through the pipe until it is closed; false when the time is up first.
-bool read_until(int from, std::chrono::steady_clock::time_point end, std::string& text) {
-  for (;;) {
-    auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
-    pollfd waiting{.fd = from, .events = POLLIN, .revents = 0};
-    if (left <= 0 || ::poll(&waiting, 1, static_cast<int>(left)) <= 0) return false;
-    char buffer[4096];
-    ssize_t n = ::read(from, buffer, sizeof buffer);
-    if (n <= 0) return true;
-    text.append(buffer, static_cast<size_t>(n));
-  }
-}
-
 }  // namespace
 
 Result<std::vector<ListedDevice>> probe(const std::string& kind, DeviceLister lister, int seconds) {
   std::string what = "--device " + kind;
-  int pipe_ends[2];
-  if (::pipe2(pipe_ends, O_CLOEXEC) != 0)
-    return Status::error(str(what, ": cannot ask the driver: ", std::strerror(errno)));
-  pid_t child = ::fork();
-  if (child == 0) {
-    ::close(pipe_ends[0]);
-    answer(lister, pipe_ends[1]);
+  using End = platform::Answer::End;
+  platform::Answer answer = platform::ask_apart([lister] { return json_text(to_json(lister())); }, seconds);
+  switch (answer.end) {
+    case End::kNotStarted:
+      return Status::error(str(what, ": cannot start a process to ask the driver: ", answer.text));
+    case End::kTimedOut:
+      return Status::error(str(what, ": the driver did not answer in ", seconds, " seconds; update it"));
+    case End::kCrashed:
+      return Status::error(
+          str(what, ": the driver crashed (", answer.text, ") when asked for its devices; update it"));
+    case End::kAnswered: break;
   }
-  ::close(pipe_ends[1]);
-  std::string text;
-  bool in_time =
-      child > 0 &&
-      read_until(pipe_ends[0], std::chrono::steady_clock::now() + std::chrono::seconds(seconds), text);
-  ::close(pipe_ends[0]);
-  if (child < 0) return Status::error(what + ": cannot start a process to ask the driver");
-  if (!in_time) ::kill(child, SIGKILL);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (!in_time)
-    return Status::error(str(what, ": the driver did not answer in ", seconds, " seconds; update it"));
-  if (WIFSIGNALED(status))
-    return Status::error(str(what, ": the driver crashed (", strsignal(WTERMSIG(status)),
-                             ") when asked for its devices; update it"));
-  auto json = parse_json(text, what);
+  auto json = parse_json(answer.text, what);
   if (!json.is_ok()) return Status::error(what + ": the driver ended the process that asked it; update it");
   return from_json(*json, what);
 }

@@ -1,10 +1,9 @@
 // The table of devices.
 #include "runtime/devices/registry.h"
 
-#include <unistd.h>
-
 #include <charconv>
 
+#include "base/platform/platform.h"
 #include "base/strings.h"
 #include "runtime/devices/cpu/cpu.h"
 #include "runtime/devices/null/null.h"
@@ -73,25 +72,9 @@ std::vector<KindOfDevice> probe_devices() {
   return out;
 }
 
-namespace {
-
-// Whether the kernel offers any GPU: without one, drivers can only find software devices, and asking them
-// takes a tenth of a second.
-bool machine_may_have_gpu() {
-#ifdef __linux__
-  for (const char* node : {"/dev/dri", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/kgsl-3d0",
-                           "/dev/mali0", "/dev/nvhost-gpu"})
-    if (::access(node, F_OK) == 0) return true;
-  return false;
-#else
-  return true;
-#endif
-}
-
-}  // namespace
-
 std::string choose_device() {
-  if (!machine_may_have_gpu()) return "cpu";
+  // Without a GPU drivers can only find software devices, and asking them takes a tenth of a second.
+  if (!platform::may_have_gpu()) return "cpu";
   for (const Entry& e : entries()) {
     if (!e.lister || e.name == "cpu") continue;
     auto found = probe(e.name, e.lister);

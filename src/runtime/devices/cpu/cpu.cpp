@@ -1,12 +1,10 @@
 // The CPU device.
 #include "runtime/devices/cpu/cpu.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 
+#include "base/platform/platform.h"
 #include "base/strings.h"
 #include "base/target/target.h"
 #include "base/threads.h"
@@ -15,7 +13,10 @@
 namespace mlc::runtime {
 namespace {
 
-constexpr int64_t kHugePage = int64_t{2} << 20;
+// The bytes of a buffer's pages.
+size_t page_bytes(int64_t bytes) {
+  return static_cast<size_t>(std::max<int64_t>((bytes + 4095) / 4096 * 4096, 4096));
+}
 
 struct CpuDevice {
   explicit CpuDevice(int threads) : pool(threads) {}
@@ -30,21 +31,15 @@ Result<DeviceBuffer> allocate(void*, int64_t bytes) {
   if (bytes < 0) return Status::error("cpu device: negative allocation");
   // Overcommit would let an absurd size through and kill the process later: what is not there now is refused
   // now.
-  int64_t physical = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  size_t size = static_cast<size_t>(std::max<int64_t>((bytes + 4095) / 4096 * 4096, 4096));
-  void* memory = bytes > physical
-                     ? MAP_FAILED
-                     : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED)
+  int64_t physical = platform::physical_memory();
+  void* memory = bytes > physical ? nullptr : platform::allocate_pages(page_bytes(bytes));
+  if (!memory)
     return Status::error(str("cpu device: cannot allocate ", human_bytes(static_cast<double>(bytes)), " of ",
                              human_bytes(static_cast<double>(physical)), " physical memory"));
-  if (bytes >= kHugePage) madvise(memory, size, MADV_HUGEPAGE);
   return DeviceBuffer{memory, bytes};
 }
 
-void release(void*, DeviceBuffer buffer) {
-  munmap(buffer.handle, static_cast<size_t>(std::max<int64_t>((buffer.bytes + 4095) / 4096 * 4096, 4096)));
-}
+void release(void*, DeviceBuffer buffer) { platform::release_pages(buffer.handle, page_bytes(buffer.bytes)); }
 
 Status copy_in(void*, DeviceAddress to, std::span<const std::byte> from) {
   if (!from.empty()) std::memcpy(static_cast<char*>(to.handle) + to.offset, from.data(), from.size());
@@ -92,15 +87,15 @@ void destroy(void* self) { delete static_cast<CpuDevice*>(self); }
 
 Result<DevicePtr> open_cpu_device(const DeviceOptions& options) {
   int cores = usable_threads(), threads = options.threads == 0 ? cores : options.threads;
-  constexpr int kMaxThreads = 512;
-  if (threads < 1 || threads > kMaxThreads)
-    return Status::error(str("--threads: ", options.threads, " is not in 1..", kMaxThreads,
-                             "; this machine has ", cores, " usable cores"));
+  const int most = std::min(512, platform::most_threads());
+  if (threads < 1 || threads > most)
+    return Status::error(str("--threads: ", options.threads, " is not in 1..", most, "; this machine has ",
+                             cores, " usable cores"));
   auto* device =
       new Device{.properties = {.name = "cpu",
                                 .description = str(threads, " of ", cores, " cores, ", host_architecture(),
                                                    " ", join(host_cpu_features(), " ")),
-                                .memory_bytes = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE),
+                                .memory_bytes = platform::physical_memory(),
                                 .threads = threads,
                                 .host_memory = true},
                  .self = new CpuDevice(threads),

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
+#include <new>
 
 namespace mlc::runtime {
 namespace {
@@ -35,12 +35,17 @@ bool between_runs(uint32_t epoch) { return epoch % 2 == 1; }
 
 int64_t share_begin(int64_t tiles, int threads, int thread) { return tiles * thread / threads; }
 
+constexpr std::align_val_t kScratchAlignment{64};
+
 std::byte* allocate_scratch(int64_t bytes) {
   size_t rounded = (static_cast<size_t>(bytes) + 63) / 64 * 64;
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, std::max<size_t>(rounded, 64)));
+  auto* memory =
+      static_cast<std::byte*>(::operator new(std::max<size_t>(rounded, 64), kScratchAlignment, std::nothrow));
   internal_check(memory != nullptr, "cpu device: no memory for kernel scratch");
   return memory;
 }
+
+void free_scratch(std::byte* memory) { ::operator delete(memory, kScratchAlignment); }
 
 }  // namespace
 
@@ -48,15 +53,15 @@ LaunchPool::LaunchPool(int threads)
     : threads_(threads),
       scratch_(static_cast<size_t>(threads), nullptr),
       shares_(new Share[static_cast<size_t>(threads)]) {
-  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { worker(t); });
+  for (int t = 1; t < threads; ++t) workers_.start([this, t] { worker(t); });
 }
 
 LaunchPool::~LaunchPool() {
   stopping_ = true;
   epoch_.fetch_add(2);
   epoch_.notify_all();
-  for (std::thread& w : workers_) w.join();
-  for (std::byte* s : scratch_) std::free(s);
+  workers_.join();
+  for (std::byte* s : scratch_) free_scratch(s);
 }
 
 void LaunchPool::run(std::span<const CpuKernel> kernels, std::span<const Launch> launches) {
@@ -65,7 +70,7 @@ void LaunchPool::run(std::span<const CpuKernel> kernels, std::span<const Launch>
   for (const Launch& l : launches) scratch = std::max(scratch, l.scratch_bytes);
   if (scratch > scratch_bytes_) {
     for (std::byte*& s : scratch_) {
-      std::free(s);
+      free_scratch(s);
       s = allocate_scratch(scratch);
     }
     scratch_bytes_ = scratch;
@@ -78,7 +83,7 @@ void LaunchPool::run(std::span<const CpuKernel> kernels, std::span<const Launch>
   // A late worker may still look at the launches, which belong to the caller.
   for (int spins = 1; readers_.load() != 0; ++spins) {
     pause_briefly();
-    if (spins % 64 == 0) std::this_thread::yield();
+    if (spins % 64 == 0) platform::let_others_run();
   }
 }
 

@@ -5,9 +5,9 @@
 #include <atomic>
 #include <memory>
 #include <span>
-#include <thread>
 #include <vector>
 
+#include "base/platform/platform.h"
 #include "runtime/device.h"
 
 namespace mlc::runtime {
@@ -52,7 +52,7 @@ class LaunchPool {
   alignas(64) std::atomic<int> readers_{0};         // threads that may look at launches_
   alignas(64) std::atomic<int> sleepers_{0};        // threads that wait for epoch_ asleep; may be too large
   std::atomic<bool> stopping_{false};
-  std::vector<std::thread> workers_;
+  platform::Threads workers_;
 };
 
 }  // namespace mlc::runtime

@@ -1,27 +1,25 @@
 // Opens the OpenCL loader.
 #include "runtime/devices/opencl/api.h"
 
-#include <dlfcn.h>
-
+#include "base/platform/platform.h"
 #include "base/strings.h"
 
 namespace mlc::runtime::opencl {
 namespace {
 
 Result<Api> open_loader() {
-  void* handle = nullptr;
-  for (const char* name : {"libOpenCL.so.1", "libOpenCL.so"})
-    if (!handle) handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  void* handle = platform::open_driver(
+      {"libOpenCL.so.1", "libOpenCL.so", "OpenCL.dll", "/System/Library/Frameworks/OpenCL.framework/OpenCL"});
   if (!handle)
     return Status::error(
         "--device opencl: no OpenCL loader (libOpenCL.so.1) on this machine; install the GPU vendor's "
         "driver, or "
         "on Debian ocl-icd-libopencl1 and a driver such as pocl-opencl-icd, or use --device cpu");
   Api api;
-#define MLC_OPENCL_RESOLVE(function)                                                 \
-  api.function = reinterpret_cast<decltype(api.function)>(dlsym(handle, #function)); \
-  if (!api.function)                                                                 \
-    return Status::error("--device opencl: the OpenCL loader has no " #function      \
+#define MLC_OPENCL_RESOLVE(function)                                                                 \
+  api.function = reinterpret_cast<decltype(api.function)>(platform::find_symbol(handle, #function)); \
+  if (!api.function)                                                                                 \
+    return Status::error("--device opencl: the OpenCL loader has no " #function                      \
                          ", which OpenCL 1.2 has; update it");
   MLC_OPENCL_FUNCTIONS(MLC_OPENCL_RESOLVE)
 #undef MLC_OPENCL_RESOLVE

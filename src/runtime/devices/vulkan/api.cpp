@@ -1,8 +1,7 @@
 // Finds Vulkan's functions.
 #include "runtime/devices/vulkan/api.h"
 
-#include <dlfcn.h>
-
+#include "base/platform/platform.h"
 #include "base/strings.h"
 
 namespace mlc::runtime::vulkan {
@@ -28,14 +27,14 @@ bool set(Function& function, const Find& find, const char* name) {
 }  // namespace
 
 Result<Api> Api::open() {
-  static void* loader = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+  static void* loader = platform::open_driver({"libvulkan.so.1", "libvulkan.1.dylib", "vulkan-1.dll"});
   if (!loader)
     return Status::error(
         "--device vulkan: no Vulkan loader (libvulkan.so.1) was found; install your GPU's driver (Debian: "
         "libvulkan1 and mesa-vulkan-drivers), or use --device cpu");
   Api api;
   api.GetInstanceProcAddr =
-      reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(loader, "vkGetInstanceProcAddr"));
+      reinterpret_cast<PFN_vkGetInstanceProcAddr>(platform::find_symbol(loader, "vkGetInstanceProcAddr"));
   if (!api.GetInstanceProcAddr) return missing("GetInstanceProcAddr");
   auto find = [&](const char* name) { return api.GetInstanceProcAddr(nullptr, name); };
   MLC_VULKAN_GLOBAL(MLC_VULKAN_FIND_IN_API)

@@ -1,0 +1,44 @@
+// The parts of platform.h that the standard library has on every system with threads and folders.
+#include <cerrno>
+#include <filesystem>
+#include <thread>
+#include <vector>
+
+#include "base/platform/platform.h"
+
+namespace mlc::platform {
+
+struct Threads::List {
+  std::vector<std::thread> threads;
+};
+
+Threads::Threads() : list_(std::make_unique<List>()) {}
+Threads::~Threads() { join(); }
+void Threads::start(std::function<void()> work) { list_->threads.emplace_back(std::move(work)); }
+void Threads::join() {
+  for (std::thread& thread : list_->threads) thread.join();
+  list_->threads.clear();
+}
+
+void let_others_run() { std::this_thread::yield(); }
+
+int most_threads() { return 1024; }
+
+bool make_folders(const std::string& path) {
+  std::error_code code;
+  std::filesystem::create_directories(path, code);
+  errno = code.value();
+  return !code;
+}
+
+void remove_folder(const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::remove_all(path, ignored);
+}
+
+std::string absolute_path(const std::string& path) {
+  std::error_code code;
+  return std::filesystem::absolute(path, code).string();
+}
+
+}  // namespace mlc::platform
