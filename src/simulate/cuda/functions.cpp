@@ -491,7 +491,7 @@ void State::run(const Launch& launch) {
 void* fake_cuda_symbol(const char* symbol) {
   const std::map<std::string_view, void*> all = {
 #define MLC_CUDA_SYMBOL(name, text, parameters) \
-  {text, reinterpret_cast<void*>(static_cast<Code(*) parameters>(name))},
+  {text, reinterpret_cast<void*>(static_cast<decltype(cuda::Api::name)>(name))},
       MLC_CUDA_FUNCTIONS(MLC_CUDA_SYMBOL)
 #undef MLC_CUDA_SYMBOL
   };

@@ -57,10 +57,11 @@ T mul(T a, T b) {
 }
 template <typename T>
 T mul_high(T a, T b) {
-  if constexpr (sizeof(T) == 4)
-    return static_cast<T>(Wide<T>{a} * Wide<T>{b} >> 32);
+  constexpr int bits = 8 * sizeof(T);
+  if constexpr (bits < 64)
+    return static_cast<T>(Wide<T>{a} * Wide<T>{b} >> bits);
   else
-    return static_cast<T>(static_cast<unsigned __int128>(a) * b >> 64);
+    return static_cast<T>(static_cast<unsigned __int128>(a) * static_cast<unsigned __int128>(b) >> bits);
 }
 template <typename T>
 Wide<T> mul_wide(T a, T b) {

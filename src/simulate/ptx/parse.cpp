@@ -204,8 +204,7 @@ class Parser {
     const bool loads = parts[0] == "ld", stores = parts[0] == "st";
     if (operands.size() < 2 || operands.size() > 5) fail("'" + line + "' is unknown");
     if (loads || stores) {
-      std::erase_if(parts,
-                    [](const std::string& p) { return p == "nc" || p == "v2" || p == "v4" || p == "u"; });
+      std::erase_if(parts, [](const std::string& p) { return p == "nc" || p == "v2" || p == "v4"; });
       i.lanes = values(operands[loads ? 0 : 1], loads ? i.to : i.from);
       (loads ? i.from : i.to)[0] = address(operands[loads ? 1 : 0], parts.at(1) == "param", i);
     } else {
