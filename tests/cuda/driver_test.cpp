@@ -7,6 +7,7 @@
 
 #include "emit/device_cases.h"
 #include "kernel/interpret.h"
+#include "lang/llvm/emit_ptx.h"
 #include "runtime/devices/cuda/api.h"
 #include "runtime/devices/cuda/cuda.h"
 #include "simulate/cuda/fake_driver.h"
@@ -201,7 +202,7 @@ TEST(CudaDriver, WhatIsMissingIsASentence) {
 Status load_status(FakeCudaDriver::Options options, const std::string& from, const std::string& to) {
   FakeCudaDriver driver(std::move(options));
   DevicePtr device = must(runtime::open_device("cuda"));
-  std::string ptx = lang::gpu_code_dump(lang::gpu_kernel_blobs({counting("plus_1", 1)}, sm80()), sm80());
+  std::string ptx = lang::emit_ptx(counting("plus_1", 1), sm80());
   if (!from.empty()) ptx.replace(ptx.find(from), from.size(), to);
   MlcGpuKernel header{.language = static_cast<uint32_t>(GpuLanguage::kPtx),
                       .group_size = 4,
@@ -291,8 +292,7 @@ TEST_F(Calls, WithoutAContextOrWhileCapturedAreRejected) {
 // Launches of one kernel with wrong arguments.
 TEST_F(Calls, WithAWrongLayoutAreRejected) {
   cuda::Stream s = stream();
-  const std::string ptx =
-      lang::gpu_code_dump(lang::gpu_kernel_blobs({counting("plus_1", 1)}, sm80()), sm80());
+  const std::string ptx = lang::emit_ptx(counting("plus_1", 1), sm80());
   cuda::CodeModule module = nullptr;
   ASSERT_EQ(api.module_load(&module, ptx.c_str(), 0, nullptr, nullptr), cuda::kSuccess);
   cuda::Function f = nullptr;
@@ -323,7 +323,7 @@ TEST_F(Calls, WithAWrongLayoutAreRejected) {
 std::string fault_of(const std::string& name, const std::string& from, const std::string& to) {
   for (const DeviceCase& c : device_cases()) {
     if (c.name != name) continue;
-    std::string text = lang::gpu_code_dump(lang::gpu_kernel_blobs({warp_function(c)}, sm80()), sm80());
+    std::string text = lang::emit_ptx(warp_function(c), sm80());
     const size_t at = from.empty() ? 0 : text.find(from);
     if (at == text.npos) return "the text has no " + from;
     text.replace(at, from.size(), to);
