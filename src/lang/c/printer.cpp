@@ -22,8 +22,7 @@ std::string dim_name(const std::string& dim) { return dim + "_"; }
 
 std::string print_c(const kernel::Function& function, const Dialect& dialect) {
   std::string problem = kernel::verify_device(function);
-  internal_check(problem.empty(),
-                 str("kernel ", function.name, " is not ready for a GPU language: ", problem));
+  internal_check(problem.empty(), "kernel ", function.name, " is not ready for a GPU language: ", problem);
   return CEmitter(function, dialect).run();
 }
 

@@ -43,7 +43,7 @@ const char* scalar_name(DType t) {
   static const std::map<DType, const char*> kNames = {
       {DType::kBool, "bool"}, {DType::kI32, "int"}, {DType::kU32, "uint"}, {DType::kF32, "float"}};
   auto name = kNames.find(t);
-  internal_check(name != kNames.end(), str("OpenCL C: no device function has values of ", short_name(t)));
+  internal_check(name != kNames.end(), "OpenCL C: no device function has values of ", short_name(t));
   return name->second;
 }
 

@@ -68,8 +68,8 @@ void FunctionEmitter::emit_counted(const Stmt& s) {
   Value* extent = value(s.extent);
   auto* count = llvm::dyn_cast<llvm::ConstantInt>(extent);
   if (s.loop == LoopKind::kUnrolled || (count && count->isOne())) {
-    internal_check(count != nullptr,
-                   str("kernel ", kernel_.name, ": unrolled loop ", s.name, " has no constant extent"));
+    internal_check(count != nullptr, "kernel ", kernel_.name, ": unrolled loop ", s.name,
+                   " has no constant extent");
     for (int64_t i = 0; i < count->getSExtValue(); ++i) {
       variables_[s.name] = b_.CreateAdd(begin, llvm::ConstantInt::get(begin->getType(), i));
       emit_block(s.body);

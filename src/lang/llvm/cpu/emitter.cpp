@@ -72,8 +72,8 @@ void CpuEmitter::emit_level(const Stmt& s) {
 void CpuEmitter::emit_special(const Stmt& s) {
   switch (s.kind) {
     case StmtKind::kBarrier:
-      internal_check(thread_depth_ == 0,
-                     str("kernel ", kernel_.name, ": a barrier inside a thread loop on a CPU"));
+      internal_check(thread_depth_ == 0, "kernel ", kernel_.name,
+                     ": a barrier inside a thread loop on a CPU");
       return;
     case StmtKind::kPrefetch: return emit_prefetch(s);
     default: return emit_matrix(s);
@@ -82,7 +82,7 @@ void CpuEmitter::emit_special(const Stmt& s) {
 
 Value* CpuEmitter::emit_special(const Expr& e) {
   const bool dot = e.kind == ExprKind::kDot4 || e.kind == ExprKind::kDot2U8S8 || e.kind == ExprKind::kDot2I16;
-  internal_check(dot, str("kernel ", kernel_.name, ": an operation of thread-bound functions on a CPU"));
+  internal_check(dot, "kernel ", kernel_.name, ": an operation of thread-bound functions on a CPU");
   std::vector<Value*> operands;
   for (const ExprRef& operand : e.operands) operands.push_back(value(operand));
   return emit_dot(b_, e, operands, target_);

@@ -26,7 +26,7 @@ std::string without_comments(const std::string& text) {
 
 std::string emit_ptx(const kernel::Function& kernel, const Target& target) {
   std::string problem = kernel::verify_device(kernel);
-  internal_check(problem.empty(), str("PTX emitter: kernel ", kernel.name, ": ", problem));
+  internal_check(problem.empty(), "PTX emitter: kernel ", kernel.name, ": ", problem);
   std::unique_ptr<llvm::TargetMachine> machine = make_machine(target);
   llvm::LLVMContext context;
   llvm::Module module(kernel.name, context);
@@ -38,8 +38,8 @@ std::string emit_ptx(const kernel::Function& kernel, const Target& target) {
   std::map<std::string, int64_t> frames;
   std::string text =
       without_comments(generate(module, *machine, llvm::CodeGenFileType::AssemblyFile, frames));
-  internal_check(text.find("__local_depot") == std::string::npos,
-                 str("kernel ", kernel.name, " keeps registers in memory: their indices are no constants"));
+  internal_check(text.find("__local_depot") == std::string::npos, "kernel ", kernel.name,
+                 " keeps registers in memory: their indices are no constants");
   return text;
 }
 

@@ -64,8 +64,8 @@ llvm::Function* declare(llvm::Module& module, const kernel::Function& kernel) {
 
 PtxEmitter::PtxEmitter(const kernel::Function& kernel, const Target& target, llvm::Module& module)
     : FunctionEmitter(kernel, target, declare(module, kernel)) {
-  internal_check(kernel.subgroup_size == 0 || kernel.subgroup_size == kLanes,
-                 str("kernel ", kernel.name, " has subgroups of ", kernel.subgroup_size, " lanes"));
+  internal_check(kernel.subgroup_size == 0 || kernel.subgroup_size == kLanes, "kernel ", kernel.name,
+                 " has subgroups of ", kernel.subgroup_size, " lanes");
 }
 
 void PtxEmitter::emit_entry() {
@@ -99,8 +99,8 @@ void PtxEmitter::emit_level(const Stmt& s) {
 }
 
 void PtxEmitter::emit_special(const Stmt& s) {
-  internal_check(s.kind == StmtKind::kBarrier,
-                 str("kernel ", kernel_.name, ": a statement that ", target_.name, " does not have"));
+  internal_check(s.kind == StmtKind::kBarrier, "kernel ", kernel_.name, ": a statement that ", target_.name,
+                 " does not have");
   b_.CreateIntrinsic(I::nvvm_barrier0, {}, {});
 }
 
