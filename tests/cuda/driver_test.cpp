@@ -366,7 +366,7 @@ TEST(PtxMachine, SeesAMissingBarrier) {
 
 TEST(PtxMachine, SeesABarrierThatNotAllReach) {
   expect_fault(fault_of("shared_memory", "bar.sync \t0;", "@%p1 bar.sync \t0;"),
-               "not all threads of a warp reach");
+               "not all lanes of a warp reach");
 }
 
 TEST(PtxMachine, SeesAShuffleThatNotAllReach) {

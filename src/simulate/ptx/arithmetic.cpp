@@ -75,6 +75,10 @@ template <typename T>
 Wide<T> mad_wide(T a, T b, Wide<T> c) {
   return add(mul_wide(a, b), c);
 }
+template <typename T>
+std::conditional_t<std::is_signed_v<T>, int32_t, uint32_t> mul_wide_16(T a, T b) {
+  return static_cast<std::conditional_t<std::is_signed_v<T>, int32_t, uint32_t>>(mul_wide(a, b));
+}
 float fma(float a, float b, float c) { return std::fmaf(a, b, c); }
 // Division by zero gives all ones (PTX leaves it open).
 template <typename T>
@@ -280,6 +284,8 @@ const std::map<std::string, Run>& others() {
       {"selp.f32", select_value<uint32_t>},
       {"mul.wide.s32", run2<int32_t, int64_t, mul_wide<int32_t>>},
       {"mul.wide.u32", run2<uint32_t, uint64_t, mul_wide<uint32_t>>},
+      {"mul.wide.s16", run2<int16_t, int32_t, mul_wide_16<int16_t>>},
+      {"mul.wide.u16", run2<uint16_t, uint32_t, mul_wide_16<uint16_t>>},
       {"mad.wide.s32", run3<int32_t, int64_t, mad_wide<int32_t>>},
       {"mad.wide.u32", run3<uint32_t, uint64_t, mad_wide<uint32_t>>},
       {"and.pred", run2<bool, bool, both<bool>>},

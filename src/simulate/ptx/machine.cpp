@@ -74,6 +74,7 @@ void Warp::begin_group(int64_t group) {
   std::fill_n(lanes(kGroup), kLanes, static_cast<uint64_t>(group));
   now_ = {0, all_};
   others_.clear();
+  waiting_.clear();
 }
 
 // Lanes whose next instruction stands first go first, so that all meet again where their paths join.
@@ -100,16 +101,55 @@ void Warp::branch(const Instruction& i, uint32_t taken) {
   others_.push_back({i.target, taken});
 }
 
+uint32_t Warp::guarded(const Instruction& i) {
+  if (i.guard < 0) return now_.mask;
+  const uint64_t* p = lanes(static_cast<uint32_t>(i.guard));
+  uint32_t yes = 0;
+  for_lanes(now_.mask, [&](int lane) { yes |= static_cast<uint32_t>(p[lane] != 0) << lane; });
+  return i.guard_inverted ? now_.mask & ~yes : yes;
+}
+
+// Lanes stop before what all of them must run together, until the others have come there too: a compiler may
+// place a branch behind the instruction at which it joins again.
+bool Warp::meet(const Instruction& i, uint32_t mask) {
+  for (size_t w = 0; w < waiting_.size(); ++w)
+    if (waiting_[w].at == now_.at) {
+      now_.mask = mask |= waiting_[w].mask;
+      waiting_.erase(waiting_.begin() + static_cast<long>(w));
+      break;
+    }
+  if (mask == all_) return true;
+  if (mask != now_.mask || others_.empty())
+    throw Fault(str("line ", i.line, ": a ", i.control == Control::kBarrier ? "barrier" : "shuffle",
+                    " that not all lanes of a warp reach together"));
+  waiting_.push_back(now_);
+  now_ = others_.back();
+  others_.pop_back();
+  return false;
+}
+
+// False: no lane is left.
+bool Warp::leave(uint32_t mask) {
+  now_.mask &= ~mask;
+  ++now_.at;
+  if (now_.mask) return true;
+  if (others_.empty()) {
+    if (!waiting_.empty()) throw Fault("lanes return while others of their warp wait for them");
+    return false;
+  }
+  now_ = others_.back();
+  others_.pop_back();
+  return true;
+}
+
 bool Warp::run(Counts& counts) {
   for (;;) {
     if (!others_.empty()) take_lowest();
     const Instruction& i = entry_.instructions[now_.at];
-    uint32_t mask = now_.mask;
-    if (i.guard >= 0) {
-      const uint64_t* p = lanes(static_cast<uint32_t>(i.guard));
-      uint32_t yes = 0;
-      for_lanes(mask, [&](int lane) { yes |= static_cast<uint32_t>(p[lane] != 0) << lane; });
-      mask &= i.guard_inverted ? ~yes : yes;
+    uint32_t mask = guarded(i);
+    if (i.together && mask != all_) {
+      if (!meet(i, mask)) continue;
+      mask = all_;
     }
     counts.instructions++;
     switch (i.control) {
@@ -118,18 +158,9 @@ bool Warp::run(Counts& counts) {
         ++now_.at;
         break;
       case Control::kBranch: branch(i, mask); break;
-      case Control::kBarrier:
-        if (mask != all_)
-          throw Fault(str("line ", i.line, ": a barrier that not all threads of a warp reach together"));
-        ++now_.at;
-        return true;
+      case Control::kBarrier: ++now_.at; return true;
       case Control::kReturn:
-        now_.mask &= ~mask;
-        ++now_.at;
-        if (now_.mask) break;
-        if (others_.empty()) return false;
-        now_ = others_.back();
-        others_.pop_back();
+        if (!leave(mask)) return false;
         break;
     }
   }

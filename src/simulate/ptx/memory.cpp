@@ -80,8 +80,8 @@ enum class Exchange { kButterfly, kIndex };
 // shfl.sync of whole warps: c is 31 and the members are all lanes.
 template <Exchange kHow>
 void exchange(Warp& w, const Instruction& i, uint32_t mask) {
-  if (mask != w.all() || value<uint32_t>(w.lanes(i.from[3])[0]) != 0xFFFFFFFF || w.all() != 0xFFFFFFFF)
-    throw Fault(str("line ", i.line, ": a shuffle that not all lanes of a warp reach together"));
+  if (value<uint32_t>(w.lanes(i.from[3])[0]) != mask || mask != 0xFFFFFFFF)
+    throw Fault(str("line ", i.line, ": a shuffle of members that are not all lanes"));
   if (value<uint32_t>(w.lanes(i.from[2])[0]) != 31)
     throw Fault(str("line ", i.line, ": a shuffle of part of a warp"));
   uint64_t before[kLanes];

@@ -34,7 +34,8 @@ struct Instruction {
   Control control = Control::kNone;
   int guard = -1;  // slot of the predicate
   bool guard_inverted = false;
-  uint8_t lanes = 1;  // values of a load, store or move
+  bool together = false;  // all lanes of the warp must run it at once
+  uint8_t lanes = 1;      // values of a load, store or move
   uint32_t to[4] = {}, from[4] = {};
   int64_t offset = 0;   // of an address; the immediate of what has one
   uint32_t target = 0;  // of a branch: index of an instruction

@@ -191,6 +191,7 @@ class Parser {
       jumps_.push_back({entry_->instructions.size(), operands.at(0)});
     } else if (parts[0] == "bar" && operands == std::vector<std::string>{"0"}) {
       i.control = Control::kBarrier;
+      i.together = true;
     } else if (parts[0] == "ret") {
       i.control = Control::kReturn;
     } else {
@@ -202,6 +203,7 @@ class Parser {
   void ordinary(std::vector<std::string> parts, const std::vector<std::string>& operands, Instruction& i,
                 const std::string& line) {
     const bool loads = parts[0] == "ld", stores = parts[0] == "st";
+    i.together = parts[0] == "shfl";
     if (operands.size() < 2 || operands.size() > 5) fail("'" + line + "' is unknown");
     if (loads || stores) {
       std::erase_if(parts, [](const std::string& p) { return p == "nc" || p == "v2" || p == "v4"; });

@@ -62,13 +62,17 @@ class Warp {
   };
   void branch(const Instruction& i, uint32_t taken);
   void take_lowest();
+  uint32_t guarded(const Instruction& i);
+  bool meet(const Instruction& i, uint32_t mask);
+  bool leave(uint32_t mask);
 
   const Entry& entry_;
   const int number_;
   uint32_t all_;  // lanes that the group has
   std::vector<uint64_t> registers_;
   Path now_{};
-  std::vector<Path> others_;  // lanes that are elsewhere
+  std::vector<Path> others_;   // lanes that are elsewhere
+  std::vector<Path> waiting_;  // lanes that stand before an instruction that needs the others
 };
 
 template <typename T>

@@ -28,7 +28,7 @@ constexpr GpuSchedule cuda_row(const char* architecture, int slices, int rows, i
           .matrix_per_n = 2,
           .matrix_per_m = 2,
           .attention_subgroups = 4,
-          .attention_queries = 8};
+          .attention_queries = 6};
 }
 
 // Marks: "measured on X", "from X", "guess". matrix_*: a guess, the 64 x 64 of the other tiles with 32 x 32 a
