@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "formats/library.h"
+#include "lang/llvm/emit_ptx.h"
 #include "lang/opencl/dialect.h"
 #include "lang/spirv/emit.h"
 
@@ -24,6 +25,7 @@ std::string emit_words(const kernel::Function& function, const Target&) { return
 std::string as_it_is(const std::string& code) { return code; }
 
 constexpr Language kLanguages[] = {
+    {"cuda", GpuLanguage::kPtx, emit_ptx, as_it_is},
     {"opencl", GpuLanguage::kOpenClC, emit_text, as_it_is},
     {"vulkan", GpuLanguage::kSpirv, emit_words, spirv::disassemble},
 };

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 
+#include "base/target/cuda.h"
 #include "kernel/builder.h"
 #include "kernel/passes/narrow_indices.h"
 #include "runtime/devices/null/null.h"
 #include "runtime/memory.h"
+#include "simulate/cuda/fake_driver.h"
 #include "simulate/interpreter_device.h"
 #include "support/gpu_kernels.h"
 #include "support/native_kernels.h"
@@ -16,12 +18,13 @@ namespace {
 
 DevicePtr open(const std::string& name) {
   register_interpreter_device();
+  static FakeCudaDriver driver;
   auto device = open_device(name, {.threads = 2});
   EXPECT_TRUE(device.is_ok()) << device.status().message();
   return std::move(device).value();
 }
 
-const auto kDevices = ::testing::Values("null", "cpu", "interpreter", "opencl", "vulkan");
+const auto kDevices = ::testing::Values("null", "cpu", "cuda", "interpreter", "opencl", "vulkan");
 
 bool is_gpu(const std::string& device) { return lang::has_gpu_language(device); }
 
@@ -165,6 +168,7 @@ class Launches : public Conformance {
     if (is_gpu(GetParam())) {
       Target target;
       target.kind = target.name = GetParam();
+      if (GetParam() == "cuda") target = cuda_targets("cuda-sm80").front();  // LLVM wants to know more
       blobs = std::make_unique<testing::GpuVariant>(functions, target);
       variant = **blobs;
       load(variant);
@@ -267,7 +271,7 @@ TEST_P(Recordings, AreReplayedOverNewData) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, Launches, kDevices, [](const auto& info) { return info.param; });
-INSTANTIATE_TEST_SUITE_P(Devices, Recordings, ::testing::Values("null", "opencl", "vulkan"),
+INSTANTIATE_TEST_SUITE_P(Devices, Recordings, ::testing::Values("cuda", "null", "opencl", "vulkan"),
                          [](const auto& info) { return info.param; });
 
 TEST(InterpreterDevice, RefusesWhatIsNotLive) {

@@ -1,5 +1,6 @@
 // Op cases on GPUs: tests derive from Gpu and add cases; when a test ends, the kernels of every class of
-// device run in the interpreter, and in test_suite_gpu on every GPU device of this machine.
+// device run in the interpreter, in test_suite_gpu on every GPU device of this machine too; in
+// test_suite_cuda their PTX runs on the fake CUDA driver alone.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -15,6 +16,9 @@
 #include "support/gpu_devices.h"
 #include "support/gpu_kernels.h"
 #include "support/op_case.h"
+#ifdef MLC_TEST_CUDA
+#include "simulate/cuda/fake_driver.h"
+#endif
 
 namespace mlc::testing {
 
@@ -61,6 +65,12 @@ class Gpu : public ::testing::Test {
 
   void TearDown() override {
     EXPECT_FALSE(cases_.empty()) << "the test added no case";
+#ifdef MLC_TEST_CUDA
+    FakeCudaDriver driver;
+    run_on({"cuda", class_target("cuda-sm80")});
+    EXPECT_EQ(driver.complaints(), std::vector<std::string>());
+    EXPECT_EQ(driver.alive(), std::vector<std::string>());
+#else
     for (const Target& target : gpu_targets())
       for (Entry& entry : cases_) {
         kernel::Function f = entry.op.lower(target);
@@ -72,6 +82,7 @@ class Gpu : public ::testing::Test {
       }
     if (!kOnDevices) return;
     for (const GpuTarget& gpu : best_gpu_targets()) run_on(gpu);
+#endif
   }
 
  private:

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "base/target/cuda.h"
 #include "base/target/target.h"
 
 namespace mlc {
@@ -92,7 +93,7 @@ std::vector<Target> common_targets(const std::string& kind) {
 }  // namespace
 
 std::vector<std::string> gpu_device_names() {
-  std::vector<std::string> names;
+  std::vector<std::string> names = cuda_device_names();
   for (std::string kind : {"vulkan", "opencl"}) {
     names.push_back(kind);
     for (const DeviceClass& c : kClasses) names.push_back(kind + "-" + c.name);
@@ -101,6 +102,7 @@ std::vector<std::string> gpu_device_names() {
 }
 
 Result<std::vector<Target>> targets_for_device(const std::string& device) {
+  if (std::vector<Target> targets = cuda_targets(device); !targets.empty()) return targets;
   for (std::string kind : {"vulkan", "opencl"}) {
     if (device == kind) return common_targets(kind);
     for (const DeviceClass& c : kClasses) {

@@ -18,15 +18,15 @@ struct MatrixUnit {
 };
 
 struct Target {
-  std::string kind;  // "cpu", "vulkan", "opencl": the device that runs it, and its language
+  std::string kind;  // "cpu", "cuda", "vulkan", "opencl": the device that runs it, and its language
   std::string
       name;  // the variant: "x86_64-generic", "x86_64-avx512vnni", "aarch64-...", "vulkan-nvidia", ...
-  std::string triple;    // LLVM triple of a CPU's code
+  std::string triple;    // LLVM triple of code that LLVM makes
   std::string cpu;       // LLVM CPU name
   std::string features;  // LLVM feature string, "+avx2,+fma"
   // What a machine must have, the variant's `requires`. CPUs: names of host_cpu_features(). GPUs:
   // "subgroups_32" (exactly that many lanes, with arithmetic and shuffles), "vendor_nvidia" and its like,
-  // "software" (the device is a CPU), "matrix_f16_16x16x16" (a matrix_unit of that shape).
+  // "software" (a CPU), "sm_80" (reads its PTX), "matrix_f16_16x16x16" (a matrix_unit of that shape).
   std::vector<std::string> required;
 
   int vector_bytes = 16;      // bytes of one vector register
@@ -60,8 +60,8 @@ struct Target {
 };
 
 // The variants of a library for a GPU, best first; the last ones run on every device of the kind. `device`:
-// "vulkan" and "opencl" = what covers most machines; "vulkan-nvidia", ... = one class of device and what
-// every device runs.
+// "cuda", "vulkan" and "opencl" = what covers most machines; "vulkan-nvidia", "cuda-sm86", ... = one class of
+// device and what every device runs.
 Result<std::vector<Target>> targets_for_device(const std::string& device);
 // Every name that targets_for_device() knows.
 std::vector<std::string> gpu_device_names();

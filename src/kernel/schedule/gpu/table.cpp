@@ -4,6 +4,33 @@
 namespace mlc::kernel {
 namespace {
 
+// CUDA: the row of Vulkan's "nvidia" where nothing else is said.
+//   slices: subgroups along K of a decode matmul. From the CUDA programming guide: a multiprocessor holds
+//   1024 (sm_75), 1536 (sm_86, 89, 120) or 2048 threads; eight subgroups of 32 make groups of 256, which
+//   divide them all. rows, height: activation rows of a thread and of a group in prefill. Guess: half of it
+//   where a multiprocessor has 64 or 100 KiB of shared memory.
+constexpr GpuSchedule cuda_row(const char* architecture, int slices, int rows, int height) {
+  return {.device_class = architecture,
+          .virtual_subgroup = 32,
+          .row_threads = 256,
+          .kept_vectors = 8,
+          .matvec_rows = 1,
+          .matvec_slices = slices,
+          .broadcast = false,
+          .fused_norm_bytes = 32 << 10,
+          .shared_tiles = true,
+          .tile_columns = 4,
+          .tile_rows = rows,
+          .tile_width = 64,
+          .tile_height = height,
+          .matrix_width = 64,
+          .matrix_height = 64,
+          .matrix_per_n = 2,
+          .matrix_per_m = 2,
+          .attention_subgroups = 4,
+          .attention_queries = 6};
+}
+
 // Marks: "measured on X", "from X", "guess". matrix_*: a guess, the 64 x 64 of the other tiles with 32 x 32 a
 // subgroup; zeros where no language offers the class a matrix unit. The first row serves classes that have
 // none of their own.
@@ -160,6 +187,14 @@ constexpr GpuSchedule kRows[] = {
      .tile_height = 0,
      .attention_subgroups = 1,
      .attention_queries = 6},
+    // From the guide: the slices. Guess: the rest (no GPU was at hand).
+    cuda_row("sm_75", 8, 4, 32),
+    cuda_row("sm_80", 8, 8, 64),
+    cuda_row("sm_86", 8, 4, 32),
+    cuda_row("sm_89", 8, 4, 32),
+    cuda_row("sm_90", 8, 8, 64),
+    cuda_row("sm_100", 8, 8, 64),
+    cuda_row("sm_120", 8, 4, 32),
 };
 
 }  // namespace

@@ -1,0 +1,194 @@
+// Groups, warps, paths of lanes and memory.
+#include "simulate/ptx/machine.h"
+
+#include <algorithm>
+
+#include "simulate/ptx/warp.h"
+
+namespace mlc::ptx {
+
+// Garbage, as a GPU leaves it: NaNs.
+void SharedMemory::begin_group() {
+  std::fill(bytes_.begin(), bytes_.end(), uint8_t{0xFF});
+  ++epoch_;
+}
+
+uint8_t* SharedMemory::at(uint64_t address, size_t bytes, int thread, bool store) {
+  if (bytes > bytes_.size() || address > bytes_.size() - bytes)
+    throw Fault(
+        str("thread ", thread, " touches byte ", address, " of ", bytes_.size(), " bytes of shared memory"));
+  if (address % bytes)
+    throw Fault(str("thread ", thread, " touches ", bytes, " bytes of shared memory at ", address,
+                    ", which is not aligned"));
+  const auto me = static_cast<int16_t>(thread);
+  for (size_t w = address / 4; w < (address + bytes + 3) / 4; ++w) {
+    Word& word = words_[w];
+    const bool stored = word.store_epoch == epoch_ && word.storer != me;
+    const bool loaded = store && word.load_epoch == epoch_ && word.loader != me;
+    if (stored || loaded)
+      throw Fault(str("threads ", stored ? word.storer : word.loader, " and ", thread, " meet at byte ",
+                      4 * w, " of shared memory without a barrier between"));
+    if (store) {
+      word.store_epoch = epoch_, word.storer = me;
+    } else {
+      word.loader = word.load_epoch == epoch_ && word.loader != me ? kMany : me;
+      word.load_epoch = epoch_;
+    }
+  }
+  return bytes_.data() + address;
+}
+
+uint8_t* GlobalMemory::at(uint64_t address, size_t bytes) {
+  if (address < begin_ || address > end_ || end_ - address < bytes) {
+    auto it = live_.upper_bound(address);
+    if (it == live_.begin() || std::prev(it)->second < address || std::prev(it)->second - address < bytes)
+      throw Fault(str("an access of ", bytes, " bytes outside of live memory"));
+    --it;
+    begin_ = it->first, end_ = it->second;
+  }
+  if (address % bytes)
+    throw Fault(str("an access of ", bytes, " bytes of global memory that is not aligned"));
+  return reinterpret_cast<uint8_t*>(address);
+}
+
+Warp::Warp(const Entry& entry, const GridCall& grid, GlobalMemory& g, SharedMemory& s, int number,
+           int64_t groups)
+    : global(g),
+      shared(s),
+      call(grid),
+      entry_(entry),
+      number_(number),
+      registers_(size_t{entry.slots} * kLanes) {
+  const int mine = std::min(kLanes, entry.threads - number * kLanes);
+  all_ = mine == kLanes ? 0xFFFFFFFF : (1u << mine) - 1;
+  for (const auto& [slot, bits] : entry.constants) std::fill_n(lanes(slot), kLanes, bits);
+  for (int lane = 0; lane < kLanes; ++lane) {
+    lanes(kThread)[lane] = static_cast<uint64_t>(thread(lane));
+    lanes(kLane)[lane] = static_cast<uint64_t>(lane);
+    lanes(kThreads)[lane] = static_cast<uint64_t>(entry.threads);
+    lanes(kGroups)[lane] = static_cast<uint64_t>(groups);
+  }
+}
+
+void Warp::begin_group(int64_t group) {
+  std::fill_n(lanes(kGroup), kLanes, static_cast<uint64_t>(group));
+  now_ = {0, all_};
+  others_.clear();
+  waiting_.clear();
+}
+
+// Lanes whose next instruction stands first go first, so that all meet again where their paths join.
+void Warp::take_lowest() {
+  others_.push_back(now_);
+  auto lowest = std::min_element(others_.begin(), others_.end(),
+                                 [](const Path& a, const Path& b) { return a.at < b.at; });
+  now_ = {lowest->at, 0};
+  std::erase_if(others_, [&](const Path& p) {
+    if (p.at == now_.at) now_.mask |= p.mask;
+    return p.at == now_.at;
+  });
+}
+
+void Warp::branch(const Instruction& i, uint32_t taken) {
+  const uint32_t rest = now_.mask & ~taken;
+  if (rest == 0) {
+    now_.at = i.target;
+    return;
+  }
+  ++now_.at;
+  if (taken == 0) return;
+  now_.mask = rest;
+  others_.push_back({i.target, taken});
+}
+
+uint32_t Warp::guarded(const Instruction& i) {
+  if (i.guard < 0) return now_.mask;
+  const uint64_t* p = lanes(static_cast<uint32_t>(i.guard));
+  uint32_t yes = 0;
+  for_lanes(now_.mask, [&](int lane) { yes |= static_cast<uint32_t>(p[lane] != 0) << lane; });
+  return i.guard_inverted ? now_.mask & ~yes : yes;
+}
+
+// Lanes stop before what all of them must run together, until the others have come there too: a compiler may
+// place a branch behind the instruction at which it joins again.
+bool Warp::meet(const Instruction& i, uint32_t mask) {
+  for (size_t w = 0; w < waiting_.size(); ++w)
+    if (waiting_[w].at == now_.at) {
+      now_.mask = mask |= waiting_[w].mask;
+      waiting_.erase(waiting_.begin() + static_cast<long>(w));
+      break;
+    }
+  if (mask == all_) return true;
+  if (mask != now_.mask || others_.empty())
+    throw Fault(str("line ", i.line, ": a ", i.control == Control::kBarrier ? "barrier" : "shuffle",
+                    " that not all lanes of a warp reach together"));
+  waiting_.push_back(now_);
+  now_ = others_.back();
+  others_.pop_back();
+  return false;
+}
+
+// False: no lane is left.
+bool Warp::leave(uint32_t mask) {
+  now_.mask &= ~mask;
+  ++now_.at;
+  if (now_.mask) return true;
+  if (others_.empty()) {
+    if (!waiting_.empty()) throw Fault("lanes return while others of their warp wait for them");
+    return false;
+  }
+  now_ = others_.back();
+  others_.pop_back();
+  return true;
+}
+
+bool Warp::run(Counts& counts) {
+  for (;;) {
+    if (!others_.empty()) take_lowest();
+    const Instruction& i = entry_.instructions[now_.at];
+    uint32_t mask = guarded(i);
+    if (i.together && mask != all_) {
+      if (!meet(i, mask)) continue;
+      mask = all_;
+    }
+    counts.instructions++;
+    switch (i.control) {
+      case Control::kNone:
+        if (mask) i.run(*this, i, mask);
+        ++now_.at;
+        break;
+      case Control::kBranch: branch(i, mask); break;
+      case Control::kBarrier: ++now_.at; return true;
+      case Control::kReturn:
+        if (!leave(mask)) return false;
+        break;
+    }
+  }
+}
+
+void run(const Entry& entry, const GridCall& call, const LiveMemory& memory, Counts& counts) {
+  GlobalMemory global(memory);
+  SharedMemory shared(entry.shared_bytes);
+  std::vector<Warp> warps;
+  for (int w = 0; w * kLanes < entry.threads; ++w)
+    warps.emplace_back(entry, call, global, shared, w, call.groups);
+  try {
+    for (int64_t group = 0; group < call.groups; ++group) {
+      shared.begin_group();
+      for (Warp& w : warps) w.begin_group(group);
+      for (size_t waiting = warps.size(); waiting == warps.size();) {
+        waiting = 0;
+        for (Warp& w : warps) waiting += w.run(counts);
+        if (waiting != 0 && waiting != warps.size())
+          throw Fault(
+              str(waiting, " of ", warps.size(), " warps wait at a barrier that the others never reach"));
+        shared.barrier();
+        counts.barriers += waiting != 0;
+      }
+    }
+  } catch (const Fault& fault) {
+    throw Fault(str("kernel ", entry.name, ": ", fault.what()));
+  }
+}
+
+}  // namespace mlc::ptx

@@ -1,0 +1,66 @@
+// A prefill and a decode step of a toy of each class of shapes from the PTX of its library: the interpreter's
+// logits.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "simulate/cuda/fake_driver.h"
+#include "support/compiled_model.h"
+#include "support/npy.h"
+#include "support/reference_model.h"
+
+namespace mlc::testing {
+namespace {
+
+using runtime::WantLogits;
+
+struct Case {
+  std::string toy;
+  double longest;  // sum
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.toy; }
+
+// Dense, a window in every other layer, experts, latent keys, a recurrence.
+const std::vector<Case> kCases = {
+    {"llama", 176}, {"gemma3_text", 96}, {"qwen2_moe", 104}, {"deepseek_v2", 104}, {"rwkv5", 448}};
+
+class CudaToys : public ::testing::TestWithParam<Case> {};
+
+TEST_P(CudaToys, GiveTheInterpretersLogits) {
+  const auto& [toy, longest] = GetParam();
+  // Two float32 computations, as logits_test.cpp bounds them for 2 layers; of 3.
+  const double bound = 2 * std::ldexp(std::sqrt(longest) * std::sqrt(8.0 * 3 + 2), -24);
+  FakeCudaDriver driver;
+  TempFolder folder;
+  convert_checkpoint(toy_file(toy, ""), "q4f16_1", folder.path());
+  compile_to(folder.file("model.so"), toy_config(toy, "q4f16_1"), 0,
+             {must(targets_for_device("cuda-sm80")).front()});
+  const std::vector<int32_t> tokens = read_npy(toy_file(toy, "tokens.npy")).ints;  // past the window
+  const size_t last = tokens.size() - 1;
+  std::vector<float> logits;
+  {
+    const LoadedModel m =
+        LoadedModel::load(must(runtime::open_device("cuda:1")), folder.file("model.so"), folder.path(),
+                          {.max_sequences = 1, .context_tokens = 32, .prefill_chunk = 32});
+    must(m->sequences().add(1));
+    logits = m.step({{1, std::span(tokens).first(last)}}, WantLogits::kAll);
+    const std::vector<float> row = m.step({{1, std::span(tokens).subspan(last)}}, WantLogits::kLast);
+    logits.insert(logits.end(), row.begin(), row.end());
+  }
+  EXPECT_EQ(driver.complaints(), std::vector<std::string>());
+  EXPECT_EQ(driver.alive(), std::vector<std::string>());
+  ReferenceModel reference(toy_file(toy, ""), "q4f16_1", Storage::kAsStored);
+  const graph::HostTensor expected = reference.step("batch_verify", {{.tokens = tokens, .pages = {5, 3}}});
+  ASSERT_EQ(logits.size(), expected.floats.size());
+  const size_t vocab = logits.size() / tokens.size();
+  for (size_t at = 0; at < tokens.size(); ++at)
+    EXPECT_LT(relative_rms(&logits[at * vocab], &expected.floats[at * vocab], vocab), bound)
+        << "at position " << at;
+}
+
+INSTANTIATE_TEST_SUITE_P(Toys, CudaToys, ::testing::ValuesIn(kCases),
+                         [](const auto& info) { return info.param.toy; });
+
+}  // namespace
+}  // namespace mlc::testing
