@@ -8,6 +8,7 @@
 #include "kernel/passes/legalize.h"
 #include "kernel/passes/narrow_indices.h"
 #include "kernel/passes/place_shared.h"
+#include "kernel/passes/unify_accesses.h"
 #include "kernel/print.h"
 #include "kernel/verify.h"
 
@@ -35,6 +36,7 @@ Function run_passes(Function function, const PassOptions& options) {
   if (target.is_gpu())
     function = after("narrow_indices", narrow_indices(std::move(function)),
                      options);  // after all that computes indices
+  if (target.is_gpu()) function = after("unify_accesses", unify_accesses(std::move(function)), options);
   function = after("place_shared", place_shared(std::move(function)), options);
   if (!target.is_gpu()) return function;
   std::string problem = verify_device(function);

@@ -13,8 +13,7 @@ namespace mlc::lang {
 // Whether this build writes the language of that Target::kind.
 bool has_gpu_language(const std::string& kind);
 
-// One blob for each kernel (a device function), in order. A new language adds its line to the table in
-// gpu_variant.cpp.
+// One blob for each kernel (a device function), in order.
 std::vector<std::string> gpu_kernel_blobs(const std::vector<kernel::Function>& kernels, const Target& target);
 
 // What the variant's header says it needs of a device beside Target::required: {"group_size",
