@@ -7,6 +7,7 @@ namespace mlc::lang {
 std::span<const Language* const> languages() {
   static const Language* const kAll[] = {
       // keep-sorted start
+      [] { const Language& metal_language(); return &metal_language(); }(),
       [] { const Language& opencl_language(); return &opencl_language(); }(),
       [] { const Language& spirv_language(); return &spirv_language(); }(),
       // keep-sorted end

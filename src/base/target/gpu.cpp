@@ -40,6 +40,7 @@ static const std::vector<GpuDevice>& gpu_devices() {
     // clang-format off
     { std::vector<GpuDevice> vulkan_devices(); add(vulkan_devices()); }
     { std::vector<GpuDevice> opencl_devices(); add(opencl_devices()); }
+    { std::vector<GpuDevice> metal_devices(); add(metal_devices()); }
     // clang-format on
     return list;
   }();
