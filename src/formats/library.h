@@ -82,6 +82,8 @@ struct LibraryTrailer {
 //             as int. The grid has rows of kGroupsPerRow (kernel/ir.h) groups: group (x, y) is number x + y *
 //             kGroupsPerRow, and groups past the end do nothing. Specialization constant 0, a bool, may be
 //             false when there is one row.
+//   MSL       function = name. Argument i = buffer i; the next one a constant array of the dims as int.
+//             Threadgroup memory is declared inside; the grid has rows as in SPIR-V.
 // Buffers begin at multiples of 16 bytes. The variant's header names limits beside `requires`: {"limits":
 // {"group_size", "shared_bytes"}}, the most that any of its kernels needs. Dims and tiles are below 2^31.
 struct MlcGpuKernel {
@@ -98,7 +100,7 @@ struct MlcGpuKernel {
 }
 inline constexpr int64_t kSpirvGroupsPerRow =
     32768;  // kernel::kGroupsPerRow for the runtime, which knows no kernel IR
-enum class GpuLanguage : uint32_t { kOpenClC = 1, kSpirv = 2 };
+enum class GpuLanguage : uint32_t { kOpenClC = 1, kSpirv = 2, kMetal = 5 };
 static_assert(sizeof(MlcGpuKernel) == 40);
 static_assert(sizeof(MlcLibraryVariant) == 48 && sizeof(MlcModelLibrary) == 48 &&
               sizeof(LibraryTrailer) == 48);

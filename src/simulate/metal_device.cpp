@@ -72,13 +72,15 @@ void release(void* self, DeviceBuffer buffer) {
 }
 
 Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
-  if (of(self).left(to) < static_cast<int64_t>(from.size())) return problem("a copy past the end of a buffer");
+  if (of(self).left(to) < static_cast<int64_t>(from.size()))
+    return problem("a copy past the end of a buffer");
   if (!from.empty()) std::memcpy(pointer(to), from.data(), from.size());
   return Status::ok();
 }
 
 Status begin_read(void* self, std::span<std::byte> to, DeviceAddress from) {
-  if (of(self).left(from) < static_cast<int64_t>(to.size())) return problem("a read past the end of a buffer");
+  if (of(self).left(from) < static_cast<int64_t>(to.size()))
+    return problem("a read past the end of a buffer");
   if (!to.empty()) std::memcpy(to.data(), pointer(from), to.size());
   return Status::ok();
 }
@@ -123,7 +125,7 @@ Result<KernelSet> load_kernels(void*, const MlcLibraryVariant& variant) {
   auto kernels = std::make_unique<Kernels>();
   std::string text, entries;
   for (uint64_t i = 0; i < variant.kernel_count; ++i) {
-    ASSIGN_OR_RETURN(GpuKernelView view, read_gpu_kernel(variant.kernels[i], GpuLanguage{5}));
+    ASSIGN_OR_RETURN(GpuKernelView view, read_gpu_kernel(variant.kernels[i], GpuLanguage::kMetal));
     kernels->all.push_back({std::string(view.name), nullptr, view.header});
     text += with_shared_arrays(std::string(view.code)) + "\n";
     entries += entry_point(view.header, kernels->all.back().name);
@@ -131,7 +133,8 @@ Result<KernelSet> load_kernels(void*, const MlcLibraryVariant& variant) {
   char folder[] = "/tmp/mlc_metal_XXXXXX";
   if (!mkdtemp(folder)) return problem("no temporary folder");
   const Status compiled = compile(text + "#include \"run_groups.h\"\n" + entries, folder);
-  if (compiled.is_ok()) kernels->object = dlopen((std::string(folder) + "/k.so").c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (compiled.is_ok())
+    kernels->object = dlopen((std::string(folder) + "/k.so").c_str(), RTLD_NOW | RTLD_LOCAL);
   for (const char* name : {"/k.cpp", "/k.so", "/log"}) std::remove((std::string(folder) + name).c_str());
   rmdir(folder);
   RETURN_IF_ERROR(compiled);
@@ -157,8 +160,8 @@ Status run(const Memory& memory, const Kernels::Kernel& kernel, const Launch& la
   }
   std::vector<int> dims;
   for (int64_t d : launch.dims) dims.push_back(static_cast<int>(d));
-  if (launch.tiles > 0 && !kernel.run(buffers.data(), dims.data(), static_cast<unsigned>(launch.tiles),
-                                      kernel.header.group_size))
+  if (launch.tiles > 0 &&
+      !kernel.run(buffers.data(), dims.data(), static_cast<unsigned>(launch.tiles), kernel.header.group_size))
     return problem(kernel.name + ": threads part at a barrier");
   for (const DeviceAddress& a : launch.buffers) {
     const uint8_t* guard = static_cast<const uint8_t*>(a.handle) + memory.live.at(a.handle);

@@ -1,6 +1,6 @@
 // A Metal device without Metal: clang compiles the text of kernels against metal/metal_stdlib to a shared
-// object, and threads of a group take turns on this CPU (metal/run_groups.h). A name or type that Metal lacks,
-// an access outside of a binding's memory, and threads that part at a barrier are errors.
+// object, and threads of a group take turns on this CPU (metal/run_groups.h). A name or type that Metal
+// lacks, an access outside of a binding's memory, and threads that part at a barrier are errors.
 #pragma once
 
 #include <string>

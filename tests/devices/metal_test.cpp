@@ -1,5 +1,5 @@
-// The simulated Metal device: every construct of device functions in MSL gives the interpreter's bits, and what a
-// real device or its compiler would refuse is refused.
+// The simulated Metal device: every construct of device functions in MSL gives the interpreter's bits, and
+// what a real device or its compiler would refuse is refused.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -79,9 +79,12 @@ TEST(Metal, RunsEveryConstructAsTheInterpreter) {
 // The code of a library that holds one kernel with this text.
 std::string error_of(const std::string& body, int64_t bytes) {
   const runtime::DevicePtr device = open();
-  const std::string text = "#include <metal_stdlib>\nusing namespace metal;\nkernel void k(device float* y [[buffer(0)]], "
-                           "constant int* d, uint3 g, uint t) {\n" + body + "\n}\n";
-  const MlcGpuKernel header{.language = 5, .group_size = 32, .buffer_count = 1};
+  const std::string text =
+      "#include <metal_stdlib>\nusing namespace metal;\nkernel void k(device float* y [[buffer(0)]], "
+      "constant int* d, uint3 g, uint t) {\n" +
+      body + "\n}\n";
+  const MlcGpuKernel header{
+      .language = static_cast<uint32_t>(GpuLanguage::kMetal), .group_size = 32, .buffer_count = 1};
   const std::string blob = gpu_kernel_blob(header, "k", text);
   std::vector<uint64_t> aligned((blob.size() + 7) / 8);
   std::memcpy(aligned.data(), blob.data(), blob.size());
@@ -108,10 +111,11 @@ TEST(Metal, SimulatorRefusesWhatIsWrong) {
   expect(error_of("if (t < 8) threadgroup_barrier(mem_flags::mem_device); y[t] = 1.0f;", 128),
          "part at a barrier");
   // Every thread sees what the others stored before a barrier, and a group's array is one.
-  EXPECT_EQ(error_of("  threadgroup float a[32];\n  a[t] = float(t); "
-                     "threadgroup_barrier(mem_flags::mem_threadgroup); if (a[31 - t] != float(31 - t)) y[99] = 1;",
-                     128),
-            "");
+  EXPECT_EQ(
+      error_of("  threadgroup float a[32];\n  a[t] = float(t); "
+               "threadgroup_barrier(mem_flags::mem_threadgroup); if (a[31 - t] != float(31 - t)) y[99] = 1;",
+               128),
+      "");
 }
 
 // A library for Metal holds a variant for devices without SIMD-groups, and refuses other devices by name.
@@ -120,7 +124,8 @@ TEST(Metal, EveryVariantSaysWhatItNeeds) {
   const std::vector<Target> targets = targets_for_device("metal").value();
   EXPECT_TRUE(targets.back().required.empty());
   for (const Target& t : targets)
-    EXPECT_EQ(device->missing_requirement(device->self, {{"kind", t.kind}, {"requires", t.required}}), "") << t.name;
+    EXPECT_EQ(device->missing_requirement(device->self, {{"kind", t.kind}, {"requires", t.required}}), "")
+        << t.name;
   EXPECT_EQ(device->missing_requirement(device->self, {{"kind", "vulkan"}}), "a device of kind vulkan");
 }
 

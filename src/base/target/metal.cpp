@@ -1,8 +1,8 @@
 // What Metal devices can do (Apple's Metal Feature Set Tables): SIMD-groups of 32 lanes with reductions and
 // matrices of 8 by 8 from Apple7 (A14, M1) on; Macs with other GPUs and older devices run the last variant.
-#include "base/target/gpu.h"
-
 #include <algorithm>
+
+#include "base/target/gpu.h"
 
 namespace mlc {
 

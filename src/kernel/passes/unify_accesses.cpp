@@ -84,7 +84,8 @@ class Unifier {
       }
       return shuffle(words, order);
     }
-    return part(name("wide", element(b, shifted(index, have))), index, want, name);
+    ExprRef at = name("at", index);
+    return part(name("wide", element(b, shifted(at, have))), at, want, name);
   }
 
   // What becomes of a store whose expressions are rewritten.
@@ -139,16 +140,15 @@ class Unifier {
     return exact ? exact : shifted(index, lanes);
   }
 
-  // `want` lanes of the vector that holds element `index`.
-  static ExprRef part(const ExprRef& wide, const ExprRef& index, int want, const NameValue& name) {
+  // `want` lanes of the vector that holds element `at`.
+  static ExprRef part(const ExprRef& wide, const ExprRef& at, int want, const NameValue& name) {
     auto lanes = [&](int first) {
       std::vector<int> order;
       for (int i = 0; i < want; ++i) order.push_back(first + i);
       return shuffle({wide}, order);
     };
     const int have = wide->type.lanes;
-    if (index->kind == ExprKind::kIntConst) return lanes(static_cast<int>(index->int_value % have));
-    ExprRef at = name("at", index);
+    if (at->kind == ExprKind::kIntConst) return lanes(static_cast<int>(at->int_value % have));
     auto bit = [&](int value) {
       return binary(BinaryOp::kNe, binary(BinaryOp::kAnd, at, int_const(value, at->type)),
                     int_const(0, at->type));

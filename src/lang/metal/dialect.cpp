@@ -108,7 +108,7 @@ std::string emit(const Function& function, const Target&) { return print_metal(f
 std::string print_metal(const Function& function) { return print_c(function, MetalDialect()); }
 
 const Language& metal_language() {
-  static const Language kMetal = {"metal", GpuLanguage{5}, emit, as_it_is};
+  static const Language kMetal = {"metal", GpuLanguage::kMetal, emit, as_it_is};
   return kMetal;
 }
 
