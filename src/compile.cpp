@@ -151,18 +151,24 @@ std::string symbol_prefix(const CompileOptions& options, const Target& target) {
   return prefix;
 }
 
+// A kernel's statements are freed where they have been emitted: by all cores.
 void emit_variants(Compilation& c) {
   std::vector<std::function<void()>> jobs;
   for (Variant& v : c.variants) {
-    if (v.target.is_gpu()) {
-      jobs.push_back([&v] { v.blobs = lang::gpu_kernel_blobs(v.built.kernels, v.target); });
-      continue;
-    }
     const lang::EmitOptions emit{.keep_text = c.dump.wanted(),
                                  .symbol_prefix = symbol_prefix(c.options, v.target)};
-    v.code.resize(v.built.kernels.size());
-    for (size_t i = 0; i < v.code.size(); ++i)
-      jobs.push_back([&v, i, emit] { v.code[i] = lang::emit_object(v.built.kernels[i], v.target, emit); });
+    const bool gpu = v.target.is_gpu();
+    v.code.resize(gpu ? 0 : v.built.kernels.size());
+    v.blobs.resize(gpu ? v.built.kernels.size() : 0);
+    for (size_t i = 0; i < v.built.kernels.size(); ++i)
+      jobs.push_back([&v, i, emit, gpu] {
+        kernel::Function& kernel = v.built.kernels[i];
+        if (gpu)
+          v.blobs[i] = lang::emit_gpu_kernel(kernel, v.target);
+        else
+          v.code[i] = lang::emit_object(kernel, v.target, emit);
+        kernel.body.clear();
+      });
   }
   in_parallel(c, jobs);
 }
@@ -178,7 +184,7 @@ Json variant_header(const Variant& v) {
   Json header = {{"name", v.target.name}, {"kind", v.target.kind}};
   if (!v.target.is_gpu()) header["architecture"] = split(v.target.triple, '-')[0];
   header["requires"] = v.target.required;
-  if (v.target.is_gpu()) header["limits"] = lang::gpu_limits(v.built.kernels);
+  if (v.target.is_gpu()) header["limits"] = lang::gpu_limits(v.blobs, v.target);
   return header;
 }
 

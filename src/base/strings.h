@@ -1,19 +1,38 @@
 // Small text helpers: formatting, joining, splitting, and the nearest known name to a mistyped one.
 #pragma once
 
+#include <charconv>
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace mlc {
 
+// Appends what an ostream would print; text and integers without one, which costs more than they do.
+template <typename T>
+void append_part(std::string& out, const T& part) {
+  if constexpr (std::is_convertible_v<const T&, std::string_view>) {
+    out += std::string_view(part);
+  } else if constexpr (std::is_same_v<T, char>) {
+    out += part;
+  } else if constexpr (std::is_integral_v<T> && sizeof(T) > 1) {
+    char digits[24];
+    out.append(digits, std::to_chars(digits, digits + sizeof digits, part).ptr);
+  } else {
+    std::ostringstream stream;
+    stream << part;
+    out += stream.str();
+  }
+}
+
 // Concatenates anything an ostream prints.
 template <typename... Parts>
 std::string str(const Parts&... parts) {
-  std::ostringstream out;
-  (out << ... << parts);
-  return out.str();
+  std::string out;
+  (append_part(out, parts), ...);
+  return out;
 }
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator);

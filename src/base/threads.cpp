@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #ifdef __linux__
@@ -41,7 +42,7 @@ int usable_threads() {
 #ifdef __linux__
   cpu_set_t cores;
   if (::sched_getaffinity(0, sizeof(cores), &cores) == 0) {
-    double quota = cgroup_quota();
+    static const double quota = cgroup_quota();
     return quota > 0 ? std::clamp(static_cast<int>(std::ceil(quota)), 1, CPU_COUNT(&cores))
                      : CPU_COUNT(&cores);
   }
@@ -51,9 +52,14 @@ int usable_threads() {
 }
 
 void parallel_for(int threads, int64_t count, const std::function<void(int64_t)>& work) {
+  thread_local bool busy = false;  // inside of work that has a piece for each thread
+  if (busy) threads = 1;
+  const bool fills = threads > 1 && count >= threads;
   std::atomic<int64_t> next{0};
   auto run = [&] {
+    const bool outer = std::exchange(busy, busy || fills);
     for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) work(i);
+    busy = outer;
   };
   std::vector<std::thread> helpers;
   for (int64_t i = 1; i < threads && i < count; ++i) helpers.emplace_back(run);

@@ -191,25 +191,25 @@ bool ModelConfig::has(const std::string& key) const {
 const Json& ModelConfig::get(const std::string& key) const {
   const Json& from = fields.contains(key) ? fields : has(key) ? fields[kTextConfig] : source_fields;
   auto it = from.find(key);
-  internal_check(it != from.end(), "config field " + key + " was not filled");
+  internal_check(it != from.end(), "config field ", key, " was not filled");
   return *it;
 }
 
 int64_t ModelConfig::get_int(const std::string& key) const {
   const Json& value = get(key);
-  internal_check(value.is_number_integer(), "config field " + key + " is no integer");
+  internal_check(value.is_number_integer(), "config field ", key, " is no integer");
   return value.get<int64_t>();
 }
 
 double ModelConfig::get_double(const std::string& key) const {
   const Json& value = get(key);
-  internal_check(value.is_number(), "config field " + key + " is no number");
+  internal_check(value.is_number(), "config field ", key, " is no number");
   return value.get<double>();
 }
 
 bool ModelConfig::get_bool(const std::string& key) const {
   const Json& value = get(key);
-  internal_check(value.is_boolean(), "config field " + key + " is no flag");
+  internal_check(value.is_boolean(), "config field ", key, " is no flag");
   return value.get<bool>();
 }
 

@@ -11,8 +11,8 @@ namespace mlc::graph {
 
 Value* GraphBuilder::parameter(const std::string& name, const TensorType& type) {
   if (Value* known = module_.find_parameter(name)) {
-    internal_check(known->type == type,
-                   str("parameter @", name, " is ", known->type.text(), " and cannot also be ", type.text()));
+    internal_check(known->type == type, "parameter @", name, " is ", known->type.text(),
+                   " and cannot also be ", type.text());
     return known;
   }
   module_.parameters.push_back(std::make_unique<Value>(Value{Value::Kind::kParameter, name, type, nullptr}));

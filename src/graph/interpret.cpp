@@ -88,13 +88,13 @@ class Run {
     if (v->kind == Value::Kind::kParameter) return &parameters_(v->name);
     if (auto it = made_.find(v); it != made_.end()) return &it->second;
     auto it = values_.find(v);
-    internal_check(it != values_.end(), str("%", v->name, " has no value"));
+    internal_check(it != values_.end(), "%", v->name, " has no value");
     return it->second;
   }
 
   void run_node(const Node& node) {
     const OpInfo* op = find_op(node.op);
-    internal_check(op != nullptr, "unknown op " + node.op);
+    internal_check(op != nullptr, "unknown op ", node.op);
     std::vector<const HostTensor*> inputs, operands;
     for (const Value* v : node.inputs) inputs.push_back(get(v));
     for (const Value* v : node.region.operands) operands.push_back(get(v));
@@ -108,8 +108,8 @@ class Run {
     for (size_t i = 0; i < outputs.size(); ++i) {
       const Shape& shape = node.outputs[i]->type.shape;
       for (size_t axis = 0; axis < shape.size(); ++axis)
-        internal_check(shape[axis].evaluate(bound_) == outputs[i].shape[axis],
-                       str("op ", node.op, " returns the shape it inferred"));
+        internal_check(shape[axis].evaluate(bound_) == outputs[i].shape[axis], "op ", node.op,
+                       " returns the shape it inferred");
       made_[node.outputs[i]] = std::move(outputs[i]);
     }
   }
@@ -159,9 +159,9 @@ std::vector<HostTensor> interpret(const Module& module, const Function& function
                                   const ParameterProvider& parameters,
                                   std::map<std::string, HostState>& states) {
   for (const PagedState& cache : module.states)
-    internal_check(states.count(cache.name), str("state $", cache.name, " is given"));
+    internal_check(states.count(cache.name), "state $", cache.name, " is given");
   for (const SlotState& s : module.slot_states)
-    internal_check(states.count(s.name), str("state $", s.name, " is given"));
+    internal_check(states.count(s.name), "state $", s.name, " is given");
   return Run(function, arguments, parameters, states)();
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 #include <stdexcept>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "base/check.h"
@@ -20,9 +21,11 @@ constexpr int64_t kMaxExtent = 1 << 15;  // of each axis of a cache: the product
 
 class FunctionVerifier {
  public:
-  FunctionVerifier(const Module& module, const Function& function) : module_(module), function_(function) {
-    for (const auto& p : module.parameters) parameters_.insert(p.get());
-    for (const auto& v : function.values) owned_.insert(v.get());
+  FunctionVerifier(const Module& module, const std::unordered_set<const Value*>& parameters,
+                   const Function& function)
+      : module_(module), parameters_(parameters), function_(function) {
+    defined_.reserve(function.values.size());
+    for (const auto& v : function.values) defined_.emplace(v.get(), false);
   }
 
   void run() {
@@ -33,13 +36,13 @@ class FunctionVerifier {
       if (parameters_.count(r)) refuse("returns parameter @", r->name);
       check_defined(r);
     }
-    if (defined_.size() != owned_.size())
-      refuse("owns ", owned_.size(), " values but defines ", defined_.size());
+    if (count_ != defined_.size()) refuse("owns ", defined_.size(), " values but defines ", count_);
   }
 
  private:
   void check_names() {
-    std::set<std::string> names;
+    std::unordered_set<std::string_view> names;
+    names.reserve(function_.values.size());
     for (const auto& v : function_.values)
       if (!names.insert(v->name).second) refuse("value %", v->name, " exists twice");
   }
@@ -70,12 +73,17 @@ class FunctionVerifier {
   }
 
   void define(const Value* v) {
-    if (!owned_.count(v)) refuse("value %", v->name, " is owned by another function");
-    if (!defined_.insert(v).second) refuse("value %", v->name, " is defined twice");
+    auto owned = defined_.find(v);
+    if (owned == defined_.end()) refuse("value %", v->name, " is owned by another function");
+    if (owned->second) refuse("value %", v->name, " is defined twice");
+    owned->second = true;
+    ++count_;
   }
   void check_defined(const Value* v) {
     if (!v) refuse("an operand is null");
-    if (!parameters_.count(v) && !defined_.count(v)) refuse("uses ", v->name, " before its definition");
+    if (auto owned = defined_.find(v); owned != defined_.end() ? owned->second : parameters_.count(v) > 0)
+      return;
+    refuse("uses ", v->name, " before its definition");
   }
 
   void check_node(const Node& node) {
@@ -100,8 +108,10 @@ class FunctionVerifier {
   }
 
   const Module& module_;
+  const std::unordered_set<const Value*>& parameters_;
   const Function& function_;
-  std::unordered_set<const Value*> parameters_, owned_, defined_;
+  std::unordered_map<const Value*, bool> defined_;  // of each value that the function owns
+  size_t count_ = 0;                                // of those that are
   std::set<std::string> symbols_;
 };
 
@@ -211,11 +221,13 @@ std::string verify(const Module& module) {
   } catch (const std::invalid_argument& e) {
     return str("module ", module.name, ": ", e.what());
   }
+  std::unordered_set<const Value*> parameters;
+  for (const auto& p : module.parameters) parameters.insert(p.get());
   std::vector<std::string> problems(module.functions.size());
   parallel_for(usable_threads(), static_cast<int64_t>(problems.size()), [&](int64_t i) {
     const Function& f = *module.functions[static_cast<size_t>(i)];
     try {
-      if (f.same_as.empty()) FunctionVerifier(module, f).run();
+      if (f.same_as.empty()) FunctionVerifier(module, parameters, f).run();
     } catch (const std::invalid_argument& e) {
       problems[static_cast<size_t>(i)] = str("function ", f.name, ": ", e.what());
     }
@@ -227,7 +239,7 @@ std::string verify(const Module& module) {
 
 void check_valid(const Module& module, const std::string& where) {
   std::string problem = verify(module);
-  internal_check(problem.empty(), str(where, ": ", problem));
+  internal_check(problem.empty(), where, ": ", problem);
 }
 
 }  // namespace mlc::graph

@@ -80,8 +80,7 @@ ExprRef KernelBuilder::let(const std::string& name, ExprRef value) {
 }
 
 void KernelBuilder::store(const BufferRef& buffer, ExprRef index, ExprRef value, ExprRef mask) {
-  internal_check(buffer->writable || buffer->scope != Scope::kGlobal,
-                 str("store to the input ", buffer->name));
+  internal_check(buffer->writable || buffer->scope != Scope::kGlobal, "store to the input ", buffer->name);
   auto s = make(StmtKind::kStore);
   s->buffer = buffer;
   s->index = std::move(index);
@@ -240,7 +239,7 @@ Function KernelBuilder::finish() {
   function_.body = std::move(frames_[0].statements);
   int grids = 0;
   for (const StmtRef& s : function_.body) grids += s->kind == StmtKind::kFor && s->loop == LoopKind::kGrid;
-  internal_check(grids == 1, str(function_.name, " needs one grid loop"));
+  internal_check(grids == 1, function_.name, " needs one grid loop");
   note_dims(function_.tiles.symbols());
   for (const BufferRef& b : function_.buffers) note_dims(b->size.symbols());
   return std::move(function_);

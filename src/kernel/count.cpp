@@ -125,7 +125,7 @@ int64_t KernelCount::conflicts() const {
 
 KernelCount count(const Function& function, std::span<const HostBuffer> buffers,
                   std::span<const int64_t> dims, int64_t most_groups) {
-  internal_check(thread_count(function) > 0, str("kernel ", function.name, " is not thread-bound"));
+  internal_check(thread_count(function) > 0, "kernel ", function.name, " is not thread-bound");
   Program program(function);
   KernelCount c{.name = function.name, .groups = program.tiles(dims), .threads = thread_count(function)};
   for (const BufferRef& b : function.buffers) c.buffers.push_back({.name = b->name});

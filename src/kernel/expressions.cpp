@@ -47,7 +47,7 @@ void adapt(ExprRef& a, ExprRef& b) {
   } else if (b->type.lanes == 1) {
     b = broadcast(b, a->type.lanes);
   }
-  internal_check(a->type == b->type, str("operands of types ", a->type.text(), " and ", b->type.text()));
+  internal_check(a->type == b->type, "operands of types ", a->type.text(), " and ", b->type.text());
 }
 
 // i64 scalar arithmetic with a constant operand, or nullptr. Only exact identities on wrapping integers.

@@ -144,7 +144,7 @@ const Node* Program::Impl::compile(const ExprRef& expr) {
   if (e.kind == ExprKind::kVar || e.kind == ExprKind::kDim) {
     auto& names = e.kind == ExprKind::kVar ? variables : dims;
     auto it = names.find(e.name);
-    internal_check(it != names.end(), str("kernel interpreter: unknown name ", e.name));
+    internal_check(it != names.end(), "kernel interpreter: unknown name ", e.name);
     n.out = it->second;
   } else {
     for (size_t i = 0; i < e.operands.size(); ++i) {
@@ -336,7 +336,7 @@ void run_alloc(const Step& s, Frame& f) {  // fresh memory holds garbage: all on
 void Program::Impl::run_loop(const Step& s, Frame& f, int64_t tile_begin, int64_t tile_end) const {
   int64_t begin = evaluate_index(s.begin, f), end = begin + evaluate_index(s.extent, f);
   if (s.loop == LoopKind::kGrid) {
-    internal_check(tile_begin >= begin && tile_end <= end, str(function.name, ": tiles outside the grid"));
+    internal_check(tile_begin >= begin && tile_end <= end, function.name, ": tiles outside the grid");
     begin = tile_begin;
     end = tile_end;
   }
@@ -379,7 +379,7 @@ Program::Program(Program&&) noexcept = default;
 
 namespace {
 std::map<std::string, int64_t> bind(const Function& f, std::span<const int64_t> dims) {
-  internal_check(dims.size() == f.dims.size(), str(f.name, ": wrong number of dimensions"));
+  internal_check(dims.size() == f.dims.size(), f.name, ": wrong number of dimensions");
   std::map<std::string, int64_t> values;
   for (size_t i = 0; i < dims.size(); ++i) values[f.dims[i]] = dims[i];
   return values;
@@ -388,7 +388,7 @@ std::map<std::string, int64_t> bind(const Function& f, std::span<const int64_t> 
 
 int64_t Program::tiles(std::span<const int64_t> dims) const {
   auto count = impl_->function.tiles.evaluate(bind(impl_->function, dims));
-  internal_check(count.has_value(), str(impl_->function.name, ": tile count has no value"));
+  internal_check(count.has_value(), impl_->function.name, ": tile count has no value");
   return *count;
 }
 
@@ -396,14 +396,14 @@ void Program::run(std::span<const HostBuffer> buffers, std::span<const int64_t> 
                   int64_t tile_end, GroupCounter* counter) const {
   const Function& fn = impl_->function;
   auto values = bind(fn, dims);
-  internal_check(buffers.size() == fn.buffers.size(), str(fn.name, ": wrong number of buffers"));
+  internal_check(buffers.size() == fn.buffers.size(), fn.name, ": wrong number of buffers");
   Frame frame{impl_->image, {}};
   for (size_t i = 0; i < buffers.size(); ++i) {
     auto size = fn.buffers[i]->size.evaluate(values);
-    internal_check(size.has_value(), str(fn.name, ": the size of ", fn.buffers[i]->name, " has no value"));
+    internal_check(size.has_value(), fn.name, ": the size of ", fn.buffers[i]->name, " has no value");
     int64_t bytes = *size * value_bytes(fn.buffers[i]->element);
-    internal_check(bytes <= buffers[i].bytes, str(fn.name, ": buffer ", fn.buffers[i]->name, " has ",
-                                                  buffers[i].bytes, " bytes, needs ", bytes));
+    internal_check(bytes <= buffers[i].bytes, fn.name, ": buffer ", fn.buffers[i]->name, " has ",
+                   buffers[i].bytes, " bytes, needs ", bytes);
     frame.regions.push_back({static_cast<uint8_t*>(buffers[i].data), bytes});
   }
   std::deque<std::vector<uint8_t>> shared;

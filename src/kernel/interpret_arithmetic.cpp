@@ -364,8 +364,7 @@ void choose_arithmetic(const Expr& expr, Node& node) {
     case ExprKind::kCall: choose_math(expr.math, node); break;
     default: internal_error("kernel interpreter: expression kind without arithmetic");
   }
-  internal_check(node.run != nullptr,
-                 str("kernel interpreter: no arithmetic on ", expr.operands[0]->type.text()));
+  internal_check(node.run != nullptr, "kernel interpreter: no arithmetic on ", expr.operands[0]->type.text());
 }
 
 }  // namespace mlc::kernel

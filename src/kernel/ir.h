@@ -63,10 +63,8 @@
 //     in a word.
 // Device functions are thread-bound functions after the passes, what emitters of GPU languages get;
 // verify_device() checks:
-//   * Types are bool, i32, u32 and f32 with 1, 2 or 4 lanes; buffers hold i32, u32 or f32. Dims, loop
-//   variables and indices are i32: no buffer has 2^31 elements.
-//   * Every load and store is of the buffer's element, which may have 2 or 4 lanes in global buffers too: the
-//   index counts elements (unify_accesses).
+//   * Types are bool, i32, u32 and f32 with 1, 2 or 4 lanes; buffers hold i32, u32 or f32 with as many, which
+//   every access takes whole. Dims, loop variables and indices are i32: no buffer has 2^31 elements.
 //   * 16-bit floats lie in u32 words and are read by kUnpackHalf and written by kPackHalf; bf16, u8 and i8
 //   are shifted out
 //     of words. A buffer of an odd number of halves is rounded up to whole words, in size and in memory.

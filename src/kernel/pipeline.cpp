@@ -15,35 +15,57 @@
 namespace mlc::kernel {
 namespace {
 
-// Checks and dumps the result of one pass.
-Function after(const char* pass, Function function, const PassOptions& options) {
+void check_valid(const Function& function, const char* pass) {
   std::string problem = verify(function);
-  internal_check(problem.empty(), str("kernel ", function.name, " after ", pass, ": ", problem));
-  if (options.dump) options.dump(str(function.name, "-after-", pass, ".txt"), print(function));
-  return function;
+  internal_check(problem.empty(), "kernel ", function.name, " after ", pass, ": ", problem);
 }
+
+class Runner {
+ public:
+  Runner(Function& function, const PassOptions& options) : function_(function), options_(options) {
+    check_valid(function_, "lower");
+    dump("lower");
+  }
+
+  // Checks the result where the pass changed something.
+  template <typename Pass>
+  void operator()(const char* name, Pass pass) {
+    const std::vector<StmtRef> before = function_.body;
+    function_ = pass(std::move(function_));
+    if (function_.body != before) check_valid(function_, name);
+    dump(name);
+  }
+
+ private:
+  void dump(const char* pass) const {
+    if (options_.dump) options_.dump(str(function_.name, "-after-", pass, ".txt"), print(function_));
+  }
+
+  Function& function_;
+  const PassOptions& options_;
+};
 
 }  // namespace
 
 Function run_passes(Function function, const PassOptions& options) {
   const Target& target = *options.target;
-  function = after("lower", std::move(function), options);
-  if (!target.native_math) function = after("expand_math", expand_math(std::move(function)), options);
-  function =
-      after("legalize", legalize(std::move(function), target), options);  // after expand_math: it may use fma
-  if (target.is_gpu())
-    function = after("expand_subgroups", expand_subgroups(std::move(function), target), options);
-  if (target.is_gpu())
-    function = after("narrow_indices", narrow_indices(std::move(function)),
-                     options);  // after all that computes indices
-  if (target.is_gpu()) function = after("unify_accesses", unify_accesses(std::move(function)), options);
-  function = after("place_shared", place_shared(std::move(function)), options);
+  Runner run(function, options);
+  if (!target.native_math) run("expand_math", [](Function f) { return expand_math(std::move(f)); });
+  run("legalize",
+      [&](Function f) { return legalize(std::move(f), target); });  // after expand_math: it may use fma
+  if (target.is_gpu()) {
+    run("expand_subgroups", [&](Function f) { return expand_subgroups(std::move(f), target); });
+    run("narrow_indices",
+        [](Function f) { return narrow_indices(std::move(f)); });  // after all that computes indices
+    run("unify_accesses", [](Function f) { return unify_accesses(std::move(f)); });
+  }
+  run("place_shared", [](Function f) { return place_shared(std::move(f)); });
   if (!target.is_gpu()) return function;
   std::string problem = verify_device(function);
-  internal_check(problem.empty(), str("kernel ", function.name, " for ", target.name, ": ", problem));
-  internal_check(function.scratch_bytes <= target.shared_bytes,
-                 str("kernel ", function.name, " wants ", function.scratch_bytes, " bytes of shared memory, ",
-                     target.name, " has ", target.shared_bytes));
+  internal_check(problem.empty(), "kernel ", function.name, " for ", target.name, ": ", problem);
+  internal_check(function.scratch_bytes <= target.shared_bytes, "kernel ", function.name, " wants ",
+                 function.scratch_bytes, " bytes of shared memory, ", target.name, " has ",
+                 target.shared_bytes);
   return function;
 }
 

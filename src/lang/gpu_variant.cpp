@@ -17,45 +17,45 @@ const Language& language_of(const Target& target) {
   internal_error("no language is known for target " + target.name);
 }
 
+GpuKernelView view_of(const std::string& blob, const Target& target) {
+  auto view = read_gpu_kernel(blob.data(), language_of(target).number);
+  internal_check(view.is_ok(), "a blob that does not read back");
+  return *view;
+}
+
 }  // namespace
 
 bool has_gpu_language(const std::string& kind) {
   return std::ranges::any_of(languages(), [&](const Language* l) { return kind == l->kind; });
 }
 
-std::vector<std::string> gpu_kernel_blobs(const std::vector<kernel::Function>& kernels,
-                                          const Target& target) {
+std::string emit_gpu_kernel(const kernel::Function& kernel, const Target& target) {
   const Language& language = language_of(target);
-  std::vector<std::string> blobs;
-  for (const kernel::Function& f : kernels) {
-    MlcGpuKernel header{};
-    header.language = static_cast<uint32_t>(language.number);
-    header.group_size = static_cast<uint32_t>(kernel::thread_count(f));
-    header.shared_bytes = static_cast<uint32_t>(f.scratch_bytes);
-    header.buffer_count = static_cast<uint32_t>(f.buffers.size());
-    header.dim_count = static_cast<uint32_t>(f.dims.size());
-    for (size_t i = 0; i < f.buffers.size(); ++i) header.written |= uint32_t{f.buffers[i]->writable} << i;
-    blobs.push_back(gpu_kernel_blob(header, f.name, language.emit(f, target)));
-  }
-  return blobs;
+  MlcGpuKernel header{};
+  header.language = static_cast<uint32_t>(language.number);
+  header.group_size = static_cast<uint32_t>(kernel::thread_count(kernel));
+  header.shared_bytes = static_cast<uint32_t>(kernel.scratch_bytes);
+  header.buffer_count = static_cast<uint32_t>(kernel.buffers.size());
+  header.dim_count = static_cast<uint32_t>(kernel.dims.size());
+  for (size_t i = 0; i < kernel.buffers.size(); ++i)
+    header.written |= uint32_t{kernel.buffers[i]->writable} << i;
+  return gpu_kernel_blob(header, kernel.name, language.emit(kernel, target));
 }
 
-Json gpu_limits(const std::vector<kernel::Function>& kernels) {
-  int64_t group = 1, shared = 0;
-  for (const kernel::Function& f : kernels) {
-    group = std::max(group, kernel::thread_count(f));
-    shared = std::max(shared, f.scratch_bytes);
+Json gpu_limits(const std::vector<std::string>& blobs, const Target& target) {
+  uint32_t group = 1, shared = 0;
+  for (const std::string& blob : blobs) {
+    const MlcGpuKernel header = view_of(blob, target).header;
+    group = std::max(group, header.group_size);
+    shared = std::max(shared, header.shared_bytes);
   }
   return {{"group_size", group}, {"shared_bytes", shared}};
 }
 
 std::string gpu_code_dump(const std::vector<std::string>& blobs, const Target& target) {
   std::string all;
-  for (const std::string& blob : blobs) {
-    auto view = read_gpu_kernel(blob.data(), language_of(target).number);
-    internal_check(view.is_ok(), "a blob that does not read back");
-    all.append(language_of(target).for_people(std::string(view->code))).append("\n");
-  }
+  for (const std::string& blob : blobs)
+    all.append(language_of(target).for_people(std::string(view_of(blob, target).code))).append("\n");
   return all;
 }
 

@@ -134,7 +134,7 @@ int64_t arena_bytes(const Plan& plan, const PlanFunction& f, const PlanBody& b, 
   }
   for (const char* fewer : {"batch", "wanted"}) symbols[fewer] = std::min(symbols[fewer], symbols["rows"]);
   auto bytes = plan.expressions[b.arena_bytes].evaluate(symbols);
-  internal_check(bytes.has_value(), "the arena of " + f.name + " has no size at the limits");
+  internal_check(bytes.has_value(), "the arena of ", f.name, " has no size at the limits");
   return *bytes;
 }
 

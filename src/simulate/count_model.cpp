@@ -135,7 +135,7 @@ std::vector<CountedStep> count_model(const BuiltPlan& built, int64_t rows, int64
   std::vector<CountedStep> steps;
   for (auto [name, count] : {std::pair{"decode", int64_t{1}}, {"prefill", rows}}) {
     const PlanFunction* f = built.plan.find_function(name);
-    internal_check(f != nullptr, str("the model has no function ", name));
+    internal_check(f != nullptr, "the model has no function ", name);
     steps.push_back(StepCounter(built, count, std::max(tokens, count), most_groups).count(*f));
   }
   return steps;

@@ -16,13 +16,15 @@ using Bytes = std::vector<uint8_t>;
 // What a library would hold of these kernels (legal for the target), in this process.
 class GpuVariant {
  public:
-  GpuVariant(const std::vector<kernel::Function>& kernels, const Target& target)
-      : header_(Json({{"name", target.name},
-                      {"kind", target.kind},
-                      {"requires", target.required},
-                      {"limits", lang::gpu_limits(kernels)}})
-                    .dump()) {
-    for (const std::string& blob : lang::gpu_kernel_blobs(kernels, target)) {
+  GpuVariant(const std::vector<kernel::Function>& kernels, const Target& target) {
+    std::vector<std::string> blobs;
+    for (const kernel::Function& kernel : kernels) blobs.push_back(lang::emit_gpu_kernel(kernel, target));
+    header_ = Json({{"name", target.name},
+                    {"kind", target.kind},
+                    {"requires", target.required},
+                    {"limits", lang::gpu_limits(blobs, target)}})
+                  .dump();
+    for (const std::string& blob : blobs) {
       blobs_.emplace_back((blob.size() + 7) / 8);  // aligned to 8
       std::memcpy(blobs_.back().data(), blob.data(), blob.size());
     }

@@ -80,7 +80,7 @@ void four_dots(const double* a, const double* b, int64_t n, double* out) {
 float round_to(DType dtype, float value) {
   if (dtype == DType::kF16) return f16_to_f32(f32_to_f16(value));
   if (dtype == DType::kBF16) return bf16_to_f32(f32_to_bf16(value));
-  internal_check(dtype == DType::kF32, str("no rounding to ", short_name(dtype)));
+  internal_check(dtype == DType::kF32, "no rounding to ", short_name(dtype));
   return value;
 }
 

@@ -36,21 +36,20 @@ Dim elements_of(const graph::Shape& shape) {
 Dim rows_of(const graph::TensorType& type) { return elements_of({type.shape.begin(), type.shape.end() - 1}); }
 
 View Lowering::view(size_t i, const graph::TensorType& t) const {
-  internal_check(t.shape.size() >= 2 && t.shape.back().is_const(),
-                 str(node.op, ": operand ", i, " is no matrix"));
+  internal_check(t.shape.size() >= 2 && t.shape.back().is_const(), node.op, ": operand ", i, " is no matrix");
   if (i < options.input_views.size() && options.input_views[i].row_stride) return options.input_views[i];
   return {t.shape.back().constant(), 0};
 }
 
 const graph::PagedState& Lowering::cache() const {
   const graph::PagedState* found = module.find_state(node.state);
-  internal_check(found != nullptr, str(node.op, ": no state named ", node.state));
+  internal_check(found != nullptr, node.op, ": no state named ", node.state);
   return *found;
 }
 
 const graph::SlotState& Lowering::slot_state() const {
   const graph::SlotState* found = module.find_slot_state(node.state);
-  internal_check(found != nullptr, str(node.op, ": no slots named ", node.state));
+  internal_check(found != nullptr, node.op, ": no slots named ", node.state);
   return *found;
 }
 
@@ -67,8 +66,7 @@ std::string Lowering::pool_pages() const { return of_group(kPoolPages, module.gr
 Operand Lowering::declare_matrix(const graph::TensorType& t, const View& at, const std::string& name,
                                  bool writable) {
   const bool q8 = t.kind == graph::TensorType::Kind::kQ8Activation;
-  internal_check(q8 || t.kind == graph::TensorType::Kind::kPlain,
-                 str(node.op, ": no plain matrix ", t.text()));
+  internal_check(q8 || t.kind == graph::TensorType::Kind::kPlain, node.op, ": no plain matrix ", t.text());
   Dim count = q8 ? t.bytes() : t.is_tiled() ? t.elements() : rows_of(t) * at.row_stride;
   Operand m = declare(name, q8 ? DType::kU8 : t.dtype(), count, writable);
   m.rows = rows_of(t), m.columns = t.shape.back().constant();

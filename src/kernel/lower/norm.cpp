@@ -37,8 +37,8 @@ void LoweredNorm::store(Row& row, const Operand& out, const Row::Value& finish) 
 }
 
 void check_no_norm(const Lowering& low) {
-  internal_check(!low.node.attributes.count(graph::kNormAttribute),
-                 str(low.node.op, ": fuse_norms gave a norm to a matmul that has no kernel for it"));
+  internal_check(!low.node.attributes.count(graph::kNormAttribute), low.node.op,
+                 ": fuse_norms gave a norm to a matmul that has no kernel for it");
 }
 
 namespace {

@@ -32,7 +32,7 @@ ExprRef narrow(const ExprRef& e, const std::string& kernel) {
   if (e->kind == ExprKind::kIntConst)
     internal_check(e->int_value >= std::numeric_limits<int32_t>::min() &&
                        e->int_value <= std::numeric_limits<int32_t>::max(),
-                   str("kernel ", kernel, ": an index of ", e->int_value, " on a device of 32-bit indices"));
+                   "kernel ", kernel, ": an index of ", e->int_value, " on a device of 32-bit indices");
   auto copy = std::make_shared<Expr>(*e);
   copy->type.dtype = DType::kI32;
   return copy;

@@ -15,13 +15,18 @@ class Rewriter {
 
   std::vector<StmtRef> block(const std::vector<StmtRef>& list) {
     std::vector<StmtRef> out;
-    for (const StmtRef& s : list) statement(*s, out);
+    for (const StmtRef& s : list) statement(s, out);
     return out;
   }
 
  private:
-  void statement(const Stmt& s, std::vector<StmtRef>& out) {
-    auto copy = std::make_shared<Stmt>(s);
+  // What does not change is kept, not copied.
+  void statement(const StmtRef& s, std::vector<StmtRef>& out) {
+    std::shared_ptr<Stmt> copy;
+    auto changed = [&]() -> Stmt& {
+      if (!copy) copy = std::make_shared<Stmt>(*s);
+      return *copy;
+    };
     std::map<const Expr*, ExprRef> done;  // a shared operand is rewritten, and named, once a statement
     NameValue name = [&](const std::string& hint, ExprRef value) {
       if (value->kind == ExprKind::kVar || value->kind == ExprKind::kIntConst ||
@@ -35,11 +40,15 @@ class Rewriter {
       out.push_back(std::move(let));
       return v;
     };
-    for (ExprRef* e : {&copy->value, &copy->index, &copy->mask, &copy->begin, &copy->extent})
-      if (*e) *e = expr(*e, name, done);
-    copy->body = block(s.body);
-    copy->otherwise = block(s.otherwise);
-    out.push_back(std::move(copy));
+    for (ExprRef Stmt::* member : {&Stmt::value, &Stmt::index, &Stmt::mask, &Stmt::begin, &Stmt::extent}) {
+      const ExprRef& e = (*s).*member;
+      if (!e) continue;
+      if (ExprRef result = expr(e, name, done); result != e) changed().*member = std::move(result);
+    }
+    for (std::vector<StmtRef> Stmt::* member : {&Stmt::body, &Stmt::otherwise})
+      if (std::vector<StmtRef> list = block((*s).*member); list != (*s).*member)
+        changed().*member = std::move(list);
+    out.push_back(copy ? StmtRef(std::move(copy)) : s);
   }
 
   ExprRef expr(const ExprRef& e, const NameValue& name, std::map<const Expr*, ExprRef>& done) {

@@ -63,6 +63,8 @@ class Unifier {
     for (const BufferRef& b : f.buffers) choose(b);
   }
 
+  bool changes_nothing() const { return chosen_.empty(); }
+
   const BufferRef& of(const BufferRef& b) const {
     auto found = chosen_.find(b.get());
     return found == chosen_.end() ? b : found->second;
@@ -201,6 +203,7 @@ std::vector<StmtRef> with_stores(const std::vector<StmtRef>& list, Unifier& unif
 Function unify_accesses(Function function) {
   if (thread_count(function) == 0) return function;
   Unifier unifier(function);
+  if (unifier.changes_nothing()) return function;
   function = rewrite(std::move(function),
                      [&](const ExprRef& e, const NameValue& name) { return unifier.load(e, name); });
   function.body = with_stores(function.body, unifier);

@@ -45,7 +45,7 @@ std::string Dialect::type(const Type& type) const {
   static const std::map<DType, const char*> kNames = {
       {DType::kBool, "bool"}, {DType::kI32, "int"}, {DType::kU32, "uint"}, {DType::kF32, "float"}};
   auto name = kNames.find(type.dtype);
-  internal_check(name != kNames.end(), str("no device function has values of ", short_name(type.dtype)));
+  internal_check(name != kNames.end(), "no device function has values of ", short_name(type.dtype));
   return type.lanes == 1 ? name->second : str(name->second, type.lanes);
 }
 

@@ -18,8 +18,7 @@ using kernel::StmtRef;
 
 std::string print_c(const kernel::Function& function, const Dialect& dialect) {
   std::string problem = kernel::verify_device(function);
-  internal_check(problem.empty(),
-                 str("kernel ", function.name, " is not ready for a GPU language: ", problem));
+  internal_check(problem.empty(), "kernel ", function.name, " is not ready for a GPU language: ", problem);
   return dialect.prelude(function) + CEmitter(function, dialect).run();
 }
 

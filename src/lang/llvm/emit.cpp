@@ -47,9 +47,8 @@ ObjectCode emit_object(const kernel::Function& kernel, const Target& target, con
   code.object = generate(module, *machine, llvm::CodeGenFileType::ObjectFile, code.frame_bytes);
   check_self_contained(code.object);
   for (const auto& [symbol, bytes] : code.frame_bytes)
-    internal_check(bytes <= kMaxFrameBytes,
-                   str("kernel ", symbol, " has a stack frame of ", bytes, " bytes, at most ", kMaxFrameBytes,
-                       " are allowed: use shared buffers for its tile"));
+    internal_check(bytes <= kMaxFrameBytes, "kernel ", symbol, " has a stack frame of ", bytes,
+                   " bytes, at most ", kMaxFrameBytes, " are allowed: use shared buffers for its tile");
   return code;
 }
 

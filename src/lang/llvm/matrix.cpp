@@ -30,7 +30,7 @@ class TileShapes {
   void set(size_t tile, const Fragment& f) {
     const bool pairs = f.role == Fragment::Role::kB, sum = f.role == Fragment::Role::kSum;
     const int line = f.columns * (sum || pairs ? 4 : 2), lines = pairs ? f.rows / 2 : f.rows;
-    internal_check(line <= 64 && lines <= 16, str("no tile has ", lines, " lines of ", line, " bytes"));
+    internal_check(line <= 64 && lines <= 16, "no tile has ", lines, " lines of ", line, " bytes");
     bytes_[16 + 2 * tile] = static_cast<uint8_t>(line);
     bytes_[48 + tile] = static_cast<uint8_t>(lines);
   }
@@ -49,8 +49,7 @@ void FunctionEmitter::configure_tiles() {
     if (s.kind != StmtKind::kAlloc || s.buffer->scope != Scope::kFragment) return;
     tiles_[s.buffer.get()] = used;
     for (int64_t i = 0; i < s.buffer->size.constant(); ++i) {
-      internal_check(used < kTiles,
-                     str("kernel ", kernel_.name, " has more matrices than the CPU has tiles"));
+      internal_check(used < kTiles, "kernel ", kernel_.name, " has more matrices than the CPU has tiles");
       shapes.set(used++, s.buffer->fragment);
     }
   });
@@ -69,7 +68,7 @@ void FunctionEmitter::release_tiles() {
 
 Value* FunctionEmitter::tile(const FragmentRef& f) {
   auto found = tiles_.find(f.buffer.get());
-  internal_check(found != tiles_.end(), "kernel IR: fragments " + f.buffer->name + " are not in scope");
+  internal_check(found != tiles_.end(), "kernel IR: fragments ", f.buffer->name, " are not in scope");
   return b_.getInt8(static_cast<uint8_t>(found->second + static_cast<size_t>(f.index)));
 }
 
@@ -85,8 +84,8 @@ void FunctionEmitter::emit_matrix(const Stmt& s) {
   }
   const bool pairs = s.order == kernel::MatrixOrder::kPairs,
              of_b = s.buffer->fragment.role == Fragment::Role::kB;
-  internal_check(pairs == of_b && s.order != kernel::MatrixOrder::kColumns,
-                 str("kernel ", kernel_.name, ": no tile is loaded in this order from ", s.memory->name));
+  internal_check(pairs == of_b && s.order != kernel::MatrixOrder::kColumns, "kernel ", kernel_.name,
+                 ": no tile is loaded in this order from ", s.memory->name);
   Value* place = address(s.memory, s.memory->element, value(s.begin));
   Value* stride = b_.getInt64(static_cast<uint64_t>(s.stride * size_of(s.memory->element.dtype)));
   b_.CreateIntrinsic(

@@ -131,8 +131,8 @@ void FunctionEmitter::emit_prefetch(const Stmt& s) {
 
 void FunctionEmitter::emit_alloc(const Stmt& s) {
   if (s.buffer->scope == Scope::kShared || s.buffer->scope == Scope::kFragment) return;  // placed at entry
-  internal_check(s.buffer->scope == Scope::kRegister && s.buffer->size.is_const(),
-                 str("kernel ", kernel_.name, ": buffer ", s.buffer->name, " cannot be allocated"));
+  internal_check(s.buffer->scope == Scope::kRegister && s.buffer->size.is_const(), "kernel ", kernel_.name,
+                 ": buffer ", s.buffer->name, " cannot be allocated");
   if (places_.count(s.buffer.get())) return;  // a further copy of an unrolled body
   llvm::IRBuilderBase::InsertPointGuard guard(b_);
   llvm::BasicBlock& entry = function_->getEntryBlock();

@@ -95,8 +95,8 @@ void FunctionEmitter::emit_statement(const Stmt& s) {
     case StmtKind::kBlock: return emit_block(s.body);
     case StmtKind::kAlloc: return emit_alloc(s);
     case StmtKind::kBarrier:  // threads of a tile run one after another here
-      internal_check(thread_depth_ == 0,
-                     str("kernel ", kernel_.name, ": a barrier inside a thread loop on a CPU"));
+      internal_check(thread_depth_ == 0, "kernel ", kernel_.name,
+                     ": a barrier inside a thread loop on a CPU");
       return;
     case StmtKind::kPrefetch: return emit_prefetch(s);
     case StmtKind::kMatrix: return emit_matrix(s);
@@ -113,8 +113,8 @@ void FunctionEmitter::emit_for(const Stmt& s) {
   Value* extent = value(s.extent);
   auto* count = llvm::dyn_cast<llvm::ConstantInt>(extent);
   if (s.loop == LoopKind::kUnrolled || (count && count->isOne())) {
-    internal_check(count != nullptr,
-                   str("kernel ", kernel_.name, ": unrolled loop ", s.name, " has no constant extent"));
+    internal_check(count != nullptr, "kernel ", kernel_.name, ": unrolled loop ", s.name,
+                   " has no constant extent");
     for (int64_t i = 0; i < count->getSExtValue(); ++i) {
       variables_[s.name] = b_.CreateAdd(begin, llvm::ConstantInt::get(begin->getType(), i));
       emit_block(s.body);

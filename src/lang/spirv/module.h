@@ -2,11 +2,12 @@
 // sections in the order that the specification wants (2.4, logical layout of a module).
 #pragma once
 
+#include <functional>
 #include <initializer_list>
-#include <map>
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "lang/spirv/opcodes.h"
@@ -15,6 +16,13 @@ namespace mlc::lang::spirv {
 
 using Id = uint32_t;
 using Words = std::vector<uint32_t>;
+
+struct WordsHash {
+  size_t operator()(const Words& words) const {
+    return std::hash<std::string_view>()(
+        {reinterpret_cast<const char*>(words.data()), words.size() * sizeof(uint32_t)});
+  }
+};
 
 // Appends one instruction.
 void append(Words& section, Op op, std::initializer_list<uint32_t> operands, const Words& more = {});
@@ -62,7 +70,7 @@ class ModuleBuilder {
  private:
   static constexpr Id kGlsl = 1, kMain = 2;
   Id bound_ = 3;
-  std::map<Words, Id> unique_;
+  std::unordered_map<Words, Id, WordsHash> unique_;
   std::set<uint32_t> capabilities_ = {static_cast<uint32_t>(Capability::kShader)};
   std::set<std::string> extensions_;
   Words names_, decorations_, globals_;

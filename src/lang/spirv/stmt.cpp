@@ -172,7 +172,7 @@ namespace mlc::lang {
 
 std::string emit_spirv(const kernel::Function& kernel) {
   std::string problem = kernel::verify_device(kernel);
-  internal_check(problem.empty(), str("SPIR-V emitter: kernel ", kernel.name, ": ", problem));
+  internal_check(problem.empty(), "SPIR-V emitter: kernel ", kernel.name, ": ", problem);
   spirv::Words words = spirv::FunctionEmitter(kernel).run();
   return {reinterpret_cast<const char*>(words.data()), 4 * words.size()};
 }

@@ -12,7 +12,7 @@ namespace mlc::kernel {
 
 Q8Matmul::Q8Matmul(CpuLowering& l) : TiledMatmul(l), schedule(matmul_schedule(l.target)) {
   internal_check(low.type(0) == graph::TensorType::q8(low.type(0).shape, weight.layout.format),
-                 str("matmul: ", low.type(0).text(), " are no codes for ", low.type(1).text()));
+                 "matmul: ", low.type(0).text(), " are no codes for ", low.type(1).text());
 }
 
 std::vector<ExprRef> Q8Matmul::part_words(const ExprRef& row, const ExprRef& group, int part) {

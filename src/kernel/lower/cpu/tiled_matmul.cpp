@@ -11,8 +11,8 @@ namespace {
 
 WeightReader weight_reader(CpuLowering& low) {
   WeightLayout layout = weight_layout(low.type(1));
-  internal_check(layout.tile_rows,
-                 str("matmul: ", low.type(0).text(), " needs a weight in tiles, found ", low.type(1).text()));
+  internal_check(layout.tile_rows, "matmul: ", low.type(0).text(), " needs a weight in tiles, found ",
+                 low.type(1).text());
   return {low.k, layout, low.k.input("weight", DType::kU8, layout.bytes())};
 }
 

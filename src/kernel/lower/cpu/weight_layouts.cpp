@@ -12,7 +12,7 @@ namespace mlc::kernel {
 
 WeightLayout weight_layout(const graph::TensorType& type) {
   internal_check(type.kind == graph::TensorType::Kind::kGroup && type.shape.size() >= 2,
-                 str("no quantized matrix: ", type.text()));
+                 "no quantized matrix: ", type.text());
   WeightLayout layout{type.format.for_kernels(), rows_of(type).constant(), type.shape.back().constant(), 0,
                       type.format};
   if (type.layout == graph::kPackedLayout) return layout;
@@ -20,7 +20,7 @@ WeightLayout weight_layout(const graph::TensorType& type) {
   int rows = 0;
   if (name.starts_with(graph::kRowTiles))
     std::from_chars(name.data() + graph::kRowTiles.size(), name.data() + name.size(), rows);
-  internal_check(rows == 4 || rows == 8 || rows == 16 || rows == 32, str("unknown weight layout ", name));
+  internal_check(rows == 4 || rows == 8 || rows == 16 || rows == 32, "unknown weight layout ", name);
   layout.tile_rows = rows;
   return layout;
 }

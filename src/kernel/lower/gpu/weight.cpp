@@ -15,7 +15,7 @@ namespace mlc::kernel {
 LaneWeight lane_weight(const graph::TensorType& type) {
   internal_check(
       type.kind == graph::TensorType::Kind::kGroup && type.shape.size() >= 2 && type.layout == kLaneLayout,
-      str("no quantized matrix in the layout ", kLaneLayout, ": ", type.text()));
+      "no quantized matrix in the layout ", kLaneLayout, ": ", type.text());
   return {type.format.for_kernels(), rows_of(type).constant(), type.shape.back().constant(), type.format};
 }
 
