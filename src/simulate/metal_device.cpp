@@ -2,7 +2,6 @@
 #include "simulate/metal_device.h"
 
 #include <dlfcn.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "base/temp_folder.h"
 #include "runtime/devices/gpu_requirements.h"
 #include "runtime/devices/registry.h"
 
@@ -110,14 +110,14 @@ std::string entry_point(const MlcGpuKernel& header, const std::string& name) {
              name, "(", buffers, "d, g, t); }, buffers, dims, groups, threads);\n}\n");
 }
 
-Status compile(const std::string& text, const std::string& folder) {
-  RETURN_IF_ERROR(write_file(folder + "/k.cpp", text));
+Status compile(const std::string& text, const TempFolder& folder) {
+  RETURN_IF_ERROR(write_file(folder.file("k.cpp"), text));
   const std::string command =
       str("clang++-19 -std=c++20 -O1 -ffp-contract=off -fno-exceptions -shared -fPIC -march=native -Werror ",
           "-Wno-unknown-attributes -Wno-unknown-pragmas -Wno-ignored-attributes -I", sources_folder, " ",
-          folder, "/k.cpp -o ", folder, "/k.so 2> ", folder, "/log");
+          folder.file("k.cpp"), " -o ", folder.file("k.so"), " 2> ", folder.file("log"));
   if (std::system(command.c_str()) == 0) return Status::ok();
-  Result<std::string> log = read_file(folder + "/log");
+  Result<std::string> log = read_file(folder.file("log"));
   return problem("clang does not accept a kernel: " + (log.is_ok() ? log->substr(0, 2000) : "no log"));
 }
 
@@ -130,14 +130,9 @@ Result<KernelSet> load_kernels(void*, const MlcLibraryVariant& variant) {
     text += with_shared_arrays(std::string(view.code)) + "\n";
     entries += entry_point(view.header, kernels->all.back().name);
   }
-  char folder[] = "/tmp/mlc_metal_XXXXXX";
-  if (!mkdtemp(folder)) return problem("no temporary folder");
-  const Status compiled = compile(text + "#include \"run_groups.h\"\n" + entries, folder);
-  if (compiled.is_ok())
-    kernels->object = dlopen((std::string(folder) + "/k.so").c_str(), RTLD_NOW | RTLD_LOCAL);
-  for (const char* name : {"/k.cpp", "/k.so", "/log"}) std::remove((std::string(folder) + name).c_str());
-  rmdir(folder);
-  RETURN_IF_ERROR(compiled);
+  ASSIGN_OR_RETURN(const TempFolder folder, TempFolder::create());
+  RETURN_IF_ERROR(compile(text + "#include \"run_groups.h\"\n" + entries, folder));
+  kernels->object = dlopen(folder.file("k.so").c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!kernels->object) return problem(dlerror());
   for (Kernels::Kernel& k : kernels->all)
     k.run = reinterpret_cast<Run>(dlsym(kernels->object, ("run_" + k.name).c_str()));

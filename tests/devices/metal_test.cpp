@@ -6,9 +6,11 @@
 #include <cmath>
 #include <random>
 
+#include "base/half.h"
 #include "base/target/target.h"
 #include "emit/device_cases.h"
 #include "kernel/interpret.h"
+#include "kernel/verify.h"
 #include "runtime/devices/registry.h"
 #include "simulate/metal_device.h"
 #include "support/gpu_kernels.h"
@@ -73,6 +75,40 @@ TEST(Metal, RunsEveryConstructAsTheInterpreter) {
         EXPECT_NEAR(a, e, cases[k].tolerance * (1 + std::abs(e))) << i;
     }
   }
+  device->unload_kernels(device->self, *loaded);
+}
+
+// Halves of small whole numbers: every sum is exact, whatever its order.
+TEST(Metal, MatricesOfASimdGroupAreTheInterpreters) {
+  const kernel::Function f = kernel::unify_accesses(kernel::narrow_indices(kernel::parse(
+      "kernel @matrix(%x: u32[64], %y: out f32[64]) dims() tiles(1) scratch(0) subgroups(32) { grid %g = 0, "
+      "1 { "
+      "shared %left: u32x4[8] shared %right: u32x2[16] shared %sums: f32[64] thread %t = 0, 32 { "
+      "fragments %a: a f16 8 by 8[1] fragments %b: b f16 8 by 8[2] fragments %c: sum f32 8 by 8[1] "
+      "if (%t < 8) { %left[%t] = %x[(%t * 4)]:u32x4 } if (%t < 16) { %right[%t] = %x[((%t * 2) + 32)]:u32x2 "
+      "} "
+      "matrix clear %c[0] barrier serial %i = 0, 2 { matrix load %a[0] from %left[0] rows 1 "
+      "matrix load %b[1] from %right[0] columns 2 matrix add %c[0] %a[0] by %b[1] } "
+      "matrix store %c[0] to %sums[0] rows 8 barrier %y[%t] = %sums[%t] %y[(%t + 32)] = %sums[(%t + 32)] } } "
+      "}")));
+  ASSERT_EQ(kernel::verify(f), "");
+  std::vector<Bytes> expected = {Bytes(256), Bytes(256)};
+  for (size_t i = 0; i < 128; ++i) {
+    const uint16_t half = f32_to_f16(float(i * 7 % 17) - 8);
+    std::memcpy(&expected[0][2 * i], &half, 2);
+  }
+  std::vector<Bytes> actual = expected;
+  std::vector<kernel::HostBuffer> host;
+  for (Bytes& b : expected) host.push_back({b.data(), 256});
+  kernel::interpret(f, host, std::vector<int64_t>{});
+  const runtime::DevicePtr device = open();
+  GpuVariant variant({f}, targets_for_device("metal-apple")->front());
+  auto loaded = device->load_kernels(device->self, *variant);
+  ASSERT_TRUE(loaded.is_ok()) << loaded.status().message();
+  const Status status = launch_once(*device, *loaded, 0, actual, {}, 1);
+  EXPECT_TRUE(status.is_ok()) << status.message();
+  EXPECT_EQ(actual, expected);
+  EXPECT_NE(f32_at(actual[1], 9), 0);
   device->unload_kernels(device->self, *loaded);
 }
 

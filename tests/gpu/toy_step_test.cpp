@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "simulate/metal_device.h"
 #include "support/compiled_model.h"
 #include "support/npy.h"
 #include "support/reference_model.h"
@@ -23,12 +24,24 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.toy << " " << c.devic
 // gemma3_text rotates by two tables, gpt2 and qwen2_moe have heads of 20 and 12 elements, which no 16 bytes
 // divide, deepseek_v2 caches latents, gpt_oss has sinks and experts with biases; the others are recurrences.
 // gpt_oss's logits at position 11 move by 55 roundings where one rounding moves each weight: as sums of 256.
-const std::vector<Case> kCases = {
-    {"deepseek_v2", "vulkan", 104}, {"deepseek_v2", "opencl", 104}, {"gemma3_text", "vulkan", 96},
-    {"gemma3_text", "opencl", 96},  {"gpt2", "vulkan", 320},        {"gpt2", "opencl", 320},
-    {"gpt_oss", "vulkan", 256},     {"gpt_oss", "opencl", 256},     {"qwen2_moe", "vulkan", 104},
-    {"qwen2_moe", "opencl", 104},   {"rwkv", "vulkan", 136},        {"rwkv", "opencl", 136},
-    {"rwkv5", "vulkan", 448},       {"rwkv5", "opencl", 448}};
+const std::vector<Case> kCases = {{"deepseek_v2", "vulkan", 104},
+                                  {"deepseek_v2", "opencl", 104},
+                                  {"gemma3_text", "vulkan", 96},
+                                  {"gemma3_text", "opencl", 96},
+                                  {"gpt2", "vulkan", 320},
+                                  {"gpt2", "opencl", 320},
+                                  {"gpt_oss", "vulkan", 256},
+                                  {"gpt_oss", "opencl", 256},
+                                  {"qwen2_moe", "vulkan", 104},
+                                  {"qwen2_moe", "opencl", 104},
+                                  {"rwkv", "vulkan", 136},
+                                  {"rwkv", "opencl", 136},
+                                  {"rwkv5", "vulkan", 448},
+                                  {"rwkv5", "opencl", 448},
+                                  // The simulated Metal device: experts, latents and a recurrence.
+                                  {"deepseek_v2", "metal", 104},
+                                  {"gpt_oss", "metal", 256},
+                                  {"rwkv5", "metal", 448}};
 
 class ToyStep : public ::testing::TestWithParam<Case> {};
 
@@ -36,6 +49,7 @@ TEST_P(ToyStep, GivesTheInterpretersLogits) {
   const auto& [toy, device, longest] = GetParam();
   // Two float32 computations, as logits_test.cpp bounds them for 2 layers; of 3.
   const double bound = 2 * std::ldexp(std::sqrt(longest) * std::sqrt(8.0 * 3 + 2), -24);
+  register_metal_simulator(MLC_SOURCE_DIR "/src/simulate/metal");
   TempFolder folder;
   convert_checkpoint(toy_file(toy, ""), "q4f16_1", folder.path());
   compile_to(folder.file("model.so"), toy_config(toy, "q4f16_1"), 0, must(targets_for_device(device)));

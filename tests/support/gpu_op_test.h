@@ -15,6 +15,9 @@
 #include "support/gpu_devices.h"
 #include "support/gpu_kernels.h"
 #include "support/op_case.h"
+#ifdef MLC_TEST_DEVICES
+#include "simulate/metal_device.h"
+#endif
 
 namespace mlc::testing {
 
@@ -72,6 +75,10 @@ class Gpu : public ::testing::Test {
       }
     if (!kOnDevices) return;
     for (const GpuTarget& gpu : best_gpu_targets()) run_on(gpu);
+#ifdef MLC_TEST_DEVICES
+    register_metal_simulator(MLC_SOURCE_DIR "/src/simulate/metal");
+    run_on({"metal", class_target("metal-apple")});
+#endif
   }
 
  private:

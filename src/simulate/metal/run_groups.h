@@ -1,5 +1,5 @@
-// Runs the groups of one kernel on a CPU: threads as fibers that take turns, so that a barrier is a turn in which
-// all of them come to the same place. Included behind the text of kernels.
+// Runs the groups of one kernel on a CPU: threads as fibers that take turns, so that a barrier is a turn in
+// which all of them come to the same place. Included behind the text of kernels.
 #pragma once
 
 #include <ucontext.h>
@@ -25,7 +25,7 @@ constexpr uint kLanes = 32;
 
 struct Fiber {
   ucontext_t context;
-  std::vector<char> stack = std::vector<char>(kStack);
+  std::vector<char> stack;
   bool done = false;
   int met = 0;  // barriers and exchanges so far
 };
@@ -69,6 +69,7 @@ inline void enter() {
 inline bool run_group(Group& g) {
   for (Fiber& f : g.threads) {
     f.done = false, f.met = 0;
+    f.stack.resize(kStack);
     getcontext(&f.context);
     f.context.uc_stack = {.ss_sp = f.stack.data(), .ss_flags = 0, .ss_size = kStack};
     f.context.uc_link = &g.turn;
@@ -88,10 +89,11 @@ inline bool run_group(Group& g) {
 
 inline bool run_groups(Body body, void** buffers, const int* dims, uint groups, uint threads) {
   constexpr uint kRow = 32768;  // kernel::kGroupsPerRow
-  Group g{.body = body, .buffers = buffers, .dims = dims, .at = {0, 0, 0}, .threads = std::vector<Fiber>(threads)};
+  Group g{.body = body, .buffers = buffers, .dims = dims, .at = {0, 0, 0}, .threads = {}};
+  g.threads.resize(threads);
   for (auto& b : g.brought) b.resize(threads * kLaneBytes);
   here = &g;
-  // One row more than there are groups, as a launch in rows has.
+  // In rows, so that there may be more groups than `groups`: they leave by themselves.
   const uint height = (groups + kRow - 1) / kRow, width = groups < kRow ? groups : kRow;
   for (g.at.y = 0; g.at.y < height; ++g.at.y)
     for (g.at.x = 0; g.at.x < width; ++g.at.x)
