@@ -38,9 +38,9 @@ static const std::vector<GpuDevice>& gpu_devices() {
     std::vector<GpuDevice> list;
     auto add = [&](const std::vector<GpuDevice>& kind) { list.insert(list.end(), kind.begin(), kind.end()); };
     // clang-format off
-    { std::vector<GpuDevice> vulkan_devices(); add(vulkan_devices()); }
-    { std::vector<GpuDevice> opencl_devices(); add(opencl_devices()); }
-    { std::vector<GpuDevice> metal_devices(); add(metal_devices()); }
+    { extern std::vector<GpuDevice> vulkan_devices(); add(vulkan_devices()); }
+    { extern std::vector<GpuDevice> opencl_devices(); add(opencl_devices()); }
+    { extern std::vector<GpuDevice> metal_devices(); add(metal_devices()); }
     // clang-format on
     return list;
   }();
