@@ -82,11 +82,12 @@ void GraphBuilder::kv_append(const std::string& state, int64_t layer, Value* k, 
 Value* GraphBuilder::attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence,
                                Value* limits, Value* page_indptr, Value* page_ids, int64_t heads,
                                double scale, int64_t window, const RollingWindow& rolling, double softcap,
-                               Value* sinks) {
+                               Value* sinks, double alibi) {
   std::vector<Value*> inputs = {q, row_sequence, limits, page_indptr, page_ids};
   Attributes attributes = {{"layer", layer}, {"heads", heads}, {"scale", scale}};
   if (window > 0) attributes["window"] = window;
   if (softcap > 0) attributes["softcap"] = softcap;
+  if (alibi > 0) attributes["alibi"] = alibi;
   if (rolling.skip_begin) inputs.insert(inputs.end(), {rolling.skip_begin, rolling.skip_count});
   if (rolling.key_factors) {
     inputs.push_back(rolling.key_factors);

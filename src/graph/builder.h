@@ -57,10 +57,11 @@ class GraphBuilder {
   // `window` > 0 leaves the last ones; the sequence's pages are page_ids[page_indptr[s] .. page_indptr[s+1]);
   // softmax(scale * q.k) v; heads share K/V in groups of heads/kv_heads. With a rolling window the keys are
   // stored unrotated. softcap > 0: scores are softcap * tanh(score / softcap). sinks [heads] or nullptr: one
-  // more score in each head's denominator.
+  // more score in each head's denominator. alibi > 0: scores are biased by distance (ops/attention.cpp).
   Value* attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence, Value* limits,
                    Value* page_indptr, Value* page_ids, int64_t heads, double scale, int64_t window = 0,
-                   const RollingWindow& rolling = {}, double softcap = 0, Value* sinks = nullptr);
+                   const RollingWindow& rolling = {}, double softcap = 0, Value* sinks = nullptr,
+                   double alibi = 0);
 
  private:
   Module& module_;

@@ -2,19 +2,13 @@
 #include "serve/engine.h"
 
 #include "base/strings.h"
-#include "serve/actions/decode.h"
-#include "serve/actions/prefill.h"
+#include "serve/scheduler.h"
 
 namespace mlc::serve {
-namespace {
 
-// In order; the first that finds work is the step.
-constexpr bool (*kActions[])(EngineState&) = {prefill, decode};
-
-}  // namespace
-
-Engine::Engine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer, size_t max_running)
-    : state_(model, std::move(tokenizer), max_running, /*max_kept=*/max_running) {}
+Engine::Engine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer,
+               const EngineOptions& options)
+    : state_(model, std::move(tokenizer), options) {}
 
 Status Engine::add_request(Request request) {
   if (state_.model.is_encoder())
@@ -40,17 +34,16 @@ void Engine::abort(RequestId id) {
     if (r->request.id == id) state_.end(*r, FinishReason::kAbort);
   for (auto& r : state_.waiting)
     if (r->request.id == id) state_.end(*r, FinishReason::kAbort);
-  std::erase_if(state_.waiting, [](const auto& r) { return r->finish != FinishReason::kNone; });
+  if (std::erase_if(state_.waiting, [](const auto& r) { return r->finish != FinishReason::kNone; }) > 0)
+    state_.admits = true;  // the next may need less
   state_.retire();
 }
 
 StepOutcome Engine::poll_step() {
-  for (size_t i = 0; !state_.step && i < std::size(kActions); ++i)
-    if (kActions[i](state_)) {
-      if (!state_.step) return StepOutcome::kProgressed;  // it ended requests, or failed
-      break;
-    }
-  if (!state_.step) return StepOutcome::kIdle;
+  if (!state_.step) {
+    if (!schedule(state_)) return StepOutcome::kIdle;
+    if (!state_.step) return StepOutcome::kProgressed;  // it failed, or requests ended
+  }
   return state_.poll() ? StepOutcome::kProgressed : StepOutcome::kPending;
 }
 
@@ -63,7 +56,7 @@ bool Engine::step() {
   }
 }
 
-void Engine::reset() { state_.recent.clear(state_.model.sequences()); }
+void Engine::reset() { state_.prefixes.clear(state_.model.sequences()); }
 
 const RequestState* Engine::find(RequestId id) const {
   for (auto& r : state_.running)

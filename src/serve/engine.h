@@ -1,4 +1,4 @@
-// The engine: requests in, streamed text out, one step at a time. A step is the first action that has work.
+// The engine: requests in, streamed text out, one step at a time (serve/scheduler.h chooses it).
 // poll_step() is for hosts with an event loop, which must not wait for a device; step() waits.
 #pragma once
 
@@ -17,17 +17,18 @@ enum class StepOutcome : uint8_t {
 
 class Engine {
  public:
-  // The model must outlive the engine. `max_running`: requests that decode together.
-  Engine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer, size_t max_running = 1);
+  // The model must outlive the engine.
+  Engine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer,
+         const EngineOptions& options = {});
 
   // Queues a request. Errors: settings out of range; an empty prompt; a prompt that leaves no room in the
   // context (says how long it is and how long it may be); token ids outside of the vocabulary.
   Status add_request(Request request);
   // Ends a request with kAbort; unknown ids are ignored.
   void abort(RequestId id);
-  // Begins an action where none is under way, and finishes it where the device is done. Never waits.
+  // Begins a step where none is under way, and finishes it where the device is done. Never waits.
   StepOutcome poll_step();
-  // Runs one action; false when nothing is left to do.
+  // Runs one step; false when nothing is left to do.
   bool step();
   // Forgets all kept sequences.
   void reset();

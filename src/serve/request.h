@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct RequestMetrics {
   double decode_seconds = 0;       // in steps that ran one token of it
   double time_to_first_token = 0;  // seconds from add_request
   int64_t decode_steps = 0;
+  int64_t preemptions = 0;  // how often it gave its memory to others and was computed again
   double prefill_tokens_per_second() const;
   double decode_tokens_per_second() const;
 };
@@ -67,7 +69,12 @@ struct RequestState {
   Clock::time_point arrived;
 
   int64_t generated() const { return static_cast<int64_t>(tokens.size() - request.prompt.size()); }
-  bool prefilling() const { return computed + 1 < static_cast<int64_t>(tokens.size()); }
+  std::span<const int32_t> computed_tokens() const {
+    return std::span(tokens).first(static_cast<size_t>(computed));
+  }
+  int64_t pending() const { return static_cast<int64_t>(tokens.size()) - computed; }
+  // Whether only its newest token is left to compute, else more of a prompt, or of all when it was preempted.
+  bool decoding() const { return generated() > 0 && pending() == 1; }
 };
 
 }  // namespace mlc::serve

@@ -58,26 +58,33 @@ std::vector<int32_t> EngineState::next_tokens() {
 void EngineState::finish(const Status& status) {
   const double seconds = std::chrono::duration<double>(Clock::now() - step->begun).count();
   const std::vector<int32_t> tokens = status.is_ok() ? next_tokens() : std::vector<int32_t>();
-  int64_t rows = 0;
+  int64_t prefilled = 0, decoded = 0;
   for (size_t i = 0; i < step->requests.size(); ++i) {
     RequestState& r = *step->requests[i];
     const auto n = static_cast<int64_t>(step->sequences[i].tokens.size());
-    rows += n;
+    const bool decodes = r.decoding();
+    (decodes ? decoded : prefilled) += n;
+    (decodes ? r.metrics.decode_seconds : r.metrics.prefill_seconds) += seconds;
+    r.metrics.decode_steps += decodes;
     if (!status.is_ok()) {
       end(r, FinishReason::kError, status.message());
       r.finish = FinishReason::kError;  // also of one that was aborted meanwhile: its sequence is not kept
       continue;
     }
     r.computed += n;
-    // A next turn may have other tokens for the answer than were drawn, and goes on from here then.
-    if (!step->decodes && step->sequences[i].wanted) model.sequences().snapshot(r.sequence);
-    (step->decodes ? r.metrics.decode_seconds : r.metrics.prefill_seconds) += seconds;
-    r.metrics.decode_steps += step->decodes;
+    if (!decodes && step->sequences[i].wanted) {
+      // A next turn may have other tokens for the answer than were drawn, and goes on from here then.
+      model.sequences().snapshot(r.sequence);
+      prefixes.share(r.sequence, r.computed_tokens());
+    }
     if (tokens[i] >= 0 && r.finish == FinishReason::kNone) accept_token(r, tokens[i]);
   }
-  (step->decodes ? metrics.decode_seconds : metrics.prefill_seconds) += seconds;
-  if (step->decodes || status.is_ok())
-    (step->decodes ? metrics.decode_tokens : metrics.prefill_tokens) += rows;
+  const auto rows = static_cast<double>(prefilled + decoded);
+  metrics.prefill_seconds += seconds * static_cast<double>(prefilled) / rows;
+  metrics.decode_seconds += seconds * static_cast<double>(decoded) / rows;
+  metrics.prefill_tokens += prefilled;
+  metrics.decode_tokens += decoded;
+  metrics.most_step_tokens = std::max(metrics.most_step_tokens, prefilled + decoded);
   step.reset();
   retire();
 }
@@ -126,16 +133,33 @@ void EngineState::retire() {
   if (step) return;
   for (auto& r : running) {
     if (r->finish == FinishReason::kNone) continue;
-    if (r->finish == FinishReason::kError) {  // a step that failed may have left anything in the states
-      Status removed = model.sequences().remove(r->sequence);
-      internal_check(removed.is_ok(), removed.message());
-    } else {
-      std::vector<int32_t> held(r->tokens.begin(), r->tokens.begin() + r->computed);
-      recent.keep(model.sequences(), r->sequence, std::move(held));
-    }
+    if (r->finish == FinishReason::kError)  // a step that failed may have left anything in the states
+      remove_sequence(*r);
+    else
+      prefixes.keep(model.sequences(), r->sequence, r->computed_tokens());
     r = nullptr;
+    admits = true;
   }
   std::erase(running, nullptr);
+}
+
+void EngineState::preempt_last() {
+  internal_check(!step, "preempt_last: a step is under way");
+  std::unique_ptr<RequestState> r = std::move(running.back());
+  running.pop_back();
+  remove_sequence(*r);
+  r->sequence = -1;
+  r->computed = 0;
+  r->metrics.preemptions++;
+  metrics.preemptions++;
+  waiting.push_front(std::move(r));
+  admits = false;  // until another one ends: what it held is for those that run
+}
+
+void EngineState::remove_sequence(const RequestState& r) {
+  prefixes.forget(r.sequence);
+  Status removed = model.sequences().remove(r.sequence);
+  internal_check(removed.is_ok(), removed.message());
 }
 
 }  // namespace mlc::serve

@@ -1,4 +1,4 @@
-// What every action of the engine works on: the model, the waiting and running requests, the counters.
+// What the engine works on: the model, the waiting and running requests, the step under way, the counters.
 #pragma once
 
 #include <deque>
@@ -7,19 +7,25 @@
 #include <vector>
 
 #include "runtime/model.h"
-#include "serve/cache/recent_sequences.h"
+#include "serve/cache/prefix_cache.h"
 #include "serve/request.h"
 
 namespace mlc::serve {
 
 struct EngineMetrics {
-  int64_t prefill_tokens = 0, decode_tokens = 0, finished_requests = 0;
-  double prefill_seconds = 0, decode_seconds = 0;
+  int64_t prefill_tokens = 0, decode_tokens = 0, finished_requests = 0, preemptions = 0;
+  int64_t most_step_tokens = 0;                    // of one step
+  double prefill_seconds = 0, decode_seconds = 0;  // of steps that do both, by tokens
+};
+
+struct EngineOptions {
+  size_t max_running = 1;   // requests that are computed together
+  size_t max_kept = 64;     // finished requests whose sequences are kept for prompts that begin like them
+  int64_t step_tokens = 0;  // of a step at most; 0: the model's prefill chunk
 };
 
 // A step of the model that was begun.
 struct RunningStep {
-  bool decodes = false;  // a token of each request, else parts of prompts
   std::vector<RequestState*> requests;
   std::vector<runtime::StepSequence> sequences;  // of each request; wanted: its text so far is complete then
   bool drawn = false;                            // the device draws the next tokens
@@ -27,15 +33,16 @@ struct RunningStep {
 };
 
 struct EngineState {
-  EngineState(runtime::Model& m, std::shared_ptr<const Tokenizer> t, size_t max_running, size_t max_kept)
-      : model(m), tokenizer(std::move(t)), max_running(max_running), recent(max_kept) {}
+  EngineState(runtime::Model& m, std::shared_ptr<const Tokenizer> t, const EngineOptions& o)
+      : model(m), tokenizer(std::move(t)), options(o), prefixes(o.max_kept) {}
 
   runtime::Model& model;
   std::shared_ptr<const Tokenizer> tokenizer;
-  size_t max_running;
+  EngineOptions options;
   std::deque<std::unique_ptr<RequestState>> waiting;
-  std::vector<std::unique_ptr<RequestState>> running;
-  RecentSequences recent;
+  std::vector<std::unique_ptr<RequestState>> running;  // in the order in which they were admitted
+  bool admits = true;  // false: the next waiting one lacks memory, and none was given back since
+  PrefixCache prefixes;
   EngineMetrics metrics;
   runtime::SequenceId next_sequence = 0;
   std::optional<RunningStep> step;  // at most one is under way; its requests stay in `running`
@@ -53,9 +60,13 @@ struct EngineState {
   void end(RequestState& request, FinishReason reason, const std::string& error = "");
   // Removes ended requests from `running`, but not while a step runs them.
   void retire();
+  // Takes the memory of the request that was admitted last: it waits again, and is computed anew later.
+  // Precondition: no step is under way.
+  void preempt_last();
 
  private:
   void finish(const Status& status);
+  void remove_sequence(const RequestState& request);
   std::vector<int32_t> next_tokens();
 };
 

@@ -21,27 +21,19 @@ struct Case {
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.toy << " " << c.device; }
 
-// gemma3_text rotates by two tables, gpt2 and qwen2_moe have heads of 20 and 12 elements, which no 16 bytes
-// divide, deepseek_v2 caches latents, gpt_oss has sinks and experts with biases; the others are recurrences.
-// gpt_oss's logits at position 11 move by 55 roundings where one rounding moves each weight: as sums of 256.
-const std::vector<Case> kCases = {{"deepseek_v2", "vulkan", 104},
-                                  {"deepseek_v2", "opencl", 104},
-                                  {"gemma3_text", "vulkan", 96},
-                                  {"gemma3_text", "opencl", 96},
-                                  {"gpt2", "vulkan", 320},
-                                  {"gpt2", "opencl", 320},
-                                  {"gpt_oss", "vulkan", 256},
-                                  {"gpt_oss", "opencl", 256},
-                                  {"qwen2_moe", "vulkan", 104},
-                                  {"qwen2_moe", "opencl", 104},
-                                  {"rwkv", "vulkan", 136},
-                                  {"rwkv", "opencl", 136},
-                                  {"rwkv5", "vulkan", 448},
-                                  {"rwkv5", "opencl", 448},
-                                  // The simulated Metal device: experts, latents and a recurrence.
-                                  {"deepseek_v2", "metal", 104},
-                                  {"gpt_oss", "metal", 256},
-                                  {"rwkv5", "metal", 448}};
+// bloom biases scores by distance, gemma3_text rotates by two tables, gpt2 and qwen2_moe have heads of 20 and
+// 12 elements, which no 16 bytes divide, deepseek_v2 caches latents, gpt_oss has sinks and experts with
+// biases; the others are recurrences. gpt_oss's logits at position 11 move by 55 roundings where one rounding
+// moves each weight: as sums of 256.
+const std::vector<Case> kCases = {
+    {"bloom", "vulkan", 384},       {"bloom", "opencl", 384},      {"deepseek_v2", "vulkan", 104},
+    {"deepseek_v2", "opencl", 104}, {"gemma3_text", "vulkan", 96}, {"gemma3_text", "opencl", 96},
+    {"gpt2", "vulkan", 320},        {"gpt2", "opencl", 320},       {"gpt_oss", "vulkan", 256},
+    {"gpt_oss", "opencl", 256},     {"qwen2_moe", "vulkan", 104},  {"qwen2_moe", "opencl", 104},
+    {"rwkv", "vulkan", 136},        {"rwkv", "opencl", 136},       {"rwkv5", "vulkan", 448},
+    {"rwkv5", "opencl", 448},
+    // The simulated Metal device: latents, experts and a recurrence.
+    {"deepseek_v2", "metal", 104},  {"gpt_oss", "metal", 256},     {"rwkv5", "metal", 448}};
 
 class ToyStep : public ::testing::TestWithParam<Case> {};
 

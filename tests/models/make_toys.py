@@ -26,6 +26,10 @@ SIZES = {"hidden_size": 64, "intermediate_size": 136, "num_attention_heads": 4, 
          "hidden_act": "silu", "dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 
 TOYS = {
+    # Heads that are no power of two: the last slopes lie between the first ones.
+    "bloom": {"architectures": ["BloomForCausalLM"], "model_type": "bloom", "apply_residual_connection_post_layernorm": False,
+              "bos_token_id": 1, "eos_token_id": 2, "hidden_size": 96, "layer_norm_epsilon": 1e-05, "n_head": 6, "n_layer": 2,
+              "offset_alibi": 100, "pad_token_id": 3, "seq_length": 64, "torch_dtype": "bfloat16", "vocab_size": 400},
     # Queries without a latent of their own, experts in no groups, a yarn that scales cosines and sines too.
     "deepseek_v2_lite": {
         **SIZES, "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "attention_bias": False,
@@ -101,7 +105,8 @@ def make(folder, seed):
             else:
                 weight.normal_(1, 0.15)
     stated = config_text(folder)
-    model.to(torch.bfloat16).save_pretrained(folder)
+    stored = model.base_model if config.model_type == "bloom" else model  # as its authors store it
+    stored.to(torch.bfloat16).save_pretrained(folder)
     write(os.path.join(folder, "config.json"), stated)
     for extra in ("generation_config.json",):
         if os.path.exists(os.path.join(folder, extra)):

@@ -37,7 +37,7 @@ std::vector<float> sinks_of(int64_t heads) {
 // Sequences of these lengths; each that is not empty asks for its last token and one in the middle, or with
 // max_rows == 1 the only one for its last. max_rows: of the body that the kernel is lowered for, 0 = any.
 void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vector<int64_t>& lengths,
-                   int64_t max_rows = 0, double softcap = 0, bool sinks = false) {
+                   int64_t max_rows = 0, double softcap = 0, bool sinks = false, double alibi = 0) {
   std::mt19937 random(11);
   int64_t pages = 0;
   std::vector<int32_t> sequence, limits, indptr = {0}, ids;
@@ -56,10 +56,10 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
   }
   ASSERT_LE(pages, kPool);
   auto rows = static_cast<int64_t>(sequence.size());
-  OpCase& c =
-      batch.add(str("attention over ", short_name(dtype), " of ", lengths.size(), " sequences, heads of ",
-                    h.dim, ", at most ", max_rows, " rows, capped at ", softcap, sinks ? ", with sinks" : ""),
-                {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
+  OpCase& c = batch.add(str("attention over ", short_name(dtype), " of ", lengths.size(),
+                            " sequences, heads of ", h.dim, ", at most ", max_rows, " rows, capped at ",
+                            softcap, sinks ? ", with sinks" : "", ", biased by ", alibi),
+                        {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
   c.options.min_rows = max_rows == 1 ? 1 : 0;
   c.options.max_rows = max_rows;
   c.state(graph::PagedState::of_heads("kv", 2, h.kv, h.dim, 16, dtype), kPool);
@@ -72,10 +72,11 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
   c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
                  c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
                  scale, 0, {}, softcap,
-                 sinks ? c.parameter(DType::kF16, {h.query}, sinks_of(h.query)) : nullptr);
+                 sinks ? c.parameter(DType::kF16, {h.query}, sinks_of(h.query)) : nullptr, alibi);
   int64_t longest = *std::max_element(lengths.begin(), lengths.end());
   c.rule.tolerance = attention_error(longest, h.dim, 2 * double(h.dim) * scale, 1);
   if (dtype == DType::kI8) c.rule.tolerance += coded_attention_error(longest, 2 * double(h.dim) * scale, 1);
+  if (alibi > 0) c.rule.tolerance += biased_attention_error(2 * double(h.dim) * scale, double(longest), 1);
 }
 
 using Attention = OpTest;
@@ -99,6 +100,14 @@ TEST_F(Attention, CappedScores) {
   for (DType dtype : {DType::kF32, DType::kF16, DType::kI8}) {
     add_attention(batch, dtype, {6, 2, 16}, {1, 17, 50}, 0, 1.5);
     add_attention(batch, dtype, {6, 2, 16}, {90}, 1, 0.5);
+  }
+}
+
+// As many heads as a power of two, and some between.
+TEST_F(Attention, BiasesByDistance) {
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kI8}) {
+    add_attention(batch, dtype, {6, 2, 16}, {1, 17, 50}, 0, 0, false, 8);
+    add_attention(batch, dtype, {8, 2, 16}, {90}, 1, 0, false, 4);
   }
 }
 

@@ -260,7 +260,8 @@ class GpuAttention : public Gpu {
 
   // Sequences of these lengths; of each, the last `tail` tokens ask.
   void add_attention(DType dtype, const Heads& h, const std::vector<int64_t>& lengths, int64_t tail = 2,
-                     bool one_row = false, double softcap = 0, std::vector<float> sinks = {}) {
+                     bool one_row = false, double softcap = 0, std::vector<float> sinks = {},
+                     double alibi = 0) {
     std::mt19937 random(11);
     int64_t pages = 0;
     std::vector<int32_t> sequence, limits, indptr = {0}, ids;
@@ -277,7 +278,7 @@ class GpuAttention : public Gpu {
     ASSERT_LE(pages, kPool);
     auto rows = static_cast<int64_t>(sequence.size());
     OpCase& c = add(str("attention over ", short_name(dtype), " of ", lengths.size(), " sequences, ", rows,
-                        " rows, heads of ", h.dim, ", capped at ", softcap),
+                        " rows, heads of ", h.dim, ", capped at ", softcap, ", biased by ", alibi),
                     {{"rows", rows}, {"batch", int64_t(lengths.size())}, {"pages", pages}});
     if (one_row) c.options.min_rows = c.options.max_rows = 1;
     c.state(graph::PagedState::of_heads("kv", 2, h.kv, h.dim, 16, dtype), kPool);
@@ -290,9 +291,10 @@ class GpuAttention : public Gpu {
     c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
                    c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
                    scale, 0, {}, softcap,
-                   sinks.empty() ? nullptr : c.parameter(DType::kF16, {h.query}, sinks));
+                   sinks.empty() ? nullptr : c.parameter(DType::kF16, {h.query}, sinks), alibi);
     int64_t longest = *std::max_element(lengths.begin(), lengths.end());
     c.rule.tolerance = attention_error(longest, h.dim, 2 * double(h.dim) * scale, 1);
+    if (alibi > 0) c.rule.tolerance += biased_attention_error(2 * double(h.dim) * scale, double(longest), 1);
   }
 };
 
@@ -304,6 +306,11 @@ TEST_F(GpuAttention, OfEveryCacheType) {
 TEST_F(GpuAttention, CappedScores) {
   add_attention(DType::kF16, {6, 2, 16}, {1, 17, 50}, 2, false, 1.5);
   add_attention(DType::kF32, {9, 3, 64}, {70}, 1, true, 0.5);
+}
+
+TEST_F(GpuAttention, BiasesByDistance) {
+  add_attention(DType::kF16, {6, 2, 16}, {1, 17, 50}, 2, false, 0, {}, 8);
+  add_attention(DType::kF32, {8, 2, 64}, {70}, 1, true, 0, {}, 4);
 }
 
 // Of all sizes: below every score, among them, above all.

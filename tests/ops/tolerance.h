@@ -43,6 +43,12 @@ inline double attention_error(int64_t n, int64_t d, double score, double value) 
   return (2 * dot_error(d, score) + (2 * static_cast<double>(n) + 32) * kEps) * value;
 }
 
+// What biases of scores add to it: a slope of `bias` / distance and their sum with a score are off by a few
+// roundings, which act as a score's error does.
+inline double biased_attention_error(double score, double bias, double value) {
+  return 2 * elementwise_error(score + bias) * value;
+}
+
 // What 16-bit codes of q and of weights add to it over a cache of codes
 // (kernel/lower/cpu/attention_coded.cpp): half a step of the largest element of q in each of d products, L =
 // 32767 steps to it, which acts as a score's error does; and for each of at most 128 weights of a span half a

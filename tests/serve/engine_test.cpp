@@ -48,7 +48,7 @@ class EngineTest : public ::testing::Test {
     engine.reset();
     model = LoadedModel::load(must(runtime::open_device("cpu", {.threads = 2})),
                               files->folder.file("model.so"), files->folder.path(), limits);
-    engine = std::make_unique<Engine>(*model.model, tokenizer, max_running);
+    engine = std::make_unique<Engine>(*model.model, tokenizer, EngineOptions{.max_running = max_running});
   }
 
   Status add(RequestId id, std::vector<int32_t> prompt, GenerationConfig config) {
@@ -191,23 +191,67 @@ TEST_F(EngineTest, TheContextEndsAnAnswer) {
   EXPECT_EQ(answers[1].tokens.size(), 12u);  // 20 + 12 = 32
 }
 
-// 64 tokens of cache for two requests that each want 48: both end, with what they could get, and nothing
-// hangs.
-TEST_F(EngineTest, AFullCacheEndsAnswers) {
-  start({.max_sequences = 2, .context_tokens = 64, .total_tokens = 64, .prefill_chunk = 64}, 2);
-  must(add(1, prompt(30, 1), greedy(18)));
-  must(add(2, prompt(30, 2), greedy(18)));
+// 64 tokens of cache for requests that want 48 each: they take turns, and each answer is the one that the
+// request gets alone.
+TEST_F(EngineTest, PreemptedRequestsAreComputedAnew) {
+  std::map<RequestId, std::vector<int32_t>> expected;
+  for (int i = 0; i < 4; ++i) expected[i] = alone(prompt(14, i + 1), greedy(34)).tokens;
+  start({.max_sequences = 3, .context_tokens = 64, .total_tokens = 64, .prefill_chunk = 64}, 3);
+  answers.clear();
+  for (int i = 0; i < 4; ++i) must(add(i, prompt(14, i + 1), greedy(34)));
   run();
-  size_t generated = 0;
-  for (RequestId id : {1, 2}) {
-    EXPECT_EQ(answers[id].finish, FinishReason::kLength) << answers[id].error;
-    generated += answers[id].tokens.size();
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(answers[i].tokens, expected[i]) << i << answers[i].error;
+  EXPECT_GT(engine->metrics().preemptions, 0);
+  EXPECT_GT(answers[2].metrics.preemptions, 0);
+  EXPECT_EQ(answers[0].metrics.preemptions, 0) << "the first one never makes way";
+}
+
+// A long prompt arrives while an answer is being written: every step writes a token of it, and none takes
+// more tokens than the budget.
+TEST_F(EngineTest, AnswersGoOnWhilePromptsAreComputed) {
+  const Answer expected = alone(prompt(10, 1), greedy(30));
+  start({.max_sequences = 2, .context_tokens = 200, .total_tokens = 400, .prefill_chunk = 64}, 2);
+  engine =
+      std::make_unique<Engine>(*model.model, tokenizer, EngineOptions{.max_running = 2, .step_tokens = 8});
+  answers.clear();
+  must(add(1, prompt(10, 1), greedy(30)));
+  while (answers[1].tokens.empty()) ASSERT_TRUE(engine->step());
+  must(add(2, prompt(150, 2), greedy(1)));
+  size_t steps = 0;
+  for (const size_t before = answers[1].tokens.size(); answers[2].tokens.empty(); ++steps) {
+    EXPECT_EQ(answers[1].tokens.size(), before + steps);
+    ASSERT_TRUE(engine->step());
   }
-  EXPECT_EQ(generated, 3u + 18u);
-  // The cache is usable afterwards.
-  must(add(3, prompt(40, 3), greedy(4)));
+  EXPECT_EQ(steps, 22u);  // of 7 tokens of the prompt each: ceil(150 / 7)
+  EXPECT_EQ(engine->metrics().most_step_tokens, 8);
   run();
-  EXPECT_EQ(answers[3].tokens.size(), 4u) << answers[3].error;
+  EXPECT_EQ(answers[1].tokens, expected.tokens);
+  const auto of_long = answers[2].tokens;
+  EXPECT_EQ(of_long, alone(prompt(150, 2), greedy(1)).tokens);
+}
+
+// Questions about one document: what they share is computed once, also while the first is still answered.
+TEST_F(EngineTest, SharedBeginningsAreComputedOnce) {
+  const auto question = [&](int32_t i) {
+    std::vector<int32_t> tokens = prompt(50, 9);
+    for (int32_t t : prompt(5, 20 + i)) tokens.push_back(t);
+    return tokens;
+  };
+  std::map<RequestId, std::vector<int32_t>> expected;
+  for (int i = 0; i < 4; ++i) expected[i] = alone(question(i), greedy(12)).tokens;
+  start({.max_sequences = 3, .context_tokens = 200, .total_tokens = 600, .prefill_chunk = 64}, 3);
+  answers.clear();
+  must(add(0, question(0), greedy(12)));
+  while (answers[0].tokens.empty()) ASSERT_TRUE(engine->step());
+  for (int i = 1; i < 4; ++i) must(add(i, question(i), greedy(12)));
+  run();
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(answers[i].tokens, expected[i]) << i;
+    EXPECT_EQ(answers[i].metrics.prefilled_tokens, i == 0 ? 55 : 5) << i;
+  }
+  EXPECT_EQ(engine->metrics().prefill_tokens, 55 + 3 * 5);
+  engine->reset();
+  EXPECT_EQ(model.model->sequences().used().pages[0], 0) << "all pages come back";
 }
 
 TEST_F(EngineTest, KeptSequencesMakeWay) {

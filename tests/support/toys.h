@@ -14,6 +14,7 @@ inline const std::vector<std::string> kToys = {
     // clang-format off
     // keep-sorted start
     "bert",
+    "bloom",
     "deepseek_v2",
     "deepseek_v2_lite",
     "gemma",

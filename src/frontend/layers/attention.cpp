@@ -56,7 +56,7 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
   g.kv_append(kKvState, layer_, k, v, inputs.row_slots);
   graph::Value* mixed = g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.limits,
                                     inputs.page_indptr, inputs.page_ids, shape_.heads, shape_.scale,
-                                    shape_.window, rolling, shape_.softcap, sinks_);
+                                    shape_.window, rolling, shape_.softcap, sinks_, shape_.alibi);
   return output_(g, mixed);
 }
 

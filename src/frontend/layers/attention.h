@@ -20,7 +20,8 @@ struct AttentionShape {
   size_t rope = 0;         // the rope table that rotates them
   double scale = 1;        // of scores: head_dim^-0.5
   double softcap = 0;      // of scores: c * tanh(score / c); 0 = none
-  int64_t window = 0;      // tokens that a row sees at most, itself included; 0 = all before it
+  double alibi = 0;  // of scores: biases by distance, down to slopes of 2^-alibi (arXiv:2108.12409); 0 = none
+  int64_t window = 0;  // tokens that a row sees at most, itself included; 0 = all before it
 
   int64_t q_size() const { return heads * head_dim; }
   int64_t kv_size() const { return kv_heads * head_dim; }

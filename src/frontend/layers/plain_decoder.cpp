@@ -23,10 +23,13 @@ Value* PlainDecoder::embed(GraphBuilder& g, Value* ids) const { return tokens(g,
 
 Value* PlainDecoder::transformer(GraphBuilder& g, Value* x, const StepInputs& inputs) const {
   if (positions) x = g.add(x, (*positions)(g, inputs.positions));
+  if (embedding_norm) x = (*embedding_norm)(g, x);
   for (const PlainBlock& block : blocks) x = block(g, x, inputs);
   return norm(g, x);
 }
 
-Value* PlainDecoder::logits(GraphBuilder& g, Value* hidden) const { return head(g, hidden); }
+Value* PlainDecoder::logits(GraphBuilder& g, Value* hidden) const {
+  return head ? (*head)(g, hidden) : tokens.as_linear(g, hidden);
+}
 
 }  // namespace mlc::frontend

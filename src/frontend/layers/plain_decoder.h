@@ -29,7 +29,7 @@ std::vector<PlainBlock> make_blocks(int64_t layers, const std::function<PlainBlo
 // Its parts are made by the model's file, in the order in which the original stores them.
 struct PlainDecoder : Model {
   PlainDecoder(Embedding tokens, std::optional<Embedding> positions, std::vector<PlainBlock> blocks,
-               LayerNorm norm, Linear head)
+               LayerNorm norm, std::optional<Linear> head)
       : tokens(tokens), positions(positions), blocks(std::move(blocks)), norm(norm), head(head) {}
 
   graph::Value* embed(graph::GraphBuilder& g, graph::Value* ids) const override;
@@ -38,9 +38,10 @@ struct PlainDecoder : Model {
 
   Embedding tokens;
   std::optional<Embedding> positions;  // learned ones, added to the tokens'
+  std::optional<LayerNorm> embedding_norm = std::nullopt;
   std::vector<PlainBlock> blocks;
   LayerNorm norm;
-  Linear head;
+  std::optional<Linear> head;  // none: the tokens' table is the head too
 };
 
 }  // namespace mlc::frontend

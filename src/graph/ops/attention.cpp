@@ -5,8 +5,9 @@
 // sees the sequence's tokens 0..L-1 (1 <= L): up to itself where attention is causal, all where it looks both
 // ways. Attribute `window` W > 0 leaves it the last W of them, max(0, L - W)..L-1; pages that lie wholly
 // before those of all rows of a sequence are not read. A score is scale * q.k; attribute `softcap` C makes it
-// C * tanh(score / C). With attribute `sinks` the last operand, [heads], has one more score of each head, of
-// a token without a value that every row sees: it takes part in the softmax's denominator alone
+// C * tanh(score / C), and `alibi` B then adds slope * (t - (L - 1)) for token t, with the slope of the head
+// (alibi_slope in math.h). With attribute `sinks` the last operand, [heads], has one more score of each head,
+// of a token without a value that every row sees: it takes part in the softmax's denominator alone
 // (arXiv:2309.17453, section 3.3).
 //
 // The storage index of token i is i, or i + skip_count from skip_begin on: dropped tokens stay in pages that
@@ -60,6 +61,7 @@ std::vector<TensorType> infer(const Node& node, const Module& module) {
     refuse(describe(node, 0), " does not have ", heads * cache.key_dim, " columns");
   positive_attribute(node, "scale");
   if (node.attributes.count("softcap")) positive_attribute(node, "softcap");
+  if (node.attributes.count("alibi")) positive_attribute(node, "alibi");
   if (node.attributes.count("window")) int_attribute(node, "window", 1, 1 << 30);
   for (size_t i : {1, 2}) {
     index_operand(node, i);
@@ -125,9 +127,12 @@ struct Softened {
   std::vector<double> sum;
 };
 
-// Over the tokens [first, last) of the sequence.
-Softened attend(const Node& node, const Inputs& in, const float* q, HostState& state, int64_t kv_head,
+// A query head over the tokens [first, last) of the sequence.
+Softened attend(const Node& node, const Inputs& in, const float* q, HostState& state, int64_t head,
                 const std::vector<int64_t>& slots, size_t first, size_t last) {
+  const int64_t heads = node.get_int("heads"), kv_head = head / (heads / state.cache.kv_heads);
+  const bool biased = node.attributes.count("alibi") != 0;
+  const double slope = biased ? alibi_slope(head, heads, node.get_double("alibi")) : 0;
   const int64_t n = state.cache.key_dim, wide = state.cache.value_dim;
   Softened s{.sum = std::vector<double>(static_cast<size_t>(wide))};
   std::vector<double> scores(slots.size());
@@ -139,6 +144,7 @@ Softened attend(const Node& node, const Inputs& in, const float* q, HostState& s
       const double cap = node.get_double("softcap");
       scores[t] = cap * std::tanh(scores[t] / cap);
     }
+    if (biased) scores[t] += slope * (static_cast<double>(t) - static_cast<double>(slots.size() - 1));
     s.largest = std::max(s.largest, scores[t]);
   }
   for (size_t t = first; t < last; ++t) {
@@ -163,13 +169,13 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& all, const Inp
   const HostTensor* sinks = in.size() < all.size() ? all.back() : nullptr;
   HostState& state = context.states.at(node.state);
   const HostTensor& q = *in[0];
-  int64_t heads = node.get_int("heads"), n = state.cache.key_dim, sharing = heads / state.cache.kv_heads;
+  int64_t heads = node.get_int("heads"), n = state.cache.key_dim;
   const int64_t wide = state.cache.value_dim;
   HostTensor out = make_floats({q.shape[0], heads * wide});
   for (int64_t r = 0; r < q.shape[0]; ++r) {
     const SeenTokens seen = seen_tokens(node, in, r, state.cache.page_size);
     for (int64_t h = 0; h < heads; ++h) {
-      Softened s = attend(node, in, q.floats.data() + r * q.shape[1] + h * n, state, h / sharing, seen.slots,
+      Softened s = attend(node, in, q.floats.data() + r * q.shape[1] + h * n, state, h, seen.slots,
                           seen.first, seen.slots.size());
       float* to = out.floats.data() + r * out.shape[1] + h * wide;
       for (int64_t d = 0; d < wide; ++d)
@@ -191,7 +197,7 @@ std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const
   HostState& state = context.states.at(node.state);
   const HostTensor& q = *in[0];
   if (q.shape[0] != 1) refuse("attention_part: ", q.shape[0], " rows, expected 1");
-  int64_t heads = node.get_int("heads"), n = state.cache.key_dim, sharing = heads / state.cache.kv_heads;
+  int64_t heads = node.get_int("heads"), n = state.cache.key_dim;
   const int64_t wide = state.cache.value_dim;
   int64_t tokens = node.get_int("part_pages") * state.cache.page_size;
   int64_t parts = (in[4]->shape[0] * state.cache.page_size + tokens - 1) / tokens;
@@ -207,8 +213,8 @@ std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const
   HostTensor out = make_floats({parts, heads * (wide + 2)});
   for (int64_t p = 0; p < parts; ++p)
     for (int64_t h = 0; h < heads; ++h) {
-      Softened s = attend(node, in, q.floats.data() + h * n, state, h / sharing, seen.slots,
-                          before(p * tokens), before((p + 1) * tokens));
+      Softened s = attend(node, in, q.floats.data() + h * n, state, h, seen.slots, before(p * tokens),
+                          before((p + 1) * tokens));
       float* to = out.floats.data() + (p * heads + h) * (wide + 2);
       for (int64_t d = 0; d < wide; ++d) to[d] = static_cast<float>(s.sum[d]);
       to[wide] = std::isinf(s.largest) ? -3e38f : static_cast<float>(s.largest);

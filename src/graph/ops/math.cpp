@@ -2,6 +2,7 @@
 #include "graph/ops/math.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -75,6 +76,13 @@ void four_dots(const double* a, const double* b, int64_t n, double* out) {
     out[0] += s0[part], out[1] += s1[part], out[2] += s2[part], out[3] += s3[part];
   for (; i < n; ++i)
     for (int64_t j = 0; j < 4; ++j) out[j] += a[i] * b[j * n + i];
+}
+
+double alibi_slope(int64_t head, int64_t heads, double bias) {
+  const auto n = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(heads)));
+  const double step = bias / static_cast<double>(n);
+  if (head < n) return std::exp2(-step * static_cast<double>(head + 1));
+  return std::exp2(-step / 2 * static_cast<double>(2 * (head - n) + 1));
 }
 
 float round_to(DType dtype, float value) {

@@ -17,6 +17,11 @@ using ScalarFunction = double (*)(double);
 const std::vector<std::string>& function_names();
 ScalarFunction find_function(const std::string& name);  // internal error when unknown
 
+// The slope of a head's linear bias (arXiv:2108.12409): with n the largest power of two that is no more than
+// `heads`, head h < n has 2^-((h + 1) * bias / n), the others fill the gaps: 2^-((2 (h - n) + 1) * bias /
+// 2n).
+double alibi_slope(int64_t head, int64_t heads, double bias);
+
 // out[j] = sum of a[i] * b[j, i] for the four rows of b [4, n], each in eight interleaved partial sums.
 void four_dots(const double* a, const double* b, int64_t n, double* out);
 

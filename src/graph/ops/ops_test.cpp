@@ -251,6 +251,13 @@ TEST_F(OpTest, AMatmulNormsItsRowsFirst) {
   }
 }
 
+TEST(Alibi, SlopesArePowersOfTwoAndWhatLiesBetween) {
+  for (int64_t head = 0; head < 8; ++head)
+    EXPECT_EQ(alibi_slope(head, 8, 8), std::ldexp(1.0, -int(head) - 1));
+  const double six[] = {1.0 / 4, 1.0 / 16, 1.0 / 64, 1.0 / 256, 1.0 / 2, 1.0 / 8};
+  for (int64_t head = 0; head < 6; ++head) EXPECT_EQ(alibi_slope(head, 6, 8), six[head]);
+}
+
 TEST_F(OpTest, RopeTurnsPairsOfTheRotatedPart) {
   // A quarter turn of the first pair, none of the second; head_dim 6 of which 4 rotate; two heads.
   HostTensor factors = floats({1, 4}, {0, 1, 1, 0}),

@@ -2,7 +2,9 @@
 #include "kernel/lower/region.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <numbers>
 
 #include "base/check.h"
 #include "base/strings.h"
@@ -75,6 +77,23 @@ ExprRef cap_score(const graph::Node& node, const ExprRef& score) {
   if (!node.attributes.count("softcap")) return score;
   const double cap = node.get_double("softcap");
   return call(MathFn::kTanh, score * (1 / cap)) * cap;
+}
+
+ExprRef head_slope(KernelBuilder& k, const graph::Node& node, const ExprRef& head) {
+  if (!node.attributes.count("alibi")) return nullptr;
+  const int64_t heads = node.get_int("heads"),
+                n = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(heads)));
+  const double step = node.get_double("alibi") / static_cast<double>(n);
+  ExprRef at = k.let("head", head), power = (cast(at, DType::kF32) + 1.0) * step;
+  if (n < heads) {
+    ExprRef between = cast((at - n) * 2 + 1, DType::kF32) * (step / 2);
+    power = select(less(at, int_const(n)), power, between);
+  }
+  return k.let("slope", call(MathFn::kExp, power * -std::numbers::ln2));
+}
+
+ExprRef with_bias(const ExprRef& score, const ExprRef& slope, const ExprRef& distance) {
+  return slope ? fma(slope, cast(distance, DType::kF32), score) : score;
 }
 
 ExprRef apply_function(const std::string& function, const ExprRef& x) {

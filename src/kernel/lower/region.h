@@ -31,6 +31,11 @@ class LoweredRegion {
 // A score as the softcap of an attention node, if it has one, leaves it.
 ExprRef cap_score(const graph::Node& node, const ExprRef& score);
 
+// The slope of a query head of an attention node (alibi_slope of graph/ops/math.h); null where it has none.
+ExprRef head_slope(KernelBuilder& k, const graph::Node& node, const ExprRef& head);
+// A score of the token that is `distance` tokens behind the row's own, at most 0, with its bias.
+ExprRef with_bias(const ExprRef& score, const ExprRef& slope, const ExprRef& distance);
+
 // A function of graph/ops/math.h on f32.
 ExprRef apply_function(const std::string& function, const ExprRef& x);
 

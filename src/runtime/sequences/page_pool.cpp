@@ -70,6 +70,12 @@ int64_t PagePool::cost(const BlockTable& table, int64_t n) const {
   return pages_of(stored + n) - static_cast<int64_t>(table.pages.size()) + (shared ? 1 : 0);
 }
 
+int64_t PagePool::text_cost(int64_t tokens) const {
+  if (limits_.sliding.tokens > 0)  // the kept tokens may begin and end within a page
+    return pages_of(std::min(tokens, limits_.sliding.tokens + limits_.page_size));
+  return pages_of(tokens) - first_page_seen(tokens);
+}
+
 int64_t PagePool::tokens_that_fit(const BlockTable& table, int64_t n, int64_t pages) const {
   const int64_t room =
       static_cast<int64_t>(table.pages.size()) * limits_.page_size - table.length - table.skip;

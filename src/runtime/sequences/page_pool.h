@@ -54,6 +54,8 @@ class PagePool {
 
   // Pages that n more tokens take: new ones, and one where the last page is in part used and shared.
   int64_t cost(const BlockTable& table, int64_t n) const;
+  // Pages that a text of that many tokens holds between steps, where no snapshot needs more.
+  int64_t text_cost(int64_t tokens) const;
   // Of n tokens, how many fit into `pages` new pages.
   int64_t tokens_that_fit(const BlockTable& table, int64_t n, int64_t pages) const;
   // Makes room for n more tokens. Precondition: cost() pages are free.

@@ -13,6 +13,12 @@ StateCost& StateCost::operator+=(const StateCost& other) {
   return *this;
 }
 
+StateCost& StateCost::operator-=(const StateCost& other) {
+  for (size_t g = 0; g < kMostGroups; ++g) pages[g] -= other.pages[g];
+  slots -= other.slots;
+  return *this;
+}
+
 bool StateCost::fits_in(const StateCost& available) const {
   for (size_t g = 0; g < kMostGroups; ++g)
     if (pages[g] > available.pages[g]) return false;
@@ -213,6 +219,12 @@ StateCost SequenceStore::cost(SequenceId id, int64_t n) const {
   if (contains(id)) return cost(at(id), n);
   StateCost cost = this->cost(Sequence(), n);
   cost.slots = has_slots_ ? 1 : 0;
+  return cost;
+}
+
+StateCost SequenceStore::text_cost(int64_t tokens) const {
+  StateCost cost{.slots = has_slots_ ? 1 : 0};
+  for (size_t g = 0; g < pools_.size(); ++g) cost.pages[g] = pools_[g].text_cost(tokens);
   return cost;
 }
 

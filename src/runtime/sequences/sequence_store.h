@@ -44,6 +44,7 @@ struct StateCost {
   int64_t slots = 0;
 
   StateCost& operator+=(const StateCost& other);
+  StateCost& operator-=(const StateCost& other);
   bool fits_in(const StateCost& available) const;
 };
 
@@ -76,6 +77,8 @@ class SequenceStore {
 
   // What n more tokens of a sequence take; of one that is not there yet, what it takes by itself too.
   StateCost cost(SequenceId id, int64_t n) const;
+  // What a text of that many tokens keeps between steps, by itself.
+  StateCost text_cost(int64_t tokens) const;
   StateCost available() const;
   StateCost used() const;
   // Of n more tokens of a sequence, how many fit beside what is already spoken for.

@@ -62,6 +62,7 @@ AttentionMemory Attention::allocate() const {
   m.corrections = k().shared("corrections", DType::kF32, most);
   m.sums = k().shared("sums", DType::kF32, most * tiling.token_lanes);
   if (is_coded(cache)) allocate_codes(most, m);
+  if (low.node.attributes.count("alibi")) m.slopes = k().shared("slopes", DType::kF32, most);
   if (rotates_keys()) m.rotated_keys = k().shared("rotated_keys", DType::kF32, key_dim() * cache.page_size);
   return m;
 }
@@ -77,6 +78,8 @@ void Attention::initialize(const AttentionRun& run) const {
     ExprRef row = run.first_row + r;
     ExprRef from = k().let("q_at", call.q.at(row, q_column(run.kv_head, g)));
     k().store(memory.limits, query, k().load(call.limits, row));
+    if (memory.slopes)
+      k().store(memory.slopes, query, head_slope(k(), low.node, run.kv_head * tiling.sharing + g));
     k().store(memory.sums, query * tiling.token_lanes, float_const(0, {DType::kF32, tiling.token_lanes}));
     k().vector_loop("d", int_const(key_dim()), tiling.key_lanes, [&](ExprRef d, int n) {
       ExprRef at = query * key_dim() + d;
@@ -119,12 +122,18 @@ void Attention::score_page(const AttentionRun& run, const ExprRef& page, const E
     ExprRef to = k().let("to", score_at(first) + in_span * cache.page_size);
     auto put = [&](int64_t g, int64_t v, ExprRef score) {
       ExprRef limit = k().load(memory.limits, first + g);
-      if (tiling.window > 0) limit = k().let("limit", limit);
+      if (tiling.window > 0 || memory.slopes) limit = k().let("limit", limit);
       if (is_coded(cache)) {
         ExprRef scale = key_scales[static_cast<size_t>(v)];
         score = score * (codes_queries() ? scale * k().load(memory.query_scales, first + g) : scale);
       }
       score = cap_score(low.node, score);
+      if (memory.slopes) {
+        const ExprRef& index = indices[static_cast<size_t>(v)];
+        ExprRef last = broadcast(limit - 1, tiling.token_lanes);
+        score =
+            with_bias(score, broadcast(k().load(memory.slopes, first + g), tiling.token_lanes), index - last);
+      }
       k().store(memory.scores, to + (g * span_tokens() + v * tiling.token_lanes),
                 select(seen(indices[static_cast<size_t>(v)], limit), score,
                        float_const(-std::numeric_limits<double>::infinity(), score->type)));

@@ -42,6 +42,7 @@ struct AttentionMemory {
   // with their scale, largest score of the span, exp(that - after); scales of the span's values.
   BufferRef query_codes, query_scales, weight_codes, gains, span_max, shares, value_scales;
   BufferRef rotated_keys;  // [key_dim][page_size]
+  BufferRef slopes;        // of scores' biases, or null
 };
 
 // Rows of one sequence, in a tile.

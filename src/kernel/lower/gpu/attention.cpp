@@ -116,6 +116,7 @@ GpuAttention::Group GpuAttention::group(const ExprRef& group, const ExprRef& thr
     memory.part_state = k_.shared("state", DType::kF32, tiling_.subgroups * count * 2);
   }
   place_rows(group, g);
+  for (int h = 0; h < tiling_.heads; ++h) g.slope.push_back(head_slope(k_, gpu_.node, g.first_head + h));
   return g;
 }
 
@@ -258,8 +259,9 @@ std::vector<ExprRef> GpuAttention::scores(const Group& g, const Memory& m, const
     }
     if (tiling_.rows > 1)
       meant = binary(BinaryOp::kAnd, meant, binary(BinaryOp::kEq, g.sequence[row], w.sequence));
-    out.push_back(k_.let(
-        "score", select(meant, cap_score(gpu_.node, sum_lanes(k_, products[q])), float_const(kLowest))));
+    ExprRef score = with_bias(cap_score(gpu_.node, sum_lanes(k_, products[q])),
+                              g.slope[static_cast<size_t>(query_[q].head)], t - (g.limit[row] - 1));
+    out.push_back(k_.let("score", select(meant, score, float_const(kLowest))));
   }
   return out;
 }

@@ -38,6 +38,7 @@ class GpuAttention {
     ExprRef thread, lane, subgroup, kv_head, first_head, first_row;
     ExprRef part;                               // null without parts
     std::vector<ExprRef> row, sequence, limit;  // of the group's rows; limit 0 for rows past the last
+    std::vector<ExprRef> slope;                 // of the group's heads; null without biases
   };
 
   struct Memory {

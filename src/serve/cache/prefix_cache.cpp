@@ -1,0 +1,63 @@
+// Finds, forks and evicts sequences.
+#include "serve/cache/prefix_cache.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace mlc::serve {
+
+PrefixCache::Match PrefixCache::begin(runtime::SequenceStore& store, runtime::SequenceId fresh,
+                                      std::span<const int32_t> prompt) {
+  Match best;
+  tree_.visit_matches(prompt.first(prompt.size() - 1), [&](runtime::SequenceId id, int64_t shared) {
+    if (shared <= best.tokens) return false;  // so do all that follow
+    if (const int64_t n = store.rewind_point(id, shared); n > best.tokens) best = {id, n};
+    return true;
+  });
+  if (best.tokens == 0) return best;
+  const auto kept = std::ranges::find(kept_, best.sequence);
+  const bool is_kept = kept != kept_.end();
+  if (is_kept) kept_.splice(kept_.end(), kept_, kept);  // the last to go
+  if (!is_kept || best.tokens < store.length(best.sequence)) do {
+      if (store.fork(best.sequence, fresh, best.tokens).is_ok()) return {fresh, best.tokens};
+    } while (kept_.size() > (is_kept ? 1 : 0) && evict_one(store));
+  if (!is_kept) return {};
+  Status cut = store.rewind(best.sequence, best.tokens);
+  internal_check(cut.is_ok(), cut.message());
+  kept_.erase(kept);
+  tree_.erase(best.sequence);
+  return best;
+}
+
+void PrefixCache::share(runtime::SequenceId sequence, std::span<const int32_t> tokens) {
+  tree_.erase(sequence);
+  tree_.insert(sequence, tokens);
+}
+
+void PrefixCache::keep(runtime::SequenceStore& store, runtime::SequenceId sequence,
+                       std::span<const int32_t> tokens) {
+  share(sequence, tokens);
+  kept_.push_back(sequence);
+  while (kept_.size() > most_) evict_one(store);
+}
+
+bool PrefixCache::make_room(runtime::SequenceStore& store) {
+  return store.forget_snapshot() || evict_one(store);
+}
+
+bool PrefixCache::evict_one(runtime::SequenceStore& store) {
+  if (kept_.empty()) return false;
+  tree_.erase(kept_.front());
+  Status removed = store.remove(kept_.front());
+  internal_check(removed.is_ok(), removed.message());
+  kept_.pop_front();
+  return true;
+}
+
+void PrefixCache::clear(runtime::SequenceStore& store) {
+  while (evict_one(store)) {
+  }
+}
+
+}  // namespace mlc::serve

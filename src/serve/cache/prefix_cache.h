@@ -1,0 +1,52 @@
+// Which sequences a new prompt can begin with: those of running requests, as far as they are computed, and
+// those of finished ones, which are kept until others need their memory, the longest unused first.
+//
+// The next turn of a chat takes its last one's sequence over; prompts that share a beginning with another
+// text fork its sequence, so that pages are shared.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <span>
+#include <vector>
+
+#include "runtime/sequences/sequence_store.h"
+#include "serve/cache/prefix_tree.h"
+
+namespace mlc::serve {
+
+class PrefixCache {
+ public:
+  // Keeps the sequences of at most `most` finished requests.
+  explicit PrefixCache(size_t most) : most_(most) {}
+
+  struct Match {
+    runtime::SequenceId sequence = -1;
+    int64_t tokens = 0;  // that it holds
+  };
+  // A sequence that holds the longest beginning of the prompt that any holds and can be gone back to; it is
+  // `fresh`, or that of a finished request, which then is no longer kept. The prompt's last token is never
+  // part of it: its logits are wanted. tokens 0: nothing is shared, and no sequence was added.
+  Match begin(runtime::SequenceStore& store, runtime::SequenceId fresh, std::span<const int32_t> prompt);
+
+  // `tokens`: those that a running request's sequence holds. Others may fork it from now on.
+  void share(runtime::SequenceId sequence, std::span<const int32_t> tokens);
+  // Of a running request whose sequence is about to be removed.
+  void forget(runtime::SequenceId sequence) { tree_.erase(sequence); }
+  // Of a request that has finished.
+  void keep(runtime::SequenceStore& store, runtime::SequenceId sequence, std::span<const int32_t> tokens);
+
+  // Gives memory back: of the oldest snapshot, else of the kept sequence that was not used for longest; false
+  // when there is none.
+  bool make_room(runtime::SequenceStore& store);
+  void clear(runtime::SequenceStore& store);
+
+ private:
+  bool evict_one(runtime::SequenceStore& store);
+
+  size_t most_;
+  PrefixTree tree_;                      // of running and of kept ones
+  std::list<runtime::SequenceId> kept_;  // the longest unused first
+};
+
+}  // namespace mlc::serve
