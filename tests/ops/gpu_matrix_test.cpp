@@ -17,7 +17,7 @@ namespace mlc::testing {
 namespace {
 
 const Dim kRows = Dim::symbol("rows");
-const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd", "vulkan-intel", "metal-apple"};
+const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd", "vulkan-intel"};
 
 WeightFormat group(int bits, DType dtype, bool transposed = false) {
   return {WeightFormat::Kind::kGroup, dtype, bits, bits == 3 ? 40 : 32, transposed};
