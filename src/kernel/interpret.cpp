@@ -401,7 +401,7 @@ void Program::run(std::span<const HostBuffer> buffers, std::span<const int64_t> 
   for (size_t i = 0; i < buffers.size(); ++i) {
     auto size = fn.buffers[i]->size.evaluate(values);
     internal_check(size.has_value(), fn.name, ": the size of ", fn.buffers[i]->name, " has no value");
-    int64_t bytes = *size * size_of(fn.buffers[i]->element.dtype);
+    int64_t bytes = *size * value_bytes(fn.buffers[i]->element);
     internal_check(bytes <= buffers[i].bytes, fn.name, ": buffer ", fn.buffers[i]->name, " has ",
                    buffers[i].bytes, " bytes, needs ", bytes);
     frame.regions.push_back({static_cast<uint8_t*>(buffers[i].data), bytes});

@@ -51,8 +51,8 @@
 //   * Barriers and subgroup operations stand only in control flow that is uniform over the group: every kIf
 //   and kFor
 //     around them has conditions and bounds made of constants, dims, the grid variable, variables of such
-//     loops and lets, loads from inputs and kShared buffers at uniform indices, and kSubgroup where one
-//     subgroup is the whole group.
+//     loops and lets, and loads from inputs at uniform indices: what any language can prove. (A loop over
+//     what a shared buffer holds has no barrier in it.)
 //   * kShared and kRegister buffers may hold vectors (element.lanes 2 or 4); an access then takes one whole
 //   element and
 //     the index counts elements. Other accesses of n lanes have an index that is a multiple of n.
@@ -63,8 +63,8 @@
 //     in a word.
 // Device functions are thread-bound functions after the passes, what emitters of GPU languages get;
 // verify_device() checks:
-//   * Types are bool, i32, u32 and f32 with 1, 2 or 4 lanes; buffers hold i32, u32 or f32. Dims, loop
-//   variables and indices are i32: no buffer has 2^31 elements.
+//   * Types are bool, i32, u32 and f32 with 1, 2 or 4 lanes; buffers hold i32, u32 or f32 with as many, which
+//   every access takes whole. Dims, loop variables and indices are i32: no buffer has 2^31 elements.
 //   * 16-bit floats lie in u32 words and are read by kUnpackHalf and written by kPackHalf; bf16, u8 and i8
 //   are shifted out
 //     of words. A buffer of an odd number of halves is rounded up to whole words, in size and in memory.
@@ -117,7 +117,7 @@ struct Fragment {
 // A named memory region. kGlobal buffers are the function's parameters, in ABI order.
 struct Buffer {
   std::string name;
-  Type element;  // lanes > 1: an array of vectors; kRegister, and kShared of thread-bound functions
+  Type element;  // lanes > 1: an array of vectors; kRegister, and all scopes of thread-bound functions
   Scope scope = Scope::kGlobal;
   bool writable = false;   // kGlobal only; the others always are
   Dim size;                // elements; constant unless kGlobal

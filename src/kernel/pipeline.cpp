@@ -8,6 +8,7 @@
 #include "kernel/passes/legalize.h"
 #include "kernel/passes/narrow_indices.h"
 #include "kernel/passes/place_shared.h"
+#include "kernel/passes/unify_accesses.h"
 #include "kernel/print.h"
 #include "kernel/verify.h"
 
@@ -56,6 +57,7 @@ Function run_passes(Function function, const PassOptions& options) {
     run("expand_subgroups", [&](Function f) { return expand_subgroups(std::move(f), target); });
     run("narrow_indices",
         [](Function f) { return narrow_indices(std::move(f)); });  // after all that computes indices
+    run("unify_accesses", [](Function f) { return unify_accesses(std::move(f)); });
   }
   run("place_shared", [](Function f) { return place_shared(std::move(f)); });
   if (!target.is_gpu()) return function;

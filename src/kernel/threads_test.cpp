@@ -9,6 +9,7 @@
 #include "kernel/interpret.h"
 #include "kernel/parse.h"
 #include "kernel/passes/narrow_indices.h"
+#include "kernel/passes/unify_accesses.h"
 #include "kernel/print.h"
 #include "kernel/verify.h"
 
@@ -63,7 +64,7 @@ TEST(Threads, RunInLockstepWithSubgroups) {
   std::iota(x.begin(), x.end(), 0.0f);
   for (bool narrow : {false, true}) {
     Function f = parse(kRowSum);
-    if (narrow) f = narrow_indices(f);
+    if (narrow) f = unify_accesses(narrow_indices(f));
     EXPECT_EQ(verify(f), "");
     if (narrow) {
       EXPECT_EQ(verify_device(f), "");
@@ -103,7 +104,8 @@ Function with_body(const std::string& body, const std::string& shared = "",
 
 TEST(Threads, BarriersStandInUniformFlow) {
   EXPECT_EQ(verify(with_body("serial %i = 0, cast(%n[%g]):i64 { barrier }")), "");
-  EXPECT_EQ(verify(with_body("let %c = %s[0] if (%c < 1:f32) { barrier }", "shared %s: f32[4]")), "");
+  EXPECT_EQ(verify(with_body("let %c = %x[0] if (%c < 1:f32) { barrier }")), "");
+  EXPECT_NE(verify(with_body("let %c = %s[0] if (%c < 1:f32) { barrier }", "shared %s: f32[4]")), "");
   EXPECT_NE(verify(with_body("if (%t < 3) { barrier }")), "");
   EXPECT_NE(verify(with_body("serial %i = 0, %t { barrier }")), "");
   EXPECT_NE(verify(with_body("let %c = %y[0] if (%c < 1:f32) { barrier }")), "") << "an output may change";
@@ -126,13 +128,18 @@ TEST(Threads, ShapeIsChecked) {
 }
 
 TEST(Threads, DeviceFunctionsAreSmall) {
-  auto problem = [](const std::string& body) { return verify_device(narrow_indices(with_body(body))); };
+  auto problem = [](const std::string& body) {
+    return verify_device(unify_accesses(narrow_indices(with_body(body))));
+  };
   EXPECT_EQ(problem("let %a = %x[(%t * 4)]:f32x4 %y[%t] = shuffle(%a)[2]"), "");
   EXPECT_NE(problem("let %a = %x[%t]:f32x8"), "");
   EXPECT_NE(problem("let %a = reduce_add(%x[%t]:f32x4)"), "");
   EXPECT_NE(problem("let %a = cast(%x[%t]):f16"), "");
   EXPECT_NE(problem("%y[%t, (ramp(%t, 1):i64x2 < broadcast($rows):i64x2)] = %x[%t]:f32x2"), "");
   EXPECT_NE(verify_device(with_body("let %a = %t")), "") << "i64 is left";
+  auto mixed = [](const std::string& body) { return verify_device(narrow_indices(with_body(body))); };
+  EXPECT_NE(mixed("let %a = %x[(%t * 4)]:f32x4"), "") << "a vector of words";
+  EXPECT_NE(mixed("%y[(%t * 2)] = shuffle(%x[%t], %x[%t])[0, 1]"), "");
 }
 
 void interpret_body(const std::string& body, const std::string& shared = "shared %s: f32[16]") {
@@ -204,7 +211,7 @@ TEST(Matrices, TextRoundTripsAndIsValid) {
   Function f = parse(kMatrix);
   EXPECT_EQ(print(f), kMatrix);
   EXPECT_EQ(verify(f), "");
-  EXPECT_EQ(verify_device(narrow_indices(f)), "");
+  EXPECT_EQ(verify_device(unify_accesses(narrow_indices(f))), "");
 }
 
 TEST(Matrices, MultiplyAndAdd) {

@@ -30,8 +30,9 @@ class Verifier {
     std::set<std::string> names;
     for (const BufferRef& b : function_.buffers) {
       require(names.insert(b->name).second, "buffer ", b->name, " is declared twice");
-      require(b->scope == Scope::kGlobal && b->element.lanes == 1, "buffer ", b->name,
-              " is no global of scalars");
+      require(b->scope == Scope::kGlobal && (b->element.lanes == 1 || thread_count(function_) > 0), "buffer ",
+              b->name, " is no global of scalars");
+      check_lanes(b->element);
       for (const std::string& s : b->size.symbols()) check_dim(s);
       buffers_.insert(b.get());
     }
@@ -193,7 +194,7 @@ class Verifier {
   void access(const Buffer& b, const Type& value, const ExprRef& index, const ExprRef& mask) {
     buffer(b);
     require(is_index(expr(index)), "an index of %", b.name, " is no i64 or i32");
-    if (b.element.lanes > 1 && b.scope == Scope::kShared)
+    if (b.element.lanes > 1 && b.scope != Scope::kRegister)
       require(value == b.element && !mask, "an access of ", value, " to vectors of ", b.element);
     if (b.scope == Scope::kRegister) {
       require(value == b.element, "an access of ", value, " to registers of ", b.element);

@@ -53,14 +53,12 @@ class ThreadVerifier {
   bool uniform(const ExprRef& e) const {
     switch (e->kind) {
       case ExprKind::kVar: return uniform_.count(e->name) == 1;
-      case ExprKind::kGather: return false;
-      case ExprKind::kLoad:
-        if (e->buffer->scope == Scope::kRegister) return false;
-        if (e->buffer->scope == Scope::kGlobal && e->buffer->writable) return false;
-        break;
+      case ExprKind::kGather:
       case ExprKind::kSubgroup:
-      case ExprKind::kSubgroupBroadcast:
-        if (function_.subgroup_size == threads_) return true;
+      case ExprKind::kSubgroupXor:
+      case ExprKind::kSubgroupBroadcast: return false;
+      case ExprKind::kLoad:
+        if (e->buffer->scope != Scope::kGlobal || e->buffer->writable) return false;
         break;
       default: break;
     }
@@ -159,6 +157,9 @@ class DeviceVerifier {
       require(s->kind != StmtKind::kFor || s->loop != LoopKind::kUnrolled, "an unrolled loop on a device: %",
               s->name);
       if (s->kind == StmtKind::kAlloc && s->buffer->scope != Scope::kFragment) buffer(*s->buffer);
+      require(s->kind != StmtKind::kStore || s->value->type == s->buffer->element, "a store of ",
+              s->value ? s->value->type.text() : "", " to elements of another type: %",
+              s->buffer ? s->buffer->name : "");
       for (const ExprRef& e : {s->value, s->index, s->begin, s->extent})
         if (e) expr(*e);
       block(s->body);
@@ -180,7 +181,7 @@ class DeviceVerifier {
       case ExprKind::kDot2I16: require(false, "no device has ", e); break;
       case ExprKind::kLoad:
         require(e.operands.size() == 1, "a masked load on a device: ", e);
-        require(e.type.dtype == e.buffer->element.dtype, "a load of another type on a device: ", e);
+        require(e.type == e.buffer->element, "a load of another type than the buffer's elements: ", e);
         break;
       default: break;
     }

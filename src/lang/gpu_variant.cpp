@@ -6,38 +6,19 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "formats/library.h"
-#include "lang/llvm/emit_ptx.h"
-#include "lang/opencl/dialect.h"
-#include "lang/spirv/emit.h"
+#include "lang/language.h"
 
 namespace mlc::lang {
 namespace {
 
-struct Language {
-  const char* kind;  // Target::kind
-  GpuLanguage language;
-  std::string (*emit)(const kernel::Function& function, const Target& target);
-  std::string (*text)(const std::string& code);  // for people
-};
-
-std::string emit_text(const kernel::Function& function, const Target&) { return print_opencl(function); }
-std::string emit_words(const kernel::Function& function, const Target&) { return emit_spirv(function); }
-std::string as_it_is(const std::string& code) { return code; }
-
-constexpr Language kLanguages[] = {
-    {"cuda", GpuLanguage::kPtx, emit_ptx, as_it_is},
-    {"opencl", GpuLanguage::kOpenClC, emit_text, as_it_is},
-    {"vulkan", GpuLanguage::kSpirv, emit_words, spirv::disassemble},
-};
-
 const Language& language_of(const Target& target) {
-  for (const Language& l : kLanguages)
-    if (target.kind == l.kind) return l;
+  for (const Language* l : languages())
+    if (target.kind == l->kind) return *l;
   internal_error("no language is known for target " + target.name);
 }
 
 GpuKernelView view_of(const std::string& blob, const Target& target) {
-  auto view = read_gpu_kernel(blob.data(), language_of(target).language);
+  auto view = read_gpu_kernel(blob.data(), language_of(target).number);
   internal_check(view.is_ok(), "a blob that does not read back");
   return *view;
 }
@@ -45,14 +26,13 @@ GpuKernelView view_of(const std::string& blob, const Target& target) {
 }  // namespace
 
 bool has_gpu_language(const std::string& kind) {
-  return std::any_of(std::begin(kLanguages), std::end(kLanguages),
-                     [&](const Language& l) { return kind == l.kind; });
+  return std::ranges::any_of(languages(), [&](const Language* l) { return kind == l->kind; });
 }
 
 std::string emit_gpu_kernel(const kernel::Function& kernel, const Target& target) {
   const Language& language = language_of(target);
   MlcGpuKernel header{};
-  header.language = static_cast<uint32_t>(language.language);
+  header.language = static_cast<uint32_t>(language.number);
   header.group_size = static_cast<uint32_t>(kernel::thread_count(kernel));
   header.shared_bytes = static_cast<uint32_t>(kernel.scratch_bytes);
   header.buffer_count = static_cast<uint32_t>(kernel.buffers.size());
@@ -75,7 +55,7 @@ Json gpu_limits(const std::vector<std::string>& blobs, const Target& target) {
 std::string gpu_code_dump(const std::vector<std::string>& blobs, const Target& target) {
   std::string all;
   for (const std::string& blob : blobs)
-    all.append(language_of(target).text(std::string(view_of(blob, target).code))).append("\n");
+    all.append(language_of(target).for_people(std::string(view_of(blob, target).code))).append("\n");
   return all;
 }
 

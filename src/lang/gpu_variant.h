@@ -13,7 +13,7 @@ namespace mlc::lang {
 // Whether this build writes the language of that Target::kind.
 bool has_gpu_language(const std::string& kind);
 
-// The blob of a kernel (a device function). A new language adds its line to the table in gpu_variant.cpp.
+// The blob of a kernel (a device function).
 std::string emit_gpu_kernel(const kernel::Function& kernel, const Target& target);
 
 // What the variant's header says it needs of a device beside Target::required, from its kernels' blobs:

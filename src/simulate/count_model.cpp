@@ -71,6 +71,7 @@ class StepCounter {
     for (size_t i = 0; i < call.buffers.size(); ++i) {
       auto words = k.buffers[i]->size.evaluate(dims_);
       internal_check(words.has_value(), "a buffer's size has no value");
+      *words *= k.buffers[i]->element.lanes;
       const PlanBuffer& b = call.buffers[i];
       if (b.space == PlanBuffer::Space::kArgument && k.buffers[i]->element.dtype == DType::kI32)
         memory.push_back(argument(f.arguments[b.index].name, *words, dims_, tokens_));

@@ -9,6 +9,7 @@
 
 #include "kernel/parse.h"
 #include "kernel/passes/narrow_indices.h"
+#include "kernel/passes/unify_accesses.h"
 
 namespace mlc {
 
@@ -21,12 +22,12 @@ struct DeviceCase {
 
 inline kernel::Function device_function(const DeviceCase& c) {
   std::string head = c.subgroups ? " subgroups(" + std::to_string(c.subgroups) + ")" : "";
-  return kernel::narrow_indices(kernel::parse("kernel @" + c.name +
-                                              "(%x: f32[64], %n: i32[64], %u: u32[64], %y: out f32[64], %m: "
-                                              "out i32[64]) dims(rows) tiles(2) scratch(0)" +
-                                              head + " { grid %g = 0, 2 { " + c.shared +
-                                              " thread %t = 0, 32 { let %i = ((%g * 32) + %t) " + c.body +
-                                              " } } }"));
+  return kernel::unify_accesses(kernel::narrow_indices(
+      kernel::parse("kernel @" + c.name +
+                    "(%x: f32[64], %n: i32[64], %u: u32[64], %y: out f32[64], %m: "
+                    "out i32[64]) dims(rows) tiles(2) scratch(0)" +
+                    head + " { grid %g = 0, 2 { " + c.shared +
+                    " thread %t = 0, 32 { let %i = ((%g * 32) + %t) " + c.body + " } } }")));
 }
 
 inline const std::vector<DeviceCase> kDeviceCases = {

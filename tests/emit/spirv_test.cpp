@@ -92,7 +92,7 @@ TEST(Spirv, IsValidForVulkan11) {
 // A kernel with every statement on matrices of a subgroup; devices that run it are rare, so text, validator
 // and interpreter (tests/ops/gpu_matrix_test.cpp) stand for them.
 kernel::Function matrix_function() {
-  return kernel::narrow_indices(kernel::parse(
+  return kernel::unify_accesses(kernel::narrow_indices(kernel::parse(
       "kernel @matrix(%x: u32[512], %y: out f32[512]) dims() tiles(1) scratch(0) subgroups(32) { grid %g = "
       "0, 1 { "
       "shared %left: u32x4[40] shared %right: u32x2[80] shared %sums: f32[512] thread %t = 0, 64 { "
@@ -103,7 +103,7 @@ kernel::Function matrix_function() {
       "serial %i = 0, 2 { matrix load %a[0] from %left[0] rows 2 matrix load %b[1] from %right[(%i * 2)] "
       "columns 4 "
       "matrix add %c[1] %a[0] by %b[1] } "
-      "matrix store %c[1] to %sums[((%t // 32) * 256)] rows 16 barrier %y[%t] = %sums[%t] } } }"));
+      "matrix store %c[1] to %sums[((%t // 32) * 256)] rows 16 barrier %y[%t] = %sums[%t] } } }")));
 }
 
 TEST(SpirvMatrices, BecomeTheStoredText) {

@@ -16,6 +16,7 @@
 #include "kernel/passes/legalize.h"
 #include "kernel/passes/narrow_indices.h"
 #include "kernel/passes/place_shared.h"
+#include "kernel/passes/unify_accesses.h"
 #include "kernel/print.h"
 #include "kernel/verify.h"
 
@@ -31,6 +32,7 @@ const std::map<std::string, Pass>& passes() {
       {"legalize", [](Function f) { return legalize(std::move(f), Target{}); }},
       {"narrow_indices", narrow_indices},
       {"place_shared", place_shared},
+      {"unify_accesses", unify_accesses},
   };
   return table;
 }

@@ -19,6 +19,9 @@
 #ifdef MLC_TEST_CUDA
 #include "simulate/cuda/fake_driver.h"
 #endif
+#ifdef MLC_TEST_DEVICES
+#include "simulate/metal_device.h"
+#endif
 
 namespace mlc::testing {
 
@@ -82,6 +85,10 @@ class Gpu : public ::testing::Test {
       }
     if (!kOnDevices) return;
     for (const GpuTarget& gpu : best_gpu_targets()) run_on(gpu);
+#endif
+#ifdef MLC_TEST_DEVICES
+    register_metal_simulator(MLC_SOURCE_DIR "/src/simulate/metal");
+    run_on({"metal", class_target("metal-apple")});
 #endif
   }
 

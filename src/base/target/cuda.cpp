@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
-#include "base/target/target.h"
+#include "base/target/gpu.h"
 
 namespace mlc {
 
@@ -61,12 +61,6 @@ Target of_level(const PtxLevel& level) { return cuda_target(level.number, str("c
 
 }  // namespace
 
-std::vector<std::string> cuda_device_names() {
-  std::vector<std::string> names = {"cuda"};
-  for (const CudaArchitecture& a : cuda_architectures()) names.push_back(str("cuda-sm", a.number));
-  return names;
-}
-
 std::vector<Target> cuda_targets(const std::string& device) {
   std::vector<Target> targets;
   if (device == "cuda")
@@ -76,6 +70,15 @@ std::vector<Target> cuda_targets(const std::string& device) {
   const Target oldest = of_level(*(std::end(kLevels) - 1));
   if (targets.size() == 1 && targets[0].name != oldest.name) targets.push_back(oldest);
   return targets;
+}
+
+std::vector<GpuDevice> cuda_devices() {
+  std::vector<GpuDevice> all = {{"cuda", cuda_targets("cuda")}};
+  for (const CudaArchitecture& a : cuda_architectures()) {
+    const std::string name = str("cuda-sm", a.number);
+    all.push_back({name, cuda_targets(name)});
+  }
+  return all;
 }
 
 }  // namespace mlc

@@ -24,6 +24,5 @@ const std::vector<CudaArchitecture>& cuda_architectures();
 // "cuda" = PTX for every GPU since sm_75, in three levels; "cuda-sm86", ... = cut for one, and the oldest
 // level for all others. Empty: no such name.
 std::vector<Target> cuda_targets(const std::string& device);
-std::vector<std::string> cuda_device_names();
 
 }  // namespace mlc

@@ -1,9 +1,9 @@
-// What GPUs can do, by class of device, for each language we make for them.
+// What GPUs can do by class of device, and the table of kinds that we make libraries for.
+#include "base/target/gpu.h"
+
 #include <algorithm>
 
 #include "base/strings.h"
-#include "base/target/cuda.h"
-#include "base/target/target.h"
 
 namespace mlc {
 
@@ -11,19 +11,11 @@ std::string MatrixUnit::text() const { return str(rows, "x", columns, "x", depth
 
 namespace {
 
-struct DeviceClass {
-  const char* name;
-  int subgroup_size;  // where the language offers subgroups
-  int64_t shared_bytes;
-  const char* requires_first;  // "" or what only this class has
-  MatrixUnit matrix_unit;      // of its newer devices
-};
-
 // Subgroups: Vulkan's subgroupSize as drivers report it (vulkan.gpuinfo.org); software: lavapipe on 256-bit
 // vectors. Matrix units: f16 x f16 -> f32 of VK_KHR_cooperative_matrix as drivers report them (same source).
 // Shared memory: what every device of the class grants, 16 KiB being Vulkan's minimum (limits table of the
 // specification).
-const DeviceClass kClasses[] = {
+constexpr DeviceClass kClasses[] = {
     {"nvidia", 32, 48 << 10, "vendor_nvidia", {16, 16, 16}},
     {"amd", 64, 32 << 10, "vendor_amd", {16, 16, 16}},
     {"apple", 32, 32 << 10, "vendor_apple", {}},
@@ -37,7 +29,28 @@ constexpr int64_t kMatrixShared = 32 << 10;  // their tiles need it, and devices
 constexpr int kMaxThreads = 256;                     // more are not granted everywhere
 constexpr int64_t kMaxBinding = int64_t{128} << 20;  // maxStorageBufferRange every Vulkan 1.x driver grants
 
-Target base_target(const std::string& kind, const std::string& suffix, const std::string& device_class) {
+}  // namespace
+
+// Of every kind the name that is the kind itself comes first. A line each: its file defines the function,
+// whose declaration stands where it is used, so that a kind is named once.
+static const std::vector<GpuDevice>& gpu_devices() {
+  static const std::vector<GpuDevice> all = [] {
+    std::vector<GpuDevice> list;
+    auto add = [&](const std::vector<GpuDevice>& kind) { list.insert(list.end(), kind.begin(), kind.end()); };
+    // clang-format off
+    { extern std::vector<GpuDevice> vulkan_devices(); add(vulkan_devices()); }
+    { extern std::vector<GpuDevice> opencl_devices(); add(opencl_devices()); }
+    { extern std::vector<GpuDevice> metal_devices(); add(metal_devices()); }
+    { extern std::vector<GpuDevice> cuda_devices(); add(cuda_devices()); }
+    // clang-format on
+    return list;
+  }();
+  return all;
+}
+
+std::span<const DeviceClass> device_classes() { return kClasses; }
+
+Target any_gpu(const std::string& kind, const std::string& suffix, const std::string& device_class) {
   return {.kind = kind,
           .name = suffix.empty() ? kind : kind + "-" + suffix,
           .vector_bytes = 16,  // four lanes a thread
@@ -48,31 +61,21 @@ Target base_target(const std::string& kind, const std::string& suffix, const std
           .max_binding_bytes = kMaxBinding};
 }
 
-// OpenCL C 1.2 has no subgroups; Vulkan 1.1 has.
-Target class_target(const std::string& kind, const DeviceClass& c) {
-  Target t = base_target(kind, c.name, c.name);
+Target class_gpu(const std::string& kind, const DeviceClass& c) {
+  Target t = any_gpu(kind, c.name, c.name);
   t.required = {c.requires_first};
   t.shared_bytes = c.shared_bytes;
   if (std::string_view(c.name) == "software")
     t.attention_part_pages = 0;  // a few CPU threads have enough in the heads
-  if (kind == "vulkan") {
-    t.subgroup_size = c.subgroup_size;
-    t.required.push_back(str("subgroups_", c.subgroup_size));
-  }
   return t;
 }
 
-Target any_device(const std::string& kind) { return base_target(kind, "", "generic"); }
-
-// A device of no class we know, or of one that reports another size, by its subgroups alone.
-Target any_with_subgroups(int size) {
-  Target t = base_target("vulkan", str("subgroups", size), "generic");
-  t.subgroup_size = size;
-  t.required = {str("subgroups_", size)};
+Target with_subgroups(Target t, int lanes) {
+  t.subgroup_size = lanes;
+  t.required.push_back(str("subgroups_", lanes));
   return t;
 }
 
-// The same for devices that have a matrix unit; the name and the tiles say so.
 Target with_matrix_unit(Target t, const MatrixUnit& unit) {
   t.name += "-matrix";
   t.matrix_unit = unit;
@@ -81,38 +84,15 @@ Target with_matrix_unit(Target t, const MatrixUnit& unit) {
   return t;
 }
 
-std::vector<Target> common_targets(const std::string& kind) {
-  std::vector<Target> out = {class_target(kind, kClasses[std::size(kClasses) - 1])};
-  if (kind == "vulkan") out.push_back(with_matrix_unit(any_with_subgroups(32), {16, 16, 16}));
-  if (kind == "vulkan")
-    for (int size : {32, 64, 16}) out.push_back(any_with_subgroups(size));
-  out.push_back(any_device(kind));
-  return out;
-}
-
-}  // namespace
-
 std::vector<std::string> gpu_device_names() {
-  std::vector<std::string> names = cuda_device_names();
-  for (std::string kind : {"vulkan", "opencl"}) {
-    names.push_back(kind);
-    for (const DeviceClass& c : kClasses) names.push_back(kind + "-" + c.name);
-  }
+  std::vector<std::string> names;
+  for (const GpuDevice& d : gpu_devices()) names.push_back(d.name);
   return names;
 }
 
 Result<std::vector<Target>> targets_for_device(const std::string& device) {
-  if (std::vector<Target> targets = cuda_targets(device); !targets.empty()) return targets;
-  for (std::string kind : {"vulkan", "opencl"}) {
-    if (device == kind) return common_targets(kind);
-    for (const DeviceClass& c : kClasses) {
-      if (device != kind + "-" + c.name) continue;
-      std::vector<Target> targets = {class_target(kind, c), any_device(kind)};
-      if (kind == "vulkan" && c.matrix_unit.rows)
-        targets.insert(targets.begin(), with_matrix_unit(targets[0], c.matrix_unit));
-      return targets;
-    }
-  }
+  for (const GpuDevice& d : gpu_devices())
+    if (d.name == device) return d.targets;
   std::vector<std::string> names = gpu_device_names();
   return Status::error(str("--device: found '", device, "', expected one of ", join(names, ", "),
                            did_you_mean(device, names)));

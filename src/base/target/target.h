@@ -18,7 +18,7 @@ struct MatrixUnit {
 };
 
 struct Target {
-  std::string kind;  // "cpu", "cuda", "vulkan", "opencl": the device that runs it, and its language
+  std::string kind;  // "cpu", "vulkan", "metal", ...: the device that runs it, and its language
   std::string
       name;  // the variant: "x86_64-generic", "x86_64-avx512vnni", "aarch64-...", "vulkan-nvidia", ...
   std::string triple;    // LLVM triple of code that LLVM makes
@@ -60,7 +60,7 @@ struct Target {
 };
 
 // The variants of a library for a GPU, best first; the last ones run on every device of the kind. `device`:
-// "cuda", "vulkan" and "opencl" = what covers most machines; "vulkan-nvidia", "cuda-sm86", ... = one class of
+// "cuda", "metal", "vulkan", ... = what covers most machines; "vulkan-nvidia", "cuda-sm86", ... = one class of
 // device and what every device runs.
 Result<std::vector<Target>> targets_for_device(const std::string& device);
 // Every name that targets_for_device() knows.

@@ -22,11 +22,12 @@ class CEmitter {
   void statement(const kernel::Stmt& s);
   void let(const kernel::Stmt& s);
   void loop(const kernel::Stmt& s);
-  void bound_loop(const kernel::Stmt& s, const std::string& index);
+  void inner(const kernel::Stmt& s);
   void serial_loop(const kernel::Stmt& s);
   void branch(const kernel::Stmt& s);
   void alloc(const kernel::Stmt& s);
   void store(const kernel::Stmt& s);
+  void matrix(const kernel::Stmt& s);
   void begin_statement(const std::vector<kernel::ExprRef>& roots);
   void count_uses(const kernel::ExprRef& e);
 
@@ -41,7 +42,7 @@ class CEmitter {
   std::string binary(const kernel::Expr& e);
   std::string dot4(const kernel::Expr& e);
   std::string shuffle(const kernel::Expr& e);
-  Place place(const kernel::BufferRef& buffer, const kernel::Type& type, const kernel::ExprRef& index);
+  std::string element(const kernel::BufferRef& buffer, const kernel::ExprRef& index);
   bool is_bits(const kernel::Expr& e) const;
 
   const kernel::Function& kernel_;

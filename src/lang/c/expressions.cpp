@@ -45,7 +45,7 @@ std::string CEmitter::atom(const ExprRef& e) {
 
 std::string CEmitter::temporary(const Type& type, const std::string& text) {
   std::string name = str("t", temporaries_++);
-  line(str("const ", d_.type(type), " ", name, " = ", text, ";"));
+  line(d_.declaration(type, name, text) + ";");
   return name;
 }
 
@@ -56,7 +56,7 @@ std::string CEmitter::text_of(const Expr& e) {
     case ExprKind::kFloatConst: return constant(e);
     case ExprKind::kVar: return variable_name(e.name);
     case ExprKind::kDim: return dim_name(e.name);
-    case ExprKind::kLoad: return d_.load(place(e.buffer, e.type, e.operands[0]));
+    case ExprKind::kLoad: return element(e.buffer, e.operands[0]);
     case ExprKind::kUnary: return unary(e);
     case ExprKind::kBinary: return binary(e);
     case ExprKind::kSelect: {
@@ -89,8 +89,8 @@ std::string CEmitter::constant(const Expr& e) {
   return e.type.lanes == 1 ? one : d_.broadcast(e.type, one);
 }
 
-Place CEmitter::place(const BufferRef& buffer, const Type& type, const ExprRef& index) {
-  return {buffer.get(), buffer_name(*buffer), value(index), type};
+std::string CEmitter::element(const BufferRef& buffer, const ExprRef& index) {
+  return d_.element(*buffer, buffer_name(*buffer), value(index));
 }
 
 std::string CEmitter::unary(const Expr& e) {
@@ -105,8 +105,7 @@ std::string CEmitter::binary(const Expr& e) {
   const Type& type = e.operands[0]->type;
   std::string a = value(e.operands[0]), b = value(e.operands[1]);
   if (e.binary >= BinaryOp::kEq) return d_.compare(c_operator(e.binary), type, a, b);
-  if (e.binary == BinaryOp::kMin || e.binary == BinaryOp::kMax)
-    return str(d_.min_max(e.binary, type), "(", a, ", ", b, ")");
+  if (e.binary == BinaryOp::kMin || e.binary == BinaryOp::kMax) return d_.min_max(e.binary, type, a, b);
   bool may_overflow = e.binary == BinaryOp::kAdd || e.binary == BinaryOp::kSub || e.binary == BinaryOp::kMul;
   if (may_overflow && is_bits(e)) {  // C gives signed overflow no meaning
     Type bits = type.with_dtype(DType::kU32);

@@ -16,17 +16,16 @@ using kernel::Stmt;
 using kernel::StmtKind;
 using kernel::StmtRef;
 
-std::string variable_name(const std::string& name) { return name + "_"; }
-std::string buffer_name(const kernel::Buffer& buffer) { return buffer.name + "_"; }
-std::string dim_name(const std::string& dim) { return dim + "_"; }
-
 std::string print_c(const kernel::Function& function, const Dialect& dialect) {
   std::string problem = kernel::verify_device(function);
   internal_check(problem.empty(), "kernel ", function.name, " is not ready for a GPU language: ", problem);
-  return CEmitter(function, dialect).run();
+  return dialect.prelude(function) + CEmitter(function, dialect).run();
 }
 
 std::string CEmitter::run() {
+  if (d_.shared_before_kernel())
+    for (const StmtRef& s : kernel_.body[0]->body)
+      if (s->kind == StmtKind::kAlloc) out_ << d_.shared_array(*s->buffer, buffer_name(*s->buffer)) << ";\n";
   out_ << d_.begin_kernel(kernel_, kernel::thread_count(kernel_));
   for (const StmtRef& s : kernel_.body) statement(*s);
   out_ << "}\n";
@@ -55,9 +54,9 @@ void CEmitter::statement(const Stmt& s) {
       return line("}");
     case StmtKind::kAlloc: return alloc(s);
     case StmtKind::kBarrier: return line(d_.barrier() + ";");
+    case StmtKind::kMatrix: return matrix(s);
     case StmtKind::kScatter:
-    case StmtKind::kPrefetch:
-    case StmtKind::kMatrix: break;  // no language of the family has them yet
+    case StmtKind::kPrefetch: break;
   }
   internal_error(str("kernel ", kernel_.name, ": a statement that no device function has"));
 }
@@ -79,24 +78,29 @@ void CEmitter::let(const Stmt& s) {
   begin_statement({s.value});
   std::string text = value(s.value);
   if (is_bits(*s.value)) bits_.insert(s.name);
-  line(str("const ", d_.type(s.value->type), " ", variable_name(s.name), " = ", text, ";"));
+  line(d_.declaration(s.value->type, variable_name(s.name), text) + ";");
 }
 
 void CEmitter::loop(const Stmt& s) {
   begin_statement({s.begin, s.extent});
   switch (s.loop) {
-    case LoopKind::kGrid: return bound_loop(s, d_.group_index());
-    case LoopKind::kThread: return bound_loop(s, d_.thread_index());
+    case LoopKind::kGrid:
+      line(d_.declaration(s.begin->type, variable_name(s.name), d_.group_index()) + ";");
+      if (d_.launches_in_rows())
+        line(str("if (", variable_name(s.name), " >= ", atom(s.extent), ") { return; }"));
+      return inner(s);
+    case LoopKind::kThread:
+      line(d_.declaration(s.begin->type, variable_name(s.name), d_.thread_index()) + ";");
+      return inner(s);
     case LoopKind::kSerial: return serial_loop(s);
     case LoopKind::kUnrolled: break;
   }
   internal_error(str("kernel ", kernel_.name, ": an unrolled loop is left"));
 }
 
-// These open no scope: shared arrays stay at the kernel's top, where some languages want them.
-void CEmitter::bound_loop(const Stmt& s, const std::string& index) {
-  line(str("const ", d_.type(s.begin->type), " ", variable_name(s.name), " = ", index, ";"));
-  for (const StmtRef& inner : s.body) statement(*inner);
+// Bound loops open no scope: shared arrays stay at the kernel's top, where some languages want them.
+void CEmitter::inner(const Stmt& s) {
+  for (const StmtRef& of_it : s.body) statement(*of_it);
 }
 
 void CEmitter::serial_loop(const Stmt& s) {
@@ -110,7 +114,7 @@ void CEmitter::serial_loop(const Stmt& s) {
     bool from_zero = s.begin->kind == ExprKind::kIntConst && s.begin->int_value == 0;
     if (!from_zero) end = temporary(type, str(begin, " + ", end));
   }
-  line(str("for (", d_.type(type), " ", name, " = ", begin, "; ", name, " < ", end, "; ++", name, ") {"));
+  line(d_.loop(type, name, begin, end));
   block(s.body);
   line("}");
 }
@@ -128,15 +132,24 @@ void CEmitter::branch(const Stmt& s) {
 
 void CEmitter::alloc(const Stmt& s) {
   const kernel::Buffer& b = *s.buffer;
-  if (b.scope == Scope::kShared) return line(d_.shared_array(b, buffer_name(b)) + ";");
-  line(str(d_.type(b.element), " ", buffer_name(b), "[", b.size.constant(), "];"));
+  if (b.scope == Scope::kShared && d_.shared_before_kernel()) return;
+  const std::string name = buffer_name(b);
+  line((b.scope == Scope::kShared     ? d_.shared_array(b, name)
+        : b.scope == Scope::kFragment ? d_.fragment_array(b, name)
+                                      : d_.register_array(b, name)) +
+       ";");
+}
+
+void CEmitter::matrix(const Stmt& s) {
+  if (!s.begin) return line(d_.matrix(s, "") + ";");
+  begin_statement({s.begin});
+  line(d_.matrix(s, value(s.begin)) + ";");
 }
 
 void CEmitter::store(const Stmt& s) {
   begin_statement({s.value, s.index});
-  Place to = place(s.buffer, s.value->type, s.index);
-  std::string text = value(s.value);  // may print temporaries first
-  line(d_.store(to, text) + ";");
+  std::string to = element(s.buffer, s.index), text = value(s.value);  // both may print temporaries first
+  line(str(to, " = ", text, ";"));
 }
 
 }  // namespace mlc::lang

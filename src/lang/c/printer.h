@@ -20,7 +20,7 @@
 
 namespace mlc::lang {
 
-// One kernel without the dialect's prelude. Internal error when the function is no device function.
+// The dialect's prelude and one kernel. Internal error when the function is no device function.
 std::string print_c(const kernel::Function& function, const Dialect& dialect);
 
 }  // namespace mlc::lang

@@ -1,7 +1,6 @@
 // The emission of one kernel into a SPIR-V module: the state that expressions and statements share.
 #pragma once
 
-#include <map>
 #include <string>
 #include <unordered_map>
 
@@ -27,12 +26,12 @@ class FunctionEmitter {
   void begin_label(Id label);
   void branch(Id label) { append(body_, Op::kBranch, {label}); }
 
-  // memory.cpp: pointers to the `type` at `index` of a buffer.
-  Id pointer(const kernel::BufferRef& buffer, const kernel::Type& type, const kernel::ExprRef& index);
-  Id view(const kernel::BufferRef& buffer, const kernel::Type& type);
+  // memory.cpp: a pointer to element `index` of a buffer.
+  Id pointer(const kernel::BufferRef& buffer, const kernel::ExprRef& index);
+  Id variable_of(const kernel::BufferRef& buffer);
+  Id element_of(const kernel::Buffer& buffer);
   void declare(const kernel::BufferRef& buffer);
   size_t binding_of(const kernel::Buffer& buffer) const;
-  bool may_alias(size_t binding) const;
 
   // What follows the pointer of a load or store of a buffer under the memory model in use.
   Words memory_operands(const kernel::BufferRef& buffer) const;
@@ -69,7 +68,7 @@ class FunctionEmitter {
   std::vector<Id> inputs_;
   std::unordered_map<std::string, Id> names_, dims_;  // variables and dimensions in scope
   std::unordered_map<const kernel::Expr*, Id> memo_;
-  std::map<std::pair<const kernel::Buffer*, int>, Id> views_;             // by lanes of the access
+  std::unordered_map<const kernel::Buffer*, Id> variables_of_;            // of buffers
   std::unordered_map<const kernel::Buffer*, std::vector<Id>> registers_;  // a variable per element
 };
 

@@ -68,7 +68,7 @@ Id FunctionEmitter::emit(const Expr& e) {
     case ExprKind::kVar: return named(names_);
     case ExprKind::kDim: return named(dims_);
     case ExprKind::kLoad: {
-      Words operands = {pointer(e.buffer, e.type, e.operands[0])}, more = memory_operands(e.buffer);
+      Words operands = {pointer(e.buffer, e.operands[0])}, more = memory_operands(e.buffer);
       operands.insert(operands.end(), more.begin(), more.end());
       return instruction(Op::kLoad, type_of(e.type), operands);
     }

@@ -45,8 +45,7 @@ void FunctionEmitter::emit_matrix(const Stmt& s) {
     Id a = load(s.factors[0]), b = load(s.factors[1]), sum = instruction(Op::kLoad, type, {variable});
     return keep(instruction(Op::kCooperativeMatrixMulAddKHR, type, {a, b, sum}));
   }
-  Id place = pointer(s.memory, s.memory->element, s.begin),
-     layout = module_.constant(s.order == MatrixOrder::kColumns ? 1 : 0);
+  Id place = pointer(s.memory, s.begin), layout = module_.constant(s.order == MatrixOrder::kColumns ? 1 : 0);
   Id stride = module_.constant(static_cast<uint32_t>(s.stride));
   if (s.matrix == MatrixOp::kLoad)
     return keep(

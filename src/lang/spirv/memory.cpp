@@ -21,19 +21,12 @@ size_t FunctionEmitter::binding_of(const Buffer& buffer) const {
   fail("buffer " + buffer.name + " is not in scope");
 }
 
-// Whether stores through another variable may change what this buffer's variables see: an in-place input and
-// what is written, or a written buffer that is accessed in several widths.
-bool FunctionEmitter::may_alias(size_t binding) const {
-  return kernel_.buffers[binding]->writable || (kernel_.in_place && binding == 0);
-}
-
-// The variable through which a kGlobal or kShared buffer is seen as an array of `type`.
-Id FunctionEmitter::view(const BufferRef& buffer, const Type& type) {
-  auto [it, added] = views_.emplace(std::pair{buffer.get(), type.lanes}, 0);
+// The variable of a kGlobal or kShared buffer: an array of its elements.
+Id FunctionEmitter::variable_of(const BufferRef& buffer) {
+  auto [it, added] = variables_of_.emplace(buffer.get(), 0);
   if (!added) return it->second;
-  Id element = type_of(type.dtype == DType::kF32 ? type : type.with_dtype(DType::kU32));
+  Id element = element_of(*buffer);
   if (buffer->scope == Scope::kShared) {
-    internal_check(buffer->element.lanes == type.lanes, "shared buffers are accessed by whole elements");
     Id array = module_.define_type(
         Op::kTypeArray, {element, module_.constant(static_cast<uint32_t>(buffer->size.constant()))});
     it->second = module_.define_variable(Storage::kWorkgroup, array);
@@ -43,19 +36,27 @@ Id FunctionEmitter::view(const BufferRef& buffer, const Type& type) {
   size_t binding = binding_of(*buffer);
   Id array = module_.define_type(Op::kTypeRuntimeArray, {element});
   Id block = module_.define_type(Op::kTypeStruct, {array});
-  module_.decorate(array, Decoration::kArrayStride, {static_cast<uint32_t>(4 * type.lanes)});
+  module_.decorate(array, Decoration::kArrayStride, {static_cast<uint32_t>(4 * buffer->element.lanes)});
   module_.decorate(block, Decoration::kBlock);
   module_.decorate_member(block, 0, Decoration::kOffset, {0});
   if (!buffer->writable) module_.decorate_member(block, 0, Decoration::kNonWritable);
   it->second = module_.define_variable(Storage::kStorageBuffer, block);
   module_.decorate(it->second, Decoration::kDescriptorSet, {0});
   module_.decorate(it->second, Decoration::kBinding, {static_cast<uint32_t>(binding)});
-  if (may_alias(binding)) module_.decorate(it->second, Decoration::kAliased);
+  // The first input of a kernel that works in place may be what is written.
+  if (kernel_.in_place && (binding == 0 || buffer->writable))
+    module_.decorate(it->second, Decoration::kAliased);
   module_.name(it->second, buffer->name);
   return it->second;
 }
 
-Id FunctionEmitter::pointer(const BufferRef& buffer, const Type& type, const ExprRef& index) {
+// Signed and unsigned integers share one type.
+Id FunctionEmitter::element_of(const Buffer& buffer) {
+  const Type& type = buffer.element;
+  return type_of(type.dtype == DType::kF32 ? type : type.with_dtype(DType::kU32));
+}
+
+Id FunctionEmitter::pointer(const BufferRef& buffer, const ExprRef& index) {
   if (buffer->scope == Scope::kRegister) {
     auto found = registers_.find(buffer.get());
     if (found == registers_.end()) fail("buffer " + buffer->name + " is not in scope");
@@ -63,16 +64,7 @@ Id FunctionEmitter::pointer(const BufferRef& buffer, const Type& type, const Exp
       fail("an index of the registers " + buffer->name + " is not constant");
     return found->second.at(static_cast<size_t>(index->int_value));
   }
-  Id variable = view(buffer, type), at = value(index);
-  // An access of n lanes to an array of scalars has an index that is a multiple of n.
-  if (type.lanes > buffer->element.lanes) {
-    if (index->kind == ExprKind::kIntConst)
-      at = module_.constant(static_cast<uint32_t>(index->int_value / type.lanes));
-    else
-      at = instruction(Op::kShiftRightLogical, module_.type_int(),
-                       {at, module_.constant(type.lanes == 2 ? 1u : 2u)});
-  }
-  Id element = type_of(type.dtype == DType::kF32 ? type : type.with_dtype(DType::kU32));
+  Id variable = variable_of(buffer), at = value(index), element = element_of(*buffer);
   if (buffer->scope == Scope::kShared)
     return instruction(Op::kAccessChain, module_.pointer_to(Storage::kWorkgroup, element), {variable, at});
   return instruction(Op::kAccessChain, module_.pointer_to(Storage::kStorageBuffer, element),

@@ -3,6 +3,7 @@
 #include "base/strings.h"
 #include "kernel/passes/rewrite.h"
 #include "kernel/verify.h"
+#include "lang/language.h"
 #include "lang/spirv/emit.h"
 #include "lang/spirv/emitter.h"
 
@@ -100,7 +101,7 @@ void FunctionEmitter::emit_statement(const Stmt& s) {
     }
     case StmtKind::kStore: {
       Id v = value(s.value);
-      append(body_, Op::kStore, {pointer(s.buffer, s.value->type, s.index), v}, memory_operands(s.buffer));
+      append(body_, Op::kStore, {pointer(s.buffer, s.index), v}, memory_operands(s.buffer));
       return;
     }
     case StmtKind::kFor: return emit_for(s);
@@ -174,6 +175,15 @@ std::string emit_spirv(const kernel::Function& kernel) {
   internal_check(problem.empty(), "SPIR-V emitter: kernel ", kernel.name, ": ", problem);
   spirv::Words words = spirv::FunctionEmitter(kernel).run();
   return {reinterpret_cast<const char*>(words.data()), 4 * words.size()};
+}
+
+namespace {
+std::string emit_words(const kernel::Function& kernel, const Target&) { return emit_spirv(kernel); }
+}  // namespace
+
+const Language& spirv_language() {
+  static const Language kSpirv = {"vulkan", GpuLanguage::kSpirv, emit_words, spirv::disassemble};
+  return kSpirv;
 }
 
 }  // namespace mlc::lang

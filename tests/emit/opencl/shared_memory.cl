@@ -1,6 +1,6 @@
 __kernel __attribute__((reqd_work_group_size(32, 1, 1)))
 void shared_memory(__global const char* m0, __global const char* m1, __global const char* m2, __global char* m3, __global char* m4, int rows_, long o0, long o1, long o2, long o3, long o4) {
-  __global const float* restrict x_ = (__global const float*)(m0 + o0);
+  __global const float4* restrict x_ = (__global const float4*)(m0 + o0);
   __global const int* restrict n_ = (__global const int*)(m1 + o1);
   __global const uint* restrict u_ = (__global const uint*)(m2 + o2);
   __global float* restrict y_ = (__global float*)(m3 + o3);
@@ -10,9 +10,11 @@ void shared_memory(__global const char* m0, __global const char* m1, __global co
   __local float4 b_[8];
   const int t_ = (int)get_local_id(0);
   const int i_ = ((g_ * 32) + t_);
-  a_[t_] = x_[i_];
+  const float4 wide_r0_ = x_[(i_ >> 2)];
+  const bool odd_r1_ = ((i_ & 1) != 0);
+  a_[t_] = (((i_ & 2) != 0) ? (odd_r1_ ? wide_r0_.w : wide_r0_.z) : (odd_r1_ ? wide_r0_.y : wide_r0_.x));
   if ((t_ < 8)) {
-    b_[t_] = (*(__global const float4*)(&x_[(t_ * 4)]));
+    b_[t_] = x_[t_];
   }
   barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
   const float4 t0 = b_[(t_ >> 2)];

@@ -110,6 +110,10 @@ constexpr GpuSchedule kRows[] = {
      .tile_rows = 4,
      .tile_width = 64,
      .tile_height = 32,
+     .matrix_width = 64,
+     .matrix_height = 32,
+     .matrix_per_n = 4,
+     .matrix_per_m = 2,
      .attention_subgroups = 2,
      .attention_queries = 8},
     // Guess.

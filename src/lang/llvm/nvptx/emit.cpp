@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "kernel/verify.h"
+#include "lang/language.h"
 #include "lang/llvm/common/machine.h"
 #include "lang/llvm/emit_ptx.h"
 #include "lang/llvm/nvptx/emitter.h"
@@ -41,6 +42,11 @@ std::string emit_ptx(const kernel::Function& kernel, const Target& target) {
   internal_check(text.find("__local_depot") == std::string::npos, "kernel ", kernel.name,
                  " keeps registers in memory: their indices are no constants");
   return text;
+}
+
+const Language& cuda_language() {
+  static const Language language = {"cuda", GpuLanguage::kPtx, emit_ptx, as_it_is};
+  return language;
 }
 
 }  // namespace mlc::lang

@@ -1,0 +1,9 @@
+[[max_total_threads_per_threadgroup(32)]] kernel void bitcasts(device const float* x_ [[buffer(0)]], device const int* n_ [[buffer(1)]], device const uint* u_ [[buffer(2)]], device float* y_ [[buffer(3)]], device int* m_ [[buffer(4)]], constant int* dims_at [[buffer(5)]], uint3 group_at [[threadgroup_position_in_grid]], uint thread_at [[thread_index_in_threadgroup]]) {
+  const int rows_ = dims_at[0];
+  const int g_ = int(group_at.x + group_at.y * 32768u);
+  if (g_ >= 2) { return; }
+  const int t_ = int(thread_at);
+  const int i_ = ((g_ * 32) + t_);
+  m_[i_] = (as_type<int>(x_[i_]) ^ 3);
+  y_[i_] = as_type<float>((as_type<uint>(x_[i_]) & 2147483647u));
+}

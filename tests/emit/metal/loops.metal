@@ -1,0 +1,16 @@
+[[max_total_threads_per_threadgroup(32)]] kernel void loops(device const float* x_ [[buffer(0)]], device const int* n_ [[buffer(1)]], device const uint* u_ [[buffer(2)]], device float* y_ [[buffer(3)]], device int* m_ [[buffer(4)]], constant int* dims_at [[buffer(5)]], uint3 group_at [[threadgroup_position_in_grid]], uint thread_at [[thread_index_in_threadgroup]]) {
+  const int rows_ = dims_at[0];
+  const int g_ = int(group_at.x + group_at.y * 32768u);
+  if (g_ >= 2) { return; }
+  const int t_ = int(thread_at);
+  const int i_ = ((g_ * 32) + t_);
+  float a_[1];
+  a_[0] = 0.0f;
+  const int t0 = (t_ + 1);
+  for (int k_ = 0; k_ < t0; ++k_) {
+    for (int l_ = 2; l_ < 5; ++l_) {
+      a_[0] = (a_[0] + (x_[(k_ + l_)] * float(l_)));
+    }
+  }
+  y_[i_] = a_[0];
+}

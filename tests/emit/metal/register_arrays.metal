@@ -1,0 +1,17 @@
+[[max_total_threads_per_threadgroup(32)]] kernel void register_arrays(device const float* x_ [[buffer(0)]], device const int* n_ [[buffer(1)]], device const uint* u_ [[buffer(2)]], device float* y_ [[buffer(3)]], device int* m_ [[buffer(4)]], constant int* dims_at [[buffer(5)]], uint3 group_at [[threadgroup_position_in_grid]], uint thread_at [[thread_index_in_threadgroup]]) {
+  const int rows_ = dims_at[0];
+  const int g_ = int(group_at.x + group_at.y * 32768u);
+  if (g_ >= 2) { return; }
+  const int t_ = int(thread_at);
+  const int i_ = ((g_ * 32) + t_);
+  float4 r_[2];
+  int s_[1];
+  r_[0] = (float4(0.5f) * float4(x_[i_]));
+  r_[1] = (r_[0] + float4(1.0f));
+  s_[0] = n_[i_];
+  s_[0] = (s_[0] + 1);
+  const float4 t0 = r_[0];
+  const float4 t1 = r_[1];
+  y_[i_] = (t0.z * t1.w);
+  m_[i_] = s_[0];
+}
