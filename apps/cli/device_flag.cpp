@@ -120,7 +120,9 @@ Result<CompileTargets> compile_targets(const std::string& wanted, const std::str
   std::string gpu = gpu_name(device);
   if (!is_built(gpu)) return refuse_device(wanted == "auto" ? device : wanted);
   ASSIGN_OR_RETURN(std::vector<Target> targets, targets_for_device(gpu));
-  ASSIGN_OR_RETURN(Host container, container_host(host, output));
+  // Metal is Apple's alone.
+  const bool apple = host == "auto" && targets[0].kind == "metal";
+  ASSIGN_OR_RETURN(Host container, container_host(apple ? "arm64-apple-darwin" : host, output));
   return CompileTargets{std::move(targets), container, "", ""};
 }
 
