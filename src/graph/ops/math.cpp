@@ -80,8 +80,8 @@ void four_dots(const double* a, const double* b, int64_t n, double* out) {
 float round_to(DType dtype, float value) {
   if (dtype == DType::kF16) return f16_to_f32(f32_to_f16(value));
   if (dtype == DType::kBF16) return bf16_to_f32(f32_to_bf16(value));
-  internal_check(dtype == DType::kF32, str("no rounding to ", short_name(dtype)));
-  return value;
+  if (dtype == DType::kF32) return value;
+  internal_error(str("no rounding to ", short_name(dtype)));
 }
 
 HostTensor make_floats(std::vector<int64_t> shape) {
