@@ -33,6 +33,7 @@ struct FileState {
 enum class Access {
   kRead,     // never waits, as opening a pipe would
   kReplace,  // to read and write, made new or emptied
+  kUpdate,   // to read and write what is there, made new if need be
   kAppend,   // to write at the end, made new if need be
 };
 

@@ -54,6 +54,7 @@ bool is_broken_link(const std::string& path) {
 File open_file(const std::string& path, Access access) {
   int flags = access == Access::kRead      ? O_RDONLY | O_NONBLOCK | O_NOCTTY
               : access == Access::kReplace ? O_RDWR | O_CREAT | O_TRUNC
+              : access == Access::kUpdate  ? O_RDWR | O_CREAT
                                            : O_WRONLY | O_CREAT | O_APPEND;
   return ::open(path.c_str(), flags | O_CLOEXEC, 0644);
 }

@@ -103,6 +103,7 @@ bool is_broken_link(const std::string& path) {
 File open_file(const std::string& path, Access access) {
   int flags = access == Access::kRead      ? _O_RDONLY
               : access == Access::kReplace ? _O_RDWR | _O_CREAT | _O_TRUNC
+              : access == Access::kUpdate  ? _O_RDWR | _O_CREAT
                                            : _O_WRONLY | _O_CREAT | _O_APPEND;
   return _wopen(wide(path).c_str(), flags | _O_BINARY | _O_NOINHERIT, _S_IREAD | _S_IWRITE);
 }

@@ -1,11 +1,7 @@
 // Packs chosen codes and keeps them.
 #include "weights/quantize/chosen_rows.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -106,21 +102,32 @@ Result<std::unique_ptr<ChosenFile>> ChosenFile::open(const std::string& folder,
                                                      const std::string& fingerprint) {
   RETURN_IF_ERROR(make_directories(folder));
   const std::string path = path_join(folder, kFile);
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return Status::error(str(path, ": cannot write: ", std::strerror(errno)));
-  std::unique_ptr<ChosenFile> file(new ChosenFile(path, fd));
+  const platform::File opened = platform::open_file(path, platform::Access::kUpdate);
+  if (opened == platform::kNoFile)
+    return Status::error(str(path, ": cannot write: ", platform::last_error()));
+  std::unique_ptr<ChosenFile> file(new ChosenFile(path, opened));
   RETURN_IF_ERROR(file->find_finished(fingerprint + "\n"));
   return file;
 }
 
-ChosenFile::~ChosenFile() { ::close(fd_); }
+ChosenFile::~ChosenFile() { platform::close_file(file_); }
+
+Status ChosenFile::write(std::span<const std::byte> bytes, int64_t at) {
+  while (!bytes.empty()) {
+    const int64_t count = platform::write_bytes(file_, bytes, at);
+    if (count <= 0) return Status::error(str(path_, ": cannot write: ", platform::last_error()));
+    bytes = bytes.subspan(static_cast<size_t>(count));
+    at += count;
+  }
+  return Status::ok();
+}
 
 Status ChosenFile::find_finished(const std::string& first_line) {
-  const int64_t size = ::lseek(fd_, 0, SEEK_END);
-  std::string text(4096, '\0');
+  const int64_t size = platform::file_state(file_).bytes;
+  std::string text;
   auto load = [&](int64_t at) {
     text.resize(4096);
-    const ssize_t count = ::pread(fd_, text.data(), text.size(), at);
+    const int64_t count = platform::read_bytes(file_, std::as_writable_bytes(std::span(text)), at);
     text.resize(count > 0 ? static_cast<size_t>(count) : 0);
   };
   load(0);
@@ -136,29 +143,22 @@ Status ChosenFile::find_finished(const std::string& first_line) {
     offsets_[text.substr(0, space)] = begin;
     end_ = begin + bytes;
   }
-  if (::ftruncate(fd_, end_) != 0) return Status::error(str(path_, ": cannot write: ", std::strerror(errno)));
+  // What was not finished must not be taken for a line once others stand before it.
+  const std::vector<std::byte> zeros(1 << 16);
+  for (int64_t at = end_; at < size; at += static_cast<int64_t>(zeros.size()))
+    RETURN_IF_ERROR(
+        write(std::span(zeros).first(std::min(zeros.size(), static_cast<size_t>(size - at))), at));
   if (end_ > 0) return Status::ok();
-  if (::pwrite(fd_, first_line.data(), first_line.size(), 0) != static_cast<ssize_t>(first_line.size()))
-    return Status::error(str(path_, ": cannot write: ", std::strerror(errno)));
   end_ = static_cast<int64_t>(first_line.size());
-  return Status::ok();
+  return write(std::as_bytes(std::span(first_line)), 0);
 }
 
 Status ChosenFile::add(const std::string& name, std::span<const std::byte> bytes) {
   const std::string line = str(name, " ", bytes.size(), "\n");
   const int64_t begin = end_ + static_cast<int64_t>(line.size());
-  auto write = [&](const void* data, size_t size, int64_t at) {
-    for (size_t done = 0; done < size;) {
-      const ssize_t count =
-          ::pwrite(fd_, static_cast<const char*>(data) + done, size - done, at + static_cast<int64_t>(done));
-      if (count <= 0) return false;
-      done += static_cast<size_t>(count);
-    }
-    return true;
-  };
   // The line last: without it the bytes do not count.
-  if (!write(bytes.data(), bytes.size(), begin) || !write(line.data(), line.size(), end_))
-    return Status::error(str(path_, ": cannot write: ", std::strerror(errno)));
+  RETURN_IF_ERROR(write(bytes, begin));
+  RETURN_IF_ERROR(write(std::as_bytes(std::span(line)), end_));
   offsets_[name] = begin;
   end_ = begin + static_cast<int64_t>(bytes.size());
   return Status::ok();
@@ -166,18 +166,18 @@ Status ChosenFile::add(const std::string& name, std::span<const std::byte> bytes
 
 Status ChosenFile::read(const std::string& name, int64_t offset, std::span<std::byte> to) const {
   for (size_t done = 0; done < to.size();) {
-    const ssize_t count = ::pread(fd_, to.data() + done, to.size() - done,
-                                  offsets_.at(name) + offset + static_cast<int64_t>(done));
+    const int64_t count = platform::read_bytes(file_, to.subspan(done),
+                                               offsets_.at(name) + offset + static_cast<int64_t>(done));
     if (count <= 0)
       return Status::error(str(path_, ": cannot read ", name, ": ",
-                               count < 0 ? std::strerror(errno) : "it ends early",
+                               count < 0 ? platform::last_error() : "it ends early",
                                "; run the same command again"));
     done += static_cast<size_t>(count);
   }
   return Status::ok();
 }
 
-void ChosenFile::remove() { ::unlink(path_.c_str()); }
+void ChosenFile::remove() { platform::remove_file(path_.c_str()); }
 
 Status ChosenRows::pack_chosen(const ParameterPlan& plan, int64_t row_begin, int64_t rows, uint32_t* words,
                                std::byte* scales) const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/platform/platform.h"
 #include "base/status.h"
 #include "weights/block.h"
 #include "weights/quantize/matrix.h"
@@ -39,7 +40,7 @@ void unpack_rows(const WeightFormat& format, int64_t columns, const uint32_t* wo
 // bytes: the words of all rows, then the scales of all rows as quantize_row() stores them.
 class ChosenFile {
  public:
-  // Opens or begins the file; one of another fingerprint is replaced, a half-written end is cut off.
+  // Opens or begins the file; one of another fingerprint is replaced, a half-written end is cleared.
   static Result<std::unique_ptr<ChosenFile>> open(const std::string& folder, const std::string& fingerprint);
   ~ChosenFile();
   ChosenFile(const ChosenFile&) = delete;
@@ -52,10 +53,11 @@ class ChosenFile {
   void remove();
 
  private:
-  ChosenFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  ChosenFile(std::string path, platform::File file) : path_(std::move(path)), file_(file) {}
+  Status write(std::span<const std::byte> bytes, int64_t at);
   Status find_finished(const std::string& fingerprint);
   std::string path_;
-  int fd_;
+  platform::File file_;
   int64_t end_ = 0;
   std::map<std::string, int64_t> offsets_;
 };

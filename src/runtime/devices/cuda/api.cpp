@@ -1,8 +1,7 @@
 // Opens the CUDA driver.
 #include "runtime/devices/cuda/api.h"
 
-#include <dlfcn.h>
-
+#include "base/platform/platform.h"
 #include "base/strings.h"
 
 namespace mlc::runtime::cuda {
@@ -11,13 +10,8 @@ namespace {
 Lookup stand_in = nullptr;
 
 void* in_driver(const char* symbol) {
-  static void* handle = [] {
-    void* opened = nullptr;
-    for (const char* name : {"libcuda.so.1", "libcuda.so"})
-      if (!opened) opened = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    return opened;
-  }();
-  return handle ? dlsym(handle, symbol) : nullptr;
+  static void* driver = platform::open_driver({"libcuda.so.1", "libcuda.so", "nvcuda.dll"});
+  return driver ? platform::find_symbol(driver, symbol) : nullptr;
 }
 
 Result<Api> resolve(Lookup lookup) {
