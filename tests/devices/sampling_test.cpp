@@ -94,7 +94,7 @@ TEST_F(Sampling, RequestsMix) {
                                }}));
     };
     for (double temperature : {0.0, 0.8}) {
-      serve::Engine engine(*m.model, tokenizer, 3);
+      serve::Engine engine(*m.model, tokenizer, serve::EngineOptions{.max_running = 3});
       ask(engine, 1, temperature, false);
       while (engine.step()) {
       }
