@@ -67,7 +67,7 @@ TEST_F(NameErrors, ModelType) {
   std::string checkpoint = testing::toy_checkpoint(place_, "m", "llama", R"({"model_type": "lama"})");
   for (const char* command : {"convert_weight", "gen_config"})
     expect({command, checkpoint, "--quantization", "q4f16_1", "-o", out()},
-           {"config.json", "model_type 'lama'", "expected one of bert, deepseek_v2, "});
+           {"config.json", "model_type 'lama'", "expected one of bert, bloom, "});
   expect({"convert_weight", checkpoint, "--model-type", "gptneox", "--quantization", "q4f16_1", "-o", out()},
          {"--model-type", "'gptneox'", "did you mean 'gpt_neox'"});
   expect({"chat", checkpoint, "--prompt", "hi"}, {"model_type 'lama'"});
@@ -99,7 +99,7 @@ TEST_F(NameErrors, KnobsAndNames) {
   compile("--opt", "O9", {"--opt", "'O9'", "O0, O1, O2, O3"});
   compile("--opt", "flashinfr=1", {"--opt", "'flashinfr'", "did you mean 'flashinfer'"});
   compile("--opt", "flashinfer=2", {"--opt", "'flashinfer'", "'2'", "0 or 1"});
-  compile("--device", "metal", {"--device", "metal", "not built yet", "cpu"});
+  compile("--device", "rocm", {"--device", "rocm", "not built yet", "cpu"});
   compile("--device", "cpuu", {"--device", "'cpuu'", "did you mean 'cpu'"});
   compile("--host", "x86_65-linux", {"--host", "x86_65-linux"});
   compile("--stop-after", "kernal", {"--stop-after", "'kernal'", "did you mean 'kernel'"});
