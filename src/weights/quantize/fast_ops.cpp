@@ -49,8 +49,9 @@ char sign_of(Region::Op op) {
 }
 
 // Scores of rows [begin, end) for keys [0, keys), to their softmax over what each row sees; the denominators.
-void soften(const DenseAttention& shape, const int32_t* limits, int64_t begin, int64_t end, int64_t keys,
-            const float* sink, float* scores, float* totals) {
+void soften(const DenseAttention& shape, int64_t head, const int32_t* limits, int64_t begin, int64_t end,
+            int64_t keys, const float* sink, float* scores, float* totals) {
+  const double slope = shape.alibi > 0 ? graph::alibi_slope(head, shape.heads, shape.alibi) : 0;
   for (int64_t r = begin; r < end; ++r) {
     float* row = scores + (r - begin) * keys;
     const int64_t last = limits[r], first = shape.window > 0 ? std::max<int64_t>(0, last - shape.window) : 0;
@@ -58,6 +59,7 @@ void soften(const DenseAttention& shape, const int32_t* limits, int64_t begin, i
     for (int64_t t = first; t < last; ++t) {
       double s = row[t] * shape.scale;
       if (shape.softcap > 0) s = shape.softcap * std::tanh(s / shape.softcap);
+      s += slope * static_cast<double>(t - (last - 1));
       row[t] = static_cast<float>(s);
       largest = std::max(largest, row[t]);
     }
@@ -113,7 +115,7 @@ void attend_head(const DenseAttention& shape, int64_t head, int64_t rows, const 
     mlc::weights::multiply(
         1, end - begin, seen, shape.key_dim, {q + begin * q_row + head * shape.key_dim, q_row},
         MatrixView{keys + kv_head * shape.key_dim, k_row}.transposed(), scores.data(), seen);
-    soften(shape, limits, begin, end, seen, shape.sinks ? shape.sinks + head : nullptr, scores.data(),
+    soften(shape, head, limits, begin, end, seen, shape.sinks ? shape.sinks + head : nullptr, scores.data(),
            totals.data());
     float* to = out + begin * out_row + head * shape.value_dim;
     mlc::weights::multiply(1, end - begin, shape.value_dim, seen, {scores.data(), seen},

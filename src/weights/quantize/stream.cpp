@@ -199,8 +199,9 @@ void Stream::multiply_expert(const Node& node, const ExpertRows& rows, std::span
 void Stream::run_append(const Node& node) {
   const graph::PagedState& cache = *module_.find_state(node.state);
   const HostTensor &first = value(node.inputs[0]), &second = value(node.inputs[1]);
-  appended_ = {&node, first, second};
+  appended_ = {&node, first, second, {}};
   if (!cache.latent) return;
+  appended_.rotated = second;
   const int64_t wide = cache.value_dim, rest = cache.key_dim - wide, heads = first.shape[0] * cache.kv_heads;
   appended_.values = first;
   appended_.keys = graph::make_floats({first.shape[0], cache.kv_heads * cache.key_dim});
@@ -217,7 +218,7 @@ bool Stream::run_attention(const Node& node) {
   const bool known = std::ranges::all_of(node.attributes, [](const auto& a) {
     const std::string& name = a.first;
     return name == "layer" || name == "heads" || name == "scale" || name == "softcap" || name == "window" ||
-           name == "sinks" || name == "rotary_dim" || name == "interleaved";
+           name == "sinks" || name == "alibi" || name == "rotary_dim" || name == "interleaved";
   });
   if (!known || node.inputs.size() != inputs) return false;
   internal_check(appended_.node && appended_.node->state == node.state &&
@@ -228,6 +229,7 @@ bool Stream::run_attention(const Node& node) {
   DenseAttention shape{node.get_int("heads"), cache.kv_heads, cache.key_dim, cache.value_dim,
                        node.get_double("scale")};
   if (node.attributes.count("softcap")) shape.softcap = node.get_double("softcap");
+  if (node.attributes.count("alibi")) shape.alibi = node.get_double("alibi");
   shape.window = node.get_int_or("window", 0);
   if (inputs == 6) {
     sinks = node.inputs[5]->kind == Value::Kind::kParameter ? parameters_.whole(node.inputs[5]->name)
@@ -262,7 +264,7 @@ std::vector<HostTensor> Stream::run_window(const Node& node, size_t window,
                                            const std::map<const Value*, HostTensor>& parameters) const {
   std::vector<HostTensor> parts;
   std::vector<const HostTensor*> inputs, operands;
-  parts.reserve(node.inputs.size() + node.region.operands.size() + 3);
+  parts.reserve(node.inputs.size() + node.region.operands.size() + 4);
   auto add = [&](const Value* v, std::vector<const HostTensor*>& to) {
     if (auto it = parameters.find(v); it != parameters.end()) return to.push_back(&it->second);
     parts.push_back(part(v, window));
@@ -284,7 +286,14 @@ std::vector<HostTensor> Stream::run_window(const Node& node, size_t window,
       Node append = *appended_.node;
       append.attributes["layer"] = int64_t{0};
       std::vector<const HostTensor*> stored;
-      for (const Value* v : append.inputs) add(v, stored);
+      // Its own operands may be gone: nothing else reads them.
+      const bool latent = cache->latent;
+      for (const HostTensor* t :
+           {latent ? &appended_.values : &appended_.keys, latent ? &appended_.rotated : &appended_.values}) {
+        parts.push_back(rows_of(*t, windows_.begins[window], windows_.begins[window + 1]));
+        stored.push_back(&parts.back());
+      }
+      for (size_t i = 2; i < append.inputs.size(); ++i) add(append.inputs[i], stored);
       graph::find_op("kv_append")->interpret(append, stored, {}, context);
     } else {
       state.slots = *module_.find_slot_state(node.state), state.slots.layers = 1, state.pages = 1;

@@ -83,10 +83,12 @@ class Stream {
   StreamParameters parameters_;
   int threads_;
   std::unordered_map<const graph::Value*, graph::HostTensor> values_;
-  // What the last kv_append stored: keys [rows, kv_heads * key_dim] and values [rows, kv_heads * value_dim].
+  // What the last kv_append stored: keys [rows, kv_heads * key_dim] and values [rows, kv_heads * value_dim],
+  // and its two float operands, which are these but for a latent.
   struct Appended {
     const graph::Node* node = nullptr;
     graph::HostTensor keys, values;
+    graph::HostTensor rotated;  // of a latent: its second operand; the first is `values`
   } appended_;
 };
 
@@ -94,6 +96,7 @@ class Stream {
 struct DenseAttention {
   int64_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
   double scale = 1, softcap = 0;  // 0 = none
+  double alibi = 0;               // 0 = none
   int64_t window = 0;             // 0 = none
   const float* sinks = nullptr;   // [heads]
 };
