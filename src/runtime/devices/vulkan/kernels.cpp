@@ -188,8 +188,8 @@ std::string Kernels::cache_path() const {
   const VkPhysicalDeviceProperties& p = context_.properties;
   uint64_t id[2];
   std::memcpy(id, p.pipelineCacheUUID, sizeof id);
-  return path_join(env::home(), str("vulkan/", p.vendorID, "-", p.deviceID, "-", p.driverVersion, "-",
-                                    std::hex, id[0], id[1], ".bin"));
+  return path_join(env::home(), str("vulkan/", p.vendorID, "-", p.deviceID, "-", p.driverVersion, "-", id[0],
+                                    "-", id[1], ".bin"));
 }
 
 // A file that cannot be read or is refused counts as empty: the cache only saves time.
