@@ -25,8 +25,8 @@ const Dim kWanted = Dim::symbol("wanted");
 const Dim kPages = Dim::symbol("pages");
 const Dim kCopies = Dim::symbol("copies");
 
-// Which rows a step function gives, and whether as logits.
-enum class StepResult : uint8_t { kSelectedLogits, kAllLogits, kHiddenStates };
+// Which rows a step function gives, and whether as logits; kTreeLogits: selected ones of rows that are trees.
+enum class StepResult : uint8_t { kSelectedLogits, kTreeLogits, kAllLogits, kHiddenStates };
 
 struct StepFunction {
   const char* name;
@@ -38,7 +38,7 @@ constexpr StepFunction kStepFunctions[] = {
     {"decode", StepResult::kAllLogits},
     {"batch_prefill", StepResult::kSelectedLogits},
     {"batch_decode", StepResult::kAllLogits},
-    {"batch_verify", StepResult::kAllLogits},
+    {"batch_verify", StepResult::kTreeLogits},
     {"prefill_to_last_hidden_states", StepResult::kHiddenStates},
     {"decode_to_last_hidden_states", StepResult::kHiddenStates},
     {"batch_prefill_to_last_hidden_states", StepResult::kHiddenStates},
@@ -72,7 +72,8 @@ Value* add_factors(Function& function, const char* name, size_t table, const Dim
                                TensorType::plain(DType::kF32, {count, Dim(rotary_dim)}));
 }
 
-StepInputs add_step_inputs(Function& function, const std::vector<int64_t>& rotary_dims, int64_t window_keys) {
+StepInputs add_step_inputs(Function& function, const std::vector<int64_t>& rotary_dims, int64_t window_keys,
+                           bool trees) {
   StepInputs inputs;
   inputs.positions = add_indices(function, "positions", kRows);
   inputs.token_types = add_indices(function, "token_types", kRows);
@@ -81,6 +82,7 @@ StepInputs add_step_inputs(Function& function, const std::vector<int64_t>& rotar
   inputs.row_slots = add_indices(function, "row_slots", kRows);
   inputs.page_indptr = add_indices(function, "page_indptr", kBatch + Dim(1));
   inputs.page_ids = add_indices(function, "page_ids", kPages);
+  if (trees) inputs.mask = add_indices(function, "mask", kRows);
   inputs.row_indptr = add_indices(function, "row_indptr", kBatch + Dim(1));
   inputs.slot_ids = add_indices(function, "slot_ids", kBatch);
   inputs.rotations.resize(rotary_dims.size());
@@ -110,10 +112,11 @@ void add_step(Module& module, const Model& model, const StepFunction& step, int6
   Function& function = add_function(module, step.name);
   GraphBuilder g(module, function);
   Value* x = add_activations(function, "input_embeds", hidden);
-  Value* wanted = step.result == StepResult::kSelectedLogits
+  const bool trees = step.result == StepResult::kTreeLogits;
+  Value* wanted = trees || step.result == StepResult::kSelectedLogits
                       ? add_indices(function, "logit_positions", kWanted)
                       : nullptr;
-  const StepInputs inputs = add_step_inputs(function, rotary_dims, window_keys);
+  const StepInputs inputs = add_step_inputs(function, rotary_dims, window_keys, trees);
   x = model.transformer(g, x, inputs);
   if (wanted) x = g.take(x, wanted);
   if (step.result != StepResult::kHiddenStates) x = model.logits(g, x);
@@ -142,9 +145,11 @@ void add_functions(Module& module, const Model& model, int64_t hidden,
   }
   const std::span<const StepFunction> steps =
       encoder ? std::span<const StepFunction>(kEncoderFunctions) : kStepFunctions;
-  for (const StepFunction& step : steps) {
+  const bool trees = model.verifies_trees() && window_keys == 0;
+  for (StepFunction step : steps) {
+    if (step.result == StepResult::kTreeLogits && !trees) step.result = StepResult::kSelectedLogits;
     const StepFunction& first = *std::ranges::find(steps, step.result, &StepFunction::result);
-    if (&first == &step)
+    if (std::string_view(first.name) == step.name)
       add_step(module, model, step, hidden, rotary_dims, window_keys);
     else
       add_function(module, step.name).same_as = first.name;

@@ -10,6 +10,8 @@
 //   positions        i32[rows]         of the row's token in its text, for learned position embeddings
 //   token_types      i32[rows]         which of a pair of texts the row's token is of
 //   limits           i32[rows]         how many tokens of its sequence a row sees: up to itself, or all
+//   mask             i32[rows]         bit d hides from the row the token d before its last one, so that the
+//                                      rows of a sequence can be a tree (graph/ops/attention.cpp)
 //   row_sequence     i32[rows]         sequence of the row, 0..batch-1
 //   row_slots        i32[rows]         where its K and V go: page id * 16 + offset
 //   page_indptr      i32[batch + 1]    first entry of each sequence in page_ids
@@ -35,7 +37,8 @@
 // The functions (set B of mlc-facts 5.2, for every model that generates) and what each lists:
 //   embed                            input_ids                        -> f32[rows, hidden]
 //   prefill, batch_prefill           input_embeds, logit_positions, S -> f32[wanted, vocab]
-//   decode, batch_decode, batch_verify  input_embeds, S               -> f32[rows, vocab]
+//   batch_verify                     input_embeds, logit_positions, mask, S -> f32[wanted, vocab]
+//   decode, batch_decode             input_embeds, S                  -> f32[rows, vocab]
 //   {prefill, decode, batch_prefill, batch_decode, batch_verify}_to_last_hidden_states
 //                                    input_embeds, S                  -> f32[rows, hidden], normed
 //   get_logits                       hidden_states                    -> f32[rows, vocab]
@@ -56,6 +59,9 @@
 // row a sequence, so all of S has the same meaning everywhere. The integer arguments of steps (kStepFields)
 // are fields of one packed buffer. create_paged_kv_cache is the runtime's: the module's state "kv" describes
 // the cache.
+//
+// Where rows cannot be trees, because a rolling window drops tokens, a recurrence has one past, or scores are
+// biased by distance, batch_verify has no mask and is batch_prefill.
 //
 // Rolling window of W tokens, S of them sinks (arXiv:2309.17453): after each step the runtime drops from a
 // longer sequence all but its first S and last W - S tokens. Positions are indices in the cache, so a token's
@@ -79,8 +85,8 @@ inline constexpr char kKvState[] = "kv";
 inline constexpr int64_t kPageSize = 16;  // tokens
 
 inline constexpr std::string_view kStepFields[] = {
-    "input_ids",   "positions", "token_types", "limits",   "row_sequence", "row_slots", "logit_positions",
-    "page_indptr", "page_ids",  "row_indptr",  "slot_ids", "skip_begin",   "skip_count"};
+    "input_ids",   "positions", "token_types", "limits",   "row_sequence", "row_slots",  "logit_positions",
+    "page_indptr", "page_ids",  "row_indptr",  "slot_ids", "skip_begin",   "skip_count", "mask"};
 
 // The arguments of a function that runs the transformer, as graph values (nullptr where the function has
 // none).
@@ -92,6 +98,7 @@ struct StepInputs {
   graph::Value* row_slots = nullptr;
   graph::Value* page_indptr = nullptr;
   graph::Value* page_ids = nullptr;
+  graph::Value* mask = nullptr;
   graph::Value* row_indptr = nullptr;
   graph::Value* slot_ids = nullptr;
   // Of a rope table: of the rows, and where a rolling window drops tokens, of the keys.
@@ -108,6 +115,8 @@ class Model {
   virtual ~Model() = default;
   // What its recurrences keep of a sequence.
   virtual std::vector<graph::SlotState> slot_states() const { return {}; }
+  // Whether a row may see some of the rows before it and not others.
+  virtual bool verifies_trees() const { return slot_states().empty(); }
   // ids i32[rows] -> f32[rows, hidden]
   virtual graph::Value* embed(graph::GraphBuilder& g, graph::Value* ids) const = 0;
   // x f32[rows, hidden] -> f32[rows, hidden], all layers and the final norm

@@ -79,23 +79,25 @@ Value* GraphBuilder::rope(Value* x, Value* factors, int64_t head_dim, int64_t ro
 void GraphBuilder::kv_append(const std::string& state, int64_t layer, Value* k, Value* v, Value* row_slots) {
   op("kv_append", {k, v, row_slots}, {{"layer", layer}}, state);
 }
-Value* GraphBuilder::attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence,
-                               Value* limits, Value* page_indptr, Value* page_ids, int64_t heads,
-                               double scale, int64_t window, const RollingWindow& rolling, double softcap,
-                               Value* sinks, double alibi) {
-  std::vector<Value*> inputs = {q, row_sequence, limits, page_indptr, page_ids};
-  Attributes attributes = {{"layer", layer}, {"heads", heads}, {"scale", scale}};
-  if (window > 0) attributes["window"] = window;
-  if (softcap > 0) attributes["softcap"] = softcap;
-  if (alibi > 0) attributes["alibi"] = alibi;
-  if (rolling.skip_begin) inputs.insert(inputs.end(), {rolling.skip_begin, rolling.skip_count});
-  if (rolling.key_factors) {
-    inputs.push_back(rolling.key_factors);
-    attributes["rotary_dim"] = rolling.key_factors->type.shape[1].constant();
-    if (rolling.interleaved) attributes["interleaved"] = true;
+Value* GraphBuilder::attention(const std::string& state, int64_t layer, const AttentionInputs& in,
+                               const AttentionOptions& options) {
+  std::vector<Value*> inputs = {in.q, in.row_sequence, in.limits, in.page_indptr, in.page_ids};
+  Attributes attributes = {{"layer", layer}, {"heads", options.heads}, {"scale", options.scale}};
+  if (options.window > 0) attributes["window"] = options.window;
+  if (options.softcap > 0) attributes["softcap"] = options.softcap;
+  if (options.alibi > 0) attributes["alibi"] = options.alibi;
+  if (in.rolling.skip_begin) inputs.insert(inputs.end(), {in.rolling.skip_begin, in.rolling.skip_count});
+  if (in.rolling.key_factors) {
+    inputs.push_back(in.rolling.key_factors);
+    attributes["rotary_dim"] = in.rolling.key_factors->type.shape[1].constant();
+    if (in.rolling.interleaved) attributes["interleaved"] = true;
   }
-  if (sinks) {
-    inputs.push_back(sinks);
+  if (in.mask) {
+    inputs.push_back(in.mask);
+    attributes["masked"] = true;
+  }
+  if (in.sinks) {
+    inputs.push_back(in.sinks);
     attributes["sinks"] = true;
   }
   return op("attention", std::move(inputs), std::move(attributes), state)[0];

@@ -18,6 +18,25 @@ struct RollingWindow {
   bool interleaved = false;
 };
 
+// One attention (ops/attention.cpp); nullptr and 0: without.
+struct AttentionInputs {
+  Value* q = nullptr;             // [rows, heads * head_dim]
+  Value* row_sequence = nullptr;  // i32[rows]
+  Value* limits = nullptr;        // i32[rows]
+  Value* page_indptr = nullptr;   // i32[batch + 1]
+  Value* page_ids = nullptr;      // i32[pages]
+  Value* mask = nullptr;          // i32[rows], of a tree of rows
+  RollingWindow rolling = {};
+  Value* sinks = nullptr;  // [heads]: one more score in each head's denominator
+};
+struct AttentionOptions {
+  int64_t heads = 0;
+  double scale = 1;
+  int64_t window = 0;
+  double softcap = 0;  // scores are softcap * tanh(score / softcap)
+  double alibi = 0;    // scores are biased by distance
+};
+
 class GraphBuilder {
  public:
   GraphBuilder(Module& module, Function& function) : module_(module), function_(function) {}
@@ -53,15 +72,11 @@ class GraphBuilder {
   // Writes k, v [rows, kv_heads*head_dim] of `layer` into slot row_slots[r] = page id * page_size + offset of
   // row r.
   void kv_append(const std::string& state, int64_t layer, Value* k, Value* v, Value* row_slots);
-  // q [rows, heads*head_dim] against the first limits[r] cached keys of sequence row_sequence[r], of which a
-  // `window` > 0 leaves the last ones; the sequence's pages are page_ids[page_indptr[s] .. page_indptr[s+1]);
-  // softmax(scale * q.k) v; heads share K/V in groups of heads/kv_heads. With a rolling window the keys are
-  // stored unrotated. softcap > 0: scores are softcap * tanh(score / softcap). sinks [heads] or nullptr: one
-  // more score in each head's denominator. alibi > 0: scores are biased by distance (ops/attention.cpp).
-  Value* attention(const std::string& state, int64_t layer, Value* q, Value* row_sequence, Value* limits,
-                   Value* page_indptr, Value* page_ids, int64_t heads, double scale, int64_t window = 0,
-                   const RollingWindow& rolling = {}, double softcap = 0, Value* sinks = nullptr,
-                   double alibi = 0);
+  // Rows against the first limits[r] cached keys of sequence row_sequence[r], of which a window leaves the
+  // last ones; the sequence's pages are page_ids[page_indptr[s] .. page_indptr[s+1]); softmax(scale * q.k) v;
+  // heads share K/V in groups of heads/kv_heads. With a rolling window the keys are stored unrotated.
+  Value* attention(const std::string& state, int64_t layer, const AttentionInputs& inputs,
+                   const AttentionOptions& options);
 
  private:
   Module& module_;

@@ -58,10 +58,12 @@ Result<ModelLimits> complete(const ModelLimits& wanted, const Module& module) {
     limits.prefill_chunk = whole_texts ? chunk : std::min<int64_t>(chunk, kDefaultPrefillChunk);
   limits.prefill_chunk =
       std::clamp<int64_t>(limits.prefill_chunk, limits.max_sequences, std::max(chunk, limits.max_sequences));
+  limits.max_wanted = std::clamp(limits.max_wanted, limits.max_sequences, limits.prefill_chunk);
   int64_t window = window_of(manifest).tokens;
   if (limits.total_tokens == 0)
     limits.total_tokens = window > 0 ? window + limits.prefill_chunk : limits.context_tokens;
   limits.prefill_chunk = std::min(limits.prefill_chunk, std::max(limits.total_tokens, limits.max_sequences));
+  limits.max_wanted = std::min(limits.max_wanted, limits.prefill_chunk);
   return limits;
 }
 

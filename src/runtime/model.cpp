@@ -12,11 +12,14 @@ namespace {
 constexpr int64_t kBindingAlignment =
     256;  // bytes at which any GPU binds a part of a buffer (Vulkan's largest minimum)
 
+constexpr const char* kAllLogits = "decode";  // the function that gives the logits of every row
+
 // The most of everything that an engine with these limits sees.
 Dims largest_dims(const ModelLimits& limits, const StateMemory& states) {
   Dims dims = states.dims;
   dims.rows = limits.prefill_chunk;
-  dims.batch = dims.wanted = dims.copies = limits.max_sequences;
+  dims.batch = dims.copies = limits.max_sequences;
+  dims.wanted = limits.max_wanted;
   return dims;
 }
 
@@ -25,11 +28,11 @@ std::vector<std::pair<std::string, Dims>> largest_uses(const Plan& plan, const M
                                                        const StateMemory& states) {
   const Dims rows = largest_dims(limits, states);
   Dims decode = rows;
-  decode.rows = decode.batch;
+  decode.rows = decode.wanted;
   std::vector<std::pair<std::string, Dims>> uses = {
-      {"embed", rows},        {"batch_prefill", rows},  {"batch_prefill_to_last_hidden_states", rows},
-      {"batch_verify", rows}, {"batch_decode", decode}, {"copy_slots", rows},
-      {"sample", decode}};
+      {"embed", rows},      {"batch_prefill", rows}, {"batch_prefill_to_last_hidden_states", rows},
+      {kAllLogits, rows},   {"batch_verify", rows},  {"batch_decode", decode},
+      {"copy_slots", rows}, {"sample", decode}};
   for (size_t g = 0; g < states.store.groups.size(); ++g)
     uses.emplace_back(of_group("copy_pages", static_cast<int64_t>(g)), rows);
   std::erase_if(uses, [&](const auto& use) { return !plan.find_function(use.first); });
@@ -69,9 +72,9 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
   ASSIGN_OR_RETURN(int64_t hidden, get_int(module.manifest(), "hidden_size", module.path()));
   ASSIGN_OR_RETURN(StepInputs inputs, StepInputs::create(module.plan(), module.manifest(),
                                                          largest_dims(limits, plan.state), module.path()));
-  const int64_t rows = limits.prefill_chunk, batch = limits.max_sequences;
-  plan.inputs = inputs.device_bytes() + 4 * (rows * hidden + 4 * batch + batch * vocab);
-  if (module.plan().find_function("sample")) plan.inputs += 4 * batch * (kDrawSettings + 1);
+  const int64_t rows = limits.prefill_chunk, batch = limits.max_sequences, most = limits.max_wanted;
+  plan.inputs = inputs.device_bytes() + 4 * (rows * hidden + 4 * batch + most * vocab);
+  if (module.plan().find_function("sample")) plan.inputs += 4 * most * (kDrawSettings + 1);
   plan.tables = inputs.table_bytes(plan.state.longest_text);
   return plan;
 }
@@ -111,17 +114,17 @@ Status Model::fit_bindings() {
       return refuse("the slots of a recurrent layer", bytes, "max_batch_size");
     return refuse("the keys and values of a layer", bytes, "context_window_size");
   }
-  if (int64_t bytes = 4 * limits_.max_sequences * vocab_size_; bytes > largest)
+  if (int64_t bytes = 4 * limits_.max_wanted * vocab_size_; bytes > largest)
     return refuse("the logits of a step", bytes, "max_batch_size");
-  for (int64_t& rows = limits_.prefill_chunk;; rows = std::max(rows / 2, limits_.max_sequences)) {
+  for (int64_t& rows = limits_.prefill_chunk;; rows = std::max(rows / 2, limits_.max_wanted)) {
     int64_t most = 0;
     for (const auto& [name, dims] : largest_uses(executor_->module().plan(), limits_, memory_.state)) {
-      if (name == "batch_verify") continue;  // its logits are cut in run_step
+      if (name == kAllLogits) continue;  // they are cut in run_step
       ASSIGN_OR_RETURN(int64_t bytes, executor_->largest_binding(name, dims));
       most = std::max(most, bytes);
     }
     if (most <= largest) break;
-    if (rows <= limits_.max_sequences) return refuse("the values of a step", most, "max_batch_size");
+    if (rows <= limits_.max_wanted) return refuse("the values of a step", most, "max_batch_size");
   }
   ASSIGN_OR_RETURN(memory_, plan_memory(executor_->module(), limits_));
   return Status::ok();
@@ -176,22 +179,22 @@ Status Model::allocate() {
 }
 
 Status Model::allocate_inputs() {
-  const int64_t rows = limits_.prefill_chunk, batch = limits_.max_sequences;
+  const int64_t rows = limits_.prefill_chunk, batch = limits_.max_sequences, wanted = limits_.max_wanted;
   for (const char* name : {"source_pages", "target_pages", "source_slots", "target_slots"}) {
     ASSIGN_OR_RETURN(inputs_[name], OwnedBuffer::allocate(*device_, 4 * batch));
   }
   ASSIGN_OR_RETURN(embeds_, OwnedBuffer::allocate(*device_, 4 * rows * hidden_size_));
-  ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, 4 * batch * vocab_size_));
+  ASSIGN_OR_RETURN(logits_, OwnedBuffer::allocate(*device_, 4 * wanted * vocab_size_));
   if (executor_->module().plan().find_function("sample")) {
-    ASSIGN_OR_RETURN(inputs_["draw_settings"], OwnedBuffer::allocate(*device_, 4 * batch * kDrawSettings));
-    ASSIGN_OR_RETURN(tokens_, OwnedBuffer::allocate(*device_, 4 * batch));
+    ASSIGN_OR_RETURN(inputs_["draw_settings"], OwnedBuffer::allocate(*device_, 4 * wanted * kDrawSettings));
+    ASSIGN_OR_RETURN(tokens_, OwnedBuffer::allocate(*device_, 4 * wanted));
     samples_ = !device_->properties.host_memory;
   }
   embeds_address_ = embeds_.address();
   logits_address_ = logits_.address();
   tokens_address_ = tokens_.address();
-  host_logits_.reserve(static_cast<size_t>(batch * vocab_size_));
-  host_tokens_.reserve(static_cast<size_t>(batch));
+  host_logits_.reserve(static_cast<size_t>(wanted * vocab_size_));
+  host_tokens_.reserve(static_cast<size_t>(wanted));
   stepped_.reserve(static_cast<size_t>(batch));
   return Status::ok();
 }
@@ -316,18 +319,38 @@ Status Model::make_room_for_logits(int64_t rows) {
   return Status::ok();
 }
 
+// The rows of a step, and whether some of them are a tree.
+Model::StepShape Model::check_step(std::span<const StepSequence> sequences) const {
+  StepShape shape;
+  for (const StepSequence& s : sequences) {
+    const auto n = static_cast<int64_t>(s.tokens.size());
+    internal_check(n > 0 && s.wanted <= n,
+                   "a step's sequence without tokens, or that wants more than it has");
+    for (int32_t token : s.tokens)
+      internal_check(token >= 0 && token < vocab_size_, "a token outside of the vocabulary");
+    shape.rows += n;
+    shape.wanted += s.wanted;
+    if (s.parents.empty()) continue;
+    internal_check(
+        verifies_trees() && s.proposed && s.parents.size() == s.tokens.size() && n <= kMostTreeTokens,
+        "a tree that is not proposed, too large, or of a model that verifies none");
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t parent = s.parents[static_cast<size_t>(i)];
+      internal_check(parent >= -1 && parent < i, "a tree's token before the one that it follows");
+      shape.tree |= parent != i - 1;
+    }
+  }
+  internal_check(shape.rows <= limits_.prefill_chunk && shape.wanted <= limits_.max_wanted &&
+                     static_cast<int64_t>(sequences.size()) <= limits_.max_sequences,
+                 "a step larger than the model's limits");
+  return shape;
+}
+
 // Submits everything of a step as one: embed, the transformer and, with settings, sample.
 Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
                        std::span<const DrawSettings> settings) {
-  int64_t rows = 0, batch = static_cast<int64_t>(sequences.size());
-  for (const StepSequence& s : sequences) {
-    internal_check(!s.tokens.empty(), "a step's sequence without tokens");
-    for (int32_t token : s.tokens)
-      internal_check(token >= 0 && token < vocab_size_, "a token outside of the vocabulary");
-    rows += static_cast<int64_t>(s.tokens.size());
-  }
-  internal_check(rows <= limits_.prefill_chunk && batch <= limits_.max_sequences,
-                 "a step larger than the model's limits");
+  const auto [rows, wanted, tree] = check_step(sequences);
+  internal_check(!tree || want == WantLogits::kLast, "a step of trees gives the logits of wanted rows");
   for (const StepSequence& s : sequences)
     if (step_inputs_.bidirectional() && sequences_->length(s.id) > 0)
       return Status::error(
@@ -341,11 +364,12 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   const int64_t largest = device_->properties.max_binding_bytes;
   const bool hidden = want == WantLogits::kNone || want == WantLogits::kHiddenStates;
   const bool apart = want == WantLogits::kAll && largest > 0 && 4 * rows * vocab_size_ > largest;
-  const char* function = hidden || apart            ? "batch_prefill_to_last_hidden_states"
-                         : want == WantLogits::kAll ? "batch_verify"
-                         : rows == dims.wanted      ? "batch_decode"
+  const char* function = tree                       ? "batch_verify"
+                         : hidden || apart          ? "batch_prefill_to_last_hidden_states"
+                         : want == WantLogits::kAll ? kAllLogits
+                         : rows == wanted           ? "batch_decode"
                                                     : "batch_prefill";
-  const int64_t results = hidden ? 0 : want == WantLogits::kAll ? rows : dims.wanted;
+  const int64_t results = hidden ? 0 : want == WantLogits::kAll ? rows : wanted;
   RETURN_IF_ERROR(make_room_for_logits(results));
   calls_.clear();
   RETURN_IF_ERROR(add_call("embed", dims, &embeds_address_));
@@ -371,14 +395,16 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
 Status Model::begin_step(std::span<const StepSequence> sequences, WantLogits want,
                          std::span<const DrawSettings> settings) {
   internal_check(!stepping_, "begin_step: a step is running");
-  internal_check(
-      settings.empty() ||
-          (samples_ && want == WantLogits::kLast &&
-           std::ranges::count_if(sequences, &StepSequence::wanted) == static_cast<int64_t>(settings.size())),
-      "begin_step: no library that samples, or not one setting for each sequence that wants logits");
+  internal_check(settings.empty() ||
+                     (samples_ && want == WantLogits::kLast &&
+                      std::transform_reduce(sequences.begin(), sequences.end(), int64_t{0}, std::plus<>(),
+                                            [](const StepSequence& s) { return s.wanted; }) ==
+                          static_cast<int64_t>(settings.size())),
+                 "begin_step: no library that samples, or not one setting for each row that wants logits");
   RETURN_IF_ERROR(run_step(sequences, want, settings));
   stepped_.clear();
-  for (const StepSequence& s : sequences) stepped_.push_back(s.id);
+  for (const StepSequence& s : sequences)
+    if (!s.proposed) stepped_.push_back(s.id);
   drawing_ = !settings.empty();
   stepping_ = true;
   return Status::ok();

@@ -36,7 +36,7 @@ struct MemoryPlan {
 
 enum class WantLogits : uint8_t {
   kNone,          // a chunk that is not the prompt's last
-  kLast,          // of the last new token of each sequence that wants them: [wanted, vocab]
+  kLast,          // of the last new tokens of each sequence that wants them: [wanted, vocab]
   kAll,           // of every new token: [rows, vocab]
   kHiddenStates,  // none, but the last hidden states of every new token: [rows, hidden]
 };
@@ -44,7 +44,7 @@ enum class WantLogits : uint8_t {
 // What a step gave; the spans live until the next one begins.
 struct StepResult {
   std::span<const float> logits;    // or hidden states
-  std::span<const int32_t> tokens;  // that the device drew, in the order of the wanted sequences
+  std::span<const int32_t> tokens;  // that the device drew, in the order of the wanted rows
 };
 
 class Model {
@@ -60,19 +60,25 @@ class Model {
   const MemoryPlan& memory() const { return memory_; }
   int64_t vocab_size() const { return vocab_size_; }
   int64_t hidden_size() const { return hidden_size_; }
+  // Whether proposed tokens may be a tree; not where a recurrence, a rolling window or biases by distance
+  // know one past only.
+  bool verifies_trees() const { return step_inputs_.verifies_trees(); }
   // It reads each text whole, in one step, and gives kHiddenStates only.
   bool is_encoder() const { return step_inputs_.bidirectional(); }
   int64_t context_tokens() const { return limits_.context_tokens; }  // INT64_MAX with a sliding window
   const SlidingWindow& window() const { return window_; }
   int64_t prefill_chunk() const { return limits_.prefill_chunk; }
+  int64_t max_wanted() const { return limits_.max_wanted; }
+  bool deterministic() const { return limits_.deterministic; }
   // What it remembers of each text.
   SequenceStore& sequences() { return *sequences_; }
   const SequenceStore& sequences() const { return *sequences_; }
 
   // Begins to run the new tokens of the sequences (each known to the store, each with at least one token, at
-  // most prefill_chunk rows in all). With settings, one for each sequence that wants logits (kLast), the
-  // device draws their next tokens, and only these are read back: precondition samples(). Precondition: no
-  // step is running. Errors: no room for the tokens; then nothing has changed.
+  // most prefill_chunk rows in all, of which max_wanted() want logits). With settings, one for each row that
+  // wants logits (kLast), the device draws their next tokens, and only these are read back: precondition
+  // samples(). Precondition: no step is running. After it all but proposed tokens are part of their texts.
+  // Errors: no room for the tokens; then nothing has changed.
   Status begin_step(std::span<const StepSequence> sequences, WantLogits want,
                     std::span<const DrawSettings> settings = {});
   // Whether the step is done; then result() is what it gave. Never waits.
@@ -102,6 +108,11 @@ class Model {
   Status add_call(std::string_view function, const Dims& dims, const DeviceAddress* result);
   Status add_logits(int64_t rows);
   Status make_room_for_logits(int64_t rows);
+  struct StepShape {
+    int64_t rows = 0, wanted = 0;
+    bool tree = false;
+  };
+  StepShape check_step(std::span<const StepSequence> sequences) const;
   Status run_step(std::span<const StepSequence> sequences, WantLogits want,
                   std::span<const DrawSettings> settings);
   Status finish_step();
@@ -126,7 +137,7 @@ class Model {
   std::vector<FunctionCall> calls_;                 // of the running step
   std::vector<std::vector<DeviceAddress>> pieces_;  // what its add_logits() binds
   bool samples_ = false, stepping_ = false, drawing_ = false;
-  std::vector<SequenceId> stepped_;  // sequences of the running step
+  std::vector<SequenceId> stepped_;  // sequences of the running step that end it
   std::vector<float> host_logits_;
   std::vector<int32_t> host_tokens_;
   StepResult result_;

@@ -2,6 +2,7 @@
 #include "runtime/step_inputs.h"
 
 #include <algorithm>
+#include <bit>
 #include <map>
 
 #include "base/strings.h"
@@ -39,9 +40,9 @@ std::string table_name(const char* name, size_t table) { return table == 0 ? nam
 }  // namespace
 
 std::string StepInputs::field_name(size_t field) {
-  static constexpr const char* kNames[] = {"input_ids",    "positions",  "token_types", "limits",
-                                           "row_sequence", "row_indptr", "slot_ids",    "logit_positions",
-                                           "skip_begin",   "skip_count"};
+  static constexpr const char* kNames[] = {
+      "input_ids",  "positions", "token_types",     "limits",     "mask",      "row_sequence",
+      "row_indptr", "slot_ids",  "logit_positions", "skip_begin", "skip_count"};
   static_assert(sizeof kNames / sizeof *kNames == kRowSlots);
   if (field < kRowSlots) return kNames[field];
   const size_t of_groups = field - kRowSlots;
@@ -158,18 +159,35 @@ void StepInputs::fill(const SequenceStore& store, std::span<const StepSequence> 
     const int64_t length = store.attended(id);
     int64_t position = length - rows;
     put_tables(store, id, position, rows);
-    for (int32_t token : sequences[s].tokens) {
-      put(kInputIds, token);
-      put(kPositions, position);
-      put(kTokenTypes, 0);
-      put(kLimits, bidirectional_ ? length : position + 1);
-      put(kRowSequence, static_cast<int64_t>(s));
-      put_factors(position++, length);
-      ++dims_.rows;
-    }
+    put_rows(sequences[s], static_cast<int64_t>(s), position, length);
+    dims_.rows += rows;
     put(kRowIndptr, dims_.rows);
     put(kSlotIds, store.slot(id));
-    if (sequences[s].wanted) put(kLogitPositions, dims_.rows - 1), ++dims_.wanted;
+    for (int64_t row = dims_.rows - sequences[s].wanted; row < dims_.rows; ++row) put(kLogitPositions, row);
+    dims_.wanted += sequences[s].wanted;
+  }
+}
+
+// The rows of one sequence, whose first new token has that position, and which has `length` tokens then.
+void StepInputs::put_rows(const StepSequence& sequence, int64_t index, int64_t position, int64_t length) {
+  std::array<uint32_t, kMostTreeTokens> masks{};  // of the rows of a tree
+  for (int64_t i = 0; i < static_cast<int64_t>(sequence.tokens.size()); ++i) {
+    int64_t depth = i;
+    if (const auto at = static_cast<size_t>(i); !sequence.parents.empty()) {
+      // A row sees its parent and what that sees: the rows between them are hidden.
+      const int64_t parent = sequence.parents[at], between = i - parent - 1;
+      const uint32_t seen_by_parent = parent < 0 ? 0 : masks[static_cast<size_t>(parent)];
+      masks[at] = ((1u << between) - 1) << 1 | seen_by_parent << (between + 1);
+      depth = i - std::popcount(masks[at]);
+    }
+    put(kInputIds, sequence.tokens[static_cast<size_t>(i)]);
+    put(kPositions, position + depth);
+    put(kTokenTypes, 0);
+    put(kLimits, bidirectional_ ? length : position + i + 1);
+    put(kMask, sequence.parents.empty() ? 0 : static_cast<int64_t>(masks[static_cast<size_t>(i)]));
+    put(kRowSequence, index);
+    // What is proposed is rotated as if the text ended there: so it is if it does.
+    put_factors(position + depth, sequence.proposed ? position + depth + 1 : length);
   }
 }
 
@@ -197,12 +215,16 @@ Status StepInputs::upload(int64_t first, int64_t end) {
 }
 
 Status StepInputs::upload() {
-  int64_t end = 0;
-  for (size_t f = 0; f <= kPageIds; ++f)
-    if (fields_[f].used > 0) end = std::max(end, fields_[f].first + fields_[f].used);
-  RETURN_IF_ERROR(upload(0, end));
-  for (size_t f = kPageIds + 1; f < kFieldCount; ++f)
-    RETURN_IF_ERROR(upload(fields_[f].first, fields_[f].first + fields_[f].used));
+  int64_t first = 0, end = 0;
+  for (const Extent& e : fields_) {
+    if (e.used == 0) continue;
+    if (4 * (e.first - end) > kLongestGap) {
+      RETURN_IF_ERROR(upload(first, end));
+      first = e.first;
+    }
+    end = e.first + e.used;
+  }
+  RETURN_IF_ERROR(upload(first, end));
   for (const Factors& f : factors_)
     if (!f.values.empty())
       RETURN_IF_ERROR(

@@ -1,6 +1,6 @@
 // What a step tells the kernels (frontend/functions.h): the fields of one packed int32 buffer, written and
-// uploaded at once (but for further block tables, which follow), and rotation factors for each row, one array
-// a rope table.
+// uploaded at once (but for block tables behind more than kLongestGap unused bytes, which follow), and
+// rotation factors for each row, one array a rope table.
 //
 // A field is there if a function of the plan has an argument of its name. Where it lies depends on the limits
 // that an engine is started with, never on a step, so recorded launches stay valid.
@@ -26,6 +26,8 @@ class StepInputs {
   // Errors: a rope table of an unknown kind.
   static Result<StepInputs> create(const Plan& plan, const Json& manifest, const Dims& limits,
                                    const std::string& what);
+  // Whether the rows of a sequence can be a tree.
+  bool verifies_trees() const { return fields_[kMask].most > 0; }
   // Whether rows see all of their sequence.
   bool bidirectional() const { return bidirectional_; }
   // Positions for which a rolling window has rotations; 0 without one.
@@ -55,6 +57,7 @@ class StepInputs {
     kPositions,
     kTokenTypes,
     kLimits,
+    kMask,
     kRowSequence,
     kRowIndptr,
     kSlotIds,
@@ -84,8 +87,11 @@ class StepInputs {
 
   void put(size_t field, int64_t value);
   void put_tables(const SequenceStore& store, SequenceId id, int64_t position, int64_t rows);
+  // Bytes that are copied for nothing rather than that a copy of its own begins: some 5 us at 16 GB/s.
+  static constexpr int64_t kLongestGap = 64 << 10;
   Status upload(int64_t first, int64_t end);
   void put_factors(int64_t position, int64_t text_length);
+  void put_rows(const StepSequence& sequence, int64_t index, int64_t position, int64_t length);
 
   std::array<Extent, kFieldCount> fields_;
   int64_t size_ = 0;  // elements of the packed buffer

@@ -13,7 +13,7 @@ double RequestMetrics::prefill_tokens_per_second() const {
 }
 
 double RequestMetrics::decode_tokens_per_second() const {
-  return decode_seconds > 0 ? static_cast<double>(decode_steps) / decode_seconds : 0;
+  return decode_seconds > 0 ? static_cast<double>(decode_tokens) / decode_seconds : 0;
 }
 
 RequestState::RequestState(Request r, std::shared_ptr<const Tokenizer> tokenizer)

@@ -12,6 +12,8 @@
 #include "runtime/sequences/sequence_store.h"
 #include "serve/cycle.h"
 #include "serve/sample/sampler.h"
+#include "serve/speculate/draft_length.h"
+#include "serve/speculate/ngram.h"
 
 namespace mlc::serve {
 
@@ -28,8 +30,8 @@ struct RequestMetrics {
   double prefill_seconds = 0;      // in steps that ran its prompt
   double decode_seconds = 0;       // in steps that ran one token of it
   double time_to_first_token = 0;  // seconds from add_request
-  int64_t decode_steps = 0;
-  int64_t preemptions = 0;  // how often it gave its memory to others and was computed again
+  int64_t decode_tokens = 0;       // drawn in other steps
+  int64_t preemptions = 0;         // how often it gave its memory to others and was computed again
   double prefill_tokens_per_second() const;
   double decode_tokens_per_second() const;
 };
@@ -62,7 +64,11 @@ struct RequestState {
   int64_t computed = 0;               // tokens that its sequence holds
   TokenCounts counts;                 // of generated tokens
   Sampler sampler;
-  CycleDetector cycle;  // of an answer that end_cycles ends
+  NgramIndex ngrams;  // of tokens, where they are asked for proposals
+  DraftLength draft_length;
+  TokenTree draft;       // that the running step verifies
+  int64_t accepted = 0;  // pending tokens before the newest: right proposals that lay apart
+  CycleDetector cycle;   // of an answer that end_cycles ends
   TextStream text;
   FinishReason finish = FinishReason::kNone;
   RequestMetrics metrics;
@@ -73,8 +79,9 @@ struct RequestState {
     return std::span(tokens).first(static_cast<size_t>(computed));
   }
   int64_t pending() const { return static_cast<int64_t>(tokens.size()) - computed; }
-  // Whether only its newest token is left to compute, else more of a prompt, or of all when it was preempted.
-  bool decoding() const { return generated() > 0 && pending() == 1; }
+  // Whether nothing but its newest tokens is left to compute, else more of a prompt, or of all when it was
+  // preempted.
+  bool decoding() const { return generated() > 0 && pending() == 1 + accepted; }
 };
 
 }  // namespace mlc::serve

@@ -22,13 +22,15 @@ class StepBuilder {
     room_ = wanted > 0 ? std::min(wanted, most) : most;
   }
 
-  // The newest token of each answer.
+  // The newest token of each answer, and proposals for what follows it.
   void add_answers() {
     for (size_t i = 0; i < state_.running.size() && room_ > 0; ++i) {
       RequestState& r = *state_.running[i];
-      if (!r.decoding()) continue;
-      if (make_room_for_token(r, i)) add(r, 1);
+      if (r.decoding() && make_room_for_tokens(r, i)) add(r, std::min(room_, r.pending()));
     }
+    if (state_.options.speculative_mode == SpeculativeMode::kDisable) return;
+    const auto answers = static_cast<int64_t>(step_.requests.size());
+    for (int64_t i = 0; i < answers; ++i) propose(i, answers);
   }
 
   // Moves waiting requests to running while all of their prompts fit beside those that run.
@@ -75,8 +77,47 @@ class StepBuilder {
     step_.requests.push_back(&r);
     step_.sequences.push_back(
         {r.sequence, std::span(r.tokens).subspan(static_cast<size_t>(r.computed), static_cast<size_t>(n)),
-         n == r.pending()});
+         n == r.pending() ? 1 : 0});
     room_ -= n;
+  }
+
+  // How many proposals the i-th request of the step may get.
+  int64_t most_proposals(int64_t i, int64_t answers) const {
+    const RequestState& r = *step_.requests[static_cast<size_t>(i)];
+    const auto length = static_cast<int64_t>(r.tokens.size());
+    const GenerationConfig& config = r.request.config;
+    int64_t most = std::min(state_.options.spec_draft_length, room_);
+    most = std::min(most, state_.model.max_wanted() / answers - 1);
+    most = std::min(most, state_.model.context_tokens() - length - 1);
+    if (config.max_tokens >= 0) most = std::min(most, config.max_tokens - r.generated() - 1);
+    return most;
+  }
+
+  // Proposals for the i-th request of the step, where they pay and memory is free.
+  void propose(int64_t i, int64_t answers) {
+    RequestState& r = *step_.requests[static_cast<size_t>(i)];
+    runtime::StepSequence& sequence = step_.sequences[static_cast<size_t>(i)];
+    const auto pending = static_cast<int64_t>(sequence.tokens.size());
+    if (sequence.wanted == 0) return;
+    r.ngrams.put(r.tokens);
+    int64_t most = most_proposals(i, answers);
+    const int64_t width =
+        state_.model.verifies_trees() && !state_.model.deterministic() ? state_.options.spec_tree_width : 1;
+    if (width > 1) most = std::min(most, runtime::kMostTreeTokens - pending);
+    most = r.draft_length.choose(most, answers, state_.step_cost.row_share());
+    spoken_for_ -= store_.cost(r.sequence, pending);
+    most =
+        std::min(most, store_.tokens_that_fit(r.sequence, pending + std::max<int64_t>(most, 0), spoken_for_) -
+                           pending);
+    r.draft = {.tokens = {sequence.tokens.begin(), sequence.tokens.end()}, .parents = {}, .known = pending};
+    for (int32_t node = 0; node < pending; ++node) r.draft.parents.push_back(node - 1);
+    r.ngrams.propose(r.tokens, most, width, r.draft);
+    if (const int64_t proposals = r.draft.proposals(); proposals > 0) {
+      sequence = {r.sequence, r.draft.tokens, 1 + proposals, true, {}};
+      if (!r.draft.is_chain()) sequence.parents = r.draft.parents;
+      room_ -= proposals;
+    }
+    spoken_for_ += store_.cost(r.sequence, r.draft.size());
   }
 
   bool make_room(const StateCost& needed) {
@@ -85,10 +126,10 @@ class StepBuilder {
     return true;
   }
 
-  // For one more token of the request at `index`: those that were admitted after it make way. False: it made
-  // way itself, or has ended.
-  bool make_room_for_token(RequestState& r, size_t index) {
-    StateCost needed = store_.cost(r.sequence, 1);
+  // For the newest tokens of the request at `index`: those that were admitted after it make way. False: it
+  // made way itself, or has ended.
+  bool make_room_for_tokens(RequestState& r, size_t index) {
+    StateCost needed = store_.cost(r.sequence, r.pending());
     needed += spoken_for_;
     while (!make_room(needed)) {
       if (state_.running.size() == 1) {

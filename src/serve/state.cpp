@@ -10,18 +10,32 @@ void EngineState::begin(RunningStep s) {
   step->begun = Clock::now();
   bool any = false, on_device = model.samples();
   for (size_t i = 0; i < step->requests.size(); ++i) {
-    const bool wanted = step->sequences[i].wanted;
+    const bool wanted = step->sequences[i].wanted > 0;
     any |= wanted;
     on_device &= !wanted || !changes_logits(step->requests[i]->request.config);
   }
   step->drawn = any && on_device;
   std::vector<DrawSettings> settings;
   for (size_t i = 0; i < step->requests.size(); ++i)
-    if (step->drawn && step->sequences[i].wanted)
-      settings.push_back(step->requests[i]->sampler.next(step->requests[i]->request.config));
+    if (step->drawn && step->sequences[i].wanted > 0)
+      add_draws(*step->requests[i], step->sequences[i], settings);
   Status begun = model.begin_step(step->sequences,
                                   any ? runtime::WantLogits::kLast : runtime::WantLogits::kNone, settings);
   if (!begun.is_ok()) finish(begun);
+}
+
+// For each wanted row how its token is drawn: rows that are as deep in a tree take the same random number, so
+// that a text is what it would be without proposals.
+void EngineState::add_draws(const RequestState& r, const runtime::StepSequence& sequence,
+                            std::vector<DrawSettings>& settings) const {
+  Sampler ahead = r.sampler;
+  if (!sequence.proposed) return settings.push_back(ahead.next(r.request.config));
+  std::vector<DrawSettings> by_depth;
+  for (int64_t node = r.draft.known - 1; node < r.draft.size(); ++node) {
+    const auto depth = static_cast<size_t>(r.draft.depth(node));
+    while (by_depth.size() <= depth) by_depth.push_back(ahead.next(r.request.config));
+    settings.push_back(by_depth[depth]);
+  }
 }
 
 bool EngineState::poll() {
@@ -36,55 +50,88 @@ void EngineState::wait() {
   if (Status waited = model.wait(); !waited.is_ok()) finish(waited);
 }
 
-// One for each request, -1 where none was wanted.
-std::vector<int32_t> EngineState::next_tokens() {
+int32_t EngineState::token_of_row(RequestState& r, int64_t row) {
   const runtime::StepResult& result = model.result();
-  const auto vocab = static_cast<size_t>(model.vocab_size());
-  std::vector<int32_t> tokens(step->requests.size(), -1);
-  for (size_t i = 0, row = 0; i < tokens.size(); ++i) {
-    if (!step->sequences[i].wanted) continue;
-    RequestState& r = *step->requests[i];
-    if (step->drawn) {
-      tokens[i] = result.tokens[row++];
-      continue;
-    }
-    const std::span<const float> logits = result.logits.subspan(row++ * vocab, vocab);
-    std::vector<float> scores(logits.begin(), logits.end());
-    tokens[i] = r.sampler.sample(scores, r.request.config, r.counts);
+  if (step->drawn) {
+    r.sampler.next(r.request.config);  // the device took this one
+    return result.tokens[static_cast<size_t>(row)];
   }
-  return tokens;
+  const auto vocab = static_cast<size_t>(model.vocab_size());
+  const std::span<const float> logits = result.logits.subspan(static_cast<size_t>(row) * vocab, vocab);
+  std::vector<float> scores(logits.begin(), logits.end());
+  return r.sampler.sample(scores, r.request.config, r.counts);
+}
+
+// Draws a token after the newest one, and after each proposal that was drawn. Returns how many of the tree's
+// nodes, the first ones, are the text now.
+int64_t EngineState::verify(RequestState& r, int64_t first_row) {
+  const int64_t known = r.draft.known;
+  int64_t kept = known, right = 0;
+  for (int64_t node = known - 1; node >= 0 && r.finish == FinishReason::kNone;) {
+    const int32_t token = token_of_row(r, first_row + node - (known - 1));
+    const size_t before = r.tokens.size();
+    accept_token(r, token);
+    if (r.tokens.size() == before) break;  // it ends the text
+    node = r.draft.child(static_cast<int32_t>(node), token);
+    if (node < 0) break;
+    ++right;
+    if (node == kept) ++kept;
+  }
+  r.accepted = known + right - kept;  // computed anew where they belong
+  r.draft_length.put(r.draft.proposals(), right);
+  metrics.draft_tokens += r.draft.proposals();
+  metrics.accepted_draft_tokens += right;
+  return kept;
+}
+
+void EngineState::finish(RequestState& r, const runtime::StepSequence& sequence, int64_t row) {
+  const auto n = static_cast<int64_t>(sequence.tokens.size());
+  const size_t before = r.tokens.size();
+  if (sequence.proposed) {
+    r.accepted = 0;
+    const int64_t kept = r.finish == FinishReason::kNone ? verify(r, row) : r.draft.known;
+    model.sequences().commit(r.sequence, kept);
+    r.computed += kept;
+  } else {
+    const bool decodes = r.decoding();
+    r.computed += n;
+    r.accepted = decodes && sequence.wanted == 0 ? r.pending() - 1 : 0;
+    if (!decodes && sequence.wanted > 0) {
+      // A next turn may have other tokens for the answer than were drawn, and goes on from here then.
+      model.sequences().snapshot(r.sequence);
+      prefixes.share(r.sequence, r.computed_tokens());
+    }
+    if (sequence.wanted > 0 && r.finish == FinishReason::kNone) accept_token(r, token_of_row(r, row));
+    if (!decodes) return;
+  }
+  const auto drawn = static_cast<int64_t>(r.tokens.size() - before);
+  r.metrics.decode_tokens += drawn;
+  metrics.decode_tokens += drawn;
 }
 
 void EngineState::finish(const Status& status) {
   const double seconds = std::chrono::duration<double>(Clock::now() - step->begun).count();
-  const std::vector<int32_t> tokens = status.is_ok() ? next_tokens() : std::vector<int32_t>();
-  int64_t prefilled = 0, decoded = 0;
+  int64_t prefilled = 0, decoded = 0, row = 0;
   for (size_t i = 0; i < step->requests.size(); ++i) {
     RequestState& r = *step->requests[i];
-    const auto n = static_cast<int64_t>(step->sequences[i].tokens.size());
-    const bool decodes = r.decoding();
-    (decodes ? decoded : prefilled) += n;
+    const runtime::StepSequence& sequence = step->sequences[i];
+    const bool decodes = sequence.proposed || r.decoding();
+    (decodes ? decoded : prefilled) += static_cast<int64_t>(sequence.tokens.size());
     (decodes ? r.metrics.decode_seconds : r.metrics.prefill_seconds) += seconds;
-    r.metrics.decode_steps += decodes;
     if (!status.is_ok()) {
       end(r, FinishReason::kError, status.message());
       r.finish = FinishReason::kError;  // also of one that was aborted meanwhile: its sequence is not kept
       continue;
     }
-    r.computed += n;
-    if (!decodes && step->sequences[i].wanted) {
-      // A next turn may have other tokens for the answer than were drawn, and goes on from here then.
-      model.sequences().snapshot(r.sequence);
-      prefixes.share(r.sequence, r.computed_tokens());
-    }
-    if (tokens[i] >= 0 && r.finish == FinishReason::kNone) accept_token(r, tokens[i]);
+    finish(r, sequence, row);
+    row += sequence.wanted;
   }
   const auto rows = static_cast<double>(prefilled + decoded);
   metrics.prefill_seconds += seconds * static_cast<double>(prefilled) / rows;
   metrics.decode_seconds += seconds * static_cast<double>(decoded) / rows;
   metrics.prefill_tokens += prefilled;
-  metrics.decode_tokens += decoded;
   metrics.most_step_tokens = std::max(metrics.most_step_tokens, prefilled + decoded);
+  if (prefilled == 0 && status.is_ok()) step_cost.put(decoded, seconds);
   step.reset();
   retire();
 }
@@ -149,7 +196,7 @@ void EngineState::preempt_last() {
   running.pop_back();
   remove_sequence(*r);
   r->sequence = -1;
-  r->computed = 0;
+  r->computed = r->accepted = 0;
   r->metrics.preemptions++;
   metrics.preemptions++;
   waiting.push_front(std::move(r));

@@ -9,11 +9,19 @@
 #include "runtime/model.h"
 #include "serve/cache/prefix_cache.h"
 #include "serve/request.h"
+#include "serve/speculate/draft_length.h"
 
 namespace mlc::serve {
 
+// How tokens are proposed that a step then verifies, several at once. What is answered does not depend on it.
+enum class SpeculativeMode : uint8_t {
+  kDisable,
+  kNgram,  // those that followed the same tokens earlier in the text
+};
+
 struct EngineMetrics {
   int64_t prefill_tokens = 0, decode_tokens = 0, finished_requests = 0, preemptions = 0;
+  int64_t draft_tokens = 0, accepted_draft_tokens = 0;
   int64_t most_step_tokens = 0;                    // of one step
   double prefill_seconds = 0, decode_seconds = 0;  // of steps that do both, by tokens
 };
@@ -22,13 +30,18 @@ struct EngineOptions {
   size_t max_running = 1;   // requests that are computed together
   size_t max_kept = 64;     // finished requests whose sequences are kept for prompts that begin like them
   int64_t step_tokens = 0;  // of a step at most; 0: the model's prefill chunk
+  SpeculativeMode speculative_mode = SpeculativeMode::kDisable;
+  int64_t spec_draft_length =
+      16;                       // proposals for an answer at most; the model's max_wanted() has room for them
+  int64_t spec_tree_width = 1;  // ways in which an answer may go on; more where the model verifies trees
 };
 
 // A step of the model that was begun.
 struct RunningStep {
   std::vector<RequestState*> requests;
-  std::vector<runtime::StepSequence> sequences;  // of each request; wanted: its text so far is complete then
-  bool drawn = false;                            // the device draws the next tokens
+  // Of each request. One that wants logits has its text so far complete then.
+  std::vector<runtime::StepSequence> sequences;
+  bool drawn = false;  // the device draws the next tokens
   Clock::time_point begun = {};
 };
 
@@ -44,6 +57,7 @@ struct EngineState {
   bool admits = true;  // false: the next waiting one lacks memory, and none was given back since
   PrefixCache prefixes;
   EngineMetrics metrics;
+  StepCost step_cost;  // of steps without prompts
   runtime::SequenceId next_sequence = 0;
   std::optional<RunningStep> step;  // at most one is under way; its requests stay in `running`
 
@@ -65,9 +79,15 @@ struct EngineState {
   void preempt_last();
 
  private:
+  void add_draws(const RequestState& request, const runtime::StepSequence& sequence,
+                 std::vector<DrawSettings>& settings) const;
+  // The drawn token of one of the step's wanted rows.
+  int32_t token_of_row(RequestState& request, int64_t row);
   void finish(const Status& status);
+  // What a step without error gave a request, whose first wanted row is `row`.
+  void finish(RequestState& request, const runtime::StepSequence& sequence, int64_t row);
+  int64_t verify(RequestState& request, int64_t row);
   void remove_sequence(const RequestState& request);
-  std::vector<int32_t> next_tokens();
 };
 
 }  // namespace mlc::serve

@@ -161,10 +161,13 @@ std::string attention_assembly(const Target& target, int64_t max_rows) {
     return f.add_argument(name, graph::TensorType::plain(dtype, std::move(shape)));
   };
   const Dim rows = Dim::symbol("rows");
-  g.attention("kv", 1, argument("q", DType::kF32, {rows, 9 * 64}), argument("sequences", DType::kI32, {rows}),
-              argument("limits", DType::kI32, {rows}),
-              argument("indptr", DType::kI32, {Dim::symbol("batch") + 1}),
-              argument("pages", DType::kI32, {Dim::symbol("pages")}), 9, 0.125);
+  g.attention("kv", 1,
+              {.q = argument("q", DType::kF32, {rows, 9 * 64}),
+               .row_sequence = argument("sequences", DType::kI32, {rows}),
+               .limits = argument("limits", DType::kI32, {rows}),
+               .page_indptr = argument("indptr", DType::kI32, {Dim::symbol("batch") + 1}),
+               .page_ids = argument("pages", DType::kI32, {Dim::symbol("pages")})},
+              {.heads = 9, .scale = 0.125});
   kernel::LowerOptions options;
   options.target = &target, options.min_rows = max_rows == 1 ? 1 : 0, options.max_rows = max_rows;
   kernel::Function k = kernel::run_passes(kernel::lower_node(*f.nodes.back(), module, options).function,

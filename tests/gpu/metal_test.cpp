@@ -60,7 +60,7 @@ TEST_P(MetalStep, GivesTheInterpretersLogits) {
   const std::vector<float> row = m.step({{1, std::span(tokens).subspan(last)}}, WantLogits::kLast);
   logits.insert(logits.end(), row.begin(), row.end());
   ReferenceModel reference(toy_file(toy, ""), "q4f16_1", Storage::kAsStored);
-  const graph::HostTensor expected = reference.step("batch_verify", {{.tokens = tokens, .pages = {5, 3}}});
+  const graph::HostTensor expected = reference.step("decode", {{.tokens = tokens, .pages = {5, 3}}});
   ASSERT_EQ(logits.size(), expected.floats.size());
   const size_t vocab = logits.size() / tokens.size();
   for (size_t at = 0; at < tokens.size(); ++at)

@@ -9,6 +9,7 @@
 #include "support/gpu_devices.h"
 #include "support/npy.h"
 #include "support/reference_model.h"
+#include "support/text_tree.h"
 
 namespace mlc::testing {
 namespace {
@@ -40,7 +41,7 @@ class GpuModel : public ::testing::TestWithParam<Case> {
     tokens = read_npy(toy_file(GetParam().toy, "tokens.npy")).ints;
     convert_checkpoint(toy_file(GetParam().toy, ""), GetParam().scheme, folder.path());
     ReferenceModel reference(toy_file(GetParam().toy, ""), GetParam().scheme, Storage::kAsStored);
-    expected = reference.step("batch_verify", {{.tokens = tokens, .pages = {5, 2}}}).floats;
+    expected = reference.step("decode", {{.tokens = tokens, .pages = {5, 2}}}).floats;
     vocab = expected.size() / tokens.size();
     bound = float_bound(frontend::model_shape(reference.config()).layers);
   }
@@ -53,6 +54,7 @@ class GpuModel : public ::testing::TestWithParam<Case> {
                               .context_tokens = 64,
                               .total_tokens = 160,
                               .prefill_chunk = 48,
+                              .max_wanted = 40,
                               .shuffle_pages = 5});
   }
 
@@ -104,6 +106,18 @@ class GpuModel : public ::testing::TestWithParam<Case> {
     expect_row(m.step({{4, slice(8, 12)}}, WantLogits::kLast), 0, 11, "rewind");
   }
 
+  void trees(LoadedModel& m) {
+    if (!m->verifies_trees()) return;
+    for (int64_t id : {1, 2}) must(m->sequences().add(id));
+    const TextTree tree(slice(5, 16));
+    m.step({{2, slice(0, 5)}}, WantLogits::kNone);
+    const std::vector<float> got = m.step({{1, slice(0, 9)}, tree.step(2)}, WantLogits::kLast);
+    expect_row(got, 0, 8, "beside a tree");
+    for (size_t i = 0; i < tree.rows.size(); ++i) expect_row(got, 1 + tree.rows[i], 5 + i, "tree");
+    m->sequences().commit(2, 1);  // of the text the first alone lies where it belongs
+    expect_row(m.step({{2, slice(6, 16)}}, WantLogits::kLast), 0, 15, "after a tree");
+  }
+
   TempFolder folder;
   std::vector<int32_t> tokens;
   std::vector<float> expected;
@@ -118,6 +132,8 @@ TEST_P(GpuModel, LogitsAreTheInterpreters) {
     one_sequence_in_every_way(m);
     for (int64_t id : {1, 2, 3}) must(m->sequences().remove(id));
     sequences_that_run_together(m);
+    for (int64_t id : {1, 2, 3, 4}) must(m->sequences().remove(id));
+    trees(m);
   }
 }
 

@@ -13,6 +13,7 @@
 #include "support/npy.h"
 #include "support/poisoned_device.h"
 #include "support/reference_model.h"
+#include "support/text_tree.h"
 
 namespace mlc::testing {
 namespace {
@@ -73,7 +74,7 @@ class Compiled : public ::testing::TestWithParam<Case> {
                   all_tokens.begin() + 16);  // within which no length changes the rotation
     convert_checkpoint(toy_file(GetParam().toy, ""), GetParam().scheme, folder.path());
     ReferenceModel reference(toy_file(GetParam().toy, ""), GetParam().scheme, Storage::kAsStored);
-    expected = reference.step("batch_verify", {{.tokens = tokens, .pages = {5}}}).floats;
+    expected = reference.step("decode", {{.tokens = tokens, .pages = {5}}}).floats;
     vocab = expected.size() / tokens.size();
     bound = float_bound(frontend::model_shape(reference.config()).layers);
   }
@@ -90,6 +91,7 @@ class Compiled : public ::testing::TestWithParam<Case> {
             .context_tokens = 64,
             .total_tokens = 160,
             .prefill_chunk = 48,
+            .max_wanted = 40,
             .shuffle_pages = 5,
             .deterministic = deterministic};
   }
@@ -188,6 +190,26 @@ TEST_P(CompiledToy, SequencesShareNothing) {
     expect_row(m.step({{4, slice(8, 12)}}, WantLogits::kLast), 0, 11, target.name + " rewind");
     must(m->sequences().rewind(3, 9));  // its own tokens, not those of its fork
     expect_row(m.step({{3, slice(9, 16)}}, WantLogits::kLast), 0, 15, target.name + " parent of a fork");
+  }
+}
+
+// Rows that are a tree see their ancestors alone, and stand where these put them.
+TEST_P(CompiledToy, TreesAreVerifiedInOneStep) {
+  for (const Target& target : targets_for(GetParam())) {
+    LoadedModel m = load(target);
+    if (!m->verifies_trees()) {
+      EXPECT_TRUE(GetParam().toy.starts_with("rwkv") || GetParam().toy == "bloom");
+      return;
+    }
+    for (int64_t id : {1, 2}) must(m->sequences().add(id));
+    const TextTree tree(slice(5, 16));
+    m.step({{2, slice(0, 5)}}, WantLogits::kNone);
+    const std::vector<float> got = m.step({{1, slice(0, 9)}, tree.step(2)}, WantLogits::kLast);
+    expect_row(got, 0, 8, target.name + " beside a tree");
+    for (size_t i = 0; i < tree.rows.size(); ++i)
+      expect_row(got, 1 + tree.rows[i], 5 + i, target.name + " tree");
+    m->sequences().commit(2, 1);  // of the text the first alone lies where it belongs
+    expect_row(m.step({{2, slice(6, 16)}}, WantLogits::kLast), 0, 15, target.name + " after a tree");
   }
 }
 

@@ -41,7 +41,7 @@ TEST_P(Logits, AreTransformers) {
   ReferenceModel model(toy_file(c.toy, ""), c.scheme, Storage::kExact);
   const NpyArray tokens = read_npy(toy_file(c.toy, "tokens.npy"));
   const NpyArray expected = read_npy(toy_file(c.toy, c.logits + ".npy"));
-  const graph::HostTensor logits = model.step("batch_verify", {{.tokens = tokens.ints, .pages = {5, 3}}});
+  const graph::HostTensor logits = model.step("decode", {{.tokens = tokens.ints, .pages = {5, 3}}});
   ASSERT_EQ(logits.shape, expected.shape);
   const size_t vocab = static_cast<size_t>(logits.shape[1]);
   for (size_t row = 0; row < tokens.ints.size(); ++row)
@@ -66,7 +66,7 @@ TEST_P(Steps, AreTransformers) {
         .tokens = {tokens.begin() + static_cast<int64_t>(begin), tokens.begin() + static_cast<int64_t>(end)},
         .start = static_cast<int32_t>(begin),
         .pages = {5, 3}};
-    const graph::HostTensor logits = model.step("batch_verify", {step});
+    const graph::HostTensor logits = model.step("decode", {step});
     for (size_t row = begin; row < end; ++row)
       EXPECT_LT(relative_rms(logits.floats.data() + (row - begin) * vocab,
                              expected.floats.data() + row * vocab, vocab),
@@ -84,7 +84,7 @@ class Functions : public ::testing::TestWithParam<std::string> {
   void SetUp() override {
     tokens = read_npy(toy_file(GetParam(), "tokens.npy")).ints;
     tokens.resize(16);  // one page; no length changes the rotation within it
-    expected = model().step("batch_verify", {{.tokens = tokens, .pages = {5}}});
+    expected = model().step("decode", {{.tokens = tokens, .pages = {5}}});
   }
 
   static ReferenceModel model() {
@@ -125,8 +125,8 @@ TEST_P(Functions, ChunksOfFive) {
   ReferenceModel m = model();
   for (size_t begin = 0; begin < tokens.size(); begin += 5) {
     const size_t end = std::min(begin + 5, tokens.size());
-    const graph::HostTensor got = m.step(
-        "batch_verify", {{.tokens = slice(begin, end), .start = static_cast<int32_t>(begin), .pages = {7}}});
+    const graph::HostTensor got =
+        m.step("decode", {{.tokens = slice(begin, end), .start = static_cast<int32_t>(begin), .pages = {7}}});
     for (size_t at = begin; at < end; ++at) expect_row(got, at - begin, at);
   }
 }

@@ -10,6 +10,7 @@
 #include "support/native_kernels.h"
 #include "support/poisoned_device.h"
 #include "support/reference_model.h"
+#include "support/text_tree.h"
 
 namespace mlc::testing {
 namespace {
@@ -45,7 +46,7 @@ struct Windowed {
     std::mt19937 random(4);
     for (size_t i = 0; i < kTokens; ++i) tokens.push_back(static_cast<int32_t>(random() % 500));
     ReferenceModel reference(source, kScheme, Storage::kAsStored);
-    expected = reference.step("batch_verify", {{.tokens = tokens, .pages = {5, 2, 9, 0, 1, 12, 7}}}).floats;
+    expected = reference.step("decode", {{.tokens = tokens, .pages = {5, 2, 9, 0, 1, 12, 7}}}).floats;
     vocab = expected.size() / kTokens;
     frontend::ModelConfig config = must(frontend::parse_hf_config(hf, "auto", c.toy));
     must(frontend::apply_overrides(
@@ -80,6 +81,7 @@ class Windows : public ::testing::TestWithParam<Case> {
                                            {.max_sequences = max_sequences,
                                             .total_tokens = total_tokens,
                                             .prefill_chunk = chunk,
+                                            .max_wanted = 31,
                                             .shuffle_pages = 5});
     PoisonedDevice::arena_is_allocated(*loaded.device);
     return loaded;
@@ -139,6 +141,20 @@ TEST_P(Windows, LogitsArePastThemWhatTheyAreWithEveryTokenKept) {
   m = load(1, 0, 128);
   must(m->sequences().add(1));
   run(1, 0, kTokens, {1}, "whole");
+}
+
+// Windows count what a tree's row sees; what is refused leaves them as they were.
+TEST_P(Windows, TreesSeeWhatATextDoes) {
+  must(m->sequences().add(1));
+  const std::span<const int32_t> text(w->tokens);
+  for (size_t at = 0; at + 9 < kTokens; at += 4) {
+    poison_free_pages({1});
+    const TextTree tree(text.subspan(at, 9));
+    const std::vector<float> got = m.step({tree.step(1)}, WantLogits::kLast);
+    for (size_t i = 0; i < tree.rows.size(); ++i) expect_row(got, tree.rows[i], at + i, "tree");
+    m->sequences().commit(1, 0);
+    run(1, at, at + 4, {1}, "after a tree");
+  }
 }
 
 TEST_P(Windows, RaggedBatches) {

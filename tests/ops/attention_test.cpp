@@ -69,10 +69,14 @@ void add_attention(OpBatch& batch, DType dtype, const Heads& h, const std::vecto
   int64_t columns = h.query * h.dim;
   graph::Value* q = c.matrix(kRows, columns, random_floats(rows * columns, 2, random), columns + 8, 8);
   double scale = 1 / std::sqrt(double(h.dim));
-  c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
-                 c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
-                 scale, 0, {}, softcap,
-                 sinks ? c.parameter(DType::kF16, {h.query}, sinks_of(h.query)) : nullptr, alibi);
+  c.g->attention("kv", 1,
+                 {.q = q,
+                  .row_sequence = c.indices(kRows, sequence),
+                  .limits = c.indices(kRows, limits),
+                  .page_indptr = c.indices(Dim::symbol("batch") + 1, indptr),
+                  .page_ids = c.indices(Dim::symbol("pages"), ids),
+                  .sinks = sinks ? c.parameter(DType::kF16, {h.query}, sinks_of(h.query)) : nullptr},
+                 {.heads = h.query, .scale = scale, .softcap = softcap, .alibi = alibi});
   int64_t longest = *std::max_element(lengths.begin(), lengths.end());
   c.rule.tolerance = attention_error(longest, h.dim, 2 * double(h.dim) * scale, 1);
   if (dtype == DType::kI8) c.rule.tolerance += coded_attention_error(longest, 2 * double(h.dim) * scale, 1);
@@ -152,10 +156,13 @@ TEST_F(Attention, ManyRowsOfOneSequence) {
     fill_sequence(c.states["kv"], 1, ids, kLength, random);
     int64_t columns = heads.query * heads.dim;
     double scale = 1 / std::sqrt(double(heads.dim));
-    c.g->attention("kv", 1, c.matrix(kRows, columns, random_floats(kRowCount * columns, 2, random)),
-                   c.indices(kRows, sequence), c.indices(kRows, limits),
-                   c.indices(Dim::symbol("batch") + 1, {0, 5}), c.indices(Dim::symbol("pages"), ids),
-                   heads.query, scale);
+    c.g->attention("kv", 1,
+                   {.q = c.matrix(kRows, columns, random_floats(kRowCount * columns, 2, random)),
+                    .row_sequence = c.indices(kRows, sequence),
+                    .limits = c.indices(kRows, limits),
+                    .page_indptr = c.indices(Dim::symbol("batch") + 1, {0, 5}),
+                    .page_ids = c.indices(Dim::symbol("pages"), ids)},
+                   {.heads = heads.query, .scale = scale});
     c.rule.tolerance = attention_error(kLength, heads.dim, 2 * double(heads.dim) * scale, 1);
     if (dtype == DType::kI8)
       c.rule.tolerance += coded_attention_error(kLength, 2 * double(heads.dim) * scale, 1);

@@ -137,9 +137,13 @@ KernelCount count_attention(int64_t length, const std::string& device) {
   std::vector<int32_t> ids;
   for (int32_t p = 0; p < pages; ++p) ids.push_back(p);
   graph::Value* q = c.matrix(kRows, 6 * kDim, random_floats(6 * kDim, 1, random));
-  c.g->attention("kv", 0, q, c.indices(kRows, {0}), c.indices(kRows, {static_cast<int32_t>(length)}),
-                 c.indices(Dim::symbol("batch") + 1, {0, static_cast<int32_t>(pages)}),
-                 c.indices(Dim::symbol("pages"), ids), 6, 0.125);
+  c.g->attention("kv", 0,
+                 {.q = q,
+                  .row_sequence = c.indices(kRows, {0}),
+                  .limits = c.indices(kRows, {static_cast<int32_t>(length)}),
+                  .page_indptr = c.indices(Dim::symbol("batch") + 1, {0, static_cast<int32_t>(pages)}),
+                  .page_ids = c.indices(Dim::symbol("pages"), ids)},
+                 {.heads = 6, .scale = 0.125});
   return count_case(c, target_of(device));
 }
 

@@ -288,10 +288,14 @@ class GpuAttention : public Gpu {
     int64_t columns = h.query * h.dim;
     graph::Value* q = c.matrix(kRows, columns, random_floats(rows * columns, 2, random), columns + 8, 8);
     double scale = 1 / std::sqrt(double(h.dim));
-    c.g->attention("kv", 1, q, c.indices(kRows, sequence), c.indices(kRows, limits),
-                   c.indices(Dim::symbol("batch") + 1, indptr), c.indices(Dim::symbol("pages"), ids), h.query,
-                   scale, 0, {}, softcap,
-                   sinks.empty() ? nullptr : c.parameter(DType::kF16, {h.query}, sinks), alibi);
+    c.g->attention("kv", 1,
+                   {.q = q,
+                    .row_sequence = c.indices(kRows, sequence),
+                    .limits = c.indices(kRows, limits),
+                    .page_indptr = c.indices(Dim::symbol("batch") + 1, indptr),
+                    .page_ids = c.indices(Dim::symbol("pages"), ids),
+                    .sinks = sinks.empty() ? nullptr : c.parameter(DType::kF16, {h.query}, sinks)},
+                   {.heads = h.query, .scale = scale, .softcap = softcap, .alibi = alibi});
     int64_t longest = *std::max_element(lengths.begin(), lengths.end());
     c.rule.tolerance = attention_error(longest, h.dim, 2 * double(h.dim) * scale, 1);
     if (alibi > 0) c.rule.tolerance += biased_attention_error(2 * double(h.dim) * scale, double(longest), 1);
@@ -421,9 +425,13 @@ TEST(GpuAttentionMemory, LongHeadsFitAGroupOfAnyDevice) {
           OpCase c({{"rows", 3}, {"batch", 1}, {"pages", 1}});
           c.state(graph::PagedState::of_heads("kv", 1, 1, dim, 16, DType::kF16), 1);
           graph::Value* q = c.matrix(kRows, heads * dim, std::vector<float>(size_t(3 * heads * dim)));
-          c.g->attention("kv", 0, q, c.indices(kRows, {0, 0, 0}), c.indices(kRows, {1, 2, 3}),
-                         c.indices(Dim::symbol("batch") + 1, {0, 1}), c.indices(Dim::symbol("pages"), {0}),
-                         heads, 1);
+          c.g->attention("kv", 0,
+                         {.q = q,
+                          .row_sequence = c.indices(kRows, {0, 0, 0}),
+                          .limits = c.indices(kRows, {1, 2, 3}),
+                          .page_indptr = c.indices(Dim::symbol("batch") + 1, {0, 1}),
+                          .page_ids = c.indices(Dim::symbol("pages"), {0})},
+                         {.heads = heads, .scale = 1});
           EXPECT_LE(c.lower(target).scratch_bytes, target.shared_bytes)
               << target.name << ", heads of " << dim;
         }
@@ -466,9 +474,13 @@ TEST_F(GpuAttention, MixedRows) {
   fill_sequence(c.states["kv"], 0, {2, 0}, 20, random);
   fill_sequence(c.states["kv"], 0, {3}, 9, random);
   graph::Value* q = c.matrix(kRows, 16, random_floats(96, 2, random));
-  c.g->attention("kv", 0, q, c.indices(kRows, {0, 1, 0, 1, 1, 0}), c.indices(kRows, {20, 9, 4, 1, 6, 19}),
-                 c.indices(Dim::symbol("batch") + 1, {0, 2, 3}), c.indices(Dim::symbol("pages"), {2, 0, 3}),
-                 2, 0.35);
+  c.g->attention("kv", 0,
+                 {.q = q,
+                  .row_sequence = c.indices(kRows, {0, 1, 0, 1, 1, 0}),
+                  .limits = c.indices(kRows, {20, 9, 4, 1, 6, 19}),
+                  .page_indptr = c.indices(Dim::symbol("batch") + 1, {0, 2, 3}),
+                  .page_ids = c.indices(Dim::symbol("pages"), {2, 0, 3})},
+                 {.heads = 2, .scale = 0.35});
   c.rule.tolerance = attention_error(20, 8, 6, 1);
 }
 

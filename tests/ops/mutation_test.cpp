@@ -202,9 +202,13 @@ TEST(Mutation, OfAttentionIsNoticed) {
   std::vector<float>& pool = c.states["kv"].values;
   std::vector<float> all = random_floats(static_cast<int64_t>(pool.size()), 1, random);
   pool = all;
-  c.g->attention("kv", 0, c.matrix(kRows, 16, random_floats(48, 2, random)), c.indices(kRows, {0, 0, 1}),
-                 c.indices(kRows, {21, 8, 16}), c.indices(Dim::symbol("batch") + 1, {0, 2, 3}),
-                 c.indices(Dim::symbol("pages"), {2, 0, 1}), 2, 0.35);
+  c.g->attention("kv", 0,
+                 {.q = c.matrix(kRows, 16, random_floats(48, 2, random)),
+                  .row_sequence = c.indices(kRows, {0, 0, 1}),
+                  .limits = c.indices(kRows, {21, 8, 16}),
+                  .page_indptr = c.indices(Dim::symbol("batch") + 1, {0, 2, 3}),
+                  .page_ids = c.indices(Dim::symbol("pages"), {2, 0, 1})},
+                 {.heads = 2, .scale = 0.35});
   c.rule.tolerance = attention_error(21, 8, 2 * 8 * 0.35, 1);
   // A softmax is the same when one is added to every score, and what it starts from is multiplied by
   // exp(-inf) = 0.

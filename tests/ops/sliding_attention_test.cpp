@@ -64,9 +64,14 @@ TEST(SlidingAttentionMeaning, SkippingIsTheSameAsNeverHavingStored) {
     const Dim r = Dim::symbol("rows"), batch = Dim::symbol("batch");
     graph::RollingWindow w{.skip_begin = c.indices(batch, {begin}), .skip_count = c.indices(batch, {count})};
     w.key_factors = c.matrix(8, 4, make_factors(8, 4));
-    c.g->attention("kv", 0, c.matrix(r, 4, {1, -2, 0.5, 1}), c.indices(r, {0}), c.indices(r, {7}),
-                   c.indices(batch + 1, {0, int32_t(pages.size())}), c.indices(Dim::symbol("pages"), pages),
-                   1, 0.5, 0, w);
+    c.g->attention("kv", 0,
+                   {.q = c.matrix(r, 4, {1, -2, 0.5, 1}),
+                    .row_sequence = c.indices(r, {0}),
+                    .limits = c.indices(r, {7}),
+                    .page_indptr = c.indices(batch + 1, {0, int32_t(pages.size())}),
+                    .page_ids = c.indices(Dim::symbol("pages"), pages),
+                    .rolling = w},
+                   {.heads = 1, .scale = 0.5});
     const graph::Node& node = *c.module.functions[0]->nodes.back();
     std::vector<const graph::HostTensor*> inputs;
     for (const graph::Value* v : node.inputs) inputs.push_back(&c.logical(v));

@@ -100,8 +100,7 @@ TEST_P(SmolLM2Quantized, LogitsAreTheInterpreters) {
   int compared = 0, near_ties = 0;
   for (size_t s = 0; s < tokens.size() / kPositions; ++s) {
     const std::vector<int32_t> text(row(s).begin(), row(s).end());
-    const graph::HostTensor expected =
-        reference.step("batch_verify", {{.tokens = text, .pages = {5, 2, 9, 0}}});
+    const graph::HostTensor expected = reference.step("decode", {{.tokens = text, .pages = {5, 2, 9, 0}}});
     must(m->sequences().add(1));
     const std::vector<float> logits = m.step({{1, text}}, WantLogits::kAll);
     must(m->sequences().remove(1));

@@ -83,8 +83,13 @@ class ToyBuilder {
     graph::Value* rotated_q = g.rope(g.slice(qkv, 0, q), factors, s_.head_dim, s_.rotary_dim);
     graph::Value* rotated_k = g.rope(g.slice(qkv, q, q + kv), factors, s_.head_dim, s_.rotary_dim);
     g.kv_append("kv", layer, rotated_k, v, args_["row_slots"]);
-    graph::Value* mixed = g.attention("kv", layer, rotated_q, args_["row_sequence"], args_["limits"],
-                                      args_["page_indptr"], args_["page_ids"], s_.heads, 0.25);
+    graph::Value* mixed = g.attention("kv", layer,
+                                      {.q = rotated_q,
+                                       .row_sequence = args_["row_sequence"],
+                                       .limits = args_["limits"],
+                                       .page_indptr = args_["page_indptr"],
+                                       .page_ids = args_["page_ids"]},
+                                      {.heads = s_.heads, .scale = 0.25});
     return linear(g, mixed, prefix + "o", s_.hidden, q);
   }
 

@@ -54,9 +54,20 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
     if (!rotation.keys) k = g.rope(k, rotation.rows, shape_.head_dim, shape_.rotary_dim);
   }
   g.kv_append(kKvState, layer_, k, v, inputs.row_slots);
-  graph::Value* mixed = g.attention(kKvState, layer_, q, inputs.row_sequence, inputs.limits,
-                                    inputs.page_indptr, inputs.page_ids, shape_.heads, shape_.scale,
-                                    shape_.window, rolling, shape_.softcap, sinks_, shape_.alibi);
+  graph::Value* mixed = g.attention(kKvState, layer_,
+                                    {.q = q,
+                                     .row_sequence = inputs.row_sequence,
+                                     .limits = inputs.limits,
+                                     .page_indptr = inputs.page_indptr,
+                                     .page_ids = inputs.page_ids,
+                                     .mask = inputs.mask,
+                                     .rolling = rolling,
+                                     .sinks = sinks_},
+                                    {.heads = shape_.heads,
+                                     .scale = shape_.scale,
+                                     .window = shape_.window,
+                                     .softcap = shape_.softcap,
+                                     .alibi = shape_.alibi});
   return output_(g, mixed);
 }
 

@@ -35,13 +35,15 @@ struct PlainDecoder : Model {
   graph::Value* embed(graph::GraphBuilder& g, graph::Value* ids) const override;
   graph::Value* transformer(graph::GraphBuilder& g, graph::Value* x, const StepInputs& inputs) const override;
   graph::Value* logits(graph::GraphBuilder& g, graph::Value* hidden) const override;
+  bool verifies_trees() const override { return !biased_by_distance; }
 
   Embedding tokens;
   std::optional<Embedding> positions;  // learned ones, added to the tokens'
   std::optional<LayerNorm> embedding_norm = std::nullopt;
   std::vector<PlainBlock> blocks;
   LayerNorm norm;
-  std::optional<Linear> head;  // none: the tokens' table is the head too
+  std::optional<Linear> head;       // none: the tokens' table is the head too
+  bool biased_by_distance = false;  // attention's scores are
 };
 
 }  // namespace mlc::frontend

@@ -56,6 +56,7 @@ std::unique_ptr<Model> create(ParameterList& parameters, const ModelConfig& conf
   LayerNorm norm(parameters, "transformer.ln_f", hidden, eps, {.source = "ln_f"});
   auto model = std::make_unique<PlainDecoder>(tokens, std::nullopt, std::move(blocks), norm, std::nullopt);
   model->embedding_norm = embedding_norm;
+  model->biased_by_distance = true;
   return model;
 }
 

@@ -3,12 +3,15 @@
 // Operands: q, row_sequence, limits, page_indptr, page_ids; where a rolling window drops tokens also
 // skip_begin, skip_count (i32 per sequence) and, where heads are rotated, key_factors. A row with limit L
 // sees the sequence's tokens 0..L-1 (1 <= L): up to itself where attention is causal, all where it looks both
-// ways. Attribute `window` W > 0 leaves it the last W of them, max(0, L - W)..L-1; pages that lie wholly
-// before those of all rows of a sequence are not read. A score is scale * q.k; attribute `softcap` C makes it
-// C * tanh(score / C), and `alibi` B then adds slope * (t - (L - 1)) for token t, with the slope of the head
-// (alibi_slope in math.h). With attribute `sinks` the last operand, [heads], has one more score of each head,
-// of a token without a value that every row sees: it takes part in the softmax's denominator alone
-// (arXiv:2309.17453, section 3.3).
+// ways. With attribute `masked` an operand mask (i32 per row) follows page_ids: bit d, 1 <= d <= 30, hides
+// token L-1-d, so that the rows of a step can be a tree of which each sees its ancestors alone. What a mask
+// hides counts neither for a window nor as distance; it is not beside a rolling window or `alibi`. Attribute
+// `window` W > 0 leaves it the last W of them, max(0, L - W)..L-1, or with a mask that hides h tokens max(0,
+// L - h - W)..L-1; pages that lie wholly before those of all rows of a sequence are not read. A score is
+// scale * q.k; attribute `softcap` C makes it C * tanh(score / C), and `alibi` B then adds slope * (t - (L -
+// 1)) for token t, with the slope of the head (alibi_slope in math.h). With attribute `sinks` the last
+// operand, [heads], has one more score of each head, of a token without a value that every row sees: it takes
+// part in the softmax's denominator alone (arXiv:2309.17453, section 3.3).
 //
 // The storage index of token i is i, or i + skip_count from skip_begin on: dropped tokens stay in pages that
 // are kept in part. Dropping moves the tokens behind it to lower positions, so their keys are stored
@@ -20,6 +23,7 @@
 // its sum of exp(score - largest); a part without tokens gives 0, -3e38 and 0. The join, which has the sinks
 // as its third operand, weighs the parts; with output = "q8g32" or "q8g40" it quantizes as quantize_q8 does.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "graph/ops/cache.h"
@@ -32,9 +36,21 @@ namespace {
 
 using Inputs = std::vector<const HostTensor*>;
 
+constexpr int64_t kMask = 5;  // the operand, where there is one
+
+bool is_masked(const Node& node) { return node.get_bool_or("masked", false); }
+
 // Operands but for the sinks.
 size_t without_sinks(const Node& node) {
   return node.inputs.size() - (node.get_bool_or("sinks", false) ? 1 : 0);
+}
+
+void check_mask(const Node& node, const Dim& rows) {
+  if (without_sinks(node) != kMask + 1)
+    refuse("has a mask and ", without_sinks(node), " operands, expected ", kMask + 1);
+  if (node.attributes.count("alibi")) refuse("has a mask and biases by distance, which do not know of it");
+  index_operand(node, kMask);
+  check_equal_rows(node, kMask, rows);
 }
 
 void check_rolling(const Node& node, const PagedState& cache) {
@@ -72,11 +88,15 @@ std::vector<TensorType> infer(const Node& node, const Module& module) {
   bool_attribute_or(node, "sinks", false);
   if (without_sinks(node) < 5) refuse("has sinks but no page_ids");
   if (without_sinks(node) < node.inputs.size()) check_float_vector(node, without_sinks(node), heads);
-  if (without_sinks(node) > 5) check_rolling(node, cache);
+  if (bool_attribute_or(node, "masked", false))
+    check_mask(node, q.shape[0]);
+  else if (without_sinks(node) > 5)
+    check_rolling(node, cache);
   return {TensorType::plain(DType::kF32, {q.shape[0], heads * cache.value_dim})};
 }
 
-// The tokens that a row sees: first .. slots.size() - 1 of its sequence. Slots of those before are -1.
+// The tokens that a row sees: first .. slots.size() - 1 of its sequence. Slots of those before and of hidden
+// ones are -1.
 struct SeenTokens {
   size_t first = 0;
   std::vector<int64_t> slots;
@@ -85,11 +105,13 @@ struct SeenTokens {
 SeenTokens seen_tokens(const Node& node, const Inputs& in, int64_t row, int64_t page_size) {
   const int64_t sequence = in[1]->ints[row], limit = in[2]->ints[row];
   const HostTensor &indptr = *in[3], &page_ids = *in[4];
+  const bool rolling = in.size() > 5 && !is_masked(node);
+  const auto mask = is_masked(node) ? static_cast<uint32_t>(in[kMask]->ints[row]) : 0u;
+  auto hides = [&](int64_t t) { return limit - 1 - t < 32 && (mask >> (limit - 1 - t) & 1) != 0; };
   if (sequence < 0 || sequence + 1 >= indptr.shape[0])
     refuse("attention: sequence ", sequence, " does not exist");
   int64_t begin = indptr.ints[sequence], end = indptr.ints[sequence + 1];
-  int64_t skip_begin = in.size() > 5 ? in[5]->ints[sequence] : 0,
-          skip_count = in.size() > 5 ? in[6]->ints[sequence] : 0;
+  int64_t skip_begin = rolling ? in[5]->ints[sequence] : 0, skip_count = rolling ? in[6]->ints[sequence] : 0;
   if (skip_begin < 0 || skip_count < 0)
     refuse("attention: sequence ", sequence, " skips ", skip_count, " tokens from ", skip_begin, " on");
   auto stored = [&](int64_t t) { return t < skip_begin ? t : t + skip_count; };
@@ -97,12 +119,15 @@ SeenTokens seen_tokens(const Node& node, const Inputs& in, int64_t row, int64_t 
       stored(limit - 1) >= (end - begin) * page_size)
     refuse("attention: limit ", limit, " of sequence ", sequence, " lies outside of its pages ", begin, "..",
            end);
-  const int64_t window = node.get_int_or("window", limit);
-  SeenTokens seen{.first = static_cast<size_t>(std::max<int64_t>(0, limit - window)), .slots = {}};
+  if (mask & 0x80000001u || (mask != 0 && int64_t{std::bit_width(mask)} > limit))
+    refuse("attention: the mask of row ", row, " is ", mask, ", expected bits of tokens before its last");
+  const int64_t window = node.get_int_or("window", limit), last = limit - std::popcount(mask);
+  SeenTokens seen{.first = static_cast<size_t>(std::max<int64_t>(0, last - window)), .slots = {}};
   seen.slots.resize(static_cast<size_t>(limit), -1);
   for (auto t = static_cast<int64_t>(seen.first); t < limit; ++t)
-    seen.slots[static_cast<size_t>(t)] =
-        page_ids.ints[begin + stored(t) / page_size] * page_size + stored(t) % page_size;
+    if (!hides(t))
+      seen.slots[static_cast<size_t>(t)] =
+          page_ids.ints[begin + stored(t) / page_size] * page_size + stored(t) % page_size;
   return seen;
 }
 
@@ -137,6 +162,7 @@ Softened attend(const Node& node, const Inputs& in, const float* q, HostState& s
   Softened s{.sum = std::vector<double>(static_cast<size_t>(wide))};
   std::vector<double> scores(slots.size());
   for (size_t t = first; t < last; ++t) {
+    if (slots[t] < 0) continue;
     const std::vector<float> key = key_of(node, in, state, kv_head, static_cast<int64_t>(t), slots[t]);
     for (int64_t d = 0; d < n; ++d) scores[t] += static_cast<double>(q[d]) * key[d];
     scores[t] *= node.get_double("scale");
@@ -148,6 +174,7 @@ Softened attend(const Node& node, const Inputs& in, const float* q, HostState& s
     s.largest = std::max(s.largest, scores[t]);
   }
   for (size_t t = first; t < last; ++t) {
+    if (slots[t] < 0) continue;
     double weight = std::exp(scores[t] - s.largest);
     const float* value = cached_head(state, node.get_int("layer"), true, kv_head, slots[t]);
     for (int64_t d = 0; d < wide; ++d) s.sum[d] += weight * value[d];
@@ -186,6 +213,7 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& all, const Inp
 }
 
 std::vector<TensorType> infer_part(const Node& node, const Module& module) {
+  if (is_masked(node)) refuse("has a mask, which hides nothing from a row alone");
   infer(node, module);
   Dim parts = ceildiv(index_operand(node, 4), int_attribute(node, "part_pages", 1, 1 << 20));
   int64_t width = cache_operand(node, module).value_dim + 2;

@@ -20,9 +20,16 @@ bool has_dimension(const Function& f, const std::string& symbol) {
   });
 }
 
+// Its rows are trees, never one alone.
+bool verifies_trees(const Function& f) {
+  return std::any_of(f.nodes.begin(), f.nodes.end(),
+                     [](const auto& n) { return n->op == "attention" && n->get_bool_or("masked", false); });
+}
+
 // The guards of the function's bodies, in order; none: it stays as it is.
 std::vector<std::vector<Guard>> guards_for(const Function& f) {
   if (!multiplies(f)) return {};
+  if (verifies_trees(f)) return {{{"rows", 2, 16}}, {}};
   for (const char* symbol : {"rows", kWanted}) {
     if (!has_dimension(f, symbol)) continue;
     std::vector<std::vector<Guard>> bodies = {{{symbol, 1, 1}}, {{symbol, 2, 16}}};

@@ -271,9 +271,15 @@ Status SequenceStore::reserve(std::span<const StepSequence> sequences) {
   return Status::ok();
 }
 
-void SequenceStore::commit(SequenceId id) {
+void SequenceStore::commit(SequenceId id) { commit(id, find(id)->reserved); }
+
+void SequenceStore::commit(SequenceId id, int64_t n) {
   Sequence& s = *find(id);
-  s.length += s.reserved;
+  internal_check(n == s.reserved || (n >= 0 && n < s.reserved && !has_slots_),
+                 "commit: more tokens than the step had, or a slot that has met all of them");
+  if (const int64_t dropped = s.reserved - n; dropped > 0)
+    for (size_t g = 0; g < pools_.size(); ++g) pools_[g].rewind(s.tables[g], s.tables[g].length - dropped);
+  s.length += n;
   s.reserved = 0;
   for (size_t g = 0; g < pools_.size(); ++g) pools_[g].trim(s.tables[g], s.snapshots);
 }

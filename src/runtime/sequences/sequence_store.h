@@ -5,9 +5,9 @@
 // the same tokens share block tables. Slot states keep a fixed number of bytes a sequence, in a slot that is
 // the same in all of them; slot 0 is the empty text's. A library has either or both.
 //
-// A sequence changes only between steps: reserve() makes room for a step's tokens, commit() makes them part
-// of their texts; a sequence whose step failed can only be removed. Contents move by the copies that are
-// collected here and made before the next step (page_copies(), slot_copies()).
+// A sequence changes only between steps: reserve() makes room for a step's tokens, commit() makes them or the
+// first of them part of their texts; a sequence whose step failed can only be removed. Contents move by the
+// copies that are collected here and made before the next step (page_copies(), slot_copies()).
 //
 // A length to which a sequence can be rewound, or at which it can be forked, is one at which all states still
 // hold what a next token sees: any for plain paged states; with a window those near the end; of slots the
@@ -35,8 +35,15 @@ using SequenceId = int64_t;
 struct StepSequence {
   SequenceId id = 0;
   std::span<const int32_t> tokens;
-  bool wanted = true;  // the logits of the last of them
+  int64_t wanted = 1;  // of how many of them, the last ones, the logits are wanted
+  // Proposals, of which those that are accepted become part of the text by commit(id, tokens) alone. They may
+  // be a tree of at most kMostTreeTokens: `parents` has for each the index of the token that it follows,
+  // which is less than its own, or -1 for the sequence's last; empty: each follows the one before it.
+  bool proposed = false;
+  std::span<const int32_t> parents = {};
 };
+// A row's mask has a bit for each of 30 rows before it (frontend/functions.h).
+inline constexpr int64_t kMostTreeTokens = 31;
 
 // Memory of states, in what the store gives out.
 struct StateCost {
@@ -86,8 +93,10 @@ class SequenceStore {
 
   // Room for all new tokens of a step. Error: more pages are needed than are free.
   Status reserve(std::span<const StepSequence> sequences);
-  // After the step. Pages that left every window are freed.
+  // After the step, whose tokens become part of the text; of proposed ones the first n. Pages that left every
+  // window are freed.
   void commit(SequenceId id);
+  void commit(SequenceId id, int64_t n);
 
   // For the step's inputs.
   size_t groups() const { return pools_.size(); }

@@ -62,6 +62,8 @@ AttentionMemory Attention::allocate() const {
   m.corrections = k().shared("corrections", DType::kF32, most);
   m.sums = k().shared("sums", DType::kF32, most * tiling.token_lanes);
   if (is_coded(cache)) allocate_codes(most, m);
+  if (call.mask) m.masks = k().shared("masks", DType::kI32, most);
+  if (call.mask && tiling.window > 0) m.hidden = k().shared("hidden", DType::kI32, most);
   if (low.node.attributes.count("alibi")) m.slopes = k().shared("slopes", DType::kF32, most);
   if (rotates_keys()) m.rotated_keys = k().shared("rotated_keys", DType::kF32, key_dim() * cache.page_size);
   return m;
@@ -78,6 +80,7 @@ void Attention::initialize(const AttentionRun& run) const {
     ExprRef row = run.first_row + r;
     ExprRef from = k().let("q_at", call.q.at(row, q_column(run.kv_head, g)));
     k().store(memory.limits, query, k().load(call.limits, row));
+    if (memory.masks) enter_mask(row, query);
     if (memory.slopes)
       k().store(memory.slopes, query, head_slope(k(), low.node, run.kv_head * tiling.sharing + g));
     k().store(memory.sums, query * tiling.token_lanes, float_const(0, {DType::kF32, tiling.token_lanes}));
@@ -122,7 +125,7 @@ void Attention::score_page(const AttentionRun& run, const ExprRef& page, const E
     ExprRef to = k().let("to", score_at(first) + in_span * cache.page_size);
     auto put = [&](int64_t g, int64_t v, ExprRef score) {
       ExprRef limit = k().load(memory.limits, first + g);
-      if (tiling.window > 0 || memory.slopes) limit = k().let("limit", limit);
+      if (tiling.window > 0 || memory.slopes || memory.masks) limit = k().let("limit", limit);
       if (is_coded(cache)) {
         ExprRef scale = key_scales[static_cast<size_t>(v)];
         score = score * (codes_queries() ? scale * k().load(memory.query_scales, first + g) : scale);
@@ -135,7 +138,7 @@ void Attention::score_page(const AttentionRun& run, const ExprRef& page, const E
             with_bias(score, broadcast(k().load(memory.slopes, first + g), tiling.token_lanes), index - last);
       }
       k().store(memory.scores, to + (g * span_tokens() + v * tiling.token_lanes),
-                select(seen(indices[static_cast<size_t>(v)], limit), score,
+                select(seen(indices[static_cast<size_t>(v)], first + g, limit), score,
                        float_const(-std::numeric_limits<double>::infinity(), score->type)));
     };
     if (codes_queries())
@@ -316,7 +319,9 @@ AttentionBuffers declare_buffers(CpuLowering& low) {
   b.page_ids = low.vector(4, "page_ids").buffer;
   const bool sinks = low.node.get_bool_or("sinks", false);
   const size_t rolling = low.node.inputs.size() - (sinks ? 1 : 0);  // where its operands end
-  if (rolling > 5) {
+  if (low.node.get_bool_or("masked", false)) {
+    b.mask = low.vector(5, "mask").buffer;
+  } else if (rolling > 5) {
     b.skip_begin = low.vector(5, "skip_begin").buffer;
     b.skip_count = low.vector(6, "skip_count").buffer;
   }

@@ -12,11 +12,11 @@
 
 namespace mlc::kernel {
 
-// The call's buffers. skip_begin and skip_count are null without a rolling window; key_factors has no buffer
-// where keys are stored rotated.
+// The call's buffers. mask is null where rows see all up to their limits, skip_begin and skip_count without a
+// rolling window; key_factors has no buffer where keys are stored rotated.
 struct AttentionBuffers {
   Operand q;
-  BufferRef sequences, limits, indptr, page_ids, skip_begin, skip_count;
+  BufferRef sequences, limits, indptr, page_ids, mask, skip_begin, skip_count;
   Operand key_factors;
   Rotation rotation;  // of keys
   Operand sinks;      // no buffer without them
@@ -43,6 +43,8 @@ struct AttentionMemory {
   BufferRef query_codes, query_scales, weight_codes, gains, span_max, shares, value_scales;
   BufferRef rotated_keys;  // [key_dim][page_size]
   BufferRef slopes;        // of scores' biases, or null
+  BufferRef masks;         // i32, or null; likewise how many tokens each hides, where a window counts
+  BufferRef hidden;
 };
 
 // Rows of one sequence, in a tile.
@@ -133,8 +135,9 @@ struct Attention {
   void attend_block(const ExprRef& first, const ExprRef& kv_head) const;
 
   // attention_tokens.cpp
+  void enter_mask(const ExprRef& row, const ExprRef& query) const;
   AttentionRun locate(AttentionRun run) const;
-  ExprRef seen(const ExprRef& indices, const ExprRef& limit) const;
+  ExprRef seen(const ExprRef& indices, const ExprRef& query, const ExprRef& limit) const;
   std::vector<ExprRef> token_indices(const AttentionRun& run, const ExprRef& page) const;
   AttentionSpan enter_span(const AttentionRun& run, const ExprRef& span) const;
   // body(page of the span): those that are read.

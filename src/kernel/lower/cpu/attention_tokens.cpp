@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "kernel/lower/cpu/attention.h"
+#include "kernel/lower/tree_mask.h"
 
 namespace mlc::kernel {
 
@@ -21,18 +22,32 @@ AttentionRun Attention::locate(AttentionRun run) const {
   run.first_page = k().let("first_page", index(call.indptr, sequence));
   run.pages = k().let("pages", (run.length + (size - 1)) / size);
   if (tiling.window > 0) {
-    ExprRef first = k().let("first_seen", binary(BinaryOp::kMax, run.least - tiling.window, int_const(0)));
+    const int64_t most = tiling.window + (call.mask ? kMostHidden : 0);
+    ExprRef first = k().let("first_seen", binary(BinaryOp::kMax, run.least - most, int_const(0)));
     run.unseen_pages = k().let("unseen_pages", stored(first) / size);
   }
   return run;
 }
 
-// Whether tokens, i32 vectors of their indices, are seen by a row with that limit, i32.
-ExprRef Attention::seen(const ExprRef& indices, const ExprRef& limit) const {
-  ExprRef end = broadcast(limit, tiling.token_lanes), before = less(indices, end);
-  if (tiling.window == 0) return before;
-  ExprRef begin = broadcast(limit - tiling.window, tiling.token_lanes);
-  return binary(BinaryOp::kAnd, before, binary(BinaryOp::kLe, begin, indices));
+// What a row's mask says of a query of it.
+void Attention::enter_mask(const ExprRef& row, const ExprRef& query) const {
+  ExprRef mask = k().let("mask", k().load(call.mask, row));
+  k().store(memory.masks, query, mask);
+  if (memory.hidden) k().store(memory.hidden, query, count_hidden(k(), mask));
+}
+
+// Whether tokens, i32 vectors of their indices, are seen by a query whose row has that limit, i32.
+ExprRef Attention::seen(const ExprRef& indices, const ExprRef& query, const ExprRef& limit) const {
+  auto wide = [&](const ExprRef& x) { return broadcast(x, tiling.token_lanes); };
+  ExprRef seen = less(indices, wide(limit));
+  if (tiling.window > 0) {
+    ExprRef begin = limit - tiling.window;
+    if (memory.hidden) begin = begin - k().load(memory.hidden, query);
+    seen = binary(BinaryOp::kAnd, seen, binary(BinaryOp::kLe, wide(begin), indices));
+  }
+  if (!memory.masks) return seen;
+  ExprRef shown = is_shown(wide(k().load(memory.masks, query)), wide(limit - 1) - indices);
+  return binary(BinaryOp::kAnd, seen, shown);
 }
 
 // The indices of a page's tokens, i32 vectors; of a dropped one more than any limit.

@@ -21,6 +21,7 @@
 #include "base/user_error.h"
 #include "kernel/lower/gpu/lowerings.h"
 #include "kernel/lower/region.h"
+#include "kernel/lower/tree_mask.h"
 #include "kernel/passes/expand_subgroups.h"
 
 namespace mlc::kernel {
@@ -36,7 +37,9 @@ GpuAttention::Buffers declare_buffers(GpuLowering& g, const CachePages& pages) {
   b.page_ids = g.vector(4, "page_ids");
   const bool sinks = node.get_bool_or("sinks", false);
   const size_t rolling = node.inputs.size() - (sinks ? 1 : 0);  // where its operands end
-  if (rolling > 5) {
+  if (node.get_bool_or("masked", false)) {
+    b.mask = g.vector(5, "mask");
+  } else if (rolling > 5) {
     b.skip_begin = g.vector(5, "skip_begin");
     b.skip_count = g.vector(6, "skip_count");
   }
@@ -136,7 +139,9 @@ void GpuAttention::place_rows(const ExprRef& group, Group& g) const {
     ExprRef limit = index(in_.limits, g.row.back());
     if (tiling_.rows > 1) limit = select(less(row, total), limit, int_const(0));
     g.limit.push_back(k_.let("limit", limit));
+    if (in_.mask.buffer) g.mask.push_back(k_.let("mask", k_.load(in_.mask.buffer, g.row.back())));
   }
+  if (tiling_.window > 0) place_window(g);
 }
 
 // Queries times the scale: each lane loads a part and passes it on, or all stand in shared memory.
@@ -254,11 +259,15 @@ std::vector<ExprRef> GpuAttention::scores(const Group& g, const Memory& m, const
     auto row = static_cast<size_t>(query_[q].row);
     ExprRef meant = less(t, tiling_.rows == 1 ? w.end : g.limit[row]);
     if (w.seen) {
-      ExprRef begin = tiling_.rows == 1 ? w.seen : first_seen(g.limit[row]);
+      ExprRef begin = tiling_.rows == 1 ? w.seen : g.first_seen[row];
       meant = binary(BinaryOp::kAnd, meant, binary(BinaryOp::kLe, begin, t));
     }
     if (tiling_.rows > 1)
       meant = binary(BinaryOp::kAnd, meant, binary(BinaryOp::kEq, g.sequence[row], w.sequence));
+    if (!g.mask.empty()) {
+      ExprRef shown = is_shown(g.mask[row], cast(g.limit[row] - 1 - t, DType::kI32));
+      meant = binary(BinaryOp::kAnd, meant, shown);
+    }
     ExprRef score = with_bias(cap_score(gpu_.node, sum_lanes(k_, products[q])),
                               g.slope[static_cast<size_t>(query_[q].head)], t - (g.limit[row] - 1));
     out.push_back(k_.let("score", select(meant, score, float_const(kLowest))));

@@ -15,11 +15,11 @@ class GpuAttention {
     int row = 0, head = 0;
   };
 
-  // The call's buffers; those of a rolling window have none without one, factors where keys are stored
-  // rotated, sinks without them.
+  // The call's buffers; mask and those of a rolling window have none without one, factors where keys are
+  // stored rotated, sinks without them.
   struct Buffers {
     Operand q, factors, sinks, out;
-    Operand sequences, limits, indptr, page_ids, skip_begin, skip_count, kv;
+    Operand sequences, limits, indptr, page_ids, mask, skip_begin, skip_count, kv;
     Rotation rotation;  // of keys
     int lanes = 4;      // of the vectors in which q, keys and values are met: 2 or 4, and divides a chunk
   };
@@ -38,6 +38,7 @@ class GpuAttention {
     ExprRef thread, lane, subgroup, kv_head, first_head, first_row;
     ExprRef part;                               // null without parts
     std::vector<ExprRef> row, sequence, limit;  // of the group's rows; limit 0 for rows past the last
+    std::vector<ExprRef> mask, first_seen;      // of rows; none without a mask, a window
     std::vector<ExprRef> slope;                 // of the group's heads; null without biases
   };
 
@@ -103,7 +104,7 @@ class GpuAttention {
   ExprRef query(const Memory& m, size_t q, int vector) const;
   void walk_all(const Group& g, const Memory& m) const;
   void walk(const Group& g, const Memory& m, const ExprRef& sequence) const;
-  ExprRef first_seen(const ExprRef& limit) const;
+  void place_window(Group& g) const;
   void enter_window(const Group& g, Walk& w) const;
   Walk enter_sequence(const Group& g, const ExprRef& sequence) const;
   void block(const Group& g, const Memory& m, const Walk& w, const ExprRef& step) const;

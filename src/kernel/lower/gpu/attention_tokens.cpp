@@ -1,5 +1,6 @@
 // attention on GPUs: which tokens a group walks over, and where they lie.
 #include "kernel/lower/gpu/attention.h"
+#include "kernel/lower/tree_mask.h"
 
 namespace mlc::kernel {
 
@@ -20,20 +21,24 @@ GpuAttention::Token GpuAttention::find_token(const Group& g, const Walk& w, cons
   return token;
 }
 
-// The first token that a row with that limit sees.
-ExprRef GpuAttention::first_seen(const ExprRef& limit) const {
-  return binary(BinaryOp::kMax, limit - tiling_.window, int_const(0));
+// The first token that each row sees.
+void GpuAttention::place_window(Group& g) const {
+  for (size_t r = 0; r < g.row.size(); ++r) {
+    ExprRef last = g.limit[r];
+    if (!g.mask.empty()) last = k_.let("last", last - cast(count_hidden(k_, g.mask[r]), DType::kI64));
+    g.first_seen.push_back(binary(BinaryOp::kMax, last - tiling_.window, int_const(0)));
+  }
 }
 
 // What the rows of the sequence see of it at all. The walk begins where a walk from 0 would step, so that a
 // row's sums do not depend on the others.
 void GpuAttention::enter_window(const Group& g, Walk& w) const {
-  w.seen = first_seen(g.limit[0]);
+  w.seen = g.first_seen[0];
   if (tiling_.rows > 1) w.seen = w.end;
   for (size_t r = 0; r < g.row.size() && tiling_.rows > 1; ++r) {
     ExprRef inside = binary(BinaryOp::kAnd, binary(BinaryOp::kEq, g.sequence[r], w.sequence),
                             less(int_const(0), g.limit[r]));
-    ExprRef first = select(inside, first_seen(g.limit[r]), w.end);
+    ExprRef first = select(inside, g.first_seen[r], w.end);
     w.seen = k_.let("seen", binary(BinaryOp::kMin, w.seen, first));
   }
   w.seen = k_.let("seen", w.seen);

@@ -1,0 +1,48 @@
+// Weighs the time of more rows against the tokens that they may give.
+#include "serve/speculate/draft_length.h"
+
+#include <algorithm>
+
+namespace mlc::serve {
+
+void StepCost::put(int64_t rows, double seconds) {
+  const auto r = static_cast<double>(rows);
+  for (double* sum : {&steps_, &rows_, &squares_, &seconds_, &products_}) *sum *= kKept;
+  steps_ += 1;
+  rows_ += r;
+  squares_ += r * r;
+  seconds_ += seconds;
+  products_ += r * seconds;
+}
+
+double StepCost::row_share() const {
+  const double spread = steps_ * squares_ - rows_ * rows_;  // steps^2 times the variance of rows
+  if (spread < 0.5 * steps_ * steps_) return kGuess;
+  const double b = (steps_ * products_ - rows_ * seconds_) / spread, a = (seconds_ - b * rows_) / steps_;
+  if (b <= 0) return 0;
+  return a <= 0 ? 1e9 : b / a;
+}
+
+int64_t DraftLength::choose(int64_t most, int64_t answers, double row_share) {
+  // A text's part of a step: 1 / answers of what does not depend on rows, and its own rows.
+  const double fixed = 1 / static_cast<double>(answers);
+  double best = kGain / (fixed + row_share), chance = 1, tokens = 1;
+  int64_t length = 0;
+  for (int64_t n = 1; n <= most; ++n) {
+    chance *= right_;
+    tokens += chance;
+    const double speed = tokens / (fixed + row_share * static_cast<double>(1 + n));
+    if (speed > best) best = speed, length = n;
+  }
+  if (length > 0) return length;
+  return ++idle_ < kRetry ? 0 : std::min(most, kProbe);
+}
+
+void DraftLength::put(int64_t proposed, int64_t accepted) {
+  idle_ = 0;
+  // Each proposal up to the first wrong one is an observation; an old one weighs 0.9 of the next.
+  for (int64_t i = 0; i < std::min(proposed, accepted + 1); ++i)
+    right_ += 0.1 * ((i < accepted ? 1.0 : 0.0) - right_);
+}
+
+}  // namespace mlc::serve

@@ -1,0 +1,37 @@
+// How many tokens it pays to propose: from how long steps take and how often proposals were right.
+#pragma once
+
+#include <cstdint>
+
+namespace mlc::serve {
+
+// The time of a step as a + b * rows, fitted to the steps so far, of which later ones count for more.
+class StepCost {
+ public:
+  // A step of that many rows.
+  void put(int64_t rows, double seconds);
+  // b / a. Until steps of different sizes were seen, kGuess.
+  double row_share() const;
+
+ private:
+  static constexpr double kGuess = 0.1, kKept = 0.98;  // kKept: a step's weight after the next one
+  double steps_ = 0, rows_ = 0, squares_ = 0, seconds_ = 0, products_ = 0;
+};
+
+// How often the proposals for one text are right.
+class DraftLength {
+ public:
+  // The number of proposals, at most `most`, that gives most tokens a second where `answers` texts share a
+  // step; 0: none pays. row_share: StepCost's. After kRetry steps without proposals a few are tried anew.
+  int64_t choose(int64_t most, int64_t answers, double row_share);
+  // What became of a step's proposals: `accepted` of them in a row were right.
+  void put(int64_t proposed, int64_t accepted);
+
+ private:
+  static constexpr double kGain = 1.05;  // below, proposals are not worth their trouble
+  static constexpr int64_t kRetry = 32, kProbe = 3;
+  double right_ = 0.7;  // chance that a proposal is right if those before it are
+  int64_t idle_ = 0;    // steps without proposals since they were found not to pay
+};
+
+}  // namespace mlc::serve
