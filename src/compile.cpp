@@ -101,7 +101,9 @@ void for_each_variant(Compilation& c, const std::function<void(Variant&)>& work)
 }
 
 void build_graph(Compilation& c, Variant& variant) {
-  frontend::BuildOptions build{.kv_dtype = kv_dtype(c, variant.target), .sampling = variant.target.is_gpu()};
+  frontend::BuildOptions build{.kv_dtype = kv_dtype(c, variant.target),
+                               .sampling = variant.target.is_gpu(),
+                               .trees = c.options.tree_verify};
   variant.module = frontend::build_model(c.config, c.scheme, build).module;
 }
 

@@ -23,6 +23,7 @@ struct CompileOptions {
   // The variants of the library, best first, all for one kind of device (targets_for_host,
   // targets_for_device).
   std::vector<Target> targets;
+  bool tree_verify = false;  // batch_verify takes trees of proposed tokens (serve's spec_tree_width > 1)
   std::string container = "auto";  // GPUs: the triple whose container holds the library; auto: this machine's
   std::string soname = "model.so";
   bool static_library = false;    // an archive of objects (link/link.h) instead of a shared object

@@ -22,6 +22,7 @@ struct Flags {
   std::string model, quantization, model_type = "auto", device = "auto", host = "auto", opt = "O2";
   std::string system_lib_prefix = "auto", output, overrides, debug_dump, stop_after;
   std::vector<std::string> skip_passes;
+  bool tree_verify = false;
   bool enable_subgroups = false;
 };
 
@@ -95,6 +96,7 @@ Status compile(const Flags& flags) {
   options.dump_directory = flags.debug_dump;
   options.stop_after = flags.stop_after;
   options.skip_passes = flags.skip_passes;
+  options.tree_verify = flags.tree_verify;
   ASSIGN_OR_RETURN(CompiledModel compiled, compile_model(config, path, options));
   if (compiled.library.empty()) return Status::ok();
   clean_up_on_interrupt("\ninterrupted\n");
@@ -132,6 +134,8 @@ void add_compile(CLI::App& app) {
   sub->add_option("--overrides", flags->overrides, "context_window_size=2048;prefill_chunk_size=512;...");
   sub->add_option("--debug-dump", flags->debug_dump, "directory for the IR after each pass and the assembly");
   sub->add_option("--stop-after", flags->stop_after, "frontend, graph, plan, kernel or lang");
+  sub->add_flag("--tree-verify", flags->tree_verify,
+                "batch_verify takes trees of proposed tokens (an engine's spec_tree_width > 1)");
   sub->add_option("--skip-passes", flags->skip_passes, "graph passes to leave out")->delimiter(',');
   sub->callback([flags] { throw_if_error(compile(*flags)); });
 }

@@ -146,6 +146,9 @@ inline std::string of_group(std::string_view name, int64_t group) {
   return group == 0 ? std::string(name) : std::string(name) + "_" + std::to_string(group);
 }
 
+// Rows of one sequence that are a tree: the mask of a row has a bit for each of the 30 before it.
+inline constexpr int64_t kMostTreeTokens = 31;
+
 // The dimensions that offsets into states use: how many pages a group's pool has, how many slots there are.
 // The others are those of frontend/functions.h; runtime/executor.h gives all of them their values.
 inline constexpr const char* kPoolPages = "pool_pages";

@@ -107,16 +107,15 @@ void drop_unused_arguments(Function& function) {
                 [&](const auto& v) { return v->kind == Value::Kind::kArgument && !used.contains(v.get()); });
 }
 
-void add_step(Module& module, const Model& model, const StepFunction& step, int64_t hidden,
-              const std::vector<int64_t>& rotary_dims, int64_t window_keys) {
+void add_step(Module& module, const Model& model, const StepFunction& step, const FunctionOptions& options) {
   Function& function = add_function(module, step.name);
   GraphBuilder g(module, function);
-  Value* x = add_activations(function, "input_embeds", hidden);
+  Value* x = add_activations(function, "input_embeds", options.hidden);
   const bool trees = step.result == StepResult::kTreeLogits;
   Value* wanted = trees || step.result == StepResult::kSelectedLogits
                       ? add_indices(function, "logit_positions", kWanted)
                       : nullptr;
-  const StepInputs inputs = add_step_inputs(function, rotary_dims, window_keys, trees);
+  const StepInputs inputs = add_step_inputs(function, options.rotary_dims, options.window_keys, trees);
   x = model.transformer(g, x, inputs);
   if (wanted) x = g.take(x, wanted);
   if (step.result != StepResult::kHiddenStates) x = model.logits(g, x);
@@ -135,36 +134,33 @@ void add_sample(Module& module, const Dim& vocab) {
 
 }  // namespace
 
-void add_functions(Module& module, const Model& model, int64_t hidden,
-                   const std::vector<int64_t>& rotary_dims, int64_t window_keys, bool sampling,
-                   bool encoder) {
+void add_functions(Module& module, const Model& model, const FunctionOptions& options) {
   {
     Function& function = add_function(module, "embed");
     GraphBuilder g(module, function);
     function.results = {model.embed(g, add_indices(function, "input_ids", kRows))};
   }
   const std::span<const StepFunction> steps =
-      encoder ? std::span<const StepFunction>(kEncoderFunctions) : kStepFunctions;
-  const bool trees = model.verifies_trees() && window_keys == 0;
+      options.encoder ? std::span<const StepFunction>(kEncoderFunctions) : kStepFunctions;
   for (StepFunction step : steps) {
-    if (step.result == StepResult::kTreeLogits && !trees) step.result = StepResult::kSelectedLogits;
+    if (step.result == StepResult::kTreeLogits && !options.trees) step.result = StepResult::kSelectedLogits;
     const StepFunction& first = *std::ranges::find(steps, step.result, &StepFunction::result);
     if (std::string_view(first.name) == step.name)
-      add_step(module, model, step, hidden, rotary_dims, window_keys);
+      add_step(module, model, step, options);
     else
       add_function(module, step.name).same_as = first.name;
   }
-  if (encoder) return;
+  if (options.encoder) return;
   {
     Function& function = add_function(module, "get_logits");
     GraphBuilder g(module, function);
-    function.results = {model.logits(g, add_activations(function, "hidden_states", hidden))};
-    if (sampling) add_sample(module, function.results[0]->type.shape[1]);
+    function.results = {model.logits(g, add_activations(function, "hidden_states", options.hidden))};
+    if (options.sampling) add_sample(module, function.results[0]->type.shape[1]);
   }
   {
     Function& function = add_function(module, "batch_select_last_hidden_states");
     GraphBuilder g(module, function);
-    Value* states = add_activations(function, "hidden_states", hidden);
+    Value* states = add_activations(function, "hidden_states", options.hidden);
     function.results = {g.take(states, add_indices(function, "logit_positions", kWanted))};
   }
   if (!module.states.empty()) {

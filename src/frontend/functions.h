@@ -60,8 +60,8 @@
 // are fields of one packed buffer. create_paged_kv_cache is the runtime's: the module's state "kv" describes
 // the cache.
 //
-// Where rows cannot be trees, because a rolling window drops tokens, a recurrence has one past, or scores are
-// biased by distance, batch_verify has no mask and is batch_prefill.
+// batch_verify has a mask in libraries that are compiled for trees; else it is batch_prefill. Rows cannot be
+// trees where a rolling window drops tokens, a recurrence has one past, or scores are biased by distance.
 //
 // Rolling window of W tokens, S of them sinks (arXiv:2309.17453): after each step the runtime drops from a
 // longer sequence all but its first S and last W - S tokens. Positions are indices in the cache, so a token's
@@ -126,9 +126,15 @@ class Model {
   virtual graph::Value* logits(graph::GraphBuilder& g, graph::Value* hidden) const = 0;
 };
 
-// Appends every function of the table to `module`; `sample` where `sampling` says so. `rotary_dims`: of each
-// rope table. `window_keys`: rows of key_factors; 0 = no rolling window. Of an encoder only its own.
-void add_functions(graph::Module& module, const Model& model, int64_t hidden,
-                   const std::vector<int64_t>& rotary_dims, int64_t window_keys, bool sampling, bool encoder);
+struct FunctionOptions {
+  int64_t hidden = 0;
+  std::vector<int64_t> rotary_dims;  // of each rope table
+  int64_t window_keys = 0;           // rows of key_factors; 0 = no rolling window
+  bool sampling = false;             // with `sample`
+  bool trees = false;                // batch_verify has a mask; precondition: the model's rows can be trees
+  bool encoder = false;              // with an encoder's functions only
+};
+// Appends the functions of the table to `module`.
+void add_functions(graph::Module& module, const Model& model, const FunctionOptions& options);
 
 }  // namespace mlc::frontend

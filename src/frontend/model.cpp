@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
+#include "base/user_error.h"
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
@@ -57,10 +59,19 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
   if (config.sliding_window_size > 0)
     window_keys = config.sliding_window_size +
                   std::max(config.get_int("prefill_chunk_size"), config.get_int("max_batch_size"));
-  std::vector<int64_t> rotary_dims;
-  for (const RopeSpec& spec : rope_specs(config)) rotary_dims.push_back(spec.rotary_dim);
-  add_functions(*built.module, *model, shape.hidden, rotary_dims, window_keys, options.sampling,
-                definition.encoder);
+  FunctionOptions functions{.hidden = shape.hidden,
+                            .rotary_dims = {},
+                            .window_keys = window_keys,
+                            .sampling = options.sampling,
+                            .trees = options.trees,
+                            .encoder = definition.encoder};
+  for (const RopeSpec& spec : rope_specs(config)) functions.rotary_dims.push_back(spec.rotary_dim);
+  if (functions.trees && (definition.encoder || window_keys > 0 || !model->verifies_trees()))
+    throw UserError(
+        str("--tree-verify: a model of type ", config.model_type,
+            window_keys > 0 ? " with a sliding window that drops tokens" : "",
+            " knows one past of a text only, expected one whose rows can be a tree; leave the flag out"));
+  add_functions(*built.module, *model, functions);
   built.parameters = parameters.take();
   for (const std::string& suffix : definition.unused_sources) {
     const bool used = std::ranges::any_of(built.parameters, [&](const Parameter& parameter) {

@@ -45,6 +45,7 @@ struct BuiltModel {
 struct BuildOptions {
   DType kv_dtype = DType::kF32;
   bool sampling = false;  // a function that samples, for devices from which logits are dear to read
+  bool trees = false;     // batch_verify takes rows that are trees
 };
 
 // All functions of mlc-facts 5.2 for this model over a paged KV cache named "kv", parameters in `scheme`.

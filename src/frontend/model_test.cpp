@@ -243,6 +243,27 @@ TEST(Models, SampleOnlyWhereAskedFor) {
   }
 }
 
+// Where nobody asks for trees, batch_verify costs no body of its own.
+TEST(Models, VerifyTakesTreesOnlyWhereAskedFor) {
+  for (bool trees : {false, true}) {
+    const BuiltModel built =
+        build_model(config_of("llama"), find_quant_scheme("q4f16_1").value(), {.trees = trees});
+    for (const auto& f : built.module->functions) {
+      if (f->name != "batch_verify") continue;
+      EXPECT_EQ(f->same_as, trees ? "" : "prefill");
+      const auto names = [&](const char* name) {
+        return std::ranges::count(f->arguments, name, [](const auto* a) { return a->name; });
+      };
+      EXPECT_EQ(names("mask"), trees);
+      EXPECT_EQ(names("logit_positions"), trees);
+    }
+  }
+  EXPECT_THROW(build_model(config_of("bloom"), find_quant_scheme("q0f16").value(), {.trees = true}),
+               UserError);
+  EXPECT_THROW(build_model(config_of("rwkv5"), find_quant_scheme("q0f16").value(), {.trees = true}),
+               UserError);
+}
+
 TEST(Models, ModelTypesAreSorted) {
   const std::vector<std::string> names = model_types();
   EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));

@@ -60,8 +60,7 @@ class Model {
   const MemoryPlan& memory() const { return memory_; }
   int64_t vocab_size() const { return vocab_size_; }
   int64_t hidden_size() const { return hidden_size_; }
-  // Whether proposed tokens may be a tree; not where a recurrence, a rolling window or biases by distance
-  // know one past only.
+  // Whether proposed tokens may be a tree: the library was compiled so.
   bool verifies_trees() const { return step_inputs_.verifies_trees(); }
   // It reads each text whole, in one step, and gives kHiddenStates only.
   bool is_encoder() const { return step_inputs_.bidirectional(); }

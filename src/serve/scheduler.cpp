@@ -103,7 +103,7 @@ class StepBuilder {
     int64_t most = most_proposals(i, answers);
     const int64_t width =
         state_.model.verifies_trees() && !state_.model.deterministic() ? state_.options.spec_tree_width : 1;
-    if (width > 1) most = std::min(most, runtime::kMostTreeTokens - pending);
+    if (width > 1) most = std::min(most, kMostTreeTokens - pending);
     most = r.draft_length.choose(most, answers, state_.step_cost.row_share());
     spoken_for_ -= store_.cost(r.sequence, pending);
     most =

@@ -48,7 +48,8 @@ class GpuModel : public ::testing::TestWithParam<Case> {
 
   LoadedModel load(const GpuTarget& gpu) {
     const std::string path = folder.file(gpu.target.name + ".so");
-    compile_to(path, toy_config(GetParam().toy, GetParam().scheme), 0, {gpu.target});
+    compile_to(path, toy_config(GetParam().toy, GetParam().scheme), 0, {gpu.target},
+               verifies_trees(GetParam().toy));
     return LoadedModel::load(must(runtime::open_device(gpu.device)), path, folder.path(),
                              {.max_sequences = 4,
                               .context_tokens = 64,

@@ -79,10 +79,11 @@ class Compiled : public ::testing::TestWithParam<Case> {
     bound = float_bound(frontend::model_shape(reference.config()).layers);
   }
 
-  std::string library(const Target& target, int opt_level) {
-    const std::string path = folder.file(str(target.name, "-O", opt_level, ".so"));
+  std::string library(const Target& target, int opt_level, bool tree_verify = false) {
+    const std::string path =
+        folder.file(str(target.name, "-O", opt_level, tree_verify ? "-trees" : "", ".so"));
     if (!file_exists(path))
-      compile_to(path, toy_config(GetParam().toy, GetParam().scheme), opt_level, {target});
+      compile_to(path, toy_config(GetParam().toy, GetParam().scheme), opt_level, {target}, tree_verify);
     return path;
   }
 
@@ -96,9 +97,10 @@ class Compiled : public ::testing::TestWithParam<Case> {
             .deterministic = deterministic};
   }
 
-  LoadedModel load(const Target& target, int threads = 2, int opt_level = 0) {
-    LoadedModel m = LoadedModel::load(must(PoisonedDevice::open(threads)), library(target, opt_level),
-                                      folder.path(), limits(/*deterministic=*/false));
+  LoadedModel load(const Target& target, int threads = 2, int opt_level = 0, bool tree_verify = false) {
+    LoadedModel m =
+        LoadedModel::load(must(PoisonedDevice::open(threads)), library(target, opt_level, tree_verify),
+                          folder.path(), limits(/*deterministic=*/false));
     PoisonedDevice::arena_is_allocated(*m.device);
     return m;
   }
@@ -195,12 +197,14 @@ TEST_P(CompiledToy, SequencesShareNothing) {
 
 // Rows that are a tree see their ancestors alone, and stand where these put them.
 TEST_P(CompiledToy, TreesAreVerifiedInOneStep) {
+  if (!verifies_trees(GetParam().toy)) {
+    EXPECT_THROW(library(runnable_targets().front(), 0, /*tree_verify=*/true), std::runtime_error);
+    return;
+  }
   for (const Target& target : targets_for(GetParam())) {
-    LoadedModel m = load(target);
-    if (!m->verifies_trees()) {
-      EXPECT_TRUE(GetParam().toy.starts_with("rwkv") || GetParam().toy == "bloom");
-      return;
-    }
+    EXPECT_FALSE(load(target)->verifies_trees());
+    LoadedModel m = load(target, 2, 0, /*tree_verify=*/true);
+    ASSERT_TRUE(m->verifies_trees());
     for (int64_t id : {1, 2}) must(m->sequences().add(id));
     const TextTree tree(slice(5, 16));
     m.step({{2, slice(0, 5)}}, WantLogits::kNone);

@@ -56,7 +56,7 @@ struct Windowed {
                 {"quantization", kScheme},
                 {"model_config", config.fields},
                 {"source_config", frontend::source_config(config)}},
-               0, {runnable_targets().front()});
+               0, {runnable_targets().front()}, /*tree_verify=*/true);
   }
   std::string library() const { return folder.file("model.so"); }
 

@@ -98,8 +98,8 @@ inline void add_trees(const AddCase& add, DType dtype) {
   add_tree(add, {.dtype = dtype, .texts = {0, 1, 40}});
   add_tree(add, {.dtype = dtype, .heads = {9, 3, 64}, .texts = {70}});
   add_tree(add, {.dtype = dtype, .heads = {4, 1, 20}, .texts = {33, 16}, .rows = 8, .max_rows = 16});
-  add_tree(add, {.dtype = dtype, .texts = {90, 5}, .window = 20});
-  add_tree(add, {.dtype = dtype, .texts = {150}, .rows = 12, .max_rows = 16, .window = 9});
+  add_tree(add, {.dtype = dtype, .texts = {90, 5}, .window = 40});
+  add_tree(add, {.dtype = dtype, .texts = {150}, .rows = 12, .max_rows = 16, .window = 31});
   add_tree(add, {.dtype = dtype, .texts = {20}, .rows = 3, .max_rows = 16, .sinks = true});
 }
 

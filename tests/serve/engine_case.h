@@ -20,7 +20,7 @@ struct Files {
   Files() {
     testing::convert_checkpoint(testing::toy_file("llama", ""), "q4f16_1", folder.path());
     testing::compile_to(folder.file("model.so"), testing::toy_config("llama", "q4f16_1"), 0,
-                        {runnable_targets().front()});
+                        {runnable_targets().front()}, /*tree_verify=*/true);
   }
 };
 

@@ -60,8 +60,9 @@ inline Json toy_config(const std::string& toy, const std::string& scheme) {
 
 // Compiles for the targets and writes the library.
 inline void compile_to(const std::string& path, const Json& config, int opt_level,
-                       const std::vector<Target>& targets) {
+                       const std::vector<Target>& targets, bool tree_verify = false) {
   CompileOptions options;
+  options.tree_verify = tree_verify;
   options.opt_level = opt_level;
   options.targets = targets;
   must(write_file(path, must(compile_model(config, "mlc-chat-config.json", options)).library));

@@ -3,6 +3,10 @@
 
 #include <cmath>
 
+#include "base/strings.h"
+#include "base/user_error.h"
+#include "formats/plan.h"
+
 namespace mlc::frontend {
 
 AttentionShape attention_shape(const ModelConfig& config) {
@@ -54,6 +58,10 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
     if (!rotation.keys) k = g.rope(k, rotation.rows, shape_.head_dim, shape_.rotary_dim);
   }
   g.kv_append(kKvState, layer_, k, v, inputs.row_slots);
+  if (inputs.mask && shape_.window > 0 && shape_.window < kMostTreeTokens)
+    throw UserError(str("--tree-verify: layer ", layer_, " sees ", shape_.window,
+                        " tokens, expected at least the ", kMostTreeTokens,
+                        " that a tree may have; leave the flag out"));
   graph::Value* mixed = g.attention(kKvState, layer_,
                                     {.q = q,
                                      .row_sequence = inputs.row_sequence,

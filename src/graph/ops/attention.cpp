@@ -7,11 +7,12 @@
 // token L-1-d, so that the rows of a step can be a tree of which each sees its ancestors alone. What a mask
 // hides counts neither for a window nor as distance; it is not beside a rolling window or `alibi`. Attribute
 // `window` W > 0 leaves it the last W of them, max(0, L - W)..L-1, or with a mask that hides h tokens max(0,
-// L - h - W)..L-1; pages that lie wholly before those of all rows of a sequence are not read. A score is
-// scale * q.k; attribute `softcap` C makes it C * tanh(score / C), and `alibi` B then adds slope * (t - (L -
-// 1)) for token t, with the slope of the head (alibi_slope in math.h). With attribute `sinks` the last
-// operand, [heads], has one more score of each head, of a token without a value that every row sees: it takes
-// part in the softmax's denominator alone (arXiv:2309.17453, section 3.3).
+// L - h - W)..L-1 (W is not less than a tree may have); pages that lie wholly before those of all rows of a
+// sequence are not read. A score is scale * q.k; attribute `softcap` C makes it C * tanh(score / C), and
+// `alibi` B then adds slope * (t - (L - 1)) for token t, with the slope of the head (alibi_slope in math.h).
+// With attribute `sinks` the last operand, [heads], has one more score of each head, of a token without a
+// value that every row sees: it takes part in the softmax's denominator alone (arXiv:2309.17453,
+// section 3.3).
 //
 // The storage index of token i is i, or i + skip_count from skip_begin on: dropped tokens stay in pages that
 // are kept in part. Dropping moves the tokens behind it to lower positions, so their keys are stored
@@ -26,6 +27,7 @@
 #include <bit>
 #include <cmath>
 
+#include "formats/plan.h"
 #include "graph/ops/cache.h"
 #include "graph/ops/check.h"
 #include "graph/ops/math.h"
@@ -49,6 +51,8 @@ void check_mask(const Node& node, const Dim& rows) {
   if (without_sinks(node) != kMask + 1)
     refuse("has a mask and ", without_sinks(node), " operands, expected ", kMask + 1);
   if (node.attributes.count("alibi")) refuse("has a mask and biases by distance, which do not know of it");
+  if (const int64_t window = node.get_int_or("window", kMostTreeTokens); window < kMostTreeTokens)
+    refuse("has a mask and a window of ", window, " tokens, expected at least ", kMostTreeTokens);
   index_operand(node, kMask);
   check_equal_rows(node, kMask, rows);
 }

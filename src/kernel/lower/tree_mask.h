@@ -1,12 +1,12 @@
 // The mask of a row whose step's rows are a tree (graph/ops/attention.cpp), for CPUs and GPUs.
 #pragma once
 
+#include "formats/plan.h"
 #include "kernel/builder.h"
 
 namespace mlc::kernel {
 
-// Bits 1..30 of a mask.
-inline constexpr int64_t kMostHidden = 30;
+inline constexpr int64_t kMostHidden = kMostTreeTokens - 1;
 
 // Whether a mask shows the token `distance` before the row's last one, i32 or vectors of it; of one farther
 // than any mask reaches it is asked by bit 31, which is never set.

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "formats/plan.h"
 #include "runtime/dims.h"
 #include "runtime/sequences/page_pool.h"
 
@@ -42,8 +43,6 @@ struct StepSequence {
   bool proposed = false;
   std::span<const int32_t> parents = {};
 };
-// A row's mask has a bit for each of 30 rows before it (frontend/functions.h).
-inline constexpr int64_t kMostTreeTokens = 31;
 
 // Memory of states, in what the store gives out.
 struct StateCost {

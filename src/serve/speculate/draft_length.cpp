@@ -17,7 +17,7 @@ void StepCost::put(int64_t rows, double seconds) {
 
 double StepCost::row_share() const {
   const double spread = steps_ * squares_ - rows_ * rows_;  // steps^2 times the variance of rows
-  if (spread < 0.5 * steps_ * steps_) return kGuess;
+  if (spread <= 0.5 * steps_ * steps_) return kGuess;
   const double b = (steps_ * products_ - rows_ * seconds_) / spread, a = (seconds_ - b * rows_) / steps_;
   if (b <= 0) return 0;
   return a <= 0 ? 1e9 : b / a;
