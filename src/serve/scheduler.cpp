@@ -104,7 +104,9 @@ class StepBuilder {
     const int64_t width =
         state_.model.verifies_trees() && !state_.model.deterministic() ? state_.options.spec_tree_width : 1;
     if (width > 1) most = std::min(most, kMostTreeTokens - pending);
-    most = r.draft_length.choose(most, answers, state_.step_cost.row_share());
+    const int64_t equal = r.ngrams.equal_past(r.tokens);
+    if (equal == 0 || most <= 0) return;
+    most = r.draft_length.choose(most, equal, answers, state_.step_cost.row_share());
     spoken_for_ -= store_.cost(r.sequence, pending);
     most =
         std::min(most, store_.tokens_that_fit(r.sequence, pending + std::max<int64_t>(most, 0), spoken_for_) -

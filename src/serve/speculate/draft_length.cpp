@@ -23,26 +23,29 @@ double StepCost::row_share() const {
   return a <= 0 ? 1e9 : b / a;
 }
 
-int64_t DraftLength::choose(int64_t most, int64_t answers, double row_share) {
+int64_t DraftLength::choose(int64_t most, int64_t equal, int64_t answers, double row_share) {
+  chosen_ = equal >= kMany ? 1 : 0;
+  Chance& now = chances_[chosen_];
   // A text's part of a step: 1 / answers of what does not depend on rows, and its own rows.
   const double fixed = 1 / static_cast<double>(answers);
   double best = kGain / (fixed + row_share), chance = 1, tokens = 1;
   int64_t length = 0;
   for (int64_t n = 1; n <= most; ++n) {
-    chance *= right_;
+    chance *= now.right;
     tokens += chance;
     const double speed = tokens / (fixed + row_share * static_cast<double>(1 + n));
     if (speed > best) best = speed, length = n;
   }
   if (length > 0) return length;
-  return ++idle_ < kRetry ? 0 : std::min(most, kProbe);
+  return ++now.idle < kRetry ? 0 : std::min(most, kProbe);
 }
 
 void DraftLength::put(int64_t proposed, int64_t accepted) {
-  idle_ = 0;
+  Chance& now = chances_[chosen_];
+  now.idle = 0;
   // Each proposal up to the first wrong one is an observation; an old one weighs 0.9 of the next.
   for (int64_t i = 0; i < std::min(proposed, accepted + 1); ++i)
-    right_ += 0.1 * ((i < accepted ? 1.0 : 0.0) - right_);
+    now.right += 0.1 * ((i < accepted ? 1.0 : 0.0) - now.right);
 }
 
 }  // namespace mlc::serve

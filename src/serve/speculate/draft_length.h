@@ -1,6 +1,7 @@
 // How many tokens it pays to propose: from how long steps take and how often proposals were right.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace mlc::serve {
@@ -18,20 +19,27 @@ class StepCost {
   double steps_ = 0, rows_ = 0, squares_ = 0, seconds_ = 0, products_ = 0;
 };
 
-// How often the proposals for one text are right.
+// How often the proposals for one text are right, where few and where many tokens of their past are equal.
 class DraftLength {
  public:
   // The number of proposals, at most `most`, that gives most tokens a second where `answers` texts share a
-  // step; 0: none pays. row_share: StepCost's. After kRetry steps without proposals a few are tried anew.
-  int64_t choose(int64_t most, int64_t answers, double row_share);
-  // What became of a step's proposals: `accepted` of them in a row were right.
+  // step; 0: none pays. equal: tokens of the past (NgramIndex). row_share: StepCost's. After kRetry steps
+  // without proposals a few are tried anew.
+  int64_t choose(int64_t most, int64_t equal, int64_t answers, double row_share);
+  // What became of the proposals that were chosen last: `accepted` of them in a row were right.
   void put(int64_t proposed, int64_t accepted);
 
  private:
   static constexpr double kGain = 1.05;  // below, proposals are not worth their trouble
   static constexpr int64_t kRetry = 32, kProbe = 3;
-  double right_ = 0.7;  // chance that a proposal is right if those before it are
-  int64_t idle_ = 0;    // steps without proposals since they were found not to pay
+  static constexpr int64_t kMany = 8;
+  // Of proposals after fewer and after at least kMany equal tokens.
+  struct Chance {
+    double right;      // that a proposal is right if those before it are
+    int64_t idle = 0;  // steps without proposals since they were found not to pay
+  };
+  Chance chances_[2] = {{0.5}, {0.8}};
+  size_t chosen_ = 0;
 };
 
 }  // namespace mlc::serve

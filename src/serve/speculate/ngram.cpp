@@ -16,16 +16,11 @@ uint64_t hash_before(std::span<const int32_t> text, size_t end) {
 }
 
 // How many tokens before two places are equal.
-int64_t equal_past(std::span<const int32_t> text, size_t a, size_t b) {
+int64_t equal_before(std::span<const int32_t> text, size_t a, size_t b) {
   int64_t n = 0;
   while (n < NgramIndex::kLongest && a > 0 && b > 0 && text[a - 1] == text[b - 1]) --a, --b, ++n;
   return n;
 }
-
-struct Candidate {
-  size_t end = 0;  // of the equal past
-  int64_t length = 0;
-};
 
 }  // namespace
 
@@ -40,33 +35,43 @@ void NgramIndex::put(std::span<const int32_t> text) {
   }
 }
 
-int64_t NgramIndex::propose(std::span<const int32_t> text, int64_t tokens, int64_t width,
-                            TokenTree& tree) const {
-  if (text.size() <= kNgram || tokens <= 0) return 0;
-  std::vector<Candidate> candidates;
+// Earlier places like the text's end, those with the longest equal past first.
+std::vector<NgramIndex::Candidate> NgramIndex::candidates(std::span<const int32_t> text) const {
+  std::vector<Candidate> found;
+  if (text.size() <= kNgram) return found;
   int64_t seen = 0;
   for (int32_t end = earlier_[text.size() - 1]; end >= 0 && seen < kCandidates; ++seen) {
     const auto at = static_cast<size_t>(end);
-    if (const int64_t length = equal_past(text, at, text.size()); length >= kNgram)
-      candidates.push_back({at, length});
+    if (const int64_t length = equal_before(text, at, text.size()); length >= kNgram)
+      found.push_back({at, length});
     end = earlier_[at - 1];
   }
   // Equal ones keep their order: the latest first.
-  std::ranges::stable_sort(candidates, std::greater<>(), &Candidate::length);
-  if (candidates.size() > static_cast<size_t>(width)) candidates.resize(static_cast<size_t>(width));
-  for (size_t i = 0; i < candidates.size(); ++i) {
+  std::ranges::stable_sort(found, std::greater<>(), &Candidate::length);
+  return found;
+}
+
+int64_t NgramIndex::equal_past(std::span<const int32_t> text) const {
+  const std::vector<Candidate> found = candidates(text);
+  return found.empty() ? 0 : found[0].length;
+}
+
+void NgramIndex::propose(std::span<const int32_t> text, int64_t tokens, int64_t width,
+                         TokenTree& tree) const {
+  const std::vector<Candidate> found = candidates(text);
+  const size_t ways = std::min(found.size(), static_cast<size_t>(width));
+  for (size_t i = 0; i < ways; ++i) {
     // Each way gets its share of what is left.
-    const int64_t share = tokens / static_cast<int64_t>(candidates.size() - i);
+    const int64_t share = tokens / static_cast<int64_t>(ways - i);
     auto node = static_cast<int32_t>(tree.known - 1);
     std::vector<int32_t> way;  // goes on with itself: a text that ends in a cycle repeats it
-    for (size_t at = candidates[i].end; static_cast<int64_t>(way.size()) < share; ++at) {
+    for (size_t at = found[i].end; static_cast<int64_t>(way.size()) < share; ++at) {
       way.push_back(at < text.size() ? text[at] : way[at - text.size()]);
       const int32_t known = tree.child(node, way.back());
       if (known < 0) --tokens;
       node = known >= 0 ? known : tree.add(node, way.back());
     }
   }
-  return candidates.empty() ? 0 : candidates[0].length;
 }
 
 }  // namespace mlc::serve

@@ -20,12 +20,20 @@ class NgramIndex {
 
   // Adds the tokens of the text that are not known yet. Precondition: the text begins as it did.
   void put(std::span<const int32_t> text);
+  // How many tokens the end of the text has in common with the past of an earlier place, at most kLongest; 0:
+  // there is none that is worth a proposal. Precondition: put(text).
+  int64_t equal_past(std::span<const int32_t> text) const;
   // Adds to `tree`, whose known nodes are the end of the text, at most `tokens` proposals on at most `width`
-  // ways, those with the longest equal past first. Returns how many tokens the best one's past has in common,
-  // 0 where nothing is proposed. Precondition: put(text).
-  int64_t propose(std::span<const int32_t> text, int64_t tokens, int64_t width, TokenTree& tree) const;
+  // ways, those with the longest equal past first. Precondition: put(text).
+  void propose(std::span<const int32_t> text, int64_t tokens, int64_t width, TokenTree& tree) const;
 
  private:
+  struct Candidate {
+    size_t end = 0;  // of the equal past
+    int64_t length = 0;
+  };
+  std::vector<Candidate> candidates(std::span<const int32_t> text) const;
+
   std::unordered_map<uint64_t, int32_t> latest_;  // by hash: where the latest such n-gram ends
   std::vector<int32_t> earlier_;                  // of each place: where the one before it ends; -1: nowhere
 };

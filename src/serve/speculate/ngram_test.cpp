@@ -63,16 +63,20 @@ TEST(Ngram, ACycleGoesOn) {
 }
 
 TEST(DraftLength, GrowsWithWhatIsRightAndGivesUp) {
+  constexpr int64_t kEqual = 20;
   DraftLength sure, wrong;
+  for (DraftLength* of : {&sure, &wrong}) of->choose(8, kEqual, 1, 0.05);
   for (int i = 0; i < 40; ++i) sure.put(8, 8), wrong.put(8, 0);
-  EXPECT_EQ(sure.choose(16, 1, 0.05), 16);
+  EXPECT_EQ(sure.choose(16, kEqual, 1, 0.05), 16);
+  EXPECT_LT(sure.choose(16, 3, 1, 0.05), 16) << "what is equal for longer says nothing of what is not";
   int64_t probes = 0, proposals = 0;
   for (int i = 0; i < 100; ++i)
-    if (const int64_t n = wrong.choose(16, 1, 0.05)) wrong.put(n, 0), ++probes, proposals += n;
+    if (const int64_t n = wrong.choose(16, kEqual, 1, 0.05)) wrong.put(n, 0), ++probes, proposals += n;
   EXPECT_GE(probes, 2);
   EXPECT_LE(proposals, 12);
-  EXPECT_EQ(sure.choose(16, 1, 100.0), 0) << "rows that cost as much as steps pay for nothing";
-  EXPECT_LE(sure.choose(16, 64, 0.5), sure.choose(16, 1, 0.05)) << "many answers share a step already";
+  EXPECT_EQ(sure.choose(16, kEqual, 1, 100.0), 0) << "rows that cost as much as steps pay for nothing";
+  EXPECT_LE(sure.choose(16, kEqual, 64, 0.5), sure.choose(16, kEqual, 1, 0.05))
+      << "many answers share a step already";
 }
 
 TEST(StepCost, FindsTheShareOfARow) {
