@@ -39,6 +39,8 @@ class GpuModel : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     tokens = read_npy(toy_file(GetParam().toy, "tokens.npy")).ints;
+    // Where rotations depend on the text's length: those within which none does.
+    if (file_exists(toy_file(GetParam().toy, "logits_steps_fp32.npy"))) tokens.resize(16);
     convert_checkpoint(toy_file(GetParam().toy, ""), GetParam().scheme, folder.path());
     ReferenceModel reference(toy_file(GetParam().toy, ""), GetParam().scheme, Storage::kAsStored);
     expected = reference.step("decode", {{.tokens = tokens, .pages = {5, 2}}}).floats;
