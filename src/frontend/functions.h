@@ -107,6 +107,16 @@ struct StepInputs {
   };
   std::vector<Rotation> rotations;  // by table
   graph::Value *skip_begin = nullptr, *skip_count = nullptr;
+
+  // Of queries over cached keys, without sinks and what a rolling window needs.
+  graph::AttentionInputs attention(graph::Value* q) const {
+    return {.q = q,
+            .row_sequence = row_sequence,
+            .limits = limits,
+            .page_indptr = page_indptr,
+            .page_ids = page_ids,
+            .mask = mask};
+  }
 };
 
 // What a model file defines; every function above is built from these three.

@@ -62,15 +62,9 @@ graph::Value* Attention::operator()(graph::GraphBuilder& g, graph::Value* x, con
     throw UserError(str("--tree-verify: layer ", layer_, " sees ", shape_.window,
                         " tokens, expected at least the ", kMostTreeTokens,
                         " that a tree may have; leave the flag out"));
-  graph::Value* mixed = g.attention(kKvState, layer_,
-                                    {.q = q,
-                                     .row_sequence = inputs.row_sequence,
-                                     .limits = inputs.limits,
-                                     .page_indptr = inputs.page_indptr,
-                                     .page_ids = inputs.page_ids,
-                                     .mask = inputs.mask,
-                                     .rolling = rolling,
-                                     .sinks = sinks_},
+  graph::AttentionInputs in = inputs.attention(q);
+  in.rolling = rolling, in.sinks = sinks_;
+  graph::Value* mixed = g.attention(kKvState, layer_, in,
                                     {.heads = shape_.heads,
                                      .scale = shape_.scale,
                                      .window = shape_.window,

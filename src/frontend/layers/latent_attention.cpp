@@ -72,14 +72,8 @@ graph::Value* LatentAttention::operator()(graph::GraphBuilder& g, graph::Value* 
   graph::Value* rotated =
       g.rope(g.slice(latent, s.rank, s.key_size()), factors, s.rotated, s.rotated, /*interleaved=*/true);
   g.kv_append(kKvState, layer_, value, rotated, inputs.row_slots);
-  graph::Value* mixed = g.attention(kKvState, layer_,
-                                    {.q = q,
-                                     .row_sequence = inputs.row_sequence,
-                                     .limits = inputs.limits,
-                                     .page_indptr = inputs.page_indptr,
-                                     .page_ids = inputs.page_ids,
-                                     .mask = inputs.mask},
-                                    {.heads = s.heads, .scale = s.scale});
+  graph::Value* mixed =
+      g.attention(kKvState, layer_, inputs.attention(q), {.heads = s.heads, .scale = s.scale});
   return output_(g, g.op("head_matmul", {mixed, up_values_})[0]);
 }
 
