@@ -38,6 +38,10 @@ RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim, const std
   return spec;
 }
 
+RopeSpec rope_of_heads(const ModelConfig& config) {
+  return make_rope_spec(config, config.get_int("head_dim"));
+}
+
 BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, const BuildOptions& options) {
   const ModelDefinition& definition = model_definition(config.model_type);
   const ModelShape shape = model_shape(config);

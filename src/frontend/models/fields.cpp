@@ -40,6 +40,27 @@ ConfigField flag(std::string name, bool fallback) {
   return {std::move(name), Kind::kFlag, 0, 0, fallback ? "true" : "false"};
 }
 
+std::vector<ConfigField> of_llama(std::vector<ConfigField> more) {
+  std::vector<ConfigField> fields = {size("hidden_size"),
+                                     size("intermediate_size"),
+                                     heads("num_attention_heads"),
+                                     layers("num_hidden_layers"),
+                                     norm_eps("rms_norm_eps"),
+                                     vocab_size(),
+                                     flag("tie_word_embeddings", false),
+                                     rope_base(),
+                                     rope_scaling(),
+                                     context_window_size(),
+                                     prefill_chunk_size(),
+                                     heads("num_key_value_heads", /*inferred=*/true),
+                                     head_dim(),
+                                     count("tensor_parallel_shards"),
+                                     count("pipeline_parallel_stages"),
+                                     count("max_batch_size")};
+  fields.insert(fields.end(), more.begin(), more.end());
+  return fields;
+}
+
 }  // namespace field
 
 }  // namespace mlc::frontend

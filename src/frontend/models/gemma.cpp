@@ -8,12 +8,6 @@
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
-namespace {
-
-RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
-
-}  // namespace
-
 const ModelDefinition& gemma() {
   using Kind = ConfigField::Kind;
   static const ModelDefinition definition{
@@ -38,7 +32,7 @@ const ModelDefinition& gemma() {
       .keys = {{field::kActivation, {"gelu_pytorch_tanh", "gelu"}},
                {{"attention_bias"}, {false}},
                {{"tie_word_embeddings"}, {true}}},
-      .rope = rope,
+      .rope = rope_of_heads,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         return make_gated_decoder(parameters, config,
                                   {.activation = "gelu_tanh",

@@ -12,8 +12,6 @@ namespace {
 
 using Kind = ConfigField::Kind;
 
-RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
-
 double number_or(const ModelConfig& config, const std::string& key, double fallback) {
   const Json& value = config.get(key);
   return value.is_number() ? value.get<double>() : fallback;
@@ -77,7 +75,7 @@ const ModelDefinition& gemma2() {
                 KnownKey::Otherwise::kAccept},
                {{"layer_types"}, {"sliding_attention", "full_attention"}},
                {{"tie_word_embeddings"}, {true}}},
-      .rope = rope,
+      .rope = rope_of_heads,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         const bool bias = config.get_bool("attention_bias");
         return make_gated_decoder(

@@ -21,8 +21,6 @@ using Kind = ConfigField::Kind;
 constexpr double kMaxCount = 2147483647;  // positions are int32
 constexpr int64_t kShortestContext = 8192;
 
-RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
-
 RopeSpec local_rope(const ModelConfig& config) {
   return {.kind = "default",
           .rotary_dim = config.get_int("head_dim"),
@@ -106,7 +104,7 @@ ModelDefinition define(std::string model_type, std::string architecture) {
                 KnownKey::Otherwise::kAccept},
                {{"layer_types"}, {"sliding_attention", "full_attention"}},
                {{"tie_word_embeddings"}, {true}}},
-      .rope = rope,
+      .rope = rope_of_heads,
       .local_rope = local_rope,
       .create = create,
       .unused_sources = {"rotary_emb.inv_freq", "lm_head.weight"},

@@ -32,8 +32,6 @@ FeedForward experts(ParameterList& parameters, const ModelConfig& config, int64_
                               .source_experts = mlp + "experts"});
 }
 
-RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
-
 // Layers take turns, one with a window first, where layer_types does not say so by itself.
 bool has_window(const ModelConfig& config, int64_t layer) {
   const Json& listed = config.get("layer_types");
@@ -46,15 +44,7 @@ const ModelDefinition& gpt_oss() {
   static const ModelDefinition definition{
       .model_type = "gpt_oss",
       .architecture = "GptOssForCausalLM",
-      .fields = {field::size("hidden_size"), field::size("intermediate_size"),
-                 field::heads("num_attention_heads"), field::layers("num_hidden_layers"),
-                 field::norm_eps("rms_norm_eps"), field::vocab_size(),
-                 field::flag("tie_word_embeddings", false), field::rope_base(), field::rope_scaling(),
-                 field::context_window_size(), field::prefill_chunk_size(),
-                 field::heads("num_key_value_heads", /*inferred=*/true), field::head_dim(),
-                 field::count("tensor_parallel_shards"), field::count("pipeline_parallel_stages"),
-                 field::count("max_batch_size"), field::experts("num_local_experts"),
-                 field::experts("num_experts_per_tok")},
+      .fields = field::of_llama({field::experts("num_local_experts"), field::experts("num_experts_per_tok")}),
       .source_fields = {field::layer_window(),
                         {"layer_types", Kind::kList, 0, 0, "[]"},
                         field::flag("attention_bias", true),
@@ -68,7 +58,7 @@ const ModelDefinition& gpt_oss() {
                {{"layer_types"}, {"sliding_attention", "full_attention"}},
                // of training, and the context before it was extended (rope_scaling)
                {{"initial_context_length"}, {}, KnownKey::Otherwise::kAccept}},
-      .rope = rope,
+      .rope = rope_of_heads,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         const bool bias = config.get_bool("attention_bias");
         return make_gated_decoder(parameters, config,

@@ -8,8 +8,6 @@
 namespace mlc::frontend {
 namespace {
 
-RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
-
 ConfigField factor(std::string name) {
   return {std::move(name), ConfigField::Kind::kReal, 1e-9, 1e9, "1.0", {}, /*always_stated=*/true};
 }
@@ -20,19 +18,12 @@ const ModelDefinition& granite() {
   static const ModelDefinition definition{
       .model_type = "granite",
       .architecture = "GraniteForCausalLM",
-      .fields = {field::size("hidden_size"), field::size("intermediate_size"),
-                 field::heads("num_attention_heads"), field::layers("num_hidden_layers"),
-                 field::norm_eps("rms_norm_eps"), field::vocab_size(),
-                 field::flag("tie_word_embeddings", false), field::rope_base(), field::rope_scaling(),
-                 field::context_window_size(), field::prefill_chunk_size(),
-                 field::heads("num_key_value_heads", /*inferred=*/true), field::head_dim(),
-                 field::count("tensor_parallel_shards"), field::count("pipeline_parallel_stages"),
-                 field::count("max_batch_size")},
+      .fields = field::of_llama(),
       .source_fields = {field::flag("attention_bias", false), field::flag("mlp_bias", false),
                         factor("embedding_multiplier"), factor("attention_multiplier"),
                         factor("residual_multiplier"), factor("logits_scaling")},
       .keys = {{field::kActivation, {"silu", "swish", "swiglu"}}},
-      .rope = rope,
+      .rope = rope_of_heads,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         const bool attention_bias = config.get_bool("attention_bias");
         return make_gated_decoder(parameters, config,

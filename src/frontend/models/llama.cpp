@@ -8,27 +8,14 @@
 #include "frontend/models/registry.h"
 
 namespace mlc::frontend {
-namespace {
-
-RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
-
-}  // namespace
-
 const ModelDefinition& llama() {
   static const ModelDefinition definition{
       .model_type = "llama",
       .architecture = "LlamaForCausalLM",
-      .fields = {field::size("hidden_size"), field::size("intermediate_size"),
-                 field::heads("num_attention_heads"), field::layers("num_hidden_layers"),
-                 field::norm_eps("rms_norm_eps"), field::vocab_size(),
-                 field::flag("tie_word_embeddings", false), field::rope_base(), field::rope_scaling(),
-                 field::context_window_size(), field::prefill_chunk_size(),
-                 field::heads("num_key_value_heads", /*inferred=*/true), field::head_dim(),
-                 field::count("tensor_parallel_shards"), field::count("pipeline_parallel_stages"),
-                 field::count("max_batch_size"), field::flag("disaggregation", false)},
+      .fields = field::of_llama({field::flag("disaggregation", false)}),
       .source_fields = {field::flag("attention_bias", false), field::flag("mlp_bias", false)},
       .keys = {{field::kActivation, {"silu", "swish", "swiglu"}}},
-      .rope = rope,
+      .rope = rope_of_heads,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         const bool attention_bias = config.get_bool("attention_bias");
         return make_gated_decoder(parameters, config,

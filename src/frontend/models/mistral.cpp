@@ -10,8 +10,6 @@
 namespace mlc::frontend {
 namespace {
 
-RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
-
 // As MLC's class: no context where there is a window, whose sinks make texts endless.
 void infer(ModelConfig& config) {
   int64_t window = config.get_int("sliding_window_size");
@@ -47,7 +45,7 @@ const ModelDefinition& mistral() {
       .source_fields = {field::layer_window(),
                         {"max_position_embeddings", Kind::kInteger, 1, 2147483647, "0"}},
       .keys = {{field::kActivation, {"silu", "swish", "swiglu"}}, {{"tie_word_embeddings"}, {false}}},
-      .rope = rope,
+      .rope = rope_of_heads,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         return make_gated_decoder(parameters, config, {.window = layer_window(config)});
       },

@@ -28,27 +28,18 @@ FeedForward experts(ParameterList& parameters, const ModelConfig& config, int64_
                               .source_down = "w2"});
 }
 
-RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
-
 }  // namespace
 
 const ModelDefinition& mixtral() {
   static const ModelDefinition definition{
       .model_type = "mixtral",
       .architecture = "MixtralForCausalLM",
-      .fields = {field::size("hidden_size"), field::size("intermediate_size"),
-                 field::heads("num_attention_heads"), field::layers("num_hidden_layers"),
-                 field::norm_eps("rms_norm_eps"), field::vocab_size(),
-                 field::flag("tie_word_embeddings", false), field::rope_base(), field::rope_scaling(),
-                 field::context_window_size(), field::prefill_chunk_size(),
-                 field::heads("num_key_value_heads", /*inferred=*/true), field::head_dim(),
-                 field::count("tensor_parallel_shards"), field::count("pipeline_parallel_stages"),
-                 field::count("max_batch_size"), field::flag("disaggregation", false),
-                 field::experts("num_local_experts"), field::experts("num_experts_per_tok")},
+      .fields = field::of_llama({field::flag("disaggregation", false), field::experts("num_local_experts"),
+                                 field::experts("num_experts_per_tok")}),
       .source_fields = {field::layer_window()},
       .keys = {{field::kActivation, {"silu", "swish", "swiglu"}},
                {{"router_jitter_noise"}, {}, KnownKey::Otherwise::kAccept}},  // of training
-      .rope = rope,
+      .rope = rope_of_heads,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         return make_gated_decoder(parameters, config,
                                   {.window = layer_window(config), .feed_forward = experts});

@@ -60,6 +60,8 @@ ConfigField layer_window();  // of source_fields: sliding_window, 0 for none (la
 ConfigField prefill_chunk_size();     // inferred: min(context, 8192)
 ConfigField count(std::string name);  // 1..2^31 - 1, default 1
 ConfigField flag(std::string name, bool fallback);
+// Those of MLC's class for llama, which others begin with, in its order; then `more`.
+std::vector<ConfigField> of_llama(std::vector<ConfigField> more = {});
 }  // namespace field
 
 // The fields in which a config class has the sizes of a model. Without a field of key and value heads they
@@ -110,5 +112,7 @@ const Json& stated_scaling(const ModelConfig& config);
 // config's rope_scaling.
 RopeSpec make_rope_spec(const ModelConfig& config, int64_t rotary_dim,
                         const std::string& theta = "position_embedding_base");
+// Of all of a head.
+RopeSpec rope_of_heads(const ModelConfig& config);
 
 }  // namespace mlc::frontend

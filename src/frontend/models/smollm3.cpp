@@ -8,8 +8,6 @@
 namespace mlc::frontend {
 namespace {
 
-RopeSpec rope(const ModelConfig& config) { return make_rope_spec(config, config.get_int("head_dim")); }
-
 // Which layers rotate: as listed, by 1 and 0, or all but each `no_rope_layer_interval`-th.
 std::vector<bool> rotated_layers(const ModelConfig& config) {
   std::vector<bool> rotated;
@@ -43,7 +41,7 @@ const ModelDefinition& smollm3() {
                {{"no_rope_layers"}, {0, 1}},
                // mean something only with use_sliding_window
                {{"sliding_window", "max_window_layers"}, {}, KnownKey::Otherwise::kAccept}},
-      .rope = rope,
+      .rope = rope_of_heads,
       .create = [](ParameterList& parameters, const ModelConfig& config) -> std::unique_ptr<Model> {
         const bool attention_bias = config.get_bool("attention_bias");
         return make_gated_decoder(parameters, config,
