@@ -13,6 +13,7 @@
 #include "kernel/verify.h"
 #include "runtime/devices/registry.h"
 #include "simulate/metal_device.h"
+#include "support/device_buffers.h"
 #include "support/gpu_kernels.h"
 
 namespace mlc::testing {
@@ -38,12 +39,6 @@ std::vector<Bytes> case_memory() {
     std::memcpy(&all[2][4 * i], &u, 4);
   }
   return all;
-}
-
-float f32_at(const Bytes& bytes, size_t i) {
-  float f;
-  std::memcpy(&f, &bytes[4 * i], 4);
-  return f;
 }
 
 TEST(Metal, RunsEveryConstructAsTheInterpreter) {

@@ -13,6 +13,7 @@
 #include "emit/device_cases.h"
 #include "kernel/interpret.h"
 #include "support/compiled_model.h"
+#include "support/device_buffers.h"
 #include "support/gpu_kernels.h"
 
 namespace mlc::testing {
@@ -29,34 +30,6 @@ Target vulkan_target() {
 // A failure where Vulkan, or the validation layers when asked for, are missing: scripts/install brings both.
 DevicePtr open_for_tests(const VulkanSettings& settings) {
   return must(open_vulkan_device_with({}, settings));
-}
-
-template <typename T>
-Bytes bytes_of(const std::vector<T>& values) {
-  Bytes bytes(values.size() * sizeof(T));
-  std::memcpy(bytes.data(), values.data(), bytes.size());
-  return bytes;
-}
-
-float f32_at(const Bytes& bytes, size_t i) {
-  float x;
-  std::memcpy(&x, &bytes[4 * i], 4);
-  return x;
-}
-
-// x, n, u, y and m of device_cases.h.
-std::vector<Bytes> case_buffers() {
-  std::mt19937 random(11);
-  std::normal_distribution<float> normal(0, 10);
-  std::vector<float> x(64), y(64, -1);
-  std::vector<int32_t> n(64), m(64, -1);
-  std::vector<uint32_t> u(64);
-  for (size_t i = 0; i < 64; ++i) {
-    x[i] = i % 16 == 0 ? std::floor(normal(random)) + 0.5f : normal(random);
-    n[i] = static_cast<int32_t>(random());
-    u[i] = random();
-  }
-  return {bytes_of(x), bytes_of(n), bytes_of(u), bytes_of(y), bytes_of(m)};
 }
 
 class Vulkan : public ::testing::Test {
@@ -106,15 +79,6 @@ TEST_F(Vulkan, ComputesEveryConstructLikeTheInterpreter) {
     }
   }
   device->unload_kernels(device->self, kernels);
-}
-
-kernel::Function counting(const std::string& name, int64_t step) {
-  return kernel::narrow_indices(
-      kernel::parse(str("kernel @", name,
-                        "(%x: i32[(rows * 4)], %y: out i32[(rows * 4)]) dims(rows) tiles(rows) scratch(0) { "
-                        "grid %g = 0, $rows { "
-                        "thread %t = 0, 4 { let %i = ((%g * 4) + %t) %y[%i] = (%x[%i] + ",
-                        step, ":i32) } } }")));
 }
 
 // More groups than a row holds, at the edges too.
