@@ -9,6 +9,7 @@
 #include "base/target/target.h"
 #include "base/threads.h"
 #include "runtime/devices/cpu/pool.h"
+#include "runtime/devices/device_of.h"
 
 namespace mlc::runtime {
 namespace {
@@ -18,70 +19,65 @@ size_t page_bytes(int64_t bytes) {
   return static_cast<size_t>(std::max<int64_t>((bytes + 4095) / 4096 * 4096, 4096));
 }
 
-struct CpuDevice {
-  explicit CpuDevice(int threads) : pool(threads) {}
-  LaunchPool pool;
-};
-
 struct CpuKernels {
   std::vector<CpuKernel> functions;
 };
 
-Result<DeviceBuffer> allocate(void*, int64_t bytes) {
-  if (bytes < 0) return Status::error("cpu device: negative allocation");
-  // Overcommit would let an absurd size through and kill the process later: what is not there now is refused
-  // now.
-  int64_t physical = platform::physical_memory();
-  void* memory = bytes > physical ? nullptr : platform::allocate_pages(page_bytes(bytes));
-  if (!memory)
-    return Status::error(str("cpu device: cannot allocate ", human_bytes(static_cast<double>(bytes)), " of ",
-                             human_bytes(static_cast<double>(physical)), " physical memory"));
-  return DeviceBuffer{memory, bytes};
-}
+class CpuDevice {
+ public:
+  explicit CpuDevice(int threads) : pool_(threads) {}
 
-void release(void*, DeviceBuffer buffer) { platform::release_pages(buffer.handle, page_bytes(buffer.bytes)); }
+  Result<DeviceBuffer> allocate(int64_t bytes) {
+    if (bytes < 0) return Status::error("cpu device: negative allocation");
+    // Overcommit would let an absurd size through and kill the process later: what is not there now is
+    // refused now.
+    int64_t physical = platform::physical_memory();
+    void* memory = bytes > physical ? nullptr : platform::allocate_pages(page_bytes(bytes));
+    if (!memory)
+      return Status::error(str("cpu device: cannot allocate ", human_bytes(static_cast<double>(bytes)),
+                               " of ", human_bytes(static_cast<double>(physical)), " physical memory"));
+    return DeviceBuffer{memory, bytes};
+  }
+  void release(DeviceBuffer buffer) { platform::release_pages(buffer.handle, page_bytes(buffer.bytes)); }
+  Status copy_in(DeviceAddress to, std::span<const std::byte> from) {
+    if (!from.empty()) std::memcpy(static_cast<char*>(to.handle) + to.offset, from.data(), from.size());
+    return Status::ok();
+  }
+  // Launches have run when submit() returns.
+  Status begin_read(std::span<std::byte> to, DeviceAddress from) {
+    if (!to.empty()) std::memcpy(to.data(), static_cast<const char*>(from.handle) + from.offset, to.size());
+    return Status::ok();
+  }
+  Result<bool> poll() { return true; }
+  Status sync() { return Status::ok(); }
 
-Status copy_in(void*, DeviceAddress to, std::span<const std::byte> from) {
-  if (!from.empty()) std::memcpy(static_cast<char*>(to.handle) + to.offset, from.data(), from.size());
-  return Status::ok();
-}
+  std::string missing_requirement(const Json& header) {
+    if (find_string(header, "kind") != "cpu")
+      return "a device of kind " + find_string(header, "kind").value_or("?");
+    if (auto arch = find_string(header, "architecture"); arch && *arch != host_architecture())
+      return "a CPU of kind " + *arch;
+    std::vector<std::string> required;
+    if (const Json* list = find(header, "requires"); list && list->is_array())
+      for (const Json& feature : *list)
+        if (feature.is_string()) required.push_back(feature.get<std::string>());
+    std::string missing = missing_cpu_feature(required);
+    return missing.empty() ? "" : "CPU feature " + missing;
+  }
+  Result<KernelSet> load_kernels(const MlcLibraryVariant& variant) {
+    auto* kernels = new CpuKernels;
+    for (uint64_t i = 0; i < variant.kernel_count; ++i)
+      kernels->functions.push_back(reinterpret_cast<CpuKernel>(const_cast<void*>(variant.kernels[i])));
+    return static_cast<KernelSet>(kernels);
+  }
+  void unload_kernels(KernelSet kernels) { delete static_cast<CpuKernels*>(kernels); }
+  Status submit(KernelSet kernels, std::span<const Launch> launches) {
+    pool_.run(static_cast<CpuKernels*>(kernels)->functions, launches);
+    return Status::ok();
+  }
 
-// Launches have run when submit() returns.
-Status begin_read(void*, std::span<std::byte> to, DeviceAddress from) {
-  if (!to.empty()) std::memcpy(to.data(), static_cast<const char*>(from.handle) + from.offset, to.size());
-  return Status::ok();
-}
-
-std::string missing_requirement(void*, const Json& header) {
-  if (find_string(header, "kind") != "cpu")
-    return "a device of kind " + find_string(header, "kind").value_or("?");
-  if (auto arch = find_string(header, "architecture"); arch && *arch != host_architecture())
-    return "a CPU of kind " + *arch;
-  std::vector<std::string> required;
-  if (const Json* list = find(header, "requires"); list && list->is_array())
-    for (const Json& feature : *list)
-      if (feature.is_string()) required.push_back(feature.get<std::string>());
-  std::string missing = missing_cpu_feature(required);
-  return missing.empty() ? "" : "CPU feature " + missing;
-}
-
-Result<KernelSet> load_kernels(void*, const MlcLibraryVariant& variant) {
-  auto* kernels = new CpuKernels;
-  for (uint64_t i = 0; i < variant.kernel_count; ++i)
-    kernels->functions.push_back(reinterpret_cast<CpuKernel>(const_cast<void*>(variant.kernels[i])));
-  return static_cast<KernelSet>(kernels);
-}
-
-void unload_kernels(void*, KernelSet kernels) { delete static_cast<CpuKernels*>(kernels); }
-
-Status submit(void* self, KernelSet kernels, std::span<const Launch> launches) {
-  static_cast<CpuDevice*>(self)->pool.run(static_cast<CpuKernels*>(kernels)->functions, launches);
-  return Status::ok();
-}
-
-Result<bool> poll(void*) { return true; }
-Status sync(void*) { return Status::ok(); }
-void destroy(void* self) { delete static_cast<CpuDevice*>(self); }
+ private:
+  LaunchPool pool_;
+};
 
 }  // namespace
 
@@ -91,26 +87,13 @@ Result<DevicePtr> open_cpu_device(const DeviceOptions& options) {
   if (threads < 1 || threads > most)
     return Status::error(str("--threads: ", options.threads, " is not in 1..", most, "; this machine has ",
                              cores, " usable cores"));
-  auto* device =
-      new Device{.properties = {.name = "cpu",
-                                .description = str(threads, " of ", cores, " cores, ", host_architecture(),
-                                                   " ", join(host_cpu_features(), " ")),
-                                .memory_bytes = platform::physical_memory(),
-                                .threads = threads,
-                                .host_memory = true},
-                 .self = new CpuDevice(threads),
-                 .allocate = allocate,
-                 .release = release,
-                 .copy_in = copy_in,
-                 .begin_read = begin_read,
-                 .poll = poll,
-                 .missing_requirement = missing_requirement,
-                 .load_kernels = load_kernels,
-                 .unload_kernels = unload_kernels,
-                 .submit = submit,
-                 .sync = sync,
-                 .destroy = destroy};
-  return DevicePtr(device);
+  return device_of(std::make_unique<CpuDevice>(threads),
+                   {.name = "cpu",
+                    .description = str(threads, " of ", cores, " cores, ", host_architecture(), " ",
+                                       join(host_cpu_features(), " ")),
+                    .memory_bytes = platform::physical_memory(),
+                    .threads = threads,
+                    .host_memory = true});
 }
 
 }  // namespace mlc::runtime

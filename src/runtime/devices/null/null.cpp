@@ -7,156 +7,121 @@
 #include <map>
 
 #include "base/strings.h"
+#include "runtime/devices/device_of.h"
 
 namespace mlc::runtime {
 namespace {
-
-struct NullDevice {
-  NullCounters counters;
-  int polls = 0;                  // that find a read under way
-  int polls_left = 0;             // of the read that was asked for
-  std::map<void*, int64_t> live;  // handle -> bytes
-
-  bool covers(DeviceAddress a, int64_t bytes) const {
-    auto it = live.find(a.handle);
-    return it != live.end() && a.offset >= 0 && a.offset + bytes <= it->second;
-  }
-};
 
 struct Recorded {
   int64_t launches;
   std::vector<DeviceAddress> buffers;
 };
 
-NullDevice& of(void* self) { return *static_cast<NullDevice*>(self); }
+class NullDevice {
+ public:
+  NullCounters counters;
+  int polls = 0;  // that find a read under way
 
-Result<DeviceBuffer> allocate(void* self, int64_t bytes) {
-  if (bytes < 0) return Status::error("null device: negative allocation");
-  void* memory = std::calloc(1, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
-  if (!memory)
-    return Status::error(str("null device: cannot allocate ", human_bytes(static_cast<double>(bytes))));
-  NullDevice& d = of(self);
-  d.live[memory] = bytes;
-  d.counters.allocations++;
-  d.counters.live_bytes += bytes;
-  d.counters.peak_bytes = std::max(d.counters.peak_bytes, d.counters.live_bytes);
-  return DeviceBuffer{memory, bytes};
-}
-
-void release(void* self, DeviceBuffer buffer) {
-  NullDevice& d = of(self);
-  internal_check(d.live.erase(buffer.handle) == 1, "null device: release of memory that is not live");
-  d.counters.live_bytes -= buffer.bytes;
-  std::free(buffer.handle);
-}
-
-Status copy_in(void* self, DeviceAddress to, std::span<const std::byte> from) {
-  NullDevice& d = of(self);
-  internal_check(d.covers(to, static_cast<int64_t>(from.size())),
-                 "null device: copy past the end of a buffer");
-  if (!from.empty()) std::memcpy(static_cast<char*>(to.handle) + to.offset, from.data(), from.size());
-  d.counters.copied_in_bytes += static_cast<int64_t>(from.size());
-  return Status::ok();
-}
-
-Status begin_read(void* self, std::span<std::byte> to, DeviceAddress from) {
-  NullDevice& d = of(self);
-  internal_check(d.covers(from, static_cast<int64_t>(to.size())),
-                 "null device: copy past the end of a buffer");
-  if (!to.empty()) std::memcpy(to.data(), static_cast<const char*>(from.handle) + from.offset, to.size());
-  d.counters.copied_out_bytes += static_cast<int64_t>(to.size());
-  d.polls_left = d.polls;
-  return Status::ok();
-}
-
-Result<bool> poll(void* self) { return of(self).polls_left-- <= 0; }
-
-std::string missing_requirement(void*, const Json&) { return ""; }
-
-Result<KernelSet> load_kernels(void*, const MlcLibraryVariant& variant) {
-  return static_cast<KernelSet>(new uint64_t(variant.kernel_count));
-}
-
-void unload_kernels(void*, KernelSet kernels) { delete static_cast<uint64_t*>(kernels); }
-
-void check_buffers(const NullDevice& d, std::span<const DeviceAddress> buffers) {
-  for (const DeviceAddress& a : buffers)
-    internal_check(d.covers(a, a.bytes), "null device: launch with a buffer that is not live or too small");
-}
-
-void check(const NullDevice& d, KernelSet kernels, std::span<const Launch> launches) {
-  for (const Launch& l : launches) {
-    internal_check(l.kernel < *static_cast<uint64_t*>(kernels), "null device: kernel index out of range");
-    internal_check(l.tiles >= 0, "null device: negative tile count");
-    check_buffers(d, l.buffers);
+  Result<DeviceBuffer> allocate(int64_t bytes) {
+    if (bytes < 0) return Status::error("null device: negative allocation");
+    void* memory = std::calloc(1, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
+    if (!memory)
+      return Status::error(str("null device: cannot allocate ", human_bytes(static_cast<double>(bytes))));
+    live_[memory] = bytes;
+    counters.allocations++;
+    counters.live_bytes += bytes;
+    counters.peak_bytes = std::max(counters.peak_bytes, counters.live_bytes);
+    return DeviceBuffer{memory, bytes};
   }
-}
+  void release(DeviceBuffer buffer) {
+    internal_check(live_.erase(buffer.handle) == 1, "null device: release of memory that is not live");
+    counters.live_bytes -= buffer.bytes;
+    std::free(buffer.handle);
+  }
+  Status copy_in(DeviceAddress to, std::span<const std::byte> from) {
+    internal_check(covers(to, static_cast<int64_t>(from.size())),
+                   "null device: copy past the end of a buffer");
+    if (!from.empty()) std::memcpy(static_cast<char*>(to.handle) + to.offset, from.data(), from.size());
+    counters.copied_in_bytes += static_cast<int64_t>(from.size());
+    return Status::ok();
+  }
+  Status begin_read(std::span<std::byte> to, DeviceAddress from) {
+    internal_check(covers(from, static_cast<int64_t>(to.size())),
+                   "null device: copy past the end of a buffer");
+    if (!to.empty()) std::memcpy(to.data(), static_cast<const char*>(from.handle) + from.offset, to.size());
+    counters.copied_out_bytes += static_cast<int64_t>(to.size());
+    polls_left_ = polls;
+    return Status::ok();
+  }
+  Result<bool> poll() { return polls_left_-- <= 0; }
+  Status sync() {
+    polls_left_ = 0;
+    return Status::ok();
+  }
 
-Status submit(void* self, KernelSet kernels, std::span<const Launch> launches) {
-  NullDevice& d = of(self);
-  check(d, kernels, launches);
-  d.counters.submits++;
-  d.counters.launches += static_cast<int64_t>(launches.size());
-  return Status::ok();
-}
+  std::string missing_requirement(const Json&) { return ""; }
+  Result<KernelSet> load_kernels(const MlcLibraryVariant& variant) {
+    return static_cast<KernelSet>(new uint64_t(variant.kernel_count));
+  }
+  void unload_kernels(KernelSet kernels) { delete static_cast<uint64_t*>(kernels); }
 
-Result<Recording> record(void* self, KernelSet kernels, std::span<const Launch> launches) {
-  NullDevice& d = of(self);
-  check(d, kernels, launches);
-  d.counters.recordings++;
-  d.counters.live_recordings++;
-  auto* recorded = new Recorded{static_cast<int64_t>(launches.size()), {}};
-  for (const Launch& l : launches)
-    recorded->buffers.insert(recorded->buffers.end(), l.buffers.begin(), l.buffers.end());
-  return static_cast<Recording>(recorded);
-}
+  Status submit(KernelSet kernels, std::span<const Launch> launches) {
+    check(kernels, launches);
+    counters.submits++;
+    counters.launches += static_cast<int64_t>(launches.size());
+    return Status::ok();
+  }
+  Result<Recording> record(KernelSet kernels, std::span<const Launch> launches) {
+    check(kernels, launches);
+    counters.recordings++;
+    counters.live_recordings++;
+    auto* recorded = new Recorded{static_cast<int64_t>(launches.size()), {}};
+    for (const Launch& l : launches)
+      recorded->buffers.insert(recorded->buffers.end(), l.buffers.begin(), l.buffers.end());
+    return static_cast<Recording>(recorded);
+  }
+  Status replay(Recording recording) {
+    const auto& recorded = *static_cast<const Recorded*>(recording);
+    check_buffers(recorded.buffers);
+    counters.replays++;
+    counters.submits++;
+    counters.launches += recorded.launches;
+    return Status::ok();
+  }
+  void release_recording(Recording recording) {
+    counters.live_recordings--;
+    delete static_cast<Recorded*>(recording);
+  }
 
-Status replay(void* self, Recording recording) {
-  NullDevice& d = of(self);
-  const auto& recorded = *static_cast<const Recorded*>(recording);
-  check_buffers(d, recorded.buffers);
-  d.counters.replays++;
-  d.counters.submits++;
-  d.counters.launches += recorded.launches;
-  return Status::ok();
-}
+ private:
+  bool covers(DeviceAddress a, int64_t bytes) const {
+    auto it = live_.find(a.handle);
+    return it != live_.end() && a.offset >= 0 && a.offset + bytes <= it->second;
+  }
+  void check_buffers(std::span<const DeviceAddress> buffers) const {
+    for (const DeviceAddress& a : buffers)
+      internal_check(covers(a, a.bytes), "null device: launch with a buffer that is not live or too small");
+  }
+  void check(KernelSet kernels, std::span<const Launch> launches) const {
+    for (const Launch& l : launches) {
+      internal_check(l.kernel < *static_cast<uint64_t*>(kernels), "null device: kernel index out of range");
+      internal_check(l.tiles >= 0, "null device: negative tile count");
+      check_buffers(l.buffers);
+    }
+  }
 
-void release_recording(void* self, Recording recording) {
-  of(self).counters.live_recordings--;
-  delete static_cast<Recorded*>(recording);
-}
+  int polls_left_ = 0;             // of the read that was asked for
+  std::map<void*, int64_t> live_;  // handle -> bytes
+};
 
-Status sync(void* self) {
-  of(self).polls_left = 0;
-  return Status::ok();
-}
-
-void destroy(void* self) { delete static_cast<NullDevice*>(self); }
+NullDevice& of(void* self) { return *static_cast<NullDevice*>(self); }
 
 }  // namespace
 
 Result<DevicePtr> open_null_device(const DeviceOptions&) {
-  auto* device = new Device{.properties = {.name = "null",
-                                           .description = "counts and checks, computes nothing",
-                                           .memory_bytes = int64_t{1} << 40,
-                                           .threads = 1,
-                                           .host_memory = false},
-                            .self = new NullDevice,
-                            .allocate = allocate,
-                            .release = release,
-                            .copy_in = copy_in,
-                            .begin_read = begin_read,
-                            .poll = poll,
-                            .missing_requirement = missing_requirement,
-                            .load_kernels = load_kernels,
-                            .unload_kernels = unload_kernels,
-                            .submit = submit,
-                            .sync = sync,
-                            .record = record,
-                            .replay = replay,
-                            .release_recording = release_recording,
-                            .destroy = destroy};
-  return DevicePtr(device);
+  return device_of(std::make_unique<NullDevice>(), {.name = "null",
+                                                    .description = "counts and checks, computes nothing",
+                                                    .memory_bytes = int64_t{1} << 40});
 }
 
 void set_null_polls(Device& device, int polls) {

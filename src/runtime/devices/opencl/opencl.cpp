@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "runtime/devices/gpu_launch.h"
 #include "runtime/devices/gpu_requirements.h"
 #include "runtime/devices/opencl/program.h"
 
@@ -207,13 +208,7 @@ Result<const GpuKernelView*> check(const ClKernels& set, const Launch& l) {
   if (l.kernel >= set.program.kernels.size())
     return Status::error(str("opencl device: no kernel ", l.kernel));
   const GpuKernelView& kernel = set.program.kernels[l.kernel];
-  if (l.buffers.size() != kernel.header.buffer_count || l.dims.size() != kernel.header.dim_count)
-    return Status::error(str("opencl device: kernel ", kernel.name, " takes ", kernel.header.buffer_count,
-                             " buffers and ", kernel.header.dim_count, " dims, got ", l.buffers.size(),
-                             " and ", l.dims.size()));
-  for (int64_t dim : l.dims)
-    if (dim < 0 || dim > INT32_MAX)
-      return Status::error(str("opencl device: kernel ", kernel.name, ": a dim of ", dim, " is too large"));
+  RETURN_IF_ERROR(check_launch("opencl", kernel, l));
   return &kernel;
 }
 

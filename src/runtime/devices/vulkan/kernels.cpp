@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "runtime/devices/gpu_launch.h"
 
 namespace mlc::runtime::vulkan {
 
@@ -146,9 +147,7 @@ Status Kernels::write_launch(const Commands& commands, const Launch& launch) {
   const Api& api = context_.api;
   internal_check(launch.kernel < kernels_.size(), "vulkan device: kernel index out of range");
   Kernel& kernel = kernels_[launch.kernel];
-  internal_check(launch.buffers.size() == kernel.view.header.buffer_count &&
-                     launch.dims.size() == kernel.view.header.dim_count,
-                 "vulkan device: a launch does not fit its kernel");
+  RETURN_IF_ERROR(check_launch("vulkan", kernel.view, launch));
   if (launch.tiles == 0) return Status::ok();
   bool rows = launch.tiles > kSpirvGroupsPerRow;
   if (!kernel.pipelines[rows]) RETURN_IF_ERROR(make_pipeline(kernel, rows));
