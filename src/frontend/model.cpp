@@ -70,11 +70,14 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
                             .trees = options.trees,
                             .encoder = definition.encoder};
   for (const RopeSpec& spec : rope_specs(config)) functions.rotary_dims.push_back(spec.rotary_dim);
-  if (functions.trees && (definition.encoder || window_keys > 0 || !model->verifies_trees()))
-    throw UserError(
-        str("--tree-verify: a model of type ", config.model_type,
-            window_keys > 0 ? " with a sliding window that drops tokens" : "",
-            " knows one past of a text only, expected one whose rows can be a tree; leave the flag out"));
+  if (functions.trees && (definition.encoder || window_keys > 0 || !model->verifies_trees())) {
+    const char* why = definition.encoder                   ? "it writes no text"
+                      : window_keys > 0                    ? "its sliding window drops tokens"
+                      : !built.module->slot_states.empty() ? "it has a recurrence"
+                                                           : "its scores are biased by distance";
+    throw UserError(str("--tree-verify: the rows of a model of type ", config.model_type,
+                        " cannot be a tree: ", why, "; leave the flag out"));
+  }
   add_functions(*built.module, *model, functions);
   built.parameters = parameters.take();
   for (const std::string& suffix : definition.unused_sources) {

@@ -53,6 +53,17 @@ TEST_F(LibraryErrors, WeightsOfAnotherModel) {
   expect_error(chat(other, library_), {"tensor-cache.json", "q4.so", "model_type llama"});
 }
 
+// Trees are refused where a model's rows cannot be one, and the library that was there stays.
+TEST_F(LibraryErrors, TreesOfAModelThatKnowsOnePast) {
+  const std::string library = place_->write("kept.so", "as it was");
+  const Outcome o = run_mlc_llm({"compile", folder_, "--device", "cpu", "--tree-verify", "-o", library,
+                                 "--overrides", "sliding_window_size=64;attention_sink_size=4"});
+  expect_error(o, {"--tree-verify", "llama", "its sliding window drops tokens", "leave the flag out"});
+  EXPECT_EQ(read_file(library).value(), "as it was");
+  EXPECT_EQ(run_mlc_llm({"compile", folder_, "--device", "cpu", "--tree-verify", "-o", library}).exit_code,
+            0);
+}
+
 TEST_F(LibraryErrors, WeightsOfAnotherShape) {
   std::string config = place_->path("small/mlc-chat-config.json");
   testing::converted(*place_, checkpoint_, "q4f16_1", "small");
