@@ -143,8 +143,8 @@ TEST_P(Windows, LogitsArePastThemWhatTheyAreWithEveryTokenKept) {
   run(1, 0, kTokens, {1}, "whole");
 }
 
-// Windows count what a tree's row sees; what is refused leaves them as they were. A tree may have 31 rows, and
-// windows are no shorter.
+// Windows count what a tree's row sees; what is refused leaves them as they were. A tree may have 31 rows,
+// and windows are no shorter.
 TEST_P(Windows, TreesSeeWhatATextDoes) {
   Windowed wide({.toy = GetParam().toy, .window = kMostTreeTokens, .groups = GetParam().groups});
   w = &wide;
