@@ -50,6 +50,7 @@ class Dump {
 struct Variant {
   Target target;
   std::unique_ptr<graph::Module> module;  // until it is planned
+  std::vector<frontend::AdapterTarget> adapter_targets;
   BuiltPlan built;
   std::vector<lang::ObjectCode> code;  // CPUs: of each kernel
   std::vector<std::string> blobs;      // GPUs: gpu_kernel_blob of each kernel
@@ -101,10 +102,14 @@ void for_each_variant(Compilation& c, const std::function<void(Variant&)>& work)
 }
 
 void build_graph(Compilation& c, Variant& variant) {
-  frontend::BuildOptions build{.kv_dtype = kv_dtype(c, variant.target),
-                               .sampling = variant.target.is_gpu(),
-                               .trees = c.options.tree_verify};
-  variant.module = frontend::build_model(c.config, c.scheme, build).module;
+  frontend::BuiltModel built = frontend::build_model(c.config, c.scheme,
+                                                     {.kv_dtype = kv_dtype(c, variant.target),
+                                                      .sampling = variant.target.is_gpu(),
+                                                      .trees = c.options.tree_verify,
+                                                      .adapters = c.options.lora_adapters,
+                                                      .adapter_rank = c.options.lora_rank});
+  variant.module = std::move(built.module);
+  variant.adapter_targets = std::move(built.adapter_targets);
 }
 
 // Variants differ in their tables only, so the first one's dump tells the story.
@@ -233,7 +238,7 @@ void choose_variants(Compilation& c) {
   for (const Target& t : c.options.targets) {
     const bool rounds =
         t.matrix_unit.rows > 0 && c.options.opt_level == 0;  // factors to halves, where O0 keeps floats
-    if (!rounds || c.options.targets.size() == 1) c.variants.push_back({t, nullptr, {}, {}, {}});
+    if (!rounds || c.options.targets.size() == 1) c.variants.push_back({t, nullptr, {}, {}, {}, {}});
   }
 }
 
@@ -246,7 +251,10 @@ void describe(Compilation& c, const Json& mlc_config) {
                                     {.kind = c.variants[0].target.kind,
                                      .architecture = split(container_triple(c.options), '-')[0],
                                      .opt_level = c.options.opt_level,
-                                     .variants = names});
+                                     .variants = names,
+                                     .adapters = c.options.lora_adapters,
+                                     .adapter_rank = c.options.lora_rank,
+                                     .adapter_targets = c.variants[0].adapter_targets});
 }
 
 void run_phases(Compilation& c, const Json& mlc_config) {

@@ -29,8 +29,11 @@ struct CompileOptions {
   bool static_library = false;    // an archive of objects (link/link.h) instead of a shared object
   bool ar_archive = false;        // of them in ar's format, not in tar's
   std::string system_lib_prefix;  // of a static library's symbols
-  std::string dump_directory;     // --debug-dump; "" = none
-  std::string stop_after;         // a phase name; "" = link
+  // LoRA adapters that a loaded model can hold, and the largest rank of one; 0: none, and then nothing of
+  // the library differs.
+  int64_t lora_adapters = 0, lora_rank = 0;
+  std::string dump_directory;  // --debug-dump; "" = none
+  std::string stop_after;      // a phase name; "" = link
   std::vector<std::string> skip_passes;
 };
 

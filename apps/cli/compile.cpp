@@ -24,6 +24,7 @@ struct Flags {
   std::vector<std::string> skip_passes;
   bool tree_verify = false;
   bool enable_subgroups = false;
+  int64_t lora_adapters = 0, lora_rank = 0;
 };
 
 // By the suffix (mlc-facts 1.5).
@@ -67,6 +68,14 @@ Result<std::string> system_lib_prefix(const Flags& flags, const Json& config) {
   return prefix;
 }
 
+// A model holds adapters, and of a rank, or neither.
+Status check_lora(const Flags& flags) {
+  if ((flags.lora_adapters > 0) == (flags.lora_rank > 0)) return Status::ok();
+  return Status::error(flags.lora_rank > 0
+                           ? "--lora-rank: no adapters; add --lora-adapters with the number to hold at once"
+                           : "--lora-adapters: no rank; add --lora-rank with the largest rank of an adapter");
+}
+
 Status compile(const Flags& flags) {
   ASSIGN_OR_RETURN(CompileTargets chosen, compile_targets(flags.device, flags.host, flags.output));
   RETURN_IF_ERROR(check_output(flags.output, chosen));
@@ -93,6 +102,8 @@ Status compile(const Flags& flags) {
   if (options.static_library) {
     ASSIGN_OR_RETURN(options.system_lib_prefix, system_lib_prefix(flags, config));
   }
+  RETURN_IF_ERROR(check_lora(flags));
+  options.lora_adapters = flags.lora_adapters, options.lora_rank = flags.lora_rank;
   options.dump_directory = flags.debug_dump;
   options.stop_after = flags.stop_after;
   options.skip_passes = flags.skip_passes;
@@ -132,6 +143,11 @@ void add_compile(CLI::App& app) {
                   "of the symbols of a static library (.tar, .lib); auto: by model and quantization");
   sub->add_option("--output,-o", flags->output, "the library to write")->required();
   sub->add_option("--overrides", flags->overrides, "context_window_size=2048;prefill_chunk_size=512;...");
+  sub->add_option("--lora-adapters", flags->lora_adapters,
+                  "LoRA adapters that a loaded model can hold at once, beside --lora-rank; default 0")
+      ->check(CLI::Range(0, 1024));
+  sub->add_option("--lora-rank", flags->lora_rank, "the largest rank of an adapter")
+      ->check(CLI::Range(0, 1024));
   sub->add_option("--debug-dump", flags->debug_dump, "directory for the IR after each pass and the assembly");
   sub->add_option("--stop-after", flags->stop_after, "frontend, graph, plan, kernel or lang");
   sub->add_flag("--tree-verify", flags->tree_verify,

@@ -129,6 +129,7 @@ Status ChatConversation::generate(std::vector<int32_t> prompt) {
                            last = u;
                          }};
   request.config.end_cycles = true;
+  request.adapter = session_.adapter;
   serve::RequestId id = request.id;
   RETURN_IF_ERROR(session_.engine->add_request(std::move(request)));
   std::optional<InterruptsAnswer> guard;

@@ -26,14 +26,11 @@ namespace {
 
 struct Options {
   CheckpointFlags checkpoint;
-  std::string device = "auto", output, lora_adapter, quantizer = "mlc", calibration;
+  std::string device = "auto", output, quantizer = "mlc", calibration;
   bool plan = false, verify = false;
 };
 
 void check_flags(const Options& options) {
-  if (!options.lora_adapter.empty())
-    throw UserError(
-        "--lora-adapter: merging LoRA adapters is not built yet; merge the adapter with its own tools first");
   if (options.verify && !env::preshard_num().empty())
     throw UserError(str("--verify: weights split for ranks (", env::kPreshardNum,
                         ") cannot be run whole; unset one of the two"));
@@ -47,7 +44,8 @@ void check_flags(const Options& options) {
 // The plan of CONFIG alone needs no weights where there are none.
 weights::ModelSource open(const Options& options) {
   auto source = weights::open_source(options.checkpoint.source);
-  if (source.is_ok() || !options.plan || options.checkpoint.source.source != "auto")
+  if (source.is_ok() || !options.plan || options.checkpoint.source.source != "auto" ||
+      !options.checkpoint.source.lora_adapter.empty())
     return value_or_throw(std::move(source));
   weights::SourceOptions without = options.checkpoint.source;
   without.with_checkpoint = false;
@@ -157,7 +155,8 @@ void add_convert_weight(CLI::App& app) {
                       "Accepted for compatibility; weights are converted on the CPU");
   add_weight_flags(*command, checkpoint);
   command->add_option("-o,--output", options->output, "Folder to write; created");
-  command->add_option("--lora-adapter", options->lora_adapter, "Adapter to merge first (not built yet)");
+  command->add_option("--lora-adapter", checkpoint.source.lora_adapter,
+                      "Folder of a PEFT adapter that is merged into the weights first");
   command->add_option(
       "--quantizer", options->quantizer,
       "How codes are chosen: mlc (the original's bytes), good (by a calibration text, seconds) or best "

@@ -31,9 +31,10 @@ Status check_jit_policy();
 
 // The path of a library for the config on this machine and device, compiled if MLC_JIT_POLICY allows and it
 // is not cached. `name`: what the user calls the model; starts errors and messages. `before_compiling` is
-// asked first where it must be compiled: an error of it ends the work.
+// asked first where it must be compiled: an error of it ends the work. `lora_rank` > 0: it holds a LoRA
+// adapter of that rank.
 Result<std::string> prepare_library(const std::string& name, const Json& config,
-                                    const runtime::Device& device, int opt_level,
+                                    const runtime::Device& device, int opt_level, int64_t lora_rank,
                                     const std::function<Status()>& before_compiling);
 
 }  // namespace mlc::cli

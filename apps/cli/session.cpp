@@ -124,9 +124,15 @@ using SharedTokenizer = std::shared_future<Result<std::shared_ptr<const Tokenize
 // them.
 Status load(Session& s, const SessionFlags& flags, const Wanted& wanted, const SharedTokenizer& tokenizer) {
   std::string library = flags.model_lib;
+  int64_t lora_rank = 0;
+  if (!flags.lora_adapter.empty()) {
+    auto adapter = read_lora_adapter(flags.lora_adapter);
+    if (!adapter.is_ok()) return Status::error("--lora-adapter: " + adapter.status().message());
+    lora_rank = adapter->rank();
+  }
   if (library.empty()) {
     ASSIGN_OR_RETURN(library, prepare_library(s.name, s.config, *s.device, wanted.opt.value_or(kDefaultOpt),
-                                              [&] { return tokenizer.get().status(); }));
+                                              lora_rank, [&] { return tokenizer.get().status(); }));
   }
   auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(s.module, runtime::Module::load(*s.device, library));
@@ -142,6 +148,11 @@ Status load(Session& s, const SessionFlags& flags, const Wanted& wanted, const S
   ASSIGN_OR_RETURN(s.tokenizer, Result(tokenizer.get()));
   s.end_tokens = end_tokens(s.config, *s.chat_template, *s.tokenizer);
   s.engine = std::make_unique<serve::Engine>(*s.model, s.tokenizer);
+  if (!flags.lora_adapter.empty()) {
+    s.adapter = "adapter";
+    if (Status loaded = s.engine->load_adapter(s.adapter, flags.lora_adapter); !loaded.is_ok())
+      return Status::error("--lora-adapter: " + loaded.message());
+  }
   s.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return Status::ok();
 }
@@ -184,6 +195,9 @@ void add_session_flags(CLI::App& command, SessionFlags& flags) {
   command.add_option("--device", flags.device,
                      "auto, cpu, opencl, vulkan, or one of several: opencl:1; see mlc_llm devices");
   command.add_option("--model-lib", flags.model_lib, "a compiled library; absent: compiled and cached");
+  command.add_option(
+      "--lora-adapter", flags.lora_adapter,
+      "Folder of a PEFT adapter to answer with; a --model-lib must have been compiled for one");
   command.add_option("--overrides", flags.overrides,
                      "context_window_size=2048;prefill_chunk_size=512;opt=O2");
   command.add_option("--quantization", checkpoint.quantization, "when MODEL must be converted first");

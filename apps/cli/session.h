@@ -21,6 +21,7 @@ namespace mlc::cli {
 struct SessionFlags {
   CheckpointFlags checkpoint;  // MODEL, and how it is converted and changed
   std::string device = "auto", model_lib, overrides, opt;
+  std::string lora_adapter;  // a PEFT folder that all answers come from; "": none
   bool deterministic = false;
   // Set by commands, not by flags: sequences at once, and tokens of all of them (0 = one sequence's context).
   int64_t sequences = 1, total_tokens = 0;
@@ -39,6 +40,7 @@ struct Session {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<ChatTemplate> chat_template;
   std::unique_ptr<serve::Engine> engine;
+  std::string adapter;      // name of the loaded LoRA adapter, or ""
   double load_seconds = 0;  // of library, tokenizer and weights; not of converting or compiling
 
   std::vector<EndToken> end_tokens;

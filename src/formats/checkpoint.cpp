@@ -60,6 +60,10 @@ int Checkpoint::find(std::string_view name) const {
 }
 
 std::optional<GgufBlocks> Checkpoint::blocks(int index) const {
+  return merged_.contains(index) ? std::nullopt : stored_blocks(index);
+}
+
+std::optional<GgufBlocks> Checkpoint::stored_blocks(int index) const {
   const Place& place = places_.at(static_cast<size_t>(index));
   if (!place.gguf_type) return std::nullopt;
   const SourceTensor& tensor = tensors_[static_cast<size_t>(index)];
@@ -89,8 +93,15 @@ std::span<const std::byte> Checkpoint::read_rows(int index, int64_t row_begin, i
   internal_check(0 <= row_begin && row_begin <= row_end && row_end <= rows,
                  "read_rows: rows outside the tensor");
   if (tensor.byte_size == 0 || row_begin == row_end) return {};
+  const auto merged = merged_.find(index);
+  if (merged != merged_.end()) return read_merged(merged->second, index, row_begin, row_end, buffer);
+  return read_stored(tensor, index, row_begin, row_end, buffer);
+}
+
+std::span<const std::byte> Checkpoint::read_stored(const SourceTensor& tensor, int index, int64_t row_begin,
+                                                   int64_t row_end, std::vector<std::byte>& buffer) const {
   const Place& place = places_[static_cast<size_t>(index)];
-  if (place.gguf_type) return read_gguf(index, row_begin, row_end, buffer);
+  if (place.gguf_type) return read_gguf(tensor, index, row_begin, row_end, buffer);
   std::vector<int64_t> shape = tensor.shape;
   if (!shape.empty()) shape[0] = row_end - row_begin;
   int64_t count = product(shape), per_row = count / (row_end - row_begin);
@@ -110,10 +121,9 @@ std::span<const std::byte> Checkpoint::read_rows(int index, int64_t row_begin, i
   return buffer;
 }
 
-std::span<const std::byte> Checkpoint::read_gguf(int index, int64_t row_begin, int64_t row_end,
-                                                 std::vector<std::byte>& buffer) const {
-  const SourceTensor& tensor = tensors_[static_cast<size_t>(index)];
-  GgufBlocks stored = *blocks(index);
+std::span<const std::byte> Checkpoint::read_gguf(const SourceTensor& tensor, int index, int64_t row_begin,
+                                                 int64_t row_end, std::vector<std::byte>& buffer) const {
+  GgufBlocks stored = *stored_blocks(index);
   const GgufTypeInfo& info = gguf_type_info(stored.type);
   int64_t rows = tensor.shape.empty() ? 1 : tensor.shape[0];
   auto slice = [&](std::span<const std::byte> all) {

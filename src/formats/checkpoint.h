@@ -20,6 +20,7 @@
 #include "base/status.h"
 #include "formats/gguf.h"
 #include "formats/gguf_names.h"
+#include "formats/lora.h"
 #include "formats/torch_zip.h"
 
 namespace mlc {
@@ -66,6 +67,12 @@ class Checkpoint {
   const std::vector<std::string>& notes() const { return notes_; }
   void add_note(std::string sentence) { notes_.push_back(std::move(sentence)); }
   const std::vector<std::string>& files() const { return paths_; }
+  // From now on tensors that the adapter changes read as if it had been merged, as f32; a note says so.
+  // Errors name the adapter's folder: a module that is not here, or has another shape; then nothing has
+  // changed.
+  Status merge(std::shared_ptr<const LoraAdapter> adapter);
+  const LoraAdapter* merged_adapter() const { return adapter_.get(); }  // nullptr: none
+  std::vector<std::string> merged_tensors() const;                      // their names, sorted
   // In arrival order (mlc-facts 2.4): files in order of first appearance in weight_map, in each the
   // weight_map's order and then what it does not list; safetensors files without an index: by name as
   // a plain string; GGUF: by offset; .bin: order of its dictionary. Names are unique.
@@ -85,7 +92,7 @@ class Checkpoint {
   // The tensor's pages will not be needed again soon.
   void release(int index) const;
 
-  // GGUF only: the blocks as stored. nullopt for other formats.
+  // GGUF only: the blocks as stored. nullopt for other formats, and where an adapter changes them.
   std::optional<GgufBlocks> blocks(int index) const;
   // GGUF only: Hugging Face's config.json and the tokenizer's data from the metadata (gguf_names.h).
   Result<Json> gguf_config() const;
@@ -104,8 +111,20 @@ class Checkpoint {
     std::vector<int64_t> strides;      // .bin, in elements from offset; empty = contiguous
   };
 
-  std::span<const std::byte> read_gguf(int index, int64_t row_begin, int64_t row_end,
-                                       std::vector<std::byte>& buffer) const;
+  // A tensor that an adapter changes.
+  struct Merged {
+    const LoraModule* module;
+    SourceTensor stored;  // without it
+  };
+
+  int find_module(const std::string& module) const;
+  std::optional<GgufBlocks> stored_blocks(int index) const;
+  std::span<const std::byte> read_stored(const SourceTensor& tensor, int index, int64_t row_begin,
+                                         int64_t row_end, std::vector<std::byte>& buffer) const;
+  std::span<const std::byte> read_gguf(const SourceTensor& tensor, int index, int64_t row_begin,
+                                       int64_t row_end, std::vector<std::byte>& buffer) const;
+  std::span<const std::byte> read_merged(const Merged& merged, int index, int64_t row_begin, int64_t row_end,
+                                         std::vector<std::byte>& buffer) const;
 
   SourceFormat format_ = SourceFormat::kAuto;
   std::vector<std::string> paths_;
@@ -115,6 +134,8 @@ class Checkpoint {
   std::unordered_map<std::string, int> index_;
   Gguf gguf_;
   std::vector<std::string> notes_;
+  std::shared_ptr<const LoraAdapter> adapter_;
+  std::unordered_map<int, Merged> merged_;  // by tensor
 };
 
 }  // namespace mlc

@@ -193,10 +193,10 @@ PlanWeight read_weight(Reader& r, const Plan& plan) {
   p.preproc_kernel = r.get<int32_t>();
   p.preproc_tiles = r.get<int64_t>();
   size_t n = p.sources.size();
-  if (n < 1 || n > kMaxSources || p.source_dtypes.size() != n || p.source_shapes.size() != n || p.bytes < 0 ||
+  if (n > kMaxSources || p.source_dtypes.size() != n || p.source_shapes.size() != n || p.bytes < 0 ||
       p.preproc_tiles < 0 || p.preproc_kernel < -1 ||
       (p.preproc_kernel >= 0 && static_cast<size_t>(p.preproc_kernel) >= plan.kernels.size()) ||
-      (p.preproc_kernel < 0 && n != 1))
+      (p.preproc_kernel < 0 ? n > 1 : n < 1))
     r.fail();
   return p;
 }

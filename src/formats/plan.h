@@ -39,9 +39,9 @@ struct PlanRows {
 // A weight as kernels see it: one buffer, made from the records of one tensor of the model. A matrix that
 // is larger than a call may bind is several weights of one name, each a piece of its rows.
 struct PlanWeight {
-  std::string name;  // "model.norm.weight"
-  std::vector<std::string>
-      sources;  // records of tensor-cache.json: {"X.q_weight", "X.q_scale"} or {"X.weight"}
+  std::string name;                        // "model.norm.weight"
+  std::vector<std::string> sources;        // records of tensor-cache.json: {"X.q_weight", "X.q_scale"} or
+                                           // {"X.weight"}; none: the runtime fills it, with adapters
   std::vector<std::string> source_dtypes;  // "uint32", "float16", as the records must say
   std::vector<std::vector<int64_t>> source_shapes;
   int64_t bytes = 0;            // of the buffer

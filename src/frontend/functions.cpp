@@ -85,6 +85,7 @@ StepInputs add_step_inputs(Function& function, const std::vector<int64_t>& rotar
   if (trees) inputs.mask = add_indices(function, "mask", kRows);
   inputs.row_indptr = add_indices(function, "row_indptr", kBatch + Dim(1));
   inputs.slot_ids = add_indices(function, "slot_ids", kBatch);
+  add_indices(function, kAdapterField, kRows);
   inputs.rotations.resize(rotary_dims.size());
   for (size_t i = 0; i < rotary_dims.size(); ++i)
     if (rotary_dims[i] > 0)

@@ -18,6 +18,8 @@
 //   page_ids         i32[pages]
 //   row_indptr       i32[batch + 1]    first row of each sequence, whose rows follow each other
 //   slot_ids         i32[batch]        slot of each sequence, in every layer of every slot state
+//   adapter          i32[rows]         which LoRA adapter the row has, -1: none (graph/ops/lora.cpp); where
+//                                      the library was compiled for any
 //   rope_factors     f32[rows, rotary_dim]  cosines then sines, which the runtime makes by the first rope
 //                                      table; rope_factors_1 by the second, and so on
 //   skip_begin       i32[batch]        token i of a sequence is stored as its token i, or as i + skip_count
@@ -53,12 +55,12 @@
 // and is given texts whole, one step each.
 //
 // S = limits, row_sequence, row_slots, page_indptr, page_ids of attention; row_indptr, slot_ids of
-// recurrences; positions and token_types where they are learned; rope_factors where heads are rotated; with a
-// rolling window also skip_begin, skip_count and, where heads are rotated, key_factors. Functions of one line
-// of the table have the same body: a compiler may build it once. Rows are ragged: decode is the case of one
-// row a sequence, so all of S has the same meaning everywhere. The integer arguments of steps (kStepFields)
-// are fields of one packed buffer. create_paged_kv_cache is the runtime's: the module's state "kv" describes
-// the cache.
+// recurrences; adapter of linears with adapters; positions and token_types where they are learned;
+// rope_factors where heads are rotated; with a rolling window also skip_begin, skip_count and, where heads
+// are rotated, key_factors. Functions of one line of the table have the same body: a compiler may build it
+// once. Rows are ragged: decode is the case of one row a sequence, so all of S has the same meaning
+// everywhere. The integer arguments of steps (kStepFields) are fields of one packed buffer.
+// create_paged_kv_cache is the runtime's: the module's state "kv" describes the cache.
 //
 // batch_verify has a mask in libraries that are compiled for trees; else it is batch_prefill. Rows cannot be
 // trees where a rolling window drops tokens, a recurrence has one past, or scores are biased by distance.
@@ -85,8 +87,12 @@ inline constexpr char kKvState[] = "kv";
 inline constexpr int64_t kPageSize = 16;  // tokens
 
 inline constexpr std::string_view kStepFields[] = {
-    "input_ids",   "positions", "token_types", "limits",   "row_sequence", "row_slots",  "logit_positions",
-    "page_indptr", "page_ids",  "row_indptr",  "slot_ids", "skip_begin",   "skip_count", "mask"};
+    "input_ids", "positions",       "token_types", "limits",   "row_sequence",
+    "row_slots", "logit_positions", "page_indptr", "page_ids", "row_indptr",
+    "slot_ids",  "skip_begin",      "skip_count",  "mask",     "adapter"};
+
+// The field that linears with adapters read (layers/linear.h).
+inline constexpr char kAdapterField[] = "adapter";
 
 // The arguments of a function that runs the transformer, as graph values (nullptr where the function has
 // none).

@@ -56,7 +56,7 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
     if (cache.dtype == DType::kI8 && !in_pairs) cache.dtype = DType::kF16;
     built.module->states.push_back(cache);
   }
-  ParameterList parameters(*built.module, scheme);
+  ParameterList parameters(*built.module, scheme, options.adapters, options.adapter_rank);
   std::unique_ptr<Model> model = definition.create(parameters, config);
   built.module->slot_states = model->slot_states();
   int64_t window_keys = 0;
@@ -79,6 +79,7 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
                         " cannot be a tree: ", why, "; leave the flag out"));
   }
   add_functions(*built.module, *model, functions);
+  built.adapter_targets = parameters.adapter_targets();
   built.parameters = parameters.take();
   for (const std::string& suffix : definition.unused_sources) {
     const bool used = std::ranges::any_of(built.parameters, [&](const Parameter& parameter) {

@@ -34,9 +34,26 @@ struct Parameter {
   Sharding sharding = {};
 };
 
+// A linear that LoRA adapters may change: parameters NAME.lora_A and NAME.lora_B hold the matrices of all
+// (graph/ops/lora.cpp).
+struct AdapterTarget {
+  struct Part {
+    std::string module;  // of the checkpoint, "model.layers.0.self_attn.q_proj"
+    int64_t columns = 0;
+  };
+  std::string name;  // of the linear, "model.layers.0.self_attn.qkv_proj"
+  int64_t in = 0;
+  std::vector<Part> parts;  // of the outputs
+  // The checkpoint's outputs, seen as these dims, come in this order of them (SourceExpr::permute).
+  std::vector<int64_t> output_dims = {};
+  std::vector<int> output_order = {};
+  double scale = 1;  // of the checkpoint's weight
+};
+
 struct BuiltModel {
   std::unique_ptr<graph::Module> module;
-  std::vector<Parameter> parameters;  // in the order the model declares them
+  std::vector<Parameter> parameters;           // in the order the model declares them
+  std::vector<AdapterTarget> adapter_targets;  // none where BuildOptions asks for no adapters
   std::vector<std::string>
       unused_sources;  // checkpoint tensors known to be unneeded ("rotary_emb.inv_freq"); suffix match
 };
@@ -46,6 +63,8 @@ struct BuildOptions {
   DType kv_dtype = DType::kF32;
   bool sampling = false;  // a function that samples, for devices from which logits are dear to read
   bool trees = false;     // batch_verify takes rows that are trees
+  // LoRA adapters that a loaded model may hold at once, each of this rank at most; 0: linears have none.
+  int64_t adapters = 0, adapter_rank = 0;
 };
 
 // All functions of mlc-facts 5.2 for this model over a paged KV cache named "kv", parameters in `scheme`.

@@ -21,6 +21,10 @@ const T& attribute(const Node& node, const std::string& name) {
 
 }  // namespace
 
+bool is_lora_stack(const Value& parameter) {
+  return parameter.name.ends_with(kLoraA) || parameter.name.ends_with(kLoraB);
+}
+
 TensorType TensorType::tiles(Shape shape) {
   return {Kind::kPlain, WeightFormat::plain(DType::kBF16), kTileLayout, std::move(shape)};
 }

@@ -101,6 +101,11 @@ struct Value {
   Node* producer = nullptr;  // kResult only
 };
 
+// Parameters of these endings are stacks of adapters' matrices: no weights folder has them, the runtime fills
+// them while a model is loaded (ops/lora.cpp).
+inline constexpr char kLoraA[] = ".lora_A", kLoraB[] = ".lora_B";
+bool is_lora_stack(const Value& parameter);
+
 struct Node {
   std::string op;  // a name of ops/registry.h
   std::vector<Value*> inputs;

@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "base/strings.h"
+#include "base/user_error.h"
 #include "graph/ops/registry.h"
 #include "graph/passes/plan_memory.h"
 #include "kernel/lower/lower.h"
@@ -97,6 +98,7 @@ class PlanBuilder {
 
   // One weight, or one for each piece of a parameter that is too large for a binding.
   void add_weights(const Value& parameter) {
+    if (is_lora_stack(parameter)) return add_stack(parameter);
     int halves = gated_.count(&parameter) ? 2 : 1;
     std::vector<kernel::WeightPiece> pieces =
         target_.max_binding_bytes ? kernel::weight_pieces(parameter.type, halves, target_.max_binding_bytes)
@@ -118,6 +120,17 @@ class PlanBuilder {
       weight.row_axis = parameter.type.format.transposed ? 1 : 0;
       for (int64_t p = 0; p < parts; ++p) weight.rows.push_back({p * part + piece.first, piece.rows});
     }
+  }
+
+  void add_stack(const Value& stack) {
+    const int64_t bytes = stack.type.bytes().constant(), most = target_.max_binding_bytes;
+    if (most > 0 && bytes > most)
+      throw UserError(str("--lora-adapters: ", stack.name, " takes ", human_bytes(static_cast<double>(bytes)),
+                          ", ", target_.name, " binds at most ", human_bytes(static_cast<double>(most)),
+                          "; lower it or --lora-rank"));
+    weight_index_[&stack] = static_cast<uint32_t>(out_.plan.weights.size());
+    out_.plan.weights.push_back(
+        {.name = stack.name, .sources = {}, .source_dtypes = {}, .source_shapes = {}, .bytes = bytes});
   }
 
   // A weight of `type`, made from the records of a parameter of type `source`.

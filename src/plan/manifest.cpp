@@ -94,6 +94,20 @@ Json states(const Plan& plan) {
   return list;
 }
 
+Json lora(const LibraryFacts& library) {
+  Json targets = Json::array();
+  for (const frontend::AdapterTarget& t : library.adapter_targets) {
+    Json parts = Json::array();
+    for (const auto& part : t.parts) parts.push_back({{"module", part.module}, {"columns", part.columns}});
+    Json target = {{"name", t.name}, {"in", t.in}, {"parts", parts}};
+    if (!t.output_order.empty())
+      target["output_dims"] = t.output_dims, target["output_order"] = t.output_order;
+    if (t.scale != 1) target["scale"] = t.scale;
+    targets.push_back(target);
+  }
+  return {{"adapters", library.adapters}, {"rank", library.adapter_rank}, {"targets", targets}};
+}
+
 // In MLC's words (mlc-facts 7.2).
 std::string state_kind(const Plan& plan) {
   auto has = [&](PlanState::Kind kind) {
@@ -196,6 +210,7 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   for (const frontend::RopeSpec& rope : frontend::rope_specs(config)) m["rope"].push_back(rope.to_json());
   m["step_inputs"] = step_inputs(plan);
   m["functions"] = functions(plan);
+  if (library.adapters > 0) m["lora"] = lora(library);
   m["architecture"] = library.architecture;
   m["library"] = {{"abi_version", kLibraryAbiVersion},
                   {"kind", library.kind},

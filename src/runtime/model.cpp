@@ -209,6 +209,7 @@ Result<std::unique_ptr<Model>> Model::load(Device& device, std::shared_ptr<Modul
       std::make_unique<Executor>(module, std::vector<DeviceAddress>(module->plan().weights.size()));
   RETURN_IF_ERROR(model->resolve_limits(limits));
   ASSIGN_OR_RETURN(model->weights_, WeightBuffers::load(*module, weights_folder, progress));
+  ASSIGN_OR_RETURN(model->adapters_, Adapters::create(*module, model->weights_->addresses()));
   model->executor_ = std::make_unique<Executor>(module, model->weights_->addresses());
   if (limits.deterministic) model->executor_->run_last_bodies();
   RETURN_IF_ERROR(model->allocate());
@@ -328,6 +329,7 @@ Model::StepShape Model::check_step(std::span<const StepSequence> sequences) cons
                    "a step's sequence without tokens, or that wants more than it has");
     for (int32_t token : s.tokens)
       internal_check(token >= 0 && token < vocab_size_, "a token outside of the vocabulary");
+    internal_check(s.adapter >= -1 && s.adapter < adapters_.capacity(), "an adapter that is not loaded");
     shape.rows += n;
     shape.wanted += s.wanted;
     if (s.parents.empty()) continue;

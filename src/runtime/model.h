@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/draw.h"
+#include "runtime/adapters.h"
 #include "runtime/executor.h"
 #include "runtime/limits.h"
 #include "runtime/sequences/sequence_store.h"
@@ -73,6 +74,10 @@ class Model {
   SequenceStore& sequences() { return *sequences_; }
   const SequenceStore& sequences() const { return *sequences_; }
 
+  // The LoRA adapters that steps may name. One must not be loaded or unloaded while a step uses its slot.
+  Adapters& adapters() { return adapters_; }
+  const Adapters& adapters() const { return adapters_; }
+
   // Begins to run the new tokens of the sequences (each known to the store, each with at least one token, at
   // most prefill_chunk rows in all, of which max_wanted() want logits). With settings, one for each row that
   // wants logits (kLast), the device draws their next tokens, and only these are read back: precondition
@@ -120,6 +125,7 @@ class Model {
 
   Device* device_ = nullptr;
   std::unique_ptr<WeightBuffers> weights_;
+  Adapters adapters_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<SequenceStore> sequences_;
   ModelLimits limits_;

@@ -41,8 +41,8 @@ std::string table_name(const char* name, size_t table) { return table == 0 ? nam
 
 std::string StepInputs::field_name(size_t field) {
   static constexpr const char* kNames[] = {
-      "input_ids",  "positions", "token_types",     "limits",     "mask",      "row_sequence",
-      "row_indptr", "slot_ids",  "logit_positions", "skip_begin", "skip_count"};
+      "input_ids",  "positions", "token_types",     "limits",     "mask",       "row_sequence",
+      "row_indptr", "slot_ids",  "logit_positions", "skip_begin", "skip_count", "adapter"};
   static_assert(sizeof kNames / sizeof *kNames == kRowSlots);
   if (field < kRowSlots) return kNames[field];
   const size_t of_groups = field - kRowSlots;
@@ -186,6 +186,7 @@ void StepInputs::put_rows(const StepSequence& sequence, int64_t index, int64_t p
     put(kLimits, bidirectional_ ? length : position + i + 1);
     put(kMask, sequence.parents.empty() ? 0 : static_cast<int64_t>(masks[static_cast<size_t>(i)]));
     put(kRowSequence, index);
+    put(kAdapter, sequence.adapter);
     // What is proposed is rotated as if the text ended there: so it is if it does.
     put_factors(position + depth, sequence.proposed ? position + depth + 1 : length);
   }

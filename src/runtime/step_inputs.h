@@ -64,6 +64,7 @@ class StepInputs {
     kLogitPositions,
     kSkipBegin,
     kSkipCount,
+    kAdapter,
     kRowSlots,
     kPageIndptr = kRowSlots + kMostGroups,
     kPageIds = kPageIndptr + kMostGroups,

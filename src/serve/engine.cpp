@@ -25,8 +25,30 @@ Status Engine::add_request(Request request) {
     if (token < 0 || token >= state_.model.vocab_size())
       return Status::error(
           str("prompt: token ", token, " is outside of the vocabulary of ", state_.model.vocab_size()));
+  const runtime::Adapters& adapters = state_.model.adapters();
+  const int32_t adapter = adapters.find(request.adapter);
+  if (!request.adapter.empty() && adapter < 0)
+    return Status::error(str("adapter: '", request.adapter, "' is not loaded; ", adapters.listed()));
   state_.waiting.push_back(std::make_unique<RequestState>(std::move(request), state_.tokenizer));
+  state_.waiting.back()->adapter = adapter;
   return Status::ok();
+}
+
+Status Engine::load_adapter(const std::string& name, const std::string& folder) {
+  return state_.model.adapters().load(name, folder).status();
+}
+
+Status Engine::unload_adapter(const std::string& name) {
+  runtime::Adapters& adapters = state_.model.adapters();
+  const int32_t adapter = adapters.find(name);
+  int64_t users = 0;
+  for (const auto& r : state_.running) users += r->adapter == adapter;
+  for (const auto& r : state_.waiting) users += r->adapter == adapter;
+  if (adapter >= 0 && users > 0)
+    return Status::error(str("adapter: '", name, "' is used by ", users,
+                             users == 1 ? " request" : " requests", "; wait for the end, or abort them"));
+  if (adapter >= 0) state_.prefixes.forget_adapter(state_.model.sequences(), adapter);
+  return adapters.unload(name);
 }
 
 void Engine::abort(RequestId id) {

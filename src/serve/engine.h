@@ -22,8 +22,16 @@ class Engine {
          const EngineOptions& options = {});
 
   // Queues a request. Errors: settings out of range; an empty prompt; a prompt that leaves no room in the
-  // context (says how long it is and how long it may be); token ids outside of the vocabulary.
+  // context (says how long it is and how long it may be); token ids outside of the vocabulary; an adapter
+  // that is not loaded (says which are).
   Status add_request(Request request);
+  // LoRA adapters by name, for Request::adapter. load: reads a PEFT folder; errors as Adapters::load (the
+  // library holds none or no more, the name is taken, an adapter for another base). unload: refused while
+  // requests use it, waiting ones included; what is kept of texts that it computed is forgotten.
+  Status load_adapter(const std::string& name, const std::string& folder);
+  Status unload_adapter(const std::string& name);
+  std::vector<std::string> adapters() const { return state_.model.adapters().names(); }
+
   // Ends a request with kAbort; unknown ids are ignored.
   void abort(RequestId id);
   // Begins a step where none is under way, and finishes it where the device is done. Never waits.

@@ -52,6 +52,7 @@ struct Request {
   std::vector<int32_t> prompt;
   GenerationConfig config;
   StreamCallback on_update;
+  std::string adapter = {};  // name of a loaded LoRA adapter; "": none
 };
 
 // A request inside the engine.
@@ -62,6 +63,7 @@ struct RequestState {
   runtime::SequenceId sequence = -1;  // -1: waiting
   std::vector<int32_t> tokens;        // prompt, then what was generated
   int64_t computed = 0;               // tokens that its sequence holds
+  int32_t adapter = -1;               // slot of its adapter
   TokenCounts counts;                 // of generated tokens
   Sampler sampler;
   NgramIndex ngrams;  // of tokens, where they are asked for proposals

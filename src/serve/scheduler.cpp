@@ -49,7 +49,7 @@ class StepBuilder {
         continue;
       }
       if (r->sequence >= 0) {  // kept as it was found, to be found again
-        state_.prefixes.keep(store_, r->sequence, r->computed_tokens());
+        state_.prefixes.keep(store_, r->sequence, r->computed_tokens(), r->adapter);
         r->sequence = -1;
         r->computed = 0;
       }
@@ -78,6 +78,7 @@ class StepBuilder {
     step_.sequences.push_back(
         {r.sequence, std::span(r.tokens).subspan(static_cast<size_t>(r.computed), static_cast<size_t>(n)),
          n == r.pending() ? 1 : 0});
+    step_.sequences.back().adapter = r.adapter;
     room_ -= n;
   }
 
@@ -115,7 +116,7 @@ class StepBuilder {
     for (int32_t node = 0; node < pending; ++node) r.draft.parents.push_back(node - 1);
     r.ngrams.propose(r.tokens, most, width, r.draft);
     if (const int64_t proposals = r.draft.proposals(); proposals > 0) {
-      sequence = {r.sequence, r.draft.tokens, 1 + proposals, true, {}};
+      sequence = {r.sequence, r.draft.tokens, 1 + proposals, true, {}, r.adapter};
       if (!r.draft.is_chain()) sequence.parents = r.draft.parents;
       room_ -= proposals;
     }
@@ -147,7 +148,7 @@ class StepBuilder {
 
   // A sequence that begins as the request's text does, if there is one.
   void begin_sequence(RequestState& r) {
-    const auto match = state_.prefixes.begin(store_, state_.next_sequence, r.tokens);
+    const auto match = state_.prefixes.begin(store_, state_.next_sequence, r.tokens, r.adapter);
     if (match.tokens == 0) return;
     if (match.sequence == state_.next_sequence) ++state_.next_sequence;
     r.sequence = match.sequence;

@@ -99,7 +99,7 @@ void EngineState::finish(RequestState& r, const runtime::StepSequence& sequence,
     if (!decodes && sequence.wanted > 0) {
       // A next turn may have other tokens for the answer than were drawn, and goes on from here then.
       model.sequences().snapshot(r.sequence);
-      prefixes.share(r.sequence, r.computed_tokens());
+      prefixes.share(r.sequence, r.computed_tokens(), r.adapter);
     }
     if (sequence.wanted > 0 && r.finish == FinishReason::kNone) accept_token(r, token_of_row(r, row));
     if (!decodes) return;
@@ -183,7 +183,7 @@ void EngineState::retire() {
     if (r->finish == FinishReason::kError)  // a step that failed may have left anything in the states
       remove_sequence(*r);
     else
-      prefixes.keep(model.sequences(), r->sequence, r->computed_tokens());
+      prefixes.keep(model.sequences(), r->sequence, r->computed_tokens(), r->adapter);
     r = nullptr;
     admits = true;
   }

@@ -85,7 +85,7 @@ class StepCounter {
     for (size_t i = 0; i < call.buffers.size(); ++i) {
       if (call.buffers[i].space != PlanBuffer::Space::kWeight) continue;
       const PlanWeight& weight = plan_.weights[call.buffers[i].index];
-      if (weight.source_shapes[0].size() < 2) continue;
+      if (weight.sources.empty() || weight.source_shapes[0].size() < 2) continue;
       out.weight_bytes += weight.bytes;
       out.weight_fetched += out.count.buffers[i].fetched;
       out.weight_used += out.count.buffers[i].fetched_used;

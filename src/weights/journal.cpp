@@ -11,7 +11,10 @@ namespace mlc::weights {
 
 std::string conversion_fingerprint(const Plan& plan, const Checkpoint& checkpoint) {
   std::string text = str("1 ", plan.scheme.name, "\n", shard_index_text(plan.index));
-  for (const std::string& file : checkpoint.files()) {
+  std::vector<std::string> files = checkpoint.files();
+  if (const LoraAdapter* adapter = checkpoint.merged_adapter())
+    files.insert(files.end(), adapter->files.begin(), adapter->files.end());
+  for (const std::string& file : files) {
     platform::FileState info = platform::file_state(file);
     text += str(file, " ", info.bytes, " ", info.modified_seconds, ".", info.modified_nanoseconds, "\n");
   }

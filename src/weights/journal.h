@@ -16,7 +16,7 @@
 namespace mlc::weights {
 
 // Changes whenever any byte of the result may: the index (without md5) and the name, size and time of each
-// source file.
+// source file, those of a merged adapter included.
 std::string conversion_fingerprint(const Plan& plan, const Checkpoint& checkpoint);
 
 class Journal {

@@ -232,6 +232,10 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
   plan.index.param_bytes = 0;
   place_records(plan, std::move(records));
   if (checkpoint) {
+    for (const std::string& name : checkpoint->merged_tensors())
+      if (!used.contains(name))
+        return Status::error(str("--lora-adapter: ", checkpoint->merged_adapter()->folder, " changes ",
+                                 shown_name(name), " of ", what, ", which the model does not use"));
     RETURN_IF_ERROR(check_extra(*checkpoint, used, unused, options.ignore_extra, plan.notes));
     plan.source_elements = count_source_elements(plan, *checkpoint, unused, used);
   } else {

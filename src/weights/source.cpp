@@ -143,6 +143,13 @@ Result<ModelSource> open_source(const SourceOptions& options) {
     ASSIGN_OR_RETURN(source.config,
                      frontend::parse_hf_config(source.hf_config, options.model_type, source.config_path));
   }
+  if (source.checkpoint && !options.lora_adapter.empty()) {
+    auto adapter = read_lora_adapter(options.lora_adapter);
+    Status merged = adapter.is_ok()
+                        ? source.checkpoint->merge(std::make_shared<LoraAdapter>(std::move(*adapter)))
+                        : adapter.status();
+    if (!merged.is_ok()) return Status::error("--lora-adapter: " + merged.message());
+  }
   if (source.checkpoint)
     notes.insert(notes.end(), source.checkpoint->notes().begin(), source.checkpoint->notes().end());
   source.config.notes.insert(source.config.notes.begin(), notes.begin(), notes.end());

@@ -26,6 +26,7 @@ struct SourceOptions {
   std::string source =
       "auto";  // --source: weights file, index or folder; auto: by config.json's weight_path, else its folder
   std::string source_format = "auto";  // --source-format
+  std::string lora_adapter;            // --lora-adapter: a folder to merge into the checkpoint; "" = none
   bool with_checkpoint = true;
 };
 

@@ -3,6 +3,7 @@
 
 #include <cctype>
 #include <cstdlib>
+#include <filesystem>
 #include <set>
 
 #include "base/file.h"
@@ -74,7 +75,8 @@ TEST_F(Commands, HelpListsTheFlags) {
        "--pipeline-parallel-stages", "--disaggregation", "--max-batch-size", "-o,--output"});
   expect_contains(run_well({"compile", "--help"}).out,
                   {"--quantization", "--model-type", "--device", "--host", "--enable-subgroups", "--opt",
-                   "--system-lib-prefix", "-o,--output", "--overrides", "--debug-dump", "--stop-after"});
+                   "--system-lib-prefix", "-o,--output", "--overrides", "--debug-dump", "--stop-after",
+                   "--lora-adapters", "--lora-rank"});
   expect_contains(run_well({"chat", "--help"}).out,
                   {"--device", "--model-lib", "--overrides", "--quantization", "--source", "--source-format",
                    "--ignore-extra", "--model-type", "--conv-template", "--context-window-size",
@@ -141,6 +143,26 @@ TEST_F(Commands, ChatAnswersPipedLines) {
       o.out, {"/help", "/exit", "/stats", "/reset", "/set", "prefill: ", " tok/s, decode: ", " tok/s\n"});
   EXPECT_EQ(o.out.find(">>> "), std::string::npos);
   EXPECT_EQ(o.err, "");
+}
+
+// Merged by the conversion or beside the weights: the answers are not the base's.
+TEST_F(Commands, AnAdapterAnswers) {
+  const std::string adapter = std::string(MLC_SOURCE_DIR) + "/tests/data/models/llama_lora/patterns";
+  const std::string base = testing::converted(place_, checkpoint_, "q0f32", "base"),
+                    merged = place_.path("merged");
+  std::filesystem::copy(base, merged);  // config and tokenizer; the weights are written anew
+  const Outcome converted = run_well(
+      {"convert_weight", checkpoint_, "--quantization", "q0f32", "--lora-adapter", adapter, "-o", merged});
+  expect_contains(converted.err, {adapter, "merged into 13 tensors, rank 8"});
+  const auto answer = [&](Names arguments) {
+    arguments.insert(arguments.begin(), "chat");
+    arguments.insert(arguments.end(), {"--temperature", "0", "--max-tokens", "4", "--opt", "O0"});
+    return run_well(arguments, {.input = "hello\n", .environment = {{"MLC_LLM_HOME", place_.path("home")}}})
+        .out;
+  };
+  const std::string of_base = answer({base}), beside = answer({base, "--lora-adapter", adapter});
+  EXPECT_NE(of_base, beside);
+  EXPECT_NE(answer({merged}), of_base);
 }
 
 TEST_F(Commands, ChatAnswersTheSameForTheSameSeed) {

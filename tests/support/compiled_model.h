@@ -30,10 +30,12 @@ inline void must(const Status& status) {
 }
 
 // What convert_weight writes for a folder or GGUF file; `raw_f32`: float32 is stored as it is, not as
-// bfloat16.
+// bfloat16; `lora_adapter`: a folder to merge, "": none.
 inline void convert_checkpoint(const std::string& source_path, const std::string& scheme_name,
-                               const std::string& folder, bool raw_f32 = false) {
-  const weights::ModelSource source = must(weights::open_source({.config = source_path}));
+                               const std::string& folder, bool raw_f32 = false,
+                               const std::string& lora_adapter = "") {
+  const weights::ModelSource source =
+      must(weights::open_source({.config = source_path, .lora_adapter = lora_adapter}));
   const QuantScheme scheme = must(find_quant_scheme(scheme_name));
   const frontend::BuiltModel model = frontend::build_model(source.config, scheme);
   weights::Plan plan = must(weights::make_plan(model.parameters, model.unused_sources, scheme,
@@ -58,11 +60,13 @@ inline Json toy_config(const std::string& toy, const std::string& scheme) {
           {"source_config", frontend::source_config(config)}};
 }
 
-// Compiles for the targets and writes the library.
+// Compiles for the targets and writes the library, which holds so many LoRA adapters.
 inline void compile_to(const std::string& path, const Json& config, int opt_level,
-                       const std::vector<Target>& targets, bool tree_verify = false) {
+                       const std::vector<Target>& targets, bool tree_verify = false,
+                       int64_t lora_adapters = 0, int64_t lora_rank = 0) {
   CompileOptions options;
   options.tree_verify = tree_verify;
+  options.lora_adapters = lora_adapters, options.lora_rank = lora_rank;
   options.opt_level = opt_level;
   options.targets = targets;
   must(write_file(path, must(compile_model(config, "mlc-chat-config.json", options)).library));

@@ -26,7 +26,8 @@ struct LinearOptions {
 
 // The weight `name`.weight is quantized unless the scheme spares it: final linears (`lm_head`, `embed_out`,
 // ... by full name) under schemes that leave them, and routers (`...gate` with at most 256 outputs) always
-// (mlc-facts 3.5).
+// (mlc-facts 3.5). Where models have LoRA adapters, y gets what the row's adapter adds to it, but for final
+// linears.
 class Linear {
  public:
   Linear(ParameterList& parameters, const std::string& name, int64_t in, int64_t out,
@@ -36,8 +37,12 @@ class Linear {
   graph::Value* operator()(graph::GraphBuilder& g, graph::Value* x) const;
 
  private:
+  graph::Value* of_adapters(graph::GraphBuilder& g, graph::Value* x) const;
+
   graph::Value* weight_ = nullptr;
   graph::Value* bias_ = nullptr;  // nullptr without bias
+  ParameterList::LoraStacks lora_;
+  std::string lora_parts_;  // widths of the outputs' parts, "" of one
 };
 
 }  // namespace mlc::frontend

@@ -25,4 +25,21 @@ graph::Value* ParameterList::declare(Parameter parameter) {
   return module_.parameters.emplace_back(std::move(value)).get();
 }
 
+ParameterList::LoraStacks ParameterList::declare_adapters(AdapterTarget target) {
+  if (adapters_ == 0) return {};
+  int64_t out = 0;
+  for (const AdapterTarget::Part& part : target.parts) out += part.columns;
+  const int64_t inner = rank_ * static_cast<int64_t>(target.parts.size());
+  auto stack = [&](const char* ending, int64_t rows, int64_t columns) {
+    auto value = std::make_unique<graph::Value>();
+    value->kind = graph::Value::Kind::kParameter;
+    value->name = target.name + ending;
+    value->type = graph::TensorType::plain(DType::kF32, {adapters_, rows, columns});
+    return module_.parameters.emplace_back(std::move(value)).get();
+  };
+  LoraStacks stacks{stack(graph::kLoraA, target.in, inner), stack(graph::kLoraB, rank_, out)};
+  targets_.push_back(std::move(target));
+  return stacks;
+}
+
 }  // namespace mlc::frontend

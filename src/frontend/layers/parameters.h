@@ -13,12 +13,21 @@ namespace mlc::frontend {
 
 class ParameterList {
  public:
-  // Both outlive the list. Declared parameters are appended to `module.parameters`.
-  ParameterList(graph::Module& module, const QuantScheme& scheme) : module_(module), scheme_(scheme) {}
+  // Both outlive the list. Declared parameters are appended to `module.parameters`. `adapters`, of `rank` at
+  // most, may change each linear (BuildOptions).
+  ParameterList(graph::Module& module, const QuantScheme& scheme, int64_t adapters = 0, int64_t rank = 0)
+      : module_(module), scheme_(scheme), adapters_(adapters), rank_(rank) {}
 
   // The graph value of `parameter`, whose name must be new. Its type is the format of its role under the
   // scheme, with the real matrix's shape, in the layout of the file.
   graph::Value* declare(Parameter parameter);
+
+  // The stacks of adapters' matrices for a linear; nullptrs where models have no adapters.
+  struct LoraStacks {
+    graph::Value *a = nullptr, *b = nullptr;
+  };
+  LoraStacks declare_adapters(AdapterTarget target);
+  const std::vector<AdapterTarget>& adapter_targets() const { return targets_; }
 
   const QuantScheme& scheme() const { return scheme_; }
 
@@ -27,7 +36,9 @@ class ParameterList {
  private:
   graph::Module& module_;
   const QuantScheme& scheme_;
+  int64_t adapters_, rank_;
   std::vector<Parameter> parameters_;
+  std::vector<AdapterTarget> targets_;
 };
 
 // The format in which `parameter` is stored under `scheme`.

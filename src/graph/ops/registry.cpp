@@ -9,7 +9,7 @@ namespace {
 std::map<std::string, OpInfo> gather() {
   std::map<std::string, OpInfo> table;
   for (auto family : {elementwise_ops, matmul_ops, norm_ops, quantize_ops, rope_ops, take_ops, attention_ops,
-                      cache_ops, sample_ops, expert_ops, recurrence_ops})
+                      cache_ops, sample_ops, expert_ops, recurrence_ops, lora_ops})
     for (OpInfo& op : family()) table.emplace(op.name, std::move(op));
   return table;
 }

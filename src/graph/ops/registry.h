@@ -75,5 +75,6 @@ std::vector<OpInfo> cache_ops();
 std::vector<OpInfo> sample_ops();
 std::vector<OpInfo> expert_ops();
 std::vector<OpInfo> recurrence_ops();
+std::vector<OpInfo> lora_ops();
 
 }  // namespace mlc::graph

@@ -37,6 +37,8 @@ constexpr Entry kLowerings[] = {
     {"head_matmul", nullptr, lower_matmul, lower_gpu_matmul},
     {"kv_append", nullptr, lower_kv_append, lower_gpu_kv_append},
     {"layer_norm", lower_layer_norm},
+    {"lora_expand", lower_lora_expand},
+    {"lora_shrink", lower_lora_shrink},
     {"map", lower_map},
     {"matmul", nullptr, lower_matmul, lower_gpu_matmul},
     {"quantize_q8", nullptr, lower_to_rows},

@@ -10,6 +10,8 @@ Function lower_copy_pages(Lowering& low);
 Function lower_copy_slots(Lowering& low);
 Function lower_expert_sum(Lowering& low);
 Function lower_layer_norm(Lowering& low);
+Function lower_lora_expand(Lowering& low);
+Function lower_lora_shrink(Lowering& low);
 Function lower_map(Lowering& low);
 Function lower_rms_norm(Lowering& low);
 Function lower_rope(Lowering& low);

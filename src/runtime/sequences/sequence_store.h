@@ -42,6 +42,7 @@ struct StepSequence {
   // which is less than its own, or -1 for the sequence's last; empty: each follows the one before it.
   bool proposed = false;
   std::span<const int32_t> parents = {};
+  int32_t adapter = -1;  // slot of the LoRA adapter that computes them (runtime/adapters.h); -1: none
 };
 
 // Memory of states, in what the store gives out.
