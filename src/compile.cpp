@@ -20,6 +20,7 @@
 #include "kernel/schedule/gpu/table.h"
 #include "lang/gpu_variant.h"
 #include "lang/llvm/emit.h"
+#include "link/code_object.h"
 #include "link/link.h"
 #include "plan/build_plan.h"
 #include "plan/manifest.h"
@@ -159,6 +160,12 @@ std::string symbol_prefix(const CompileOptions& options, const Target& target) {
   return prefix;
 }
 
+std::string emit_blob(const kernel::Function& kernel, const Target& target) {
+  auto blob = link::finish_gpu_kernel(lang::emit_gpu_kernel(kernel, target));
+  if (!blob.is_ok()) throw UserError(blob.status().message());
+  return std::move(blob).value();
+}
+
 // A kernel's statements are freed where they have been emitted: by all cores.
 void emit_variants(Compilation& c) {
   std::vector<std::function<void()>> jobs;
@@ -172,7 +179,7 @@ void emit_variants(Compilation& c) {
       jobs.push_back([&v, i, emit, gpu] {
         kernel::Function& kernel = v.built.kernels[i];
         if (gpu)
-          v.blobs[i] = lang::emit_gpu_kernel(kernel, v.target);
+          v.blobs[i] = emit_blob(kernel, v.target);
         else
           v.code[i] = lang::emit_object(kernel, v.target, emit);
         kernel.body.clear();

@@ -27,11 +27,10 @@ constexpr Preset kPresets[] = {
     {"macabi:generic", "metal", "arm64-apple-ios18.0-macabi", ".tar"},
     {"mali:generic", "opencl-mali", "aarch64-linux-gnu", ".so"},
     {"metal:x86-64", "metal", "x86_64-apple-darwin", ".dylib"},
-    {"webgpu:generic", "webgpu", "", ".wasm"},
     {"windows:adreno_x86", "opencl-adreno", "x86_64-pc-windows-msvc", ""},
     // keep-sorted end
 };
-constexpr const char* kGenericHints[] = {"android", "iphone", "macabi", "mali", "webgpu"};
+constexpr const char* kGenericHints[] = {"android", "iphone", "macabi", "mali"};
 constexpr const char* kKinds[] = {"cuda", "metal", "opencl", "rocm", "vulkan", "webgpu"};
 
 bool is_number(const std::string& text) {
@@ -39,11 +38,14 @@ bool is_number(const std::string& text) {
          std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
 }
 
-// The GPU name that `device` stands for: "opencl:generic" and "opencl:0" are "opencl".
+// The GPU name that `device` stands for: "opencl:generic" and "opencl:0" are "opencl", "rocm:gfx1100" is
+// "rocm-gfx1100".
 std::string gpu_name(const std::string& device) {
-  std::vector<std::string> parts = split(device, ':');
-  bool plain = parts.size() == 2 && (parts[1] == "generic" || is_number(parts[1]));
-  return plain ? parts[0] : device;
+  const std::vector<std::string> parts = split(device, ':'), known = gpu_device_names();
+  if (parts.size() != 2) return device;
+  if (parts[1] == "generic" || is_number(parts[1])) return parts[0];
+  const std::string joined = parts[0] + "-" + parts[1];
+  return std::find(known.begin(), known.end(), joined) != known.end() ? joined : device;
 }
 
 bool is_built(const std::string& gpu) {
@@ -120,6 +122,8 @@ Result<CompileTargets> compile_targets(const std::string& wanted, const std::str
   std::string gpu = gpu_name(device);
   if (!is_built(gpu)) return refuse_device(wanted == "auto" ? device : wanted);
   ASSIGN_OR_RETURN(std::vector<Target> targets, targets_for_device(gpu));
+  if (output.ends_with(".wasm"))
+    return Status::error(str("--output: ", output, ": libraries as .wasm are not built yet; write a .so or .tar"));
   // Metal is Apple's alone.
   const bool apple = host == "auto" && targets[0].kind == "metal";
   ASSIGN_OR_RETURN(Host container, container_host(apple ? "arm64-apple-darwin" : host, output));

@@ -85,8 +85,13 @@ struct LibraryTrailer {
 //   PTX       entry point = name, in a module of its own. Parameter i = address of buffer i, 8 bytes; then
 //   each dim as int.
 //             `tiles` groups in x.
+//   AMDGPU    a linked code object of version 4 for one architecture, entry point = name. Arguments as in PTX;
+//             no hidden arguments. `tiles` groups in x.
 //   MSL       function = name. Argument i = buffer i; the next one a constant array of the dims as int.
 //             Threadgroup memory is declared inside; the grid has rows as in SPIR-V.
+//   WGSL      function = name. Group 0, binding i = buffer i, storage: read-only where it is an input of i32, else
+//             writable, also inputs; the next binding a uniform buffer of the dims as i32, where there are any.
+//             Rows as in SPIR-V.
 // Buffers begin at multiples of 16 bytes. The variant's header names limits beside `requires`: {"limits":
 // {"group_size", "shared_bytes"}}, the most that any of its kernels needs. Dims and tiles are below 2^31.
 struct MlcGpuKernel {
@@ -103,7 +108,7 @@ struct MlcGpuKernel {
 }
 inline constexpr int64_t kSpirvGroupsPerRow =
     32768;  // kernel::kGroupsPerRow for the runtime, which knows no kernel IR
-enum class GpuLanguage : uint32_t { kOpenClC = 1, kSpirv = 2, kPtx = 3, kMetal = 4 };
+enum class GpuLanguage : uint32_t { kOpenClC = 1, kSpirv = 2, kPtx = 3, kMetal = 4, kAmdgpu = 5, kWgsl = 6 };
 static_assert(sizeof(MlcGpuKernel) == 40);
 static_assert(sizeof(MlcLibraryVariant) == 48 && sizeof(MlcModelLibrary) == 48 &&
               sizeof(LibraryTrailer) == 48);

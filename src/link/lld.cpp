@@ -20,7 +20,9 @@ namespace {
 
 std::mutex linker_mutex;
 
-Status run(const std::vector<std::string>& arguments) {
+}  // namespace
+
+Status run_linker(const std::vector<std::string>& arguments) {
   std::vector<const char*> raw;
   for (const std::string& argument : arguments) raw.push_back(argument.c_str());
   std::string messages;
@@ -36,8 +38,6 @@ Status run(const std::vector<std::string>& arguments) {
   return Status::error(str("link: ", messages.substr(0, messages.find('\n'))));
 }
 
-}  // namespace
-
 Result<std::string> run_lld(const LinkInput& input, const Arguments& arguments) {
   ASSIGN_OR_RETURN(std::string image, make_image(input));
   ASSIGN_OR_RETURN(TempFolder folder, TempFolder::create());
@@ -51,7 +51,7 @@ Result<std::string> run_lld(const LinkInput& input, const Arguments& arguments) 
   for (size_t i = 0; i < input.variants.size(); ++i)
     for (size_t j = 0; j < input.variants[i].objects.size(); ++j)
       RETURN_IF_ERROR(add_object(object_name(i, j), input.variants[i].objects[j]));
-  RETURN_IF_ERROR(run(all));
+  RETURN_IF_ERROR(run_linker(all));
   return read_file(output);
 }
 

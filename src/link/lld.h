@@ -15,6 +15,10 @@ namespace mlc::link {
 using Arguments =
     std::function<Result<std::vector<std::string>>(const std::string& folder, const std::string& output)>;
 
+// One link with these arguments, the first as in Arguments. Error: the linker's first line.
+// Thread-safe (links wait for each other).
+Status run_linker(const std::vector<std::string>& arguments);
+
 // Links the library image and the variants' objects; returns the file's bytes. Errors: the linker's first
 // line. Thread-safe (links wait for each other); leaves no files.
 Result<std::string> run_lld(const LinkInput& input, const Arguments& arguments);

@@ -42,6 +42,8 @@ static const std::vector<GpuDevice>& gpu_devices() {
     { extern std::vector<GpuDevice> opencl_devices(); add(opencl_devices()); }
     { extern std::vector<GpuDevice> metal_devices(); add(metal_devices()); }
     { extern std::vector<GpuDevice> cuda_devices(); add(cuda_devices()); }
+    { extern std::vector<GpuDevice> rocm_devices(); add(rocm_devices()); }
+    { extern std::vector<GpuDevice> webgpu_devices(); add(webgpu_devices()); }
     // clang-format on
     return list;
   }();

@@ -93,6 +93,11 @@ std::string Dialect::element(const Buffer&, const std::string& name, const std::
   return str(name, "[", index, "]");
 }
 
+std::string Dialect::binary(BinaryOp, const char* spelled, const Type&, const std::string& a,
+                            const std::string& b) const {
+  return str("(", a, " ", spelled, " ", b, ")");
+}
+
 std::string Dialect::compare(const char* op, const Type&, const std::string& a, const std::string& b) const {
   return str("(", a, " ", op, " ", b, ")");
 }

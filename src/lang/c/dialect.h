@@ -64,6 +64,9 @@ class Dialect {
   virtual std::string element(const kernel::Buffer& buffer, const std::string& name,
                               const std::string& index) const;
 
+  // An operator of arithmetic or bits on two operands of `type`; `spelled` is C's.
+  virtual std::string binary(kernel::BinaryOp op, const char* spelled, const kernel::Type& type,
+                             const std::string& a, const std::string& b) const;
   // A comparison of operands of `type`; a mask when they have lanes. `op` is C's operator.
   virtual std::string compare(const char* op, const kernel::Type& type, const std::string& a,
                               const std::string& b) const;

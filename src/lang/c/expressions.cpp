@@ -113,7 +113,7 @@ std::string CEmitter::binary(const Expr& e) {
         bits, type,
         str("(", d_.bitcast(type, bits, a), " ", c_operator(e.binary), " ", d_.bitcast(type, bits, b), ")"));
   }
-  return str("(", a, " ", c_operator(e.binary), " ", b, ")");
+  return d_.binary(e.binary, c_operator(e.binary), type, a, b);
 }
 
 // Signed integers that were a float's bits.

@@ -1,5 +1,5 @@
 // The emission of one kernel into an LLVM function, for any processor: types, expressions, statements,
-// memory. What differs is virtual: cpu/emitter.h and nvptx/emitter.h.
+// memory. What differs is virtual: cpu/emitter.h and gpu_emitter.h.
 #pragma once
 
 #include <llvm/IR/IRBuilder.h>

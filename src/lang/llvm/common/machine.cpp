@@ -122,7 +122,7 @@ void optimize(llvm::Module& module, llvm::TargetMachine& machine) {
 }
 
 std::string generate(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeGenFileType type,
-                     std::map<std::string, int64_t>& frames) {
+                     std::map<std::string, int64_t>& frames, bool reorder) {
   module.getContext().setDiagnosticHandler(std::make_unique<Diagnostics>(frames));
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream stream(bytes);
@@ -131,7 +131,7 @@ std::string generate(llvm::Module& module, llvm::TargetMachine& machine, llvm::C
   auto* information = new llvm::MachineModuleInfoWrapperPass(&machine_with_mir);  // owned by `passes`
   llvm::TargetPassConfig* config = machine_with_mir.createPassConfig(passes);
   config->setDisableVerify(true);
-  config->disablePass(&llvm::MachineSchedulerID);
+  if (!reorder) config->disablePass(&llvm::MachineSchedulerID);
   config->disablePass(&llvm::MachineCombinerID);
   passes.add(config);
   passes.add(information);

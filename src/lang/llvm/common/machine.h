@@ -29,8 +29,10 @@ struct HoistIndicesPass : llvm::PassInfoMixin<HoistIndicesPass> {
 };
 
 // Generates code; changes the module. `frames` receives the stack bytes of each function that has a frame.
+// `reorder`: instructions of a block may be put in another order, which GPUs want that hide no latency
+// themselves.
 std::string generate(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeGenFileType type,
-                     std::map<std::string, int64_t>& frames);
+                     std::map<std::string, int64_t>& frames, bool reorder = false);
 
 // Internal error naming any symbol that the object needs from elsewhere.
 void check_self_contained(const std::string& object);
