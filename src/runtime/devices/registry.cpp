@@ -33,6 +33,7 @@ Result<std::vector<ListedDevice>> list_cpu() {
 std::vector<Entry>& entries() {
   static std::vector<Entry> table = {
       {"cuda", open_cuda_device, list_cuda_devices},
+      {"rocm", open_rocm_device, list_rocm_devices},
       {"vulkan", open_vulkan_device, list_vulkan_devices},
       {"opencl", open_opencl_device, list_opencl_devices},
       {"cpu", open_cpu_device, list_cpu},
@@ -42,7 +43,7 @@ std::vector<Entry>& entries() {
 }
 
 // Names that MLC LLM knows and this build does not run yet (mlc-facts 1.7, 1.9).
-constexpr const char* kNotBuilt[] = {"android", "iphone", "macabi", "mali", "metal", "rocm", "webgpu"};
+constexpr const char* kNotBuilt[] = {"android", "iphone", "macabi", "mali", "metal", "webgpu"};
 
 // The number behind the colon; 0 without one.
 Result<int> device_index(const std::string& name) {

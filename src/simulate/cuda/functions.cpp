@@ -14,6 +14,9 @@ using State = FakeCudaDriver::State;
 
 namespace {
 
+// CUdevice_attribute.
+constexpr int kProcessors = 16, kSharedOfGroup = 8, kHasPools = 115;
+
 // How a call begins: what is asked for must be allowed here, and may be made to fail.
 struct Call {
   State& state;
@@ -121,9 +124,9 @@ Code device_attribute(int* value, int attribute, cuda::DeviceNumber) {
   const FakeCudaDriver::Options& o = call.state.options;
   const std::map<int, int> known = {{cuda::kComputeMajor, o.architecture / 10},
                                     {cuda::kComputeMinor, o.architecture % 10},
-                                    {cuda::kHasPools, o.pools},
-                                    {cuda::kSharedOfGroup, 48 << 10},
-                                    {cuda::kProcessors, 4}};
+                                    {kHasPools, o.pools},
+                                    {kSharedOfGroup, 48 << 10},
+                                    {kProcessors, 4}};
   auto it = known.find(attribute);
   if (it == known.end()) return call.refuse(kInvalidValue, str("of attribute ", attribute));
   *value = it->second;
@@ -490,10 +493,10 @@ void State::run(const Launch& launch) {
 
 void* fake_cuda_symbol(const char* symbol) {
   const std::map<std::string_view, void*> all = {
-#define MLC_CUDA_SYMBOL(name, text, parameters) \
-  {text, reinterpret_cast<void*>(static_cast<decltype(cuda::Api::name)>(name))},
-      MLC_CUDA_FUNCTIONS(MLC_CUDA_SYMBOL)
-#undef MLC_CUDA_SYMBOL
+#define MLC_DRIVER_SYMBOL(name, cuda_symbol, hip_symbol, parameters) \
+  {cuda_symbol, reinterpret_cast<void*>(static_cast<decltype(cuda::Api::name)>(name))},
+      MLC_DRIVER_FUNCTIONS(MLC_DRIVER_SYMBOL)
+#undef MLC_DRIVER_SYMBOL
   };
   auto it = all.find(symbol);
   return it == all.end() ? nullptr : it->second;

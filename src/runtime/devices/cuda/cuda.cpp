@@ -1,4 +1,4 @@
-// The CUDA device: one stream, pinned memory for what crosses the bus, graphs for recordings.
+// The device of CUDA and of HIP: one stream, pinned memory for what crosses the bus, graphs for recordings.
 #include "runtime/devices/cuda/cuda.h"
 
 #include <algorithm>
@@ -30,12 +30,12 @@ Pointer address_of(DeviceAddress a) {
   return reinterpret_cast<Pointer>(a.handle) + static_cast<Pointer>(a.offset);
 }
 
-class CudaDevice {
+class StreamDevice {
  public:
-  CudaDevice(const cuda::Api& api, Found found) : api_(api), found_(std::move(found)) {}
-  CudaDevice(const CudaDevice&) = delete;
-  CudaDevice& operator=(const CudaDevice&) = delete;
-  ~CudaDevice();
+  StreamDevice(const cuda::Api& api, Found found) : api_(api), found_(std::move(found)) {}
+  StreamDevice(const StreamDevice&) = delete;
+  StreamDevice& operator=(const StreamDevice&) = delete;
+  ~StreamDevice();
   Status open();
 
   Result<DeviceBuffer> allocate(int64_t bytes);
@@ -56,6 +56,7 @@ class CudaDevice {
 
  private:
   // Every call of the driver is made in this device's context, on whatever thread drives it.
+  const char* kind() const { return api_.vendor->kind; }
   void enter() { api_.context_use(context_); }
   Status failed(const std::string& what, Code code) const;
   Status launch(const Program& program, const Launch& l);
@@ -76,7 +77,7 @@ class CudaDevice {
   std::vector<void*> parameters_;
 };
 
-CudaDevice::~CudaDevice() {
+StreamDevice::~StreamDevice() {
   if (!context_) return;
   enter();
   if (stream_) api_.stream_wait(stream_);
@@ -87,11 +88,12 @@ CudaDevice::~CudaDevice() {
   api_.context_release(found_.device);
 }
 
-Status CudaDevice::open() {
+Status StreamDevice::open() {
   auto check = [&](Code code, const char* what) {
-    return code == kSuccess ? Status::ok()
-                            : Status::error(str("--device cuda: ", found_.name, " gives no ", what, ": ",
-                                                cuda::error_name(api_, code), "; see nvidia-smi"));
+    return code == kSuccess
+               ? Status::ok()
+               : Status::error(str("--device ", kind(), ": ", found_.name, " gives no ", what, ": ",
+                                   cuda::error_name(api_, code), "; see ", api_.vendor->tool));
   };
   RETURN_IF_ERROR(check(api_.context_retain(&context_, found_.device), "context"));
   enter();
@@ -105,16 +107,16 @@ Status CudaDevice::open() {
   return Status::ok();
 }
 
-Status CudaDevice::failed(const std::string& what, Code code) const {
+Status StreamDevice::failed(const std::string& what, Code code) const {
   std::string text =
-      str("cuda device: ", what, " failed on ", found_.name, ": ", cuda::error_name(api_, code));
+      str(kind(), " device: ", what, " failed on ", found_.name, ": ", cuda::error_name(api_, code));
   if (code == cuda::kOutOfMemory)
     text += str(" (it has ", memory_text(found_.memory_bytes), "); lower context_window_size in --overrides");
   return Status::error(text);
 }
 
-Result<DeviceBuffer> CudaDevice::allocate(int64_t bytes) {
-  if (bytes < 0) return Status::error("cuda device: negative allocation");
+Result<DeviceBuffer> StreamDevice::allocate(int64_t bytes) {
+  if (bytes < 0) return Status::error(str(kind(), " device: negative allocation"));
   enter();
   const auto size =
       static_cast<size_t>(std::max((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment));
@@ -126,14 +128,14 @@ Result<DeviceBuffer> CudaDevice::allocate(int64_t bytes) {
   }
   if (code != kSuccess)
     return Status::error(
-        str("cuda device: cannot allocate ", memory_text(bytes), " on ", found_.name, " (",
+        str(kind(), " device: cannot allocate ", memory_text(bytes), " on ", found_.name, " (",
             memory_text(found_.memory_bytes), " in all): ", cuda::error_name(api_, code),
             "; lower context_window_size, prefill_chunk_size or max_batch_size in --overrides"));
   counters.allocations++;
   return DeviceBuffer{reinterpret_cast<void*>(memory), bytes};
 }
 
-void CudaDevice::release(DeviceBuffer buffer) {
+void StreamDevice::release(DeviceBuffer buffer) {
   enter();
   const auto memory = reinterpret_cast<Pointer>(buffer.handle);
   if (found_.pools)
@@ -143,7 +145,7 @@ void CudaDevice::release(DeviceBuffer buffer) {
 }
 
 // Small uploads are copied aside and not waited for; the driver stages the others before it returns.
-Status CudaDevice::copy_in(DeviceAddress to, std::span<const std::byte> from) {
+Status StreamDevice::copy_in(DeviceAddress to, std::span<const std::byte> from) {
   if (from.empty()) return Status::ok();
   enter();
   const void* source = from.data();
@@ -160,7 +162,7 @@ Status CudaDevice::copy_in(DeviceAddress to, std::span<const std::byte> from) {
 }
 
 // What does not fit into pinned memory goes straight to its place, which makes the driver wait.
-Status CudaDevice::begin_read(std::span<std::byte> to, DeviceAddress from) {
+Status StreamDevice::begin_read(std::span<std::byte> to, DeviceAddress from) {
   enter();
   Code code = kSuccess;
   wanted_ = to.size() <= kPinnedBytes ? to : std::span<std::byte>();
@@ -177,7 +179,7 @@ Status CudaDevice::begin_read(std::span<std::byte> to, DeviceAddress from) {
                   : failed(str("a readback of ", memory_text(static_cast<int64_t>(to.size()))), code);
 }
 
-Result<bool> CudaDevice::poll() {
+Result<bool> StreamDevice::poll() {
   if (!reading_) return true;
   enter();
   const Code code = api_.event_query(read_done_);
@@ -189,36 +191,40 @@ Result<bool> CudaDevice::poll() {
   return true;
 }
 
-std::string CudaDevice::missing_requirement(const Json& header) {
+std::string StreamDevice::missing_requirement(const Json& header) {
   constexpr int64_t kThreads = 1024;  // of a group, on every architecture
-  return missing_gpu_requirement({.kind = "cuda",
+  return missing_gpu_requirement({.kind = kind(),
                                   .features = found_.features,
                                   .group_size = kThreads,
                                   .shared_bytes = found_.shared_bytes},
                                  header);
 }
 
-Result<KernelSet> CudaDevice::load_kernels(const MlcLibraryVariant& variant) {
+Result<KernelSet> StreamDevice::load_kernels(const MlcLibraryVariant& variant) {
   enter();
   ASSIGN_OR_RETURN(Program program, cuda::load_program(api_, found_.name, variant));
-  counters.modules++;
+  counters.modules += static_cast<int64_t>(program.modules.size());
   return static_cast<KernelSet>(new Program(std::move(program)));
 }
 
-void CudaDevice::unload_kernels(KernelSet kernels) {
+void StreamDevice::unload_kernels(KernelSet kernels) {
   enter();
   auto* program = static_cast<Program*>(kernels);
   api_.stream_wait(stream_);
-  if (program->module) api_.module_unload(program->module);
+  cuda::unload_program(api_, *program);
   delete program;
 }
 
 // Parameters in the order of formats/library.h: addresses of buffers, then dims.
-Status CudaDevice::launch(const Program& program, const Launch& l) {
-  if (l.kernel >= program.kernels.size()) return Status::error(str("cuda device: no kernel ", l.kernel));
+Status StreamDevice::launch(const Program& program, const Launch& l) {
+  if (l.kernel >= program.kernels.size()) return Status::error(str(kind(), " device: no kernel ", l.kernel));
   const GpuKernelView& kernel = program.kernels[l.kernel];
-  RETURN_IF_ERROR(check_launch("cuda", kernel, l));
+  RETURN_IF_ERROR(check_launch(kind(), kernel, l));
   if (l.tiles == 0) return Status::ok();
+  // HIP counts a grid's threads in 32 bits.
+  if (api_.vendor->hip && l.tiles * kernel.header.group_size > UINT32_MAX)
+    return Status::error(
+        str("rocm device: kernel ", kernel.name, ": ", l.tiles, " groups are too many; lower prefill_chunk_size"));
   addresses_.clear();
   dims_.assign(l.dims.begin(), l.dims.end());
   for (const DeviceAddress& a : l.buffers) addresses_.push_back(address_of(a));
@@ -231,24 +237,24 @@ Status CudaDevice::launch(const Program& program, const Launch& l) {
   return code == kSuccess ? Status::ok() : failed(str("kernel ", kernel.name), code);
 }
 
-Status CudaDevice::launch_all(const Program& program, std::span<const Launch> launches) {
+Status StreamDevice::launch_all(const Program& program, std::span<const Launch> launches) {
   for (const Launch& l : launches) RETURN_IF_ERROR(launch(program, l));
   return Status::ok();
 }
 
-Status CudaDevice::submit(KernelSet kernels, std::span<const Launch> launches) {
+Status StreamDevice::submit(KernelSet kernels, std::span<const Launch> launches) {
   enter();
   return launch_all(*static_cast<const Program*>(kernels), launches);
 }
 
-Status CudaDevice::sync() {
+Status StreamDevice::sync() {
   enter();
   const Code code = api_.stream_wait(stream_);
   staged_ = staged_before_read_ = 0;
   return code == kSuccess ? Status::ok() : failed("a step", code);
 }
 
-Result<Recording> CudaDevice::record(KernelSet kernels, std::span<const Launch> launches) {
+Result<Recording> StreamDevice::record(KernelSet kernels, std::span<const Launch> launches) {
   enter();
   if (Code code = api_.capture_begin(stream_, cuda::kCaptureThisThread); code != kSuccess)
     return failed("a recording", code);
@@ -264,65 +270,72 @@ Result<Recording> CudaDevice::record(KernelSet kernels, std::span<const Launch> 
   return static_cast<Recording>(run);
 }
 
-Status CudaDevice::replay(Recording recording) {
+Status StreamDevice::replay(Recording recording) {
   enter();
   counters.replays++;
   const Code code = api_.graph_launch(static_cast<cuda::GraphRun>(recording), stream_);
   return code == kSuccess ? Status::ok() : failed("a recorded step", code);
 }
 
-void CudaDevice::release_recording(Recording recording) {
+void StreamDevice::release_recording(Recording recording) {
   enter();
   api_.stream_wait(stream_);
   api_.graph_run_destroy(static_cast<cuda::GraphRun>(recording));
 }
 
 std::string description_of(const cuda::Api& api, const Found& f) {
-  return str(f.name, ", compute capability ", f.architecture / 10, ".", f.architecture % 10,
-             ", driver for CUDA ", cuda::driver_text(api));
+  return str(f.name, ", ", f.architecture, ", driver for ", api.vendor->product, " ", cuda::driver_text(api));
 }
 
-}  // namespace
-
-Result<DevicePtr> open_cuda_device(const DeviceOptions& options) {
-  ASSIGN_OR_RETURN(const cuda::Api* api, cuda::load_api());
+Result<DevicePtr> open(const cuda::Vendor& vendor, const DeviceOptions& options) {
+  ASSIGN_OR_RETURN(const cuda::Api* api, cuda::load_api(vendor));
   ASSIGN_OR_RETURN(std::vector<Found> devices, cuda::find_devices(*api));
   const auto index = static_cast<size_t>(options.index);
+  const std::string kind = vendor.kind;
   if (options.index < 0 || index >= devices.size())
-    return Status::error(str("--device: there is no cuda:", options.index, ", this machine has cuda:0",
-                             devices.size() > 1 ? str(" to cuda:", devices.size() - 1) : "",
+    return Status::error(str("--device: there is no ", kind, ":", options.index, ", this machine has ", kind, ":0",
+                             devices.size() > 1 ? str(" to ", kind, ":", devices.size() - 1) : "",
                              "; see mlc_llm devices"));
   const Found& f = devices[index];
-  if (f.features.empty())
-    return Status::error(str("--device cuda: ", f.name, " has compute capability ", f.architecture / 10, ".",
-                             f.architecture % 10, ", expected 7.5 or newer; use --device vulkan"));
-  auto device = std::make_unique<CudaDevice>(*api, f);
+  if (!f.unsupported.empty())
+    return Status::error(
+        str("--device ", kind, ": ", f.name, " has ", f.unsupported, "; use --device vulkan"));
+  auto device = std::make_unique<StreamDevice>(*api, f);
   RETURN_IF_ERROR(device->open());
-  return device_of(std::move(device), {.name = "cuda",
+  return device_of(std::move(device), {.name = kind,
                                        .description = description_of(*api, f),
                                        .memory_bytes = f.memory_bytes,
                                        .threads = 1,
                                        .host_memory = false});
 }
 
-Result<std::vector<ListedDevice>> list_cuda_devices() {
-  ASSIGN_OR_RETURN(const cuda::Api* api, cuda::load_api());
+Result<std::vector<ListedDevice>> list(const cuda::Vendor& vendor) {
+  ASSIGN_OR_RETURN(const cuda::Api* api, cuda::load_api(vendor));
   ASSIGN_OR_RETURN(std::vector<Found> devices, cuda::find_devices(*api));
   std::vector<ListedDevice> listed;
   for (const Found& f : devices)
-    listed.push_back({.name = str("cuda:", listed.size()),
+    listed.push_back({.name = str(vendor.kind, ":", listed.size()),
                       .description = description_of(*api, f),
                       .memory_bytes = f.memory_bytes,
-                      .features = {str("sm_", f.architecture), str(f.processors, " multiprocessors"),
+                      .features = {f.features.empty() ? f.architecture : f.features.back(),
+                                   str(f.processors, vendor.hip ? " compute units" : " multiprocessors"),
                                    str(memory_text(f.shared_bytes), " shared memory"),
                                    f.pools ? "memory pools" : "no memory pools"},
                       .software = false});
   return listed;
 }
 
+}  // namespace
+
+Result<DevicePtr> open_cuda_device(const DeviceOptions& options) { return open(cuda::kCudaVendor, options); }
+Result<DevicePtr> open_rocm_device(const DeviceOptions& options) { return open(cuda::kRocmVendor, options); }
+Result<std::vector<ListedDevice>> list_cuda_devices() { return list(cuda::kCudaVendor); }
+Result<std::vector<ListedDevice>> list_rocm_devices() { return list(cuda::kRocmVendor); }
+
 const CudaCounters& cuda_counters(const Device& device) {
-  internal_check(device.properties.name == "cuda", "cuda_counters of another device");
-  return static_cast<const CudaDevice*>(device.self)->counters;
+  internal_check(device.properties.name == "cuda" || device.properties.name == "rocm",
+                 "cuda_counters of another device");
+  return static_cast<const StreamDevice*>(device.self)->counters;
 }
 
 }  // namespace mlc::runtime

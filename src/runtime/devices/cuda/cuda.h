@@ -1,16 +1,18 @@
-// The CUDA device: NVIDIA's driver, opened at run time.
+// The devices of CUDA and ROCm: NVIDIA's driver, or AMD's HIP, opened at run time.
 #pragma once
 
 #include "runtime/devices/registry.h"
 
 namespace mlc::runtime {
 
-// GPU number options.index of the driver. Errors: no driver, one too old, no such GPU, none that reads our
-// PTX.
+// GPU number options.index of the driver. Errors: no driver, one too old, no such GPU, one that our code does not
+// run on.
 Result<DevicePtr> open_cuda_device(const DeviceOptions& options);
+Result<DevicePtr> open_rocm_device(const DeviceOptions& options);
 
 // Every GPU of the driver. Loads it: call it through probe_devices().
 Result<std::vector<ListedDevice>> list_cuda_devices();
+Result<std::vector<ListedDevice>> list_rocm_devices();
 
 // What was asked of the driver since the device was opened. In steady decoding only replays, copies and reads
 // grow.
