@@ -122,8 +122,6 @@ Result<CompileTargets> compile_targets(const std::string& wanted, const std::str
   std::string gpu = gpu_name(device);
   if (!is_built(gpu)) return refuse_device(wanted == "auto" ? device : wanted);
   ASSIGN_OR_RETURN(std::vector<Target> targets, targets_for_device(gpu));
-  if (output.ends_with(".wasm"))
-    return Status::error(str("--output: ", output, ": libraries as .wasm are not built yet; write a .so or .tar"));
   // Metal is Apple's alone.
   const bool apple = host == "auto" && targets[0].kind == "metal";
   ASSIGN_OR_RETURN(Host container, container_host(apple ? "arm64-apple-darwin" : host, output));

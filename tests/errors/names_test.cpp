@@ -99,7 +99,7 @@ TEST_F(NameErrors, KnobsAndNames) {
   compile("--opt", "O9", {"--opt", "'O9'", "O0, O1, O2, O3"});
   compile("--opt", "flashinfr=1", {"--opt", "'flashinfr'", "did you mean 'flashinfer'"});
   compile("--opt", "flashinfer=2", {"--opt", "'flashinfer'", "'2'", "0 or 1"});
-  compile("--device", "rocm", {"--device", "rocm", "not built yet", "cpu"});
+  compile("--device", "rocm:gfx110", {"--device", "'rocm:gfx110'", "did you mean"});
   compile("--device", "cpuu", {"--device", "'cpuu'", "did you mean 'cpu'"});
   compile("--host", "x86_65-linux", {"--host", "x86_65-linux"});
   compile("--stop-after", "kernal", {"--stop-after", "'kernal'", "did you mean 'kernel'"});
