@@ -85,13 +85,15 @@ struct LibraryTrailer {
 //   PTX       entry point = name, in a module of its own. Parameter i = address of buffer i, 8 bytes; then
 //   each dim as int.
 //             `tiles` groups in x.
-//   AMDGPU    a linked code object of version 4 for one architecture, entry point = name. Arguments as in PTX;
+//   AMDGPU    a linked code object of version 4 for one architecture, entry point = name. Arguments as in
+//   PTX;
 //             no hidden arguments. `tiles` groups in x.
 //   MSL       function = name. Argument i = buffer i; the next one a constant array of the dims as int.
 //             Threadgroup memory is declared inside; the grid has rows as in SPIR-V.
-//   WGSL      function = name. Group 0, binding i = buffer i, storage: read-only where it is an input of i32, else
-//             writable, also inputs; the next binding a uniform buffer of the dims as i32, where there are any.
-//             Rows as in SPIR-V.
+//   WGSL      function = name. Group 0, binding i = buffer i, storage: read-only where it is an input of i32
+//   or one that
+//             control flow rests on (the text says which), else writable, also inputs; the next binding a
+//             uniform buffer of the dims as i32, where there are any. Rows as in SPIR-V.
 // Buffers begin at multiples of 16 bytes. The variant's header names limits beside `requires`: {"limits":
 // {"group_size", "shared_bytes"}}, the most that any of its kernels needs. Dims and tiles are below 2^31.
 struct MlcGpuKernel {

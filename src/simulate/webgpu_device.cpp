@@ -2,7 +2,6 @@
 #include "simulate/webgpu_device.h"
 
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,33 +61,30 @@ Status Dawn::start() {
     return Status::error("--device webgpu: " + tools + " is not here; run scripts/dawn");
   int out[2], in[2];
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(in, O_CLOEXEC) != 0) return problem("no pipe");
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, out[0], 0);
-  posix_spawn_file_actions_adddup2(&actions, in[1], 1);
-  posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
   const std::string script = path_join(source_tree, "src/simulate/webgpu/dawn.mjs"),
                     driver = "VK_ICD_FILENAMES=" + path_join(tools, "lvp_icd.json"),
                     libraries = "LD_LIBRARY_PATH=" + path_join(tools, "usr/lib/x86_64-linux-gnu");
-  const char* arguments[] = {"node", script.c_str(), tools.c_str(), nullptr};
-  std::vector<const char*> environment = {driver.c_str(), libraries.c_str()};
-  for (char** e = environ; *e; ++e) environment.push_back(*e);
-  environment.push_back(nullptr);
-  const int failed = posix_spawnp(&process_, "node", &actions, nullptr, const_cast<char**>(arguments),
-                                  const_cast<char**>(environment.data()));
-  posix_spawn_file_actions_destroy(&actions);
+  const int quiet = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+  process_ = fork();
+  if (process_ == 0) {
+    dup2(out[0], 0);
+    dup2(in[1], 1);
+    dup2(quiet, 2);
+    execlp("env", "env", driver.c_str(), libraries.c_str(), "node", script.c_str(), tools.c_str(), nullptr);
+    _exit(127);
+  }
+  close(quiet);
   close(out[0]);
   close(in[1]);
   to_ = out[1];
   from_ = in[0];
-  if (failed) process_ = 0;
-  return failed ? problem("no node on this machine; install Node 20 or newer") : Status::ok();
+  return process_ > 0 ? Status::ok() : problem("no further process");
 }
 
 Dawn::~Dawn() {
   if (to_ >= 0) close(to_);  // which ends it
   if (from_ >= 0) close(from_);
-  if (process_) waitpid(process_, nullptr, 0);
+  if (process_ > 0) waitpid(process_, nullptr, 0);
 }
 
 bool Dawn::move(bool out, void* bytes, size_t size) {
@@ -105,7 +101,7 @@ Result<std::string> Dawn::ask(Ask what, std::string_view request) {
   uint32_t head[2] = {static_cast<uint32_t>(what), static_cast<uint32_t>(request.size())};
   if (!move(true, head, sizeof head) || !move(true, const_cast<char*>(request.data()), request.size()) ||
       !move(false, head, sizeof head))
-    return problem("Dawn's process has ended");
+    return problem("Dawn's process has ended; Node 20 or newer runs it");
   std::string answer(head[1], '\0');
   if (!move(false, answer.data(), answer.size())) return problem("Dawn's process has ended");
   if (head[0] != 0) return problem(answer);

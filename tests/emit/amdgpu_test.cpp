@@ -1,5 +1,5 @@
-// Code objects of every construct of device functions, for every architecture: what they take and that they are
-// what drivers load. No GPU or emulator runs them here.
+// Code objects of every construct of device functions, for every architecture: what they take and that they
+// are what drivers load. No GPU or emulator runs them here.
 #include <gtest/gtest.h>
 
 #include "base/strings.h"
@@ -70,23 +70,47 @@ TEST_P(Amdgpu, NothingIsContracted) {
   EXPECT_TRUE(has_fma("fused_multiply_add"));
 }
 
+kernel::Function of_threads(int threads, const std::string& head, const std::string& body) {
+  return kernel::unify_accesses(kernel::narrow_indices(
+      kernel::parse(str("kernel @wide(%x: f32[256], %y: out f32[256]) dims() tiles(2) scratch(0)", head,
+                        " { grid %g = 0, 2 { shared %a: f32[", threads, "] thread %t = 0, ", threads,
+                        " { let %i = ((%g * ", threads, ") + %t) ", body, " } } }"))));
+}
+
+// Of two wavefronts and more: within one LLVM needs none.
 TEST_P(Amdgpu, BarriersWaitForMemory) {
+  const kernel::Function f = of_threads(128, "", "%a[%t] = %x[%i] barrier %y[%i] = %a[(127 - %t)]");
+  const std::string text = disassemble_amdgpu(emit_amdgpu(f, target_of(GetParam())));
+  const size_t barrier = text.find("s_barrier"), store = text.find("ds_");
+  ASSERT_NE(barrier, text.npos) << text;
+  const size_t wait = text.rfind("s_wait", barrier);
+  ASSERT_NE(wait, text.npos) << text;
+  EXPECT_LT(store, wait) << text;
+  EXPECT_NE(text.find("ds_", barrier), text.npos) << text;
+}
+
+// A sum over a wavefront: one exchange for each doubling.
+TEST_P(Amdgpu, SubgroupsAreWavefronts) {
   const Target target = target_of(GetParam());
-  for (const DeviceCase& c : device_cases()) {
-    if (c.name != "shared_memory") continue;
-    const std::string text = disassemble_amdgpu(emit(c, target));
-    const size_t barrier = text.find("s_barrier");
-    ASSERT_NE(barrier, text.npos) << text;
-    EXPECT_NE(text.rfind("s_wait", barrier), text.npos) << text;
-  }
+  const kernel::Function f = of_threads(64, str(" subgroups(", target.subgroup_size, ")"),
+                                        "let %s = subgroup_add(%x[%i]) %y[%i] = %s");
+  const std::string text = disassemble_amdgpu(emit_amdgpu(f, target));
+  int exchanges = 0;
+  for (const std::string& line : split(text, '\n'))
+    for (const char* exchange : {"quad_perm", "row_xmask", "ds_swizzle", "ds_bpermute"})
+      exchanges += line.find(exchange) != line.npos;
+  EXPECT_EQ(exchanges, target.subgroup_size == 64 ? 6 : 5) << text;
 }
 
 TEST_P(Amdgpu, LinksToAnObjectOfItsArchitecture) {
   const Target target = target_of(GetParam());
-  const std::string blob = link::finish_gpu_kernel(emit_gpu_kernel(device_function(device_cases()[0]), target)).value();
+  const std::string blob =
+      link::finish_gpu_kernel(emit_gpu_kernel(device_function(device_cases()[0]), target)).value();
   const std::string code(read_gpu_kernel(blob.data(), GpuLanguage::kAmdgpu)->code);
   ASSERT_GT(code.size(), 64u);
-  EXPECT_EQ(code.substr(0, 5), "\x7F""ELF\x02");
+  EXPECT_EQ(code.substr(0, 5),
+            "\x7F"
+            "ELF\x02");
   EXPECT_EQ(code[16], 3) << "a shared object";
   EXPECT_EQ(static_cast<uint8_t>(code[18]), 224) << "of AMDGPU";
   EXPECT_EQ(code[8], 2) << "of version 4";

@@ -57,7 +57,8 @@ TEST_F(Gpu, HostChoosesTheContainer) {
   EXPECT_EQ(compile("opencl", {"--host", "aarch64-unknown-linux-gnu"}).exit_code, 0);
   EXPECT_NE(run_mlc_llm({"info", place_->path("out.so")}).out.find("aarch64"), std::string::npos);
   expect_error(compile("opencl", {"--host", "vax-dec-vms"}), {"--host", "vax-dec-vms"});
-  expect_error(compile("opencl", {"--host", "arm64-apple-darwim"}), {"--host", "did you mean 'arm64-apple-darwin'"});
+  expect_error(compile("opencl", {"--host", "arm64-apple-darwim"}),
+               {"--host", "did you mean 'arm64-apple-darwin'"});
 }
 
 TEST_F(Gpu, PresetsWantTheirSuffix) {

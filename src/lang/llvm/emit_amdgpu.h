@@ -9,14 +9,15 @@
 namespace mlc::lang {
 
 // A code object as AMD's drivers load it (LLVM's user guide of AMDGPU, "ELF Code Object", version 4), but not
-// linked yet (link/code_object.h): a relocatable ELF file with one kernel, its descriptor and its notes, called
-// as formats/library.h says (MlcGpuKernel, AMDGPU). It calls nothing and wants none of the hidden arguments.
+// linked yet (link/code_object.h): a relocatable ELF file with one kernel, its descriptor and its notes,
+// called as formats/library.h says (MlcGpuKernel, AMDGPU). It calls nothing and wants none of the hidden
+// arguments.
 //
 // Additions and multiplications of floats are rounded each; divisions and square roots are within 2.5 ulp;
 // kShared buffers lie in one array as kernel/shared_layout.h says.
 //
-// `kernel` is a device function (kernel/ir.h; internal error otherwise) with subgroups of the target's lanes or
-// none; `target` one of base/target/rocm.cpp. Threads: may be called concurrently.
+// `kernel` is a device function (kernel/ir.h; internal error otherwise) with subgroups of the target's lanes
+// or none; `target` one of base/target/rocm.cpp. Threads: may be called concurrently.
 std::string emit_amdgpu(const kernel::Function& kernel, const Target& target);
 
 // What the kernel of a code object, linked or not, takes of a GPU, from its notes.

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "base/check.h"
 #include "base/strings.h"
@@ -14,7 +15,10 @@ namespace mlc::lang {
 
 using kernel::BinaryOp;
 using kernel::Buffer;
+using kernel::ExprKind;
+using kernel::ExprRef;
 using kernel::Function;
+using kernel::StmtKind;
 using kernel::Type;
 using kernel::UnaryOp;
 
@@ -23,6 +27,41 @@ namespace {
 // A constant expression must not be NaN or infinite (15.7.2), a variable may.
 constexpr const char* kNotFinite =
     "var<private> mlc_nan: u32 = 0x7FC00000u;\nvar<private> mlc_infinity: u32 = 0x7F800000u;\n";
+
+// The buffers that control flow around barriers and subgroup operations rests on.
+class Deciding {
+ public:
+  explicit Deciding(const Function& function) { meets(function.body); }
+  bool contains(const Buffer& b) const { return deciding_.contains(&b); }
+
+ private:
+  using Buffers = std::set<const Buffer*>;
+  void add(const ExprRef& e, Buffers& to) {
+    if (e->kind == ExprKind::kLoad) to.insert(e->buffer.get());
+    if (e->kind == ExprKind::kVar) to.insert(variables_[e->name].begin(), variables_[e->name].end());
+    for (const ExprRef& operand : e->operands) add(operand, to);
+  }
+  // Whether the threads of a group meet in these statements.
+  bool meets(const std::vector<kernel::StmtRef>& statements) {
+    bool any = false;
+    for (const kernel::StmtRef& s : statements) {
+      if (s->kind == StmtKind::kLet) {
+        add(s->value, variables_[s->name]);
+        any |= kernel::is_subgroup(*s->value);
+      }
+      if (s->kind == StmtKind::kFor)
+        for (const ExprRef& bound : {s->begin, s->extent}) add(bound, variables_[s->name]);
+      const bool then = meets(s->body), inside = meets(s->otherwise) || then;
+      if (inside && s->kind == StmtKind::kIf) add(s->value, deciding_);
+      if (inside && s->kind == StmtKind::kFor)
+        deciding_.insert(variables_[s->name].begin(), variables_[s->name].end());
+      any |= inside || s->kind == StmtKind::kBarrier;
+    }
+    return any;
+  }
+  std::map<std::string, Buffers> variables_;  // what they were computed from
+  Buffers deciding_;
+};
 
 class WgslDialect : public Dialect {
  public:
@@ -75,8 +114,11 @@ class WgslDialect : public Dialect {
   std::string dot4(bool unsigned_a, const std::string& a, const std::string& b,
                    const std::string& sum) const override;
   std::string subgroup(BinaryOp op, const Type&, const std::string& value) const override {
-    return str("subgroup", op == BinaryOp::kAdd ? "Add" : op == BinaryOp::kMin ? "Min" : "Max", "(", value,
-               ")");
+    return str("subgroup",
+               op == BinaryOp::kAdd   ? "Add"
+               : op == BinaryOp::kMin ? "Min"
+                                      : "Max",
+               "(", value, ")");
   }
   std::string subgroup_xor(const Type&, const std::string& value, int64_t mask) const override {
     return str("subgroupShuffleXor(", value, ", ", mask, "u)");
@@ -91,20 +133,22 @@ class WgslDialect : public Dialect {
   }
 };
 
-// Inputs of integers are what a step is told: control flow rests on them, so they are read-only, which makes
-// their loads uniform (15.2). Other inputs may lie in one buffer with what the kernel writes, where WebGPU wants
-// all of a dispatch's bindings writable.
+// What control flow rests on is read-only, which makes its loads uniform (15.2), and so is all of i32, which
+// steps are told in one buffer. Other inputs may lie in one buffer with what the kernel writes, where WebGPU
+// wants all of a dispatch's bindings writable.
 std::string WgslDialect::begin_kernel(const Function& function, int64_t threads) const {
   std::string text, dims;
   size_t binding = 0;
+  const Deciding deciding(function);
   for (const kernel::BufferRef& b : function.buffers) {
-    const bool reads = !b->writable && b->element.dtype == DType::kI32;
+    const bool reads = !b->writable && (b->element.dtype == DType::kI32 || deciding.contains(*b));
     text += str("@group(0) @binding(", binding++, ") var<storage, ", reads ? "read" : "read_write", "> ",
                 buffer_name(*b), ": array<", type(b->element), ">;\n");
   }
   for (const std::string& dim : function.dims) dims += str(dims.empty() ? "" : ", ", dim_name(dim), ": i32");
   if (!dims.empty())
-    text += str("struct Dims { ", dims, " }\n@group(0) @binding(", binding, ") var<uniform> dims_at: Dims;\n");
+    text +=
+        str("struct Dims { ", dims, " }\n@group(0) @binding(", binding, ") var<uniform> dims_at: Dims;\n");
   text += str("@compute @workgroup_size(", threads, ")\nfn ", function.name,
               "(@builtin(workgroup_id) group_at: vec3<u32>, @builtin(local_invocation_index) thread_at: u32) "
               "{\n");

@@ -24,13 +24,13 @@ constexpr unsigned kAllRows = 0xF;
 // ds_swizzle_b32 in its mode of bit masks, within 32 lanes: lane = ((this & and) | or) ^ xor.
 constexpr unsigned kSwizzleAnd = 0x1F, kSwizzleXorBit = 10;
 
-// Nothing of what drivers pass behind a kernel's arguments or in registers is wanted but the group's number in
-// x and the thread's.
+// Nothing of what drivers pass behind a kernel's arguments or in registers is wanted but the group's number
+// in x and the thread's.
 constexpr const char* kUnwanted[] = {
-    "amdgpu-no-completion-action", "amdgpu-no-default-queue",   "amdgpu-no-dispatch-id",
-    "amdgpu-no-dispatch-ptr",      "amdgpu-no-heap-ptr",        "amdgpu-no-hostcall-ptr",
-    "amdgpu-no-implicitarg-ptr",   "amdgpu-no-lds-kernel-id",   "amdgpu-no-multigrid-sync-arg",
-    "amdgpu-no-queue-ptr",         "amdgpu-no-workgroup-id-y",  "amdgpu-no-workgroup-id-z",
+    "amdgpu-no-completion-action", "amdgpu-no-default-queue",  "amdgpu-no-dispatch-id",
+    "amdgpu-no-dispatch-ptr",      "amdgpu-no-heap-ptr",       "amdgpu-no-hostcall-ptr",
+    "amdgpu-no-implicitarg-ptr",   "amdgpu-no-lds-kernel-id",  "amdgpu-no-multigrid-sync-arg",
+    "amdgpu-no-queue-ptr",         "amdgpu-no-workgroup-id-y", "amdgpu-no-workgroup-id-z",
     "amdgpu-no-workitem-id-y",     "amdgpu-no-workitem-id-z",
 };
 
@@ -67,10 +67,10 @@ void AmdgpuEmitter::barrier() {
 }
 
 Value* AmdgpuEmitter::to_lane(Value* word, int control) {
-  return b_.CreateIntrinsic(I::amdgcn_update_dpp, {b_.getInt32Ty()},
-                            {llvm::PoisonValue::get(b_.getInt32Ty()), word,
-                             b_.getInt32(static_cast<uint32_t>(control)), b_.getInt32(kAllRows),
-                             b_.getInt32(kAllRows), b_.getTrue()});
+  return b_.CreateIntrinsic(
+      I::amdgcn_update_dpp, {b_.getInt32Ty()},
+      {llvm::PoisonValue::get(b_.getInt32Ty()), word, b_.getInt32(static_cast<uint32_t>(control)),
+       b_.getInt32(kAllRows), b_.getInt32(kAllRows), b_.getTrue()});
 }
 
 Value* AmdgpuEmitter::exchange_bits(Value* word, int mask) {

@@ -127,9 +127,9 @@ std::string disassemble_amdgpu(const std::string& code_object) {
     if (symbol.getELFType() != llvm::ELF::STT_FUNC) continue;
     const auto section = llvm::cantFail(symbol.getSection());
     llvm::StringRef code = llvm::cantFail(section->getContents());
-    code = code.substr(llvm::cantFail(symbol.getValue()) -
-                           (file.isRelocatableObject() ? 0 : section->getAddress()),
-                       symbol.getSize());
+    code = code.substr(
+        llvm::cantFail(symbol.getValue()) - (file.isRelocatableObject() ? 0 : section->getAddress()),
+        symbol.getSize());
     text += llvm::cantFail(symbol.getName()).str() + ":\n" + printer.print(llvm::arrayRefFromStringRef(code));
   }
   return text;

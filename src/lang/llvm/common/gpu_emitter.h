@@ -8,8 +8,8 @@
 
 namespace mlc::lang {
 
-// The kernel as a function without a body: a pointer into global memory for each buffer, then each dim as i32.
-// Buffers that are read and equal no output are marked as such.
+// The kernel as a function without a body: a pointer into global memory for each buffer, then each dim as
+// i32. Buffers that are read and equal no output are marked as such.
 llvm::Function* declare_gpu_kernel(llvm::Module& module, const kernel::Function& kernel,
                                    llvm::CallingConv::ID convention);
 

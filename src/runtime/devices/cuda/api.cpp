@@ -36,15 +36,15 @@ Result<Api> resolve(const Vendor& v, Lookup lookup) {
   if (!lookup(v.hip ? "hipInit" : "cuInit")) return Status::error(flag + v.missing);
   const int version = version_of(v, lookup);
   Api api;
-#define MLC_DRIVER_RESOLVE(name, cuda_symbol, hip_symbol, parameters)                                       \
-  api.name = reinterpret_cast<decltype(api.name)>(lookup(v.hip ? hip_symbol : cuda_symbol));                \
-  if (!api.name || version < v.oldest)                                                                      \
-    return Status::error(str(flag, "the ", v.driver, " is for ", v.product, " ", version_text(v, version),  \
-                             api.name ? "" : " and has no ",                                                \
-                             api.name     ? ""                                                              \
-                             : v.hip      ? hip_symbol                                                      \
-                                          : cuda_symbol,                                                    \
-                             ", expected ", v.product, " ", version_text(v, v.oldest),                      \
+#define MLC_DRIVER_RESOLVE(name, cuda_symbol, hip_symbol, parameters)                                      \
+  api.name = reinterpret_cast<decltype(api.name)>(lookup(v.hip ? hip_symbol : cuda_symbol));               \
+  if (!api.name || version < v.oldest)                                                                     \
+    return Status::error(str(flag, "the ", v.driver, " is for ", v.product, " ", version_text(v, version), \
+                             api.name ? "" : " and has no ",                                               \
+                             api.name ? ""                                                                 \
+                             : v.hip  ? hip_symbol                                                         \
+                                      : cuda_symbol,                                                        \
+                             ", expected ", v.product, " ", version_text(v, v.oldest),                     \
                              " or newer; update the driver, or use --device vulkan or --device cpu"));
   MLC_DRIVER_FUNCTIONS(MLC_DRIVER_RESOLVE)
 #undef MLC_DRIVER_RESOLVE
@@ -52,7 +52,8 @@ Result<Api> resolve(const Vendor& v, Lookup lookup) {
   if (v.hip) {
     api.properties = reinterpret_cast<decltype(api.properties)>(lookup("hipGetDevicePropertiesR0600"));
     if (!api.properties)
-      return Status::error(str(flag, "the ", v.driver, " has no hipGetDevicePropertiesR0600, expected ROCm 6.0 or "
+      return Status::error(str(flag, "the ", v.driver,
+                               " has no hipGetDevicePropertiesR0600, expected ROCm 6.0 or "
                                "newer; update the driver, or use --device vulkan or --device cpu"));
   }
   if (Code code = api.init(0); code != kSuccess)
@@ -79,8 +80,9 @@ Result<const Api*> loaded() {
 
 const Vendor kCudaVendor = {.kind = "cuda",
                             .driver = "NVIDIA driver",
-                            .missing = "no NVIDIA driver (libcuda.so.1) on this machine; install the driver of "
-                                       "its GPU, or use --device vulkan or --device cpu",
+                            .missing =
+                                "no NVIDIA driver (libcuda.so.1) on this machine; install the driver of "
+                                "its GPU, or use --device vulkan or --device cpu",
                             .tool = "nvidia-smi",
                             .oldest = 11040,  // the graph functions
                             .major = 1000,
@@ -91,8 +93,9 @@ const Vendor kCudaVendor = {.kind = "cuda",
 
 const Vendor kRocmVendor = {.kind = "rocm",
                             .driver = "AMD driver",
-                            .missing = "no HIP (libamdhip64.so) on this machine; install ROCm for its GPU, or "
-                                       "use --device vulkan or --device cpu",
+                            .missing =
+                                "no HIP (libamdhip64.so) on this machine; install ROCm for its GPU, or "
+                                "use --device vulkan or --device cpu",
                             .tool = "rocminfo",
                             .oldest = 60000000,  // the properties that name an architecture
                             .major = 10000000,

@@ -1,6 +1,6 @@
-// The functions of the CUDA driver and of HIP that we call, in declarations of our own: drivers are opened at run
-// time and no SDK is needed to build. CUDA Driver API reference, where names and layouts are frozen per version
-// suffix; HIP API reference, whose functions have the same parameters and codes.
+// The functions of the CUDA driver and of HIP that we call, in declarations of our own: drivers are opened at
+// run time and no SDK is needed to build. CUDA Driver API reference, where names and layouts are frozen per
+// version suffix; HIP API reference, whose functions have the same parameters and codes.
 #pragma once
 
 #include <cstddef>
@@ -52,8 +52,7 @@ inline constexpr unsigned kStreamNonBlocking = 1, kEventNoTiming = 2, kCaptureTh
     (int* value, int attribute, DeviceNumber device))                                                       \
   X(context_retain, "cuDevicePrimaryCtxRetain", "hipDevicePrimaryCtxRetain",                                \
     (Context * context, DeviceNumber device))                                                               \
-  X(context_release, "cuDevicePrimaryCtxRelease_v2", "hipDevicePrimaryCtxRelease",                          \
-    (DeviceNumber device))                                                                                  \
+  X(context_release, "cuDevicePrimaryCtxRelease_v2", "hipDevicePrimaryCtxRelease", (DeviceNumber device))   \
   X(context_use, "cuCtxSetCurrent", "hipCtxSetCurrent", (Context context))                                  \
   X(stream_create, "cuStreamCreate", "hipStreamCreateWithFlags", (Stream * stream, unsigned flags))         \
   X(stream_destroy, "cuStreamDestroy_v2", "hipStreamDestroy", (Stream stream))                              \
@@ -71,8 +70,7 @@ inline constexpr unsigned kStreamNonBlocking = 1, kEventNoTiming = 2, kCaptureTh
   X(event_query, "cuEventQuery", "hipEventQuery", (Event event))                                            \
   X(allocate, "cuMemAlloc_v2", "hipMalloc", (Pointer * memory, size_t bytes))                               \
   X(release, "cuMemFree_v2", "hipFree", (Pointer memory))                                                   \
-  X(allocate_in_pool, "cuMemAllocAsync", "hipMallocAsync",                                                  \
-    (Pointer * memory, size_t bytes, Stream stream))                                                        \
+  X(allocate_in_pool, "cuMemAllocAsync", "hipMallocAsync", (Pointer * memory, size_t bytes, Stream stream)) \
   X(release_in_pool, "cuMemFreeAsync", "hipFreeAsync", (Pointer memory, Stream stream))                     \
   X(host_allocate, "cuMemAllocHost_v2", "hipMemAllocHost", (void** memory, size_t bytes))                   \
   X(host_release, "cuMemFreeHost", "hipHostFree", (void* memory))                                           \
@@ -94,15 +92,15 @@ inline constexpr unsigned kStreamNonBlocking = 1, kEventNoTiming = 2, kCaptureTh
 
 // What differs between the two drivers that have these functions: CUDA's, and HIP, which is AMD's twin of it.
 struct Vendor {
-  const char* kind;                 // of the device: "cuda"
-  const char* driver;               // for people: "NVIDIA driver"
-  const char* missing;              // what is said where there is none
-  const char* tool;                 // that shows what the driver sees
-  int oldest;                       // version: of CUDA 1000 major + 10 minor, of HIP 10^7 major + 10^5 minor
-  int major, minor;                 // what a version counts one of them by
-  const char* product;              // what the version is of: "CUDA"
-  bool hip;                         // whose symbols
-  void* (*symbol)(const char*);     // in the driver, opened when it is first asked for; null: none
+  const char* kind;              // of the device: "cuda"
+  const char* driver;            // for people: "NVIDIA driver"
+  const char* missing;           // what is said where there is none
+  const char* tool;              // that shows what the driver sees
+  int oldest;                    // version: of CUDA 1000 major + 10 minor, of HIP 10^7 major + 10^5 minor
+  int major, minor;              // what a version counts one of them by
+  const char* product;           // what the version is of: "CUDA"
+  bool hip;                      // whose symbols
+  void* (*symbol)(const char*);  // in the driver, opened when it is first asked for; null: none
 };
 extern const Vendor kCudaVendor, kRocmVendor;
 

@@ -223,8 +223,8 @@ Status StreamDevice::launch(const Program& program, const Launch& l) {
   if (l.tiles == 0) return Status::ok();
   // HIP counts a grid's threads in 32 bits.
   if (api_.vendor->hip && l.tiles * kernel.header.group_size > UINT32_MAX)
-    return Status::error(
-        str("rocm device: kernel ", kernel.name, ": ", l.tiles, " groups are too many; lower prefill_chunk_size"));
+    return Status::error(str("rocm device: kernel ", kernel.name, ": ", l.tiles,
+                             " groups are too many; lower prefill_chunk_size"));
   addresses_.clear();
   dims_.assign(l.dims.begin(), l.dims.end());
   for (const DeviceAddress& a : l.buffers) addresses_.push_back(address_of(a));
@@ -293,8 +293,8 @@ Result<DevicePtr> open(const cuda::Vendor& vendor, const DeviceOptions& options)
   const auto index = static_cast<size_t>(options.index);
   const std::string kind = vendor.kind;
   if (options.index < 0 || index >= devices.size())
-    return Status::error(str("--device: there is no ", kind, ":", options.index, ", this machine has ", kind, ":0",
-                             devices.size() > 1 ? str(" to ", kind, ":", devices.size() - 1) : "",
+    return Status::error(str("--device: there is no ", kind, ":", options.index, ", this machine has ", kind,
+                             ":0", devices.size() > 1 ? str(" to ", kind, ":", devices.size() - 1) : "",
                              "; see mlc_llm devices"));
   const Found& f = devices[index];
   if (!f.unsupported.empty())

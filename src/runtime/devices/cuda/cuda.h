@@ -5,8 +5,8 @@
 
 namespace mlc::runtime {
 
-// GPU number options.index of the driver. Errors: no driver, one too old, no such GPU, one that our code does not
-// run on.
+// GPU number options.index of the driver. Errors: no driver, one too old, no such GPU, one that our code does
+// not run on.
 Result<DevicePtr> open_cuda_device(const DeviceOptions& options);
 Result<DevicePtr> open_rocm_device(const DeviceOptions& options);
 

@@ -23,8 +23,8 @@ Status refused(const Api& api, const std::string& gpu, Code code, const std::str
   if (code == kUnsupportedPtx) why = "the PTX is newer than it";
   if (code == kInvalidPtx || (code != kUnsupportedPtx && !log.empty())) why = first_line(log);
   const char* kind = api.vendor->kind;
-  return Status::error(str(kind, " device: the driver refuses the kernels of this library for ", gpu, ": ", why,
-                           "; update the driver, or compile with --device ", kind,
+  return Status::error(str(kind, " device: the driver refuses the kernels of this library for ", gpu, ": ",
+                           why, "; update the driver, or compile with --device ", kind,
                            " of this version of mlc_llm"));
 }
 
