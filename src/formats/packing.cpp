@@ -31,7 +31,7 @@ class Settings {
     if (method == "mxfp4") return (void)(packing_.method = Method::kMxFp4);
     if (method == "bitsandbytes") return bitsandbytes();
     if (method == "mlx") return mlx();
-    problem = "has a method of its own";
+    problem = ", a method that nobody here reads";
   }
 
  private:
@@ -41,7 +41,7 @@ class Settings {
   void codes(std::initializer_list<int> allowed) {
     const int64_t bits = find_int(json_, "bits").value_or(0), group = find_int(json_, "group_size").value_or(-1);
     if (std::ranges::find(allowed, bits) == allowed.end()) {
-      problem = str("has ", bits, " bits");
+      problem = str(" with ", bits, " bits");
       return;
     }
     packing_.bits = static_cast<int>(bits);
@@ -50,7 +50,7 @@ class Settings {
 
   void set_group(int64_t group) {
     if (group != -1 && (group < 16 || group > 4096 || group % 16 != 0))
-      problem = str("has groups of ", group);
+      problem = str(" with groups of ", group);
     else
       packing_.group = group == -1 ? 0 : static_cast<int>(group);
   }
@@ -58,8 +58,8 @@ class Settings {
   void awq() {
     packing_.method = Method::kAwq;
     const std::string version = find_string(json_, "version").value_or("gemm");
-    if (version != "gemm" && version != "GEMM") problem = str("has version ", shown_name(version));
-    if (find_bool(json_, "zero_point") == false) problem = "has no zero_point";
+    if (version != "gemm" && version != "GEMM") problem = str(" with version ", shown_name(version));
+    if (find_bool(json_, "zero_point") == false) problem = " without zero_point";
     if (problem.empty()) codes({4});
   }
 
@@ -69,7 +69,7 @@ class Settings {
     packing_.zero_plus = text("checkpoint_format") == "gptq_v2" ? 0 : 1;
     if (const std::string format = text("checkpoint_format");
         !format.empty() && format != "gptq" && format != "gptq_v2")
-      problem = str("has checkpoint_format ", shown_name(format));
+      problem = str(" with checkpoint_format ", shown_name(format));
     else
       codes({2, 4, 8});
   }
@@ -78,14 +78,14 @@ class Settings {
     const std::string packed = text("packing_format");
     if (packed.find("awq") != std::string::npos) return awq();
     if (packed.find("gptq") != std::string::npos) return gptq();
-    problem = str("has packing_format ", shown_name(packed));
+    problem = str(" with packing_format ", shown_name(packed));
   }
 
   void compressed() {
     packing_.method = Method::kCompressed;
     const Json* groups = find(json_, "config_groups");
     if (!groups || !groups->is_object() || groups->empty()) {
-      problem = "has no config_groups";
+      problem = " without config_groups";
       return;
     }
     for (const auto& [name, group] : groups->items()) {
@@ -94,14 +94,14 @@ class Settings {
       const int64_t bits = find_int(*weights, "num_bits").value_or(0);
       const std::string type = find_string(*weights, "type").value_or("int");
       const bool packed = type == "int" && (bits == 4 || bits == 8), eight = type == "float" && bits == 8;
-      if (!packed && !eight) problem = str("has weights of ", bits, " bits and type ", shown_name(type));
+      if (!packed && !eight) problem = str(" with weights of ", bits, " bits and type ", shown_name(type));
       if (packed) take_packed(*weights, static_cast<int>(bits));
       read_block(find(*weights, "block_structure"));
     }
   }
 
   void take_packed(const Json& weights, int bits) {
-    if (packing_.bits != 0 && packing_.bits != bits) problem = "has groups of different bits";
+    if (packing_.bits != 0 && packing_.bits != bits) problem = " with groups of different bits";
     packing_.bits = bits;
     packing_.symmetric = find_bool(weights, "symmetric").value_or(true);
     const std::string strategy = find_string(weights, "strategy").value_or("group");
@@ -112,7 +112,7 @@ class Settings {
     if (!block || block->is_null()) return;
     auto whole = [](const Json& v) { return v.is_number_integer() && v > 0 && v <= 32767; };
     if (!block->is_array() || block->size() != 2 || !whole((*block)[0]) || !whole((*block)[1])) {
-      problem = str("has blocks of ", shown_name(json_text(*block)));
+      problem = str(" with blocks of ", shown_name(json_text(*block)));
       return;
     }
     packing_.block_n = (*block)[0].get<int64_t>(), packing_.block_k = (*block)[1].get<int64_t>();
@@ -121,21 +121,21 @@ class Settings {
   void fp8() {
     packing_.method = Method::kFp8;
     if (const std::string algorithm = text("quant_algo"); !algorithm.empty() && algorithm != "FP8")
-      problem = str("has quant_algo ", shown_name(algorithm));
+      problem = str(" with quant_algo ", shown_name(algorithm));
     if (const std::string fmt = text("fmt"); !fmt.empty() && fmt != "e4m3" && fmt != "e5m2")
-      problem = str("has fmt ", shown_name(fmt));
+      problem = str(" with fmt ", shown_name(fmt));
     read_block(find(json_, "weight_block_size"));
   }
 
   void bitsandbytes() {
     packing_.method = Method::kBitsandbytes;
-    if (find_bool(json_, "load_in_4bit") != true) problem = "has no load_in_4bit";
+    if (find_bool(json_, "load_in_4bit") != true) problem = " without load_in_4bit";
   }
 
   void mlx() {
     packing_.method = Method::kMlx;
     if (const std::string mode = text("mode"); !mode.empty() && mode != "affine")
-      problem = str("has mode ", shown_name(mode));
+      problem = str(" with mode ", shown_name(mode));
     else
       codes({2, 4, 8});
     for (const auto& [name, value] : json_.items())
@@ -163,13 +163,13 @@ Result<std::optional<Packing>> parse_packing(const Json& config, const std::stri
     if (find_bool(*said, "load_in_4bit") == false && find_bool(*said, "load_in_8bit") == false) continue;
     const bool is_mlx = !find_string(*said, "quant_method") && find_int(*said, "group_size") &&
                         find_int(*said, "bits");  // MLX writes the same under two keys
-    const std::string method = find_string(*said, "quant_method").value_or(is_mlx ? "mlx" : "a method of its own");
+    const std::string method = find_string(*said, "quant_method").value_or(is_mlx ? "mlx" : "no method");
     Packing packing;
     Settings settings(*said, packing);
     if (said->is_object()) settings.read(method);
     if (said->is_object() && settings.problem.empty()) return std::optional<Packing>(std::move(packing));
     return Status::error(str(what, ": key '", key, "' says that the weights are already quantized by ",
-                             shown_name(method), said->is_object() ? " and " + settings.problem : "",
+                             shown_name(method), settings.problem,
                              ", expected plain weights (F16, BF16 or F32) or one of ", kSupported,
                              "; convert the checkpoint it was made from, or a GGUF file of it"));
   }

@@ -65,25 +65,28 @@ struct WeightFormat {
     format.dtype = dtype;
     return format;
   }
-  // 3 or 4 bits in groups of 40 or 32 about a constant: MLC's own.
+  // 3, 4 or 8 bits in groups of 40, 32 or 32 about a constant: MLC's own.
   static WeightFormat grouped(int bits, DType scales, bool transposed);
   static WeightFormat awq(int group = 128);
   static WeightFormat paired(bool transposed);  // q4f32_0 of 2023
 
   bool is_quantized() const { return kind == Kind::kGroup; }
   bool is_centered() const { return zero == Zero::kConstant; }  // about a constant zero point
-  // What codes count from where that is the same for all of them: 7 for 4 bits, 3 for 3 bits. Other programs
+  // What codes count from where that is the same for all of them: 7 for 4 bits, 3 for 3, 127 for 8. Other programs
   // count from the middle, 2^(bits-1).
   int zero_point() const { return (1 << (bits - 1)) - (names == Names::kMlc); }
   // Codes come ready in the checkpoint; we have no quantizer for the format.
   bool is_imported() const { return names == Names::kAwq; }
   int codes_per_word() const { return 8 * size_of(container) / bits; }
-  // Codes of a row that kernels take at once, four words: 32 of 4 bits, 40 of 3.
+  // Codes of a row that kernels take at once, four words: 32 of 4 bits, 40 of 3, 16 of 8.
   int kernel_group() const { return 4 * codes_per_word(); }
   // What kernels compute with: groups of kernel_group() about a constant; where it has another zero point, an
   // offset for each group comes on top (kernel/lower/cpu/weight_layouts.h).
   WeightFormat for_kernels() const {
-    return is_centered() ? *this : grouped(bits, dtype, transposed && along == Along::kK);
+    if (!is_quantized()) return *this;
+    WeightFormat kernels = is_centered() ? *this : grouped(bits, dtype, transposed && along == Along::kK);
+    kernels.group = kernels.kernel_group();
+    return kernels;
   }
   int64_t groups(int64_t k) const { return group ? (k + group - 1) / group : 1; }
   // Words of one row where codes run along K: whole groups, and as many as 4 words of it a group.
