@@ -168,6 +168,8 @@ class Finder {
 
   Status compressed(const SourceTensor& codes) {
     RETURN_IF_ERROR(check_matrix(codes));
+    if (packing_.bits == 0)
+      return error(codes, "holds packed codes, but config.json tells of no weights of 4 or 8 bits and type int");
     const std::string module = without(codes.name, "weight_packed");
     ASSIGN_OR_RETURN(const SourceTensor* scales, needed(codes, module + "weight_scale"));
     F format = F::grouped(4, scales->dtype, false);
@@ -239,7 +241,8 @@ class Finder {
     std::vector<std::byte> buffer;
     const std::span<const std::byte> bytes = checkpoint_.read(checkpoint_.find(state.name), buffer);
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    ASSIGN_OR_RETURN(Json json, parse_json(text, str("tensor ", shown_name(state.name))));
+    ASSIGN_OR_RETURN(Json json, parse_json(text, str(checkpoint_.files()[static_cast<size_t>(state.file)],
+                                                     ": tensor ", shown_name(state.name))));
     const Json* shape = mlc::find(json, "shape");
     const int64_t block = find_int(json, "blocksize").value_or(0);
     const int64_t nested = find_int(json, "nested_blocksize").value_or(0);

@@ -85,15 +85,12 @@ void note_packed(Plan& plan, const Checkpoint& checkpoint) {
   int kept = 0, rounded = 0, read = 0;
   const PackedWeight* first = nullptr;  // of those that are rounded
   for (const ParameterPlan& p : plan.parameters) {
+    if (!is_float(p.dtype)) kept += p.parameter.name.ends_with(".qweight");  // a record of an imported weight
     const PackedWeight* weight = p.leaves.empty() ? nullptr : checkpoint.packed(p.leaves[0].tensor);
-    const bool copied = !is_float(p.dtype);
-    if (!weight && !copied) continue;
-    (p.exact || copied ? kept : p.format.is_quantized() ? rounded : read) += p.dtype == DType::kU32 && copied
-        ? p.parameter.name.ends_with(".qweight")
-        : 1;
-    if (weight && !p.exact && p.format.is_quantized() && !first) first = weight;
+    if (!weight) continue;
+    if (p.format.is_quantized() && !p.exact && !first) first = weight;
+    ++(p.exact ? kept : p.format.is_quantized() ? rounded : read);
   }
-  const std::string by = str("weights by ", checkpoint.packer(), ": ");
   if (kept) plan.notes.push_back(str(by, kept, " keep their codes, nothing is rounded"));
   if (read) plan.notes.push_back(str(by, read, " are stored as the floats that they stand for"));
   if (!rounded) return;
