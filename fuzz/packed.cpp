@@ -1,5 +1,5 @@
-// Weights that others quantized: a safetensors file whose metadata holds the `quantization_config`, as the files
-// of tests/data/weights/packed have it; every tensor that comes of it is read.
+// Weights that others quantized: a safetensors file whose metadata holds the `quantization_config`, as the
+// files of tests/data/weights/packed have it; every tensor that comes of it is read.
 #include "formats/packing.h"
 #include "formats/safetensors.h"
 #include "read_all.h"

@@ -18,7 +18,8 @@ inline std::string memory_file(const uint8_t* data, size_t size) {
   return "/proc/self/fd/" + std::to_string(fd);
 }
 
-inline void read_all(const uint8_t* data, size_t size, SourceFormat format, const Packing* packing = nullptr) {
+inline void read_all(const uint8_t* data, size_t size, SourceFormat format,
+                     const Packing* packing = nullptr) {
   const std::string path = memory_file(data, size);
   auto opened = Checkpoint::open(path, format);
   if (!opened.is_ok()) return;

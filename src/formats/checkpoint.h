@@ -98,16 +98,16 @@ class Checkpoint {
   // The tensor's pages will not be needed again soon.
   void release(int index) const;
 
-  // The weights that `packing` tells of become tensors of floats, beside the tensors that they are made of: f32
-  // under the name of a plain weight and, where AWQ's records can hold them, those too, as X.qweight and so on.
-  // To be called once. Errors are find_packed()'s.
+  // The weights that `packing` tells of become tensors of floats, beside the tensors that they are made of:
+  // f32 under the name of a plain weight and, where AWQ's records can hold them, those too, as X.qweight and
+  // so on. To be called once. Errors are find_packed()'s.
   Status add_packed(const Packing& packing);
   // Who packed them, for sentences: "gptq"; "" for plain checkpoints.
   const std::string& packer() const { return packer_; }
   // What a tensor of floats is made of, or nullptr.
   const PackedWeight* packed(int index) const;
-  // Of a stacked weight that models store as [count, inputs, outputs] but packers as [count, outputs, inputs]:
-  // the tensor of the latter; else -1.
+  // Of a stacked weight that models store as [count, inputs, outputs] but packers as [count, outputs,
+  // inputs]: the tensor of the latter; else -1.
   int transposed(int index) const;
   // Bytes of the files that reading the tensor maps.
   int64_t mapped_bytes(int index) const;

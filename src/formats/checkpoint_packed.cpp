@@ -31,7 +31,8 @@ SourceTensor view_of(const SourceTensor& codes, std::string name, DType dtype, s
 // The group of AWQ's records that hold the weight, or 0.
 int group_in_awq(const PackedWeight& weight) {
   const WeightFormat& f = weight.format;
-  if (weight.shape.size() != 2 || f.names == WeightFormat::Names::kAwq || f.zero != WeightFormat::Zero::kCodes)
+  if (weight.shape.size() != 2 || f.names == WeightFormat::Names::kAwq ||
+      f.zero != WeightFormat::Zero::kCodes)
     return 0;
   const bool known = f.group == 32 || f.group == 64 || f.group == 128;
   return known && can_repack_awq(weight.reader(), f.group) ? f.group : 0;
@@ -135,7 +136,8 @@ std::span<const std::byte> Checkpoint::read_view(int index, int64_t line_begin, 
     else
       for (int64_t r = 0; r < weight.n(); ++r) {
         reader.read_row(r, row);
-        for (int64_t c = first; c < last; ++c) values[(line - line_begin + c - first) * width + r] = row[bytes_of(c)];
+        for (int64_t c = first; c < last; ++c)
+          values[(line - line_begin + c - first) * width + r] = row[bytes_of(c)];
       }
     line += last - first;
   }
@@ -146,7 +148,8 @@ std::span<const std::byte> Checkpoint::read_lines(int index, int64_t line_begin,
                                                   std::vector<std::byte>& buffer) const {
   const SourceTensor& tensor = tensors_.at(bytes_of(index));
   const Place& place = places_[bytes_of(index)];
-  if (tensor.shape.size() < 3 || line_begin == line_end) return read_rows(index, line_begin, line_end, buffer);
+  if (tensor.shape.size() < 3 || line_begin == line_end)
+    return read_rows(index, line_begin, line_end, buffer);
   if (place.packed >= 0) return read_view(index, line_begin, line_end, buffer);
   const int64_t per_row = lines_of_row(tensor);
   internal_check(0 <= line_begin && line_begin <= line_end && line_end <= per_row * tensor.shape[0],

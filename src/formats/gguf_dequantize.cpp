@@ -21,11 +21,11 @@ constexpr GgufTypeInfo kTypes[] = {
     {GgufType::kQ2_K, "Q2_K", 256, 84, {}},                                                // 16 + 64 + 2 + 2
     {GgufType::kQ3_K, "Q3_K", 256, 110, {}},                                               // 32 + 64 + 12 + 2
     {GgufType::kQ4_K, "Q4_K", 256, 144, {}},                                               // 2 + 2 + 12 + 128
-    {GgufType::kQ5_K, "Q5_K", 256, 176, {}},    // 2 + 2 + 12 + 32 + 128
-    {GgufType::kQ6_K, "Q6_K", 256, 210, {}},    // 128 + 64 + 16 + 2
-    {GgufType::kIQ4_NL, "IQ4_NL", 32, 18, {}},  // 2 + 16
+    {GgufType::kQ5_K, "Q5_K", 256, 176, {}},      // 2 + 2 + 12 + 32 + 128
+    {GgufType::kQ6_K, "Q6_K", 256, 210, {}},      // 128 + 64 + 16 + 2
+    {GgufType::kIQ4_NL, "IQ4_NL", 32, 18, {}},    // 2 + 16
     {GgufType::kIQ4_XS, "IQ4_XS", 256, 136, {}},  // 2 + 2 + 4 + 128
-    {GgufType::kMXFP4, "MXFP4", 32, 17, {}},    // 1 + 16
+    {GgufType::kMXFP4, "MXFP4", 32, 17, {}},      // 1 + 16
     {GgufType::kI8, "I8", 1, 1, DType::kI8},       {GgufType::kI16, "I16", 1, 2, DType::kI16},
     {GgufType::kI32, "I32", 1, 4, DType::kI32},    {GgufType::kI64, "I64", 1, 8, DType::kI64},
     {GgufType::kF64, "F64", 1, 8, DType::kF64},
@@ -37,9 +37,8 @@ struct OtherType {
   std::string_view name;
 };
 constexpr OtherType kOtherTypes[] = {
-    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
-    {19, "IQ1_S"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {29, "IQ1_M"}, {34, "TQ1_0"},
-    {35, "TQ2_0"},
+    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
+    {21, "IQ3_S"}, {22, "IQ2_S"}, {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},
 };
 
 constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};

@@ -49,10 +49,11 @@ class Finder {
       case Method::kMxFp4: return name.ends_with("_blocks") ? mxfp4(tensor) : Status::ok();
       case Method::kBitsandbytes:
         return name.find(".weight.quant_state.bitsandbytes__") != std::string::npos ? nf4(tensor)
-                                                                                  : Status::ok();
+                                                                                    : Status::ok();
       case Method::kMlx:
-        return weight && tensor.dtype == DType::kU32 && part(without(name, "weight") + "scales") ? mlx(tensor)
-                                                                                                : Status::ok();
+        return weight && tensor.dtype == DType::kU32 && part(without(name, "weight") + "scales")
+                   ? mlx(tensor)
+                   : Status::ok();
     }
     return Status::ok();
   }
@@ -104,8 +105,8 @@ class Finder {
                       const PackedWeight& weight) const {
     int64_t elements = weight.count();
     for (int64_t dim : record.shape) elements *= dim;
-    const bool same_kind = is_float(tensor.dtype) == is_float(record.dtype) &&
-                           size_of(tensor.dtype) == size_of(record.dtype);
+    const bool same_kind =
+        is_float(tensor.dtype) == is_float(record.dtype) && size_of(tensor.dtype) == size_of(record.dtype);
     if (same_kind && tensor.byte_size == elements * size_of(record.dtype)) return Status::ok();
     const std::string inputs = weight.format.group ? str(" in groups of ", weight.format.group) : "";
     return error(tensor,
@@ -147,9 +148,9 @@ class Finder {
   Status set_order(const SourceTensor& codes, const std::string& name, int64_t k, F& format) const {
     const SourceTensor* index = part(name);
     if (!index && packing_.act_order)
-      return error(codes,
-                   str("was packed with act-order (desc_act), but its ", shown_name(name),
-                       " is missing, which says in which group each input is; download the whole checkpoint"));
+      return error(
+          codes, str("was packed with act-order (desc_act), but its ", shown_name(name),
+                     " is missing, which says in which group each input is; download the whole checkpoint"));
     if (!index) return Status::ok();
     if (index->shape != std::vector<int64_t>{k} || index->dtype != DType::kI32)
       return error(*index, str("is ", index->stored_type, " of shape ", shown_shape(index->shape),
@@ -169,7 +170,8 @@ class Finder {
   Status compressed(const SourceTensor& codes) {
     RETURN_IF_ERROR(check_matrix(codes));
     if (packing_.bits == 0)
-      return error(codes, "holds packed codes, but config.json tells of no weights of 4 or 8 bits and type int");
+      return error(codes,
+                   "holds packed codes, but config.json tells of no weights of 4 or 8 bits and type int");
     const std::string module = without(codes.name, "weight_packed");
     ASSIGN_OR_RETURN(const SourceTensor* scales, needed(codes, module + "weight_scale"));
     F format = F::grouped(4, scales->dtype, false);
@@ -212,7 +214,8 @@ class Finder {
     const int64_t n = codes.shape[0], k = codes.shape[1];
     const auto elements = static_cast<int64_t>(*element_count(scale->shape));
     F format;
-    format.kind = F::Kind::kGroup, format.bits = 8, format.container = codes.dtype, format.dtype = scale->dtype;
+    format.kind = F::Kind::kGroup, format.bits = 8, format.container = codes.dtype,
+    format.dtype = scale->dtype;
     format.code = codes.dtype == DType::kF8E4M3   ? F::Code::kE4M3
                   : codes.dtype == DType::kF8E5M2 ? F::Code::kE5M2
                                                   : F::Code::kSigned;
@@ -220,19 +223,22 @@ class Finder {
     if (elements == 1)
       format.group_n = 0;
     else if (elements != n || packing_.block_n)
-      format.group = static_cast<int>(packing_.block_k), format.group_n = static_cast<int16_t>(packing_.block_n);
+      format.group = static_cast<int>(packing_.block_k),
+      format.group_n = static_cast<int16_t>(packing_.block_n);
     return add(codes, module, codes.name, {n, k}, format);
   }
 
   // [count, n, groups, 16] bytes of two codes each.
   Status mxfp4(const SourceTensor& codes) {
     if (codes.shape.size() != 4 || codes.shape[3] != 16 || !shape_fits(codes.shape))
-      return error(codes, str("has shape ", shown_shape(codes.shape), ", expected [experts, outputs, groups, 16]"));
+      return error(codes,
+                   str("has shape ", shown_shape(codes.shape), ", expected [experts, outputs, groups, 16]"));
     F format = F::grouped(4, DType::kF16, false);
     format.code = F::Code::kE2M1, format.container = DType::kU8, format.scale_code = F::ScaleCode::kE8M0;
     format.zero = F::Zero::kNone, format.names = F::Names::kMxFp4;
     const std::string base = without(codes.name, "blocks");
-    return add(codes, base, without(base, "_"), {codes.shape[0], codes.shape[1], codes.shape[2] * 32}, format);
+    return add(codes, base, without(base, "_"), {codes.shape[0], codes.shape[1], codes.shape[2] * 32},
+               format);
   }
 
   // A tensor of JSON text says what the weight was.
@@ -250,7 +256,8 @@ class Finder {
     if (!shape || !shape->is_array() || shape->size() != 2 || !whole((*shape)[0]) || !whole((*shape)[1]))
       return error(state, "names no shape [outputs, inputs]");
     const int64_t n = (*shape)[0].get<int64_t>(), k = (*shape)[1].get<int64_t>();
-    if (block < 16 || block > 4096 || nested < 0 || nested > 1024 || block * nested > INT16_MAX || k % block != 0)
+    if (block < 16 || block > 4096 || nested < 0 || nested > 1024 || block * nested > INT16_MAX ||
+        k % block != 0)
       return error(state, str("says blocks of ", block, " (of ", nested, ") for rows of ", k,
                               ", expected blocks that fill the rows, of at most ", INT16_MAX, " together"));
     return add_nf4(state, json, name, {n, k}, static_cast<int>(block), static_cast<int>(nested));
@@ -263,7 +270,8 @@ class Finder {
     format.order = F::Order::kHighFirst, format.zero = F::Zero::kNone, format.names = F::Names::kNf4;
     const bool twice = part(name + ".nested_absmax") != nullptr;
     if (twice && nested == 0) return error(state, "names no nested_blocksize");
-    if (twice) format.scale_code = F::ScaleCode::kU8, format.super_group = static_cast<int16_t>(block * nested);
+    if (twice)
+      format.scale_code = F::ScaleCode::kU8, format.super_group = static_cast<int16_t>(block * nested);
     RETURN_IF_ERROR(add(state, without(name, "weight"), name, std::move(shape), format));
     if (!twice) return Status::ok();
     const auto offset = static_cast<float>(find_number(json, "nested_offset").value_or(0));

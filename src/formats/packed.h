@@ -1,5 +1,5 @@
-// Weights of a checkpoint that another program quantized: each is found by the tensors that it is made of, and
-// read as a tensor of floats under the name that a plain checkpoint has for it (Checkpoint::add_packed).
+// Weights of a checkpoint that another program quantized: each is found by the tensors that it is made of,
+// and read as a tensor of floats under the name that a plain checkpoint has for it (Checkpoint::add_packed).
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Weights that others quantized: their values, the formats that hold them without rounding, and what wrong ones
-// get. The files are of tests/data/weights/packed/make_packed.py, which packs by itself.
+// Weights that others quantized: their values, the formats that hold them without rounding, and what wrong
+// ones get. The files are of tests/data/weights/packed/make_packed.py, which packs by itself.
 #include "formats/packed.h"
 
 #include <gtest/gtest.h>
@@ -122,9 +122,10 @@ std::vector<float> repacked(const WeightReader& from, const WeightFormat& to) {
 }
 
 TEST_P(Packed, KeepsItsCodesWhereAFormatHoldsThem) {
-  static const std::map<std::string, std::string> kHolds = {
-      {"gptq_sym_g32", "f16"},         {"gptq_sym_g128", "f16"}, {"compressed_sym_g128", "bf16 f32 f16"},
-      {"mlx_g32_bf16", "f32 paired"}};
+  static const std::map<std::string, std::string> kHolds = {{"gptq_sym_g32", "f16"},
+                                                            {"gptq_sym_g128", "f16"},
+                                                            {"compressed_sym_g128", "bf16 f32 f16"},
+                                                            {"mlx_g32_bf16", "f32 paired"}};
   const auto known = kHolds.find(GetParam());
   const std::string holds = known == kHolds.end() ? "" : known->second;
   std::string found;
@@ -146,10 +147,9 @@ TEST_P(Packed, KeepsItsCodesWhereAFormatHoldsThem) {
 }
 
 TEST_P(Packed, AwqsRecordsHoldZeroPoints) {
-  static const std::map<std::string, int> kGroups = {{"gptq_g128", 128},    {"gptq_v2_g64", 64},
-                                                     {"gptq_sym_g32", 32},  {"gptq_sym_g128", 128},
-                                                     {"awq_g32", 32},       {"awq_g64", 64},
-                                                     {"awq_g128", 128}};
+  static const std::map<std::string, int> kGroups = {
+      {"gptq_g128", 128}, {"gptq_v2_g64", 64}, {"gptq_sym_g32", 32}, {"gptq_sym_g128", 128},
+      {"awq_g32", 32},    {"awq_g64", 64},     {"awq_g128", 128}};
   const auto group = kGroups.find(GetParam());
   const int codes = checkpoint->find("X.qweight");
   const bool view =
@@ -212,7 +212,8 @@ class BadPacking : public ::testing::Test {
       if (e.name == without) continue;
       std::string bytes = file.substr(e.offset, e.size);
       if (e.name == filled) bytes.assign(bytes.size(), '\x7F');
-      text[e.name] = {{"dtype", e.type}, {"shape", e.shape}, {"data_offsets", {data.size(), data.size() + e.size}}};
+      text[e.name] = {
+          {"dtype", e.type}, {"shape", e.shape}, {"data_offsets", {data.size(), data.size() + e.size}}};
       data += bytes;
     }
     const std::string written = folder_.write("model.safetensors", testing::safetensors(text.dump(), data));
@@ -231,9 +232,10 @@ class BadPacking : public ::testing::Test {
 };
 
 TEST_F(BadPacking, MissingAndDamagedPartsAreNamed) {
-  EXPECT_EQ(error("gptq_act_order", "X.g_idx"),
-            "tensor 'X.qweight' was packed with act-order (desc_act), but its 'X.g_idx' is missing, which says in "
-            "which group each input is; download the whole checkpoint");
+  EXPECT_EQ(
+      error("gptq_act_order", "X.g_idx"),
+      "tensor 'X.qweight' was packed with act-order (desc_act), but its 'X.g_idx' is missing, which says in "
+      "which group each input is; download the whole checkpoint");
   EXPECT_EQ(error("gptq_g128", "X.g_idx"), "ok");
   EXPECT_EQ(error("gptq_g128", "X.scales"),
             "tensor 'X.qweight' needs 'X.scales', which is missing; download the checkpoint again");
@@ -250,11 +252,13 @@ TEST_F(BadPacking, MissingAndDamagedPartsAreNamed) {
 TEST_F(BadPacking, SettingsThatNobodyReadsGetOneSentence) {
   const std::string supported =
       ", expected plain weights (F16, BF16 or F32) or one of AWQ (version gemm), GPTQ, compressed-tensors "
-      "(pack-quantized, float- and int-quantized), fp8, mxfp4, bitsandbytes (4 bits) and MLX (2, 4 and 8 bits); "
+      "(pack-quantized, float- and int-quantized), fp8, mxfp4, bitsandbytes (4 bits) and MLX (2, 4 and 8 "
+      "bits); "
       "convert the checkpoint it was made from, or a GGUF file of it";
   const std::string begin =
       "config.json: key 'quantization_config' says that the weights are already quantized by ";
-  EXPECT_EQ(config_error({{"quant_method", "hqq"}}), begin + "'hqq', a method that nobody here reads" + supported);
+  EXPECT_EQ(config_error({{"quant_method", "hqq"}}),
+            begin + "'hqq', a method that nobody here reads" + supported);
   EXPECT_EQ(config_error({{"quant_method", "gptq"}, {"bits", 3}, {"group_size", 128}}),
             begin + "'gptq' with 3 bits" + supported);
   EXPECT_EQ(config_error({{"quant_method", "gptq"}, {"bits", 4}, {"group_size", 7}}),
@@ -269,7 +273,9 @@ TEST_F(BadPacking, SettingsThatNobodyReadsGetOneSentence) {
 }
 
 TEST(PackingConfig, SaysWhichSchemeTakesTheCodes) {
-  auto kept = [](Json packing) { return (*parse_packing({{"quantization_config", packing}}, "")) ->kept_by(); };
+  auto kept = [](Json packing) {
+    return (*parse_packing({{"quantization_config", packing}}, ""))->kept_by();
+  };
   EXPECT_EQ(kept({{"quant_method", "awq"}, {"bits", 4}, {"group_size", 128}}), "q4f16_autoawq");
   EXPECT_EQ(kept({{"quant_method", "gptq"}, {"bits", 4}, {"group_size", 32}}), "q4f16_autoawq_g32");
   EXPECT_EQ(kept({{"quant_method", "gptq"}, {"bits", 4}, {"group_size", 32}, {"desc_act", true}}), "");

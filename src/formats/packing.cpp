@@ -39,7 +39,8 @@ class Settings {
 
   // bits in `allowed`, and groups of whole words or none.
   void codes(std::initializer_list<int> allowed) {
-    const int64_t bits = find_int(json_, "bits").value_or(0), group = find_int(json_, "group_size").value_or(-1);
+    const int64_t bits = find_int(json_, "bits").value_or(0),
+                  group = find_int(json_, "group_size").value_or(-1);
     if (std::ranges::find(allowed, bits) == allowed.end()) {
       problem = str(" with ", bits, " bits");
       return;

@@ -1,6 +1,6 @@
 // How a checkpoint says that its weights are quantized: `quantization_config` (or `quantization`,
-// `compression_config`) of its config.json. What each method stores beside a module X, and what we make of it,
-// is in docs/weight-formats.md; the bytes are read by formats/quant/reader.h.
+// `compression_config`) of its config.json. What each method stores beside a module X, and what we make of
+// it, is in docs/weight-formats.md; the bytes are read by formats/quant/reader.h.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@ struct Packing {
   // Of GPTQ, AWQ, compressed-tensors' packed codes and MLX: what the config says of all modules. group 0: one
   // for all inputs.
   int bits = 0, group = 0;
-  bool symmetric = false;  // compressed-tensors: no zero points
-  bool act_order = false;  // GPTQ: inputs in an order of their own, so a module needs its g_idx
-  int zero_plus = 1;       // GPTQ: what is added to stored zero points
+  bool symmetric = false;            // compressed-tensors: no zero points
+  bool act_order = false;            // GPTQ: inputs in an order of their own, so a module needs its g_idx
+  int zero_plus = 1;                 // GPTQ: what is added to stored zero points
   int64_t block_n = 0, block_k = 0;  // fp8: of weight_block_size; 0: none
   Json modules = Json::object();     // MLX: {module: {bits, group_size}} where one differs
 

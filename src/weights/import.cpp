@@ -41,7 +41,8 @@ std::string scheme_keeping(const PackedWeight& weight) {
 Status check_quantization(const ModelSource& source, const QuantScheme& scheme) {
   const std::optional<Packing>& packing = source.config.packing;
   if (!scheme.quantized || !scheme.linear.is_imported()) return Status::ok();
-  if (find(source.hf_config, "model_config") != nullptr) return Status::ok();  // a converted model's own config
+  if (find(source.hf_config, "model_config") != nullptr)
+    return Status::ok();  // a converted model's own config
   if (!packing)
     return Status::error(str("--quantization: ", scheme.name, " takes weights that AWQ or GPTQ quantized, ",
                              source.config_path,
@@ -54,8 +55,7 @@ Status check_quantization(const ModelSource& source, const QuantScheme& scheme) 
           packing->bits ? str(" of ", packing->bits, " bits in groups of ",
                               packing->group ? std::to_string(packing->group) : "all inputs")
                         : "",
-          packing->act_order ? " with act-order" : "", "; choose ",
-          kept_by.empty() ? "q4f16_1" : kept_by));
+          packing->act_order ? " with act-order" : "", "; choose ", kept_by.empty() ? "q4f16_1" : kept_by));
 }
 
 Result<std::vector<frontend::Parameter>> split_records(const frontend::Parameter& parameter,
@@ -95,9 +95,9 @@ void note_packed(Plan& plan, const Checkpoint& checkpoint) {
   if (read) plan.notes.push_back(str(by, read, " are stored as the floats that they stand for"));
   if (!rounded) return;
   const std::string better = scheme_keeping(*first);
-  plan.notes.push_back(str(by, rounded, " are read as floats and quantized again, which rounds twice",
-                           better.empty() ? "; no quantization here holds their codes"
-                                          : "; " + better + " keeps their codes"));
+  plan.notes.push_back(str(
+      by, rounded, " are read as floats and quantized again, which rounds twice",
+      better.empty() ? "; no quantization here holds their codes" : "; " + better + " keeps their codes"));
 }
 
 }  // namespace mlc::weights

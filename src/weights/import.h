@@ -1,5 +1,5 @@
-// Weights whose codes come ready in the checkpoint: what takes them as they are, and what is said of the others.
-// In a scheme that is imported each record is copied from tensors of its name.
+// Weights whose codes come ready in the checkpoint: what takes them as they are, and what is said of the
+// others. In a scheme that is imported each record is copied from tensors of its name.
 #pragma once
 
 #include <vector>
@@ -13,8 +13,8 @@
 
 namespace mlc::weights {
 
-// Refuses a scheme that takes packed weights for a source that has plain ones, or codes that it cannot hold, as
-// its config.json says.
+// Refuses a scheme that takes packed weights for a source that has plain ones, or codes that it cannot hold,
+// as its config.json says.
 Status check_quantization(const ModelSource& source, const QuantScheme& scheme);
 
 // `parameter`, stored in an imported format, as one parameter for each record; its sources' "Y.weight" become

@@ -1,4 +1,5 @@
-// Conversions of weights that others quantized: what keeps its codes, what is rounded again, and what is said.
+// Conversions of weights that others quantized: what keeps its codes, what is rounded again, and what is
+// said.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -57,7 +58,8 @@ class PackedSource : public ::testing::Test {
       EXPECT_NE(found, nullptr) << record.name;
       records.push_back((*shards)->bytes(*found));
     }
-    if (format.zero != WeightFormat::Zero::kPaired && format.dtype == DType::kF32) format.dtype = DType::kBF16;
+    if (format.zero != WeightFormat::Zero::kPaired && format.dtype == DType::kF32)
+      format.dtype = DType::kBF16;
     std::vector<float> values(static_cast<size_t>(shape_elements(parameter.shape)));
     read_weight(format, shape_elements(parameter.shape) / parameter.shape.back(), parameter.shape.back(),
                 records, values);
@@ -78,10 +80,12 @@ class PackedSource : public ::testing::Test {
 
 TEST_F(PackedSource, KeepsCodesWhereTheSchemeHoldsThem) {
   const std::pair<const char*, const char*> kept[] = {
-      {"gptq_sym_g32", "q4f16_1"},          {"gptq_sym_g32", "q4f16_0"},        {"gptq_sym_g128", "q4f16_1"},
-      {"compressed_sym_g128", "q4bf16_1"},  {"compressed_sym_g128", "q4f32_1"}, {"mlx_g32_bf16", "q4f32_0"},
-      {"gptq_g128", "q4f16_autoawq"},       {"gptq_v2_g64", "q4f16_autoawq_g64"},
-      {"gptq_sym_g32", "q4f16_autoawq_g32"}, {"awq_g32", "q4f16_autoawq_g32"},  {"awq_g128", "q4f16_autoawq"}};
+      {"gptq_sym_g32", "q4f16_1"},           {"gptq_sym_g32", "q4f16_0"},
+      {"gptq_sym_g128", "q4f16_1"},          {"compressed_sym_g128", "q4bf16_1"},
+      {"compressed_sym_g128", "q4f32_1"},    {"mlx_g32_bf16", "q4f32_0"},
+      {"gptq_g128", "q4f16_autoawq"},        {"gptq_v2_g64", "q4f16_autoawq_g64"},
+      {"gptq_sym_g32", "q4f16_autoawq_g32"}, {"awq_g32", "q4f16_autoawq_g32"},
+      {"awq_g128", "q4f16_autoawq"}};
   for (const auto& [name, scheme] : kept) {
     open(name);
     EXPECT_EQ(converted(scheme, fused()), twice()) << name << " " << scheme;
@@ -113,7 +117,8 @@ TEST_F(PackedSource, OthersAreReadAsFloats) {
       read_weight(format, 1, 256, records, row);
     }
     EXPECT_EQ(converted("q4f16_1", fused()), values) << name;
-    EXPECT_NE(notes_.find("1 are read as floats and quantized again, which rounds twice; "), std::string::npos)
+    EXPECT_NE(notes_.find("1 are read as floats and quantized again, which rounds twice; "),
+              std::string::npos)
         << notes_;
     EXPECT_NE(notes_.find(note), std::string::npos) << notes_;
   }
@@ -126,7 +131,8 @@ TEST_F(PackedSource, UnquantizedSchemesStoreTheFloats) {
   const QuantScheme scheme = *find_quant_scheme("q0f16");
   auto plan = make_plan({fused()}, {"expected"}, scheme, checkpoint_.get(), "FILE");
   ASSERT_TRUE(plan.is_ok()) << plan.status().message();
-  EXPECT_NE(join(plan->notes, "\n").find("1 are stored as the floats that they stand for"), std::string::npos);
+  EXPECT_NE(join(plan->notes, "\n").find("1 are stored as the floats that they stand for"),
+            std::string::npos);
   ASSERT_TRUE(convert(*plan, *checkpoint_, folder_.file("plain"), {}).is_ok());
   auto shards = Shards::open(folder_.file("plain"));
   std::vector<float> got(values.size());
@@ -140,8 +146,8 @@ TEST_F(PackedSource, StackedWeightsAreReadAsTheyLie) {
   Parameter p;
   p.name = "y.weight", p.shape = {2, 8, 96}, p.role = WeightRole::kLinear;
   p.source = SourceExpr::permute(SourceExpr::transpose(SourceExpr::of("X")), 1, {4, 2}, {1, 0});
-  auto plan = make_plan({p}, {"expected"}, *find_quant_scheme("q0f32"), checkpoint_.get(), "FILE",
-                        {.raw_f32 = true});
+  auto plan =
+      make_plan({p}, {"expected"}, *find_quant_scheme("q0f32"), checkpoint_.get(), "FILE", {.raw_f32 = true});
   ASSERT_TRUE(plan.is_ok()) << plan.status().message();
   ASSERT_TRUE(convert(*plan, *checkpoint_, folder_.file("stacked"), {}).is_ok());
   auto shards = Shards::open(folder_.file("stacked"));
@@ -150,7 +156,8 @@ TEST_F(PackedSource, StackedWeightsAreReadAsTheyLie) {
   for (size_t e = 0; e < 2; ++e)
     for (size_t r = 0; r < 8; ++r)
       for (size_t c = 0; c < 96; ++c)
-        ASSERT_EQ(got[(e * 8 + r) * 96 + c], expected_[(e * 96 + c) * 8 + (r % 4 * 2 + r / 4)]) << e << r << c;
+        ASSERT_EQ(got[(e * 8 + r) * 96 + c], expected_[(e * 96 + c) * 8 + (r % 4 * 2 + r / 4)])
+            << e << r << c;
 }
 
 }  // namespace

@@ -10,8 +10,8 @@ class QuantizerErrors : public ::testing::Test {
  protected:
   void expect(const std::vector<std::string>& flags, const std::vector<std::string>& words,
               const std::string& quantization = "q4f16_1") {
-    std::vector<std::string> arguments = {"convert_weight", model_, "--quantization", quantization, "-o",
-                                          out_ + "/new"};
+    std::vector<std::string> arguments = {"convert_weight", model_, "--quantization",
+                                          quantization,     "-o",   out_ + "/new"};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
     SCOPED_TRACE(::testing::PrintToString(arguments));
     const testing::Outcome outcome = testing::run_mlc_llm(arguments);
@@ -38,14 +38,17 @@ TEST_F(QuantizerErrors, FormatsWithoutCodesToChoose) {
 
 TEST_F(QuantizerErrors, Calibration) {
   const std::string three = place_.write("three.txt", "a b c");
-  expect({"--calibration", three}, {"--calibration: --quantizer mlc reads no text", "--quantizer good or best"});
+  expect({"--calibration", three},
+         {"--calibration: --quantizer mlc reads no text", "--quantizer good or best"});
   for (const char* quantizer : {"good", "best"}) {
     expect({"--quantizer", quantizer, "--calibration", three},
            {"--calibration: ", "three.txt has ", " tokens, expected at least 256"});
     expect({"--quantizer", quantizer, "--calibration", place_.write("empty.txt", "")},
            {"--calibration: ", "empty.txt has ", " tokens, expected at least 256"});
-    expect({"--quantizer", quantizer, "--calibration", place_.path("gone.txt")}, {"--calibration: ", "gone.txt"});
-    expect({"--quantizer", quantizer, "--calibration", place_.make_folder("folder")}, {"--calibration: ", "folder"});
+    expect({"--quantizer", quantizer, "--calibration", place_.path("gone.txt")},
+           {"--calibration: ", "gone.txt"});
+    expect({"--quantizer", quantizer, "--calibration", place_.make_folder("folder")},
+           {"--calibration: ", "folder"});
   }
 }
 

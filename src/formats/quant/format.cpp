@@ -202,9 +202,9 @@ std::vector<FormatRecord> format_records(const WeightFormat& f, const std::vecto
       break;
     case F::Names::kBlockScale:
     case F::Names::kScaled:
-      return {
-          {Part::kCodes, "weight", f.container, codes},
-          {Part::kScales, f.names == F::Names::kScaled ? "weight_scale" : "weight_scale_inv", f.dtype, scales}};
+      return {{Part::kCodes, "weight", f.container, codes},
+              {Part::kScales, f.names == F::Names::kScaled ? "weight_scale" : "weight_scale_inv", f.dtype,
+               scales}};
     case F::Names::kCompressed:
       records = {{Part::kCodes, "weight_packed", f.container, codes},
                  {Part::kScales, "weight_scale", f.dtype, scales}};
@@ -231,8 +231,9 @@ std::vector<FormatRecord> format_records(const WeightFormat& f, const std::vecto
       return records;
     default: return {};  // no reader of ours asks for them yet
   }
-  if (f.permuted) records.push_back({Part::kIndex, f.names == F::Names::kGptq ? "g_idx" : "weight_g_idx",
-                                     DType::kI32, {k}});
+  if (f.permuted)
+    records.push_back(
+        {Part::kIndex, f.names == F::Names::kGptq ? "g_idx" : "weight_g_idx", DType::kI32, {k}});
   return records;
 }
 

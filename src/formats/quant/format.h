@@ -72,8 +72,8 @@ struct WeightFormat {
 
   bool is_quantized() const { return kind == Kind::kGroup; }
   bool is_centered() const { return zero == Zero::kConstant; }  // about a constant zero point
-  // What codes count from where that is the same for all of them: 7 for 4 bits, 3 for 3, 127 for 8. Other programs
-  // count from the middle, 2^(bits-1).
+  // What codes count from where that is the same for all of them: 7 for 4 bits, 3 for 3, 127 for 8. Other
+  // programs count from the middle, 2^(bits-1).
   int zero_point() const { return (1 << (bits - 1)) - (names == Names::kMlc); }
   // Codes come ready in the checkpoint; we have no quantizer for the format.
   bool is_imported() const { return names == Names::kAwq; }

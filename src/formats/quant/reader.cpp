@@ -29,8 +29,8 @@ float float_at(DType dtype, Bytes bytes, int64_t index) {
   return dtype == DType::kF16 ? f16_to_f32(half) : bf16_to_f32(half);
 }
 
-// An 8-bit float with `exponent_bits`, biased by 2^(exponent_bits-1) - 1. e4m3 has no infinity, and a NaN where
-// all bits are set; e5m2 has both as IEEE's formats do.
+// An 8-bit float with `exponent_bits`, biased by 2^(exponent_bits-1) - 1. e4m3 has no infinity, and a NaN
+// where all bits are set; e5m2 has both as IEEE's formats do.
 float small_float(int bits, int exponent_bits, bool ieee) {
   const int fraction_bits = 7 - exponent_bits, top = (1 << exponent_bits) - 1;
   const int exponent = bits >> fraction_bits & top, fraction = bits & ((1 << fraction_bits) - 1);

@@ -2,8 +2,8 @@
 #include "formats/quant/repack.h"
 
 #include <algorithm>
-#include <optional>
 #include <cstring>
+#include <optional>
 
 #include "base/check.h"
 #include "base/half.h"
@@ -69,7 +69,8 @@ bool can_repack(const WeightReader& from, const F& to) {
   const F& f = from.format();
   const bool paired = to.zero == F::Zero::kPaired;
   if (!has_whole_numbers(f) || to.names != F::Names::kMlc || (!paired && !to.is_centered())) return false;
-  if (to.code != F::Code::kUnsigned || to.container != DType::kU32 || !groups_nest(from, to.group)) return false;
+  if (to.code != F::Code::kUnsigned || to.container != DType::kU32 || !groups_nest(from, to.group))
+    return false;
   const bool added = f.zero == F::Zero::kFloat || f.zero == F::Zero::kPaired;
   if (paired ? !added || f.bits != to.bits || f.code != F::Code::kUnsigned : added) return false;
   const int64_t rows_alike = f.group_n > 1 ? f.group_n : f.group_n == 0 ? from.n() : 1;
@@ -109,8 +110,9 @@ void repack_row(const WeightReader& from, int64_t row, int64_t begin, int64_t en
 bool can_repack_awq(const WeightReader& from, int group) {
   const F& f = from.format();
   return f.code == F::Code::kUnsigned && f.bits == 4 && f.dtype == DType::kF16 && f.group_n == 1 &&
-         f.scale_code == F::ScaleCode::kFloat && (f.zero == F::Zero::kConstant || f.zero == F::Zero::kCodes) &&
-         groups_nest(from, group) && from.k() % group == 0 && from.n() % 8 == 0;
+         f.scale_code == F::ScaleCode::kFloat &&
+         (f.zero == F::Zero::kConstant || f.zero == F::Zero::kCodes) && groups_nest(from, group) &&
+         from.k() % group == 0 && from.n() % 8 == 0;
 }
 
 void repack_awq(const WeightReader& from, const FormatRecord& record, int group, int64_t begin, int64_t end,

@@ -14,8 +14,8 @@
 
 namespace mlc {
 
-// Whether `to`, with codes along K in u32 words, can hold every value of the weight. Reads its scales and zero
-// points, not its codes.
+// Whether `to`, with codes along K in u32 words, can hold every value of the weight. Reads its scales and
+// zero points, not its codes.
 bool can_repack(const WeightReader& from, const WeightFormat& to);
 
 // Columns [begin, end) of a row, whole groups of `to` (the last may be cut): words and scales in NK form as

@@ -20,8 +20,7 @@ void choose_layouts(Module& module, const Target& target) {
     if (target.is_gpu())
       p->type.layout = quantized ? kLaneLayout : kPackedLayout;
     else
-      p->type.layout =
-          quantized && (multiplied.count(p.get()) || !as_stored) ? tiles : kPackedLayout;
+      p->type.layout = quantized && (multiplied.count(p.get()) || !as_stored) ? tiles : kPackedLayout;
   }
 }
 

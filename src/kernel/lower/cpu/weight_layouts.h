@@ -15,7 +15,8 @@
 //             low two bits are bits 6-7 of words 0 and 2, their high one is bit 6 of words 1 and 3. 8 bits:
 //             word j is step j.
 //
-// A group is what kernels take at once (WeightFormat::for_kernels): of 8-bit codes 16, half of a file's group.
+// A group is what kernels take at once (WeightFormat::for_kernels): of 8-bit codes 16, half of a file's
+// group.
 //
 // Where the format's zero point is no constant (docs/weight-formats.md), a group of codes is still 32 of a
 // row, and in place of its scale stands a u32 of two halves: the scale, and the zero point (AWQ: float16) or
