@@ -24,6 +24,12 @@ bool is_another_form(const std::string& name, const std::set<std::string>& used)
   return !name.ends_with(".weight") || used.contains(module + "qweight");
 }
 
+// Tensors beside packed weights that were read when those were found: an order of inputs that is none, shapes.
+bool describes_packing(const std::string& name) {
+  return ends_with_any(name, {".g_idx", ".weight_g_idx", ".weight_shape"}) ||
+         name.find(".quant_state.") != std::string::npos;
+}
+
 // What modules keep beside their weights, made anew by every program.
 bool is_buffer(const std::string& name) {
   static const std::vector<std::string> ends = {
@@ -148,10 +154,11 @@ Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& us
                    std::vector<std::string>& notes) {
   if (ignore_extra) return Status::ok();
   std::vector<std::string> extra, later;
+  const bool packed = !checkpoint.packer().empty();
   for (const SourceTensor& tensor : checkpoint.tensors()) {
     const std::string& name = tensor.name;
     if (used.contains(name) || ends_with_any(name, unused) || is_buffer(name)) continue;
-    if (tensor.role == SourceTensor::Role::kPart || name.find(".quant_state.") != std::string::npos) continue;
+    if (tensor.role == SourceTensor::Role::kPart || (packed && describes_packing(name))) continue;
     if (tensor.role == SourceTensor::Role::kView && is_another_form(name, used)) continue;
     if (std::string adds = change(checkpoint, tensor, used); !adds.empty())
       return Status::error(
