@@ -24,7 +24,8 @@ bool is_another_form(const std::string& name, const std::set<std::string>& used)
   return !name.ends_with(".weight") || used.contains(module + "qweight");
 }
 
-// Tensors beside packed weights that were read when those were found: an order of inputs that is none, shapes.
+// Tensors beside packed weights that were read when those were found: an order of inputs that is none,
+// shapes.
 bool describes_packing(const std::string& name) {
   return ends_with_any(name, {".g_idx", ".weight_g_idx", ".weight_shape"}) ||
          name.find(".quant_state.") != std::string::npos;

@@ -26,7 +26,7 @@ std::string scheme_keeping(const PackedWeight& weight) {
   const WeightFormat& f = weight.format;
   const bool zeros = f.zero == WeightFormat::Zero::kCodes && weight.shape.size() == 2;
   const std::vector<QuantScheme>& all = quant_schemes();
-  for (const char* name : {"q4f16_1", "q4bf16_1", "q4f32_1", "q4f32_0", "q8f16_1"})
+  for (const char* name : {"q4f16_1", "q4bf16_1", "q4f32_1", "q4f32_0"})
     for (const QuantScheme& scheme : all)
       if (scheme.name == name && can_repack(weight.reader(), scheme.linear)) return name;
   for (const QuantScheme& scheme : all)

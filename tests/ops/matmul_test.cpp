@@ -165,8 +165,7 @@ TEST_F(GroupMatmul, Offsets) {
       add_matmul(batch, {WeightFormat::awq(), layout}, s);
       add_matmul(batch, {WeightFormat::paired(s.rows == 3), layout}, {s.rows, s.n + 1, s.k});
     }
-  for (int group : {32, 64, 128})
-    add_matmul(batch, {WeightFormat::awq(group), "tile8"}, {3, 48, 128}, "Gma");
+  for (int group : {32, 64, 128}) add_matmul(batch, {WeightFormat::awq(group), "tile8"}, {3, 48, 128}, "Gma");
 }
 
 TEST_F(GroupMatmul, TilesOf16) {

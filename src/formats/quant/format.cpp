@@ -69,7 +69,6 @@ std::vector<DescribedFormat> built_formats() {
         all.push_back({str("MLC ", bits, " bits ", short_name(dtype), kn ? " KN" : ""),
                        F::grouped(bits, dtype, kn), true});
   }
-  all.push_back({"MLC 8 bits f16", F::grouped(8, DType::kF16, false), true});  // q8f16_1 of 2023
   for (int group : {32, 64, 128})
     all.push_back({group == 128 ? "AWQ" : str("AWQ in groups of ", group), F::awq(group), true});
   for (bool kn : {false, true}) all.push_back({str("2023 4 bits f32", kn ? " KN" : ""), F::paired(kn), true});
@@ -83,6 +82,7 @@ std::vector<DescribedFormat> other_formats() {
   return {
       {"2023 3 bits", with(q3, [](F& f) { f.container = DType::kU16; })},
       {"2023 3 bits KN", with(q3, [](F& f) { f.container = DType::kU16, f.transposed = true; })},
+      {"2023 8 bits", F::grouped(8, DType::kF16, false)},
       {"2023 RWKV", with(q4,
                          [](F& f) {
                            f.bits = 8, f.group = 0, f.group_n = 0, f.container = DType::kU8, f.factors = true;

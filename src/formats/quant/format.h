@@ -78,15 +78,12 @@ struct WeightFormat {
   // Codes come ready in the checkpoint; we have no quantizer for the format.
   bool is_imported() const { return names == Names::kAwq; }
   int codes_per_word() const { return 8 * size_of(container) / bits; }
-  // Codes of a row that kernels take at once, four words: 32 of 4 bits, 40 of 3, 16 of 8.
+  // Codes of a row that kernels take at once, four words: 32 of 4 bits, 40 of 3.
   int kernel_group() const { return 4 * codes_per_word(); }
   // What kernels compute with: groups of kernel_group() about a constant; where it has another zero point, an
   // offset for each group comes on top (kernel/lower/cpu/weight_layouts.h).
   WeightFormat for_kernels() const {
-    if (!is_quantized()) return *this;
-    WeightFormat kernels = is_centered() ? *this : grouped(bits, dtype, transposed && along == Along::kK);
-    kernels.group = kernels.kernel_group();
-    return kernels;
+    return is_centered() ? *this : grouped(bits, dtype, transposed && along == Along::kK);
   }
   int64_t groups(int64_t k) const { return group ? (k + group - 1) / group : 1; }
   // Words of one row where codes run along K: whole groups, and as many as 4 words of it a group.

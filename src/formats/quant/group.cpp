@@ -67,7 +67,6 @@ void quantize_row(const WeightFormat& format, std::span<const float> row, uint32
                   std::byte* scales) {
   internal_check(format.is_quantized() && !format.is_imported(), "quantize_row needs a format that we pack");
   if (format.zero == WeightFormat::Zero::kPaired) return quantize_pairs(format, row, words, scales);
-  if (format.bits == 8) return quantize_row_reference(format, row, words, scales);  // a group is eight words
   int64_t k = static_cast<int64_t>(row.size()), whole = k / format.group;
   quant_kernels().quantize(format, row.data(), whole, words, scales, 0);
   int rest = static_cast<int>(k % format.group);

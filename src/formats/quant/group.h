@@ -1,9 +1,9 @@
 // Group quantization (mlc-facts 3.2 with the rounding of golden/README.md): reference pack and unpack, exact
 // to the bit.
 //
-// Layout of a [rows, k] weight, group g (32 or 40), b bits (4 or 8, or 3), G = ceil(k / g):
-//   1. words  u32[rows, 4*G] (8 bits: 8*G): word w of a row holds elements w*c .. w*c + c - 1, c = 32 / b;
-//   element i at bits [i*b, i*b + b)
+// Layout of a [rows, k] weight, group g (32 or 40), b bits (4 or 3), G = ceil(k / g):
+//   1. words  u32[rows, 4*G]: word w of a row holds elements w*c .. w*c + c - 1, c = 32 / b; element i at
+//   bits [i*b, i*b + b)
 //   2. scales [rows, G] in the scheme's scale dtype
 //   KN form: both arrays transposed. Unused bits and lanes past k are 0; so are all codes and the scale of a
 //   zero group.

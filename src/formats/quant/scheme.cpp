@@ -47,7 +47,6 @@ const std::vector<QuantScheme>& quant_schemes() {
       {"q4f16_autoawq_g64", DType::kF16, true, WeightFormat::awq(64), false, false},
       {"q4f32_0", DType::kF32, true, WeightFormat::paired(true), true, true},
       grouped("q4f32_1", 4, DType::kF32, false),
-      grouped("q8f16_1", 8, DType::kF16, false),
   };
   return schemes;
 }

@@ -16,11 +16,11 @@ void choose_layouts(Module& module, const Target& target) {
   const std::string tiles = row_tiles_layout(target.f32_lanes() >= 16 ? 16 : 8);
   for (const auto& p : module.parameters) {
     bool quantized = p->type.kind == TensorType::Kind::kGroup;
-    const bool as_stored = quantized && p->type.format.for_kernels() == p->type.format;
     if (target.is_gpu())
       p->type.layout = quantized ? kLaneLayout : kPackedLayout;
     else
-      p->type.layout = quantized && (multiplied.count(p.get()) || !as_stored) ? tiles : kPackedLayout;
+      p->type.layout =
+          quantized && (multiplied.count(p.get()) || !p->type.format.is_centered()) ? tiles : kPackedLayout;
   }
 }
 

@@ -13,8 +13,7 @@ namespace {
 
 bool wants_q8(const Node& node) {
   return is_matmul(node) && node.inputs[1]->type.kind == TensorType::Kind::kGroup &&
-         node.inputs[1]->type.format.is_centered() && node.inputs[1]->type.format.bits <= 4 &&
-         node.inputs[0]->type.kind == TensorType::Kind::kPlain;
+         node.inputs[1]->type.format.is_centered() && node.inputs[0]->type.kind == TensorType::Kind::kPlain;
 }
 
 // What a matmul that wants codes wants.

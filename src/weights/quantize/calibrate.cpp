@@ -431,7 +431,7 @@ Result<std::unique_ptr<ChosenRows>> calibrate(const frontend::ModelConfig& confi
   if (!any)
     return Status::error(
         str("--quantizer: ", plan.scheme.name,
-            " has no codes to choose; use it with q4f16_1, q4f32_1, q3f16_1, q8f16_1 or leave it out"));
+            " has no codes to choose; use it with q4f16_1, q4f32_1, q3f16_1 or leave it out"));
   for (const ParameterPlan& p : plan.parameters)
     if (p.rank >= 0)
       return Status::error(

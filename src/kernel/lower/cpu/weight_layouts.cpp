@@ -29,14 +29,13 @@ std::vector<CodePiece> code_pieces(const WeightLayout& layout, int k) {
   const int bits = layout.format.bits, per_word = layout.format.codes_per_word();
   if (layout.tile_rows == 0) return {{k / per_word, k % per_word * bits, bits}};
   const int step = k / 4, byte = k % 4 * 8;
-  if (bits == 8) return {{step, byte, 8}};
   if (bits == 4) return {{step % 4, byte + step / 4 * 4, 4}};
   if (step < 8) return {{step / 2, byte + step % 2 * 3, 3}};
   return {{2 * (step - 8), byte + 6, 2}, {2 * (step - 8) + 1, byte + 6, 1}};
 }
 
 CodeIndex code_index(const WeightLayout& layout, int i) {
-  if (layout.tile_rows == 0 || layout.format.bits == 8) return {layout.codes_per_part(), i};
+  if (layout.tile_rows == 0) return {layout.codes_per_part(), i};
   if (layout.format.bits == 4) return {4, i / 4 * 16 + i % 4};
   return i < 16 ? CodeIndex{16, i} : CodeIndex{4, 16 + i};
 }
@@ -119,8 +118,7 @@ ExprRef WeightReader::masked(const std::vector<ExprRef>& words, int k, int64_t r
   for (const CodePiece& piece : code_pieces(layout, k)) {
     ExprRef bits = words[static_cast<size_t>(piece.word)];
     if (int by = piece.shift - done) bits = binary(BinaryOp::kShr, bits, int_const(by));
-    if (piece.bits != 8 || repeat == 1)  // else a word of whole codes
-      bits = binary(BinaryOp::kAnd, bits, int_const((((1 << piece.bits) - 1) << done) * repeat));
+    bits = binary(BinaryOp::kAnd, bits, int_const((((1 << piece.bits) - 1) << done) * repeat));
     out = out ? binary(BinaryOp::kOr, out, bits) : bits;
     done += piece.bits;
   }
@@ -200,7 +198,7 @@ std::vector<ExprRef> Records::words(const ExprRef& row, const ExprRef& group, co
   else
     for (int w = 0; w < 4; ++w) {
       ExprRef index = file().transposed ? row + broadcast((group * 4 + w) * layout.n, rows)
-                                        : row * file().words(layout.k) + broadcast(group * 4 + w, rows);
+                                        : row * (layout.groups() * 4) + broadcast(group * 4 + w, rows);
       words.push_back(k.let("word", k.gather(codes, index, mask)));
     }
   return words;
@@ -294,7 +292,7 @@ Function copy_packed(const WeightLayout& layout) {
 
 Function lower_repack(const graph::TensorType& parameter, const Target&) {
   const WeightLayout to = weight_layout(parameter);
-  internal_check(to.tile_rows || to.format == to.file, "packed weights are met as their file has them");
+  internal_check(to.tile_rows || !to.has_offsets(), "packed weights have a constant zero point");
   if (to.tile_rows == 0) return copy_packed(to);
   KernelBuilder k("repack");
   Records from{k, to};

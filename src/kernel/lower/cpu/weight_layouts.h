@@ -12,11 +12,7 @@
 //             a word has codes k = 4s + b of steps s, so that the same bits of a word's bytes are four
 //             consecutive codes. 4 bits: word j has step j in its low nibbles, step j + 4 in the high ones.
 //             3 bits: of word j bits 0-2 are step 2j and bits 3-5 step 2j + 1. Steps 8 and 9 are split: their
-//             low two bits are bits 6-7 of words 0 and 2, their high one is bit 6 of words 1 and 3. 8 bits:
-//             word j is step j.
-//
-// A group is what kernels take at once (WeightFormat::for_kernels): of 8-bit codes 16, half of a file's
-// group.
+//             low two bits are bits 6-7 of words 0 and 2, their high one is bit 6 of words 1 and 3.
 //
 // Where the format's zero point is no constant (docs/weight-formats.md), a group of codes is still 32 of a
 // row, and in place of its scale stands a u32 of two halves: the scale, and the zero point (AWQ: float16) or

@@ -133,13 +133,9 @@ void Records::declare() {
 // Word `word` of a row's group in the layout.
 ExprRef Records::code_word(const ExprRef& row, const ExprRef& group, const ExprRef& word) const {
   KernelBuilder& k = gpu.k;
-  if (!along_n()) {
-    if (file().transposed) return k.load(codes, (group * 4 + word) * w.n + row);
-    const bool padded =
-        file().words(w.k) != w.groups() * 4;  // a file's group is more than one, the last is cut
-    return k.load(
-        codes, padded ? row * file().words(w.k) + (group * 4 + word) : (row * w.groups() + group) * 4 + word);
-  }
+  if (!along_n())
+    return k.load(codes,
+                  file().transposed ? (group * 4 + word) * w.n + row : (row * w.groups() + group) * 4 + word);
   const int per_word = w.format.codes_per_word();
   ExprRef first = k.let("column", group * w.format.group + word * per_word),
           line = row / file().codes_per_word(), out;
