@@ -91,6 +91,7 @@ void note_packed(Plan& plan, const Checkpoint& checkpoint) {
     if (p.format.is_quantized() && !p.exact && !first) first = weight;
     ++(p.exact ? kept : p.format.is_quantized() ? rounded : read);
   }
+  const std::string by = str("weights by ", checkpoint.packer(), ": ");
   if (kept) plan.notes.push_back(str(by, kept, " keep their codes, nothing is rounded"));
   if (read) plan.notes.push_back(str(by, read, " are stored as the floats that they stand for"));
   if (!rounded) return;
