@@ -175,9 +175,10 @@ Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& us
 }
 
 Status check_packed(const Checkpoint& checkpoint, const std::set<std::string>& used) {
+  const bool read = !checkpoint.packer().empty();
   for (const SourceTensor& tensor : checkpoint.tensors())
     for (const PackingSign& packing : kPackings) {
-      if (tensor.role != SourceTensor::Role::kStored) continue;
+      if (tensor.role != SourceTensor::Role::kStored || (read && describes_packing(tensor.name))) continue;
       const size_t at = tensor.name.find(packing.array);
       if (at == std::string::npos || !used.contains(tensor.name.substr(0, at) + ".weight")) continue;
       return Status::error(
