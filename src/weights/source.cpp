@@ -158,8 +158,9 @@ Result<ModelSource> open_source(const SourceOptions& options) {
                      frontend::parse_hf_config(source.hf_config, options.model_type, source.config_path));
   }
   if (source.checkpoint && source.config.packing && !options.lora_adapter.empty())
-    return Status::error(str("--lora-adapter: the weights are quantized by ", source.config.packing->name,
-                             ", expected plain ones to merge into; convert the checkpoint they were made from"));
+    return Status::error(
+        str("--lora-adapter: the weights are quantized by ", source.config.packing->name,
+            ", expected plain ones to merge into; convert the checkpoint they were made from"));
   if (source.checkpoint && source.config.packing)
     RETURN_IF_ERROR(source.checkpoint->add_packed(*source.config.packing));
   if (source.checkpoint && !options.lora_adapter.empty()) {
