@@ -181,3 +181,6 @@ for number, source in enumerate(jinja_statements.STATEMENTS[::6]):
 for name, expressions in (("expression", jinja_statements.EXPRESSIONS), ("filter", jinja_statements.FILTERS), ("method", jinja_statements.METHODS)):
     for number, part in enumerate(expressions[i::12] for i in range(12)):
         seed("template", f"{name}_{number:02}", "".join(f"{{{{ {e} }}}}" for e in part[:20]).encode("utf-8", "replace"))
+
+for file in sorted((ROOT.parents[1] / "tests/data/weights/packed").glob("*.safetensors")):
+    seed("packed", file.stem, file.read_bytes())

@@ -102,6 +102,11 @@ std::span<const std::byte> Checkpoint::read_stored(const SourceTensor& tensor, i
                                                    int64_t row_end, std::vector<std::byte>& buffer) const {
   const Place& place = places_[static_cast<size_t>(index)];
   if (place.gguf_type) return read_gguf(tensor, index, row_begin, row_end, buffer);
+  if (place.packed >= 0) {
+    const int64_t lines =
+        tensor.shape.size() < 3 ? 1 : product(tensor.shape) / tensor.shape[0] / tensor.shape.back();
+    return read_view(index, row_begin * lines, row_end * lines, buffer);
+  }
   std::vector<int64_t> shape = tensor.shape;
   if (!shape.empty()) shape[0] = row_end - row_begin;
   int64_t count = product(shape), per_row = count / (row_end - row_begin);
@@ -154,6 +159,10 @@ std::span<const std::byte> Checkpoint::read_gguf(const SourceTensor& tensor, int
 
 void Checkpoint::release(int index) const {
   const Place& place = places_.at(static_cast<size_t>(index));
+  if (place.packed >= 0) {
+    for (int part : packed_[static_cast<size_t>(place.packed)].parts) release(part);
+    return;
+  }
   maps_[static_cast<size_t>(tensors_[static_cast<size_t>(index)].file)]->release(place.offset, place.size);
 }
 

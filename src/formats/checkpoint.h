@@ -21,6 +21,7 @@
 #include "formats/gguf.h"
 #include "formats/gguf_names.h"
 #include "formats/lora.h"
+#include "formats/packed.h"
 #include "formats/torch_zip.h"
 
 namespace mlc {
@@ -40,6 +41,8 @@ struct SourceTensor {
   std::string stored_type;     // the file's own word: "BF16", "Q4_0", "bfloat16"
   std::string
       unread;  // "" or why its values cannot be read: "has dtype 'F4'; expected ..."; read() may give bytes
+  // kPart: of a packed weight. kView: made of such parts when it is read.
+  enum class Role : uint8_t { kStored, kPart, kView } role = Role::kStored;
 };
 
 // A tensor of a GGUF file as its blocks. Row r of the tensor (the last dimension is the row) lies at
@@ -89,8 +92,25 @@ class Checkpoint {
   // Rows [row_begin, row_end) of the first dimension only; as read().
   std::span<const std::byte> read_rows(int index, int64_t row_begin, int64_t row_end,
                                        std::vector<std::byte>& buffer) const;
+  // The same in lines: of tensors of three or more dimensions the rows of the last one, whatever they are in.
+  std::span<const std::byte> read_lines(int index, int64_t line_begin, int64_t line_end,
+                                        std::vector<std::byte>& buffer) const;
   // The tensor's pages will not be needed again soon.
   void release(int index) const;
+
+  // The weights that `packing` tells of become tensors of floats, beside the tensors that they are made of:
+  // f32 under the name of a plain weight and, where AWQ's records can hold them, those too, as X.qweight and
+  // so on. To be called once. Errors are find_packed()'s.
+  Status add_packed(const Packing& packing);
+  // Who packed them, for sentences: "gptq"; "" for plain checkpoints.
+  const std::string& packer() const { return packer_; }
+  // What a tensor of floats is made of, or nullptr.
+  const PackedWeight* packed(int index) const;
+  // Of a stacked weight that models store as [count, inputs, outputs] but packers as [count, outputs,
+  // inputs]: the tensor of the latter; else -1.
+  int transposed(int index) const;
+  // Bytes of the files that reading the tensor maps.
+  int64_t mapped_bytes(int index) const;
 
   // GGUF only: the blocks as stored. nullopt for other formats, and where an adapter changes them.
   std::optional<GgufBlocks> blocks(int index) const;
@@ -109,6 +129,8 @@ class Checkpoint {
     RowOrder order;                    // GGUF
     DType stored_dtype = DType::kF32;  // not GGUF
     std::vector<int64_t> strides;      // .bin, in elements from offset; empty = contiguous
+    // A view: the packed weight, and which of AWQ's records (-1: its values), or that it is turned.
+    int packed = -1, record = -1, turned = -1;
   };
 
   // A tensor that an adapter changes.
@@ -125,6 +147,9 @@ class Checkpoint {
                                        int64_t row_end, std::vector<std::byte>& buffer) const;
   std::span<const std::byte> read_merged(const Merged& merged, int index, int64_t row_begin, int64_t row_end,
                                          std::vector<std::byte>& buffer) const;
+  std::span<const std::byte> read_view(int index, int64_t line_begin, int64_t line_end,
+                                       std::vector<std::byte>& buffer) const;
+  void add_views(int weight, std::vector<SourceTensor>& tensors, std::vector<Place>& places);
 
   SourceFormat format_ = SourceFormat::kAuto;
   std::vector<std::string> paths_;
@@ -133,6 +158,8 @@ class Checkpoint {
   std::vector<Place> places_;
   std::unordered_map<std::string, int> index_;
   Gguf gguf_;
+  std::vector<PackedWeight> packed_;
+  std::string packer_;
   std::vector<std::string> notes_;
   std::shared_ptr<const LoraAdapter> adapter_;
   std::unordered_map<int, Merged> merged_;  // by tensor

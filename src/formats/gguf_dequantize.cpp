@@ -1,5 +1,6 @@
 // Block types of GGUF: the table of sizes, and one function per type that gives the values of one block.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "base/check.h"
@@ -20,9 +21,11 @@ constexpr GgufTypeInfo kTypes[] = {
     {GgufType::kQ2_K, "Q2_K", 256, 84, {}},                                                // 16 + 64 + 2 + 2
     {GgufType::kQ3_K, "Q3_K", 256, 110, {}},                                               // 32 + 64 + 12 + 2
     {GgufType::kQ4_K, "Q4_K", 256, 144, {}},                                               // 2 + 2 + 12 + 128
-    {GgufType::kQ5_K, "Q5_K", 256, 176, {}},    // 2 + 2 + 12 + 32 + 128
-    {GgufType::kQ6_K, "Q6_K", 256, 210, {}},    // 128 + 64 + 16 + 2
-    {GgufType::kIQ4_NL, "IQ4_NL", 32, 18, {}},  // 2 + 16
+    {GgufType::kQ5_K, "Q5_K", 256, 176, {}},      // 2 + 2 + 12 + 32 + 128
+    {GgufType::kQ6_K, "Q6_K", 256, 210, {}},      // 128 + 64 + 16 + 2
+    {GgufType::kIQ4_NL, "IQ4_NL", 32, 18, {}},    // 2 + 16
+    {GgufType::kIQ4_XS, "IQ4_XS", 256, 136, {}},  // 2 + 2 + 4 + 128
+    {GgufType::kMXFP4, "MXFP4", 32, 17, {}},      // 1 + 16
     {GgufType::kI8, "I8", 1, 1, DType::kI8},       {GgufType::kI16, "I16", 1, 2, DType::kI16},
     {GgufType::kI32, "I32", 1, 4, DType::kI32},    {GgufType::kI64, "I64", 1, 8, DType::kI64},
     {GgufType::kF64, "F64", 1, 8, DType::kF64},
@@ -34,9 +37,8 @@ struct OtherType {
   std::string_view name;
 };
 constexpr OtherType kOtherTypes[] = {
-    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
-    {19, "IQ1_S"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {29, "IQ1_M"},
-    {34, "TQ1_0"}, {35, "TQ2_0"}, {39, "MXFP4"},
+    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
+    {21, "IQ3_S"}, {22, "IQ2_S"}, {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},
 };
 
 constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
@@ -92,6 +94,24 @@ void q8_0(const uint8_t* b, float* y) {
 void iq4_nl(const uint8_t* b, float* y) {
   float d = half_at(b);
   for (int i = 0; i < 32; ++i) y[i] = d * static_cast<float>(kIq4Values[nibble(b + 2, i)]);
+}
+
+void iq4_xs(const uint8_t* b, float* y) {
+  float d = half_at(b);
+  for (int g = 0; g < 8; ++g) {
+    int high = (b[2 + g / 4] >> (g % 4 * 2) & 3) << 4, low = b[4 + g / 2] >> (g % 2 * 4) & 15;
+    float scale = d * static_cast<float>((high | low) - 32);
+    for (int i = 0; i < 32; ++i)
+      y[g * 32 + i] = scale * static_cast<float>(kIq4Values[nibble(b + 8 + 16 * g, i)]);
+  }
+}
+
+// FP4 in halves.
+constexpr int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+void mxfp4(const uint8_t* b, float* y) {
+  float half = std::ldexp(1.0f, b[0] - 128);
+  for (int i = 0; i < 32; ++i) y[i] = half * static_cast<float>(kFp4Values[nibble(b + 1, i)]);
 }
 
 // Two bits of element i (0..255) of 64 bytes: 128 elements per 32 bytes, 32 per bit pair.
@@ -196,6 +216,8 @@ BlockFunction block_function(GgufType type) {
     case GgufType::kQ5_K: return q5_k;
     case GgufType::kQ6_K: return q6_k;
     case GgufType::kIQ4_NL: return iq4_nl;
+    case GgufType::kIQ4_XS: return iq4_xs;
+    case GgufType::kMXFP4: return mxfp4;
     case GgufType::kI8:
     case GgufType::kI16:
     case GgufType::kI32:

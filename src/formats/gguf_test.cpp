@@ -38,7 +38,7 @@ TEST(Gguf, EveryBlockTypeEqualsThePythonPackage) {
       ++compared;
     }
   }
-  EXPECT_EQ(compared, 13);  // 11 block types, F16, BF16
+  EXPECT_EQ(compared, 15);  // 13 block types, F16, BF16
 }
 
 TEST(Gguf, ReadsMetadataOfEveryType) {

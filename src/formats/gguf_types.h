@@ -14,6 +14,9 @@
 //   8. Q4_K {d, m, 12 B of 6-bit scales and offsets per 32, 128 B}: d*scale*q - m*offset
 //   9. Q5_K {d, m, 12 B as Q4_K, 32 B fifth bits, 128 B}: same
 //  10. Q6_K {128 B low, 64 B high 2 bits, 16 x i8 scale, d}: d*scale*(q-32)
+//  11. IQ4_XS {d, u16 high 2 bits and 4 B low nibbles of 6-bit scales per 32, 128 B}: d*(scale-32)*table[q],
+//  nibbles as Q4 in each 32
+//  12. MXFP4 {e, 16 B}: 2^(e-127) * FP4 value, nibbles as Q4
 // Source: the ggml project's block structures; checked to the bit against the Python package `gguf`
 // (tests/data/formats/make_gguf_quants.py).
 #pragma once
@@ -44,12 +47,14 @@ enum class GgufType : uint32_t {
   kQ5_K = 13,
   kQ6_K = 14,
   kIQ4_NL = 20,
+  kIQ4_XS = 23,
   kI8 = 24,
   kI16 = 25,
   kI32 = 26,
   kI64 = 27,
   kF64 = 28,
   kBF16 = 30,
+  kMXFP4 = 39,
 };
 
 struct GgufTypeInfo {

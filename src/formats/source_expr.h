@@ -63,12 +63,8 @@ std::vector<int64_t> result_shape(const SourceExpr& expr);
 struct SourceLeaf {
   int tensor = -1;
   std::vector<int64_t> shape;
-  // Elements of a row of the first axis.
-  int64_t row_size() const {
-    int64_t size = 1;
-    for (size_t i = 1; i < shape.size(); ++i) size *= shape[i];
-    return size;
-  }
+  // Elements of a line (Checkpoint::read_lines).
+  int64_t line_size() const { return shape.size() > 1 ? shape.back() : 1; }
   struct Step {
     SourceExpr::Kind kind;
     double factor;

@@ -240,7 +240,7 @@ Json source_config(const ModelConfig& config) {
 Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_type_flag,
                                     const std::string& what) {
   RETURN_IF_ERROR(check_object(hf, what));
-  RETURN_IF_ERROR(check_packing(hf, what));
+  ASSIGN_OR_RETURN(std::optional<Packing> packing, parse_packing(hf, what));
   const Result<const ModelDefinition*> found =
       find_definition(find(hf, "model_type"), hf, model_type_flag, what);
   if (!found.is_ok() || (*found)->text_fields.empty()) {
@@ -254,7 +254,7 @@ Result<ModelConfig> parse_hf_config(const Json& hf, const std::string& model_typ
                    read_fields(*definition, flat, find(flat, "rope_scaling"), Context::kLater, what));
   keep_stated(*definition, hf, config);
   config.notes.insert(config.notes.begin(), notes.begin(), notes.end());
-  config.packed_as = packed_as(hf);
+  config.packing = std::move(packing);
   RETURN_IF_ERROR(check_keys(config, flat, {}, what));
   return config;
 }

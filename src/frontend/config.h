@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "formats/packing.h"
 
 namespace mlc::frontend {
 
@@ -22,9 +23,8 @@ struct ModelConfig {
   // Tokens of the sliding window and, of them, sinks that are never dropped (frontend/functions.h); 0 = no
   // window.
   int64_t sliding_window_size = 0, attention_sink_size = 0;
-  // Of a checkpoint whose weights are quantized already: the quantization that takes them, "q4f16_autoawq";
-  // else "".
-  std::string packed_as;
+  // Of a checkpoint whose weights are quantized already: by whom and how.
+  std::optional<Packing> packing;
   // What was changed or ignored on the way, one sentence each, for the user to read.
   std::vector<std::string> notes;
 

@@ -33,7 +33,7 @@ const std::vector<std::string>& harmless_keys() {
       "torchscript", "transformers.js_config", "transformers_version", "typical_p", "unsloth_fixed",
       "unsloth_version", "use_bfloat16", "use_cache", "use_flash_attn", "use_flash_attention", "weight_path",
       "init_std",
-      // read elsewhere: check_packing, config_rope.h
+      // read elsewhere: formats/packing.h, config_rope.h
       "original_max_position_embeddings", "compression_config", "quantization", "quantization_config",
       "rope_parameters", "rope_scaling"};
   return keys;
@@ -178,34 +178,6 @@ Status check_keys(ModelConfig& config, const Json& source, const std::vector<std
     left.push_back(shown_key(name, value));
   }
   note_left(config, left, what);
-  return Status::ok();
-}
-
-std::string packed_as(const Json& hf) {
-  const Json* packed = find(hf, "quantization_config");
-  if (!packed || !packed->is_object()) return "";
-  const bool awq = find_string(*packed, "quant_method") == "awq" && find_int(*packed, "bits") == 4 &&
-                   find_int(*packed, "group_size") == 128 && find_bool(*packed, "zero_point") == true &&
-                   find_string(*packed, "version").value_or("gemm") == "gemm";
-  return awq ? "q4f16_autoawq" : "";
-}
-
-Status check_packing(const Json& hf, const std::string& what) {
-  for (const char* name : {"quantization_config", "compression_config", "quantization"}) {
-    const Json* packed = find(hf, name);
-    if (!packed || packed->empty() || *packed == false) continue;
-    const bool unpacked =
-        find_bool(*packed, "load_in_4bit") == false && find_bool(*packed, "load_in_8bit") == false;
-    if (unpacked) continue;
-    if (!packed_as(hf).empty()) continue;
-    const std::string method = find_string(*packed, "quant_method").value_or("a method of its own");
-    const std::optional<int64_t> bits = find_int(*packed, "bits");
-    return Status::error(
-        str(what, ": key '", name, "' says that the weights are already quantized by ", method,
-            bits ? str(" (", *bits, " bits)") : "", ", expected plain weights (F16, BF16 or F32)",
-            method == "awq" ? ", or AWQ's of 4 bits in groups of 128 with zero_point and version gemm" : "",
-            "; convert the checkpoint it was made from, or a GGUF file of it"));
-  }
   return Status::ok();
 }
 

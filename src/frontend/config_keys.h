@@ -12,14 +12,6 @@ namespace mlc::frontend {
 Status check_keys(ModelConfig& config, const Json& source, const std::vector<std::string>& applied,
                   const std::string& what);
 
-// The quantization of ours that the weights have already, as `quantization_config` says; "" for plain weights
-// and for what we do not read.
-std::string packed_as(const Json& hf);
-
-// Refuses configs whose weights are packed by a quantizer that we do not read. To be asked first: their other
-// keys are not what they seem.
-Status check_packing(const Json& hf, const std::string& what);
-
 // Refuses configs of models around a text model; not to be asked where the definition has text_fields.
 Status check_alone(const Json& hf, const std::string& what);
 

@@ -164,10 +164,10 @@ TEST(ConfigKeys, EveryKeyThatIsNotAppliedIsNamed) {
       {"is_causal", "false"},
       {"text_config", "{\"model_type\": \"llama\"}"},
       {"dual_chunk_attention_config", "{\"chunk_size\": 8}"},
-      {"quantization_config", "{\"quant_method\": \"gptq\", \"bits\": 4}"},
-      {"quantization_config", "{\"quant_method\": \"mxfp4\"}"},
+      {"quantization_config", "{\"quant_method\": \"gptq\", \"bits\": 3}"},
+      {"quantization_config", "{\"quant_method\": \"hqq\"}"},
       {"quantization_config", "{\"quant_method\": \"compressed-tensors\", \"config_groups\": {}}"},
-      {"quantization", "{\"group_size\": 64, \"bits\": 4}"},
+      {"quantization", "{\"group_size\": 64, \"bits\": 3}"},
   };
   for (const std::string& toy : kTypes)
     for (const Extra& extra : extras)

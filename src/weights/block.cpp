@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
+#include "formats/quant/repack.h"
 
 namespace mlc::weights {
 namespace {
@@ -26,6 +27,22 @@ bool is_exact_q4_0(const ParameterPlan& plan, const Checkpoint& checkpoint,
     auto blocks = checkpoint.blocks(leaf.tensor);
     return blocks && blocks->type == GgufType::kQ4_0 && leaf.steps.empty() && run.stride == 1 &&
            run.begin % kQ4Block == 0 && run.count % kQ4Block == 0;
+  });
+}
+
+// Whether the codes of packed weights can be taken over: whole groups, each in columns of one row.
+bool is_exact_packed(const ParameterPlan& plan, const Checkpoint& checkpoint,
+                     const std::vector<SourceRun>& runs) {
+  for (const SourceLeaf& leaf : plan.leaves) {
+    const PackedWeight* weight = checkpoint.packed(leaf.tensor);
+    if (!weight || checkpoint.transposed(leaf.tensor) >= 0 || !leaf.steps.empty()) return false;
+    for (int64_t i = 0; i < weight->count(); ++i)
+      if (!can_repack(weight->reader(i), plan.format)) return false;
+  }
+  return !runs.empty() && std::ranges::all_of(runs, [&](const SourceRun& run) {
+    const int64_t row = plan.leaves[static_cast<size_t>(run.leaf)].shape.back(), group = plan.format.group;
+    auto aligned = [&](int64_t at) { return at % row % group == 0; };
+    return run.stride == 1 && row == plan.row_size && aligned(run.begin) && aligned(run.begin + run.count);
   });
 }
 
@@ -53,6 +70,27 @@ void repack_blocks(const ParameterPlan& plan, const Checkpoint& checkpoint,
       at += count;
     }
     add_irregular(buffers.irregular, leaf.tensor, count_non_finite_blocks({first, scales}));
+  }
+}
+
+void repack_packed(const ParameterPlan& plan, const Checkpoint& checkpoint,
+                   const std::vector<SourceRun>& runs, BlockBuffers& buffers) {
+  uint32_t* words = reinterpret_cast<uint32_t*>(buffers.weight.data());
+  std::byte* scales = buffers.scale.data();
+  const int64_t scale_bytes = plan.format.zero == WeightFormat::Zero::kPaired ? 4 : 2;
+  for (const SourceRun& run : runs) {
+    const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(run.leaf)];
+    const PackedWeight& weight = *checkpoint.packed(leaf.tensor);
+    const int64_t row_size = weight.k();
+    for (int64_t at = run.begin; at < run.begin + run.count;) {
+      const int64_t line = at / row_size, column = at % row_size;
+      const int64_t count = std::min(row_size - column, run.begin + run.count - at);
+      repack_row(weight.reader(line / weight.n()), line % weight.n(), column, column + count, plan.format,
+                 words, scales);
+      words += plan.format.words(count);
+      scales += scale_bytes * plan.format.groups(count);
+      at += count;
+    }
   }
 }
 
@@ -115,12 +153,12 @@ void apply(const SourceLeaf::Step& step, DType read_as, DType dtype, std::span<f
 // The first runs that are read at once: a run of whole rows, or neighbours of one tensor that are less.
 struct RunGroup {
   size_t runs = 0;
-  int64_t row_begin = 0, row_end = 0;  // of the tensor's first axis
+  int64_t row_begin = 0, row_end = 0;  // lines of the tensor
 };
 
 RunGroup first_group(const ParameterPlan& plan, std::span<const SourceRun> runs) {
   const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(runs[0].leaf)];
-  const int64_t row = leaf.row_size();
+  const int64_t row = leaf.line_size();
   RunGroup group{0, INT64_MAX, 0};
   for (const SourceRun& run : runs) {
     const bool whole = run.stride == 1 && run.begin % row == 0 && run.count % row == 0;
@@ -163,8 +201,10 @@ void copy_words(const ParameterPlan& plan, const Checkpoint& checkpoint, const B
   for (const SourceRun& run :
        source_runs(plan.source, block.row_begin * plan.row_size, block.row_end * plan.row_size)) {
     const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(run.leaf)];
-    std::span<const std::byte> bytes = checkpoint.read(leaf.tensor, buffers.source);
-    gather(bytes.data() + run.begin * size, size, run.stride, run.count, to);
+    const int64_t line = leaf.line_size(), first = run.begin / line;
+    const int64_t last = (run.begin + (run.count - 1) * run.stride) / line + 1;
+    std::span<const std::byte> bytes = checkpoint.read_lines(leaf.tensor, first, last, buffers.source);
+    gather(bytes.data() + (run.begin - first * line) * size, size, run.stride, run.count, to);
     to += run.count * size;
   }
 }
@@ -179,10 +219,10 @@ void read_runs(const ParameterPlan& plan, const Checkpoint& checkpoint, std::spa
     const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(runs[0].leaf)];
     const DType read_as = checkpoint.tensors()[static_cast<size_t>(leaf.tensor)].dtype;
     std::span<const std::byte> bytes =
-        checkpoint.read_rows(leaf.tensor, group.row_begin, group.row_end, scratch);
+        checkpoint.read_lines(leaf.tensor, group.row_begin, group.row_end, scratch);
     NonFinite found;
     decode_runs(leaf, read_as, plan.dtype, runs.first(group.runs), bytes.data(),
-                group.row_begin * leaf.row_size(), rest, irregular ? &found : nullptr);
+                group.row_begin * leaf.line_size(), rest, irregular ? &found : nullptr);
     if (irregular) add_irregular(*irregular, leaf.tensor, found);
     for (const SourceRun& run : runs.first(group.runs)) rest = rest.subspan(bytes_of(run.count));
     runs = runs.subspan(group.runs);
@@ -202,8 +242,9 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
 }
 
 bool is_exact(const ParameterPlan& plan, const Checkpoint& checkpoint) {
-  return plan.format.is_quantized() &&
-         is_exact_q4_0(plan, checkpoint, source_runs(plan.source, 0, plan.rows * plan.row_size));
+  if (!plan.format.is_quantized()) return false;
+  const std::vector<SourceRun> runs = source_runs(plan.source, 0, plan.rows * plan.row_size);
+  return is_exact_q4_0(plan, checkpoint, runs) || is_exact_packed(plan, checkpoint, runs);
 }
 
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
@@ -226,6 +267,7 @@ void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, cons
   const std::vector<SourceRun> runs =
       source_runs(plan.source, block.row_begin * plan.row_size, block.row_end * plan.row_size);
   if (is_exact_q4_0(plan, checkpoint, runs)) return repack_blocks(plan, checkpoint, runs, buffers);
+  if (plan.exact) return repack_packed(plan, checkpoint, runs, buffers);
   read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values,
               &buffers.irregular);
   pack_rows(plan, block, quantizer, buffers);

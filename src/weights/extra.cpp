@@ -18,6 +18,19 @@ bool ends_with_any(const std::string& name, const std::vector<std::string>& ends
   return std::ranges::any_of(ends, [&](const std::string& end) { return name.ends_with(end); });
 }
 
+// Of a packed weight that is used in one form, the others (Checkpoint::add_packed).
+bool is_another_form(const std::string& name, const std::set<std::string>& used) {
+  const std::string module = name.substr(0, name.rfind('.') + 1);
+  return !name.ends_with(".weight") || used.contains(module + "qweight");
+}
+
+// Tensors beside packed weights that were read when those were found: an order of inputs that is none,
+// shapes.
+bool describes_packing(const std::string& name) {
+  return ends_with_any(name, {".g_idx", ".weight_g_idx", ".weight_shape"}) ||
+         name.find(".quant_state.") != std::string::npos;
+}
+
 // What modules keep beside their weights, made anew by every program.
 bool is_buffer(const std::string& name) {
   static const std::vector<std::string> ends = {
@@ -120,10 +133,10 @@ void note_names(const std::vector<std::string>& names, const std::string& saying
 }
 
 // The arrays by which a quantizer replaces "X.weight", after X.
-struct Packing {
+struct PackingSign {
   const char *array, *quantizer;
 };
-constexpr Packing kPackings[] = {
+constexpr PackingSign kPackings[] = {
     {".qweight", "GPTQ or AWQ"},
     {".weight_packed", "compressed-tensors"},
     {".weight_scale", "FP8 or INT8 (compressed-tensors, ModelOpt)"},
@@ -142,9 +155,12 @@ Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& us
                    std::vector<std::string>& notes) {
   if (ignore_extra) return Status::ok();
   std::vector<std::string> extra, later;
+  const bool packed = !checkpoint.packer().empty();
   for (const SourceTensor& tensor : checkpoint.tensors()) {
     const std::string& name = tensor.name;
     if (used.contains(name) || ends_with_any(name, unused) || is_buffer(name)) continue;
+    if (tensor.role == SourceTensor::Role::kPart || (packed && describes_packing(name))) continue;
+    if (tensor.role == SourceTensor::Role::kView && is_another_form(name, used)) continue;
     if (std::string adds = change(checkpoint, tensor, used); !adds.empty())
       return Status::error(
           str(checkpoint.files()[static_cast<size_t>(tensor.file)], ": tensor ", spelled(tensor), " ",
@@ -159,8 +175,10 @@ Status check_extra(const Checkpoint& checkpoint, const std::set<std::string>& us
 }
 
 Status check_packed(const Checkpoint& checkpoint, const std::set<std::string>& used) {
+  const bool read = !checkpoint.packer().empty();
   for (const SourceTensor& tensor : checkpoint.tensors())
-    for (const Packing& packing : kPackings) {
+    for (const PackingSign& packing : kPackings) {
+      if (tensor.role != SourceTensor::Role::kStored || (read && describes_packing(tensor.name))) continue;
       const size_t at = tensor.name.find(packing.array);
       if (at == std::string::npos || !used.contains(tensor.name.substr(0, at) + ".weight")) continue;
       return Status::error(

@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "formats/checked.h"
+#include "weights/block.h"
 #include "weights/extra.h"
 #include "weights/import.h"
 #include "weights/ranks.h"
@@ -75,7 +76,7 @@ int64_t count_source_elements(const Plan& plan, const Checkpoint& checkpoint,
                               const std::vector<std::string>& unused, const std::set<std::string>& used) {
   std::vector<int64_t> elements(checkpoint.files().size(), 0);
   for (const SourceTensor& t : checkpoint.tensors())
-    if (used.contains(t.name) || !is_unused(t.name, unused))
+    if (used.contains(t.name) || (t.role == SourceTensor::Role::kStored && !is_unused(t.name, unused)))
       elements[static_cast<size_t>(t.file)] += product(t.shape);
   int64_t total = 0;
   std::set<int> open;
@@ -133,9 +134,7 @@ int64_t estimate_peak(const Plan& plan, const Checkpoint* checkpoint, int thread
     int64_t size = 0;
     for (RecordPlace place : p.places) size += p.format.transposed ? plan.record(place).size : 0;
     for (int index : p.sources) {
-      const SourceTensor& t = checkpoint->tensors()[static_cast<size_t>(index)];
-      auto blocks = checkpoint->blocks(index);
-      size += blocks ? static_cast<int64_t>(blocks->bytes.size()) : t.byte_size;
+      size += checkpoint->mapped_bytes(index);
     }
     sizes.push_back(size);
     block = std::max(block, block_bytes(p));
@@ -224,6 +223,7 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
     ASSIGN_OR_RETURN(std::vector<ParameterPlan> parts, split_ranks(std::move(p), options.ranks));
     for (ParameterPlan& part : parts) {
       if (checkpoint) find_leaves(part);
+      part.exact = checkpoint && is_exact(part, *checkpoint);
       part.block_rows = std::max<int64_t>(1, kBlockElements / widest_row(part));
     }
     add_records(parts, records);
@@ -237,6 +237,7 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
         return Status::error(str("--lora-adapter: ", checkpoint->merged_adapter()->folder, " changes ",
                                  shown_name(name), " of ", what, ", which the model does not use"));
     RETURN_IF_ERROR(check_extra(*checkpoint, used, unused, options.ignore_extra, plan.notes));
+    note_packed(plan, *checkpoint);
     plan.source_elements = count_source_elements(plan, *checkpoint, unused, used);
   } else {
     for (const ParameterPlan& p : plan.parameters) plan.source_elements += p.rows * p.row_size;

@@ -37,6 +37,7 @@ struct ParameterPlan {
   std::vector<int> sources;         // the checkpoint's tensors among them, each once
   std::vector<RecordPlace> places;  // of its records, in the order of format_records(): codes, then scales
   bool raw_f32 = false;             // plain float32 stays float32 in the file
+  bool exact = false;               // codes are taken over from the checkpoint (is_exact)
 };
 
 struct Plan {

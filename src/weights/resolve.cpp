@@ -36,6 +36,7 @@ class Resolver {
       default: break;
     }
     for (SourceExpr& part : e.parts) RETURN_IF_ERROR(resolve(part, inner, part_of));
+    if (e.kind == Kind::kTranspose && e.parts[0].kind == Kind::kTensor) take_turned(e);
     e.shape = result_shape(e);
     if (e.kind == Kind::kPermute)
       internal_check(shape_elements(e.dims) == e.shape[static_cast<size_t>(e.axis)],
@@ -44,6 +45,16 @@ class Resolver {
   }
 
  private:
+  // A packed weight that is stored turned is read as it lies.
+  void take_turned(SourceExpr& e) const {
+    const int turned = checkpoint_.transposed(e.parts[0].tensor);
+    if (turned < 0) return;
+    SourceExpr tensor = std::move(e.parts[0]);
+    tensor.tensor = turned;
+    tensor.shape = checkpoint_.tensors()[static_cast<size_t>(turned)].shape;
+    e = std::move(tensor);
+  }
+
   Status find(SourceExpr& e, const Shape& wanted, const std::string& part_of) {
     e.tensor = checkpoint_.find(e.name);
     if (e.tensor < 0) {

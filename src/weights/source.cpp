@@ -112,6 +112,19 @@ Status open_gguf(ModelSource& source, const std::string& weights, SourceFormat f
   return Status::ok();
 }
 
+// AutoGPTQ's older checkpoints describe their packing in a file of its own.
+Status add_quantize_config(ModelSource& source) {
+  const std::string file = path_join(source.folder, "quantize_config.json");
+  if (source.is_gguf || !source.hf_config.is_object() || source.hf_config.contains("quantization_config") ||
+      source.hf_config.contains("model_config") || !file_exists(file))
+    return Status::ok();
+  ASSIGN_OR_RETURN(Json packing, read_json_file(file));
+  if (!packing.is_object()) return Status::error(str(file, ": expected an object with bits and group_size"));
+  if (!packing.contains("quant_method")) packing["quant_method"] = "gptq";
+  source.hf_config["quantization_config"] = std::move(packing);
+  return Status::ok();
+}
+
 }  // namespace
 
 Result<ModelSource> open_source(const SourceOptions& options) {
@@ -135,6 +148,7 @@ Result<ModelSource> open_source(const SourceOptions& options) {
     ASSIGN_OR_RETURN(weights, weights_path(source, weights));
     ASSIGN_OR_RETURN(source.checkpoint, Checkpoint::open(weights, format));
   }
+  RETURN_IF_ERROR(add_quantize_config(source));
   if (source.hf_config.is_object() && source.hf_config.contains("model_config") &&
       source.hf_config.contains("quantization")) {
     ASSIGN_OR_RETURN(source.config,
@@ -143,6 +157,12 @@ Result<ModelSource> open_source(const SourceOptions& options) {
     ASSIGN_OR_RETURN(source.config,
                      frontend::parse_hf_config(source.hf_config, options.model_type, source.config_path));
   }
+  if (source.checkpoint && source.config.packing && !options.lora_adapter.empty())
+    return Status::error(
+        str("--lora-adapter: the weights are quantized by ", source.config.packing->name,
+            ", expected plain ones to merge into; convert the checkpoint they were made from"));
+  if (source.checkpoint && source.config.packing)
+    RETURN_IF_ERROR(source.checkpoint->add_packed(*source.config.packing));
   if (source.checkpoint && !options.lora_adapter.empty()) {
     auto adapter = read_lora_adapter(options.lora_adapter);
     Status merged = adapter.is_ok()

@@ -221,7 +221,8 @@ TEST_F(GpuMatmul, OneRow) {
     for (Shape s : {Shape{1, 2, 1}, {1, 30, 33}, {1, 96, 96}, {1, 150, 300}}) add_matmul(f, s);
   for (std::string steps : {"b", "bs", "m", "a", "bG", "Gma", "G", "wa"})
     add_matmul(group(4, DType::kF16), {1, 140, 64}, steps);
-  for (WeightFormat f : {WeightFormat::awq(), WeightFormat::paired(true)})
+  for (WeightFormat f :
+       {WeightFormat::awq(), WeightFormat::awq(32), WeightFormat::awq(64), WeightFormat::paired(true)})
     for (Shape s : {Shape{1, 8, 1}, {1, 96, 96}, {1, 152, 300}}) add_matmul(f, s);
 }
 

@@ -158,14 +158,14 @@ TEST_F(GroupMatmul, TilesOf8) {
   add_matmul(batch, {group(4, DType::kBF16, true), "tile8"}, {3, 17, 100});
 }
 
-// Zero points of their own for each group: AWQ's groups of 128, and pairs.
+// Zero points of their own for each group: AWQ's, of 128 and of other sizes, and pairs.
 TEST_F(GroupMatmul, Offsets) {
   for (const char* layout : {"tile8", "tile16"})
     for (Shape s : {Shape{1, 8, 1}, {1, 24, 300}, {3, 40, 256}, {17, 16, 40}}) {
       add_matmul(batch, {WeightFormat::awq(), layout}, s);
       add_matmul(batch, {WeightFormat::paired(s.rows == 3), layout}, {s.rows, s.n + 1, s.k});
     }
-  add_matmul(batch, {WeightFormat::awq(), "tile8"}, {3, 48, 128}, "Gma");
+  for (int group : {32, 64, 128}) add_matmul(batch, {WeightFormat::awq(group), "tile8"}, {3, 48, 128}, "Gma");
 }
 
 TEST_F(GroupMatmul, TilesOf16) {

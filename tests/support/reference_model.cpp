@@ -155,6 +155,9 @@ ReferenceModel::ReferenceModel(const std::string& source, const std::string& sch
   const Json hf =
       checkpoint->gguf() ? must(checkpoint->gguf_config()) : must(read_json_file(source + "/config.json"));
   config_ = must(frontend::parse_hf_config(hf, "auto", source));
+  if (config_.packing)
+    if (const Status status = checkpoint->add_packed(*config_.packing); !status.is_ok())
+      throw std::runtime_error(status.message());
   const QuantScheme scheme = must(find_quant_scheme(scheme_name));
   built_ = frontend::build_model(config_, scheme);
   for (const Parameter& parameter : built_.parameters)

@@ -121,12 +121,17 @@ TEST(Quantization, FitsWhatTheConfigSaysOfTheWeights) {
   EXPECT_EQ(said("llama_awq", "q4f16_autoawq"), "ok");
   EXPECT_EQ(said("llama_awq", "q4f16_awq"), "ok");
   EXPECT_EQ(said("llama", "q4f16_1"), "ok");
-  EXPECT_EQ(said("llama_awq", "q4f16_1").find("--quantization: q4f16_1 packs plain weights, "), 0u)
-      << said("llama_awq", "q4f16_1");
-  EXPECT_NE(said("llama_awq", "q4f16_1").find("choose q4f16_autoawq"), std::string::npos);
+  EXPECT_EQ(said("llama_awq", "q4f16_1"), "ok");  // read as floats and quantized again, with a note
   EXPECT_EQ(
-      said("llama", "q4f16_autoawq").find("--quantization: q4f16_autoawq takes weights that AWQ quantized, "),
+      said("llama_awq", "q4f16_autoawq_g32")
+          .find(
+              "--quantization: q4f16_autoawq_g32 copies codes of 4 bits with zero points in groups of 32, "),
       0u)
+      << said("llama_awq", "q4f16_autoawq_g32");
+  EXPECT_NE(said("llama_awq", "q4f16_autoawq_g32").find("choose q4f16_autoawq"), std::string::npos);
+  EXPECT_EQ(said("llama", "q4f16_autoawq")
+                .find("--quantization: q4f16_autoawq takes weights that AWQ or GPTQ quantized, "),
+            0u)
       << said("llama", "q4f16_autoawq");
 }
 
@@ -137,10 +142,12 @@ TEST(Quantization, OfAwqOnlyWhatRunsIsTaken) {
   ASSERT_FALSE(parsed.is_ok());
   EXPECT_EQ(
       parsed.status().message(),
-      "config.json: key 'quantization_config' says that the weights are already quantized by awq (3 bits), "
-      "expected plain weights (F16, BF16 or F32), or AWQ's of 4 bits in groups of 128 with zero_point and "
-      "version "
-      "gemm; convert the checkpoint it was made from, or a GGUF file of it");
+      "config.json: key 'quantization_config' says that the weights are already quantized by 'awq' with 3 "
+      "bits, "
+      "expected plain weights (F16, BF16 or F32) or one of AWQ (version gemm), GPTQ, compressed-tensors "
+      "(pack-quantized, float- and int-quantized), fp8, mxfp4, bitsandbytes (4 bits) and MLX (2, 4 and 8 "
+      "bits); "
+      "convert the checkpoint it was made from, or a GGUF file of it");
 }
 
 }  // namespace

@@ -19,6 +19,12 @@ std::string word(E value, const std::vector<std::string>& names) {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+int64_t shape_product(const std::vector<int64_t>& shape) {
+  int64_t product = 1;
+  for (int64_t dim : shape) product *= dim;
+  return product;
+}
+
 // A record's axes, as they would lie in NK form.
 std::vector<int64_t> stored(const WeightFormat& format, const std::vector<int64_t>& shape, int64_t n,
                             int64_t k) {
@@ -42,12 +48,14 @@ WeightFormat gguf(F::Code code, int bits, int group, F::ScaleCode scale, F::Zero
   return f;
 }
 
-// 8-bit floats that are their own words; group 0 x 0 or a block.
-WeightFormat fp8(F::Code code, int group, F::ScaleCode scale, F::Names names) {
+// 8-bit numbers that are their own words; of a group of 0 x 0, 0 x 1 or a block.
+WeightFormat bytes(F::Code code, int group, int group_n, F::ScaleCode scale, F::Names names) {
   WeightFormat f;
-  f.kind = F::Kind::kGroup, f.bits = 8, f.code = code, f.group = group,
-  f.group_n = static_cast<int16_t>(group);
-  f.container = code == F::Code::kE4M3 ? DType::kF8E4M3 : DType::kF8E5M2;
+  f.kind = F::Kind::kGroup, f.bits = 8, f.code = code, f.group = group;
+  f.group_n = static_cast<int16_t>(group_n);
+  f.container = code == F::Code::kE4M3   ? DType::kF8E4M3
+                : code == F::Code::kE5M2 ? DType::kF8E5M2
+                                         : DType::kI8;
   f.scale_code = scale, f.zero = F::Zero::kNone, f.names = names;
   return f;
 }
@@ -61,7 +69,8 @@ std::vector<DescribedFormat> built_formats() {
         all.push_back({str("MLC ", bits, " bits ", short_name(dtype), kn ? " KN" : ""),
                        F::grouped(bits, dtype, kn), true});
   }
-  all.push_back({"AWQ", F::awq(), true});
+  for (int group : {32, 64, 128})
+    all.push_back({group == 128 ? "AWQ" : str("AWQ in groups of ", group), F::awq(group), true});
   for (bool kn : {false, true}) all.push_back({str("2023 4 bits f32", kn ? " KN" : ""), F::paired(kn), true});
   return all;
 }
@@ -73,7 +82,7 @@ std::vector<DescribedFormat> other_formats() {
   return {
       {"2023 3 bits", with(q3, [](F& f) { f.container = DType::kU16; })},
       {"2023 3 bits KN", with(q3, [](F& f) { f.container = DType::kU16, f.transposed = true; })},
-      {"2023 8 bits", with(q4, [](F& f) { f.bits = 8; })},
+      {"2023 8 bits", F::grouped(8, DType::kF16, false)},
       {"2023 RWKV", with(q4,
                          [](F& f) {
                            f.bits = 8, f.group = 0, f.group_n = 0, f.container = DType::kU8, f.factors = true;
@@ -86,9 +95,17 @@ std::vector<DescribedFormat> other_formats() {
                                           f.order = F::Order::kFragments, f.zero = F::Zero::kNone,
                                           f.transposed = true;
                                         })},
-      {"fp8 e4m3", fp8(kE4M3, 0, kFloat, F::Names::kMlc)},
-      {"fp8 e5m2", fp8(kE5M2, 0, kNone, F::Names::kMlc)},
-      {"fp8 blocks", fp8(kE4M3, 128, kFloat, F::Names::kBlockScale)},
+      {"fp8 e4m3", bytes(kE4M3, 0, 0, kFloat, F::Names::kMlc)},
+      {"fp8 e5m2", bytes(kE5M2, 0, 0, kNone, F::Names::kMlc)},
+      {"fp8 blocks", bytes(kE4M3, 128, 128, kFloat, F::Names::kBlockScale)},
+      {"fp8 e4m3 rows", bytes(kE4M3, 0, 1, kFloat, F::Names::kScaled)},
+      {"int8 rows", bytes(kSigned, 0, 1, kFloat, F::Names::kScaled)},
+      {"compressed-tensors",
+       with(q4, [](F& f) { f.group = 128, f.dtype = DType::kBF16, f.names = F::Names::kCompressed; })},
+      {"MLX", with(q4,
+                   [](F& f) {
+                     f.group = 64, f.dtype = DType::kBF16, f.zero = F::Zero::kFloat, f.names = F::Names::kMlx;
+                   })},
       {"GPTQ", with(q4,
                     [](F& f) {
                       f.group = 128, f.transposed = true, f.zero = F::Zero::kCodes, f.zero_plus = 1;
@@ -125,9 +142,9 @@ WeightFormat WeightFormat::grouped(int bits, DType scales, bool transposed) {
   return {Kind::kGroup, scales, bits, bits == 3 ? 40 : 32, transposed};
 }
 
-WeightFormat WeightFormat::awq() {
+WeightFormat WeightFormat::awq(int group) {
   WeightFormat f = grouped(4, DType::kF16, true);
-  f.group = 128, f.along = Along::kN, f.order = Order::kAwq, f.zero = Zero::kCodes, f.names = Names::kAwq;
+  f.group = group, f.along = Along::kN, f.order = Order::kAwq, f.zero = Zero::kCodes, f.names = Names::kAwq;
   return f;
 }
 
@@ -171,18 +188,53 @@ std::vector<FormatRecord> format_records(const WeightFormat& f, const std::vecto
                                          : stored(f, shape, n, f.words(k));
   const std::vector<int64_t> scales = stored(f, shape, rows, groups);
   const std::vector<int64_t> zeros = stored(f, shape, ceil_div(n, f.codes_per_word()), groups);
+  std::vector<FormatRecord> records;
   switch (f.names) {
-    case F::Names::kAwq:
-      return {{Part::kCodes, "qweight", f.container, codes},
-              {Part::kZeros, "qzeros", f.container, zeros},
-              {Part::kScales, "scales", f.dtype, scales}};
     case F::Names::kMlc:
-      if (f.zero == F::Zero::kPaired)
-        return {{Part::kCodes, "q_weight", f.container, codes},
-                {Part::kScales, "q_scale", DType::kU32, scales}};
-      return {{Part::kCodes, "q_weight", f.container, codes}, {Part::kScales, "q_scale", f.dtype, scales}};
+      if (f.scale_code == F::ScaleCode::kNone || f.factors) return {};  // no reader of ours asks for them yet
+      return {{Part::kCodes, "q_weight", f.container, codes},
+              {Part::kScales, "q_scale", f.zero == F::Zero::kPaired ? DType::kU32 : f.dtype, scales}};
+    case F::Names::kAwq:
+    case F::Names::kGptq:
+      records = {{Part::kCodes, "qweight", f.container, codes},
+                 {Part::kZeros, "qzeros", f.container, zeros},
+                 {Part::kScales, "scales", f.dtype, scales}};
+      break;
+    case F::Names::kBlockScale:
+    case F::Names::kScaled:
+      return {{Part::kCodes, "weight", f.container, codes},
+              {Part::kScales, f.names == F::Names::kScaled ? "weight_scale" : "weight_scale_inv", f.dtype,
+               scales}};
+    case F::Names::kCompressed:
+      records = {{Part::kCodes, "weight_packed", f.container, codes},
+                 {Part::kScales, "weight_scale", f.dtype, scales}};
+      if (f.zero == F::Zero::kCodes)
+        records.push_back({Part::kZeros, "weight_zero_point", f.container, zeros});
+      break;
+    case F::Names::kMlx:
+      return {{Part::kCodes, "weight", f.container, codes},
+              {Part::kScales, "scales", f.dtype, scales},
+              {Part::kZeros, "biases", f.dtype, scales}};
+    case F::Names::kMxFp4:
+      return {{Part::kCodes, "blocks", f.container, codes}, {Part::kScales, "scales", DType::kU8, scales}};
+    case F::Names::kNf4:
+      records = {{Part::kCodes, "weight", f.container, {shape_product(codes), 1}},
+                 {Part::kTable, "weight.quant_map", DType::kF32, {1 << f.bits}}};
+      if (f.scale_code == F::ScaleCode::kFloat) {
+        records.push_back({Part::kScales, "weight.absmax", DType::kF32, {shape_product(scales)}});
+      } else {
+        const int64_t of = f.super_group;
+        records.push_back({Part::kScales, "weight.absmax", DType::kU8, {shape_product(scales)}});
+        records.push_back({Part::kScaleTable, "weight.nested_quant_map", DType::kF32, {256}});
+        records.push_back({Part::kScaleScales, "weight.nested_absmax", DType::kF32, {ceil_div(n * k, of)}});
+      }
+      return records;
     default: return {};  // no reader of ours asks for them yet
   }
+  if (f.permuted)
+    records.push_back(
+        {Part::kIndex, f.names == F::Names::kGptq ? "g_idx" : "weight_g_idx", DType::kI32, {k}});
+  return records;
 }
 
 const std::vector<DescribedFormat>& described_formats() {

@@ -27,7 +27,19 @@ struct WeightFormat {
     kPaired,    // q * s + z: a u32 of two bfloat16, s low and z high
     kFloat,     // q * s + z
   };
-  enum class Names : uint8_t { kMlc, kAwq, kBlockScale, kGptq, kMxFp4, kNf4, kRwkv, kGguf };
+  enum class Names : uint8_t {
+    kMlc,
+    kAwq,
+    kBlockScale,  // weight, weight_scale_inv
+    kGptq,
+    kMxFp4,
+    kNf4,
+    kRwkv,
+    kGguf,
+    kScaled,      // weight, weight_scale
+    kCompressed,  // compressed-tensors' pack-quantized
+    kMlx,
+  };
 
   Kind kind = Kind::kPlain;
   DType dtype = DType::kF32;  // kPlain: the elements; kGroup: the scales as values
@@ -53,15 +65,16 @@ struct WeightFormat {
     format.dtype = dtype;
     return format;
   }
-  // 3 or 4 bits in groups of 40 or 32 about a constant: MLC's own.
+  // 3, 4 or 8 bits in groups of 40, 32 or 32 about a constant: MLC's own.
   static WeightFormat grouped(int bits, DType scales, bool transposed);
-  static WeightFormat awq();
+  static WeightFormat awq(int group = 128);
   static WeightFormat paired(bool transposed);  // q4f32_0 of 2023
 
   bool is_quantized() const { return kind == Kind::kGroup; }
   bool is_centered() const { return zero == Zero::kConstant; }  // about a constant zero point
-  // What codes count from where that is the same for all of them: 7 for 4 bits, 3 for 3 bits.
-  int zero_point() const { return (1 << (bits - 1)) - 1; }
+  // What codes count from where that is the same for all of them: 7 for 4 bits, 3 for 3, 127 for 8. Other
+  // programs count from the middle, 2^(bits-1).
+  int zero_point() const { return (1 << (bits - 1)) - (names == Names::kMlc); }
   // Codes come ready in the checkpoint; we have no quantizer for the format.
   bool is_imported() const { return names == Names::kAwq; }
   int codes_per_word() const { return 8 * size_of(container) / bits; }
@@ -74,7 +87,10 @@ struct WeightFormat {
   }
   int64_t groups(int64_t k) const { return group ? (k + group - 1) / group : 1; }
   // Words of one row where codes run along K: whole groups, and as many as 4 words of it a group.
-  int64_t words(int64_t k) const { return (group + codes_per_word() - 1) / codes_per_word() * groups(k); }
+  int64_t words(int64_t k) const {
+    const int64_t of_group = group ? group : k;
+    return (of_group + codes_per_word() - 1) / codes_per_word() * groups(k);
+  }
 
   // "f16", "q4g32.f16", "q3g40.f16.kn"; what differs from MLC's group formats is spelled out behind:
   // "q4g128.f16.kn.along_n.awq.codes". The form used in IR text. parse() accepts that of described_formats().
@@ -85,7 +101,16 @@ struct WeightFormat {
 
 // One record of a weight.
 struct FormatRecord {
-  enum class Part : uint8_t { kCodes, kScales, kZeros, kIndex, kOther };
+  enum class Part : uint8_t {
+    kCodes,
+    kScales,
+    kZeros,
+    kIndex,        // i32 [K]: the group of each input
+    kTable,        // f32: the value of each code
+    kScaleTable,   // f32 [256]: of each code of a scale
+    kScaleScales,  // f32: of super_group weights each
+    kOther,
+  };
   Part part;
   std::string name;  // after "X.": "q_weight"
   DType dtype;

@@ -43,6 +43,8 @@ const std::vector<QuantScheme>& quant_schemes() {
       grouped("q4f16_1", 4, DType::kF16, false),
       grouped("q4f16_2", 4, DType::kF16, false, false),
       {"q4f16_autoawq", DType::kF16, true, WeightFormat::awq(), false, false},
+      {"q4f16_autoawq_g32", DType::kF16, true, WeightFormat::awq(32), false, false},
+      {"q4f16_autoawq_g64", DType::kF16, true, WeightFormat::awq(64), false, false},
       {"q4f32_0", DType::kF32, true, WeightFormat::paired(true), true, true},
       grouped("q4f32_1", 4, DType::kF32, false),
   };

@@ -78,3 +78,8 @@ inline void add_squares(const float* x, float* sums, int64_t n) {
   for (; i + kLanes <= n; i += kLanes) store(sums + i, multiply_add(load(x + i), load(x + i), load(sums + i)));
   for (; i < n; ++i) sums[i] += x[i] * x[i];
 }
+
+#include "weights/quantize/rows.inl"
+
+constexpr QuantizeKernels kTable = {kLanes,      kTileRows, kTileVectors* kLanes, multiply_tile,
+                                    exponential, combine,   add_squares,          quantize_rows};

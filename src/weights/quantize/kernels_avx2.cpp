@@ -1,15 +1,7 @@
 // The inner loops of the quantizers for x86-64 with AVX2 and FMA.
-#include "weights/quantize/kernels.h"
+#include "weights/quantize/loops.h"
 
 #ifdef __x86_64__
-#include <immintrin.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <memory>
-#include <vector>
-
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
@@ -26,10 +18,6 @@ inline Floats splat(float x) { return (Floats)_mm256_set1_ps(x); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return (Floats)_mm256_fmadd_ps(a, b, c); }
 
 #include "weights/quantize/kernels.inl"
-#include "weights/quantize/rows.inl"
-
-constexpr QuantizeKernels kTable = {kLanes,      kTileRows, kTileVectors* kLanes, multiply_tile,
-                                    exponential, combine,   add_squares,          quantize_rows};
 
 }  // namespace
 }  // namespace mlc::weights
@@ -40,14 +28,12 @@ constexpr QuantizeKernels kTable = {kLanes,      kTileRows, kTileVectors* kLanes
 #pragma GCC pop_options
 #endif
 
-namespace mlc::weights {
-const QuantizeKernels* avx2_quantize_kernels() {
-  const bool there = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  return there ? &kTable : nullptr;
-}
-}  // namespace mlc::weights
-#else
-namespace mlc::weights {
-const QuantizeKernels* avx2_quantize_kernels() { return nullptr; }
-}  // namespace mlc::weights
 #endif
+
+const mlc::weights::QuantizeKernels* mlc::weights::avx2_quantize_kernels() {
+#ifdef __x86_64__
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kTable : nullptr;
+#else
+  return nullptr;
+#endif
+}

@@ -1,15 +1,7 @@
 // The inner loops of the quantizers for x86-64 with AVX-512.
-#include "weights/quantize/kernels.h"
+#include "weights/quantize/loops.h"
 
 #ifdef __x86_64__
-#include <immintrin.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <memory>
-#include <vector>
-
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), \
                              apply_to = function)
@@ -27,10 +19,6 @@ inline Floats splat(float x) { return (Floats)_mm512_set1_ps(x); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return (Floats)_mm512_fmadd_ps(a, b, c); }
 
 #include "weights/quantize/kernels.inl"
-#include "weights/quantize/rows.inl"
-
-constexpr QuantizeKernels kTable = {kLanes,      kTileRows, kTileVectors* kLanes, multiply_tile,
-                                    exponential, combine,   add_squares,          quantize_rows};
 
 }  // namespace
 }  // namespace mlc::weights
@@ -41,15 +29,14 @@ constexpr QuantizeKernels kTable = {kLanes,      kTileRows, kTileVectors* kLanes
 #pragma GCC pop_options
 #endif
 
-namespace mlc::weights {
-const QuantizeKernels* avx512_quantize_kernels() {
+#endif
+
+const mlc::weights::QuantizeKernels* mlc::weights::avx512_quantize_kernels() {
+#ifdef __x86_64__
   const bool there = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   return there ? &kTable : nullptr;
-}
-}  // namespace mlc::weights
 #else
-namespace mlc::weights {
-const QuantizeKernels* avx512_quantize_kernels() { return nullptr; }
-}  // namespace mlc::weights
+  return nullptr;
 #endif
+}

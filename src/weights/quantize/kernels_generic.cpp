@@ -1,11 +1,5 @@
 // The inner loops of the quantizers for any machine, and the choice of a table.
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <memory>
-#include <vector>
-
-#include "weights/quantize/kernels.h"
+#include "weights/quantize/loops.h"
 
 namespace mlc::weights {
 namespace {
@@ -16,10 +10,6 @@ inline Floats splat(float x) { return Floats{x, x, x, x}; }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return a * b + c; }
 
 #include "weights/quantize/kernels.inl"
-#include "weights/quantize/rows.inl"
-
-constexpr QuantizeKernels kTable = {kLanes,      kTileRows, kTileVectors* kLanes, multiply_tile,
-                                    exponential, combine,   add_squares,          quantize_rows};
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// How a block of rows gets its codes and scales, one row in each lane; included after kernels.inl.
+// How a block of rows gets its codes and scales, one row in each lane; included at the end of kernels.inl.
 //
 // A scale is tried as m / d for the group's value m of largest magnitude, with d around both ends of the codes, and
 // refined once by least squares: the one with the least weighted squared error wins. With error feedback the groups come

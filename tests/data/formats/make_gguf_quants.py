@@ -8,7 +8,8 @@ import numpy as np
 Q = gguf.GGMLQuantizationType
 # type: byte positions of its f16 fields (scales and offsets), which must be ordinary numbers
 HALVES = {Q.Q4_0: [0], Q.Q4_1: [0, 2], Q.Q5_0: [0], Q.Q5_1: [0, 2], Q.Q8_0: [0], Q.IQ4_NL: [0],
-          Q.Q2_K: [80, 82], Q.Q3_K: [108], Q.Q4_K: [0, 2], Q.Q5_K: [0, 2], Q.Q6_K: [208]}
+          Q.Q2_K: [80, 82], Q.Q3_K: [108], Q.Q4_K: [0, 2], Q.Q5_K: [0, 2], Q.Q6_K: [208],
+          Q.IQ4_XS: [0], Q.MXFP4: []}
 rng = np.random.default_rng(20260101)
 writer = gguf.GGUFWriter(sys.argv[1], "none")
 for kind, halves in HALVES.items():
