@@ -58,6 +58,7 @@ int run_command_line(const std::vector<std::string>& arguments) {
   add_gen_config(app);
   add_compile(app);
   add_chat(app);
+  add_serve(app);
   add_bench(app);
   add_info(app);
   add_model_metadata(app);

@@ -24,6 +24,7 @@ void add_devices(CLI::App& app);
 void add_gen_config(CLI::App& app);
 void add_info(CLI::App& app);
 void add_model_metadata(CLI::App& app);
+void add_serve(CLI::App& app);
 // keep-sorted end
 
 // Throws the status as UserError unless it is ok.

@@ -137,12 +137,16 @@ Status load(Session& s, const SessionFlags& flags, const Wanted& wanted, const S
   auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(s.module, runtime::Module::load(*s.device, library));
   if (!flags.model_lib.empty()) RETURN_IF_ERROR(check_baked(wanted, *s.module));
+  runtime::ModelLimits limits = limits_of(s.config, wanted, flags);
+  if (flags.infer_limits) {
+    ASSIGN_OR_RETURN(limits, flags.infer_limits(*s.module, *s.device, limits));
+  }
   int64_t bytes = 0;
   for (const PlanWeight& w : s.module->plan().weights) bytes += w.bytes;
   {
     Progress progress("loading", bytes);
     ASSIGN_OR_RETURN(s.model,
-                     runtime::Model::load(*s.device, s.module, s.folder, limits_of(s.config, wanted, flags),
+                     runtime::Model::load(*s.device, s.module, s.folder, limits,
                                           [&](int64_t loaded) { progress.add(loaded); }));
   }
   ASSIGN_OR_RETURN(s.tokenizer, Result(tokenizer.get()));

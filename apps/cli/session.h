@@ -1,6 +1,7 @@
 // Everything that chat and bench need of a model, opened from what the user named.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,10 @@ struct SessionFlags {
   bool deterministic = false;
   // Set by commands, not by flags: sequences at once, and tokens of all of them (0 = one sequence's context).
   int64_t sequences = 1, total_tokens = 0;
+  // Where set: makes limits of what config and flags say, before any memory is taken.
+  std::function<Result<runtime::ModelLimits>(const runtime::Module&, const runtime::Device&,
+                                             runtime::ModelLimits)>
+      infer_limits;
 };
 
 // MODEL and the flags of `command` that say what to open.

@@ -10,7 +10,7 @@ Engine::Engine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer
                const EngineOptions& options)
     : state_(model, std::move(tokenizer), options) {}
 
-Status Engine::add_request(Request request) {
+Status Engine::check(const Request& request) const {
   if (state_.model.is_encoder())
     return Status::error(
         "this model is an encoder: it gives embeddings, no text; use a model that generates");
@@ -25,6 +25,15 @@ Status Engine::add_request(Request request) {
     if (token < 0 || token >= state_.model.vocab_size())
       return Status::error(
           str("prompt: token ", token, " is outside of the vocabulary of ", state_.model.vocab_size()));
+  for (const auto& [token, bias] : request.config.logit_bias)
+    if (token < 0 || token >= state_.model.vocab_size())
+      return Status::error(
+          str("logit_bias: token ", token, " is outside of the vocabulary of ", state_.model.vocab_size()));
+  return Status::ok();
+}
+
+Status Engine::add_request(Request request) {
+  RETURN_IF_ERROR(check(request));
   const runtime::Adapters& adapters = state_.model.adapters();
   const int32_t adapter = adapters.find(request.adapter);
   if (!request.adapter.empty() && adapter < 0)
@@ -58,6 +67,13 @@ void Engine::abort(RequestId id) {
     if (r->request.id == id) state_.end(*r, FinishReason::kAbort);
   if (std::erase_if(state_.waiting, [](const auto& r) { return r->finish != FinishReason::kNone; }) > 0)
     state_.admits = true;  // the next may need less
+  state_.retire();
+}
+
+void Engine::abort_all() {
+  for (auto& r : state_.running) state_.end(*r, FinishReason::kAbort);
+  for (auto& r : state_.waiting) state_.end(*r, FinishReason::kAbort);
+  state_.waiting.clear();
   state_.retire();
 }
 

@@ -25,6 +25,8 @@ class Engine {
   // context (says how long it is and how long it may be); token ids outside of the vocabulary; an adapter
   // that is not loaded (says which are).
   Status add_request(Request request);
+  // What add_request would say, adapters aside. Any thread may ask.
+  Status check(const Request& request) const;
   // LoRA adapters by name, for Request::adapter. load: reads a PEFT folder; errors as Adapters::load (the
   // library holds none or no more, the name is taken, an adapter for another base). unload: refused while
   // requests use it, waiting ones included; what is kept of texts that it computed is forgotten.
@@ -34,6 +36,7 @@ class Engine {
 
   // Ends a request with kAbort; unknown ids are ignored.
   void abort(RequestId id);
+  void abort_all();
   // Begins a step where none is under way, and finishes it where the device is done. Never waits.
   StepOutcome poll_step();
   // Runs one step; false when nothing is left to do.
@@ -42,6 +45,8 @@ class Engine {
   void reset();
 
   const EngineMetrics& metrics() const { return state_.metrics; }
+  size_t waiting() const { return state_.waiting.size(); }
+  size_t running() const { return state_.running.size(); }
   // Of a request that is still known; nullptr once it has finished and its last update was streamed.
   const RequestState* find(RequestId id) const;
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "chat/stream.h"
 #include "runtime/sequences/sequence_store.h"
 #include "serve/cycle.h"
+#include "serve/sample/logprobs.h"
 #include "serve/sample/sampler.h"
 #include "serve/speculate/draft_length.h"
 #include "serve/speculate/ngram.h"
@@ -44,6 +46,9 @@ struct StreamUpdate {
   FinishReason finish = FinishReason::kNone;
   std::string error;       // with kError: one sentence
   RequestMetrics metrics;  // with a finish: of the whole request
+  std::optional<Logprobs> logprobs = {};  // of `token`, where the request wants them
+  // With its first token or its end, where the request wants them: of the prompt's second token and on.
+  std::vector<Logprobs> prompt_logprobs = {};
 };
 using StreamCallback = std::function<void(const StreamUpdate&)>;
 
@@ -72,6 +77,7 @@ struct RequestState {
   int64_t accepted = 0;  // pending tokens before the newest: right proposals that lay apart
   CycleDetector cycle;   // of an answer that end_cycles ends
   TextStream text;
+  std::vector<Logprobs> prompt_logprobs;  // gathered so far, not streamed yet
   FinishReason finish = FinishReason::kNone;
   RequestMetrics metrics;
   Clock::time_point arrived;

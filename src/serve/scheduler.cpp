@@ -13,6 +13,10 @@ using runtime::StateCost;
 // first token; in steps of 512 tokens they get 52, and the prompts take 1.2 s.
 constexpr int64_t kPromptTokensBesideAnswers = 48;
 
+// Of a prompt whose log probabilities are wanted, in one step: the logits of all its rows are kept then, for a
+// vocabulary of 128k 64 * 131072 * 4 = 34 MB.
+constexpr int64_t kPromptRowsWithLogits = 64;
+
 StateCost operator-(StateCost a, const StateCost& b) { return a -= b; }
 
 class StepBuilder {
@@ -29,6 +33,8 @@ class StepBuilder {
       if (r.decoding() && make_room_for_tokens(r, i)) add(r, std::min(room_, r.pending()));
     }
     if (state_.options.speculative_mode == SpeculativeMode::kDisable) return;
+    for (const auto& r : state_.running)  // the step will give the logits of every row, which trees have not
+      if (r->request.config.prompt_logprobs && !r->decoding()) return;
     const auto answers = static_cast<int64_t>(step_.requests.size());
     for (int64_t i = 0; i < answers; ++i) propose(i, answers);
   }
@@ -60,11 +66,16 @@ class StepBuilder {
 
   // Parts of prompts, of earlier requests first.
   void add_prompts() {
-    if (const auto answers = static_cast<int64_t>(step_.requests.size()); answers > 0)
-      room_ = std::min(room_, std::max(kPromptTokensBesideAnswers, answers));
+    const size_t answers = step_.requests.size();
+    if (answers > 0)
+      room_ = std::min(room_, std::max(kPromptTokensBesideAnswers, static_cast<int64_t>(answers)));
     for (auto& r : state_.running) {
       if (room_ == 0) return;
       if (r->decoding() || r->finish != FinishReason::kNone) continue;
+      if (r->request.config.prompt_logprobs) {
+        if (step_.requests.size() > answers) return;  // beside no other prompt
+        room_ = std::min(room_, kPromptRowsWithLogits);
+      }
       if (const int64_t n = tokens_that_fit(*r); n > 0) add(*r, n);
     }
   }
@@ -148,6 +159,7 @@ class StepBuilder {
 
   // A sequence that begins as the request's text does, if there is one.
   void begin_sequence(RequestState& r) {
+    if (r.request.config.prompt_logprobs) return;  // needs the logits of its whole prompt
     const auto match = state_.prefixes.begin(store_, state_.next_sequence, r.tokens, r.adapter);
     if (match.tokens == 0) return;
     if (match.sequence == state_.next_sequence) ++state_.next_sequence;

@@ -11,16 +11,20 @@ void EngineState::begin(RunningStep s) {
   bool any = false, on_device = model.samples();
   for (size_t i = 0; i < step->requests.size(); ++i) {
     const bool wanted = step->sequences[i].wanted > 0;
+    const GenerationConfig& config = step->requests[i]->request.config;
     any |= wanted;
-    on_device &= !wanted || !changes_logits(step->requests[i]->request.config);
+    on_device &= !wanted || !reads_logits(config);
+    step->all_rows |= config.prompt_logprobs && !step->requests[i]->decoding();
   }
-  step->drawn = any && on_device;
+  step->drawn = any && on_device && !step->all_rows;
   std::vector<DrawSettings> settings;
   for (size_t i = 0; i < step->requests.size(); ++i)
     if (step->drawn && step->sequences[i].wanted > 0)
       add_draws(*step->requests[i], step->sequences[i], settings);
-  Status begun = model.begin_step(step->sequences,
-                                  any ? runtime::WantLogits::kLast : runtime::WantLogits::kNone, settings);
+  const runtime::WantLogits want = step->all_rows ? runtime::WantLogits::kAll
+                                   : any          ? runtime::WantLogits::kLast
+                                                  : runtime::WantLogits::kNone;
+  Status begun = model.begin_step(step->sequences, want, settings);
   if (!begun.is_ok()) finish(begun);
 }
 
@@ -50,16 +54,34 @@ void EngineState::wait() {
   if (Status waited = model.wait(); !waited.is_ok()) finish(waited);
 }
 
-int32_t EngineState::token_of_row(RequestState& r, int64_t row) {
-  const runtime::StepResult& result = model.result();
-  if (step->drawn) {
-    r.sampler.next(r.request.config);  // the device took this one
-    return result.tokens[static_cast<size_t>(row)];
-  }
+std::span<const float> EngineState::logits_of_rows(int64_t first, int64_t count) const {
   const auto vocab = static_cast<size_t>(model.vocab_size());
-  const std::span<const float> logits = result.logits.subspan(static_cast<size_t>(row) * vocab, vocab);
+  return model.result().logits.subspan(static_cast<size_t>(first) * vocab, static_cast<size_t>(count) * vocab);
+}
+
+int32_t EngineState::token_of_row(RequestState& r, int64_t row, std::optional<Logprobs>& logprobs) {
+  const GenerationConfig& config = r.request.config;
+  logprobs.reset();
+  if (step->drawn) {
+    r.sampler.next(config);  // the device took this one
+    return model.result().tokens[static_cast<size_t>(row)];
+  }
+  const std::span<const float> logits = logits_of_rows(row, 1);
   std::vector<float> scores(logits.begin(), logits.end());
-  return r.sampler.sample(scores, r.request.config, r.counts);
+  const int32_t token = r.sampler.sample(scores, config, r.counts);
+  if (config.logprobs) logprobs = logprobs_of(logits, token, config.top_logprobs);
+  return token;
+}
+
+// `logits`: of the step's rows of the request. One that was preempted comes here again with the same rows.
+void EngineState::add_prompt_logprobs(RequestState& r, std::span<const float> logits) {
+  const auto vocab = static_cast<size_t>(model.vocab_size());
+  for (size_t row = 0; row < logits.size() / vocab; ++row) {
+    const size_t next = static_cast<size_t>(r.computed) + row + 1;
+    if (next != r.prompt_logprobs.size() + 1 || next >= r.request.prompt.size()) continue;
+    r.prompt_logprobs.push_back(
+        logprobs_of(logits.subspan(row * vocab, vocab), r.tokens[next], r.request.config.top_logprobs));
+  }
 }
 
 // Draws a token after the newest one, and after each proposal that was drawn. Returns how many of the tree's
@@ -68,9 +90,10 @@ int64_t EngineState::verify(RequestState& r, int64_t first_row) {
   const int64_t known = r.draft.known;
   int64_t kept = known, right = 0;
   for (int64_t node = known - 1; node >= 0 && r.finish == FinishReason::kNone;) {
-    const int32_t token = token_of_row(r, first_row + node - (known - 1));
+    std::optional<Logprobs> logprobs;
+    const int32_t token = token_of_row(r, first_row + node - (known - 1), logprobs);
     const size_t before = r.tokens.size();
-    accept_token(r, token);
+    accept_token(r, token, std::move(logprobs));
     if (r.tokens.size() == before) break;  // it ends the text
     node = r.draft.child(static_cast<int32_t>(node), token);
     if (node < 0) break;
@@ -94,6 +117,8 @@ void EngineState::finish(RequestState& r, const runtime::StepSequence& sequence,
     r.computed += kept;
   } else {
     const bool decodes = r.decoding();
+    if (step->all_rows && r.request.config.prompt_logprobs)
+      add_prompt_logprobs(r, logits_of_rows(row + sequence.wanted - n, n));
     r.computed += n;
     r.accepted = decodes && sequence.wanted == 0 ? r.pending() - 1 : 0;
     if (!decodes && sequence.wanted > 0) {
@@ -101,7 +126,11 @@ void EngineState::finish(RequestState& r, const runtime::StepSequence& sequence,
       model.sequences().snapshot(r.sequence);
       prefixes.share(r.sequence, r.computed_tokens(), r.adapter);
     }
-    if (sequence.wanted > 0 && r.finish == FinishReason::kNone) accept_token(r, token_of_row(r, row));
+    if (sequence.wanted > 0 && r.finish == FinishReason::kNone) {
+      std::optional<Logprobs> logprobs;
+      const int32_t token = token_of_row(r, row, logprobs);
+      accept_token(r, token, std::move(logprobs));
+    }
     if (!decodes) return;
   }
   const auto drawn = static_cast<int64_t>(r.tokens.size() - before);
@@ -123,8 +152,9 @@ void EngineState::finish(const Status& status) {
       r.finish = FinishReason::kError;  // also of one that was aborted meanwhile: its sequence is not kept
       continue;
     }
-    finish(r, sequence, row);
-    row += sequence.wanted;
+    const auto unwanted = step->all_rows ? static_cast<int64_t>(sequence.tokens.size()) - sequence.wanted : 0;
+    finish(r, sequence, row + unwanted);
+    row += unwanted + sequence.wanted;
   }
   const auto rows = static_cast<double>(prefilled + decoded);
   metrics.prefill_seconds += seconds * static_cast<double>(prefilled) / rows;
@@ -136,13 +166,17 @@ void EngineState::finish(const Status& status) {
   retire();
 }
 
-void EngineState::accept_token(RequestState& r, int32_t token) {
+void EngineState::accept_token(RequestState& r, int32_t token, std::optional<Logprobs> logprobs) {
   const GenerationConfig& config = r.request.config;
   if (r.generated() == 0)
     r.metrics.time_to_first_token = std::chrono::duration<double>(Clock::now() - r.arrived).count();
   const auto& stops = config.stop_token_ids;
   if (!config.ignore_eos && std::find(stops.begin(), stops.end(), token) != stops.end()) {
     end(r, FinishReason::kStop);
+    return;
+  }
+  if (config.max_tokens == 0) {
+    end(r, FinishReason::kLength);
     return;
   }
   r.tokens.push_back(token);
@@ -153,7 +187,15 @@ void EngineState::accept_token(RequestState& r, int32_t token) {
     end(r, FinishReason::kError, text.status().message());
     return;
   }
-  r.request.on_update({r.request.id, *text, token, FinishReason::kNone, "", {}});
+  const bool first = r.generated() == 1;
+  r.request.on_update({r.request.id,
+                       *text,
+                       token,
+                       FinishReason::kNone,
+                       "",
+                       {},
+                       std::move(logprobs),
+                       first ? std::move(r.prompt_logprobs) : std::vector<Logprobs>()});
   if (r.text.stopped()) {
     end(r, FinishReason::kStop);
   } else if ((config.max_tokens >= 0 && r.generated() >= config.max_tokens) ||
@@ -168,6 +210,7 @@ void EngineState::end(RequestState& r, FinishReason reason, const std::string& e
   if (r.finish != FinishReason::kNone) return;
   r.finish = reason;
   StreamUpdate update{r.request.id, "", -1, reason, error, r.metrics};
+  if (r.generated() == 0) update.prompt_logprobs = std::move(r.prompt_logprobs);
   if (!r.text.stopped()) {
     auto rest = r.text.finish();
     if (rest.is_ok()) update.text = *rest;

@@ -41,7 +41,8 @@ struct RunningStep {
   std::vector<RequestState*> requests;
   // Of each request. One that wants logits has its text so far complete then.
   std::vector<runtime::StepSequence> sequences;
-  bool drawn = false;  // the device draws the next tokens
+  bool drawn = false;     // the device draws the next tokens
+  bool all_rows = false;  // the logits of every row are read
   Clock::time_point begun = {};
 };
 
@@ -69,7 +70,7 @@ struct EngineState {
   // Waits until poll() will say so.
   void wait();
   // Streams the text of a request's next token and sets `finish` when it is done.
-  void accept_token(RequestState& request, int32_t token);
+  void accept_token(RequestState& request, int32_t token, std::optional<Logprobs> logprobs = {});
   // Ends a request: streams the last of its text with the reason. Its sequence is kept for later prompts.
   void end(RequestState& request, FinishReason reason, const std::string& error = "");
   // Removes ended requests from `running`, but not while a step runs them.
@@ -81,10 +82,13 @@ struct EngineState {
  private:
   void add_draws(const RequestState& request, const runtime::StepSequence& sequence,
                  std::vector<DrawSettings>& settings) const;
-  // The drawn token of one of the step's wanted rows.
-  int32_t token_of_row(RequestState& request, int64_t row);
+  std::span<const float> logits_of_rows(int64_t first, int64_t count) const;
+  // The drawn token of one of the rows whose logits the step gave; `logprobs` receives those that its request
+  // wants.
+  int32_t token_of_row(RequestState& request, int64_t row, std::optional<Logprobs>& logprobs);
+  void add_prompt_logprobs(RequestState& request, std::span<const float> logits);
   void finish(const Status& status);
-  // What a step without error gave a request, whose first wanted row is `row`.
+  // What a step without error gave a request, whose first wanted row is `row` of those with logits.
   void finish(RequestState& request, const runtime::StepSequence& sequence, int64_t row);
   int64_t verify(RequestState& request, int64_t row);
   void remove_sequence(const RequestState& request);

@@ -3,6 +3,9 @@
 //! Rules of the border: every function catches panics; an error is a UTF-8 sentence in `error`; bytes handed out are
 //! owned by the caller and go back through `mlc_text_free`; inputs are borrowed for the call only.
 
+#[cfg(not(target_family = "wasm"))]
+extern crate mlc_http; // its C functions become part of this library
+
 mod jinja;
 mod tokenizer;
 

@@ -24,12 +24,15 @@ Status GenerationConfig::validate() const {
   const Range ranges[] = {{"temperature", temperature, 0, 1e6},
                           {"top_p", top_p, 0, 1},
                           {"frequency_penalty", frequency_penalty, -2, 2},
-                          {"presence_penalty", presence_penalty, -2, 2}};
+                          {"presence_penalty", presence_penalty, -2, 2},
+                          {"min_p", min_p, 0, 1},
+                          {"top_logprobs", static_cast<double>(top_logprobs), 0, 20}};
   for (const Range& r : ranges)
     if (!(r.value >= r.low && r.value <= r.high))
       return Status::error(str(r.name, ": ", r.value, " is not in [", r.low, ", ", r.high, "]"));
   if (!(repetition_penalty > 0) || std::isinf(repetition_penalty))
     return Status::error(str("repetition_penalty: ", repetition_penalty, " is not above 0"));
+  if (top_k < 0) return Status::error(str("top_k: ", top_k, " is not 0 (all) or more"));
   if (max_tokens < -1) return Status::error(str("max_tokens: ", max_tokens, " is not -1 (no limit) or more"));
   for (const auto& [token, bias] : logit_bias)
     if (!(bias >= -100 && bias <= 100))

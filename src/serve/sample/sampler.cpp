@@ -1,6 +1,10 @@
 // Logits -> token.
 #include "serve/sample/sampler.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 namespace mlc::serve {
 namespace {
 
@@ -22,9 +26,31 @@ void apply_penalties(std::span<float> logits, const GenerationConfig& config, co
   }
 }
 
+void keep_most_probable(std::span<float> logits, const GenerationConfig& config) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  float least = kNever;
+  if (config.top_k > 0 && static_cast<size_t>(config.top_k) < logits.size()) {
+    std::vector<float> sorted(logits.begin(), logits.end());
+    const auto last = sorted.begin() + (config.top_k - 1);
+    std::nth_element(sorted.begin(), last, sorted.end(), std::greater<>());
+    least = *last;
+  }
+  if (config.min_p > 0) {
+    const float largest = logits[static_cast<size_t>(first_largest(logits))];
+    // exp((x - largest) / temperature) >= min_p
+    least = std::max(least, largest + static_cast<float>(config.temperature * std::log(config.min_p)));
+  }
+  for (float& x : logits)
+    if (x < least) x = kNever;
+}
+
+bool reads_logits(const GenerationConfig& config) {
+  return config.logprobs || config.prompt_logprobs || changes_logits(config);
+}
+
 bool changes_logits(const GenerationConfig& c) {
   return !c.logit_bias.empty() || c.presence_penalty != 0 || c.frequency_penalty != 0 ||
-         c.repetition_penalty != 1;
+         c.repetition_penalty != 1 || c.top_k > 0 || c.min_p > 0;
 }
 
 Sampler::Sampler(std::optional<uint64_t> seed)
@@ -39,6 +65,7 @@ DrawSettings Sampler::next(const GenerationConfig& config) {
 
 int32_t Sampler::sample(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts) {
   apply_penalties(logits, config, counts);
+  if (config.top_k > 0 || config.min_p > 0) keep_most_probable(logits, config);
   const DrawSettings settings = next(config);
   if (settings.inverse_temperature == 0) return first_largest(logits);
   softmax(logits, settings.inverse_temperature);

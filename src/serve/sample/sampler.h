@@ -1,4 +1,5 @@
-// Logits -> token in the order of mlc-facts 8.5: bias, penalties, softmax with temperature, top-p, draw. The
+// Logits -> token in the order of mlc-facts 8.5: bias, penalties, top-k, min-p, softmax with temperature,
+// top-p, draw. The
 // last three are base/draw.h, on the host or, where a request changes no logit, on the device.
 #pragma once
 
@@ -20,8 +21,14 @@ using TokenCounts = std::unordered_map<int32_t, int64_t>;
 // frequency; then the repetition penalty r: a negative logit times r, a positive one divided by r.
 void apply_penalties(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts);
 
-// Whether apply_penalties changes any logit of a request, whatever its counts.
+// Puts all but the top_k largest, and those below min_p of the largest once they are probabilities at the
+// request's temperature, to minus infinity. Equal logits stand and fall together.
+void keep_most_probable(std::span<float> logits, const GenerationConfig& config);
+
+// Whether the functions above change any logit of a request, whatever its counts.
 bool changes_logits(const GenerationConfig& config);
+// Whether the host needs the logits of a request's next token.
+bool reads_logits(const GenerationConfig& config);
 
 // The random source of one request: the same seed gives the same draws.
 class Sampler {

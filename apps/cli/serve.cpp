@@ -1,0 +1,205 @@
+// mlc_llm serve: the OpenAI API of models over HTTP (mlc-facts 1.11).
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "apps/cli/commands.h"
+#include "apps/cli/serve_limits.h"
+#include "apps/cli/session.h"
+#include "apps/http/api_server.h"
+#include "base/strings.h"
+
+namespace mlc::cli {
+namespace {
+
+struct Flags {
+  SessionFlags session;
+  ServeLimits limits;
+  http::ServerOptions server;
+  serve::openai::ApiLimits api;
+  std::vector<std::string> additional_models;
+  std::string embedding_model, embedding_model_lib, speculative_mode = "disable", prefix_cache_mode = "radix",
+                                                    prefill_mode = "hybrid";
+  std::string allow_origins = "[]", allow_methods = R"(["*"])", allow_headers = R"(["*"])";
+  bool enable_tracing = false;
+  int64_t shutdown_seconds = 30;
+};
+
+int interrupt_pipe[2] = {-1, -1};
+
+void on_interrupt(int) {
+  const char byte = 0;
+  ssize_t ignored = ::write(interrupt_pipe[1], &byte, 1);
+  (void)ignored;
+}
+
+// Waits for Ctrl-C or a kill; another one then ends the program at once.
+Status wait_for_interrupt() {
+  if (::pipe(interrupt_pipe) != 0) return Status::error("serve: no file descriptors are left; raise ulimit -n");
+  struct sigaction action{};
+  action.sa_handler = on_interrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
+  char byte = 0;
+  while (::read(interrupt_pipe[0], &byte, 1) < 0) {
+  }
+  return Status::ok();
+}
+
+// A flag that is a JSON list of texts, or one text alone.
+Result<std::vector<std::string>> json_list(const char* flag, const std::string& text) {
+  auto parsed = parse_json(text, flag);
+  if (!parsed.is_ok() || !parsed->is_array()) {
+    if (text.find_first_of("[\"") == std::string::npos && !text.empty()) return std::vector<std::string>{text};
+    return Status::error(str(flag, ": found '", text, "', expected a JSON list as '[\"https://example.com\"]'"));
+  }
+  std::vector<std::string> list;
+  for (const Json& item : *parsed) {
+    if (!item.is_string()) return Status::error(str(flag, ": found ", item.type_name(), ", expected texts"));
+    list.push_back(item.get<std::string>());
+  }
+  return list;
+}
+
+// What has a flag and is not built, or has one value only.
+Status check_unbuilt(const Flags& flags) {
+  if (flags.speculative_mode != "disable")
+    return Status::error(str("--speculative-mode: ", flags.speculative_mode, " is not built yet, expected disable"));
+  if (flags.prefill_mode != "hybrid")
+    return Status::error(
+        str("--prefill-mode: ", flags.prefill_mode,
+            " is not possible, expected hybrid: answers are always written beside prompts"));
+  if (!flags.embedding_model.empty() || !flags.embedding_model_lib.empty())
+    return Status::error("--embedding-model: embeddings are not built yet; leave it out");
+  if (flags.enable_tracing) return Status::error("--enable-tracing: event traces are not built yet; leave it out");
+  return Status::ok();
+}
+
+Status read_flags(Flags& flags) {
+  RETURN_IF_ERROR(check_unbuilt(flags));
+  http::AccessRules& access = flags.server.access;
+  ASSIGN_OR_RETURN(access.allow_origins, json_list("--allow-origins", flags.allow_origins));
+  ASSIGN_OR_RETURN(access.allow_methods, json_list("--allow-methods", flags.allow_methods));
+  ASSIGN_OR_RETURN(access.allow_headers, json_list("--allow-headers", flags.allow_headers));
+  ASSIGN_OR_RETURN(flags.session.overrides, take_engine_keys(flags.session.overrides, flags.limits));
+  if (flags.prefix_cache_mode == "disable") flags.limits.prefix_cache = false;
+  return Status::ok();
+}
+
+struct Served {
+  std::vector<std::unique_ptr<Session>> sessions;
+  std::unique_ptr<serve::openai::Service> service;  // last: it uses the sessions
+};
+
+Result<std::unique_ptr<serve::openai::ServedModel>> open_model(const std::string& id, SessionFlags flags,
+                                                               ServeLimits& limits, Served& served) {
+  int64_t sequences = 0;
+  flags.infer_limits = [&](const runtime::Module& module, const runtime::Device& device,
+                           runtime::ModelLimits given) -> Result<runtime::ModelLimits> {
+    ASSIGN_OR_RETURN(runtime::ModelLimits inferred, infer_limits(limits, module, device, given));
+    sequences = inferred.max_sequences;
+    return inferred;
+  };
+  ASSIGN_OR_RETURN(auto session, open_session(flags));
+  if (session->model->is_encoder())
+    return Status::error(str(session->name, ": this model is an encoder: it writes no text, and embeddings are not "
+                                            "built yet; serve a model that generates"));
+  limits.memory_used += session->model->memory().total();
+  std::printf("%s: %lld requests together, %s\n", printable(id).c_str(), static_cast<long long>(sequences),
+              session->model->memory().text().c_str());
+  ASSIGN_OR_RETURN(auto model, serve::openai::ServedModel::create(
+                                   id, *session->model, session->tokenizer,
+                                   session->chat_template->conversation(), session->generation_defaults(),
+                                   engine_options(limits, sequences)));
+  served.sessions.push_back(std::move(session));
+  return model;
+}
+
+Result<std::unique_ptr<Served>> open_models(Flags& flags) {
+  auto served = std::make_unique<Served>();
+  std::vector<std::unique_ptr<serve::openai::ServedModel>> models;
+  const std::string& first = flags.session.checkpoint.source.config;
+  ASSIGN_OR_RETURN(auto model, open_model(first, flags.session, flags.limits, *served));
+  models.push_back(std::move(model));
+  for (const std::string& text : flags.additional_models) {
+    SessionFlags more = flags.session;
+    const size_t comma = text.find(',');
+    const std::string id = text.substr(0, comma);
+    for (const auto& other : models)
+      if (other->id() == id) return Status::error(str("--additional-models: ", id, " is served already"));
+    more.checkpoint.source.config = id;
+    more.model_lib = comma == std::string::npos ? "" : text.substr(comma + 1);
+    ASSIGN_OR_RETURN(auto another, open_model(id, std::move(more), flags.limits, *served));
+    models.push_back(std::move(another));
+  }
+  served->service = std::make_unique<serve::openai::Service>(std::move(models), flags.api, print_note);
+  return served;
+}
+
+Status serve_models(Flags& flags) {
+  RETURN_IF_ERROR(read_flags(flags));
+  ASSIGN_OR_RETURN(auto served, open_models(flags));
+  ASSIGN_OR_RETURN(auto server, http::ApiServer::start(*served->service, flags.server));
+  std::printf("serving at http://%s:%d; Ctrl-C ends it\n", flags.server.host.c_str(), server->port());
+  std::fflush(stdout);
+  RETURN_IF_ERROR(wait_for_interrupt());
+  std::printf("ending: %zu requests are at work, for %lld s at most\n", served->service->active(),
+              static_cast<long long>(flags.shutdown_seconds));
+  std::fflush(stdout);
+  server->shutdown(std::chrono::seconds(flags.shutdown_seconds));
+  return Status::ok();
+}
+
+void add_http_flags(CLI::App& sub, Flags& flags) {
+  http::ServerOptions& server = flags.server;
+  sub.add_option("--host", server.host, "address to listen at; 0.0.0.0 for all of this machine's");
+  sub.add_option("--port", server.port, "0: any free one");
+  sub.add_option("--api-key", server.access.api_key, "asked of every request but /health; absent: none");
+  sub.add_option("--allow-origins,--allowed-origins", flags.allow_origins,
+                 "JSON list of origins whose pages may ask ([\"*\"]: any; absent: none)");
+  sub.add_option("--allow-methods,--allowed-methods", flags.allow_methods, "JSON list, for those pages");
+  sub.add_option("--allow-headers,--allowed-headers", flags.allow_headers, "JSON list, for those pages");
+  sub.add_flag("--allow-credentials", server.access.allow_credentials, "those pages may send cookies");
+  sub.add_option("--max-body-bytes", server.max_body_bytes, "of a request; more is a 413");
+  sub.add_option("--max-header-bytes", server.max_header_bytes, "of a request's head; more is a 431");
+  sub.add_option("--max-connections", server.max_connections, "at once; more are a 503");
+  sub.add_option("--max-choices", flags.api.choices, "n times the prompts of a request")->check(whole_number(1, 65536));
+  sub.add_option("--max-stops", flags.api.stops, "stop strings of a request")->check(whole_number(0, 65536));
+  sub.add_option("--max-biases", flags.api.biases, "tokens in logit_bias")->check(whole_number(0, 1 << 20));
+  sub.add_option("--max-top-logprobs", flags.api.top_logprobs, "of each token")->check(whole_number(0, 20));
+  sub.add_option("--max-tokens", flags.api.max_tokens, "of an answer; 0: what the context holds")
+      ->check(whole_number(0, 1 << 30));
+  sub.add_option("--shutdown-seconds", flags.shutdown_seconds, "that requests at work get when the server is ended")
+      ->check(whole_number(0, 86400));
+}
+
+void add_engine_flags(CLI::App& sub, Flags& flags) {
+  sub.add_option("--mode", flags.limits.mode,
+                 "local: 4 requests at once, interactive: 1, server: as many as memory and library hold")
+      ->check(CLI::IsMember({"local", "interactive", "server"}));
+  sub.add_flag("--enable-debug", flags.api.debug, "debug_config in requests, and /debug/...");
+  sub.add_option("--additional-models", flags.additional_models, "further models: MODEL or MODEL,LIBRARY");
+  sub.add_option("--embedding-model", flags.embedding_model, "not built yet");
+  sub.add_option("--embedding-model-lib", flags.embedding_model_lib, "not built yet");
+  sub.add_option("--speculative-mode", flags.speculative_mode, "disable; others are not built yet");
+  sub.add_option("--prefix-cache-mode", flags.prefix_cache_mode, "radix or disable")
+      ->check(CLI::IsMember({"radix", "disable"}));
+  sub.add_option("--prefill-mode", flags.prefill_mode, "hybrid");
+  sub.add_flag("--enable-tracing", flags.enable_tracing, "not built yet");
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* sub = app.add_subcommand(
+      "serve", "Serve models over HTTP as OpenAI's API does; converts and compiles them first if need be");
+  add_session_flags(*sub, flags->session);
+  add_engine_flags(*sub, *flags);
+  add_http_flags(*sub, *flags);
+  sub->callback([flags] { throw_if_error(serve_models(*flags)); });
+}
+
+}  // namespace mlc::cli

@@ -1,0 +1,143 @@
+// From a mode to numbers.
+#include "apps/cli/serve_limits.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/strings.h"
+
+namespace mlc::cli {
+namespace {
+
+constexpr int64_t kMost = int64_t{1} << 40;
+
+// Refused unless it has the value that changes nothing here.
+struct UnbuiltKey {
+  const char* key;
+  const char* neutral;
+  const char* why;
+};
+constexpr UnbuiltKey kUnbuilt[] = {
+    {"max_history_size", "0", "states are kept whole"},
+    {"spec_draft_length", "0", "speculative decoding is not built yet"},
+    {"spec_tree_width", "1", "speculative decoding is not built yet"},
+    {"prefill_mode", "hybrid", "answers are always written beside prompts"},
+};
+
+Result<int64_t> ranged(const std::string& key, const std::string& value, int64_t low) {
+  ASSIGN_OR_RETURN(int64_t number, knob_int(str("--overrides: key '", key, "'"), value));
+  if (number < low || number > kMost)
+    return Status::error(str("--overrides: ", key, " is ", number, ", expected ", low, " or more"));
+  return number;
+}
+
+Result<bool> take(const std::string& key, const std::string& value, ServeLimits& limits) {
+  for (const UnbuiltKey& unbuilt : kUnbuilt) {
+    if (key != unbuilt.key) continue;
+    if (value != unbuilt.neutral)
+      return Status::error(str("--overrides: ", key, "=", value, " is not possible, expected ", unbuilt.neutral,
+                               ": ", unbuilt.why));
+    return true;
+  }
+  if (key == "max_num_sequence") {
+    ASSIGN_OR_RETURN(limits.max_num_sequence, ranged(key, value, 1));
+  } else if (key == "max_total_seq_length") {
+    ASSIGN_OR_RETURN(limits.max_total_seq_length, ranged(key, value, 1));
+  } else if (key == "prefix_cache_max_num_recycling_seqs") {
+    ASSIGN_OR_RETURN(limits.kept_sequences, ranged(key, value, -1));
+  } else if (key == "prefix_cache_mode") {
+    if (value != "disable" && value != "radix")
+      return Status::error(str("--overrides: prefix_cache_mode is '", value, "', expected disable or radix"));
+    limits.prefix_cache = value == "radix";
+  } else if (key == "gpu_memory_utilization") {
+    ASSIGN_OR_RETURN(limits.gpu_memory_utilization, knob_number("--overrides: key 'gpu_memory_utilization'", value));
+    if (!(limits.gpu_memory_utilization > 0 && limits.gpu_memory_utilization <= 1))
+      return Status::error(str("--overrides: gpu_memory_utilization is ", value, ", expected above 0 and at most 1"));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// Tokens of all requests together that the memory holds beside everything else.
+Result<int64_t> tokens_in_memory(const ServeLimits& wanted, const runtime::Module& module,
+                                 const runtime::Device& device, runtime::ModelLimits limits, int64_t single) {
+  constexpr int64_t kProbe = 4096;  // tokens more, to see what one takes
+  limits.total_tokens = single;
+  ASSIGN_OR_RETURN(runtime::MemoryPlan one, runtime::Model::plan_memory(module, limits));
+  limits.total_tokens = single + kProbe;
+  ASSIGN_OR_RETURN(runtime::MemoryPlan more, runtime::Model::plan_memory(module, limits));
+  const int64_t each = (more.total() - one.total() + kProbe - 1) / kProbe;
+  if (each <= 0) return std::numeric_limits<int64_t>::max();
+  const auto budget =
+      static_cast<int64_t>(static_cast<double>(device.properties.memory_bytes) * wanted.gpu_memory_utilization) -
+      wanted.memory_used;
+  const int64_t fixed = one.total() - each * single, tokens = (budget - fixed) / each;
+  if (tokens > 0) return tokens;
+  return Status::error(str("Insufficient GPU memory error: ", module.path(), " takes ",
+                           human_bytes(static_cast<double>(fixed)), " without a single token, the ",
+                           device.properties.name, " device gives ",
+                           human_bytes(static_cast<double>(std::max<int64_t>(budget, 0))),
+                           "; raise gpu_memory_utilization, or lower max_num_sequence or prefill_chunk_size in "
+                           "--overrides"));
+}
+
+}  // namespace
+
+std::vector<std::string> serve_override_keys() {
+  std::vector<std::string> keys = {"attention_sink_size",
+                                   "context_window_size",
+                                   "gpu_memory_utilization",
+                                   "max_num_sequence",
+                                   "max_total_seq_length",
+                                   "opt",
+                                   "pipeline_parallel_stages",
+                                   "prefill_chunk_size",
+                                   "prefix_cache_max_num_recycling_seqs",
+                                   "prefix_cache_mode",
+                                   "sliding_window_size",
+                                   "tensor_parallel_shards"};
+  for (const UnbuiltKey& unbuilt : kUnbuilt) keys.push_back(unbuilt.key);
+  std::ranges::sort(keys);
+  return keys;
+}
+
+Result<std::string> take_engine_keys(const std::string& overrides, ServeLimits& limits) {
+  ASSIGN_OR_RETURN(Knobs knobs, parse_knobs(overrides, "--overrides", serve_override_keys()));
+  std::vector<std::string> rest;
+  for (const auto& [key, value] : knobs) {
+    ASSIGN_OR_RETURN(bool taken, take(key, value, limits));
+    if (!taken) rest.push_back(key + "=" + value);
+  }
+  return join(rest, ";");
+}
+
+Result<runtime::ModelLimits> infer_limits(const ServeLimits& wanted, const runtime::Module& module,
+                                          const runtime::Device& device, runtime::ModelLimits limits) {
+  constexpr int64_t kLocalSequences = 4, kLocalTokens = 8192;
+  const int64_t batch = find_int(module.manifest(), "max_batch_size").value_or(1);
+  limits.max_sequences = wanted.max_num_sequence.value_or(wanted.mode == "interactive" ? 1
+                                                          : wanted.mode == "local"
+                                                              ? std::min(kLocalSequences, batch)
+                                                              : batch);
+  ASSIGN_OR_RETURN(runtime::ModelLimits whole, runtime::complete(limits, module));
+  const int64_t window = runtime::window_of(module.manifest()).tokens;
+  const bool endless = whole.context_tokens == std::numeric_limits<int64_t>::max();
+  const int64_t single = endless ? std::max(window, int64_t{0}) + whole.prefill_chunk : whole.context_tokens;
+  ASSIGN_OR_RETURN(int64_t memory, tokens_in_memory(wanted, module, device, limits, single));
+  int64_t all = wanted.mode == "server" ? single * limits.max_sequences : single;
+  if (wanted.mode == "local") all = endless ? single * limits.max_sequences : std::min(all, kLocalTokens);
+  limits.total_tokens = std::min(wanted.max_total_seq_length.value_or(all), memory);
+  if (!endless) limits.context_tokens = std::min(single, limits.total_tokens);
+  return limits;
+}
+
+serve::EngineOptions engine_options(const ServeLimits& limits, int64_t max_sequences) {
+  const int64_t kept = limits.kept_sequences.value_or(max_sequences);
+  return {.max_running = static_cast<size_t>(max_sequences),
+          .max_kept = !limits.prefix_cache ? 0
+                      : kept < 0           ? std::numeric_limits<size_t>::max()
+                                           : static_cast<size_t>(kept)};
+}
+
+}  // namespace mlc::cli

@@ -1,0 +1,186 @@
+// From updates of the engine to replies.
+#include "serve/openai/call.h"
+
+#include <cmath>
+#include <ctime>
+#include <limits>
+
+namespace mlc::serve::openai {
+
+Call::Call(ServedModel& model, CompletionCall asked, ReplyCallback reply, std::function<void()> on_end)
+    : model_(model),
+      asked_(std::move(asked)),
+      head_{.chat = asked_.chat,
+            .include_usage = asked_.include_usage,
+            .id = new_answer_id(asked_.chat),
+            .model = model.id(),
+            .created = std::time(nullptr)},
+      reply_(std::move(reply)),
+      on_end_(std::move(on_end)),
+      choices_(asked_.prompts.size() * static_cast<size_t>(asked_.n)) {
+  for (Choice& choice : choices_) choice.id = model_.engine().next_id();
+}
+
+Request Call::request_of(size_t choice) {
+  auto self = shared_from_this();
+  return {choices_[choice].id, asked_.prompts[prompt_of(choice)],
+          asked_.choice_config(static_cast<int64_t>(choice) % asked_.n),
+          [self, choice](const StreamUpdate& update) { self->on_update(choice, update); }};
+}
+
+ApiError Call::check() const {
+  for (const std::vector<int32_t>& prompt : asked_.prompts) {
+    const Status status = model_.engine().check({-1, prompt, asked_.config, {}});
+    if (status.is_ok()) continue;
+    ApiError error = bad_field("", status.message());
+    const bool long_prompt = static_cast<int64_t>(prompt.size()) >= model_.context_tokens();
+    if (long_prompt) error.code = "context_length_exceeded";
+    error.param = long_prompt || error.message.starts_with("prompt")
+                      ? asked_.prompt_field()
+                      : error.message.substr(0, error.message.find(':'));
+    return error;
+  }
+  return {};
+}
+
+void Call::start() {
+  std::vector<size_t> leaders;
+  for (size_t i = 0; i < choices_.size(); i += static_cast<size_t>(asked_.n)) leaders.push_back(i);
+  submit(std::move(leaders));
+}
+
+void Call::submit(std::vector<size_t> choices) {
+  auto self = shared_from_this();
+  for (size_t choice : choices) choices_[choice].begun = Clock::now();
+  const bool posted = model_.engine().post([self, choices = std::move(choices)](Engine& engine) {
+    for (size_t choice : choices) self->add_to(engine, choice);
+  });
+  if (!posted) fail("the server is shutting down and takes no more requests; try again later");
+}
+
+void Call::add_to(Engine& engine, size_t choice) {
+  StreamUpdate end{.id = choices_[choice].id, .text = "", .token = -1, .finish = FinishReason::kAbort};
+  if (cancelled_) return on_update(choice, end);
+  Status added = engine.add_request(request_of(choice));
+  if (added.is_ok()) return;
+  end.finish = FinishReason::kError;
+  end.error = added.message();
+  on_update(choice, end);
+}
+
+// The others of a prompt whose first choice has computed it.
+void Call::follow(size_t leader) {
+  std::vector<size_t> others;
+  for (size_t i = leader + 1; i < leader + static_cast<size_t>(asked_.n); ++i) others.push_back(i);
+  if (!others.empty()) submit(std::move(others));
+}
+
+void Call::cancel() {
+  cancelled_ = true;
+  auto self = shared_from_this();
+  model_.engine().post([self](Engine& engine) {
+    for (const Choice& choice : self->choices_) engine.abort(choice.id);
+  });
+}
+
+void Call::on_update(size_t index, const StreamUpdate& update) {
+  Choice& choice = choices_[index];
+  const bool leads = index % static_cast<size_t>(asked_.n) == 0, first = !choice.opened;
+  if (update.finish == FinishReason::kError) {
+    model_.count(update, 0);
+    return fail(update.error);
+  }
+  if (first && !ended_) begin_echo(index, update);
+  if (update.logprobs) choice.held.push_back(*update.logprobs);
+  if (!ended_ && (!update.text.empty() || (first && asked_.chat && asked_.stream)))
+    add_text(index, update.text, "");
+  choice.opened = true;
+  if (update.finish != FinishReason::kNone) finish_choice(index, update);
+  if (leads && first && !ended_) follow(index);
+}
+
+// With `echo` the prompt stands in front of the answer.
+void Call::begin_echo(size_t index, const StreamUpdate& update) {
+  if (!asked_.echo) return;
+  Choice& choice = choices_[index];
+  const std::vector<int32_t>& prompt = asked_.prompts[prompt_of(index)];
+  if (asked_.config.prompt_logprobs) {
+    choice.held.push_back({.chosen = {prompt[0], std::numeric_limits<float>::quiet_NaN()}, .top = {}});
+    choice.held.insert(choice.held.end(), update.prompt_logprobs.begin(), update.prompt_logprobs.end());
+  }
+  add_text(index, asked_.prompt_texts[prompt_of(index)], "");
+}
+
+Json Call::logprobs_json(Choice& choice, const std::vector<Logprobs>& tokens) const {
+  if (!asked_.config.logprobs) return nullptr;
+  return asked_.chat ? chat_logprobs(tokens, model_.tokenizer())
+                     : completion_logprobs(tokens, model_.tokenizer(), choice.offset);
+}
+
+void Call::add_text(size_t index, const std::string& text, const std::string& finish) {
+  Choice& choice = choices_[index];
+  const std::vector<Logprobs> tokens = std::move(choice.held);
+  choice.held.clear();
+  if (!asked_.stream) {
+    choice.text += text;
+    choice.shown.insert(choice.shown.end(), tokens.begin(), tokens.end());
+    choice.finish = finish;
+    return;
+  }
+  ChunkChoice chunk{.index = static_cast<int64_t>(index), .text = text, .finish_reason = finish};
+  chunk.opens = !choice.opened;
+  choice.opened = true;
+  if (!tokens.empty()) chunk.logprobs = logprobs_json(choice, tokens);
+  said_ = true;
+  reply_({.text = chunk_json(head_, chunk), .stream = true, .last = false});
+}
+
+void Call::finish_choice(size_t index, const StreamUpdate& update) {
+  Choice& choice = choices_[index];
+  model_.count(update, std::chrono::duration<double>(Clock::now() - choice.begun).count());
+  usage_.completion_tokens += update.metrics.completion_tokens;
+  if (index % static_cast<size_t>(asked_.n) == 0) {
+    usage_.prompt_tokens += static_cast<int64_t>(asked_.prompts[prompt_of(index)].size());
+    if (update.metrics.prefilled_tokens > 0)
+      usage_.cached_tokens += update.metrics.prompt_tokens - update.metrics.prefilled_tokens;
+  }
+  ++finished_;
+  if (ended_) return;
+  choice.held.clear();  // tokens of a stop string, whose text does not come out
+  add_text(index, "", finish_reason_text(update.finish));
+  if (finished_ == choices_.size()) end();
+}
+
+void Call::end() {
+  if (asked_.stream) {
+    if (asked_.include_usage)
+      reply_({.text = usage_chunk_json(head_, usage_), .stream = true, .last = false});
+    ended_ = true;
+    reply_({.text = "", .stream = true});
+  } else {
+    std::vector<WholeChoice> choices;
+    for (Choice& choice : choices_)
+      choices.push_back({choice.text, choice.finish, logprobs_json(choice, choice.shown)});
+    ended_ = true;
+    reply_({.text = answer_json(head_, choices, usage_)});
+  }
+  on_end_();
+}
+
+// The engine could not go on with one of the choices: all end.
+void Call::fail(const std::string& why) {
+  ++finished_;
+  if (ended_) return;
+  ended_ = true;
+  const ApiError error{.status = 503, .message = why, .param = "", .code = ""};
+  if (said_) {
+    reply_({.text = error.json(), .stream = true, .last = false});
+    reply_({.text = "", .stream = true});
+  } else {
+    reply_({.status = error.status, .text = error.json()});
+  }
+  cancel();
+  on_end_();
+}
+
+}  // namespace mlc::serve::openai

@@ -1,0 +1,13 @@
+// The messages of a chat request: checked, and in the form that chat templates read.
+#pragma once
+
+#include "serve/openai/api_error.h"
+
+namespace mlc::serve::openai {
+
+// `messages` as it came -> a list of {role, content} with text contents: parts are joined, "developer" is
+// "system". Errors name the message and the field; a system message stands first or nowhere; images, audio
+// and tools are refused (neither is built).
+ApiError read_messages(const Json& messages, Json& result);
+
+}  // namespace mlc::serve::openai

@@ -1,0 +1,258 @@
+// Which path does what.
+#include "serve/openai/service.h"
+
+#include "base/strings.h"
+#include "serve/openai/fields.h"
+#include "serve/openai/messages.h"
+#include "serve/openai/metrics.h"
+
+namespace mlc::serve::openai {
+namespace {
+
+Reply error_reply(const ApiError& error) { return {.status = error.status, .text = error.json()}; }
+
+Reply not_found(std::string_view path) {
+  return error_reply({.status = 404,
+                      .message = str(path, ": no such path; this server has /v1/chat/completions, "
+                                           "/v1/completions, /v1/models, /tokenize, /detokenize, /metrics and "
+                                           "/health"),
+                      .param = "",
+                      .code = ""});
+}
+
+Json model_json(const ServedModel& model) {
+  return {{"id", model.id()},
+          {"created", model.created()},
+          {"object", "model"},
+          {"owned_by", "MLC-LLM"},
+          {"max_model_len", model.context_tokens() == INT64_MAX ? Json(nullptr) : Json(model.context_tokens())}};
+}
+
+}  // namespace
+
+const std::map<std::string_view, Service::Handler>& Service::handlers() {
+  static const std::map<std::string_view, Handler> kHandlers = {
+      {"/debug/cuda_profiler_start", &Service::debug_unbuilt},
+      {"/debug/cuda_profiler_stop", &Service::debug_unbuilt},
+      {"/debug/dump_engine_metrics", &Service::debug_metrics},
+      {"/debug/dump_event_trace", &Service::debug_unbuilt},
+      {"/debug/reset_engine", &Service::debug_reset},
+      {"/detokenize", &Service::detokenize},
+      {"/tokenize", &Service::tokenize},
+      {"/v1/chat/completions", &Service::complete<parse_chat>},
+      {"/v1/completions", &Service::complete<parse_completion>},
+      {"/v1/embeddings", &Service::embed},
+  };
+  return kHandlers;
+}
+
+Service::Service(std::vector<std::unique_ptr<ServedModel>> models, ApiLimits limits,
+                 std::function<void(const std::string&)> note)
+    : limits_(limits), note_(std::move(note)), models_(std::move(models)) {
+  internal_check(!models_.empty(), "a service without models");
+}
+
+bool Service::knows(std::string_view path) const {
+  return handlers().contains(path) && (limits_.debug || !path.starts_with("/debug/"));
+}
+
+CallId Service::submit(std::string_view path, std::string_view body, ReplyCallback reply) {
+  const CallId id = next_call_.fetch_add(1);
+  if (!knows(path)) {
+    reply(not_found(path));
+    return id;
+  }
+  Json object;
+  const bool bare = path.starts_with("/debug/") && trim(body).empty();
+  if (ApiError error = parse_body(bare ? "{}" : body, object); error.is_error()) {
+    reply(error_reply(error));
+    return id;
+  }
+  (this->*handlers().at(path))(object, id, reply);
+  return id;
+}
+
+template <ApiError (*parse)(const Json&, const RequestContext&, CompletionCall&)>
+void Service::complete(const Json& body, CallId id, const ReplyCallback& reply) {
+  ServedModel* model = nullptr;
+  CompletionCall asked;
+  ApiError error = find_model(body, model);
+  if (!error.is_error()) error = parse(body, context(*model), asked);
+  if (error.is_error()) return reply(error_reply(error));
+  note_unknown(asked.unknown);
+  auto call = std::make_shared<Call>(*model, std::move(asked), reply, [this, id] {
+    std::lock_guard lock(mutex_);
+    calls_.erase(id);
+  });
+  if (error = call->check(); error.is_error()) return reply(error_reply(error));
+  {
+    std::lock_guard lock(mutex_);
+    calls_[id] = call;
+  }
+  call->start();
+}
+
+void Service::cancel(CallId id) {
+  std::shared_ptr<Call> call;
+  {
+    std::lock_guard lock(mutex_);
+    if (auto it = calls_.find(id); it != calls_.end()) call = it->second;
+  }
+  if (call) call->cancel();
+}
+
+size_t Service::active() const {
+  std::lock_guard lock(mutex_);
+  return calls_.size();
+}
+
+void Service::shutdown(std::chrono::milliseconds patience) {
+  const auto deadline = Clock::now() + patience;
+  for (auto& model : models_)
+    model->engine().shutdown(std::max(
+        std::chrono::milliseconds(0),
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now())));
+}
+
+ApiError Service::find_model(const Json& body, ServedModel*& model) {
+  std::string name;
+  if (ApiError error = parse_model(body, name); error.is_error()) return error;
+  for (auto& served : models_)
+    if (served->id() == name) model = served.get();
+  if (model) return {};
+  for (auto& served : models_)  // adapters of a base will be looked up here
+    if (name.starts_with(served->id() + ":"))
+      return {.status = 404,
+              .message = str("model: no adapter '", name.substr(served->id().size() + 1), "' of '",
+                             served->id(), "' is loaded"),
+              .param = "model",
+              .code = "model_not_found"};
+  if (models_.size() == 1) {
+    model = models_.front().get();
+    return {};
+  }
+  std::vector<std::string> ids;
+  for (auto& served : models_) ids.push_back(served->id());
+  return {.status = 404,
+          .message = str("model: found '", Status::error(name).message(), "', expected one of ",
+                         join(ids, ", ")),
+          .param = "model",
+          .code = "model_not_found"};
+}
+
+RequestContext Service::context(ServedModel& model) const {
+  return {model.tokenizer(), model.chat_template(), model.defaults(), limits_};
+}
+
+void Service::note_unknown(const std::vector<std::string>& fields) {
+  constexpr size_t kMostNoted = 100;  // names come from strangers
+  for (const std::string& field : fields) {
+    std::lock_guard lock(mutex_);
+    if (note_ && noted_.size() < kMostNoted && noted_.insert(field).second)
+      note_(str("requests have a field '", field.substr(0, 60), "', which is unknown and ignored"));
+  }
+}
+
+// What will be read of a prompt, or of messages.
+void Service::tokenize(const Json& body, CallId, const ReplyCallback& reply) {
+  ServedModel* model = nullptr;
+  ApiError error = find_model(body, model);
+  if (error.is_error()) return reply(error_reply(error));
+  Fields fields(body);
+  std::string text;
+  fields.read("prompt", text);
+  fields.read("content", text);
+  RenderOptions options;
+  fields.read("add_generation_prompt", options.add_generation_prompt);
+  fields.refuse("add_special_tokens", false, "nothing is put in front of a prompt; leave it out");
+  fields.skip({"model"});
+  const Json* messages = fields.value("messages");
+  if (error = fields.finish(); error.is_error()) return reply(error_reply(error));
+  Json list;
+  if (messages)
+    if (error = read_messages(*messages, list); error.is_error()) return reply(error_reply(error));
+  auto tokens = messages ? model->chat_template().encode(list, model->tokenizer(), options)
+                         : model->tokenizer().encode(text);
+  if (!tokens.is_ok())
+    return reply(error_reply(bad_field(messages ? "messages" : "prompt", tokens.status().message())));
+  reply({.text = json_text({{"tokens", *tokens},
+                            {"count", tokens->size()},
+                            {"max_model_len", model_json(*model)["max_model_len"]}})});
+}
+
+void Service::detokenize(const Json& body, CallId, const ReplyCallback& reply) {
+  ServedModel* model = nullptr;
+  ApiError error = find_model(body, model);
+  if (error.is_error()) return reply(error_reply(error));
+  Fields fields(body);
+  fields.skip({"model"});
+  const Json* tokens = fields.value("tokens");
+  if (!tokens || !tokens->is_array())
+    fields.wrong("tokens", tokens ? *tokens : Json(nullptr), "a list of token ids");
+  if (error = fields.finish(); error.is_error()) return reply(error_reply(error));
+  std::vector<int32_t> ids;
+  for (const Json& id : *tokens) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= model->tokenizer().vocab_size())
+      return reply(error_reply(wrong_value(
+          "tokens", id, str("token ids from 0 to ", model->tokenizer().vocab_size() - 1))));
+    ids.push_back(static_cast<int32_t>(id.get<int64_t>()));
+  }
+  auto text = model->tokenizer().decode(ids);
+  if (!text.is_ok()) return reply(error_reply(bad_field("tokens", text.status().message())));
+  reply({.text = json_text({{"prompt", *text}, {"content", *text}})});
+}
+
+// Models that give embeddings will be served here.
+void Service::embed(const Json&, CallId, const ReplyCallback& reply) {
+  reply(error_reply({.status = 400,
+                     .message = "/v1/embeddings: no embedding model is served; embeddings are not built yet",
+                     .param = "",
+                     .code = ""}));
+}
+
+void Service::debug_metrics(const Json&, CallId, const ReplyCallback& reply) {
+  Json result = Json::object();
+  for (auto& model : models_) result[model->id()] = metrics_json(*model);
+  reply({.text = json_text(models_.size() == 1 ? *result.begin() : result)});
+}
+
+void Service::debug_reset(const Json&, CallId, const ReplyCallback& reply) {
+  for (auto& model : models_) model->engine().reset();
+  reply({.text = "{}"});
+}
+
+void Service::debug_unbuilt(const Json&, CallId, const ReplyCallback& reply) {
+  reply(error_reply({.status = 501,
+                     .message = "event traces and CUDA's profiler are not built yet",
+                     .param = "",
+                     .code = ""}));
+}
+
+Reply Service::models_reply(std::string_view id) const {
+  Json list = Json::array();
+  for (auto& model : models_) {
+    if (model->id() == id) return {.text = json_text(model_json(*model))};
+    list.push_back(model_json(*model));
+  }
+  if (id.empty()) return {.text = json_text({{"object", "list"}, {"data", std::move(list)}})};
+  return error_reply({.status = 404,
+                      .message = str("model: '", Status::error(id).message(), "' is not served"),
+                      .param = "model",
+                      .code = "model_not_found"});
+}
+
+Reply Service::get(std::string_view path) {
+  constexpr std::string_view kModels = "/v1/models";
+  if (path == kModels || path.starts_with("/v1/models/"))
+    return models_reply(path.substr(std::min(path.size(), kModels.size() + 1)));
+  if (path == "/health") return {.text = R"({"status":"ok"})"};
+  if (path == "/metrics") {
+    std::vector<ServedModel*> models;
+    for (auto& model : models_) models.push_back(model.get());
+    return {.text = prometheus_text(models, active())};
+  }
+  if (!knows(path)) return not_found(path);
+  return error_reply({.status = 405, .message = str(path, ": found GET, expected POST"), .param = "", .code = ""});
+}
+
+}  // namespace mlc::serve::openai

@@ -1,0 +1,73 @@
+// The API of served models without a transport: paths and JSON in, JSON out. HTTP, Python and the JSON
+// interface of other languages stand on it.
+//
+// POST: /v1/chat/completions, /v1/completions, /tokenize, /detokenize, and with limits.debug /debug/...;
+// GET: /v1/models, /v1/models/ID, /metrics, /health.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "serve/openai/call.h"
+
+namespace mlc::serve::openai {
+
+class Service {
+ public:
+  // At least one model; ids are different. `note` is told once of each unknown field that requests have; may
+  // be null.
+  Service(std::vector<std::unique_ptr<ServedModel>> models, ApiLimits limits,
+          std::function<void(const std::string&)> note = {});
+
+  // Answers a POST of `body` to `path` through `reply`. Any thread. The work until the engine has the request
+  // (reading, tokenizing) is done before it returns.
+  CallId submit(std::string_view path, std::string_view body, ReplyCallback reply);
+  // Ends a call; its last reply comes nonetheless. Calls that have ended are ignored. Any thread.
+  void cancel(CallId id);
+  // Answers a GET.
+  Reply get(std::string_view path);
+  bool knows(std::string_view path) const;
+
+  // Calls at work.
+  size_t active() const;
+  // Refuses new requests, waits until those at work are done, and ends what still runs after `patience`.
+  void shutdown(std::chrono::milliseconds patience);
+
+  const ApiLimits& limits() const { return limits_; }
+  ServedModel& first_model() { return *models_.front(); }
+
+ private:
+  using Handler = void (Service::*)(const Json& body, CallId id, const ReplyCallback& reply);
+  static const std::map<std::string_view, Handler>& handlers();
+
+  template <ApiError (*parse)(const Json&, const RequestContext&, CompletionCall&)>
+  void complete(const Json& body, CallId id, const ReplyCallback& reply);
+  void tokenize(const Json& body, CallId id, const ReplyCallback& reply);
+  void detokenize(const Json& body, CallId id, const ReplyCallback& reply);
+  void embed(const Json& body, CallId id, const ReplyCallback& reply);
+  void debug_metrics(const Json& body, CallId id, const ReplyCallback& reply);
+  void debug_reset(const Json& body, CallId id, const ReplyCallback& reply);
+  void debug_unbuilt(const Json& body, CallId id, const ReplyCallback& reply);
+
+  // The model that a request names. One model answers to any name; of several, and of an adapter, there must
+  // be one of that name.
+  ApiError find_model(const Json& body, ServedModel*& model);
+  RequestContext context(ServedModel& model) const;
+  Reply models_reply(std::string_view id) const;
+  void note_unknown(const std::vector<std::string>& fields);
+
+  ApiLimits limits_;
+  std::function<void(const std::string&)> note_;
+  mutable std::mutex mutex_;
+  std::map<CallId, std::shared_ptr<Call>> calls_;
+  std::set<std::string> noted_;
+  std::atomic<CallId> next_call_{0};
+  std::vector<std::unique_ptr<ServedModel>> models_;  // last: their threads use the above
+};
+
+}  // namespace mlc::serve::openai
