@@ -1,6 +1,7 @@
 // Turns requests into calls of the service, and replies into answers.
 #include "apps/http/api_server.h"
 
+#include <condition_variable>
 #include <map>
 #include <mutex>
 
@@ -88,6 +89,17 @@ class ApiServer::Handler {
             .gone = [](void* self, uint64_t id) { static_cast<Handler*>(self)->gone(id); }};
   }
 
+  // Ends what is still at work, and waits for its last replies: they come here.
+  void drain() {
+    std::unique_lock lock(mutex_);
+    std::vector<uint64_t> ids;
+    for (const auto& [id, work] : work_) ids.push_back(id);
+    lock.unlock();
+    for (uint64_t id : ids) gone(id);
+    lock.lock();
+    changed_.wait(lock, [this] { return work_.empty(); });
+  }
+
  private:
   // What is known of an admitted call while it is at work.
   struct Work {
@@ -119,11 +131,9 @@ class ApiServer::Handler {
       return false;
     }
     if (method != "POST") return refuse(405, str(method, ": expected GET or POST"), "allow: GET, POST\n");
-    if (!service_.knows(path)) return refuse(404, service_path_hint(path));
+    if (!service_.knows(path)) return refuse(404, str(path, ": no such path to POST to"));
     return true;
   }
-
-  static std::string service_path_hint(std::string_view path) { return str(path, ": no such path to POST to"); }
 
   void answer_get(MlcHttpCall* call, std::string_view path, std::string_view headers) {
     Exchange exchange(call, cors_headers(access_, headers, false));
@@ -149,6 +159,7 @@ class ApiServer::Handler {
           if (!reply.last) return;
           std::lock_guard lock(mutex_);
           work_.erase(id);
+          changed_.notify_all();
         });
     std::unique_lock lock(mutex_);
     auto work = work_.find(id);
@@ -175,6 +186,7 @@ class ApiServer::Handler {
   Service& service_;
   const AccessRules access_;
   std::mutex mutex_;
+  std::condition_variable changed_;
   std::map<uint64_t, Work> work_;
 };
 
@@ -202,7 +214,9 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(Service& service, const Serv
 }
 
 ApiServer::~ApiServer() {
-  if (server_) mlc_http_stop(server_, 1000);
+  if (!server_) return;
+  mlc_http_stop(server_, 1000);
+  handler_->drain();
 }
 
 void ApiServer::shutdown(std::chrono::milliseconds patience) {
@@ -210,6 +224,7 @@ void ApiServer::shutdown(std::chrono::milliseconds patience) {
   service_->shutdown(patience);
   mlc_http_stop(server_, 1000);  // the last bytes
   server_ = nullptr;
+  handler_->drain();
 }
 
 }  // namespace mlc::http

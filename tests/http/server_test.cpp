@@ -1,0 +1,290 @@
+// The server over real sockets, on a toy model: answers, streams, keys, origins, limits, vanished and slow clients,
+// many at once, the end.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "apps/http/api_server.h"
+#include "support/toy_service.h"
+
+namespace mlc::http {
+namespace {
+
+using testing::must;
+using testing::ToyService;
+
+class Client {
+ public:
+  explicit Client(uint16_t port, int receive_buffer = 0) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    if (receive_buffer > 0) setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    const timeval patience{.tv_sec = 60, .tv_usec = 0};
+    setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (::connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+      throw std::runtime_error("cannot connect");
+  }
+  ~Client() { leave(); }
+  void leave() {
+    if (socket_ >= 0) ::close(socket_);
+    socket_ = -1;
+  }
+
+  void send(std::string_view text) {
+    while (!text.empty()) {
+      const ssize_t n = ::send(socket_, text.data(), text.size(), MSG_NOSIGNAL);
+      if (n <= 0) return;  // the server has said what it had to
+      text.remove_prefix(static_cast<size_t>(n));
+    }
+  }
+  void ask(const std::string& method, const std::string& path, const std::string& body = "",
+           const std::string& headers = "") {
+    send(str(method, " ", path, " HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n",
+             body.empty() ? "" : "content-type: application/json\r\n", "content-length: ", body.size(), "\r\n", headers,
+             "\r\n", body));
+  }
+  // What comes until it contains `end`, or the connection ends.
+  std::string read_until(const std::string& end) {
+    char buffer[4096];
+    while (end.empty() || text_.find(end) == std::string::npos) {
+      const ssize_t n = ::recv(socket_, buffer, sizeof buffer, 0);
+      if (n <= 0) break;
+      text_.append(buffer, static_cast<size_t>(n));
+    }
+    return text_;
+  }
+  std::string all() { return read_until(""); }
+
+ private:
+  int socket_;
+  std::string text_;
+};
+
+std::string body_of(const std::string& answer) {
+  const size_t at = answer.find("\r\n\r\n");
+  return at == std::string::npos ? "" : answer.substr(at + 4);
+}
+bool has_status(const std::string& answer, int status) { return answer.starts_with(str("HTTP/1.1 ", status, " ")); }
+
+class HttpTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { toy = new ToyService({.context = 400, .total = 1600}); }
+  static void TearDownTestSuite() { delete toy; }
+
+  void start(ServerOptions options = {}) {
+    options.port = 0;
+    server = must(ApiServer::start(*toy->service, options));
+  }
+  std::string ask(const std::string& method, const std::string& path, const std::string& body = "",
+                  const std::string& headers = "") {
+    Client client(server->port());
+    client.ask(method, path, body, headers);
+    return client.all();
+  }
+  static std::string completion(int max_tokens, bool stream = false) {
+    return json_text({{"prompt", "Once upon"}, {"max_tokens", max_tokens}, {"temperature", 0}, {"stream", stream}});
+  }
+  void wait_until_idle() {
+    for (int i = 0; i < 600 && toy->service->active() > 0; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    EXPECT_EQ(toy->service->active(), 0u);
+  }
+
+  static ToyService* toy;
+  std::unique_ptr<ApiServer> server;
+};
+ToyService* HttpTest::toy = nullptr;
+
+TEST_F(HttpTest, AnswersAndStreams) {
+  start();
+  const std::string whole = ask("POST", "/v1/completions", completion(12));
+  EXPECT_TRUE(has_status(whole, 200)) << whole;
+  EXPECT_NE(whole.find("content-type: application/json"), std::string::npos);
+  const std::string expected = must(parse_json(body_of(whole), "body"))["choices"][0]["text"];
+  const std::string stream = ask("POST", "/v1/completions", completion(12, true));
+  EXPECT_TRUE(has_status(stream, 200));
+  EXPECT_NE(stream.find("content-type: text/event-stream"), std::string::npos);
+  EXPECT_NE(stream.find("data: [DONE]\n\n"), std::string::npos);
+  std::string text;
+  for (size_t at = 0; (at = stream.find("data: {", at)) != std::string::npos; ++at) {
+    const Json chunk = must(parse_json(stream.substr(at + 6, stream.find("\n\n", at) - at - 6), "chunk"));
+    text += chunk["choices"][0]["text"].get<std::string>();
+  }
+  EXPECT_EQ(text, expected);
+}
+
+TEST_F(HttpTest, PathsAndErrors) {
+  start();
+  EXPECT_TRUE(has_status(ask("GET", "/health"), 200));
+  EXPECT_TRUE(has_status(ask("GET", "/v1/models"), 200));
+  EXPECT_NE(ask("GET", "/metrics").find("text/plain"), std::string::npos);
+  EXPECT_TRUE(has_status(ask("GET", "/nothing"), 404));
+  EXPECT_TRUE(has_status(ask("POST", "/nothing", "{}"), 404));
+  EXPECT_TRUE(has_status(ask("GET", "/v1/completions"), 405));
+  EXPECT_TRUE(has_status(ask("DELETE", "/v1/models"), 405));
+  const std::string page = ask("GET", "/");
+  EXPECT_NE(page.find("content-security-policy: default-src 'none'"), std::string::npos);
+  EXPECT_NE(page.find("page.js"), std::string::npos);
+  const std::string bad = ask("POST", "/v1/completions", "{\"prompt\": ");
+  EXPECT_TRUE(has_status(bad, 400));
+  EXPECT_EQ(must(parse_json(body_of(bad), "body"))["error"]["type"], "invalid_request_error");
+  const std::string not_stream = ask("POST", "/v1/completions", R"({"prompt": "x", "n": "many", "stream": true})");
+  EXPECT_TRUE(has_status(not_stream, 400));
+  EXPECT_NE(not_stream.find("n: found"), std::string::npos);
+}
+
+TEST_F(HttpTest, TheKeyGuardsAllButHealth) {
+  start({.access = {.api_key = "secret"}});
+  EXPECT_TRUE(has_status(ask("GET", "/health"), 200));
+  for (const char* path : {"/v1/models", "/metrics"}) EXPECT_TRUE(has_status(ask("GET", path), 401)) << path;
+  for (const char* key : {"", "Authorization: Bearer secre\r\n", "Authorization: Bearer secrets\r\n",
+                          "Authorization: secret\r\n", "Authorization: Bearer \r\n", "x-api-key: no\r\n"})
+    EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), key), 401)) << key;
+  for (const char* key : {"Authorization: Bearer secret\r\n", "authorization: bearer secret\r\n", "X-Api-Key: secret\r\n"})
+    EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), key), 200)) << key;
+}
+
+TEST_F(HttpTest, OtherOriginsMayAskWhereAllowed) {
+  start();
+  const std::string there = "Origin: https://there.example\r\n";
+  EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), there), 403));
+  EXPECT_EQ(ask("OPTIONS", "/v1/completions", "", there).find("access-control-allow-origin"), std::string::npos);
+  EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), "Origin: http://localhost\r\n"), 200));
+  server.reset();
+  start({.access = {.allow_origins = {"https://there.example"}}});
+  const std::string preflight =
+      ask("OPTIONS", "/v1/completions", "", there + "Access-Control-Request-Headers: content-type\r\n");
+  EXPECT_NE(preflight.find("access-control-allow-origin: https://there.example"), std::string::npos);
+  EXPECT_NE(preflight.find("access-control-allow-headers: content-type"), std::string::npos);
+  EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), there), 200));
+  EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), "Origin: https://else.example\r\n"), 403));
+}
+
+TEST_F(HttpTest, Limits) {
+  start({.max_body_bytes = 2000, .max_connections = 4, .head_timeout = std::chrono::milliseconds(500),
+         .body_timeout = std::chrono::milliseconds(500)});
+  const std::string large = ask("POST", "/v1/completions", std::string(3000, ' '));
+  EXPECT_TRUE(has_status(large, 413)) << large;
+  EXPECT_NE(large.find("--max-body-bytes"), std::string::npos);
+  EXPECT_TRUE(has_status(ask("GET", "/health", "", "x: " + std::string(200'000, 'x') + "\r\n"), 431));
+  EXPECT_TRUE(has_status(ask("GET", "/he alth"), 400));
+  {
+    Client slow(server->port());
+    slow.send("POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{");
+    EXPECT_TRUE(has_status(slow.all(), 408));
+  }
+  std::vector<std::unique_ptr<Client>> idle;
+  for (int i = 0; i < 4; ++i) idle.push_back(std::make_unique<Client>(server->port()));
+  for (auto& client : idle) client->send("GET ");
+  EXPECT_TRUE(has_status(Client(server->port()).all(), 503));
+  for (auto& client : idle) EXPECT_EQ(client->all().find("200 OK"), std::string::npos);  // heads that never end
+  EXPECT_TRUE(has_status(ask("GET", "/health"), 200));
+}
+
+TEST_F(HttpTest, VanishedClientsCancel) {
+  start();
+  {
+    Client client(server->port());
+    client.ask("POST", "/v1/completions", completion(380, true));
+    client.read_until("data: {");
+    EXPECT_EQ(toy->service->active(), 1u);
+    client.leave();
+  }
+  wait_until_idle();
+  {
+    Client client(server->port());
+    client.ask("POST", "/v1/completions", completion(380));  // nothing comes before the end
+    while (toy->service->active() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    client.leave();
+  }
+  wait_until_idle();
+  const std::string metrics = toy->service->get("/metrics").text;
+  EXPECT_NE(metrics.find("requests_finished_abort\t2"), std::string::npos) << metrics;
+}
+
+// A client that reads nothing: its stream is larger than what the kernel and the queue hold.
+TEST_F(HttpTest, SlowClientsAreCutOff) {
+  start({.queued_chunks = 4});
+  Client client(server->port(), 2048);
+  Json body = {{"prompt", "x"}, {"max_tokens", 390}, {"stream", true}, {"n", 128}, {"logprobs", 5}};
+  client.ask("POST", "/v1/completions", json_text(body));
+  client.read_until("data: {");
+  wait_until_idle();
+  EXPECT_TRUE(has_status(ask("GET", "/health"), 200));
+}
+
+TEST_F(HttpTest, ManyAtOnce) {
+  start();
+  const std::string expected =
+      must(parse_json(body_of(ask("POST", "/v1/completions", completion(10))), "body"))["choices"][0]["text"];
+  std::vector<std::thread> threads;
+  std::atomic<int> right{0}, refused{0};
+  for (int i = 0; i < 32; ++i)
+    threads.emplace_back([&, i] {
+      if (i % 4 == 3) {
+        refused += has_status(ask("POST", "/v1/completions", "{"), 400);
+        return;
+      }
+      const std::string answer = ask("POST", "/v1/completions", completion(10));
+      if (!has_status(answer, 200)) return;
+      auto body = parse_json(body_of(answer), "body");
+      right += body.is_ok() && (*body)["choices"][0]["finish_reason"] == "length" &&
+               (*body)["usage"]["completion_tokens"] == 10;
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 24);
+  EXPECT_EQ(refused, 8);
+  EXPECT_FALSE(expected.empty());
+}
+
+TEST(HttpEnd, RequestsAtWorkEndAndNewOnesAreRefused) {
+  ToyService toy({.context = 400, .total = 1600});
+  auto server = must(ApiServer::start(*toy.service, {.port = 0}));
+  Client client(server->port());
+  client.ask("POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 40, "stream": true, "ignore_eos": true})");
+  client.read_until("data: {");
+  const uint16_t port = server->port();
+  server->shutdown(std::chrono::seconds(60));
+  const std::string answer = client.all();
+  EXPECT_NE(answer.find("data: [DONE]"), std::string::npos) << answer;
+  EXPECT_NE(answer.find("\"length\""), std::string::npos);
+  EXPECT_THROW(Client{port}, std::runtime_error);
+  server.reset();
+}
+
+// One that takes longer than the deadline is ended, with a reason.
+TEST(HttpEnd, TheDeadlineEndsWhatIsLeft) {
+  ToyService toy({.context = 400, .total = 1600});
+  auto server = must(ApiServer::start(*toy.service, {.port = 0}));
+  Client client(server->port());
+  client.ask("POST", "/v1/completions", R"({"prompt": "x", "n": 64, "stream": true, "ignore_eos": true})");
+  client.read_until("data: {");
+  server->shutdown(std::chrono::milliseconds(1));
+  const std::string answer = client.all();
+  EXPECT_NE(answer.find("\"abort\""), std::string::npos);
+  EXPECT_NE(answer.find("data: [DONE]"), std::string::npos);
+}
+
+TEST(HttpStart, TakenPortsAreNamed) {
+  ToyService toy({});
+  auto server = must(ApiServer::start(*toy.service, {.port = 0}));
+  auto second = ApiServer::start(*toy.service, {.port = server->port()});
+  ASSERT_FALSE(second.is_ok());
+  EXPECT_TRUE(second.status().message().starts_with(str("--host 127.0.0.1 --port ", server->port(), ": cannot")));
+}
+
+TEST(Access, SecretsAreCompared) {
+  EXPECT_TRUE(same_secret("abc", "abc"));
+  for (const char* given : {"", "ab", "abcd", "abd", "abcabc"}) EXPECT_FALSE(same_secret(given, "abc")) << given;
+  EXPECT_FALSE(same_secret("x", ""));
+  EXPECT_EQ(header("host: a\nx-y:  b \n", "x-y"), "b");
+  EXPECT_EQ(header("x-y-z: a\n", "x-y"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace mlc::http
