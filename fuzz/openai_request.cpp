@@ -1,6 +1,6 @@
 // Bodies of the API's requests: read as a chat's and as a completion's, over a vocabulary of single bytes.
 #include "fuzz.h"
-#include "serve/openai/request.h"
+#include "service/openai/request.h"
 
 namespace {
 
@@ -10,7 +10,7 @@ std::shared_ptr<const Tokenizer> byte_tokenizer() {
   std::string msgpack = std::string("\xde\x01", 2) + std::string(1, '\0');  // a map of 256 entries
   for (int i = 0; i < 256; ++i) {
     msgpack += std::string("\xcd", 1) + std::string(1, static_cast<char>((i + 1) >> 8)) +
-               std::string(1, static_cast<char>(i + 1));                       // uint16: id
+               std::string(1, static_cast<char>(i + 1));                           // uint16: id
     msgpack += std::string("\xc4\x01", 2) + std::string(1, static_cast<char>(i));  // bin8 of one byte
   }
   auto tokenizer = Tokenizer::from_rwkv(msgpack, "vocabulary");
@@ -20,7 +20,8 @@ std::shared_ptr<const Tokenizer> byte_tokenizer() {
 
 void check_error(const serve::openai::ApiError& error) {
   if (!error.is_error()) return;
-  internal_check(error.status == 400 && !error.message.empty() && error.message.size() < 4096, "one sentence");
+  internal_check(error.status == 400 && !error.message.empty() && error.message.size() < 4096,
+                 "one sentence");
   for (char c : error.message)
     internal_check(static_cast<unsigned char>(c) >= 32 && c != 127, "a message has no control bytes");
   internal_check(parse_json(error.json(), "error").is_ok(), "an error is JSON");

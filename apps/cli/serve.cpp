@@ -37,7 +37,8 @@ void on_interrupt(int) {
 
 // Waits for Ctrl-C or a kill; another one then ends the program at once.
 Status wait_for_interrupt() {
-  if (::pipe(interrupt_pipe) != 0) return Status::error("serve: no file descriptors are left; raise ulimit -n");
+  if (::pipe(interrupt_pipe) != 0)
+    return Status::error("serve: no file descriptors are left; raise ulimit -n");
   struct sigaction action{};
   action.sa_handler = on_interrupt;
   action.sa_flags = static_cast<int>(SA_RESETHAND);
@@ -52,8 +53,10 @@ Status wait_for_interrupt() {
 Result<std::vector<std::string>> json_list(const char* flag, const std::string& text) {
   auto parsed = parse_json(text, flag);
   if (!parsed.is_ok() || !parsed->is_array()) {
-    if (text.find_first_of("[\"") == std::string::npos && !text.empty()) return std::vector<std::string>{text};
-    return Status::error(str(flag, ": found '", text, "', expected a JSON list as '[\"https://example.com\"]'"));
+    if (text.find_first_of("[\"") == std::string::npos && !text.empty())
+      return std::vector<std::string>{text};
+    return Status::error(
+        str(flag, ": found '", text, "', expected a JSON list as '[\"https://example.com\"]'"));
   }
   std::vector<std::string> list;
   for (const Json& item : *parsed) {
@@ -66,14 +69,15 @@ Result<std::vector<std::string>> json_list(const char* flag, const std::string& 
 // What has a flag and is not built, or has one value only.
 Status check_unbuilt(const Flags& flags) {
   if (flags.speculative_mode != "disable")
-    return Status::error(str("--speculative-mode: ", flags.speculative_mode, " is not built yet, expected disable"));
-  if (flags.prefill_mode != "hybrid")
     return Status::error(
-        str("--prefill-mode: ", flags.prefill_mode,
-            " is not possible, expected hybrid: answers are always written beside prompts"));
+        str("--speculative-mode: ", flags.speculative_mode, " is not built yet, expected disable"));
+  if (flags.prefill_mode != "hybrid")
+    return Status::error(str("--prefill-mode: ", flags.prefill_mode,
+                             " is not possible, expected hybrid: answers are always written beside prompts"));
   if (!flags.embedding_model.empty() || !flags.embedding_model_lib.empty())
     return Status::error("--embedding-model: embeddings are not built yet; leave it out");
-  if (flags.enable_tracing) return Status::error("--enable-tracing: event traces are not built yet; leave it out");
+  if (flags.enable_tracing)
+    return Status::error("--enable-tracing: event traces are not built yet; leave it out");
   return Status::ok();
 }
 
@@ -104,15 +108,16 @@ Result<std::unique_ptr<serve::openai::ServedModel>> open_model(const std::string
   };
   ASSIGN_OR_RETURN(auto session, open_session(flags));
   if (session->model->is_encoder())
-    return Status::error(str(session->name, ": this model is an encoder: it writes no text, and embeddings are not "
-                                            "built yet; serve a model that generates"));
+    return Status::error(str(session->name,
+                             ": this model is an encoder: it writes no text, and embeddings are not "
+                             "built yet; serve a model that generates"));
   limits.memory_used += session->model->memory().total();
   std::printf("%s: %lld requests together, %s\n", printable(id).c_str(), static_cast<long long>(sequences),
               session->model->memory().text().c_str());
-  ASSIGN_OR_RETURN(auto model, serve::openai::ServedModel::create(
-                                   id, *session->model, session->tokenizer,
-                                   session->chat_template->conversation(), session->generation_defaults(),
-                                   engine_options(limits, sequences)));
+  ASSIGN_OR_RETURN(auto model, serve::openai::ServedModel::create(id, *session->model, session->tokenizer,
+                                                                  session->chat_template->conversation(),
+                                                                  session->generation_defaults(),
+                                                                  engine_options(limits, sequences)));
   served.sessions.push_back(std::move(session));
   return model;
 }
@@ -165,13 +170,15 @@ void add_http_flags(CLI::App& sub, Flags& flags) {
   sub.add_option("--max-body-bytes", server.max_body_bytes, "of a request; more is a 413");
   sub.add_option("--max-header-bytes", server.max_header_bytes, "of a request's head; more is a 431");
   sub.add_option("--max-connections", server.max_connections, "at once; more are a 503");
-  sub.add_option("--max-choices", flags.api.choices, "n times the prompts of a request")->check(whole_number(1, 65536));
+  sub.add_option("--max-choices", flags.api.choices, "n times the prompts of a request")
+      ->check(whole_number(1, 65536));
   sub.add_option("--max-stops", flags.api.stops, "stop strings of a request")->check(whole_number(0, 65536));
   sub.add_option("--max-biases", flags.api.biases, "tokens in logit_bias")->check(whole_number(0, 1 << 20));
   sub.add_option("--max-top-logprobs", flags.api.top_logprobs, "of each token")->check(whole_number(0, 20));
   sub.add_option("--max-tokens", flags.api.max_tokens, "of an answer; 0: what the context holds")
       ->check(whole_number(0, 1 << 30));
-  sub.add_option("--shutdown-seconds", flags.shutdown_seconds, "that requests at work get when the server is ended")
+  sub.add_option("--shutdown-seconds", flags.shutdown_seconds,
+                 "that requests at work get when the server is ended")
       ->check(whole_number(0, 86400));
 }
 

@@ -35,8 +35,8 @@ Result<bool> take(const std::string& key, const std::string& value, ServeLimits&
   for (const UnbuiltKey& unbuilt : kUnbuilt) {
     if (key != unbuilt.key) continue;
     if (value != unbuilt.neutral)
-      return Status::error(str("--overrides: ", key, "=", value, " is not possible, expected ", unbuilt.neutral,
-                               ": ", unbuilt.why));
+      return Status::error(str("--overrides: ", key, "=", value, " is not possible, expected ",
+                               unbuilt.neutral, ": ", unbuilt.why));
     return true;
   }
   if (key == "max_num_sequence") {
@@ -50,9 +50,11 @@ Result<bool> take(const std::string& key, const std::string& value, ServeLimits&
       return Status::error(str("--overrides: prefix_cache_mode is '", value, "', expected disable or radix"));
     limits.prefix_cache = value == "radix";
   } else if (key == "gpu_memory_utilization") {
-    ASSIGN_OR_RETURN(limits.gpu_memory_utilization, knob_number("--overrides: key 'gpu_memory_utilization'", value));
+    ASSIGN_OR_RETURN(limits.gpu_memory_utilization,
+                     knob_number("--overrides: key 'gpu_memory_utilization'", value));
     if (!(limits.gpu_memory_utilization > 0 && limits.gpu_memory_utilization <= 1))
-      return Status::error(str("--overrides: gpu_memory_utilization is ", value, ", expected above 0 and at most 1"));
+      return Status::error(
+          str("--overrides: gpu_memory_utilization is ", value, ", expected above 0 and at most 1"));
   } else {
     return false;
   }
@@ -69,34 +71,27 @@ Result<int64_t> tokens_in_memory(const ServeLimits& wanted, const runtime::Modul
   ASSIGN_OR_RETURN(runtime::MemoryPlan more, runtime::Model::plan_memory(module, limits));
   const int64_t each = (more.total() - one.total() + kProbe - 1) / kProbe;
   if (each <= 0) return std::numeric_limits<int64_t>::max();
-  const auto budget =
-      static_cast<int64_t>(static_cast<double>(device.properties.memory_bytes) * wanted.gpu_memory_utilization) -
-      wanted.memory_used;
+  const auto budget = static_cast<int64_t>(static_cast<double>(device.properties.memory_bytes) *
+                                           wanted.gpu_memory_utilization) -
+                      wanted.memory_used;
   const int64_t fixed = one.total() - each * single, tokens = (budget - fixed) / each;
   if (tokens > 0) return tokens;
-  return Status::error(str("Insufficient GPU memory error: ", module.path(), " takes ",
-                           human_bytes(static_cast<double>(fixed)), " without a single token, the ",
-                           device.properties.name, " device gives ",
-                           human_bytes(static_cast<double>(std::max<int64_t>(budget, 0))),
-                           "; raise gpu_memory_utilization, or lower max_num_sequence or prefill_chunk_size in "
-                           "--overrides"));
+  return Status::error(
+      str("Insufficient GPU memory error: ", module.path(), " takes ",
+          human_bytes(static_cast<double>(fixed)), " without a single token, the ", device.properties.name,
+          " device gives ", human_bytes(static_cast<double>(std::max<int64_t>(budget, 0))),
+          "; raise gpu_memory_utilization, or lower max_num_sequence or prefill_chunk_size in "
+          "--overrides"));
 }
 
 }  // namespace
 
 std::vector<std::string> serve_override_keys() {
-  std::vector<std::string> keys = {"attention_sink_size",
-                                   "context_window_size",
-                                   "gpu_memory_utilization",
-                                   "max_num_sequence",
-                                   "max_total_seq_length",
-                                   "opt",
-                                   "pipeline_parallel_stages",
-                                   "prefill_chunk_size",
-                                   "prefix_cache_max_num_recycling_seqs",
-                                   "prefix_cache_mode",
-                                   "sliding_window_size",
-                                   "tensor_parallel_shards"};
+  std::vector<std::string> keys = {
+      "attention_sink_size",      "context_window_size",  "gpu_memory_utilization",
+      "max_num_sequence",         "max_total_seq_length", "opt",
+      "pipeline_parallel_stages", "prefill_chunk_size",   "prefix_cache_max_num_recycling_seqs",
+      "prefix_cache_mode",        "sliding_window_size",  "tensor_parallel_shards"};
   for (const UnbuiltKey& unbuilt : kUnbuilt) keys.push_back(unbuilt.key);
   std::ranges::sort(keys);
   return keys;
@@ -116,10 +111,10 @@ Result<runtime::ModelLimits> infer_limits(const ServeLimits& wanted, const runti
                                           const runtime::Device& device, runtime::ModelLimits limits) {
   constexpr int64_t kLocalSequences = 4, kLocalTokens = 8192;
   const int64_t batch = find_int(module.manifest(), "max_batch_size").value_or(1);
-  limits.max_sequences = wanted.max_num_sequence.value_or(wanted.mode == "interactive" ? 1
-                                                          : wanted.mode == "local"
-                                                              ? std::min(kLocalSequences, batch)
-                                                              : batch);
+  limits.max_sequences =
+      wanted.max_num_sequence.value_or(wanted.mode == "interactive" ? 1
+                                       : wanted.mode == "local"     ? std::min(kLocalSequences, batch)
+                                                                    : batch);
   ASSIGN_OR_RETURN(runtime::ModelLimits whole, runtime::complete(limits, module));
   const int64_t window = runtime::window_of(module.manifest()).tokens;
   const bool endless = whole.context_tokens == std::numeric_limits<int64_t>::max();

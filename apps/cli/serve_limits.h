@@ -1,4 +1,5 @@
-// How many requests and tokens a served model takes: --mode and the engine's keys of --overrides (mlc-facts 8.2).
+// How many requests and tokens a served model takes: --mode and the engine's keys of --overrides
+// (mlc-facts 8.2).
 #pragma once
 
 #include <cstdint>
@@ -23,13 +24,13 @@ struct ServeLimits {
 
 // The keys of serve's --overrides (mlc-facts 1.11), those of the model and its library too.
 std::vector<std::string> serve_override_keys();
-// Takes the engine's keys out of --overrides into `limits`; what is left is for the model. Errors: an unknown key,
-// a value out of range, one whose function is not built.
+// Takes the engine's keys out of --overrides into `limits`; what is left is for the model. Errors: an unknown
+// key, a value out of range, one whose function is not built.
 Result<std::string> take_engine_keys(const std::string& overrides, ServeLimits& limits);
 
-// `given`: what config and flags say of context and chunk. local: 4 requests, 8192 tokens in all; interactive: one;
-// server: as many as the library was compiled for and the memory holds. A context larger than all tokens together
-// is cut to them. Errors: not enough memory for one page of tokens.
+// `given`: what config and flags say of context and chunk. local: 4 requests, 8192 tokens in all;
+// interactive: one; server: as many as the library was compiled for and the memory holds. A context larger
+// than all tokens together is cut to them. Errors: not enough memory for one page of tokens.
 Result<runtime::ModelLimits> infer_limits(const ServeLimits& limits, const runtime::Module& module,
                                           const runtime::Device& device, runtime::ModelLimits given);
 serve::EngineOptions engine_options(const ServeLimits& limits, int64_t max_sequences);

@@ -145,9 +145,8 @@ Status load(Session& s, const SessionFlags& flags, const Wanted& wanted, const S
   for (const PlanWeight& w : s.module->plan().weights) bytes += w.bytes;
   {
     Progress progress("loading", bytes);
-    ASSIGN_OR_RETURN(s.model,
-                     runtime::Model::load(*s.device, s.module, s.folder, limits,
-                                          [&](int64_t loaded) { progress.add(loaded); }));
+    ASSIGN_OR_RETURN(s.model, runtime::Model::load(*s.device, s.module, s.folder, limits,
+                                                   [&](int64_t loaded) { progress.add(loaded); }));
   }
   ASSIGN_OR_RETURN(s.tokenizer, Result(tokenizer.get()));
   s.end_tokens = end_tokens(s.config, *s.chat_template, *s.tokenizer);

@@ -51,9 +51,8 @@ bool has_key(const AccessRules& rules, std::string_view headers) {
   constexpr std::string_view kBearer = "bearer ";
   std::string_view given = header(headers, "authorization").value_or("");
   const bool bearer = given.size() > kBearer.size() &&
-                      std::ranges::equal(given.substr(0, kBearer.size()), kBearer, [](char a, char b) {
-                        return (a | 0x20) == b || a == b;
-                      });
+                      std::ranges::equal(given.substr(0, kBearer.size()), kBearer,
+                                         [](char a, char b) { return (a | 0x20) == b || a == b; });
   given = bearer ? trim(given.substr(kBearer.size())) : header(headers, "x-api-key").value_or("");
   return same_secret(given, rules.api_key);
 }

@@ -23,11 +23,11 @@ struct AccessRules {
 
 // Whether the key is in `Authorization: Bearer` or `x-api-key`, where one is asked for.
 bool has_key(const AccessRules& rules, std::string_view headers);
-// A browser names the page that asks in Origin. True where it names none, a page of this server itself (its host
-// is the one that was asked), or an allowed one.
+// A browser names the page that asks in Origin. True where it names none, a page of this server itself (its
+// host is the one that was asked), or an allowed one.
 bool origin_may_ask(const AccessRules& rules, std::string_view headers);
-// Header lines that let the page of an allowed origin read the answer; "" for others. `preflight`: also what it
-// may send.
+// Header lines that let the page of an allowed origin read the answer; "" for others. `preflight`: also what
+// it may send.
 std::string cors_headers(const AccessRules& rules, std::string_view headers, bool preflight);
 
 }  // namespace mlc::http

@@ -31,7 +31,8 @@ class Exchange {
     if (!call_) return true;
     if (!reply.stream) return whole(reply.status, kJson, reply.text);
     bool reached = true;
-    if (!begun_) reached = begin(200, "content-type: text/event-stream; charset=utf-8\ncache-control: no-cache\n");
+    if (!begun_)
+      reached = begin(200, "content-type: text/event-stream; charset=utf-8\ncache-control: no-cache\n");
     if (!reply.text.empty()) reached = reached && send(event_text(reply));
     if (reply.last) {
       if (*reply.event == '\0') reached = reached && send("data: [DONE]\n\n");
@@ -41,8 +42,9 @@ class Exchange {
   }
 
   bool whole(int status, const char* type, std::string_view body, const std::string& more = "") {
-    const bool reached = begin(status, str("content-type: ", type, "\ncontent-length: ", body.size(), "\n", more)) &&
-                         send(body);
+    const bool reached =
+        begin(status, str("content-type: ", type, "\ncontent-length: ", body.size(), "\n", more)) &&
+        send(body);
     end();
     return reached;
   }
@@ -80,12 +82,13 @@ class ApiServer::Handler {
 
   MlcHttpHandler functions() {
     return {.context = this,
-            .admit = [](void* self, MlcHttpCall* call, const MlcHttpHead* head) {
-              return static_cast<Handler*>(self)->admit(call, *head);
-            },
-            .handle = [](void* self, MlcHttpCall* call, const MlcHttpHead* head, const uint8_t* body, size_t size) {
-              static_cast<Handler*>(self)->handle(call, *head, {reinterpret_cast<const char*>(body), size});
-            },
+            .admit = [](void* self, MlcHttpCall* call,
+                        const MlcHttpHead* head) { return static_cast<Handler*>(self)->admit(call, *head); },
+            .handle =
+                [](void* self, MlcHttpCall* call, const MlcHttpHead* head, const uint8_t* body, size_t size) {
+                  static_cast<Handler*>(self)->handle(call, *head,
+                                                      {reinterpret_cast<const char*>(body), size});
+                },
             .gone = [](void* self, uint64_t id) { static_cast<Handler*>(self)->gone(id); }};
   }
 
@@ -121,7 +124,8 @@ class ApiServer::Handler {
       return false;
     }
     if (path != "/health" && page(path).text.empty() && !has_key(access_, headers))
-      return refuse(401, "Authorization: the API key is missing or wrong; send it as 'Authorization: Bearer KEY'",
+      return refuse(401,
+                    "Authorization: the API key is missing or wrong; send it as 'Authorization: Bearer KEY'",
                     "www-authenticate: Bearer\n");
     if (!origin_may_ask(access_, headers))
       return refuse(403, str("Origin: '", header(headers, "origin").value_or(""),
@@ -152,7 +156,8 @@ class ApiServer::Handler {
       std::lock_guard lock(mutex_);
       work_[id];
     }
-    auto exchange = std::make_shared<Exchange>(call, cors_headers(access_, {head.headers, head.headers_size}, false));
+    auto exchange =
+        std::make_shared<Exchange>(call, cors_headers(access_, {head.headers, head.headers_size}, false));
     const CallId submitted =
         service_.submit({head.path, head.path_size}, body, [this, id, exchange](const Reply& reply) {
           if (!exchange->answer(reply) && !reply.last) gone(id);
@@ -205,7 +210,8 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(Service& service, const Serv
   const MlcHttpHandler functions = server->handler_->functions();
   MlcHttpText error{nullptr, 0};
   server->port_ = o.port;
-  server->server_ = mlc_http_start(o.host.data(), o.host.size(), &server->port_, &options, &functions, &error);
+  server->server_ =
+      mlc_http_start(o.host.data(), o.host.size(), &server->port_, &options, &functions, &error);
   if (server->server_) return server;
   const std::string why(error.data, error.size);
   mlc_http_free(error);

@@ -1,5 +1,5 @@
-// The API over HTTP: a Service (serve/openai/service.h) behind a socket. A client that goes away, or reads its
-// stream too slowly, cancels its request.
+// The API over HTTP: a Service (service/openai/service.h) behind a socket. A client that goes away, or reads
+// its stream too slowly, cancels its request.
 #pragma once
 
 #include <chrono>
@@ -7,7 +7,7 @@
 #include <string>
 
 #include "apps/http/access.h"
-#include "serve/openai/service.h"
+#include "service/openai/service.h"
 
 struct MlcHttpServer;
 
@@ -27,7 +27,8 @@ class ApiServer {
  public:
   // Listens from now on. The service must outlive this. Errors: an address that cannot be taken; starts with
   // --host or --port.
-  static Result<std::unique_ptr<ApiServer>> start(serve::openai::Service& service, const ServerOptions& options);
+  static Result<std::unique_ptr<ApiServer>> start(serve::openai::Service& service,
+                                                  const ServerOptions& options);
   // Waits for connections a second at most, then closes them.
   ~ApiServer();
 

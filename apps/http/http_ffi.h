@@ -1,8 +1,8 @@
 // The C border of rust/http: an HTTP/1.1 server that knows sockets and limits, and nothing of what it serves.
 // Used only inside apps/http.
 //
-// A request comes in two steps: `admit` with its head alone, and, where that says true, `handle` with its body. Each
-// gets a call, which is answered by begin, any number of sends, and end, from any thread.
+// A request comes in two steps: `admit` with its head alone, and, where that says true, `handle` with its
+// body. Each gets a call, which is answered by begin, any number of sends, and end, from any thread.
 #pragma once
 
 #include <cstddef>
@@ -50,16 +50,17 @@ struct MlcHttpText {
 void mlc_http_free(MlcHttpText text);
 
 // `port` 0: any free one; receives the one taken. Null and a sentence in `error` where it cannot listen.
-MlcHttpServer* mlc_http_start(const char* host, size_t host_size, uint16_t* port, const MlcHttpOptions* options,
-                              const MlcHttpHandler* handler, MlcHttpText* error);
+MlcHttpServer* mlc_http_start(const char* host, size_t host_size, uint16_t* port,
+                              const MlcHttpOptions* options, const MlcHttpHandler* handler,
+                              MlcHttpText* error);
 // Takes no more connections and closes idle ones.
 void mlc_http_close(MlcHttpServer* server);
 // close(), waits until all connections have ended or the time is over, closes the rest and frees the server.
 void mlc_http_stop(MlcHttpServer* server, uint64_t patience_ms);
 
 uint64_t mlc_http_id(const MlcHttpCall* call);
-// Once. `headers` as above; with a content-length the answer is of that length, else it is chunked. False: the
-// client has gone.
+// Once. `headers` as above; with a content-length the answer is of that length, else it is chunked. False:
+// the client has gone.
 bool mlc_http_begin(MlcHttpCall* call, uint16_t status, const char* headers, size_t size);
 // False: the client has gone or reads too slowly; then its connection is closed.
 bool mlc_http_send(MlcHttpCall* call, const char* data, size_t size);

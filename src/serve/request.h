@@ -44,8 +44,8 @@ struct StreamUpdate {
   std::string text;    // whole characters, nothing of a stop string
   int32_t token = -1;  // the token sampled in this step
   FinishReason finish = FinishReason::kNone;
-  std::string error;       // with kError: one sentence
-  RequestMetrics metrics;  // with a finish: of the whole request
+  std::string error;                      // with kError: one sentence
+  RequestMetrics metrics;                 // with a finish: of the whole request
   std::optional<Logprobs> logprobs = {};  // of `token`, where the request wants them
   // With its first token or its end, where the request wants them: of the prompt's second token and on.
   std::vector<Logprobs> prompt_logprobs = {};

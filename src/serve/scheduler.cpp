@@ -13,8 +13,8 @@ using runtime::StateCost;
 // first token; in steps of 512 tokens they get 52, and the prompts take 1.2 s.
 constexpr int64_t kPromptTokensBesideAnswers = 48;
 
-// Of a prompt whose log probabilities are wanted, in one step: the logits of all its rows are kept then, for a
-// vocabulary of 128k 64 * 131072 * 4 = 34 MB.
+// Of a prompt whose log probabilities are wanted, in one step: the logits of all its rows are kept then, for
+// a vocabulary of 128k 64 * 131072 * 4 = 34 MB.
 constexpr int64_t kPromptRowsWithLogits = 64;
 
 StateCost operator-(StateCost a, const StateCost& b) { return a -= b; }

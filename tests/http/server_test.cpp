@@ -1,5 +1,5 @@
-// The server over real sockets, on a toy model: answers, streams, keys, origins, limits, vanished and slow clients,
-// many at once, the end.
+// The server over real sockets, on a toy model: answers, streams, keys, origins, limits, vanished and slow
+// clients, many at once, the end.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -19,7 +19,8 @@ using testing::ToyService;
 class Client {
  public:
   explicit Client(uint16_t port, int receive_buffer = 0) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    if (receive_buffer > 0) setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    if (receive_buffer > 0)
+      setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     const timeval patience{.tv_sec = 60, .tv_usec = 0};
     setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     sockaddr_in address{};
@@ -45,8 +46,8 @@ class Client {
   void ask(const std::string& method, const std::string& path, const std::string& body = "",
            const std::string& headers = "") {
     send(str(method, " ", path, " HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n",
-             body.empty() ? "" : "content-type: application/json\r\n", "content-length: ", body.size(), "\r\n", headers,
-             "\r\n", body));
+             body.empty() ? "" : "content-type: application/json\r\n", "content-length: ", body.size(),
+             "\r\n", headers, "\r\n", body));
   }
   // What comes until it contains `end`, or the connection ends.
   std::string read_until(const std::string& end) {
@@ -69,7 +70,9 @@ std::string body_of(const std::string& answer) {
   const size_t at = answer.find("\r\n\r\n");
   return at == std::string::npos ? "" : answer.substr(at + 4);
 }
-bool has_status(const std::string& answer, int status) { return answer.starts_with(str("HTTP/1.1 ", status, " ")); }
+bool has_status(const std::string& answer, int status) {
+  return answer.starts_with(str("HTTP/1.1 ", status, " "));
+}
 
 class HttpTest : public ::testing::Test {
  protected:
@@ -87,7 +90,8 @@ class HttpTest : public ::testing::Test {
     return client.all();
   }
   static std::string completion(int max_tokens, bool stream = false) {
-    return json_text({{"prompt", "Once upon"}, {"max_tokens", max_tokens}, {"temperature", 0}, {"stream", stream}});
+    return json_text(
+        {{"prompt", "Once upon"}, {"max_tokens", max_tokens}, {"temperature", 0}, {"stream", stream}});
   }
   void wait_until_idle() {
     for (int i = 0; i < 600 && toy->service->active() > 0; ++i)
@@ -133,7 +137,8 @@ TEST_F(HttpTest, PathsAndErrors) {
   const std::string bad = ask("POST", "/v1/completions", "{\"prompt\": ");
   EXPECT_TRUE(has_status(bad, 400));
   EXPECT_EQ(must(parse_json(body_of(bad), "body"))["error"]["type"], "invalid_request_error");
-  const std::string not_stream = ask("POST", "/v1/completions", R"({"prompt": "x", "n": "many", "stream": true})");
+  const std::string not_stream =
+      ask("POST", "/v1/completions", R"({"prompt": "x", "n": "many", "stream": true})");
   EXPECT_TRUE(has_status(not_stream, 400));
   EXPECT_NE(not_stream.find("n: found"), std::string::npos);
 }
@@ -145,7 +150,8 @@ TEST_F(HttpTest, TheKeyGuardsAllButHealth) {
   for (const char* key : {"", "Authorization: Bearer secre\r\n", "Authorization: Bearer secrets\r\n",
                           "Authorization: secret\r\n", "Authorization: Bearer \r\n", "x-api-key: no\r\n"})
     EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), key), 401)) << key;
-  for (const char* key : {"Authorization: Bearer secret\r\n", "authorization: bearer secret\r\n", "X-Api-Key: secret\r\n"})
+  for (const char* key :
+       {"Authorization: Bearer secret\r\n", "authorization: bearer secret\r\n", "X-Api-Key: secret\r\n"})
     EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), key), 200)) << key;
 }
 
@@ -153,7 +159,8 @@ TEST_F(HttpTest, OtherOriginsMayAskWhereAllowed) {
   start();
   const std::string there = "Origin: https://there.example\r\n";
   EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), there), 403));
-  EXPECT_EQ(ask("OPTIONS", "/v1/completions", "", there).find("access-control-allow-origin"), std::string::npos);
+  EXPECT_EQ(ask("OPTIONS", "/v1/completions", "", there).find("access-control-allow-origin"),
+            std::string::npos);
   EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), "Origin: http://localhost\r\n"), 200));
   server.reset();
   start({.access = {.allow_origins = {"https://there.example"}}});
@@ -162,11 +169,14 @@ TEST_F(HttpTest, OtherOriginsMayAskWhereAllowed) {
   EXPECT_NE(preflight.find("access-control-allow-origin: https://there.example"), std::string::npos);
   EXPECT_NE(preflight.find("access-control-allow-headers: content-type"), std::string::npos);
   EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), there), 200));
-  EXPECT_TRUE(has_status(ask("POST", "/v1/completions", completion(2), "Origin: https://else.example\r\n"), 403));
+  EXPECT_TRUE(
+      has_status(ask("POST", "/v1/completions", completion(2), "Origin: https://else.example\r\n"), 403));
 }
 
 TEST_F(HttpTest, Limits) {
-  start({.max_body_bytes = 2000, .max_connections = 4, .head_timeout = std::chrono::milliseconds(500),
+  start({.max_body_bytes = 2000,
+         .max_connections = 4,
+         .head_timeout = std::chrono::milliseconds(500),
          .body_timeout = std::chrono::milliseconds(500)});
   const std::string large = ask("POST", "/v1/completions", std::string(3000, ' '));
   EXPECT_TRUE(has_status(large, 413)) << large;
@@ -182,7 +192,8 @@ TEST_F(HttpTest, Limits) {
   for (int i = 0; i < 4; ++i) idle.push_back(std::make_unique<Client>(server->port()));
   for (auto& client : idle) client->send("GET ");
   EXPECT_TRUE(has_status(Client(server->port()).all(), 503));
-  for (auto& client : idle) EXPECT_EQ(client->all().find("200 OK"), std::string::npos);  // heads that never end
+  for (auto& client : idle)
+    EXPECT_EQ(client->all().find("200 OK"), std::string::npos);  // heads that never end
   EXPECT_TRUE(has_status(ask("GET", "/health"), 200));
 }
 
@@ -246,7 +257,8 @@ TEST(HttpEnd, RequestsAtWorkEndAndNewOnesAreRefused) {
   ToyService toy({.context = 400, .total = 1600});
   auto server = must(ApiServer::start(*toy.service, {.port = 0}));
   Client client(server->port());
-  client.ask("POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 40, "stream": true, "ignore_eos": true})");
+  client.ask("POST", "/v1/completions",
+             R"({"prompt": "x", "max_tokens": 40, "stream": true, "ignore_eos": true})");
   client.read_until("data: {");
   const uint16_t port = server->port();
   server->shutdown(std::chrono::seconds(60));
@@ -275,12 +287,14 @@ TEST(HttpStart, TakenPortsAreNamed) {
   auto server = must(ApiServer::start(*toy.service, {.port = 0}));
   auto second = ApiServer::start(*toy.service, {.port = server->port()});
   ASSERT_FALSE(second.is_ok());
-  EXPECT_TRUE(second.status().message().starts_with(str("--host 127.0.0.1 --port ", server->port(), ": cannot")));
+  EXPECT_TRUE(
+      second.status().message().starts_with(str("--host 127.0.0.1 --port ", server->port(), ": cannot")));
 }
 
 TEST(Access, SecretsAreCompared) {
   EXPECT_TRUE(same_secret("abc", "abc"));
-  for (const char* given : {"", "ab", "abcd", "abd", "abcabc"}) EXPECT_FALSE(same_secret(given, "abc")) << given;
+  for (const char* given : {"", "ab", "abcd", "abd", "abcabc"})
+    EXPECT_FALSE(same_secret(given, "abc")) << given;
   EXPECT_FALSE(same_secret("x", ""));
   EXPECT_EQ(header("host: a\nx-y:  b \n", "x-y"), "b");
   EXPECT_EQ(header("x-y-z: a\n", "x-y"), std::nullopt);

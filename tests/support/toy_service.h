@@ -5,7 +5,7 @@
 #include <mutex>
 #include <thread>
 
-#include "serve/openai/service.h"
+#include "service/openai/service.h"
 #include "support/compiled_model.h"
 #include "support/native_kernels.h"
 
@@ -62,9 +62,9 @@ class ToyService {
                                           .total_tokens = options.total,
                                           .prefill_chunk = options.chunk,
                                           .deterministic = options.deterministic}));
-      served.push_back(must(serve::openai::ServedModel::create(
-          id, *models.back().model, tokenizer, must(find_preset("chatml")), {},
-          {.max_running = static_cast<size_t>(options.sequences)})));
+      served.push_back(must(
+          serve::openai::ServedModel::create(id, *models.back().model, tokenizer, must(find_preset("chatml")),
+                                             {}, {.max_running = static_cast<size_t>(options.sequences)})));
     }
     service = std::make_unique<serve::openai::Service>(
         std::move(served), options.limits, [this](const std::string& note) { notes.push_back(note); });
@@ -79,7 +79,8 @@ class ToyService {
   Json answer(const std::string& path, const Json& body, int status = 200) {
     auto replies = post(path, json_text(body));
     if (replies.size() != 1 || replies[0].status != status)
-      throw std::runtime_error(str(replies.size(), " replies, status ", replies[0].status, ": ", replies[0].text));
+      throw std::runtime_error(
+          str(replies.size(), " replies, status ", replies[0].status, ": ", replies[0].text));
     return must(parse_json(replies[0].text, "answer"));
   }
 

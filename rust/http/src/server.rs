@@ -20,6 +20,11 @@ use tokio::sync::{watch, Notify, Semaphore};
 use crate::call::{Answer, Call, Kill};
 use crate::{Handler, Head, Options};
 
+const ERROR: &str = concat!(
+    r#"{"error":{"message":"MESSAGE","type":"KIND","param":null,"code":null},"#,
+    r#""object":"error","message":"MESSAGE","code":STATUS}"#
+);
+
 /// HTTP threads; the model needs the cores.
 const WORKERS: usize = 2;
 /// Threads that parse bodies and tokenize.
@@ -121,12 +126,10 @@ async fn accept(
     }
 }
 
+/// OpenAI's form, as ApiError::json() writes it. Messages are ours and need no escapes.
 fn error_body(status: u16, message: &str) -> String {
     let kind = if status < 500 { "invalid_request_error" } else { "server_error" };
-    format!(
-        "{{\"error\":{{\"message\":\"{message}\",\"type\":\"{kind}\",\"param\":null,\"code\":null}},\
-         \"object\":\"error\",\"message\":\"{message}\",\"code\":{status}}}"
-    )
+    ERROR.replace("MESSAGE", message).replace("KIND", kind).replace("STATUS", &status.to_string())
 }
 
 async fn refuse(mut stream: TcpStream) {

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "serve/sample/logprobs.h"
+
 namespace mlc::serve {
 namespace {
 
@@ -78,6 +80,41 @@ TEST(GenerationConfigs, OutOfRangeIsASentence) {
   c.temperature = NAN;
   EXPECT_FALSE(c.validate().is_ok());
   EXPECT_TRUE(GenerationConfig{}.validate().is_ok());
+}
+
+TEST(Sampler, KeepsTheMostProbable) {
+  const std::vector<float> given = {1, 3, 2, 3, 0};
+  auto kept = [&](int64_t top_k, double min_p, double temperature) {
+    std::vector<float> logits = given;
+    GenerationConfig config;
+    config.top_k = top_k;
+    config.min_p = min_p;
+    config.temperature = temperature;
+    keep_most_probable(logits, config);
+    std::vector<size_t> indices;
+    for (size_t i = 0; i < logits.size(); ++i)
+      if (logits[i] == given[i]) indices.push_back(i);
+    return indices;
+  };
+  EXPECT_EQ(kept(1, 0, 1), (std::vector<size_t>{1, 3}));  // equal ones together
+  EXPECT_EQ(kept(3, 0, 1), (std::vector<size_t>{1, 2, 3}));
+  EXPECT_EQ(kept(9, 0, 1).size(), 5u);
+  // exp(2 - 3) = 0.37, exp(1 - 3) = 0.135; at temperature 2 their roots, 0.61 and 0.37
+  EXPECT_EQ(kept(0, 0.3, 1), (std::vector<size_t>{1, 2, 3}));
+  EXPECT_EQ(kept(0, 0.3, 2), (std::vector<size_t>{0, 1, 2, 3}));
+  EXPECT_EQ(kept(0, 1, 1), (std::vector<size_t>{1, 3}));
+}
+
+TEST(Logprobs, OfATokenAndTheBest) {
+  const std::vector<float> logits = {std::log(0.2f) + 7, std::log(0.5f) + 7, std::log(0.3f) + 7, -INFINITY};
+  const Logprobs result = logprobs_of(logits, 0, 2);
+  EXPECT_NEAR(result.chosen.logprob, std::log(0.2), 1e-6);
+  ASSERT_EQ(result.top.size(), 2u);
+  EXPECT_EQ(result.top[0].token, 1);
+  EXPECT_EQ(result.top[1].token, 2);
+  EXPECT_NEAR(result.top[1].logprob, std::log(0.3), 1e-6);
+  EXPECT_EQ(logprobs_of(logits, 3, 9).top.size(), 4u);
+  EXPECT_EQ(logprobs_of(logits, 3, 0).chosen.logprob, -INFINITY);
 }
 
 }  // namespace

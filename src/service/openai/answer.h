@@ -1,4 +1,5 @@
-// The JSON of answers: whole ones, and the chunks of streams (mlc-facts 8.7). Fields without a value are null.
+// The JSON of answers: whole ones, and the chunks of streams (mlc-facts 8.7). Fields without a value are
+// null.
 #pragma once
 
 #include <cstdint>

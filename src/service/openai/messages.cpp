@@ -1,5 +1,5 @@
 // Checks messages one by one.
-#include "serve/openai/messages.h"
+#include "service/openai/messages.h"
 
 #include "base/strings.h"
 
@@ -43,7 +43,8 @@ ApiError read_content(const Json& message, const std::string& path, Json& conten
 ApiError check_no_tools(const Json& message, const std::string& role, const std::string& path) {
   for (const char* field : {"tool_calls", "tool_call_id", "function_call"})
     if (const Json* value = find(message, field); value && !value->empty())
-      return bad_field(str(path, ".", field), str(path, ".", field, ": tools are not built yet; leave it out"));
+      return bad_field(str(path, ".", field),
+                       str(path, ".", field, ": tools are not built yet; leave it out"));
   if (role == "tool" || role == "function")
     return bad_field(path + ".role", str(path, ".role: found '", role, "', tools are not built yet"));
   return {};

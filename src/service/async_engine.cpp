@@ -1,5 +1,5 @@
 // The loop of the engine's thread: tasks, then a step, then sleep where nothing is left.
-#include "serve/async_engine.h"
+#include "service/async_engine.h"
 
 namespace mlc::serve {
 

@@ -1,19 +1,19 @@
 // Reads requests field by field.
-#include "serve/openai/request.h"
+#include "service/openai/request.h"
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
 #include "base/strings.h"
-#include "serve/openai/fields.h"
-#include "serve/openai/messages.h"
+#include "service/openai/fields.h"
+#include "service/openai/messages.h"
 
 namespace mlc::serve::openai {
 namespace {
 
 void read_stop(Fields& fields, const ApiLimits& limits, GenerationConfig& config) {
-  const Json* stop = fields.value("stop");
+  const Json* stop = fields.get("stop");
   if (!stop) return;
   const Json list = stop->is_string() ? Json::array({*stop}) : *stop;
   if (!list.is_array()) return fields.wrong("stop", *stop, "a string or a list of strings");
@@ -32,7 +32,7 @@ void read_stop(Fields& fields, const ApiLimits& limits, GenerationConfig& config
 }
 
 void read_stop_token_ids(Fields& fields, const ApiLimits& limits, GenerationConfig& config) {
-  const Json* ids = fields.value("stop_token_ids");
+  const Json* ids = fields.get("stop_token_ids");
   if (!ids) return;
   if (!ids->is_array() || static_cast<int64_t>(ids->size()) > limits.stops)
     return fields.wrong("stop_token_ids", *ids, str("a list of at most ", limits.stops, " token ids"));
@@ -44,7 +44,7 @@ void read_stop_token_ids(Fields& fields, const ApiLimits& limits, GenerationConf
 }
 
 void read_logit_bias(Fields& fields, const ApiLimits& limits, GenerationConfig& config) {
-  const Json* bias = fields.value("logit_bias");
+  const Json* bias = fields.get("logit_bias");
   if (!bias) return;
   if (!bias->is_object()) return fields.wrong("logit_bias", *bias, "an object {\"token id\": bias}");
   if (static_cast<int64_t>(bias->size()) > limits.biases)
@@ -72,7 +72,7 @@ void read_max_tokens(Fields& fields, const ApiLimits& limits, GenerationConfig& 
 
 // Only the neutral one is built; grammars will be read here.
 void read_response_format(Fields& fields) {
-  const Json* format = fields.value("response_format");
+  const Json* format = fields.get("response_format");
   if (!format) return;
   const std::optional<std::string> type = find_string(*format, "type");
   if (!type) return fields.wrong("response_format", *format, "an object with a type");
@@ -95,7 +95,7 @@ void refuse_unbuilt(Fields& fields) {
 }
 
 void read_debug_config(Fields& fields, const ApiLimits& limits, GenerationConfig& config) {
-  const Json* debug = fields.value("debug_config");
+  const Json* debug = fields.get("debug_config");
   if (!debug) return;
   if (!debug->is_object()) return fields.wrong("debug_config", *debug, "an object");
   if (!limits.debug)
@@ -112,7 +112,7 @@ void read_debug_config(Fields& fields, const ApiLimits& limits, GenerationConfig
 
 void read_stream(Fields& fields, CompletionCall& call) {
   fields.read("stream", call.stream);
-  const Json* options = fields.value("stream_options");
+  const Json* options = fields.get("stream_options");
   if (!options) return;
   if (!options->is_object()) return fields.wrong("stream_options", *options, "an object");
   if (!call.stream)
@@ -135,7 +135,7 @@ void read_sampling(Fields& fields, const ApiLimits& limits, GenerationConfig& co
   fields.read("repetition_penalty", config.repetition_penalty, 1e-6, 1e6);
   int64_t seed = -1;
   fields.read("seed", seed, INT64_MIN);
-  if (fields.value("seed")) config.seed = static_cast<uint64_t>(seed);
+  if (fields.get("seed")) config.seed = static_cast<uint64_t>(seed);
   fields.read("ignore_eos", config.ignore_eos);
   read_stop(fields, limits, config);
   read_stop_token_ids(fields, limits, config);
@@ -151,9 +151,9 @@ void read_common(Fields& fields, const ApiLimits& limits, CompletionCall& call) 
   read_debug_config(fields, limits, call.config);
   refuse_unbuilt(fields);
   // Who asks, how it is billed, and hints for others' servers.
-  fields.skip({"model", "user", "store", "metadata", "service_tier", "parallel_tool_calls", "safety_identifier",
-               "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "verbosity", "logprobs",
-               "top_logprobs", "request_id"});
+  fields.skip({"model", "user", "store", "metadata", "service_tier", "parallel_tool_calls",
+               "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "reasoning_effort",
+               "verbosity", "logprobs", "top_logprobs", "request_id"});
 }
 
 ApiError read_token_ids(const Json& list, const std::string& path, std::vector<int32_t>& ids) {
@@ -193,8 +193,8 @@ ApiError add_prompt(const Json& prompt, const std::string& path, const RequestCo
 
 ApiError read_prompts(const Json* prompt, const RequestContext& context, CompletionCall& call) {
   if (!prompt) return wrong_value("prompt", Json(nullptr), "a string or a list of token ids");
-  const bool several = prompt->is_array() && !prompt->empty() &&
-                       ((*prompt)[0].is_string() || (*prompt)[0].is_array());
+  const bool several =
+      prompt->is_array() && !prompt->empty() && ((*prompt)[0].is_string() || (*prompt)[0].is_array());
   if (!several) return add_prompt(*prompt, "prompt", context, call);
   if (static_cast<int64_t>(prompt->size()) > context.limits.choices / call.n)
     return bad_field("prompt", str("prompt: found ", prompt->size(), " prompts of ", call.n,
@@ -209,7 +209,8 @@ void read_chat_logprobs(Fields& fields, const ApiLimits& limits, GenerationConfi
   fields.read("logprobs", config.logprobs);
   fields.read("top_logprobs", config.top_logprobs, 0, limits.top_logprobs);
   if (config.top_logprobs > 0 && !config.logprobs)
-    fields.fail(bad_field("top_logprobs", "top_logprobs: found without logprobs, expected \"logprobs\": true"));
+    fields.fail(
+        bad_field("top_logprobs", "top_logprobs: found without logprobs, expected \"logprobs\": true"));
 }
 
 }  // namespace
@@ -241,15 +242,16 @@ ApiError parse_chat(const Json& object, const RequestContext& context, Completio
   read_common(fields, context.limits, call);
   read_chat_logprobs(fields, context.limits, call.config);
   RenderOptions options;
-  if (const Json* variables = fields.value("chat_template_kwargs")) {
+  if (const Json* variables = fields.get("chat_template_kwargs")) {
     if (!variables->is_object()) fields.wrong("chat_template_kwargs", *variables, "an object");
     options.variables = *variables;
   }
   fields.read("add_generation_prompt", options.add_generation_prompt);
-  const Json* given = fields.value("messages");
+  const Json* given = fields.get("messages");
   if (ApiError error = fields.finish(&call.unknown); error.is_error()) return error;
   Json messages;
-  if (ApiError error = read_messages(given ? *given : Json(nullptr), messages); error.is_error()) return error;
+  if (ApiError error = read_messages(given ? *given : Json(nullptr), messages); error.is_error())
+    return error;
   auto prompt = context.chat_template.encode(messages, context.tokenizer, options);
   if (!prompt.is_ok()) return bad_field("messages", prompt.status().message());
   call.prompts = {std::move(*prompt)};
@@ -262,12 +264,12 @@ ApiError parse_completion(const Json& object, const RequestContext& context, Com
   read_common(fields, context.limits, call);
   fields.read("echo", call.echo);
   fields.refuse("suffix", "", "filling in the middle is not built yet; leave it out");
-  if (fields.value("logprobs")) {
+  if (fields.get("logprobs")) {
     call.config.logprobs = true;
     fields.read("logprobs", call.config.top_logprobs, 0, std::min<int64_t>(5, context.limits.top_logprobs));
     call.config.prompt_logprobs = call.echo;
   }
-  const Json* prompt = fields.value("prompt");
+  const Json* prompt = fields.get("prompt");
   if (ApiError error = fields.finish(&call.unknown); error.is_error()) return error;
   return read_prompts(prompt, context, call);
 }

@@ -1,5 +1,5 @@
 // Answers in OpenAI's form.
-#include "serve/openai/answer.h"
+#include "service/openai/answer.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
 // Errors in OpenAI's form.
-#include "serve/openai/api_error.h"
+#include "service/openai/api_error.h"
 
 #include "base/strings.h"
 

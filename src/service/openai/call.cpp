@@ -1,5 +1,5 @@
 // From updates of the engine to replies.
-#include "serve/openai/call.h"
+#include "service/openai/call.h"
 
 #include <cmath>
 #include <ctime>
@@ -156,15 +156,16 @@ void Call::end() {
     if (asked_.include_usage)
       reply_({.text = usage_chunk_json(head_, usage_), .stream = true, .last = false});
     ended_ = true;
+    on_end_();
     reply_({.text = "", .stream = true});
   } else {
     std::vector<WholeChoice> choices;
     for (Choice& choice : choices_)
       choices.push_back({choice.text, choice.finish, logprobs_json(choice, choice.shown)});
     ended_ = true;
+    on_end_();
     reply_({.text = answer_json(head_, choices, usage_)});
   }
-  on_end_();
 }
 
 // The engine could not go on with one of the choices: all end.
@@ -172,6 +173,7 @@ void Call::fail(const std::string& why) {
   ++finished_;
   if (ended_) return;
   ended_ = true;
+  on_end_();
   const ApiError error{.status = 503, .message = why, .param = "", .code = ""};
   if (said_) {
     reply_({.text = error.json(), .stream = true, .last = false});
@@ -180,7 +182,6 @@ void Call::fail(const std::string& why) {
     reply_({.status = error.status, .text = error.json()});
   }
   cancel();
-  on_end_();
 }
 
 }  // namespace mlc::serve::openai

@@ -1,7 +1,7 @@
 // The messages of a chat request: checked, and in the form that chat templates read.
 #pragma once
 
-#include "serve/openai/api_error.h"
+#include "service/openai/api_error.h"
 
 namespace mlc::serve::openai {
 

@@ -1,5 +1,5 @@
 // Models behind the API.
-#include "serve/openai/served_model.h"
+#include "service/openai/served_model.h"
 
 #include <ctime>
 

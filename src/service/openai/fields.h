@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "serve/openai/api_error.h"
+#include "service/openai/api_error.h"
 
 namespace mlc::serve::openai {
 
@@ -18,7 +18,7 @@ class Fields {
   explicit Fields(const Json& object, std::string path = "") : object_(object), path_(std::move(path)) {}
 
   // The value, nullptr where absent or null; from now on the field is a known one.
-  const Json* value(const char* key);
+  const Json* get(const char* key);
   void read(const char* key, bool& target);
   void read(const char* key, std::string& target);
   void read(const char* key, int64_t& target, int64_t low, int64_t high = INT64_MAX);

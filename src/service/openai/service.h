@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "serve/openai/call.h"
+#include "service/openai/call.h"
 
 namespace mlc::serve::openai {
 

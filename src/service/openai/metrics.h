@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "serve/openai/served_model.h"
+#include "service/openai/served_model.h"
 
 namespace mlc::serve::openai {
 

@@ -1,8 +1,8 @@
 // One request of /v1/chat/completions or /v1/completions at work: its choices in the engine, and what of
 // their updates goes back.
 //
-// A choice is a request of the engine. Of choices with one prompt the first goes ahead; the others follow when
-// its prompt is computed, and take it from the prefix cache.
+// A choice is a request of the engine. Of choices with one prompt the first goes ahead; the others follow
+// when its prompt is computed, and take it from the prefix cache.
 #pragma once
 
 #include <atomic>
@@ -11,16 +11,16 @@
 #include <string>
 #include <vector>
 
-#include "serve/openai/answer.h"
-#include "serve/openai/reply.h"
-#include "serve/openai/request.h"
-#include "serve/openai/served_model.h"
+#include "service/openai/answer.h"
+#include "service/openai/reply.h"
+#include "service/openai/request.h"
+#include "service/openai/served_model.h"
 
 namespace mlc::serve::openai {
 
 class Call : public std::enable_shared_from_this<Call> {
  public:
-  // `on_end` is called after the last reply.
+  // `on_end` is called before the last reply.
   Call(ServedModel& model, CompletionCall asked, ReplyCallback reply, std::function<void()> on_end);
 
   // What the engine refuses of it, before anything is queued.

@@ -1,5 +1,5 @@
 // Names and values of counters.
-#include "serve/openai/metrics.h"
+#include "service/openai/metrics.h"
 
 #include <map>
 

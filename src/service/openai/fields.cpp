@@ -1,5 +1,5 @@
 // Types and ranges of fields.
-#include "serve/openai/fields.h"
+#include "service/openai/fields.h"
 
 #include <algorithm>
 #include <cmath>
@@ -20,7 +20,7 @@ bool is_typo(const std::string& name, const std::string& meant) {
 
 }  // namespace
 
-const Json* Fields::value(const char* key) {
+const Json* Fields::get(const char* key) {
   known_.insert(key);
   return find(object_, key);
 }
@@ -34,21 +34,21 @@ void Fields::wrong(const char* key, const Json& found, const std::string& expect
 }
 
 void Fields::read(const char* key, bool& target) {
-  const Json* v = value(key);
+  const Json* v = get(key);
   if (!v) return;
   if (!v->is_boolean()) return wrong(key, *v, "true or false");
   target = v->get<bool>();
 }
 
 void Fields::read(const char* key, std::string& target) {
-  const Json* v = value(key);
+  const Json* v = get(key);
   if (!v) return;
   if (!v->is_string()) return wrong(key, *v, "a string");
   target = v->get<std::string>();
 }
 
 void Fields::read(const char* key, int64_t& target, int64_t low, int64_t high) {
-  const Json* v = value(key);
+  const Json* v = get(key);
   if (!v) return;
   const std::optional<int64_t> number = find_int(object_, key);
   if (!number || *number < low || *number > high)
@@ -59,7 +59,7 @@ void Fields::read(const char* key, int64_t& target, int64_t low, int64_t high) {
 }
 
 void Fields::read(const char* key, double& target, double low, double high) {
-  const Json* v = value(key);
+  const Json* v = get(key);
   if (!v) return;
   const double number = v->is_number() ? v->get<double>() : NAN;
   if (!(number >= low && number <= high)) return wrong(key, *v, str("a number from ", low, " to ", high));
@@ -71,7 +71,7 @@ void Fields::skip(std::initializer_list<const char*> keys) {
 }
 
 void Fields::refuse(const char* key, const Json& neutral, const std::string& why) {
-  const Json* v = value(key);
+  const Json* v = get(key);
   if (v && *v != neutral) fail(bad_field(path_ + key, str(path_, key, ": ", why)));
 }
 

@@ -1,10 +1,10 @@
 // Which path does what.
-#include "serve/openai/service.h"
+#include "service/openai/service.h"
 
 #include "base/strings.h"
-#include "serve/openai/fields.h"
-#include "serve/openai/messages.h"
-#include "serve/openai/metrics.h"
+#include "service/openai/fields.h"
+#include "service/openai/messages.h"
+#include "service/openai/metrics.h"
 
 namespace mlc::serve::openai {
 namespace {
@@ -13,19 +13,21 @@ Reply error_reply(const ApiError& error) { return {.status = error.status, .text
 
 Reply not_found(std::string_view path) {
   return error_reply({.status = 404,
-                      .message = str(path, ": no such path; this server has /v1/chat/completions, "
-                                           "/v1/completions, /v1/models, /tokenize, /detokenize, /metrics and "
-                                           "/health"),
+                      .message = str(path,
+                                     ": no such path; this server has /v1/chat/completions, "
+                                     "/v1/completions, /v1/models, /tokenize, /detokenize, /metrics and "
+                                     "/health"),
                       .param = "",
                       .code = ""});
 }
 
 Json model_json(const ServedModel& model) {
-  return {{"id", model.id()},
-          {"created", model.created()},
-          {"object", "model"},
-          {"owned_by", "MLC-LLM"},
-          {"max_model_len", model.context_tokens() == INT64_MAX ? Json(nullptr) : Json(model.context_tokens())}};
+  return {
+      {"id", model.id()},
+      {"created", model.created()},
+      {"object", "model"},
+      {"owned_by", "MLC-LLM"},
+      {"max_model_len", model.context_tokens() == INT64_MAX ? Json(nullptr) : Json(model.context_tokens())}};
 }
 
 }  // namespace
@@ -109,9 +111,9 @@ size_t Service::active() const {
 void Service::shutdown(std::chrono::milliseconds patience) {
   const auto deadline = Clock::now() + patience;
   for (auto& model : models_)
-    model->engine().shutdown(std::max(
-        std::chrono::milliseconds(0),
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now())));
+    model->engine().shutdown(
+        std::max(std::chrono::milliseconds(0),
+                 std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now())));
 }
 
 ApiError Service::find_model(const Json& body, ServedModel*& model) {
@@ -133,11 +135,11 @@ ApiError Service::find_model(const Json& body, ServedModel*& model) {
   }
   std::vector<std::string> ids;
   for (auto& served : models_) ids.push_back(served->id());
-  return {.status = 404,
-          .message = str("model: found '", Status::error(name).message(), "', expected one of ",
-                         join(ids, ", ")),
-          .param = "model",
-          .code = "model_not_found"};
+  return {
+      .status = 404,
+      .message = str("model: found '", Status::error(name).message(), "', expected one of ", join(ids, ", ")),
+      .param = "model",
+      .code = "model_not_found"};
 }
 
 RequestContext Service::context(ServedModel& model) const {
@@ -166,7 +168,7 @@ void Service::tokenize(const Json& body, CallId, const ReplyCallback& reply) {
   fields.read("add_generation_prompt", options.add_generation_prompt);
   fields.refuse("add_special_tokens", false, "nothing is put in front of a prompt; leave it out");
   fields.skip({"model"});
-  const Json* messages = fields.value("messages");
+  const Json* messages = fields.get("messages");
   if (error = fields.finish(); error.is_error()) return reply(error_reply(error));
   Json list;
   if (messages)
@@ -186,15 +188,16 @@ void Service::detokenize(const Json& body, CallId, const ReplyCallback& reply) {
   if (error.is_error()) return reply(error_reply(error));
   Fields fields(body);
   fields.skip({"model"});
-  const Json* tokens = fields.value("tokens");
+  const Json* tokens = fields.get("tokens");
   if (!tokens || !tokens->is_array())
     fields.wrong("tokens", tokens ? *tokens : Json(nullptr), "a list of token ids");
   if (error = fields.finish(); error.is_error()) return reply(error_reply(error));
   std::vector<int32_t> ids;
   for (const Json& id : *tokens) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= model->tokenizer().vocab_size())
-      return reply(error_reply(wrong_value(
-          "tokens", id, str("token ids from 0 to ", model->tokenizer().vocab_size() - 1))));
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 ||
+        id.get<int64_t>() >= model->tokenizer().vocab_size())
+      return reply(error_reply(
+          wrong_value("tokens", id, str("token ids from 0 to ", model->tokenizer().vocab_size() - 1))));
     ids.push_back(static_cast<int32_t>(id.get<int64_t>()));
   }
   auto text = model->tokenizer().decode(ids);
@@ -252,7 +255,8 @@ Reply Service::get(std::string_view path) {
     return {.text = prometheus_text(models, active())};
   }
   if (!knows(path)) return not_found(path);
-  return error_reply({.status = 405, .message = str(path, ": found GET, expected POST"), .param = "", .code = ""});
+  return error_reply(
+      {.status = 405, .message = str(path, ": found GET, expected POST"), .param = "", .code = ""});
 }
 
 }  // namespace mlc::serve::openai

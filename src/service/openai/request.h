@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "chat/template/chat_template.h"
-#include "serve/openai/api_error.h"
 #include "serve/sample/generation_config.h"
+#include "service/openai/api_error.h"
 
 namespace mlc::serve::openai {
 

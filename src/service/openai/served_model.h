@@ -6,15 +6,15 @@
 #include <string>
 
 #include "chat/template/chat_template.h"
-#include "serve/async_engine.h"
+#include "service/async_engine.h"
 
 namespace mlc::serve::openai {
 
 // What finished requests add up to.
 struct RequestCounters {
   int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0;
-  RequestMetrics last;               // of the request that finished last
-  double last_seconds = 0;           // from its arrival to its end
+  RequestMetrics last;                 // of the request that finished last
+  double last_seconds = 0;             // from its arrival to its end
   int64_t finished_by_reason[6] = {};  // [FinishReason]
 };
 
