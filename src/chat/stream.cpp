@@ -106,7 +106,9 @@ std::vector<int32_t> StopMatcher::put(int32_t id) {
     for (Stop& stop : stops_) {
       while (stop.matched > 0 && stop.text[stop.matched] != c) stop.matched = stop.fallback[stop.matched];
       if (stop.text[stop.matched] == c) ++stop.matched;
-      if (stop.matched == stop.text.size()) start = std::min(start, held_bytes_ - stop.matched);
+      if (stop.matched < stop.text.size() || held_bytes_ - stop.matched >= start) continue;
+      start = held_bytes_ - stop.matched;
+      stop_ = stop.text;
     }
     if (start == std::numeric_limits<size_t>::max()) continue;
     stopped_ = true;

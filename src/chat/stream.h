@@ -39,6 +39,8 @@ class StopMatcher {
   // Ids that can no longer be part of a stop string, in order. After a match: the tokens that end before it.
   std::vector<int32_t> put(int32_t id);
   bool stopped() const { return stopped_; }
+  // After a match: the stop string; the one that starts first where two end together.
+  const std::string& stop() const { return stop_; }
   // After a match: the bytes of the token that the stop string starts in, up to there.
   const std::string& cut_bytes() const { return cut_bytes_; }
   // Without a match: the ids still held back. The matcher is then as new.
@@ -57,7 +59,7 @@ class StopMatcher {
   std::vector<int32_t> held_;
   size_t held_bytes_ = 0;  // bytes of held_ seen so far
   bool stopped_ = false;
-  std::string cut_bytes_;
+  std::string stop_, cut_bytes_;
 };
 
 // Both steps: put tokens in, take text out, stop when a stop string is complete.
@@ -70,6 +72,8 @@ class TextStream {
   // The rest, when generation ends for another reason.
   Result<std::string> finish();
   bool stopped() const { return matcher_.stopped(); }
+  // The stop string that did, else "".
+  const std::string& stop() const { return matcher_.stop(); }
 
  private:
   Result<std::string> decode(const std::vector<int32_t>& ids);

@@ -49,6 +49,7 @@ struct StreamUpdate {
   std::optional<Logprobs> logprobs = {};  // of `token`, where the request wants them
   // With its first token or its end, where the request wants them: of the prompt's second token and on.
   std::vector<Logprobs> prompt_logprobs = {};
+  std::string stop_string = {};  // with kStop: the stop string that was met, "" for an end token
 };
 using StreamCallback = std::function<void(const StreamUpdate&)>;
 

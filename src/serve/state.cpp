@@ -210,6 +210,7 @@ void EngineState::end(RequestState& r, FinishReason reason, const std::string& e
   if (r.finish != FinishReason::kNone) return;
   r.finish = reason;
   StreamUpdate update{r.request.id, "", -1, reason, error, r.metrics};
+  if (reason == FinishReason::kStop) update.stop_string = r.text.stop();
   if (r.generated() == 0) update.prompt_logprobs = std::move(r.prompt_logprobs);
   if (!r.text.stopped()) {
     auto rest = r.text.finish();

@@ -157,6 +157,82 @@ TEST_F(OpenAiTest, StopStringsEndAnswers) {
   }
 }
 
+TEST_F(OpenAiTest, SuffixesStandBehindAnswers) {
+  const std::string text = toy->answer(kCompletions, completion_body())["choices"][0]["text"];
+  Json body = completion_body();
+  body["suffix"] = " and so on";
+  EXPECT_EQ(toy->answer(kCompletions, body)["choices"][0]["text"], text + " and so on");
+  EXPECT_EQ(streamed(kCompletions, body), text + " and so on");
+}
+
+// Events of a stream, whose name each repeats as its type.
+std::vector<Json> events_of(const std::vector<Reply>& replies) {
+  std::vector<Json> events;
+  for (const Reply& reply : replies) {
+    EXPECT_TRUE(reply.stream);
+    EXPECT_STRNE(reply.event, "");
+    if (reply.last) break;
+    events.push_back(must(parse_json(reply.text, "event")));
+    EXPECT_EQ(events.back()["type"], reply.event);
+  }
+  return events;
+}
+
+TEST_F(OpenAiTest, Responses) {
+  const std::string text = toy->answer(kChat, chat_body())["choices"][0]["message"]["content"];
+  Json body = {{"input", "Hi there"}, {"max_output_tokens", 8}, {"temperature", 0}};
+  const Json whole = toy->answer("/v1/responses", body);
+  EXPECT_EQ(whole["object"], "response");
+  EXPECT_EQ(whole["status"], "incomplete");
+  EXPECT_EQ(whole["incomplete_details"]["reason"], "max_output_tokens");
+  EXPECT_EQ(whole["output"][0]["content"][0]["text"], text);
+  EXPECT_EQ(whole["usage"]["output_tokens"], 8);
+  body["input"] = {{{"role", "user"}, {"content", {{{"type", "input_text"}, {"text", "Hi there"}}}}}};
+  EXPECT_EQ(toy->answer("/v1/responses", body)["output"][0]["content"][0]["text"], text);
+  body["stream"] = true;
+  const auto events = events_of(toy->post("/v1/responses", json_text(body)));
+  std::string streamed_text;
+  for (size_t i = 0; i < events.size(); ++i) {
+    EXPECT_EQ(events[i]["sequence_number"], i);
+    if (events[i]["type"] == "response.output_text.delta")
+      streamed_text += events[i]["delta"].get<std::string>();
+  }
+  EXPECT_EQ(streamed_text, text);
+  EXPECT_EQ(events.front()["type"], "response.created");
+  EXPECT_EQ(events.back()["type"], "response.incomplete");
+  EXPECT_EQ(events.back()["response"]["output"][0]["content"][0]["text"], text);
+  refusal("/v1/responses", {{"input", "x"}, {"previous_response_id", "resp_1"}}, "previous_response_id");
+  refusal("/v1/responses", {{"input", 7}}, "input");
+}
+
+TEST_F(OpenAiTest, AnthropicMessages) {
+  const std::string text = toy->answer(kChat, chat_body())["choices"][0]["message"]["content"];
+  Json body = chat_body();
+  const Json whole = toy->answer("/v1/messages", body);
+  EXPECT_EQ(whole["type"], "message");
+  EXPECT_EQ(whole["content"][0]["text"], text);
+  EXPECT_EQ(whole["stop_reason"], "max_tokens");
+  EXPECT_EQ(whole["usage"]["output_tokens"], 8);
+  body["stream"] = true;
+  const auto events = events_of(toy->post("/v1/messages", json_text(body)));
+  std::string streamed_text;
+  for (const Json& event : events)
+    if (event["type"] == "content_block_delta") streamed_text += event["delta"]["text"].get<std::string>();
+  EXPECT_EQ(streamed_text, text);
+  EXPECT_EQ(events.front()["type"], "message_start");
+  EXPECT_EQ(events.back()["type"], "message_stop");
+  EXPECT_EQ(events[events.size() - 2]["delta"]["stop_reason"], "max_tokens");
+  body.erase("stream");
+  body["stop_sequences"] = {text.substr(0, 2)};
+  const Json stopped = toy->answer("/v1/messages", body);
+  EXPECT_EQ(stopped["stop_reason"], "stop_sequence");
+  EXPECT_EQ(stopped["stop_sequence"], text.substr(0, 2));
+  body.erase("max_tokens");
+  const Json refused = toy->answer("/v1/messages", body, 400);
+  EXPECT_EQ(refused["type"], "error");
+  EXPECT_TRUE(refused["error"]["message"].get<std::string>().starts_with("max_tokens: found null"));
+}
+
 TEST_F(OpenAiTest, BiasAndLogprobs) {
   Json body = chat_body(4);
   body["logprobs"] = true;

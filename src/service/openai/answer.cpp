@@ -101,6 +101,7 @@ std::string chunk_json(const AnswerHead& head, const ChunkChoice& choice) {
   }
   one["logprobs"] = choice.logprobs;
   one["finish_reason"] = text_or_null(choice.finish_reason);
+  if (!choice.stop_string.empty()) one["stop_reason"] = choice.stop_string;
   Json chunk = head_json(head, object_name(head, true), Json::array({std::move(one)}));
   if (head.include_usage) chunk["usage"] = nullptr;
   return json_text(chunk);
@@ -123,6 +124,7 @@ std::string answer_json(const AnswerHead& head, std::span<const WholeChoice> cho
       one["text"] = choice.text;
     one["logprobs"] = choice.logprobs;
     one["finish_reason"] = text_or_null(choice.finish_reason);
+    one["stop_reason"] = text_or_null(choice.stop_string);
     list.push_back(std::move(one));
   }
   Json answer = head_json(head, object_name(head, false), std::move(list));

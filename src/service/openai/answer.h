@@ -41,13 +41,14 @@ struct ChunkChoice {
   Json logprobs;
   std::string finish_reason;
   bool opens = false;
+  std::string stop_string = {};  // of the caller's, that ended it; "" for none
 };
 std::string chunk_json(const AnswerHead& head, const ChunkChoice& choice);
 // The last chunk where usage is wanted.
 std::string usage_chunk_json(const AnswerHead& head, const Usage& usage);
 
 struct WholeChoice {
-  std::string text, finish_reason;
+  std::string text, finish_reason, stop_string;
   Json logprobs;
 };
 std::string answer_json(const AnswerHead& head, std::span<const WholeChoice> choices, const Usage& usage);

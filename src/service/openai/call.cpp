@@ -1,6 +1,7 @@
 // From updates of the engine to replies.
 #include "service/openai/call.h"
 
+#include <algorithm>
 #include <cmath>
 #include <ctime>
 #include <limits>
@@ -130,6 +131,7 @@ void Call::add_text(size_t index, const std::string& text, const std::string& fi
   ChunkChoice chunk{.index = static_cast<int64_t>(index), .text = text, .finish_reason = finish};
   chunk.opens = !choice.opened;
   choice.opened = true;
+  if (!finish.empty()) chunk.stop_string = choice.stop_string;
   if (!tokens.empty()) chunk.logprobs = logprobs_json(choice, tokens);
   said_ = true;
   reply_({.text = chunk_json(head_, chunk), .stream = true, .last = false});
@@ -147,6 +149,10 @@ void Call::finish_choice(size_t index, const StreamUpdate& update) {
   ++finished_;
   if (ended_) return;
   choice.held.clear();  // tokens of a stop string, whose text does not come out
+  const auto& stops = asked_.config.stop_strings;
+  if (std::find(stops.begin() + asked_.own_stops, stops.end(), update.stop_string) != stops.end())
+    choice.stop_string = update.stop_string;
+  if (!asked_.suffix.empty()) add_text(index, asked_.suffix, "");
   add_text(index, "", finish_reason_text(update.finish));
   if (finished_ == choices_.size()) end();
 }
@@ -161,7 +167,8 @@ void Call::end() {
   } else {
     std::vector<WholeChoice> choices;
     for (Choice& choice : choices_)
-      choices.push_back({choice.text, choice.finish, logprobs_json(choice, choice.shown)});
+      choices.push_back(
+          {choice.text, choice.finish, choice.stop_string, logprobs_json(choice, choice.shown)});
     ended_ = true;
     on_end_();
     reply_({.text = answer_json(head_, choices, usage_)});

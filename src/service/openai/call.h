@@ -36,6 +36,7 @@ class Call : public std::enable_shared_from_this<Call> {
     std::vector<Logprobs> held;   // of tokens whose text has not come out
     std::vector<Logprobs> shown;  // of a whole answer
     std::string text, finish;     // of a whole answer
+    std::string stop_string;      // of the caller\'s, that ended it
     int64_t offset = 0;           // of the next token's text, in characters
     bool opened = false;
   };

@@ -144,6 +144,7 @@ void read_sampling(Fields& fields, const ApiLimits& limits, GenerationConfig& co
 }
 
 void read_common(Fields& fields, const ApiLimits& limits, CompletionCall& call) {
+  call.own_stops = static_cast<std::ptrdiff_t>(call.config.stop_strings.size());
   read_sampling(fields, limits, call.config);
   read_stream(fields, call);
   fields.read("n", call.n, 1, limits.choices);
@@ -263,7 +264,7 @@ ApiError parse_completion(const Json& object, const RequestContext& context, Com
   Fields fields(object);
   read_common(fields, context.limits, call);
   fields.read("echo", call.echo);
-  fields.refuse("suffix", "", "filling in the middle is not built yet; leave it out");
+  fields.read("suffix", call.suffix);
   if (fields.get("logprobs")) {
     call.config.logprobs = true;
     fields.read("logprobs", call.config.top_logprobs, 0, std::min<int64_t>(5, context.limits.top_logprobs));

@@ -39,6 +39,8 @@ struct CompletionCall {
   GenerationConfig config;
   std::vector<std::vector<int32_t>> prompts;
   std::vector<std::string> prompt_texts;  // with echo
+  std::string suffix;                     // put behind each choice
+  std::ptrdiff_t own_stops = 0;           // of the stop strings the first so many are the model's own
   std::vector<std::string> unknown;       // fields that were ignored
 
   const char* prompt_field() const { return chat ? "messages" : "prompt"; }

@@ -5,6 +5,7 @@
 #include "service/openai/fields.h"
 #include "service/openai/messages.h"
 #include "service/openai/metrics.h"
+#include "service/openai/translate.h"
 
 namespace mlc::serve::openai {
 namespace {
@@ -12,13 +13,15 @@ namespace {
 Reply error_reply(const ApiError& error) { return {.status = error.status, .text = error.json()}; }
 
 Reply not_found(std::string_view path) {
-  return error_reply({.status = 404,
-                      .message = str(path,
-                                     ": no such path; this server has /v1/chat/completions, "
-                                     "/v1/completions, /v1/models, /tokenize, /detokenize, /metrics and "
-                                     "/health"),
-                      .param = "",
-                      .code = ""});
+  return error_reply(
+      {.status = 404,
+       .message = str(
+           path,
+           ": no such path; this server has /v1/chat/completions, "
+           "/v1/completions, /v1/responses, /v1/messages, /v1/models, /tokenize, /detokenize, /metrics and "
+           "/health"),
+       .param = "",
+       .code = ""});
 }
 
 Json model_json(const ServedModel& model) {
@@ -44,6 +47,8 @@ const std::map<std::string_view, Service::Handler>& Service::handlers() {
       {"/v1/chat/completions", &Service::complete<parse_chat>},
       {"/v1/completions", &Service::complete<parse_completion>},
       {"/v1/embeddings", &Service::embed},
+      {"/v1/messages", &Service::message},
+      {"/v1/responses", &Service::respond},
   };
   return kHandlers;
 }
@@ -92,6 +97,19 @@ void Service::complete(const Json& body, CallId id, const ReplyCallback& reply) 
     calls_[id] = call;
   }
   call->start();
+}
+
+void Service::respond(const Json& body, CallId id, const ReplyCallback& reply) {
+  Json chat;
+  if (ApiError error = responses_to_chat(body, chat); error.is_error()) return reply(error_reply(error));
+  complete<parse_chat>(chat, id, responses_reply(body, reply));
+}
+
+void Service::message(const Json& body, CallId id, const ReplyCallback& reply) {
+  const ReplyCallback translated = messages_reply(reply);
+  Json chat;
+  if (ApiError error = messages_to_chat(body, chat); error.is_error()) return translated(error_reply(error));
+  complete<parse_chat>(chat, id, translated);
 }
 
 void Service::cancel(CallId id) {

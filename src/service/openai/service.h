@@ -1,8 +1,8 @@
 // The API of served models without a transport: paths and JSON in, JSON out. HTTP, Python and the JSON
 // interface of other languages stand on it.
 //
-// POST: /v1/chat/completions, /v1/completions, /tokenize, /detokenize, and with limits.debug /debug/...;
-// GET: /v1/models, /v1/models/ID, /metrics, /health.
+// POST: /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages (Anthropic's), /tokenize,
+// /detokenize, and with limits.debug /debug/...; GET: /v1/models, /v1/models/ID, /metrics, /health.
 #pragma once
 
 #include <map>
@@ -47,6 +47,8 @@ class Service {
 
   template <ApiError (*parse)(const Json&, const RequestContext&, CompletionCall&)>
   void complete(const Json& body, CallId id, const ReplyCallback& reply);
+  void respond(const Json& body, CallId id, const ReplyCallback& reply);
+  void message(const Json& body, CallId id, const ReplyCallback& reply);
   void tokenize(const Json& body, CallId id, const ReplyCallback& reply);
   void detokenize(const Json& body, CallId id, const ReplyCallback& reply);
   void embed(const Json& body, CallId id, const ReplyCallback& reply);
