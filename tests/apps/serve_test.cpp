@@ -1,0 +1,141 @@
+// mlc_llm serve as a user starts it: from a checkpoint to answers over HTTP and an orderly end, and its
+// mistakes.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <csignal>
+
+#include "base/strings.h"
+#include "support/command.h"
+#include "support/scripted_model.h"
+
+namespace mlc {
+namespace {
+
+using testing::expect_error;
+using testing::run_mlc_llm;
+
+// A server in a process of its own.
+class ServeProcess {
+ public:
+  explicit ServeProcess(std::vector<std::string> arguments) {
+    int pipe[2];
+    if (::pipe(pipe) != 0) throw std::runtime_error("pipe");
+    arguments.insert(arguments.begin(), {testing::mlc_llm_path(), "serve"});
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(pipe[1], STDOUT_FILENO);
+      ::close(pipe[0]);
+      std::vector<char*> argv;
+      for (std::string& argument : arguments) argv.push_back(argument.data());
+      argv.push_back(nullptr);
+      ::execv(argv[0], argv.data());
+      ::_exit(127);
+    }
+    ::close(pipe[1]);
+    output_ = pipe[0];
+    const std::string before = "serving at http://127.0.0.1:";
+    const std::string line = read_until("; Ctrl-C");
+    const size_t at = line.find(before);
+    if (at == std::string::npos) throw std::runtime_error("it does not serve: " + line);
+    std::from_chars(line.data() + at + before.size(), line.data() + line.size(), port_);
+  }
+  ~ServeProcess() {
+    if (pid_ > 0) ::kill(pid_, SIGKILL);
+    finish();
+  }
+
+  std::string ask(const std::string& path, const std::string& body) const {
+    const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port_);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return "";
+    const std::string request =
+        str(body.empty() ? "GET " : "POST ", path,
+            " HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: ", body.size(), "\r\n\r\n",
+            body);
+    if (::send(socket, request.data(), request.size(), MSG_NOSIGNAL) < 0) return "";
+    std::string answer;
+    char buffer[4096];
+    for (ssize_t n; (n = ::recv(socket, buffer, sizeof buffer, 0)) > 0;)
+      answer.append(buffer, static_cast<size_t>(n));
+    ::close(socket);
+    return answer;
+  }
+  // Its exit code after a kill.
+  int end() {
+    ::kill(pid_, SIGTERM);
+    return finish();
+  }
+
+ private:
+  std::string read_until(const std::string& end) {
+    std::string text;
+    char c;
+    while (text.find(end) == std::string::npos && ::read(output_, &c, 1) == 1) text += c;
+    return text;
+  }
+  int finish() {
+    if (pid_ <= 0) return -1;
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    pid_ = -1;
+    ::close(output_);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+  pid_t pid_ = -1;
+  int output_ = -1;
+  uint16_t port_ = 0;
+};
+
+TEST(Serve, FromACheckpointToAnswers) {
+  testing::Workplace place;
+  ::setenv("MLC_LLM_HOME", place.path("home").c_str(), 1);
+  testing::ScriptedModel model =
+      testing::scripted({.answer = {"Ol", "\xc3", "\xa9", "!"}, .merges = {{"O", "l"}}, .gpt2_order = true});
+  const std::string folder = testing::write_folder(place.path("folder"), model);
+  for (const char* mode : {"local", "interactive", "server"}) {
+    ServeProcess server({folder, "--quantization", "q0f32", "--mode", mode, "--port", "0"});
+    const std::string models = server.ask("/v1/models", "");
+    EXPECT_NE(models.find("\"id\":\"" + folder + "\""), std::string::npos) << models;
+    const std::string answer =
+        server.ask("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "Hi"}]})");
+    EXPECT_NE(answer.find("\"content\":\"Olé!\""), std::string::npos) << answer;
+    EXPECT_NE(answer.find("\"finish_reason\":\"stop\""), std::string::npos) << answer;
+    EXPECT_EQ(server.end(), 0);
+  }
+  ::unsetenv("MLC_LLM_HOME");
+}
+
+TEST(Serve, MistakesAreNamed) {
+  testing::Workplace place;
+  const std::string folder = place.make_folder("empty");
+  auto error = [&](std::vector<std::string> flags, const std::vector<std::string>& words) {
+    flags.insert(flags.begin(), {"serve", folder});
+    expect_error(run_mlc_llm(flags), words);
+  };
+  error({"--mode", "fast"}, {"--mode", "fast"});
+  error({"--speculative-mode", "eagle"}, {"--speculative-mode: eagle is not built yet"});
+  error({"--embedding-model", "x"}, {"--embedding-model: embeddings are not built yet"});
+  error({"--enable-tracing"}, {"--enable-tracing"});
+  error({"--prefill-mode", "chunked"}, {"--prefill-mode: chunked is not possible, expected hybrid"});
+  error({"--allow-origins", "[1]"}, {"--allow-origins: found number, expected texts"});
+  error({"--allow-origins", "[\"a\""}, {"--allow-origins: found '[\"a\"', expected a JSON list"});
+  error({"--overrides", "max_num_sequenc=2"},
+        {"--overrides: unknown key 'max_num_sequenc'", "max_num_sequence"});
+  error({"--overrides", "max_num_sequence=0"}, {"--overrides: max_num_sequence is 0, expected 1 or more"});
+  error({"--overrides", "gpu_memory_utilization=2"}, {"gpu_memory_utilization is 2"});
+  error({"--overrides", "spec_draft_length=4"}, {"spec_draft_length=4 is not possible, expected 0"});
+  error({"--port", "70000"}, {"--port"});
+  error({}, {"empty"});
+}
+
+}  // namespace
+}  // namespace mlc
