@@ -68,9 +68,9 @@ Result<std::vector<std::string>> json_list(const char* flag, const std::string& 
 
 // What has a flag and is not built, or has one value only.
 Status check_unbuilt(const Flags& flags) {
-  if (flags.speculative_mode != "disable")
+  if (flags.speculative_mode != "disable" && flags.speculative_mode != "ngram")
     return Status::error(
-        str("--speculative-mode: ", flags.speculative_mode, " is not built yet, expected disable"));
+        str("--speculative-mode: ", flags.speculative_mode, " is not built yet, expected disable or ngram"));
   if (flags.prefill_mode != "hybrid")
     return Status::error(str("--prefill-mode: ", flags.prefill_mode,
                              " is not possible, expected hybrid: answers are always written beside prompts"));
@@ -89,6 +89,7 @@ Status read_flags(Flags& flags) {
   ASSIGN_OR_RETURN(access.allow_headers, json_list("--allow-headers", flags.allow_headers));
   ASSIGN_OR_RETURN(flags.session.overrides, take_engine_keys(flags.session.overrides, flags.limits));
   if (flags.prefix_cache_mode == "disable") flags.limits.prefix_cache = false;
+  flags.limits.ngram = flags.speculative_mode == "ngram";
   return Status::ok();
 }
 
@@ -190,7 +191,8 @@ void add_engine_flags(CLI::App& sub, Flags& flags) {
   sub.add_option("--additional-models", flags.additional_models, "further models: MODEL or MODEL,LIBRARY");
   sub.add_option("--embedding-model", flags.embedding_model, "not built yet");
   sub.add_option("--embedding-model-lib", flags.embedding_model_lib, "not built yet");
-  sub.add_option("--speculative-mode", flags.speculative_mode, "disable; others are not built yet");
+  sub.add_option("--speculative-mode", flags.speculative_mode,
+                 "disable, or ngram: propose what followed the same tokens earlier");
   sub.add_option("--prefix-cache-mode", flags.prefix_cache_mode, "radix or disable")
       ->check(CLI::IsMember({"radix", "disable"}));
   sub.add_option("--prefill-mode", flags.prefill_mode, "hybrid");

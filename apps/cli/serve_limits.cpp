@@ -19,8 +19,6 @@ struct UnbuiltKey {
 };
 constexpr UnbuiltKey kUnbuilt[] = {
     {"max_history_size", "0", "states are kept whole"},
-    {"spec_draft_length", "0", "speculative decoding is not built yet"},
-    {"spec_tree_width", "1", "speculative decoding is not built yet"},
     {"prefill_mode", "hybrid", "answers are always written beside prompts"},
 };
 
@@ -43,6 +41,11 @@ Result<bool> take(const std::string& key, const std::string& value, ServeLimits&
     ASSIGN_OR_RETURN(limits.max_num_sequence, ranged(key, value, 1));
   } else if (key == "max_total_seq_length") {
     ASSIGN_OR_RETURN(limits.max_total_seq_length, ranged(key, value, 1));
+  } else if (key == "spec_draft_length") {
+    ASSIGN_OR_RETURN(int64_t length, ranged(key, value, 0));
+    if (length > 0) limits.draft_length = std::min<int64_t>(length, 64);  // 0: ours
+  } else if (key == "spec_tree_width") {
+    ASSIGN_OR_RETURN(limits.tree_width, ranged(key, value, 1));
   } else if (key == "prefix_cache_max_num_recycling_seqs") {
     ASSIGN_OR_RETURN(limits.kept_sequences, ranged(key, value, -1));
   } else if (key == "prefix_cache_mode") {
@@ -115,6 +118,7 @@ Result<runtime::ModelLimits> infer_limits(const ServeLimits& wanted, const runti
       wanted.max_num_sequence.value_or(wanted.mode == "interactive" ? 1
                                        : wanted.mode == "local"     ? std::min(kLocalSequences, batch)
                                                                     : batch);
+  if (wanted.ngram) limits.max_wanted = limits.max_sequences * (1 + wanted.draft_length);
   ASSIGN_OR_RETURN(runtime::ModelLimits whole, runtime::complete(limits, module));
   const int64_t window = runtime::window_of(module.manifest()).tokens;
   const bool endless = whole.context_tokens == std::numeric_limits<int64_t>::max();
@@ -129,10 +133,15 @@ Result<runtime::ModelLimits> infer_limits(const ServeLimits& wanted, const runti
 
 serve::EngineOptions engine_options(const ServeLimits& limits, int64_t max_sequences) {
   const int64_t kept = limits.kept_sequences.value_or(max_sequences);
-  return {.max_running = static_cast<size_t>(max_sequences),
-          .max_kept = !limits.prefix_cache ? 0
-                      : kept < 0           ? std::numeric_limits<size_t>::max()
-                                           : static_cast<size_t>(kept)};
+  return {
+      .max_running = static_cast<size_t>(max_sequences),
+      .max_kept = !limits.prefix_cache ? 0
+                  : kept < 0           ? std::numeric_limits<size_t>::max()
+                                       : static_cast<size_t>(kept),
+      .step_tokens = 0,
+      .speculative_mode = limits.ngram ? serve::SpeculativeMode::kNgram : serve::SpeculativeMode::kDisable,
+      .spec_draft_length = limits.draft_length,
+      .spec_tree_width = limits.tree_width};
 }
 
 }  // namespace mlc::cli

@@ -19,7 +19,9 @@ struct ServeLimits {
   std::optional<int64_t> kept_sequences;  // of finished requests; -1: any number
   double gpu_memory_utilization = 0.85;   // of the device's memory, for all models together
   bool prefix_cache = true;
-  int64_t memory_used = 0;  // bytes, by models loaded before
+  bool ngram = false;                         // proposes what followed the same tokens earlier
+  int64_t draft_length = 16, tree_width = 1;  // of proposals
+  int64_t memory_used = 0;                    // bytes, by models loaded before
 };
 
 // The keys of serve's --overrides (mlc-facts 1.11), those of the model and its library too.

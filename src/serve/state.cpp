@@ -56,7 +56,8 @@ void EngineState::wait() {
 
 std::span<const float> EngineState::logits_of_rows(int64_t first, int64_t count) const {
   const auto vocab = static_cast<size_t>(model.vocab_size());
-  return model.result().logits.subspan(static_cast<size_t>(first) * vocab, static_cast<size_t>(count) * vocab);
+  return model.result().logits.subspan(static_cast<size_t>(first) * vocab,
+                                       static_cast<size_t>(count) * vocab);
 }
 
 int32_t EngineState::token_of_row(RequestState& r, int64_t row, std::optional<Logprobs>& logprobs) {

@@ -102,7 +102,8 @@ TEST(Serve, FromACheckpointToAnswers) {
       testing::scripted({.answer = {"Ol", "\xc3", "\xa9", "!"}, .merges = {{"O", "l"}}, .gpt2_order = true});
   const std::string folder = testing::write_folder(place.path("folder"), model);
   for (const char* mode : {"local", "interactive", "server"}) {
-    ServeProcess server({folder, "--quantization", "q0f32", "--mode", mode, "--port", "0"});
+    ServeProcess server({folder, "--quantization", "q0f32", "--mode", mode, "--port", "0",
+                         "--speculative-mode", mode == std::string("local") ? "ngram" : "disable"});
     const std::string models = server.ask("/v1/models", "");
     EXPECT_NE(models.find("\"id\":\"" + folder + "\""), std::string::npos) << models;
     const std::string answer =
@@ -132,7 +133,7 @@ TEST(Serve, MistakesAreNamed) {
         {"--overrides: unknown key 'max_num_sequenc'", "max_num_sequence"});
   error({"--overrides", "max_num_sequence=0"}, {"--overrides: max_num_sequence is 0, expected 1 or more"});
   error({"--overrides", "gpu_memory_utilization=2"}, {"gpu_memory_utilization is 2"});
-  error({"--overrides", "spec_draft_length=4"}, {"spec_draft_length=4 is not possible, expected 0"});
+  error({"--overrides", "max_history_size=4"}, {"max_history_size=4 is not possible, expected 0"});
   error({"--port", "70000"}, {"--port"});
   error({}, {"empty"});
 }
