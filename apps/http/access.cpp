@@ -2,6 +2,7 @@
 #include "apps/http/access.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/strings.h"
 
@@ -35,6 +36,22 @@ std::optional<std::string_view> header(std::string_view headers, std::string_vie
     headers.remove_prefix(std::min(end + 1, headers.size()));
   }
   return std::nullopt;
+}
+
+std::string decode_path(std::string_view path) {
+  std::string text;
+  for (size_t i = 0; i < path.size(); ++i) {
+    unsigned byte = 0;
+    const char* const digits = path.data() + i + 1;
+    if (path[i] == '%' && i + 2 < path.size() &&
+        std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      text += static_cast<char>(byte);
+      i += 2;
+    } else {
+      text += path[i];
+    }
+  }
+  return text;
 }
 
 bool same_secret(std::string_view given, std::string_view secret) {

@@ -11,6 +11,9 @@ namespace mlc::http {
 // Value of a header in lines "name: value"; `name` in small letters.
 std::optional<std::string_view> header(std::string_view headers, std::string_view name);
 
+// A path with its %XX as bytes; what is no such escape stays as it is.
+std::string decode_path(std::string_view path);
+
 // Whether two texts are equal; the time depends on the length of `given` alone.
 bool same_secret(std::string_view given, std::string_view secret);
 

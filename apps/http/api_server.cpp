@@ -145,7 +145,7 @@ class ApiServer::Handler {
       exchange.whole(200, found.type, found.text, kPageHeaders);
       return;
     }
-    const Reply reply = service_.get(path);
+    const Reply reply = service_.get(decode_path(path));
     const bool plain = path == "/metrics" && reply.status == 200;
     exchange.whole(reply.status, plain ? "text/plain; version=0.0.4; charset=utf-8" : kJson, reply.text);
   }

@@ -76,7 +76,7 @@ bool has_status(const std::string& answer, int status) {
 
 class HttpTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() { toy = new ToyService({.context = 400, .total = 1600}); }
+  static void SetUpTestSuite() { toy = new ToyService({.context = 250, .total = 1000}); }
   static void TearDownTestSuite() { delete toy; }
 
   void start(ServerOptions options = {}) {
@@ -201,7 +201,7 @@ TEST_F(HttpTest, VanishedClientsCancel) {
   start();
   {
     Client client(server->port());
-    client.ask("POST", "/v1/completions", completion(380, true));
+    client.ask("POST", "/v1/completions", completion(240, true));
     client.read_until("data: {");
     EXPECT_EQ(toy->service->active(), 1u);
     client.leave();
@@ -209,7 +209,7 @@ TEST_F(HttpTest, VanishedClientsCancel) {
   wait_until_idle();
   {
     Client client(server->port());
-    client.ask("POST", "/v1/completions", completion(380));  // nothing comes before the end
+    client.ask("POST", "/v1/completions", completion(240));  // nothing comes before the end
     while (toy->service->active() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
     client.leave();
   }
@@ -222,7 +222,7 @@ TEST_F(HttpTest, VanishedClientsCancel) {
 TEST_F(HttpTest, SlowClientsAreCutOff) {
   start({.queued_chunks = 4});
   Client client(server->port(), 2048);
-  Json body = {{"prompt", "x"}, {"max_tokens", 390}, {"stream", true}, {"n", 128}, {"logprobs", 5}};
+  Json body = {{"prompt", "x"}, {"max_tokens", 240}, {"stream", true}, {"n", 128}, {"logprobs", 5}};
   client.ask("POST", "/v1/completions", json_text(body));
   client.read_until("data: {");
   wait_until_idle();
@@ -254,7 +254,7 @@ TEST_F(HttpTest, ManyAtOnce) {
 }
 
 TEST(HttpEnd, RequestsAtWorkEndAndNewOnesAreRefused) {
-  ToyService toy({.context = 400, .total = 1600});
+  ToyService toy({.context = 250, .total = 1000});
   auto server = must(ApiServer::start(*toy.service, {.port = 0}));
   Client client(server->port());
   client.ask("POST", "/v1/completions",
@@ -271,7 +271,7 @@ TEST(HttpEnd, RequestsAtWorkEndAndNewOnesAreRefused) {
 
 // One that takes longer than the deadline is ended, with a reason.
 TEST(HttpEnd, TheDeadlineEndsWhatIsLeft) {
-  ToyService toy({.context = 400, .total = 1600});
+  ToyService toy({.context = 250, .total = 1000});
   auto server = must(ApiServer::start(*toy.service, {.port = 0}));
   Client client(server->port());
   client.ask("POST", "/v1/completions", R"({"prompt": "x", "n": 64, "stream": true, "ignore_eos": true})");
@@ -298,6 +298,8 @@ TEST(Access, SecretsAreCompared) {
   EXPECT_FALSE(same_secret("x", ""));
   EXPECT_EQ(header("host: a\nx-y:  b \n", "x-y"), "b");
   EXPECT_EQ(header("x-y-z: a\n", "x-y"), std::nullopt);
+  EXPECT_EQ(decode_path("/v1/models/a%2Fb%20c%2"), "/v1/models/a/b c%2");
+  EXPECT_EQ(decode_path("%zz%4x%41%"), "%zz%4xA%");
 }
 
 }  // namespace

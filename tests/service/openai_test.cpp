@@ -223,10 +223,12 @@ TEST_F(OpenAiTest, AnthropicMessages) {
   EXPECT_EQ(events.back()["type"], "message_stop");
   EXPECT_EQ(events[events.size() - 2]["delta"]["stop_reason"], "max_tokens");
   body.erase("stream");
-  body["stop_sequences"] = {text.substr(0, 2)};
+  const auto letter = std::ranges::find_if(text, [](char c) { return c >= ' ' && c <= '~'; });
+  ASSERT_NE(letter, text.end());
+  body["stop_sequences"] = {std::string(1, *letter)};
   const Json stopped = toy->answer("/v1/messages", body);
   EXPECT_EQ(stopped["stop_reason"], "stop_sequence");
-  EXPECT_EQ(stopped["stop_sequence"], text.substr(0, 2));
+  EXPECT_EQ(stopped["stop_sequence"], std::string(1, *letter));
   body.erase("max_tokens");
   const Json refused = toy->answer("/v1/messages", body, 400);
   EXPECT_EQ(refused["type"], "error");
