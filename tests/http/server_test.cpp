@@ -221,11 +221,18 @@ TEST_F(HttpTest, VanishedClientsCancel) {
 // A client that reads nothing: its stream is larger than what the kernel and the queue hold.
 TEST_F(HttpTest, SlowClientsAreCutOff) {
   start({.queued_chunks = 4});
+  const auto aborted = [] {
+    return toy->service->first_model()
+        .counters()
+        .finished_by_reason[static_cast<size_t>(serve::FinishReason::kAbort)];
+  };
+  const int64_t before = aborted();
   Client client(server->port(), 2048);
   Json body = {{"prompt", "x"}, {"max_tokens", 240}, {"stream", true}, {"n", 128}, {"logprobs", 5}};
   client.ask("POST", "/v1/completions", json_text(body));
   client.read_until("data: {");
   wait_until_idle();
+  EXPECT_GT(aborted(), before);
   EXPECT_TRUE(has_status(ask("GET", "/health"), 200));
 }
 
