@@ -88,7 +88,7 @@ TEST_F(OpenAiTest, ChatAnswers) {
   const Json& usage = answer["usage"];
   EXPECT_EQ(usage["completion_tokens"], 8);
   EXPECT_EQ(usage["total_tokens"].get<int>(), usage["prompt_tokens"].get<int>() + 8);
-  EXPECT_EQ(streamed(kChat, chat_body()), answer["choices"][0]["message"]["content"]);
+  EXPECT_EQ(answer["choices"][0]["message"]["content"], streamed(kChat, chat_body()));
 }
 
 TEST_F(OpenAiTest, CompletionAnswersAndEchoes) {
