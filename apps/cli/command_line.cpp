@@ -2,7 +2,10 @@
 #include "apps/cli/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
+#include <exception>
+#include <new>
 #include <vector>
 
 #include "apps/cli/commands.h"
@@ -84,6 +87,22 @@ int run_command_line(const std::vector<std::string>& arguments) {
     throw UserError(unknown.empty() ? sentence(error) : unknown);
   }
   return 0;
+}
+
+int run_program(const std::vector<std::string>& arguments) {
+  try {
+    std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of the write, not our death
+    int code = run_command_line(arguments);
+    finish_output();
+    return code;
+  } catch (const UserError& error) {
+    print_line(str("error: ", error.what()));
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "error: out of memory; free some, or use a smaller model or context\n");
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: internal: %s; this is a bug in mlc_llm, please report it\n", error.what());
+  }
+  return 1;
 }
 
 }  // namespace mlc::cli

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <set>
 
 #include "apps/cli/commands.h"
@@ -33,7 +34,9 @@ void throw_if_error(const Status& status) {
 }
 
 void print_note(const std::string& text) {
+  static std::mutex mutex;  // requests note things from any thread
   static std::set<std::string> printed;
+  std::lock_guard lock(mutex);
   if (printed.insert(text).second) print_line("note: " + text);
 }
 

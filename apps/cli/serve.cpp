@@ -6,20 +6,15 @@
 #include <cstdio>
 
 #include "apps/cli/commands.h"
-#include "apps/cli/serve_limits.h"
-#include "apps/cli/session.h"
+#include "apps/cli/served_models.h"
 #include "apps/http/api_server.h"
 #include "base/strings.h"
 
 namespace mlc::cli {
 namespace {
 
-struct Flags {
-  SessionFlags session;
-  ServeLimits limits;
+struct Flags : ServedOptions {
   http::ServerOptions server;
-  serve::openai::ApiLimits api;
-  std::vector<std::string> additional_models;
   std::string embedding_model, embedding_model_lib, speculative_mode = "disable", prefix_cache_mode = "radix",
                                                     prefill_mode = "hybrid";
   std::string allow_origins = "[]", allow_methods = R"(["*"])", allow_headers = R"(["*"])";
@@ -93,59 +88,9 @@ Status read_flags(Flags& flags) {
   return Status::ok();
 }
 
-struct Served {
-  std::vector<std::unique_ptr<Session>> sessions;
-  std::unique_ptr<serve::openai::Service> service;  // last: it uses the sessions
-};
-
-Result<std::unique_ptr<serve::openai::ServedModel>> open_model(const std::string& id, SessionFlags flags,
-                                                               ServeLimits& limits, Served& served) {
-  int64_t sequences = 0;
-  flags.infer_limits = [&](const runtime::Module& module, const runtime::Device& device,
-                           runtime::ModelLimits given) -> Result<runtime::ModelLimits> {
-    ASSIGN_OR_RETURN(runtime::ModelLimits inferred, infer_limits(limits, module, device, given));
-    sequences = inferred.max_sequences;
-    return inferred;
-  };
-  ASSIGN_OR_RETURN(auto session, open_session(flags));
-  if (session->model->is_encoder())
-    return Status::error(str(session->name,
-                             ": this model is an encoder: it writes no text, and embeddings are not "
-                             "built yet; serve a model that generates"));
-  limits.memory_used += session->model->memory().total();
-  std::printf("%s: %lld requests together, %s\n", printable(id).c_str(), static_cast<long long>(sequences),
-              session->model->memory().text().c_str());
-  ASSIGN_OR_RETURN(auto model, serve::openai::ServedModel::create(id, *session->model, session->tokenizer,
-                                                                  session->chat_template->conversation(),
-                                                                  session->generation_defaults(),
-                                                                  engine_options(limits, sequences)));
-  served.sessions.push_back(std::move(session));
-  return model;
-}
-
-Result<std::unique_ptr<Served>> open_models(Flags& flags) {
-  auto served = std::make_unique<Served>();
-  std::vector<std::unique_ptr<serve::openai::ServedModel>> models;
-  const std::string& first = flags.session.checkpoint.source.config;
-  ASSIGN_OR_RETURN(auto model, open_model(first, flags.session, flags.limits, *served));
-  models.push_back(std::move(model));
-  for (const std::string& text : flags.additional_models) {
-    SessionFlags more = flags.session;
-    const size_t comma = text.find(',');
-    const std::string id = text.substr(0, comma);
-    for (const auto& other : models)
-      if (other->id() == id) return Status::error(str("--additional-models: ", id, " is served already"));
-    more.checkpoint.source.config = id;
-    more.model_lib = comma == std::string::npos ? "" : text.substr(comma + 1);
-    ASSIGN_OR_RETURN(auto another, open_model(id, std::move(more), flags.limits, *served));
-    models.push_back(std::move(another));
-  }
-  served->service = std::make_unique<serve::openai::Service>(std::move(models), flags.api, print_note);
-  return served;
-}
-
 Status serve_models(Flags& flags) {
   RETURN_IF_ERROR(read_flags(flags));
+  flags.opened = [](const std::string& line) { std::printf("%s\n", printable(line).c_str()); };
   ASSIGN_OR_RETURN(auto served, open_models(flags));
   ASSIGN_OR_RETURN(auto server, http::ApiServer::start(*served->service, flags.server));
   std::printf("serving at http://%s:%d; Ctrl-C ends it\n", flags.server.host.c_str(), server->port());

@@ -1,0 +1,34 @@
+// Models opened for the API: what serve and the Python package stand on.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/cli/serve_limits.h"
+#include "apps/cli/session.h"
+#include "service/openai/service.h"
+
+namespace mlc::cli {
+
+struct ServedOptions {
+  SessionFlags session;  // of the first model; of the others all but their names and libraries
+  std::vector<std::string> additional_models;  // MODEL or MODEL,LIBRARY
+  ServeLimits limits;
+  serve::openai::ApiLimits api;
+  // Told a line about each model once it is open: its requests together and its memory. May be null.
+  std::function<void(const std::string& line)> opened;
+};
+
+struct ServedModels {
+  std::vector<std::unique_ptr<Session>> sessions;
+  std::vector<runtime::ModelLimits> limits;         // inferred, of each session
+  std::unique_ptr<serve::openai::Service> service;  // last: it uses the sessions
+};
+
+// Converts and compiles what is missing, as open_session. Errors: one sentence, naming the file or flag; a
+// model that writes no text.
+Result<std::unique_ptr<ServedModels>> open_models(ServedOptions options);
+
+}  // namespace mlc::cli

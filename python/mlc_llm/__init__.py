@@ -1,0 +1,10 @@
+# The package mlc_llm: engines, commands, errors (docs/python.md).
+"""Compiles and runs language models: an independent implementation of MLC LLM."""
+
+from .commands import compile, convert_weight, gen_config
+from .errors import (BadRequestError, CommandError, EngineError, EngineTerminatedError, MLCError, NotFoundError,
+                     RequestError)
+from .serve import AsyncMLCEngine, EngineConfig, MLCEngine, PopenServer
+
+__all__ = ["AsyncMLCEngine", "BadRequestError", "CommandError", "EngineConfig", "EngineError", "EngineTerminatedError",
+           "MLCEngine", "MLCError", "NotFoundError", "PopenServer", "RequestError", "compile", "convert_weight", "gen_config"]

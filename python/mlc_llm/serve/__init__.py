@@ -1,0 +1,9 @@
+# The engines, their settings and the server.
+"""Engines and the server."""
+
+from .async_engine import AsyncMLCEngine
+from .config import EngineConfig
+from .server import PopenServer
+from .sync_engine import MLCEngine
+
+__all__ = ["AsyncMLCEngine", "EngineConfig", "MLCEngine", "PopenServer"]
