@@ -105,7 +105,7 @@ class EngineTest(unittest.TestCase):
                 count += 1
                 time.sleep(0.001)
 
-        thread = threading.Thread(target=tick)
+        thread = threading.Thread(target=tick, daemon=True)
         thread.start()
         self.engine.chat.completions.create(**(ASK | {"max_tokens": 1000}))
         done.set()

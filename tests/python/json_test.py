@@ -22,7 +22,7 @@ class JSONEngineTest(unittest.TestCase):
     def test_chunks_are_json(self):
         chunks = [json.loads(chunk) for chunk in self.engine.chat_completion(json.dumps(ASK), request_id="mine")]
         self.assertEqual({chunk["id"] for chunk in chunks}, {"mine"})
-        text = "".join(chunk["choices"][0]["delta"]["content"] or "" for chunk in chunks)
+        text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
         objects = self.engine.chat.completions.create(**ASK)
         self.assertEqual("".join(chunk.choices[0].delta.content or "" for chunk in objects), text)
         self.assertEqual(chunks[-1]["choices"][0]["finish_reason"], "length")

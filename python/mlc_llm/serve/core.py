@@ -129,8 +129,6 @@ def _jsonable(value: Any) -> Any:
 def request_body(core: Core, create: str, kind: Any, fields: dict[str, Any], extra_body: dict[str, Any] | None) -> str:
     """The JSON of a request. Raises TypeError for an unknown argument, BadRequestError for what JSON cannot say."""
     known = set(kind.__annotations__) | {"messages", "prompt", "stream"}
-    for base in kind.__orig_bases__:
-        known |= set(getattr(base, "__annotations__", ()))
     for name in fields.keys() - known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else "; fields that this version does not know go into extra_body"

@@ -35,6 +35,7 @@ class PopenServer:
             self._command += ["--additional-models", name]
         self._command += ["--enable-debug"] * enable_debug + ["--enable-tracing"] * enable_tracing + (flags or [])
         self._process: subprocess.Popen[str] | None = None
+        self._listeners: list[threading.Thread] = []
         self.host, self.port = host, port
         self.base_url = self.openai_v1_base_url = ""
 
@@ -46,8 +47,7 @@ class PopenServer:
                                          text=True)
         assert self._process.stdout and self._process.stderr
         said: list[str] = []
-        listener = threading.Thread(target=self._pass_on, args=(self._process.stderr, said), daemon=True)
-        listener.start()
+        self._listen(self._pass_on, self._process.stderr, said)
         try:
             for line in self._process.stdout:
                 if line.startswith("serving at "):
@@ -58,13 +58,16 @@ class PopenServer:
             raise
         if not self.base_url:
             code = self._process.wait()
-            self._process = None
-            listener.join()
+            self.terminate()
             errors = [line.removeprefix("error: ").rstrip() for line in said if line.startswith("error: ")]
             raise CommandError(errors[-1] if errors else f"mlc_llm serve ended with exit code {code}")
         self.port = int(self.base_url.rsplit(":", 1)[1])
         self.openai_v1_base_url = self.base_url + "/v1"
-        threading.Thread(target=self._drain, args=(self._process.stdout,), daemon=True).start()
+        self._listen(self._drain, self._process.stdout)
+
+    def _listen(self, target: Any, *arguments: Any) -> None:
+        self._listeners.append(threading.Thread(target=target, args=arguments, daemon=True))
+        self._listeners[-1].start()
 
     @staticmethod
     def _pass_on(stream: Any, said: list[str]) -> None:
@@ -88,6 +91,10 @@ class PopenServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        while self._listeners:
+            self._listeners.pop().join()
+        for pipe in (process.stdout, process.stderr):
+            pipe.close()
         self.base_url = self.openai_v1_base_url = ""
 
     def __enter__(self) -> PopenServer:
