@@ -45,8 +45,10 @@ cli::ServedOptions options_of(const Json& settings) {
   read("model_lib", options.session.model_lib);
   read("mode", options.limits.mode);
   read("opt", options.session.opt);
-  std::string overrides;
+  std::string overrides, speculative_mode;
   read("overrides", overrides);
+  read("speculative_mode", speculative_mode);
+  options.limits.ngram = speculative_mode == "ngram";
   options.session.overrides = cli::value_or_throw(cli::take_engine_keys(overrides, options.limits));
   if (const Json* models = find(settings, "additional_models"))
     for (const Json& model : *models) options.additional_models.push_back(model.get<std::string>());

@@ -208,6 +208,8 @@ class LifeTest(unittest.TestCase):
             self.assertEqual(engine.engine_config.max_num_sequence, 2)
             self.assertEqual(engine.engine_config.max_single_sequence_length, 512)
             self.assertEqual(engine.engine_config.max_total_sequence_length, 700)
+        with MLCEngine(**(toy.model() | {"engine_config": {"speculative_mode": "ngram", "verbose": False}})) as engine:
+            self.assertEqual(engine.chat.completions.create(**ASK).usage.completion_tokens, 12)
         with MLCEngine(**toy.model(), mode="interactive") as engine:
             self.assertEqual(engine.engine_config.max_num_sequence, 1)
 
@@ -231,7 +233,7 @@ class LifeTest(unittest.TestCase):
             ({"engine_config": {"max_num_sequence": 0}}, "^engine_config: max_num_sequence is 0, expected 1 or more"),
             ({"engine_config": {"max_total_sequence_length": -4}}, "^engine_config: max_total_sequence_length is -4"),
             ({"engine_config": {"maximum": 0}}, "^engine_config: unknown key 'maximum'"),
-            ({"engine_config": {"speculative_mode": "eagle"}}, "^engine_config: speculative_mode is 'eagle', expected 'disable'"),
+            ({"engine_config": {"speculative_mode": "eagle"}}, "^engine_config: speculative_mode is 'eagle', expected 'disable' or 'ngram'"),
             ({"engine_config": {"kv_cache_page_size": 8}}, "^engine_config: kv_cache_page_size is 8, expected 16"),
             ({"enable_tracing": True}, "^enable_tracing: "),
         ]

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import CommandError
 
 MODES = ("local", "interactive", "server")
+SPECULATIVE_MODES = ("disable", "ngram")
 
 # Keys of EngineConfig that are keys of `serve --overrides`, and their names there.
 _OVERRIDES = {
@@ -34,7 +35,6 @@ _OVERRIDES = {
 # Keys with one value that is possible, and why.
 _FIXED = {
     "kv_cache_page_size": (16, "pages hold 16 tokens"),
-    "speculative_mode": ("disable", "speculative decoding is not built yet"),
     "kv_state_kind": (None, "the model's library states it"),
 }
 
@@ -89,6 +89,9 @@ class EngineConfig:
         for key, (only, why) in _FIXED.items():
             if getattr(self, key) != only:
                 raise CommandError(f"engine_config: {key} is {getattr(self, key)!r}, expected {only!r}: {why}")
+        if self.speculative_mode not in SPECULATIVE_MODES:
+            raise CommandError(f"engine_config: speculative_mode is {self.speculative_mode!r}, expected 'disable' or 'ngram': "
+                               "the others are not built yet")
         pairs = []
         for key, name in _OVERRIDES.items():
             value = getattr(self, key)
@@ -110,7 +113,7 @@ def settings(model: Any, device: str, model_lib: Any, mode: str, config: EngineC
     if mode not in MODES:
         raise CommandError(f"mode: found {mode!r}, expected local, interactive or server")
     values = {"model": os.fspath(model), "device": str(device), "mode": mode, "overrides": config.overrides(),
-              "additional_models": config.models(), "verbose": bool(config.verbose)}
+              "additional_models": config.models(), "speculative_mode": config.speculative_mode, "verbose": bool(config.verbose)}
     if model_lib is not None:
         values["model_lib"] = os.fspath(model_lib)
     if config.opt is not None:

@@ -27,7 +27,7 @@ class PopenServer:
                  enable_tracing: bool = False, host: str = "127.0.0.1", port: int = 8082, flags: list[str] | None = None):
         config = EngineConfig.of(engine_config)
         self._command = [sys.executable, "-m", "mlc_llm", "serve", os.fspath(model), "--device", device, "--mode", mode,
-                         "--host", host, "--port", str(port)]
+                         "--host", host, "--port", str(port), "--speculative-mode", config.speculative_mode]
         pairs = [("--model-lib", model_lib and os.fspath(model_lib)), ("--overrides", config.overrides()),
                  ("--opt", config.opt)]
         self._command += [word for flag, value in pairs if value for word in (flag, value)]
