@@ -8,9 +8,7 @@ import json
 import types
 import typing
 from dataclasses import dataclass, fields
-from typing import Any
-
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(repr=False)
@@ -19,7 +17,7 @@ class Record:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        hints = _hints(cls)
+        hints: dict[str, Any] = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
         record = cls(**{name: _value(hints[name], data[name]) for name in hints if name in data})
         for name in data.keys() - hints.keys():
             setattr(record, name, data[name])

@@ -94,7 +94,8 @@ class PopenServer:
         while self._listeners:
             self._listeners.pop().join()
         for pipe in (process.stdout, process.stderr):
-            pipe.close()
+            if pipe is not None:
+                pipe.close()
         self.base_url = self.openai_v1_base_url = ""
 
     def __enter__(self) -> PopenServer:
