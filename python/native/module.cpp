@@ -9,6 +9,7 @@
 #include "apps/cli/command_line.h"
 #include "base/user_error.h"
 #include "python/native/engine.h"
+#include "python/native/tokenizers.h"
 
 namespace nb = nanobind;
 
@@ -85,6 +86,7 @@ NB_MODULE(_mlc_llm, m) {
       .def("description", [](const Engine& engine) { return mlc::json_text(engine.description()); })
       .def("terminate", &Engine::terminate, Unlocked());
 
+  bind_tokenizers(m);
   m.def("run_command", &run_command, nb::arg("arguments"), Unlocked(),
         "Runs a command of mlc_llm; raises UserError with its sentence, returns its exit code.");
   m.def("run_program", &mlc::cli::run_program, nb::arg("arguments"), Unlocked(),

@@ -19,8 +19,9 @@ class Record:
     def from_json(cls, data: dict[str, Any]) -> Self:
         hints: dict[str, Any] = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
         record = cls(**{name: _value(hints[name], data[name]) for name in hints if name in data})
-        for name in data.keys() - hints.keys():
-            setattr(record, name, data[name])
+        for name, value in data.items():
+            if name not in hints:
+                setattr(record, name, value)
         return record
 
     def model_dump(self, *, exclude_none: bool = False) -> dict[str, Any]:
