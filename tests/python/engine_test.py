@@ -1,6 +1,7 @@
 # MLCEngine: answers, streams, many at once, errors, abort, the end.
 import gc
 import json
+import random
 import threading
 import time
 import unittest
@@ -8,7 +9,7 @@ import unittest
 import toy
 
 import mlc_llm
-from mlc_llm import BadRequestError, CommandError, EngineConfig, EngineTerminatedError, MLCEngine
+from mlc_llm import BadRequestError, CommandError, EngineConfig, EngineError, EngineTerminatedError, MLCEngine
 from mlc_llm.protocol import openai_api_protocol as protocol
 
 ASK = {"messages": [{"role": "user", "content": "Name three colours."}], "max_tokens": 12, "temperature": 0}
@@ -94,6 +95,49 @@ class EngineTest(unittest.TestCase):
         for thread in threads:
             thread.join()
         self.assertEqual(together, alone)
+
+    def test_mixed_requests_lose_nothing(self):
+        """Answers, streams left early, aborted ones and refused ones from eight threads: each answer is what it is alone."""
+        def ask(number):
+            return ASK | {"messages": [{"role": "user", "content": f"Number {number}"}], "max_tokens": 8 + number}
+
+        alone = [self.engine.chat.completions.create(**ask(i)).choices[0].message.content for i in range(8)]
+        wrong = []
+
+        def one(random, name):
+            number, kind = random.randrange(8), random.randrange(4)
+            if kind == 0:
+                text = text_of(self.engine.chat.completions.create(**ask(number), stream=True))
+                if text != alone[number]:
+                    wrong.append((text, alone[number]))
+            elif kind == 3:
+                with self.assertRaises(BadRequestError):
+                    self.engine.chat.completions.create(**ask(number), n=0)
+            else:
+                stream = self.engine.chat.completions.create(**LONG, stream=True, request_id=name)
+                next(stream)
+                if kind == 1:
+                    self.engine.abort(name)
+                    if list(stream)[-1].choices[0].finish_reason != "abort":
+                        wrong.append(name)
+
+        def work(seed):
+            generator = random.Random(seed)
+            try:
+                for i in range(25):
+                    one(generator, f"{seed}-{i}")
+            except BaseException as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [])
+        gc.collect()
+        self.wait_until_idle()
+        self.assertEqual(self.engine._core._calls, {})
 
     def test_a_wait_lets_other_threads_run(self):
         count = 0
@@ -196,6 +240,29 @@ class LifeTest(unittest.TestCase):
         for use in (lambda: engine.chat.completions.create(**ASK), engine.metrics, engine.reset):
             with self.assertRaisesRegex(EngineTerminatedError, "the engine has been terminated"):
                 use()
+
+    def test_terminate_ends_waits_of_other_threads(self):
+        engine, reasons = MLCEngine(**toy.model()), []
+
+        def work():
+            try:
+                while True:
+                    reasons.append(engine.chat.completions.create(**LONG).choices[0].finish_reason)
+            except EngineTerminatedError:
+                reasons.append("terminated")
+            except EngineError as error:  # it came while the engine was ending
+                reasons.append("terminated" if "shutting down" in str(error) else error)
+
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        while engine.metrics()["requests_running"] == 0:
+            time.sleep(0.001)
+        engine.terminate()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(reasons.count("terminated"), 6, reasons)
+        self.assertLessEqual(set(reasons), {"terminated", "abort", "length"})
 
     def test_a_stream_keeps_its_engine(self):
         stream = MLCEngine(**toy.model()).chat.completions.create(**ASK, stream=True)
