@@ -35,6 +35,8 @@ const std::map<std::string, Names>& printers() {
       {"apps/cli/model_metadata", {"model_metadata"}},
       {"apps/cli/knobs", {"compile", "chat", "bench"}},
       {"apps/cli/prepare", kChats},
+      {"apps/cli/serve", {"serve"}},
+      {"apps/http/", {"serve"}},
       {"apps/cli/sampling", {"chat"}},
       {"apps/cli/session", kChats},
       {"apps/cli/verify", {"convert_weight"}},
@@ -44,6 +46,7 @@ const std::map<std::string, Names>& printers() {
       {"src/frontend/", {"gen_config", "chat", "bench"}},
       {"src/runtime/", kChats},
       {"src/serve/", kChats},
+      {"src/service/", {"serve"}},
       {"src/weights/", {"convert_weight", "chat", "bench"}},
       {"src/weights/gen_config", {"gen_config", "chat", "bench"}},
       {"src/weights/tokenizer", {"gen_config", "chat", "bench"}},
@@ -92,7 +95,7 @@ Names literals(const std::string& code) {
 }
 
 const Names kCommands = {"convert_weight", "gen_config", "compile",       "chat",
-                         "bench",          "info",       "model_metadata"};
+                         "bench",          "info",       "model_metadata", "serve"};
 
 // What is wrong with the flags of one message.
 Names unknown_flags(const std::string& message, const Names& commands) {
