@@ -209,6 +209,8 @@ class EngineTest(unittest.TestCase):
         self.assertEqual(answer.usage.completion_tokens, 12)
         with self.assertRaisesRegex(BadRequestError, "debug_config.ignore_eos"):
             self.engine.chat.completions.create(**ASK, extra_body={"debug_config": {"ignore_eos": 3}})
+        with self.assertRaisesRegex(TypeError, "found stream in extra_body"):
+            self.engine.chat.completions.create(**ASK, extra_body={"stream": True})
 
     def test_metrics_and_reset(self):
         before = self.engine.metrics()["completion_tokens_sum"]

@@ -133,6 +133,8 @@ def request_body(core: Core, create: str, kind: Any, fields: dict[str, Any], ext
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else "; fields that this version does not know go into extra_body"
         raise TypeError(f"{create}: unexpected argument '{name}'{hint}")
+    if "stream" in (extra_body or {}):
+        raise TypeError(f"{create}: found stream in extra_body, expected it as an argument")
     body = {name: value for name, value in fields.items() if value is not None} | (extra_body or {})
     body.setdefault("model", core.models[0])
     parts = []
