@@ -21,6 +21,8 @@ constexpr const char* kEverything = R"(module @toy {
   param @n : f32[64]
   param @b : bf16[64]
   param @h : f32[4, 16]
+  param @l.lora_A : f32[3, 64, 32]
+  param @l.lora_B : f32[3, 16, 128]
   state $kv : paged {layers = 2, kv_heads = 1, key_dim = 32, value_dim = 32, page_size = 16, dtype = bf16}
   state $other : paged {layers = 1, kv_heads = 2, key_dim = 8, value_dim = 8, page_size = 4, dtype = f32}
   state $slots : slots {layers = 2, shift = 64, wkv4 = 192, wkv5 = 1024}
@@ -85,6 +87,11 @@ constexpr const char* kEverything = R"(module @toy {
     %3: f32[rows, 64] = layer_norm(%2, @n, @b) {eps = 1.0, groups = 4}
     copy_slots($slots, %ids, %ids)
     return %3
+  }
+  func @adapters(%x: f32[rows, 64], %adapter: i32[rows]) {
+    %0: f32[rows, 32] = lora_shrink(%x, @l.lora_A, %adapter)
+    %1: f32[rows, 128] = lora_expand(%0, @l.lora_B, %adapter) {parts = "64,64"}
+    return %1
   }
   func @nothing() {
     return
