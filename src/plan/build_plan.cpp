@@ -127,7 +127,7 @@ class PlanBuilder {
     if (most > 0 && bytes > most)
       throw UserError(str("--lora-adapters: ", stack.name, " takes ", human_bytes(static_cast<double>(bytes)),
                           ", ", target_.name, " binds at most ", human_bytes(static_cast<double>(most)),
-                          "; lower it or --lora-rank"));
+                          "; compile with fewer or with a lower --lora-rank"));
     weight_index_[&stack] = static_cast<uint32_t>(out_.plan.weights.size());
     out_.plan.weights.push_back(
         {.name = stack.name, .sources = {}, .source_dtypes = {}, .source_shapes = {}, .bytes = bytes});
