@@ -10,6 +10,7 @@ namespace mlc::cli {
 namespace {
 
 constexpr int64_t kMost = int64_t{1} << 40;
+constexpr int64_t kMostDraft = 64;  // proposals for an answer
 
 // Refused unless it has the value that changes nothing here.
 struct UnbuiltKey {
@@ -43,7 +44,9 @@ Result<bool> take(const std::string& key, const std::string& value, ServeLimits&
     ASSIGN_OR_RETURN(limits.max_total_seq_length, ranged(key, value, 1));
   } else if (key == "spec_draft_length") {
     ASSIGN_OR_RETURN(int64_t length, ranged(key, value, 0));
-    if (length > 0) limits.draft_length = std::min<int64_t>(length, 64);  // 0: ours
+    if (length > kMostDraft)
+      return Status::error(str("--overrides: ", key, " is ", length, ", expected at most ", kMostDraft));
+    if (length > 0) limits.draft_length = length;  // 0: ours
   } else if (key == "spec_tree_width") {
     ASSIGN_OR_RETURN(limits.tree_width, ranged(key, value, 1));
   } else if (key == "prefix_cache_max_num_recycling_seqs") {
@@ -87,14 +90,32 @@ Result<int64_t> tokens_in_memory(const ServeLimits& wanted, const runtime::Modul
           "--overrides"));
 }
 
+// Whether the library can verify what is proposed.
+Status check_proposals(const ServeLimits& wanted, const runtime::Module& module) {
+  if (!wanted.ngram) return Status::ok();
+  const Plan& plan = module.plan();
+  if (std::ranges::find(plan.states, PlanState::Kind::kSlots, &PlanState::kind) != plan.states.end())
+    return Status::error(str("--speculative-mode: ", module.path(),
+                             " is of a model with a recurrence, which cannot go back to before a wrong "
+                             "proposal; expected disable"));
+  const PlanFunction* verify = plan.find_function("batch_verify");
+  const bool trees =
+      verify && std::ranges::find(verify->arguments, "mask", &PlanTensor::name) != verify->arguments.end();
+  if (wanted.tree_width > 1 && !trees)
+    return Status::error(str("--overrides: spec_tree_width is ", wanted.tree_width, ", ", module.path(),
+                             " takes no trees; compile it with --tree-verify, or leave the width at 1"));
+  return Status::ok();
+}
+
 }  // namespace
 
 std::vector<std::string> serve_override_keys() {
   std::vector<std::string> keys = {
-      "attention_sink_size",      "context_window_size",  "gpu_memory_utilization",
-      "max_num_sequence",         "max_total_seq_length", "opt",
-      "pipeline_parallel_stages", "prefill_chunk_size",   "prefix_cache_max_num_recycling_seqs",
-      "prefix_cache_mode",        "sliding_window_size",  "tensor_parallel_shards"};
+      "attention_sink_size",      "context_window_size",   "gpu_memory_utilization",
+      "max_num_sequence",         "max_total_seq_length",  "opt",
+      "pipeline_parallel_stages", "prefill_chunk_size",    "prefix_cache_max_num_recycling_seqs",
+      "prefix_cache_mode",        "sliding_window_size",   "spec_draft_length",
+      "spec_tree_width",          "tensor_parallel_shards"};
   for (const UnbuiltKey& unbuilt : kUnbuilt) keys.push_back(unbuilt.key);
   std::ranges::sort(keys);
   return keys;
@@ -113,6 +134,7 @@ Result<std::string> take_engine_keys(const std::string& overrides, ServeLimits& 
 Result<runtime::ModelLimits> infer_limits(const ServeLimits& wanted, const runtime::Module& module,
                                           const runtime::Device& device, runtime::ModelLimits limits) {
   constexpr int64_t kLocalSequences = 4, kLocalTokens = 8192;
+  RETURN_IF_ERROR(check_proposals(wanted, module));
   const int64_t batch = find_int(module.manifest(), "max_batch_size").value_or(1);
   limits.max_sequences =
       wanted.max_num_sequence.value_or(wanted.mode == "interactive" ? 1

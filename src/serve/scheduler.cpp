@@ -32,7 +32,7 @@ class StepBuilder {
       RequestState& r = *state_.running[i];
       if (r.decoding() && make_room_for_tokens(r, i)) add(r, std::min(room_, r.pending()));
     }
-    if (state_.options.speculative_mode == SpeculativeMode::kDisable) return;
+    if (state_.options.speculative_mode == SpeculativeMode::kDisable || !store_.drops_proposals()) return;
     for (const auto& r : state_.running)  // the step will give the logits of every row, which trees have not
       if (r->request.config.prompt_logprobs && !r->decoding()) return;
     const auto answers = static_cast<int64_t>(step_.requests.size());

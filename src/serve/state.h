@@ -30,7 +30,7 @@ struct EngineOptions {
   size_t max_running = 1;   // requests that are computed together
   size_t max_kept = 64;     // finished requests whose sequences are kept for prompts that begin like them
   int64_t step_tokens = 0;  // of a step at most; 0: the model's prefill chunk
-  SpeculativeMode speculative_mode = SpeculativeMode::kDisable;
+  SpeculativeMode speculative_mode = SpeculativeMode::kDisable;  // none where states cannot drop proposals
   int64_t spec_draft_length =
       16;                       // proposals for an answer at most; the model's max_wanted() has room for them
   int64_t spec_tree_width = 1;  // ways in which an answer may go on; more where the model verifies trees

@@ -112,6 +112,9 @@ TEST(Serve, FromACheckpointToAnswers) {
     EXPECT_NE(answer.find("\"finish_reason\":\"stop\""), std::string::npos) << answer;
     EXPECT_EQ(server.end(), 0);
   }
+  expect_error(run_mlc_llm({"serve", folder, "--quantization", "q0f32", "--speculative-mode", "ngram",
+                            "--overrides", "spec_tree_width=3"}),
+               {"--overrides: spec_tree_width is 3", "takes no trees", "--tree-verify"});
   ::unsetenv("MLC_LLM_HOME");
 }
 

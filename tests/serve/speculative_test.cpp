@@ -92,6 +92,35 @@ TEST_F(SpeculativeTest, BatchesEndWherePlainDecodingEnds) {
   }
 }
 
+// A slot has met every token of a step: nothing is proposed, and answers are what they were.
+TEST(Recurrences, TakeNoProposals) {
+  testing::TempFolder folder;
+  const std::string library = folder.file("model.so");
+  testing::convert_checkpoint(testing::toy_file("rwkv5", ""), "q0f16", folder.path());
+  testing::compile_to(library, testing::toy_config("rwkv5", "q0f16"), 0, {runnable_targets().front()});
+  const auto tokenizer =
+      must(Tokenizer::load(std::string(MLC_SOURCE_DIR) + "/tests/data/weights/tokenizers/llama"));
+  std::vector<std::vector<int32_t>> answers;
+  for (SpeculativeMode mode : {SpeculativeMode::kDisable, SpeculativeMode::kNgram}) {
+    LoadedModel model =
+        LoadedModel::load(must(runtime::open_device("cpu")), library, folder.path(), {.max_wanted = 9});
+    Engine engine(*model.model, tokenizer, {.speculative_mode = mode});
+    Request request{.id = 1, .prompt = repeated({3, 14, 15, 9}, 6), .config = {}, .on_update = {}};
+    request.config.temperature = 0;
+    request.config.max_tokens = 30;
+    answers.emplace_back();
+    request.on_update = [&](const StreamUpdate& u) {
+      if (u.token >= 0) answers.back().push_back(u.token);
+    };
+    must(engine.add_request(std::move(request)));
+    while (engine.step()) {
+    }
+    EXPECT_EQ(engine.metrics().draft_tokens, 0);
+  }
+  EXPECT_EQ(answers[0].size(), 30u);
+  EXPECT_EQ(answers[0], answers[1]);
+}
+
 // A prompt that begins like an answer finds what the answer computed.
 TEST_F(SpeculativeTest, NextTurnsGoOnFromWhatWasKept) {
   const std::vector<int32_t> text = repeated(prompt(6, 1), 5);

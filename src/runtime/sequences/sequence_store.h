@@ -93,6 +93,8 @@ class SequenceStore {
 
   // Room for all new tokens of a step. Error: more pages are needed than are free.
   Status reserve(std::span<const StepSequence> sequences);
+  // Whether commit() can leave proposed tokens out: a slot has met all of them.
+  bool drops_proposals() const { return !has_slots_; }
   // After the step, whose tokens become part of the text; of proposed ones the first n. Pages that left every
   // window are freed.
   void commit(SequenceId id);
