@@ -6,6 +6,7 @@
 
 #include "serve/engine.h"
 #include "support/compiled_model.h"
+#include "support/forwarding_device.h"
 #include "support/native_kernels.h"
 
 namespace mlc::serve {
@@ -25,14 +26,13 @@ struct FailingDevice {
   int submissions = 0, fail_at = -1;
   bool half_done = false;
 
+  static const Device& inner_of(void* self) { return *of(self).inner; }
   static FailingDevice& of(void* self) { return *static_cast<FailingDevice*>(self); }
 
   static runtime::DevicePtr wrap(FailingDevice*& failing) {
     failing = new FailingDevice{.inner = must(runtime::open_device("cpu", {.threads = 1}))};
-    auto* device = new Device(*failing->inner);
+    auto* device = new Device(testing::forwarding<FailingDevice>(*failing->inner));
     device->self = failing;
-    device->allocate = [](void* s, int64_t bytes) { return of(s).inner->allocate(of(s).inner->self, bytes); };
-    device->release = [](void* s, runtime::DeviceBuffer b) { of(s).inner->release(of(s).inner->self, b); };
     device->submit = [](void* s, runtime::KernelSet kernels, std::span<const runtime::Launch> launches) {
       FailingDevice& d = of(s);
       bool fails = d.submissions++ == d.fail_at;
@@ -40,7 +40,6 @@ struct FailingDevice {
         must(d.inner->submit(d.inner->self, kernels, launches.first(launches.size() / 2)));
       return fails ? Status::error(kFailure) : d.inner->submit(d.inner->self, kernels, launches);
     };
-    device->destroy = [](void* s) { delete static_cast<FailingDevice*>(s); };
     return runtime::DevicePtr(device);
   }
 };

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/devices/registry.h"
+#include "support/forwarding_device.h"
 
 namespace mlc::testing {
 
@@ -15,19 +16,10 @@ class PoisonedDevice {
   static Result<runtime::DevicePtr> open(int threads) {
     ASSIGN_OR_RETURN(runtime::DevicePtr inner, runtime::open_device("cpu", {.threads = threads}));
     auto* poisoned = new PoisonedDevice(std::move(inner));
-    auto* device = new runtime::Device(*poisoned->inner_);
+    auto* device = new runtime::Device(forwarding<PoisonedDevice>(*poisoned->inner_));
     device->self = poisoned;
     device->allocate = allocate;
-    device->release = [](void* self, runtime::DeviceBuffer b) { in(self).release(in(self).self, b); };
-    device->copy_in = [](void* self, runtime::DeviceAddress to, std::span<const std::byte> from) {
-      return in(self).copy_in(in(self).self, to, from);
-    };
-    device->begin_read = [](void* self, std::span<std::byte> to, runtime::DeviceAddress from) {
-      return in(self).begin_read(in(self).self, to, from);
-    };
-    device->poll = [](void* self) { return in(self).poll(in(self).self); };
     device->submit = submit;
-    device->destroy = [](void* self) { delete static_cast<PoisonedDevice*>(self); };
     return runtime::DevicePtr(device);
   }
 
@@ -44,6 +36,8 @@ class PoisonedDevice {
     const auto found = std::search(all.begin(), all.end(), sizes.begin(), sizes.end(), has_size);
     return std::span(all).subspan(static_cast<size_t>(found - all.begin()), sizes.size());
   }
+
+  static const runtime::Device& inner_of(void* self) { return in(self); }
 
  private:
   explicit PoisonedDevice(runtime::DevicePtr inner) : inner_(std::move(inner)) {}
