@@ -13,7 +13,7 @@
 #include "kernel/verify.h"
 #include "runtime/devices/registry.h"
 #include "simulate/metal_device.h"
-#include "support/device_buffers.h"
+#include "support/device_constructs.h"
 #include "support/gpu_kernels.h"
 
 namespace mlc::testing {
@@ -26,51 +26,9 @@ runtime::DevicePtr open() {
 
 Target apple() { return targets_for_device("metal-apple")->at(1); }
 
-std::vector<Bytes> case_memory() {
-  std::mt19937 random(3);
-  std::uniform_real_distribution<float> real(-8, 8);
-  std::vector<Bytes> all(5, Bytes(256));
-  for (size_t i = 0; i < 64; ++i) {
-    const float x = real(random);
-    const auto n = static_cast<int32_t>(random()) >> 8;
-    const uint32_t u = static_cast<uint32_t>(random());
-    std::memcpy(&all[0][4 * i], &x, 4);
-    std::memcpy(&all[1][4 * i], &n, 4);
-    std::memcpy(&all[2][4 * i], &u, 4);
-  }
-  return all;
-}
-
 TEST(Metal, RunsEveryConstructAsTheInterpreter) {
   const runtime::DevicePtr device = open();
-  std::vector<DeviceCase> cases = device_cases();
-  std::vector<kernel::Function> functions;
-  for (DeviceCase& c : cases) {
-    if (c.subgroups) c.subgroups = 32;
-    functions.push_back(device_function(c));
-  }
-  GpuVariant variant(functions, apple());
-  auto loaded = device->load_kernels(device->self, *variant);
-  ASSERT_TRUE(loaded.is_ok()) << loaded.status().message();
-  for (size_t k = 0; k < cases.size(); ++k) {
-    SCOPED_TRACE(cases[k].name);
-    std::vector<Bytes> expected = case_memory(), actual = expected;
-    std::vector<kernel::HostBuffer> host;
-    for (Bytes& b : expected) host.push_back({b.data(), static_cast<int64_t>(b.size())});
-    const std::vector<int64_t> dims = {3};
-    kernel::interpret(functions[k], host, dims);
-    Status status = launch_once(*device, *loaded, static_cast<uint32_t>(k), actual, dims, 2);
-    ASSERT_TRUE(status.is_ok()) << status.message();
-    EXPECT_EQ(actual[4], expected[4]) << "m";
-    for (size_t i = 0; i < 64; ++i) {
-      const float a = f32_at(actual[3], i), e = f32_at(expected[3], i);
-      if (cases[k].tolerance == 0)
-        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e)) << i << ": " << a << ", " << e;
-      else
-        EXPECT_NEAR(a, e, cases[k].tolerance * (1 + std::abs(e))) << i;
-    }
-  }
-  device->unload_kernels(device->self, *loaded);
+  expect_constructs_of_interpreter(*device, apple(), cases_for_subgroups(32));
 }
 
 // Halves of small whole numbers: every sum is exact, whatever its order.

@@ -17,7 +17,7 @@
 #include "runtime/devices/opencl/program.h"
 #include "runtime/devices/probe.h"
 #include "support/compiled_model.h"
-#include "support/device_buffers.h"
+#include "support/device_constructs.h"
 #include "support/gpu_kernels.h"
 
 namespace mlc::testing {
@@ -49,32 +49,7 @@ class OpenCl : public ::testing::Test {
 };
 
 TEST_F(OpenCl, ComputesEveryConstructLikeTheInterpreter) {
-  std::vector<kernel::Function> functions;
-  std::vector<DeviceCase> cases;
-  for (const DeviceCase& c : device_cases())
-    if (c.subgroups == 0)
-      cases.push_back(c), functions.push_back(device_function(c));  // OpenCL C 1.2 has no subgroups
-  GpuVariant variant(functions, any_opencl());
-  KernelSet kernels = must(device->load_kernels(device->self, *variant));
-  const std::vector<int64_t> dims = {3};
-  for (size_t k = 0; k < functions.size(); ++k) {
-    SCOPED_TRACE(cases[k].name);
-    std::vector<Bytes> expected = case_buffers(), actual = case_buffers();
-    std::vector<kernel::HostBuffer> host;
-    for (Bytes& b : expected) host.push_back({b.data(), static_cast<int64_t>(b.size())});
-    kernel::interpret(functions[k], host, dims);
-    must(launch_once(*device, kernels, static_cast<uint32_t>(k), actual, dims, 2));
-    EXPECT_EQ(actual[4], expected[4]) << "m";
-    for (size_t i = 0; i < 64; ++i) {
-      float a = f32_at(actual[3], i), e = f32_at(expected[3], i);
-      if (cases[k].tolerance == 0)
-        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e))
-            << i << ": " << a << ", interpreter " << e;
-      else
-        EXPECT_NEAR(a, e, cases[k].tolerance * (1 + std::abs(e))) << i;
-    }
-  }
-  device->unload_kernels(device->self, kernels);
+  expect_constructs_of_interpreter(*device, any_opencl(), cases_for_subgroups(0));  // OpenCL C 1.2 has none
 }
 
 TEST_F(OpenCl, RunsMoreGroupsThanSixteenBitsCount) {

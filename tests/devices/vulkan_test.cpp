@@ -13,7 +13,7 @@
 #include "emit/device_cases.h"
 #include "kernel/interpret.h"
 #include "support/compiled_model.h"
-#include "support/device_buffers.h"
+#include "support/device_constructs.h"
 #include "support/gpu_kernels.h"
 
 namespace mlc::testing {
@@ -51,34 +51,9 @@ class Vulkan : public ::testing::Test {
 };
 
 TEST_F(Vulkan, ComputesEveryConstructLikeTheInterpreter) {
-  std::vector<kernel::Function> functions;
-  for (const DeviceCase& c : device_cases()) functions.push_back(device_function(c));
-  GpuVariant variant(functions, vulkan_target());
-  KernelSet kernels = load(variant);
-  bool has_subgroups =
+  const bool has_subgroups =
       device->missing_requirement(device->self, {{"kind", "vulkan"}, {"requires", {"subgroups_8"}}}).empty();
-  const std::vector<int64_t> dims = {3};
-  for (size_t k = 0; k < functions.size(); ++k) {
-    const DeviceCase& c = device_cases()[k];
-    SCOPED_TRACE(c.name);
-    if (c.subgroups && !has_subgroups) continue;
-    std::vector<Bytes> expected = case_buffers(), actual = case_buffers();
-    std::vector<kernel::HostBuffer> host;
-    for (Bytes& b : expected) host.push_back({b.data(), static_cast<int64_t>(b.size())});
-    kernel::interpret(functions[k], host, dims);
-    Status s = launch_once(*device, kernels, static_cast<uint32_t>(k), actual, dims, 2);
-    ASSERT_TRUE(s.is_ok()) << s.message();
-    EXPECT_EQ(actual[4], expected[4]) << "m";
-    for (size_t i = 0; i < 64; ++i) {
-      float a = f32_at(actual[3], i), e = f32_at(expected[3], i);
-      if (c.tolerance == 0)
-        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e))
-            << i << ": " << a << ", interpreter " << e;
-      else
-        EXPECT_NEAR(a, e, c.tolerance * (1 + std::abs(e))) << i;
-    }
-  }
-  device->unload_kernels(device->self, kernels);
+  expect_constructs_of_interpreter(*device, vulkan_target(), cases_for_subgroups(has_subgroups ? 8 : 0));
 }
 
 // More groups than a row holds, at the edges too.

@@ -3,13 +3,9 @@
 // tests/emit/opencl/<case>.cl holds the text of each case of device_cases.h; MLC_BLESS=1 writes what was got.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <filesystem>
 
-#include "base/env.h"
-#include "base/file.h"
 #include "base/strings.h"
-#include "emit/device_cases.h"
+#include "emit/stored_texts.h"
 #include "kernel/builder.h"
 #include "kernel/verify.h"
 #include "lang/opencl/dialect.h"
@@ -17,33 +13,25 @@
 namespace mlc::lang {
 namespace {
 
+const testing::StoredTexts kTexts = {"opencl", ".cl"};
+
 class OpenClConstructs : public ::testing::TestWithParam<DeviceCase> {};
 
 TEST_P(OpenClConstructs, BecomeTheStoredText) {
   kernel::Function f = device_function(GetParam());
   ASSERT_EQ(kernel::verify(f), "");
-  std::string got = print_opencl(f), path = str(MLC_SOURCE_DIR "/tests/emit/opencl/", f.name, ".cl");
+  std::string got = print_opencl(f);
   size_t kernel = got.find("__kernel");
   ASSERT_NE(kernel, std::string::npos);
   got = got.substr(kernel);  // every text begins with the same helpers
-  if (env::bless()) {
-    ASSERT_TRUE(write_file(path, got).is_ok());
-  }
-  auto expected = read_file(path);
-  ASSERT_TRUE(expected.is_ok()) << expected.status().message() << "; MLC_BLESS=1 writes it";
-  EXPECT_EQ(got, *expected) << path << "; MLC_BLESS=1 accepts the new text";
+  kTexts.expect(GetParam().name, got);
 }
 
 INSTANTIATE_TEST_SUITE_P(Emit, OpenClConstructs, ::testing::ValuesIn(device_cases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(OpenCl, EveryStoredTextHasItsCase) {
-  for (const auto& entry : std::filesystem::directory_iterator(MLC_SOURCE_DIR "/tests/emit/opencl")) {
-    std::string name = entry.path().stem().string();
-    EXPECT_TRUE(std::any_of(device_cases().begin(), device_cases().end(), [&](const DeviceCase& c) {
-      return c.name == name;
-    })) << name;
-  }
+  kTexts.expect_no_others();
 }
 
 std::string text_of(const std::string& body) {

@@ -6,20 +6,16 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <filesystem>
 
-#include "base/env.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "base/target/cuda.h"
-#include "emit/device_cases.h"
+#include "emit/stored_texts.h"
 #include "lang/llvm/emit_ptx.h"
 #include "support/temp_folder.h"
 
 namespace mlc::lang {
 namespace {
-
-std::string stored_path(const std::string& name) { return MLC_SOURCE_DIR "/tests/emit/ptx/" + name + ".txt"; }
 
 kernel::Function warp_function(const DeviceCase& c) {
   DeviceCase in_warps = c;
@@ -27,29 +23,20 @@ kernel::Function warp_function(const DeviceCase& c) {
   return device_function(in_warps);
 }
 
+const testing::StoredTexts kTexts = {"ptx", ".txt"};
+
 class PtxConstructs : public ::testing::TestWithParam<DeviceCase> {};
 
 TEST_P(PtxConstructs, BecomeTheStoredText) {
   const Target target = cuda_targets("cuda-sm80").front();
-  std::string got = emit_ptx(warp_function(GetParam()), target), path = stored_path(GetParam().name);
-  if (env::bless()) {
-    ASSERT_TRUE(write_file(path, got).is_ok());
-  }
-  auto expected = read_file(path);
-  ASSERT_TRUE(expected.is_ok()) << expected.status().message() << "; MLC_BLESS=1 writes it";
-  EXPECT_EQ(got, *expected) << path << "; MLC_BLESS=1 accepts the new text";
+  kTexts.expect(GetParam().name, emit_ptx(warp_function(GetParam()), target));
 }
 
 INSTANTIATE_TEST_SUITE_P(Emit, PtxConstructs, ::testing::ValuesIn(device_cases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(Ptx, EveryStoredTextHasItsCase) {
-  for (const auto& entry : std::filesystem::directory_iterator(MLC_SOURCE_DIR "/tests/emit/ptx")) {
-    std::string name = entry.path().stem().string();
-    EXPECT_TRUE(std::any_of(device_cases().begin(), device_cases().end(), [&](const DeviceCase& c) {
-      return c.name == name;
-    })) << name;
-  }
+  kTexts.expect_no_others();
 }
 
 // 0 when ptxas assembles the text for that architecture.

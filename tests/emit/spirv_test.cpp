@@ -5,13 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <filesystem>
 
 #include "base/check.h"
-#include "base/env.h"
 #include "base/file.h"
 #include "base/strings.h"
-#include "emit/device_cases.h"
+#include "emit/stored_texts.h"
 #include "graph/builder.h"
 #include "kernel/lower/lower.h"
 #include "kernel/pipeline.h"
@@ -48,34 +46,21 @@ kernel::Function matrix_matmul(const std::string& device) {
 namespace mlc::lang {
 namespace {
 
-std::string stored_path(const std::string& name) {
-  return MLC_SOURCE_DIR "/tests/emit/spirv/" + name + ".txt";
-}
+const testing::StoredTexts kTexts = {"spirv", ".txt"};
 
 class SpirvConstructs : public ::testing::TestWithParam<DeviceCase> {};
 
 TEST_P(SpirvConstructs, BecomeTheStoredText) {
   kernel::Function f = device_function(GetParam());
   ASSERT_EQ(kernel::verify(f), "");
-  std::string got = spirv::disassemble(emit_spirv(f)), path = stored_path(f.name);
-  if (env::bless()) {
-    ASSERT_TRUE(write_file(path, got).is_ok());
-  }
-  auto expected = read_file(path);
-  ASSERT_TRUE(expected.is_ok()) << expected.status().message() << "; MLC_BLESS=1 writes it";
-  EXPECT_EQ(got, *expected) << path << "; MLC_BLESS=1 accepts the new text";
+  kTexts.expect(GetParam().name, spirv::disassemble(emit_spirv(f)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Emit, SpirvConstructs, ::testing::ValuesIn(device_cases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(Spirv, EveryStoredTextHasItsCase) {
-  for (const auto& entry : std::filesystem::directory_iterator(MLC_SOURCE_DIR "/tests/emit/spirv")) {
-    std::string name = entry.path().stem().string();
-    EXPECT_TRUE(std::any_of(device_cases().begin(), device_cases().end(), [&](const DeviceCase& c) {
-      return c.name == name;
-    })) << name;
-  }
+  kTexts.expect_no_others();
 }
 
 TEST(Spirv, IsValidForVulkan11) {
@@ -109,13 +94,7 @@ kernel::Function matrix_function() {
 TEST(SpirvMatrices, BecomeTheStoredText) {
   kernel::Function f = matrix_function();
   ASSERT_EQ(kernel::verify(f), "");
-  std::string got = spirv::disassemble(emit_spirv(f)), path = MLC_SOURCE_DIR "/tests/emit/matrix/spirv.txt";
-  if (env::bless()) {
-    ASSERT_TRUE(write_file(path, got).is_ok());
-  }
-  auto expected = read_file(path);
-  ASSERT_TRUE(expected.is_ok()) << expected.status().message() << "; MLC_BLESS=1 writes it";
-  EXPECT_EQ(got, *expected) << path << "; MLC_BLESS=1 accepts the new text";
+  testing::StoredTexts{"matrix", ".txt"}.expect("spirv", spirv::disassemble(emit_spirv(f)));
 }
 
 kernel::Function dot_function() {

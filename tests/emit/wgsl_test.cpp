@@ -4,44 +4,31 @@
 // tests/emit/wgsl/<case>.wgsl holds the text of each case of device_cases.h; MLC_BLESS=1 writes what was got.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <filesystem>
 
-#include "base/env.h"
-#include "base/file.h"
 #include "base/strings.h"
 #include "base/user_error.h"
-#include "emit/device_cases.h"
+#include "emit/stored_texts.h"
 #include "kernel/verify.h"
 #include "lang/wgsl/dialect.h"
 
 namespace mlc::lang {
 namespace {
 
+const testing::StoredTexts kTexts = {"wgsl", ".wgsl"};
+
 class WgslConstructs : public ::testing::TestWithParam<DeviceCase> {};
 
 TEST_P(WgslConstructs, BecomeTheStoredText) {
   kernel::Function f = device_function(GetParam());
   ASSERT_EQ(kernel::verify(f), "");
-  std::string got = print_wgsl(f), path = str(MLC_SOURCE_DIR "/tests/emit/wgsl/", f.name, ".wgsl");
-  if (env::bless()) {
-    ASSERT_TRUE(write_file(path, got).is_ok());
-  }
-  auto expected = read_file(path);
-  ASSERT_TRUE(expected.is_ok()) << expected.status().message() << "; MLC_BLESS=1 writes it";
-  EXPECT_EQ(got, *expected) << path << "; MLC_BLESS=1 accepts the new text";
+  kTexts.expect(GetParam().name, print_wgsl(f));
 }
 
 INSTANTIATE_TEST_SUITE_P(Emit, WgslConstructs, ::testing::ValuesIn(device_cases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(Wgsl, EveryStoredTextHasItsCase) {
-  for (const auto& entry : std::filesystem::directory_iterator(MLC_SOURCE_DIR "/tests/emit/wgsl")) {
-    const std::string name = entry.path().stem().string();
-    EXPECT_TRUE(std::any_of(device_cases().begin(), device_cases().end(), [&](const DeviceCase& c) {
-      return c.name == name;
-    })) << name;
-  }
+  kTexts.expect_no_others();
 }
 
 // A kernel of `count` inputs and one output.

@@ -12,7 +12,7 @@
 #include "lang/wgsl/dialect.h"
 #include "runtime/devices/registry.h"
 #include "simulate/webgpu_device.h"
-#include "support/gpu_kernels.h"
+#include "support/device_constructs.h"
 
 namespace mlc::testing {
 namespace {
@@ -26,72 +26,17 @@ runtime::DevicePtr open() {
 
 Target software() { return targets_for_device("webgpu-software")->front(); }
 
-std::vector<Bytes> case_memory() {
-  std::mt19937 random(3);
-  std::uniform_real_distribution<float> real(-8, 8);
-  std::vector<Bytes> all(5, Bytes(256));
-  for (size_t i = 0; i < 64; ++i) {
-    const float x = real(random);
-    const auto n = static_cast<int32_t>(random()) >> 8;
-    const uint32_t u = static_cast<uint32_t>(random());
-    std::memcpy(&all[0][4 * i], &x, 4);
-    std::memcpy(&all[1][4 * i], &n, 4);
-    std::memcpy(&all[2][4 * i], &u, 4);
-  }
-  return all;
-}
-
-float f32_at(const Bytes& bytes, size_t i) {
-  float f;
-  std::memcpy(&f, &bytes[4 * i], 4);
-  return f;
-}
-
-kernel::Function function_of(DeviceCase c) {
-  if (c.subgroups) c.subgroups = software().subgroup_size;
-  return device_function(c);
-}
-
-// "" or where the two parts of memory that a case writes differ.
-std::string difference(const DeviceCase& c, const std::vector<Bytes>& actual,
-                       const std::vector<Bytes>& expected) {
-  if (actual[4] != expected[4]) return "m";
-  for (size_t i = 0; i < 64; ++i) {
-    const float a = f32_at(actual[3], i), e = f32_at(expected[3], i);
-    const bool same = c.tolerance == 0 ? std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(e)
-                                       : std::abs(a - e) <= c.tolerance * (1 + std::abs(e));
-    if (!same) return str("y[", i, "] = ", a, ", the interpreter's ", e);
-  }
-  return "";
-}
-
 TEST(WebGpu, RunsEveryConstructAsTheInterpreter) {
   const runtime::DevicePtr device = open();
-  std::vector<kernel::Function> functions;
-  for (const DeviceCase& c : device_cases()) functions.push_back(function_of(c));
-  GpuVariant variant(functions, software());
-  auto loaded = device->load_kernels(device->self, *variant);
-  ASSERT_TRUE(loaded.is_ok()) << loaded.status().message();
-  for (size_t k = 0; k < functions.size(); ++k) {
-    SCOPED_TRACE(functions[k].name);
-    std::vector<Bytes> expected = case_memory(), actual = expected;
-    std::vector<kernel::HostBuffer> host;
-    for (Bytes& b : expected) host.push_back({b.data(), static_cast<int64_t>(b.size())});
-    const std::vector<int64_t> dims = {3};
-    kernel::interpret(functions[k], host, dims);
-    const Status status = launch_once(*device, *loaded, static_cast<uint32_t>(k), actual, dims, 2);
-    ASSERT_TRUE(status.is_ok()) << status.message();
-    EXPECT_EQ(difference(device_cases()[k], actual, expected), "");
-  }
-  device->unload_kernels(device->self, *loaded);
+  expect_constructs_of_interpreter(*device, software(), cases_for_subgroups(software().subgroup_size));
 }
 
 // Loads one construct whose text was changed and runs it: Dawn's error, or where its result differs, or "".
 std::string mutant(const runtime::DevicePtr& device, const std::string& name, const std::string& from,
                    const std::string& to) {
-  for (const DeviceCase& c : device_cases()) {
+  for (const DeviceCase& c : cases_for_subgroups(software().subgroup_size)) {
     if (c.name != name) continue;
-    const kernel::Function f = function_of(c);
+    const kernel::Function f = device_function(c);
     std::string text = lang::print_wgsl(f);
     const size_t at = text.find(from);
     if (at == text.npos) return "";
@@ -108,14 +53,9 @@ std::string mutant(const runtime::DevicePtr& device, const std::string& name, co
     const MlcLibraryVariant variant{.kernels = table, .kernel_count = 1};
     auto loaded = device->load_kernels(device->self, variant);
     if (!loaded.is_ok()) return loaded.status().message();
-    std::vector<Bytes> expected = case_memory(), actual = expected;
-    std::vector<kernel::HostBuffer> host;
-    for (Bytes& b : expected) host.push_back({b.data(), static_cast<int64_t>(b.size())});
-    const std::vector<int64_t> dims = {3};
-    kernel::interpret(f, host, dims);
-    const Status status = launch_once(*device, *loaded, 0, actual, dims, 2);
+    const std::string seen = difference_from_interpreter(*device, *loaded, 0, c, f);
     device->unload_kernels(device->self, *loaded);
-    return status.is_ok() ? difference(c, actual, expected) : status.message();
+    return seen;
   }
   return "";
 }

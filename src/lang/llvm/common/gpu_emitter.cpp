@@ -3,9 +3,13 @@
 
 #include <llvm/IR/MDBuilder.h>
 
+#include <map>
+
 #include "base/check.h"
 #include "base/strings.h"
 #include "kernel/shared_layout.h"
+#include "kernel/verify.h"
+#include "lang/llvm/common/machine.h"
 
 namespace mlc::lang {
 
@@ -43,6 +47,23 @@ llvm::Function* declare_gpu_kernel(llvm::Module& module, const kernel::Function&
     function->getArg(i)->setName(kernel.buffers[i]->name);
   }
   return function;
+}
+
+std::string generate_gpu_kernel(const kernel::Function& kernel, const Target& target,
+                                void (*emit)(const kernel::Function&, const Target&, llvm::Module&),
+                                llvm::CodeGenFileType type, bool reorder) {
+  const std::string problem = kernel::verify_device(kernel);
+  internal_check(problem.empty(), target.name, ": kernel ", kernel.name, ": ", problem);
+  const std::unique_ptr<llvm::TargetMachine> machine = make_machine(target);
+  llvm::LLVMContext context;
+  llvm::Module module(kernel.name, context);
+  module.setTargetTriple(target.triple);
+  module.setDataLayout(machine->createDataLayout());
+  emit(kernel, target, module);
+  verify_module(module);
+  optimize(module, *machine);
+  std::map<std::string, int64_t> frames;
+  return generate(module, *machine, type, frames, reorder);
 }
 
 void GpuEmitter::emit_entry() {

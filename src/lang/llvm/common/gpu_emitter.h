@@ -3,6 +3,7 @@
 #pragma once
 
 #include <llvm/IR/CallingConv.h>
+#include <llvm/Support/CodeGen.h>
 
 #include "lang/llvm/common/emitter.h"
 
@@ -12,6 +13,13 @@ namespace mlc::lang {
 // i32. Buffers that are read and equal no output are marked as such.
 llvm::Function* declare_gpu_kernel(llvm::Module& module, const kernel::Function& kernel,
                                    llvm::CallingConv::ID convention);
+
+// A kernel legal for the target as the target's assembly text or object: `emit` writes the function into an empty
+// module, which is then verified, optimised and generated (`reorder`: machine.h). Internal error when the kernel
+// is not legal.
+std::string generate_gpu_kernel(const kernel::Function& kernel, const Target& target,
+                                void (*emit)(const kernel::Function&, const Target&, llvm::Module&),
+                                llvm::CodeGenFileType type, bool reorder);
 
 class GpuEmitter : public FunctionEmitter {
  public:

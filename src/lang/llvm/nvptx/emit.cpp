@@ -1,11 +1,7 @@
 // Emits a kernel: module, IR, PTX.
-#include <map>
-
 #include "base/check.h"
 #include "base/strings.h"
-#include "kernel/verify.h"
 #include "lang/language.h"
-#include "lang/llvm/common/machine.h"
 #include "lang/llvm/emit_ptx.h"
 #include "lang/llvm/nvptx/emitter.h"
 
@@ -26,19 +22,11 @@ std::string without_comments(const std::string& text) {
 }  // namespace
 
 std::string emit_ptx(const kernel::Function& kernel, const Target& target) {
-  std::string problem = kernel::verify_device(kernel);
-  internal_check(problem.empty(), "PTX emitter: kernel ", kernel.name, ": ", problem);
-  std::unique_ptr<llvm::TargetMachine> machine = make_machine(target);
-  llvm::LLVMContext context;
-  llvm::Module module(kernel.name, context);
-  module.setTargetTriple(target.triple);
-  module.setDataLayout(machine->createDataLayout());
-  PtxEmitter(kernel, target, module).run();
-  verify_module(module);
-  optimize(module, *machine);
-  std::map<std::string, int64_t> frames;
-  std::string text =
-      without_comments(generate(module, *machine, llvm::CodeGenFileType::AssemblyFile, frames));
+  const auto emit = [](const kernel::Function& k, const Target& t, llvm::Module& m) {
+    PtxEmitter(k, t, m).run();
+  };
+  const std::string text = without_comments(
+      generate_gpu_kernel(kernel, target, emit, llvm::CodeGenFileType::AssemblyFile, /*reorder=*/false));
   internal_check(text.find("__local_depot") == std::string::npos, "kernel ", kernel.name,
                  " keeps registers in memory: their indices are no constants");
   return text;
