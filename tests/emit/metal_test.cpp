@@ -5,7 +5,6 @@
 // got.
 #include <gtest/gtest.h>
 
-
 #include "base/strings.h"
 #include "emit/stored_texts.h"
 #include "kernel/verify.h"
@@ -31,9 +30,7 @@ TEST_P(MetalConstructs, BecomeTheStoredText) {
 INSTANTIATE_TEST_SUITE_P(Emit, MetalConstructs, ::testing::ValuesIn(device_cases()),
                          [](const auto& info) { return info.param.name; });
 
-TEST(Metal, EveryStoredTextHasItsCase) {
-  kTexts.expect_no_others();
-}
+TEST(Metal, EveryStoredTextHasItsCase) { kTexts.expect_no_others(); }
 
 // No text has a cast of a pointer: a buffer is one array of its elements.
 TEST(Metal, NothingCastsAPointer) {

@@ -3,7 +3,6 @@
 // tests/emit/opencl/<case>.cl holds the text of each case of device_cases.h; MLC_BLESS=1 writes what was got.
 #include <gtest/gtest.h>
 
-
 #include "base/strings.h"
 #include "emit/stored_texts.h"
 #include "kernel/builder.h"
@@ -30,9 +29,7 @@ TEST_P(OpenClConstructs, BecomeTheStoredText) {
 INSTANTIATE_TEST_SUITE_P(Emit, OpenClConstructs, ::testing::ValuesIn(device_cases()),
                          [](const auto& info) { return info.param.name; });
 
-TEST(OpenCl, EveryStoredTextHasItsCase) {
-  kTexts.expect_no_others();
-}
+TEST(OpenCl, EveryStoredTextHasItsCase) { kTexts.expect_no_others(); }
 
 std::string text_of(const std::string& body) {
   return print_opencl(device_function({.name = "k", .body = body}));

@@ -35,9 +35,7 @@ TEST_P(PtxConstructs, BecomeTheStoredText) {
 INSTANTIATE_TEST_SUITE_P(Emit, PtxConstructs, ::testing::ValuesIn(device_cases()),
                          [](const auto& info) { return info.param.name; });
 
-TEST(Ptx, EveryStoredTextHasItsCase) {
-  kTexts.expect_no_others();
-}
+TEST(Ptx, EveryStoredTextHasItsCase) { kTexts.expect_no_others(); }
 
 // 0 when ptxas assembles the text for that architecture.
 int assemble(const std::string& ptx, int architecture) {

@@ -59,9 +59,7 @@ TEST_P(SpirvConstructs, BecomeTheStoredText) {
 INSTANTIATE_TEST_SUITE_P(Emit, SpirvConstructs, ::testing::ValuesIn(device_cases()),
                          [](const auto& info) { return info.param.name; });
 
-TEST(Spirv, EveryStoredTextHasItsCase) {
-  kTexts.expect_no_others();
-}
+TEST(Spirv, EveryStoredTextHasItsCase) { kTexts.expect_no_others(); }
 
 TEST(Spirv, IsValidForVulkan11) {
   ASSERT_EQ(std::system("spirv-val --version > /dev/null 2>&1"), 0)

@@ -4,7 +4,6 @@
 // tests/emit/wgsl/<case>.wgsl holds the text of each case of device_cases.h; MLC_BLESS=1 writes what was got.
 #include <gtest/gtest.h>
 
-
 #include "base/strings.h"
 #include "base/user_error.h"
 #include "emit/stored_texts.h"
@@ -27,9 +26,7 @@ TEST_P(WgslConstructs, BecomeTheStoredText) {
 INSTANTIATE_TEST_SUITE_P(Emit, WgslConstructs, ::testing::ValuesIn(device_cases()),
                          [](const auto& info) { return info.param.name; });
 
-TEST(Wgsl, EveryStoredTextHasItsCase) {
-  kTexts.expect_no_others();
-}
+TEST(Wgsl, EveryStoredTextHasItsCase) { kTexts.expect_no_others(); }
 
 // A kernel of `count` inputs and one output.
 kernel::Function of_buffers(int count) {

@@ -13,8 +13,8 @@
 
 namespace mlc::testing {
 
-// Runs kernel `index`, which is the case's function: "", or the device's error, or where the two buffers that a
-// case writes differ from the interpreter's.
+// Runs kernel `index`, which is the case's function: "", or the device's error, or where the two buffers that
+// a case writes differ from the interpreter's.
 inline std::string difference_from_interpreter(runtime::Device& device, runtime::KernelSet kernels,
                                                uint32_t index, const DeviceCase& c,
                                                const kernel::Function& function) {

@@ -14,9 +14,9 @@ namespace mlc::lang {
 llvm::Function* declare_gpu_kernel(llvm::Module& module, const kernel::Function& kernel,
                                    llvm::CallingConv::ID convention);
 
-// A kernel legal for the target as the target's assembly text or object: `emit` writes the function into an empty
-// module, which is then verified, optimised and generated (`reorder`: machine.h). Internal error when the kernel
-// is not legal.
+// A kernel legal for the target as the target's assembly text or object: `emit` writes the function into an
+// empty module, which is then verified, optimised and generated (`reorder`: machine.h). Internal error when
+// the kernel is not legal.
 std::string generate_gpu_kernel(const kernel::Function& kernel, const Target& target,
                                 void (*emit)(const kernel::Function&, const Target&, llvm::Module&),
                                 llvm::CodeGenFileType type, bool reorder);
