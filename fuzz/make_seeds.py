@@ -28,6 +28,23 @@ seed("weight_index", "twice", b'{"metadata":{"total_size":NaN},"weight_map":{"a"
 seed("weight_index", "stale", b'\xef\xbb\xbf{"weight_map":{"a":"model-00001-of-00002.safetensors","gone":"model-00009-of-00009.bin"},"metadata":[1e999]}')
 seed("weight_index", "two", b'{"metadata":{"total_size":20},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors","c":"m-1.safetensors"}}')
 
+def adapter(config, tensors):
+    header, at = {}, 0
+    for name, shape in tensors:
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * shape[0] * shape[1]]}
+        at += 4 * shape[0] * shape[1]
+    return json.dumps(config).encode() + b"\n" + safetensors(header, at)
+
+
+MODULE = "base_model.model.model.layers.0.self_attn.q_proj"
+PAIR = [(MODULE + ".lora_A.weight", [2, 4]), (MODULE + ".lora_B.weight", [3, 2])]
+seed("lora", "plain", adapter({"peft_type": "LORA", "r": 2, "lora_alpha": 4}, PAIR))
+seed("lora", "patterns", adapter({"r": 8, "lora_alpha": 16, "use_rslora": True, "rank_pattern": {"^model\\.layers\\.[0-9]+.(self_attn|mlp).q_proj$": 2},
+                                  "alpha_pattern": {"q_proj": 3.5}}, PAIR))
+seed("lora", "dora", adapter({"r": 2, "lora_alpha": 4, "use_dora": True}, PAIR))
+seed("lora", "alone", adapter({"r": 2, "lora_alpha": 4}, PAIR[:1]))
+
+
 
 def text(value):
     return struct.pack("<Q", len(value)) + value
