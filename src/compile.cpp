@@ -55,6 +55,7 @@ struct Variant {
   BuiltPlan built;
   std::vector<lang::ObjectCode> code;  // CPUs: of each kernel
   std::vector<std::string> blobs;      // GPUs: gpu_kernel_blob of each kernel
+  Json manifest;                       // of a variant for another kind of device than the first one
 };
 
 struct Compilation {
@@ -200,6 +201,7 @@ Json variant_header(const Variant& v) {
   if (!v.target.is_gpu()) header["architecture"] = split(v.target.triple, '-')[0];
   header["requires"] = v.target.required;
   if (v.target.is_gpu()) header["limits"] = lang::gpu_limits(v.blobs, v.target);
+  if (!v.manifest.is_null()) header["manifest"] = v.manifest;
   return header;
 }
 
@@ -245,23 +247,30 @@ void choose_variants(Compilation& c) {
   for (const Target& t : c.options.targets) {
     const bool rounds =
         t.matrix_unit.rows > 0 && c.options.opt_level == 0;  // factors to halves, where O0 keeps floats
-    if (!rounds || c.options.targets.size() == 1) c.variants.push_back({t, nullptr, {}, {}, {}, {}});
+    if (!rounds || c.options.targets.size() == 1) c.variants.push_back({t, nullptr, {}, {}, {}, {}, nullptr});
   }
 }
 
-// What all variants share, told by the first one's plan.
-void describe(Compilation& c, const Json& mlc_config) {
-  c.result.kernels = static_cast<int64_t>(c.variants[0].built.kernels.size());
+// What all variants for its kind of device share, told by this one's plan.
+Json manifest_of(const Compilation& c, const Json& mlc_config, const Variant& variant) {
   std::vector<std::string> names;
   for (const Variant& v : c.variants) names.push_back(v.target.name);
-  c.result.manifest = make_manifest(mlc_config, c.config, c.scheme, c.variants[0].built.plan,
-                                    {.kind = c.variants[0].target.kind,
-                                     .architecture = split(container_triple(c.options), '-')[0],
-                                     .opt_level = c.options.opt_level,
-                                     .variants = names,
-                                     .adapters = c.options.lora_adapters,
-                                     .adapter_rank = c.options.lora_rank,
-                                     .adapter_targets = c.variants[0].adapter_targets});
+  return make_manifest(mlc_config, c.config, c.scheme, variant.built.plan,
+                       {.kind = variant.target.kind,
+                        .architecture = split(container_triple(c.options), '-')[0],
+                        .opt_level = c.options.opt_level,
+                        .variants = names,
+                        .adapters = c.options.lora_adapters,
+                        .adapter_rank = c.options.lora_rank,
+                        .adapter_targets = variant.adapter_targets});
+}
+
+void describe(Compilation& c, const Json& mlc_config) {
+  const Variant& first = c.variants[0];
+  c.result.kernels = static_cast<int64_t>(first.built.kernels.size());
+  c.result.manifest = manifest_of(c, mlc_config, first);
+  for (Variant& v : c.variants)
+    if (v.target.kind != first.target.kind) v.manifest = manifest_of(c, mlc_config, v);
 }
 
 void run_phases(Compilation& c, const Json& mlc_config) {

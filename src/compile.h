@@ -20,8 +20,8 @@ struct CompileOptions {
   // From --opt. O0 keeps floats everywhere (the exact path); O1..O3 use int8 activations for quantized
   // weights.
   int opt_level = 2;
-  // The variants of the library, best first, all for one kind of device (targets_for_host,
-  // targets_for_device).
+  // The variants of the library, best first (targets_for_host, targets_for_device). Those of another kind of
+  // device than the first one's carry a manifest of their own in their headers.
   std::vector<Target> targets;
   bool tree_verify = false;  // batch_verify takes trees of proposed tokens (serve's spec_tree_width > 1)
   std::string container = "auto";  // GPUs: the triple whose container holds the library; auto: this machine's

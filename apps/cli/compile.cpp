@@ -38,10 +38,6 @@ Status check_output(const std::string& output, const CompileTargets& chosen) {
   if (!is_directory(parent))
     return Status::error(str("--output: the directory ", parent, " does not exist; create it first"));
   std::string suffix = path.extension().string();
-  if (suffix == ".wasm")
-    return Status::error(
-        "--output: .wasm libraries are not built yet; use a name ending in .so, .dll or .dylib "
-        "(shared) or .tar or .lib (static)");
   if (!chosen.suffix.empty() && suffix != chosen.suffix)
     return Status::error(str("--output: '", output,
                              "' does not fit the device's preset, expected a name ending in ",
@@ -130,10 +126,11 @@ void add_compile(CLI::App& app) {
   sub->add_option("MODEL", flags->model, "mlc-chat-config.json or the folder that holds it")->required();
   sub->add_option("--quantization", flags->quantization, "instead of the config's");
   add_model_type_flag(*sub, flags->model_type);
-  sub->add_option("--device", flags->device,
-                  "auto (the best of this machine), cpu, opencl, vulkan, a class of GPU such as "
-                  "opencl-adreno, or a preset: "
-                  "android, android:adreno, android:adreno-so, mali, windows:adreno_x86");
+  sub->add_option(
+      "--device", flags->device,
+      "auto (the best of this machine), cpu, cpu-wasm, opencl, vulkan, webgpu, a class of GPU such as "
+      "opencl-adreno, or a preset: "
+      "android, android:adreno, android:adreno-so, mali, windows:adreno_x86");
   sub->add_option("--host", flags->host,
                   "auto (this machine), a triple (all its CPU levels), or one level's name; for a GPU the "
                   "triple of the library file");

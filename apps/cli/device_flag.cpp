@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "base/strings.h"
+#include "base/target/wasm.h"
 #include "lang/gpu_variant.h"
 #include "runtime/devices/registry.h"
 
@@ -31,6 +32,7 @@ constexpr Preset kPresets[] = {
     // keep-sorted end
 };
 constexpr const char* kGenericHints[] = {"android", "iphone", "macabi", "mali"};
+constexpr const char *kWebCpu = "cpu-wasm", *kWebHost = "wasm32-unknown-unknown", *kWebSuffix = ".wasm";
 constexpr const char* kKinds[] = {"cuda", "metal", "opencl", "rocm", "vulkan", "webgpu"};
 
 bool is_number(const std::string& text) {
@@ -57,7 +59,7 @@ bool is_built(const std::string& gpu) {
 // Every name that compile takes, or knows and refuses.
 std::vector<std::string> device_names(bool built) {
   std::vector<std::string> names;
-  if (built) names = {"auto", "cpu", "llvm"};
+  if (built) names = {"auto", "cpu", kWebCpu, "llvm"};
   for (const std::string& name : gpu_device_names())
     if (is_built(name) == built) names.push_back(name);
   for (const Preset& p : kPresets)
@@ -86,6 +88,7 @@ Result<Host> container_host(const std::string& host, const std::string& output) 
   const Host here = local_host();
   const bool foreign = !output.ends_with(here.suffix());
   if (foreign && output.ends_with(".dll")) return parse_host("x86_64-pc-windows-msvc");
+  if (output.ends_with(kWebSuffix)) return parse_host(kWebHost);
   if (foreign && output.ends_with(".dylib")) return parse_host("arm64-apple-darwin");
   return here;
 }
@@ -102,11 +105,36 @@ Result<CompileTargets> cpu_targets(const std::string& wanted, const std::string&
   return CompileTargets{std::move(targets), container, "", ""};
 }
 
-}  // namespace
+// The CPU alone. Its file has no other suffix, whatever --host says.
+Result<CompileTargets> web_cpu_targets(const std::string& host) {
+  ASSIGN_OR_RETURN(Host web, parse_host(kWebHost));
+  std::string note =
+      host == "auto" ? "" : str("note: --host: not used, --device ", kWebCpu, " is for ", kWebHost);
+  return CompileTargets{wasm_targets(), web, kWebSuffix, note};
+}
 
-Result<CompileTargets> compile_targets(const std::string& wanted, const std::string& host,
-                                       const std::string& output) {
-  std::string device = wanted == "auto" ? runtime::choose_device() : wanted;
+// A browser has WebGPU or runs its CPU's kernels, from one file.
+Status add_web_fallback(CompileTargets& chosen, const std::string& output) {
+  const bool web = chosen.host.system == System::kWeb, named = output.ends_with(kWebSuffix);
+  const std::string& kind = chosen.targets[0].kind;
+  if ((web || named) && kind != "cpu" && kind != "webgpu")
+    return Status::error(str(named ? "--output: '" + output + "'" : std::string("--host: WebAssembly"),
+                             " takes kernels of webgpu or ", kWebCpu, ", --device says ", kind,
+                             "; use --device ", "webgpu",
+                             named ? ", or a name ending in .so" : ", or leave --host out"));
+  if (named && !web)
+    return Status::error(str("--output: '", output, "' does not fit --host, which means ", chosen.host.triple,
+                             "; name a file ending in ", chosen.host.suffix(), ", or leave --host out"));
+  if (web && kind == "webgpu")
+    for (const Target& t : wasm_targets()) chosen.targets.push_back(t);
+  return Status::ok();
+}
+
+Result<CompileTargets> resolve(const std::string& wanted, const std::string& host,
+                               const std::string& output) {
+  std::string device = wanted;
+  if (wanted == "auto") device = output.ends_with(kWebSuffix) ? "webgpu" : runtime::choose_device();
+  if (device == kWebCpu) return web_cpu_targets(host);
   std::string kind = split(device, ':')[0];
   if (kind == "cpu" || kind == "llvm") return cpu_targets(host, output);
   for (const char* hint : kGenericHints)
@@ -126,6 +154,15 @@ Result<CompileTargets> compile_targets(const std::string& wanted, const std::str
   const bool apple = host == "auto" && targets[0].kind == "metal";
   ASSIGN_OR_RETURN(Host container, container_host(apple ? "arm64-apple-darwin" : host, output));
   return CompileTargets{std::move(targets), container, "", ""};
+}
+
+}  // namespace
+
+Result<CompileTargets> compile_targets(const std::string& device, const std::string& host,
+                                       const std::string& output) {
+  ASSIGN_OR_RETURN(CompileTargets chosen, resolve(device, host, output));
+  if (chosen.suffix.empty()) RETURN_IF_ERROR(add_web_fallback(chosen, output));
+  return chosen;
 }
 
 }  // namespace mlc::cli

@@ -22,8 +22,9 @@ struct CompileTargets {
 // ":generic", a number or a class of device ("opencl-adreno"), never look at this machine, and `host` chooses
 // the container only. Presets ("android", "mali", "windows:adreno_x86", ...) have a host of their own. With
 // host "auto" a suffix of another system means that system: ".dll" 64-bit Windows, ".dylib" macOS on Apple's
-// processors. Errors: a name that MLC LLM knows and this build does not compile for yet; an unknown name or
-// triple, with the nearest.
+// processors, ".wasm" WebAssembly, which takes the kernels of webgpu, with those of its CPU behind them, or
+// ("cpu-wasm") of its CPU alone; "auto" means webgpu there. Errors: a name that MLC LLM knows and this build
+// does not compile for yet; an unknown name or triple, with the nearest.
 Result<CompileTargets> compile_targets(const std::string& device, const std::string& host,
                                        const std::string& output);
 

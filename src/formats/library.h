@@ -2,7 +2,7 @@
 // and describe a library file before any of it is loaded. Versioned: fields are never reordered or removed; a
 // reader refuses an ABI version it does not know in one sentence.
 //
-// File (ELF and PE; Mach-O and archives hold the same in a section and members, library_sections.h):
+// File (ELF, PE, wasm; Mach-O and archives hold the same in a section and members, library_sections.h):
 //   1. the platform's shared object (ELF, Mach-O, PE), exporting `mlc_model_library`
 //   2. the manifest again, JSON text, so that it can be read without loading code
 //   3. LibraryTrailer, the last 48 bytes
@@ -37,7 +37,7 @@ extern "C" {
 
 // One set of kernels with its plan. 48 bytes on 64-bit machines.
 struct MlcLibraryVariant {
-  const char* header;  // JSON: {"name", "kind", "requires": [...]}
+  const char* header;  // JSON: {"name", "kind", "requires": [...]}; of a second kind also "manifest"
   uint64_t header_bytes;
   const char* plan;  // formats/plan.h
   uint64_t plan_bytes;

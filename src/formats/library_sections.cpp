@@ -61,6 +61,16 @@ MachoParts find_macho_parts(std::string_view file) {
   return parts;
 }
 
+// Core specification 2.0, 5.5: number 0, the length in LEB128, here always of five bytes, and the name.
+std::string wasm_section_header(uint64_t manifest_bytes) {
+  uint64_t length = 1 + kWasmSection.size() + manifest_bytes + sizeof(LibraryTrailer);
+  std::string header(1, '\0');
+  for (int i = 0; i < 5; ++i, length >>= 7)
+    header.push_back(static_cast<char>((length & 0x7f) | (i < 4 ? 0x80 : 0)));
+  header.push_back(static_cast<char>(kWasmSection.size()));
+  return header.append(kWasmSection);
+}
+
 std::string_view container_of(std::string_view file) {
   if (file.starts_with("\x7f"
                        "ELF"))
@@ -68,6 +78,7 @@ std::string_view container_of(std::string_view file) {
   if (file.starts_with("MZ")) return "PE";
   if (file.starts_with("\xcf\xfa\xed\xfe")) return "Mach-O";
   if (file.starts_with("!<arch>\n")) return "ar";
+  if (file.starts_with(std::string_view("\0asm", 4))) return "wasm";
   return part_at(file, 257, 5) == "ustar" ? "tar" : "";
 }
 

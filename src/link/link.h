@@ -33,10 +33,11 @@ struct LinkInput {
 // container, the linker's first line. Thread-safe (links wait for each other).
 Result<std::string> link_library(const LinkInput& input);
 
-// The containers of link_library, a file each: shared objects, DLLs, dylibs.
+// The containers of link_library, a file each: shared objects, DLLs, dylibs, side modules.
 Result<std::string> link_elf(const LinkInput& input, const Host& host);
 Result<std::string> link_coff(const LinkInput& input, const Host& host);
 Result<std::string> link_macho(const LinkInput& input, const Host& host);
+Result<std::string> link_wasm(const LinkInput& input);
 
 // A static library: a tar archive (POSIX ustar, no times or owners) of library.o, which defines symbol_prefix
 // + mlc_model_library, variantN_M.o and manifest.json. Linked into a program, it is loaded as

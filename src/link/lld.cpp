@@ -14,6 +14,7 @@
 LLD_HAS_DRIVER(coff)
 LLD_HAS_DRIVER(elf)
 LLD_HAS_DRIVER(macho)
+LLD_HAS_DRIVER(wasm)
 
 namespace mlc::link {
 namespace {
@@ -30,9 +31,11 @@ Status run_linker(const std::vector<std::string>& arguments) {
   std::lock_guard<std::mutex> lock(linker_mutex);
   static bool usable = true;
   internal_check(usable, "the linker failed before in a way that it cannot recover from");
-  lld::Result result = lld::lldMain(
-      raw, stream, stream,
-      {{lld::Gnu, &lld::elf::link}, {lld::WinLink, &lld::coff::link}, {lld::Darwin, &lld::macho::link}});
+  lld::Result result = lld::lldMain(raw, stream, stream,
+                                    {{lld::Gnu, &lld::elf::link},
+                                     {lld::WinLink, &lld::coff::link},
+                                     {lld::Darwin, &lld::macho::link},
+                                     {lld::Wasm, &lld::wasm::link}});
   usable = result.canRunAgain;
   if (result.retCode == 0) return Status::ok();
   return Status::error(str("link: ", messages.substr(0, messages.find('\n'))));

@@ -11,7 +11,7 @@
 namespace mlc::link {
 
 // The linker's arguments but for the objects, given a folder for files of its own and the file to write. The
-// first names the flavour: "ld.lld", "lld-link" or "ld64.lld".
+// first names the flavour: "ld.lld", "lld-link", "ld64.lld" or "wasm-ld".
 using Arguments =
     std::function<Result<std::vector<std::string>>(const std::string& folder, const std::string& output)>;
 

@@ -109,7 +109,11 @@ Result<std::shared_ptr<Module>> Module::wrap(Device& device, const MlcModelLibra
   std::shared_ptr<Module> module(new Module(device));
   module->path_ = what;
   module->variant_ = find_string(header, "name").value_or("?");
-  ASSIGN_OR_RETURN(module->manifest_, parse_json(text_of(library.manifest, library.manifest_bytes), what));
+  if (const Json* own = find(header, "manifest")) {
+    module->manifest_ = *own;
+  } else {
+    ASSIGN_OR_RETURN(module->manifest_, parse_json(text_of(library.manifest, library.manifest_bytes), what));
+  }
   ASSIGN_OR_RETURN(module->plan_, decode_plan(text_of(v.plan, v.plan_bytes), what));
   for (const std::string& symbol : module->plan_.symbols)
     if (!find_symbol(symbol))

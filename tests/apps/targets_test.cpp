@@ -12,10 +12,12 @@ namespace {
 using testing::Outcome;
 using testing::run_mlc_llm;
 
+constexpr std::string_view kWasmMagic("\0asm", 4);
+
 struct Row {
   std::vector<std::string> device;  // --device and what stands beside it
   const char* suffix;
-  const char* magic;         // the file's first bytes
+  std::string_view magic;    // the file's first bytes
   const char* container;     // as info names it
   const char* architecture;  // of its container
 };
@@ -51,6 +53,10 @@ const std::vector<Row>& rows() {
       {{"windows:adreno_x86"}, ".dll", "MZ", "PE", "x86_64"},
       {{"cpu", "--host", "x86_64-w64-mingw32"}, ".dll", "MZ", "PE", "x86_64"},
       {{"cpu", "--host", "x86_64-apple-darwin"}, ".dylib", "\xcf\xfa\xed\xfe", "Mach-O", "x86_64"},
+      {{"cpu-wasm"}, ".wasm", kWasmMagic, "wasm", "wasm32"},
+      {{"webgpu"}, ".wasm", kWasmMagic, "wasm", "wasm32"},
+      {{"webgpu:generic"}, ".wasm", kWasmMagic, "wasm", "wasm32"},
+      {{"auto"}, ".wasm", kWasmMagic, "wasm", "wasm32"},
       {{"llvm", "--host", "aarch64-linux-android"},
        ".so",
        "\x7f"
@@ -89,12 +95,23 @@ TEST_F(Targets, EveryCommandWritesItsContainer) {
 }
 
 TEST_F(Targets, LibrariesOfOtherSystemsAreNotLoaded) {
-  for (std::string suffix : {".dll", ".dylib", ".tar"}) {
-    std::string file = place.path("m" + suffix);
-    ASSERT_EQ(run_mlc_llm({"compile", model, "--device", "opencl", "-o", file}).exit_code, 0);
+  for (std::string suffix : {".dll", ".dylib", ".tar", ".wasm"}) {
+    std::string file = place.path("m" + suffix), device = suffix == ".wasm" ? "cpu-wasm" : "opencl";
+    ASSERT_EQ(run_mlc_llm({"compile", model, "--device", device, "-o", file}).exit_code, 0);
     Outcome o = run_mlc_llm({"chat", model, "--device", "cpu", "--model-lib", file, "--prompt", "x"});
     EXPECT_EQ(o.exit_code, 1) << suffix;
     EXPECT_NE(o.err.find(file), std::string::npos) << o.err;
+  }
+}
+
+TEST_F(Targets, WebLibrariesHoldTheCpuBehindWebGpu) {
+  for (bool gpu : {true, false}) {
+    const std::string file = place.path("m.wasm");
+    ASSERT_EQ(run_mlc_llm({"compile", model, "--device", gpu ? "webgpu" : "cpu-wasm", "-o", file}).exit_code,
+              0);
+    Outcome info = run_mlc_llm({"info", file});
+    EXPECT_EQ(info.out.find("webgpu") != std::string::npos, gpu) << info.out;
+    EXPECT_NE(info.out.find("wasm32-simd128\n"), std::string::npos) << "not the last variant\n" << info.out;
   }
 }
 

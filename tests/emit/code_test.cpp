@@ -4,6 +4,7 @@
 
 #include <regex>
 
+#include "base/target/wasm.h"
 #include "base/threads.h"
 #include "emit/microkernel.h"
 #include "lang/llvm/emit.h"
@@ -14,7 +15,7 @@ namespace {
 using kernel::Function;
 
 Target target_named(const std::string& name) {
-  for (const auto& list : {x86_64_targets(), aarch64_targets()})
+  for (const auto& list : {x86_64_targets(), aarch64_targets(), wasm_targets()})
     for (const Target& t : list)
       if (t.name == name) return t;
   internal_error("no target " + name);
@@ -71,6 +72,7 @@ TEST(GeneratedCode, DotsBecomeOneInstruction) {
       {kernel::dot2_rows(4, false), "x86_64-generic", "pmaddwd.*%xmm"},
       {kernel::dot2_rows(8, false), "x86_64-avx2", "vpmaddwd.*%ymm"},
       {kernel::dot2_rows(16, false), "x86_64-avx512", "vpmaddwd.*%zmm"},
+      {kernel::dot2_rows(4, false), "wasm32-simd128", "i32x4.dot_i16x8_s"},
   };
   for (const Row& row : rows) {
     std::string assembly = compile(row.function, row.target).assembly;

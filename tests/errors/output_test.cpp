@@ -27,6 +27,11 @@ class OutputErrors : public ::testing::Test {
   Outcome compile(const std::string& output, const CommandOptions& options = {}) {
     return run_mlc_llm({"compile", folder_, "--device", "cpu", "-o", output}, options);
   }
+  Outcome compile_for(const std::vector<std::string>& device, const std::string& output) {
+    std::vector<std::string> command = {"compile", folder_, "-o", output, "--device"};
+    command.insert(command.end(), device.begin(), device.end());
+    return run_mlc_llm(command);
+  }
   static Outcome convert(const std::string& output, const CommandOptions& options = {}) {
     return run_mlc_llm({"convert_weight", checkpoint_, "--quantization", "q4f16_1", "-o", output}, options);
   }
@@ -49,8 +54,15 @@ TEST_F(OutputErrors, LibraryIntoAMissingFolder) {
   EXPECT_EQ(place_.list("out"), Names{});
 }
 
-TEST_F(OutputErrors, LibraryOfAKindNotBuilt) {
-  expect_error(compile(out_ + "/a.wasm"), {"--output", ".wasm", "not built yet", ".so"});
+TEST_F(OutputErrors, SuffixOfAnotherSystem) {
+  const std::string wasm = out_ + "/a.wasm", so = out_ + "/a.so";
+  expect_error(compile_for({"vulkan"}, wasm),
+               {"--output", wasm, "webgpu or cpu-wasm", "--device says vulkan"});
+  expect_error(compile_for({"vulkan", "--host", "wasm32-wasi"}, so),
+               {"--host", "webgpu or cpu-wasm", "vulkan"});
+  expect_error(compile_for({"cpu", "--host", "x86_64-linux-gnu"}, wasm),
+               {"--output", wasm, "--host", "x86_64-unknown-linux-gnu", ".so"});
+  expect_error(compile_for({"cpu-wasm"}, so), {"--output", so, "expected a name ending in .wasm"});
   EXPECT_EQ(place_.list("out"), Names{});
 }
 

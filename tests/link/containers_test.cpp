@@ -4,6 +4,7 @@
 #include <llvm/Object/Archive.h>
 #include <llvm/Object/COFF.h>
 #include <llvm/Object/MachO.h>
+#include <llvm/Object/Wasm.h>
 #include <llvm/Support/SHA256.h>
 #include <sys/mman.h>
 
@@ -207,6 +208,81 @@ TEST(LinkAndroid, PagesAre16KiBEverywhere) {
   }
 }
 
+// The custom section of that name, wherever it stands.
+std::string custom_section(const llvm::object::WasmObjectFile& module, llvm::StringRef name) {
+  for (const llvm::object::SectionRef& section : module.sections())
+    if (module.getWasmSection(section).Name == name)
+      return llvm::toStringRef(module.getWasmSection(section).Content).str();
+  return "";
+}
+
+LinkInput wasm_input() { return make_input(wasm_targets()); }
+
+TEST(LinkWasm, SideModuleExportsTheLibraryAndImportsItsPlacesAlone) {
+  LinkInput input = wasm_input();
+  std::string library = link_or_fail(input);
+  auto module = read_as<llvm::object::WasmObjectFile>(library);
+  ASSERT_TRUE(module);
+  Names imports, exports;
+  for (const auto& import : module->imports()) imports.push_back((import.Module + "." + import.Field).str());
+  for (const auto& entry : module->exports()) exports.push_back(entry.Name.str());
+  for (const std::string& name : imports)
+    EXPECT_TRUE(name == "env.memory" || name == "env.__memory_base" || name == "env.__table_base" ||
+                name == "env.__indirect_function_table" || name == "env.__stack_pointer")
+        << name;
+  EXPECT_NE(std::find(exports.begin(), exports.end(), kLibrarySymbol), exports.end());
+  for (const std::string& name : exports)
+    EXPECT_TRUE(name == kLibrarySymbol || name.starts_with("__wasm_")) << name;
+  EXPECT_TRUE(module->dylinkInfo().Needed.empty());
+  EXPECT_GT(module->dylinkInfo().MemorySize, 0u);
+  std::string section = custom_section(*module, std::string(kWasmSection));
+  EXPECT_TRUE(section.starts_with(input.manifest)) << section;
+  EXPECT_EQ(section.size(), input.manifest.size() + sizeof(LibraryTrailer));
+  expect_manifest(library, "wasm");
+  EXPECT_EQ(link_or_fail(input), library) << "equal inputs, other bytes";
+}
+
+TEST(LinkWasm, KernelsRunInNode) {
+  std::vector<KernelCall> calls;
+  for (uint64_t kernel : {0, 1})
+    calls.push_back(
+        {.kernel = kernel, .tiles = 1, .dims = {1}, .buffers = {{0, 0, 0x20, 0x41}, {0, 0, 0, 0}}});  // 10.0f
+  run_emulated(link_or_fail(wasm_input()), calls);
+  float y[2];
+  for (int i : {0, 1}) std::memcpy(&y[i], calls[i].buffers[1].data(), 4);
+  EXPECT_EQ(y[0], 8.0f);
+  EXPECT_EQ(y[1], 20.5f);
+}
+
+// What a WebGPU variant brings: data and no kernel.
+TEST(LinkWasm, GpuVariantsLieBesideTheCpus) {
+  LinkInput input = wasm_input();
+  input.variants.insert(input.variants.begin(), {.header = R"({"kind": "webgpu"})",
+                                                 .plan = "p",
+                                                 .objects = {},
+                                                 .kernel_symbols = {},
+                                                 .kernel_blobs = {std::string(64, 'k')}});
+  std::string library = link_or_fail(input);
+  EXPECT_TRUE(read_as<llvm::object::WasmObjectFile>(library));
+  EXPECT_NE(library.find(std::string(64, 'k')), std::string::npos);
+  expect_manifest(library, "wasm");
+}
+
+TEST(LinkWasm, ReaderSeesDamageAnywhere) {
+  const std::string library = link_or_fail(wasm_input());
+  const size_t section = library.rfind(kWasmSection);
+  for (size_t at : {size_t{8}, library.size() / 2, section - 3, section + 2, library.size() - 60,
+                    library.size() - 30, library.size() - 1}) {
+    std::string damaged = library;
+    damaged[at] ^= 1;
+    Result<Json> read = check_library_bytes(damaged, "a.wasm");
+    ASSERT_FALSE(read.is_ok()) << at;
+    EXPECT_TRUE(read.status().message().starts_with("a.wasm: ")) << read.status().message();
+  }
+  for (size_t length : {size_t{4}, size_t{40}, section, library.size() - 1})
+    EXPECT_FALSE(check_library_bytes(library.substr(0, length), "a.wasm").is_ok()) << length;
+}
+
 TEST(LinkAr, ArchivesHaveATableOfSymbols) {
   for (std::string host : {"x86_64-pc-windows-msvc", "arm64-apple-darwin", "aarch64-linux-android"}) {
     LinkInput input = input_for(host);
@@ -226,6 +302,8 @@ TEST(LinkAr, ArchivesHaveATableOfSymbols) {
 TEST(Hosts, TriplesAreReadAsPeopleWriteThem) {
   EXPECT_EQ(parse_host("arm64-apple-darwin")->suffix(), std::string(".dylib"));
   EXPECT_EQ(parse_host("amd64-pc-windows-msvc")->suffix(), std::string(".dll"));
+  for (const char* web : {"wasm32-unknown-unknown-wasm", "wasm32-wasi", "wasm32-unknown-emscripten"})
+    EXPECT_EQ(parse_host(web)->suffix(), std::string(".wasm")) << web;
   EXPECT_EQ(parse_host("aarch64-linux-android28")->system, System::kAndroid);
   EXPECT_EQ(parse_host("arm64-apple-ios15.0.0-simulator")->system, System::kIosSimulator);
   for (const std::string& triple : host_triples()) {

@@ -1,4 +1,4 @@
-# The runner of foreign_kernels.h: on other machines the suites that run compiled kernels run them for aarch64 too.
+# The runners of foreign_kernels.h. On other machines the suites that run compiled kernels run them for aarch64 too.
 find_program(MLC_AARCH64_CXX aarch64-linux-gnu-g++)
 find_program(MLC_QEMU_AARCH64 qemu-aarch64)
 if(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64" AND MLC_AARCH64_CXX AND MLC_QEMU_AARCH64)
@@ -18,4 +18,16 @@ if(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64" AND MLC_AARCH64_CXX AND MLC_QEM
   endforeach()
 elseif(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
   message(WARNING "tests of aarch64 kernels will fail: aarch64-linux-gnu-g++ or qemu-aarch64 not found; run scripts/install")
+endif()
+
+# WebAssembly's runner, for the same suites, and its device.
+find_program(MLC_NODE NAMES node nodejs)
+target_compile_definitions(test_suite_wasm PRIVATE "MLC_NODE=\"${MLC_NODE}\"")
+if(MLC_NODE)
+  foreach(suite emit link ops)
+    target_compile_definitions(test_suite_${suite} PRIVATE
+      "MLC_WASM_RUNNER=\"${MLC_NODE} ${CMAKE_CURRENT_SOURCE_DIR}/support/wasm_runner.mjs\"")
+  endforeach()
+else()
+  message(WARNING "tests of WebAssembly's kernels will fail: node not found; run scripts/install")
 endif()

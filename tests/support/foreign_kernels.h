@@ -1,5 +1,6 @@
-// Runs calls of a library for another architecture in an emulator. MLC_AARCH64_RUNNER (CMake) is the command
-// up to the runner's arguments; where there is none, the tests of such targets fail.
+// Runs calls of a library for another architecture in an emulator, of WebAssembly in Node. MLC_AARCH64_RUNNER
+// and MLC_WASM_RUNNER (CMake) are the commands up to the runner's arguments; where there is none, the tests
+// of such targets fail.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "formats/library_sections.h"
 #include "support/kernel_call.h"
 #include "support/temp_folder.h"
 
@@ -34,15 +36,31 @@ inline std::string encode_calls(const std::vector<KernelCall>& calls) {
   return bytes;
 }
 
+// The command that runs such a library, "" where what it takes was not found.
+inline std::string runner_of(const std::string& library) {
+#ifdef MLC_WASM_RUNNER
+  if (container_of(library) == "wasm") return MLC_WASM_RUNNER;
+#endif
+#ifdef MLC_AARCH64_RUNNER
+  if (container_of(library) == "ELF") return MLC_AARCH64_RUNNER;
+#endif
+  return "";
+}
+
 // Runs the calls and replaces their buffers by what the kernels left in them.
 inline void run_emulated(const std::string& library, std::vector<KernelCall>& calls) {
-#ifdef MLC_AARCH64_RUNNER
+  const std::string runner = runner_of(library);
+  ASSERT_NE(runner, "")
+      << container_of(library)
+      << " code for another machine: aarch64-linux-gnu-g++, qemu-aarch64 or node was not found; "
+         "run scripts/install and configure again";
   testing::TempFolder folder;
-  std::string library_path = folder.write("library.so", library),
+  std::string library_path = folder.write("library", library),
               in = folder.write("calls", encode_calls(calls)), out = folder.file("result");
-  int exit = std::system(str(MLC_AARCH64_RUNNER, " ", library_path, " ", in, " ", out).c_str());
+  int exit = std::system(str(runner, " ", library_path, " ", in, " ", out).c_str());
+  ASSERT_EQ(exit, 0) << runner;
   Result<std::string> result = read_file(out);
-  ASSERT_EQ(exit, 0) << "emulated runner";
+  ASSERT_TRUE(result.is_ok()) << result.status().message();
   size_t at = 0;
   for (KernelCall& call : calls)
     for (auto& buffer : call.buffers) {
@@ -50,11 +68,6 @@ inline void run_emulated(const std::string& library, std::vector<KernelCall>& ca
       std::memcpy(buffer.data(), result->data() + at, buffer.size());
       at += buffer.size();
     }
-#else
-  FAIL() << library.size() << " bytes of aarch64 code with " << calls.size()
-         << " calls: aarch64-linux-gnu-g++ or qemu-aarch64 was not found; run scripts/install and configure "
-            "again";
-#endif
 }
 
 }  // namespace mlc

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "base/target/target.h"
+#include "base/target/wasm.h"
 #include "formats/library.h"
 #include "kernel/ir.h"
 #include "kernel/shared_layout.h"
@@ -45,11 +46,12 @@ inline std::vector<Target> best_targets() {
   return best;
 }
 
-// All of them and the aarch64 variants, elsewhere run in an emulator.
+// All of them, the aarch64 variants, elsewhere run in an emulator, and WebAssembly's, run in Node.
 inline std::vector<Target> testable_targets() {
   std::vector<Target> all = runnable_targets();
   if (host_architecture() != "aarch64")
     for (Target& t : aarch64_targets()) all.push_back(t);
+  for (Target& t : wasm_targets()) all.push_back(t);
   return all;
 }
 

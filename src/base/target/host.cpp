@@ -33,6 +33,9 @@ constexpr SystemRow kSystems[] = {
     {System::kMacos, "macos", "x86_64-apple-macosx12.0", "aarch64-apple-macosx12.0"},
 };
 
+constexpr const char* kWebArchitecture = "wasm32";  // any triple of it means the same
+constexpr const char* kWebTriple = "wasm32-unknown-unknown";
+
 std::string lower(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return text;
@@ -46,6 +49,7 @@ std::string known_architecture(const std::string& name) {
 }  // namespace
 
 const char* Host::suffix() const {
+  if (system == System::kWeb) return ".wasm";
   return system == System::kWindows ? ".dll" : is_apple() ? ".dylib" : ".so";
 }
 
@@ -56,16 +60,25 @@ Host local_host() {
 }
 
 std::vector<std::string> host_triples() {
-  std::vector<std::string> names = {
-      "aarch64-linux-android",    "aarch64-pc-windows-msvc", "aarch64-unknown-linux-gnu",
-      "arm64-apple-darwin",       "arm64-apple-ios",         "arm64-apple-ios18.0-macabi",
-      "x86_64-apple-darwin",      "x86_64-linux-android",    "x86_64-pc-windows-msvc",
-      "x86_64-unknown-linux-gnu", "x86_64-w64-windows-gnu"};
+  std::vector<std::string> names = {"aarch64-linux-android",
+                                    "aarch64-pc-windows-msvc",
+                                    "aarch64-unknown-linux-gnu",
+                                    "arm64-apple-darwin",
+                                    "arm64-apple-ios",
+                                    "arm64-apple-ios18.0-macabi",
+                                    kWebTriple,
+                                    "x86_64-apple-darwin",
+                                    "x86_64-linux-android",
+                                    "x86_64-pc-windows-msvc",
+                                    "x86_64-unknown-linux-gnu",
+                                    "x86_64-w64-windows-gnu"};
   return names;
 }
 
 Result<Host> parse_host(const std::string& triple) {
-  const std::string text = lower(triple), architecture = known_architecture(split(text, '-')[0]);
+  const std::string text = lower(triple), first = split(text, '-')[0],
+                    architecture = known_architecture(first);
+  if (first == kWebArchitecture) return Host{first, System::kWeb, kWebTriple};
   for (const SystemRow& row : kSystems) {
     if (architecture.empty() || text.find(row.mark, text.find('-')) == std::string::npos) continue;
     std::string full = architecture == "x86_64" ? row.x86_64 : row.aarch64;

@@ -8,16 +8,16 @@
 
 namespace mlc {
 
-enum class System { kLinux, kAndroid, kWindows, kMacos, kIos, kIosSimulator, kMacCatalyst };
+enum class System { kLinux, kAndroid, kWindows, kWeb, kMacos, kIos, kIosSimulator, kMacCatalyst };
 
 struct Host {
-  std::string architecture;  // "x86_64" or "aarch64"
+  std::string architecture;  // "x86_64", "aarch64" or, of kWeb alone, "wasm32"
   System system = System::kLinux;
   std::string
       triple;  // as LLVM spells it; Apple's with the oldest version of the system that loads the library
 
   bool is_apple() const { return system >= System::kMacos; }
-  // ".so", ".dll" or ".dylib": what shared libraries are called there.
+  // ".so", ".dll", ".dylib" or ".wasm": what shared libraries are called there.
   const char* suffix() const;
 };
 

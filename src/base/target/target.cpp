@@ -7,6 +7,7 @@
 #include "base/platform/platform.h"
 #include "base/strings.h"
 #include "base/target/host.h"
+#include "base/target/wasm.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -87,13 +88,15 @@ Result<std::vector<Target>> targets_for_host(const std::string& host) {
     internal_error("the generic variant requires nothing");
   }
   if (auto triple = parse_host(host); triple.is_ok()) {
-    std::vector<Target> targets = triple->architecture == "x86_64" ? x86_64_targets() : aarch64_targets();
+    std::vector<Target> targets = triple->architecture == "x86_64"   ? x86_64_targets()
+                                  : triple->architecture == "wasm32" ? wasm_targets()
+                                                                     : aarch64_targets();
     for (Target& t : targets) t.triple = triple->triple;
     return targets;
   }
   std::vector<std::string> names = host_triples();
   names.insert(names.begin(), "auto");
-  for (auto& list : {x86_64_targets(), aarch64_targets()})
+  for (auto& list : {x86_64_targets(), aarch64_targets(), wasm_targets()})
     for (const Target& t : list) {
       if (t.name == host) return std::vector<Target>{t};
       names.push_back(t.name);

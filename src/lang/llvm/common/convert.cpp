@@ -151,7 +151,7 @@ Value* round_by_addition(Builder& b, Value* v) {
 ConversionTarget conversion_target(const Target& target) {
   // x86 rounds in SSE4.1 and later: every level but the first has 32-byte vectors.
   return {.f16_convert = target.f16_convert,
-          .native_rounding = is_arm(target) || target.is_gpu() || target.vector_bytes > 16,
+          .native_rounding = is_arm(target) || is_wasm(target) || target.is_gpu() || target.vector_bytes > 16,
           .bf16_convert = target.bf16_convert};
 }
 

@@ -25,6 +25,7 @@ llvm::Type* value_type(llvm::LLVMContext& context, const kernel::Type& type);
 llvm::Type* memory_type(llvm::LLVMContext& context, const kernel::Type& type);
 bool is_small_float(DType type);  // held as bits
 bool is_arm(const Target& target);
+bool is_wasm(const Target& target);
 
 // convert.cpp: value conversions (kCast) and rounding, without library calls on any target.
 struct ConversionTarget {

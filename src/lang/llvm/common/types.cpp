@@ -25,6 +25,8 @@ bool is_small_float(DType type) { return is_float(type) && type != DType::kF32 &
 
 bool is_arm(const Target& target) { return target.triple.rfind("aarch64", 0) == 0; }
 
+bool is_wasm(const Target& target) { return target.triple.rfind("wasm32", 0) == 0; }
+
 llvm::Type* value_type(llvm::LLVMContext& context, const kernel::Type& type) {
   return with_lanes(scalar_type(context, type.dtype), type.lanes);
 }

@@ -43,9 +43,10 @@ CpuEmitter::CpuEmitter(const kernel::Function& kernel, const Target& target, llv
 
 // Reads every pointer and dimension once; shared buffers are fixed offsets of `scratch`.
 void CpuEmitter::emit_entry() {
+  const llvm::DataLayout& layout = function_->getParent()->getDataLayout();
   auto read = [&](unsigned argument, llvm::Type* type, size_t i, const std::string& name) {
     Value* slot = b_.CreateConstInBoundsGEP1_64(type, function_->getArg(argument), i);
-    llvm::LoadInst* load = b_.CreateAlignedLoad(type, slot, llvm::Align(8), name);
+    llvm::LoadInst* load = b_.CreateAlignedLoad(type, slot, layout.getABITypeAlign(type), name);
     load->setMetadata(llvm::LLVMContext::MD_invariant_load, llvm::MDNode::get(context_, {}));
     return load;
   };
