@@ -37,7 +37,7 @@ inline std::string encode_calls(const std::vector<KernelCall>& calls) {
 }
 
 // The command that runs such a library, "" where what it takes was not found.
-inline std::string runner_of(const std::string& library) {
+inline std::string runner_of([[maybe_unused]] const std::string& library) {
 #ifdef MLC_WASM_RUNNER
   if (container_of(library) == "wasm") return MLC_WASM_RUNNER;
 #endif

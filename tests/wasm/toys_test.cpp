@@ -24,7 +24,7 @@ class WasmToys : public ::testing::Test {
  protected:
   LoadedModel load(const std::string& toy, int opt_level, bool behind_webgpu) {
     std::vector<Target> targets =
-        behind_webgpu ? targets_for_device("webgpu").value() : std::vector<Target>{};
+        behind_webgpu ? targets_for_device("webgpu-software").value() : std::vector<Target>{};
     for (const Target& t : wasm_targets()) targets.push_back(t);
     CompileOptions options{.opt_level = opt_level, .targets = targets, .container = wasm_targets()[0].triple};
     const std::string path = folder.file(toy + ".wasm");
