@@ -14,19 +14,21 @@ namespace mlc::weights {
 namespace {
 
 constexpr int64_t kCachedElements = 4096;  // as f32 half of a small first-level cache
-constexpr int64_t kQ4Block = 32;           // elements of a block of GGUF's Q4_0
+constexpr int64_t kBlock = 32;             // elements of a block of GGUF's Q4_0 and Q8_0
 
 size_t bytes_of(int64_t n) { return static_cast<size_t>(n); }
 
 // Whether the groups can be taken over from GGUF blocks without unpacking them.
-bool is_exact_q4_0(const ParameterPlan& plan, const Checkpoint& checkpoint,
-                   const std::vector<SourceRun>& runs) {
-  if (plan.format.bits != 4 || plan.format.dtype != DType::kF16 || !plan.format.is_centered()) return false;
+bool is_exact_blocks(const ParameterPlan& plan, const Checkpoint& checkpoint,
+                     const std::vector<SourceRun>& runs) {
+  const bool four = plan.format.bits == 4;
+  if ((!four && plan.format.bits != 8) || plan.format.dtype != DType::kF16 || !plan.format.is_centered())
+    return false;
   return std::ranges::all_of(runs, [&](const SourceRun& run) {
     const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(run.leaf)];
     auto blocks = checkpoint.blocks(leaf.tensor);
-    return blocks && blocks->type == GgufType::kQ4_0 && leaf.steps.empty() && run.stride == 1 &&
-           run.begin % kQ4Block == 0 && run.count % kQ4Block == 0;
+    return blocks && blocks->type == (four ? GgufType::kQ4_0 : GgufType::kQ8_0) && leaf.steps.empty() &&
+           run.stride == 1 && run.begin % kBlock == 0 && run.count % kBlock == 0;
   });
 }
 
@@ -57,14 +59,14 @@ void repack_blocks(const ParameterPlan& plan, const Checkpoint& checkpoint,
   for (const SourceRun& run : runs) {
     const SourceLeaf& leaf = plan.leaves[static_cast<size_t>(run.leaf)];
     const GgufBlocks source = *checkpoint.blocks(leaf.tensor);
-    const int64_t row_size = leaf.shape.back(), block_bytes = source.row_bytes * kQ4Block / row_size;
+    const int64_t row_size = leaf.shape.back(), block_bytes = source.row_bytes * kBlock / row_size;
     const std::byte* first = scales;
     for (int64_t at = run.begin; at < run.begin + run.count;) {
       const int64_t column = at % row_size, count = std::min(row_size - column, run.begin + run.count - at);
       const int64_t begin =
-          source.stored_row(at / row_size) * source.row_bytes + column / kQ4Block * block_bytes;
-      repack_q4_0_row(source.bytes.subspan(bytes_of(begin), bytes_of(count / kQ4Block * block_bytes)), words,
-                      scales);
+          source.stored_row(at / row_size) * source.row_bytes + column / kBlock * block_bytes;
+      const auto repack = plan.format.bits == 4 ? repack_q4_0_row : repack_q8_0_row;
+      repack(source.bytes.subspan(bytes_of(begin), bytes_of(count / kBlock * block_bytes)), words, scales);
       words += plan.format.words(count);
       scales += 2 * plan.format.groups(count);
       at += count;
@@ -111,7 +113,7 @@ void pack_rows(const ParameterPlan& plan, const Block& block, const RowQuantizer
   for (int64_t row = 0; !quantizer && row < rows; ++row) {
     std::span<const float> values(buffers.values.data() + row * plan.row_size, bytes_of(plan.row_size));
     quantize_row(plan.format, values, words, scales);
-    words += plan.format.words(plan.row_size);
+    words += plan.format.row_bytes(plan.row_size) / 4;
     scales += scale_bytes;
   }
   if (wide)
@@ -244,7 +246,7 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
 bool is_exact(const ParameterPlan& plan, const Checkpoint& checkpoint) {
   if (!plan.format.is_quantized()) return false;
   const std::vector<SourceRun> runs = source_runs(plan.source, 0, plan.rows * plan.row_size);
-  return is_exact_q4_0(plan, checkpoint, runs) || is_exact_packed(plan, checkpoint, runs);
+  return is_exact_blocks(plan, checkpoint, runs) || is_exact_packed(plan, checkpoint, runs);
 }
 
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
@@ -262,11 +264,11 @@ void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, cons
     return;
   }
   int scale_size = has_wide_scales(plan.format) ? 2 : size_of(plan.format.dtype);
-  buffers.weight.resize(bytes_of(rows * plan.format.words(plan.row_size) * 4));
+  buffers.weight.resize(bytes_of(rows * plan.format.row_bytes(plan.row_size)));
   buffers.scale.resize(bytes_of(rows * plan.format.groups(plan.row_size) * scale_size));
   const std::vector<SourceRun> runs =
       source_runs(plan.source, block.row_begin * plan.row_size, block.row_end * plan.row_size);
-  if (is_exact_q4_0(plan, checkpoint, runs)) return repack_blocks(plan, checkpoint, runs, buffers);
+  if (is_exact_blocks(plan, checkpoint, runs)) return repack_blocks(plan, checkpoint, runs, buffers);
   if (plan.exact) return repack_packed(plan, checkpoint, runs, buffers);
   read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values,
               &buffers.irregular);

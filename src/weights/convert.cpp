@@ -137,7 +137,7 @@ class Conversion {
         open.weight.resize(static_cast<size_t>(plan_.record(p.places[0]).size));
         open.scale.resize(static_cast<size_t>(plan_.record(p.places[1]).size));
       });
-      transpose(buffers.weight, p, block, 4, open.weight);
+      transpose(buffers.weight, p, block, size_of(p.format.container), open.weight);
       transpose(buffers.scale, p, block, size_of(plan_.record(p.places[1]).stored_dtype()), open.scale);
     } else {
       RETURN_IF_ERROR(write_rows(p, p.places[0], block, buffers.weight));

@@ -22,7 +22,7 @@ struct NonFinite {
 
 // Counts in values that are to be rounded to `dtype`. One pass, a fraction of what quantizing takes.
 NonFinite count_non_finite(std::span<const float> values, DType dtype);
-// Scales of Q4_0 blocks, float16: each stands for the 32 values of its block.
+// Scales of Q4_0 and Q8_0 blocks, float16: each stands for the 32 values of its block.
 NonFinite count_non_finite_blocks(std::span<const std::byte> scales);
 
 // By tensor of the checkpoint: a sentence on those with NaN or infinity, and one on those that overflow.

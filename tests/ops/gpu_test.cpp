@@ -97,7 +97,8 @@ TEST_F(Gpu, Take) {
   std::mt19937 random(7);
   for (WeightFormat f :
        {group(4, DType::kF16), group(4, DType::kF32), group(4, DType::kBF16), group(3, DType::kF16),
-        WeightFormat::paired(false), WeightFormat::plain(DType::kF16), WeightFormat::plain(DType::kF32)})
+        WeightFormat::paired(false), WeightFormat::grouped_2023(3, false),
+        WeightFormat::grouped_2023(8, false), WeightFormat::plain(DType::kF16), WeightFormat::plain(DType::kF32)})
     for (int64_t k : {96, 72}) {
       OpCase& c = add(str("take of ", f.text(), " ", k), {{"rows", 3}});
       std::vector<float> values = random_floats(40 * k, 1, random);
@@ -224,6 +225,9 @@ TEST_F(GpuMatmul, OneRow) {
   for (WeightFormat f :
        {WeightFormat::awq(), WeightFormat::awq(32), WeightFormat::awq(64), WeightFormat::paired(true)})
     for (Shape s : {Shape{1, 8, 1}, {1, 96, 96}, {1, 152, 300}}) add_matmul(f, s);
+  for (int bits : {3, 8})
+    for (Shape s : {Shape{1, 8, 1}, {1, 96, 48}, {1, 150, 300}})
+      add_matmul(WeightFormat::grouped_2023(bits, s.k == 48), s);
 }
 
 TEST_F(GpuMatmul, ManyRows) {
@@ -234,6 +238,9 @@ TEST_F(GpuMatmul, ManyRows) {
   for (int64_t rows : {2, 9, 16}) add_matmul(group(4, DType::kF16), {rows, 40, 64}, "", 16);
   for (WeightFormat f : {WeightFormat::awq(), WeightFormat::paired(true)})
     for (Shape s : {Shape{3, 72, 100}, {70, 40, 40}}) add_matmul(f, s);
+  for (int bits : {3, 8})
+    for (Shape s : {Shape{3, 72, 100}, {9, 64, 48}, {70, 40, 40}})
+      add_matmul(WeightFormat::grouped_2023(bits, s.rows == 9), s);
 }
 
 // Random keys and values for `length` tokens of a sequence whose pages are given, in one layer; other slots

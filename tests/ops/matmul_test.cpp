@@ -120,7 +120,7 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
     c.options.min_rows = c.options.max_rows = 1;
   else if (body == Body::kFewRows)
     c.options.min_rows = 2, c.options.max_rows = 16;
-  double sum = absolute_sum(dense(c.logical(x), w.format.group), c.logical(weight));
+  double sum = absolute_sum(dense(c.logical(x), w.format.kernel_group()), c.logical(weight));
   // A code is met less 7, and what that stands for apart: each may be 15 times the weight.
   if (!w.format.is_centered() && w.format.is_quantized()) sum *= 30;
   c.rule.tolerance = dot_error(s.k, sum) + elementwise_error(sum + 1);
@@ -168,6 +168,14 @@ TEST_F(GroupMatmul, Offsets) {
   for (int group : {32, 64, 128}) add_matmul(batch, {WeightFormat::awq(group), "tile8"}, {3, 48, 128}, "Gma");
 }
 
+// Groups of the file that are two of the kernels', and words of the file that are half of theirs.
+TEST_F(GroupMatmul, FormatsOf2023) {
+  for (const char* layout : {"tile8", "tile16"})
+    for (Shape s : {Shape{1, 7, 1}, {1, 24, 48}, {3, 17, 100}, {17, 16, 320}})
+      for (int bits : {3, 8})
+        add_matmul(batch, {WeightFormat::grouped_2023(bits, s.rows == 3), layout}, s, s.n == 24 ? "Gm" : "");
+}
+
 TEST_F(GroupMatmul, TilesOf16) {
   for (WeightFormat f : {group(4, DType::kF16), group(3, DType::kF16, true)})
     for (const Shape& s : shapes_around(16)) add_matmul(batch, {f, "tile16"}, s);
@@ -200,10 +208,13 @@ TEST_F(Int8Matmul, TilesOf8) { add_int8(batch, "tile8", 8); }
 TEST_F(Int8Matmul, TilesOf16) { add_int8(batch, "tile16", 16); }
 TEST_F(Int8Matmul, TilesOf8With3Bits) { add_int8(batch, "tile8", 8, 3); }
 TEST_F(Int8Matmul, TilesOf16With3Bits) { add_int8(batch, "tile16", 16, 3); }
+TEST_F(Int8Matmul, TilesOf8With8Bits) { add_int8(batch, "tile8", 8, 8); }
+TEST_F(Int8Matmul, TilesOf16With8Bits) { add_int8(batch, "tile16", 16, 8); }
 
 TEST_F(Int8Matmul, ExtremeCodes) {
   for (Weight w : {Weight{group(4, DType::kF16), "tile8"}, Weight{group(4, DType::kF16), "tile16"},
-                   Weight{group(3, DType::kF16), "tile8"}, Weight{group(3, DType::kF16), "tile16"}}) {
+                   Weight{group(3, DType::kF16), "tile8"}, Weight{group(3, DType::kF16), "tile16"},
+                   Weight{group(8, DType::kF16), "tile8"}, Weight{group(8, DType::kF16), "tile16"}}) {
     for (Shape s : {Shape{1, 16, 320}, {13, 16, 320}}) add_matmul(batch, w, s, "", Input::kInt8Extreme);
     add_matmul(batch, w, {5, 16, 320}, "", Input::kInt8Extreme, Body::kFewRows);
   }
@@ -225,6 +236,8 @@ TEST_F(Int8Matmul, FewRowsTilesOf8) { add_few_rows(batch, "tile8", 8); }
 TEST_F(Int8Matmul, FewRowsTilesOf16) { add_few_rows(batch, "tile16", 16); }
 TEST_F(Int8Matmul, FewRowsTilesOf8With3Bits) { add_few_rows(batch, "tile8", 8, 3); }
 TEST_F(Int8Matmul, FewRowsTilesOf16With3Bits) { add_few_rows(batch, "tile16", 16, 3); }
+TEST_F(Int8Matmul, FewRowsTilesOf8With8Bits) { add_few_rows(batch, "tile8", 8, 8); }
+TEST_F(Int8Matmul, FewRowsTilesOf16With8Bits) { add_few_rows(batch, "tile16", 16, 8); }
 
 void add_many_rows(OpBatch& batch, const std::string& layout, int64_t tile, int bits = 4) {
   Weight plain{group(bits, DType::kF16), layout}, transposed{group(bits, DType::kBF16, true), layout};
@@ -242,6 +255,8 @@ TEST_F(Int8Matmul, ManyRowsTilesOf8) { add_many_rows(batch, "tile8", 8); }
 TEST_F(Int8Matmul, ManyRowsTilesOf16) { add_many_rows(batch, "tile16", 16); }
 TEST_F(Int8Matmul, ManyRowsTilesOf8With3Bits) { add_many_rows(batch, "tile8", 8, 3); }
 TEST_F(Int8Matmul, ManyRowsTilesOf16With3Bits) { add_many_rows(batch, "tile16", 16, 3); }
+TEST_F(Int8Matmul, ManyRowsTilesOf8With8Bits) { add_many_rows(batch, "tile8", 8, 8); }
+TEST_F(Int8Matmul, ManyRowsTilesOf16With8Bits) { add_many_rows(batch, "tile16", 16, 8); }
 
 // The interpreter runs these everywhere, machine code where there is a matrix unit.
 class MatrixMatmul : public OpTest {
@@ -311,7 +326,7 @@ void expect_equal_bits(const Target& target, int bits) {
 
 TEST(Int8MatmulBodies, GiveEqualBits) {
   for (const Target& target : testable_targets())
-    for (int bits : {4, 3}) expect_equal_bits(target, bits);
+    for (int bits : {4, 3, 8}) expect_equal_bits(target, bits);
 }
 
 TEST_F(Take, ReadsEveryLayout) {
@@ -319,7 +334,9 @@ TEST_F(Take, ReadsEveryLayout) {
                    Weight{group(4, DType::kF16)}, Weight{group(4, DType::kF16), "tile8"},
                    Weight{group(4, DType::kF32), "tile16"}, Weight{group(3, DType::kF16)},
                    Weight{group(3, DType::kBF16), "tile8"}, Weight{group(3, DType::kF16), "tile16"},
-                   Weight{WeightFormat::paired(false), "tile8"}})
+                   Weight{WeightFormat::paired(false), "tile8"},
+                   Weight{WeightFormat::grouped_2023(3, false), "tile8"},
+                   Weight{WeightFormat::grouped_2023(8, false), "tile16"}})
     for (int64_t k : {1, 67, 128}) {
       std::mt19937 random(3);
       OpCase& c = batch.add(str("take from ", w.format.text(), "@", w.layout, " k ", k), {{"rows", 5}});

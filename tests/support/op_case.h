@@ -233,10 +233,11 @@ class OpCase {
 
   static std::vector<Bytes> pack(const WeightFormat& format, int64_t n, int64_t k,
                                  const std::vector<float>& values) {
+    const auto word_size = static_cast<size_t>(size_of(format.container));
     auto words = static_cast<size_t>(format.words(k)), groups = static_cast<size_t>(format.groups(k));
     auto rows = static_cast<size_t>(n), columns = static_cast<size_t>(k);
     const auto size = static_cast<size_t>(size_of(format_records(format, {n, k})[1].dtype));
-    Bytes codes(4 * rows * words), scales(rows * groups * size), row_codes(4 * words),
+    Bytes codes(word_size * rows * words), scales(rows * groups * size), row_codes(word_size * words),
         row_scales(groups * size);
     for (size_t r = 0; r < rows; ++r) {
       std::vector<float> row(values.begin() + static_cast<int64_t>(r * columns),
@@ -249,7 +250,7 @@ class OpCase {
           std::memcpy(&to[(format.transposed ? i * rows + r : r * count + i) * bytes], &from[i * bytes],
                       bytes);
       };
-      place(row_codes, words, 4, codes);
+      place(row_codes, words, word_size, codes);
       place(row_scales, groups, size, scales);
     }
     return {codes, scales};

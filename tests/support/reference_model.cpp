@@ -95,7 +95,7 @@ void quantize_and_back(const WeightFormat& format, int64_t k, bool round_product
   WeightFormat rows = format;  // one by one, with float32 scales as they are read back
   rows.transposed = false;
   const bool paired = format.zero == WeightFormat::Zero::kPaired;
-  std::vector<uint32_t> words(static_cast<size_t>(format.words(k)));
+  std::vector<uint32_t> words(static_cast<size_t>(format.row_bytes(k) / 4));
   std::vector<std::byte> scales(static_cast<size_t>(format.groups(k) * size_of(format.dtype)));
   const std::span<const std::byte> records[] = {std::as_bytes(std::span(words)), scales};
   for (size_t at = 0; at < values.size(); at += static_cast<size_t>(k)) {

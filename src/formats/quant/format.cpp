@@ -71,18 +71,19 @@ std::vector<DescribedFormat> built_formats() {
   }
   for (int group : {32, 64, 128})
     all.push_back({group == 128 ? "AWQ" : str("AWQ in groups of ", group), F::awq(group), true});
-  for (bool kn : {false, true}) all.push_back({str("2023 4 bits f32", kn ? " KN" : ""), F::paired(kn), true});
+  for (bool kn : {false, true}) {
+    all.push_back({str("2023 4 bits f32", kn ? " KN" : ""), F::paired(kn), true});
+    for (int bits : {3, 4, 8})
+      all.push_back({str("2023 ", bits, " bits", kn ? " KN" : ""), F::grouped_2023(bits, kn), true});
+  }
   return all;
 }
 
 std::vector<DescribedFormat> other_formats() {
   using enum F::Code;
   using enum F::ScaleCode;
-  const WeightFormat q3 = F::grouped(3, DType::kF16, false), q4 = F::grouped(4, DType::kF16, false);
+  const WeightFormat q4 = F::grouped(4, DType::kF16, false);
   return {
-      {"2023 3 bits", with(q3, [](F& f) { f.container = DType::kU16; })},
-      {"2023 3 bits KN", with(q3, [](F& f) { f.container = DType::kU16, f.transposed = true; })},
-      {"2023 8 bits", F::grouped(8, DType::kF16, false)},
       {"2023 RWKV", with(q4,
                          [](F& f) {
                            f.bits = 8, f.group = 0, f.group_n = 0, f.container = DType::kU8, f.factors = true;
@@ -142,6 +143,13 @@ WeightFormat WeightFormat::grouped(int bits, DType scales, bool transposed) {
   return {Kind::kGroup, scales, bits, bits == 3 ? 40 : 32, transposed};
 }
 
+WeightFormat WeightFormat::grouped_2023(int bits, bool transposed) {
+  WeightFormat f = grouped(bits, DType::kF16, transposed);
+  f.floored = true;
+  if (bits == 3) f.container = DType::kU16;
+  return f;
+}
+
 WeightFormat WeightFormat::awq(int group) {
   WeightFormat f = grouped(4, DType::kF16, true);
   f.group = group, f.along = Along::kN, f.order = Order::kAwq, f.zero = Zero::kCodes, f.names = Names::kAwq;
@@ -167,7 +175,7 @@ std::string WeightFormat::text() const {
   if (zero_plus) out += str(".plus", int{zero_plus});
   if (group_n != 1) out += str(".n", int{group_n});
   if (super_group) out += str(".of", int{super_group});
-  for (auto [set, name] : {std::pair{factors, ".factors"}, {permuted, ".permuted"}, {blocks, ".blocks"}})
+  for (auto [set, name] : {std::pair{factors, ".factors"}, {permuted, ".permuted"}, {blocks, ".blocks"}, {floored, ".floored"}})
     if (set) out += name;
   return out;
 }

@@ -57,6 +57,7 @@ struct WeightFormat {
   bool factors = false;     // a minimum and a range per row and per column
   bool permuted = false;    // a record says which group each input belongs to
   bool blocks = false;      // a group's parts lie together in a block of bytes
+  bool floored = false;     // the writer's scales are at least 1e-4 / zero_point() (2023)
   int16_t group_n = 1;      // weights along N that share a scale; 0: all
   int16_t super_group = 0;  // weights along K that share the scale of scales
 
@@ -67,6 +68,8 @@ struct WeightFormat {
   }
   // 3, 4 or 8 bits in groups of 40, 32 or 32 about a constant: MLC's own.
   static WeightFormat grouped(int bits, DType scales, bool transposed);
+  // The same as 2023 had it (mlc-facts 3.12): a floor under scales, and 3-bit codes in u16 words.
+  static WeightFormat grouped_2023(int bits, bool transposed);
   static WeightFormat awq(int group = 128);
   static WeightFormat paired(bool transposed);  // q4f32_0 of 2023
 
@@ -75,22 +78,30 @@ struct WeightFormat {
   // What codes count from where that is the same for all of them: 7 for 4 bits, 3 for 3, 127 for 8. Other
   // programs count from the middle, 2^(bits-1).
   int zero_point() const { return (1 << (bits - 1)) - (names == Names::kMlc); }
+  // The largest code that readers take. Of 8 bits it is 254, so that a code less 127 is an i8.
+  int top_code() const { return bits == 8 ? 2 * zero_point() : (1 << bits) - 1; }
   // Codes come ready in the checkpoint; we have no quantizer for the format.
   bool is_imported() const { return names == Names::kAwq; }
   int codes_per_word() const { return 8 * size_of(container) / bits; }
-  // Codes of a row that kernels take at once, four words: 32 of 4 bits, 40 of 3.
-  int kernel_group() const { return 4 * codes_per_word(); }
+  // Codes of a row that kernels take at once, four u32 words: 32 of 4 bits, 40 of 3, 16 of 8.
+  int kernel_group() const { return 4 * (32 / bits); }
   // What kernels compute with: groups of kernel_group() about a constant; where it has another zero point, an
   // offset for each group comes on top (kernel/lower/cpu/weight_layouts.h).
   WeightFormat for_kernels() const {
-    return is_centered() ? *this : grouped(bits, dtype, transposed && along == Along::kK);
+    WeightFormat f = grouped(bits, dtype, transposed && along == Along::kK);
+    f.group = kernel_group();
+    return f;
   }
+  // Whether the file's words and groups are those that kernels take.
+  bool is_for_kernels() const { return is_centered() && container == DType::kU32 && group == kernel_group(); }
   int64_t groups(int64_t k) const { return group ? (k + group - 1) / group : 1; }
   // Words of one row where codes run along K: whole groups, and as many as 4 words of it a group.
   int64_t words(int64_t k) const {
     const int64_t of_group = group ? group : k;
     return (of_group + codes_per_word() - 1) / codes_per_word() * groups(k);
   }
+  // The same in bytes.
+  int64_t row_bytes(int64_t k) const { return words(k) * size_of(container); }
 
   // "f16", "q4g32.f16", "q3g40.f16.kn"; what differs from MLC's group formats is spelled out behind:
   // "q4g128.f16.kn.along_n.awq.codes". The form used in IR text. parse() accepts that of described_formats().

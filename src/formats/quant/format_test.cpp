@@ -31,16 +31,18 @@ Records pack(const WeightFormat& format, int64_t n, int64_t k, const std::vector
   const auto words = static_cast<size_t>(format.words(k)), groups = static_cast<size_t>(format.groups(k));
   const size_t size =
       format.zero == WeightFormat::Zero::kPaired ? 4 : static_cast<size_t>(size_of(format.dtype));
-  std::vector<uint32_t> row_words(words);
+  const auto item = static_cast<size_t>(size_of(format.container));
+  std::vector<uint32_t> row_words(words * item / 4);
   std::vector<std::byte> row_scales(groups * size);
-  Records out{std::vector<std::byte>(4 * words * static_cast<size_t>(n)),
+  Records out{std::vector<std::byte>(item * words * static_cast<size_t>(n)),
               std::vector<std::byte>(groups * size * static_cast<size_t>(n))};
   for (int64_t r = 0; r < n; ++r) {
     quantize_row(format, {values.data() + r * k, static_cast<size_t>(k)}, row_words.data(),
                  row_scales.data());
     const auto row = static_cast<size_t>(r), rows = static_cast<size_t>(n);
     for (size_t w = 0; w < words; ++w)
-      std::memcpy(&out[0][4 * (format.transposed ? w * rows + row : row * words + w)], &row_words[w], 4);
+      std::memcpy(&out[0][item * (format.transposed ? w * rows + row : row * words + w)],
+                  reinterpret_cast<const std::byte*>(row_words.data()) + item * w, item);
     for (size_t g = 0; g < groups; ++g)
       std::memcpy(&out[1][size * (format.transposed ? g * rows + row : row * groups + g)],
                   &row_scales[g * size], size);
@@ -106,7 +108,7 @@ TEST(WeightFormats, ReaderAgreesWithUnpacking) {
     const std::vector<float> values = waves(kRows * kColumns, f.dtype);
     const std::vector<float> got = read(f, kRows, kColumns, pack(f, kRows, kColumns, values));
     for (int64_t r = 0; r < kRows; ++r) {
-      std::vector<uint32_t> words(static_cast<size_t>(f.words(kColumns)));
+      std::vector<uint32_t> words(static_cast<size_t>(f.row_bytes(kColumns) / 4));
       std::vector<std::byte> scales(static_cast<size_t>(f.groups(kColumns) * size_of(f.dtype)));
       std::vector<float> row(values.begin() + r * kColumns, values.begin() + (r + 1) * kColumns);
       quantize_row(f, row, words.data(), scales.data());

@@ -26,6 +26,7 @@ std::vector<WeightFormat> all_formats() {
   for (int bits : {3, 4})
     for (DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) formats.push_back(format(bits, dtype));
   formats.push_back(format(4, DType::kBF16, true));
+  for (int bits : {3, 4, 8}) formats.push_back(WeightFormat::grouped_2023(bits, false));
   return formats;
 }
 
@@ -37,7 +38,7 @@ struct Packed {
 
 Packed pack(const WeightFormat& f, std::span<const float> row, bool reference) {
   int64_t k = static_cast<int64_t>(row.size());
-  Packed p{std::vector<uint32_t>(static_cast<size_t>(f.words(k)), 0xFFFFFFFF),
+  Packed p{std::vector<uint32_t>(static_cast<size_t>(f.row_bytes(k) / 4), 0xFFFFFFFF),
            std::vector<std::byte>(static_cast<size_t>(f.groups(k) * size_of(f.dtype)))};
   (reference ? quantize_row_reference : quantize_row)(f, row, p.words.data(), p.scales.data());
   return p;
@@ -56,6 +57,7 @@ TEST(GroupQuant, PacksLeastSignificantFirst) {
 
 TEST(GroupQuant, ZeroGroupsAndLanesPastTheRowAreZero) {
   for (const WeightFormat& f : all_formats()) {
+    if (f.floored) continue;  // below
     std::vector<float> row(static_cast<size_t>(f.group + 3), 0.0f);
     row.back() = 1;
     for (bool reference : {false, true}) {
@@ -64,6 +66,27 @@ TEST(GroupQuant, ZeroGroupsAndLanesPastTheRowAreZero) {
       uint32_t middle = static_cast<uint32_t>(f.zero_point());
       EXPECT_EQ(p.words[4], middle | middle << f.bits | 2 * middle << 2 * f.bits);
       EXPECT_EQ(p.words[5] | p.words[6] | p.words[7], 0u);
+    }
+  }
+}
+
+// Scales of 2023 have a floor, so codes of zeros are the zero point; lanes past the row are zero all the same.
+TEST(GroupQuant, ZeroGroupsOf2023) {
+  const uint32_t words[] = {0x36DB36DB, 0x77777777, 0x7F7F7F7F}, last[] = {0x1B | 6 << 6, 0x77 | 14 << 8, 0xFE7F7F};
+  const float floor = f16_to_f32(f32_to_f16(1e-4f));
+  for (int i = 0; i < 3; ++i) {
+    const WeightFormat f = WeightFormat::grouped_2023(i == 2 ? 8 : 3 + i, false);
+    std::vector<float> row(static_cast<size_t>(f.group + 3), 0.0f);
+    row.back() = 1;
+    for (bool reference : {false, true}) {
+      const Packed p = pack(f, row, reference);
+      const size_t whole = static_cast<size_t>(f.row_bytes(f.group) / 4);
+      for (size_t w = 0; w < whole; ++w) EXPECT_EQ(p.words[w], words[i]) << f.text();
+      EXPECT_EQ(p.words[whole], last[i]) << f.text();
+      for (size_t w = whole + 1; w < p.words.size(); ++w) EXPECT_EQ(p.words[w], 0u) << f.text();
+      uint16_t scale;
+      std::memcpy(&scale, p.scales.data(), 2);
+      EXPECT_EQ(scale, f32_to_f16(floor / static_cast<float>(f.zero_point()))) << f.text();
     }
   }
 }
@@ -128,6 +151,7 @@ TEST(GroupQuant, GenericKernelsEqualTheChosenOnes) {
   std::vector<float> row(4000);
   for (float& v : row) v = normal(random) * std::ldexp(1.0f, static_cast<int>(random() % 30) - 20);
   for (const WeightFormat& f : all_formats()) {
+    if (f.container != DType::kU32) continue;  // which kernels know nothing of
     round_floats(f.dtype, row);
     Packed p = pack(f, row, true), q = p;
     generic_quant_kernels().quantize(f, row.data(), static_cast<int64_t>(row.size()) / f.group,
@@ -170,6 +194,35 @@ TEST(GroupQuant, Q4_0BlocksKeepTheirValues) {
     int code = static_cast<int>(words[i / 8] >> (i % 8 * 4) & 15);
     ASSERT_EQ(static_cast<float>(code - 7) * f16_to_f32(scale),
               static_cast<float>(nibble - 8) * f16_to_f32(d));
+  }
+}
+
+TEST(GroupQuant, Q8_0BlocksKeepTheirValues) {
+  std::mt19937 random(3);
+  std::vector<std::byte> blocks(34 * 50);
+  for (std::byte& b : blocks) b = static_cast<std::byte>(random());
+  for (size_t i = 0; i < 50; ++i) {
+    uint16_t d = f32_to_f16(0.01f * static_cast<float>(i) - 0.2f);
+    std::memcpy(blocks.data() + 34 * i, &d, 2);
+    for (size_t j = 2; i != 7 && j < 34; ++j)
+      if (blocks[34 * i + j] == std::byte{0x80}) blocks[34 * i + j] = std::byte{0x81};
+  }
+  blocks[34 * 7 + 5] = std::byte{0x80};  // -128: no code stands for it
+  std::vector<uint32_t> words(400);
+  std::vector<std::byte> scales(100);
+  repack_q8_0_row(blocks, words.data(), scales.data());
+  for (size_t i = 0; i < 1600; ++i) {
+    uint16_t d, scale;
+    std::memcpy(&d, &blocks[i / 32 * 34], 2);
+    std::memcpy(&scale, &scales[i / 32 * 2], 2);
+    const int q = static_cast<int8_t>(blocks[i / 32 * 34 + 2 + i % 32]);
+    const int code = static_cast<int>(words[i / 4] >> (i % 4 * 8) & 255);
+    ASSERT_LE(code, 254);
+    const float value = static_cast<float>(code - 127) * f16_to_f32(scale), expected = static_cast<float>(q) * f16_to_f32(d);
+    if (i / 32 != 7)
+      ASSERT_EQ(value, expected) << i;
+    else
+      ASSERT_NEAR(value, expected, 0.6 * std::fabs(f16_to_f32(scale))) << i;
   }
 }
 

@@ -104,7 +104,7 @@ inline void group_codes(const float* w, float scale, int max_code, Int8x32* code
     if constexpr (kHalf) u = round_f16_normal(u);
     u = select(u > zero, u, zero);  // NaN: 0
     u = select(u < top, u, top);
-    codes[v] = as_int(u + splat(kRounder)) & 15;
+    codes[v] = as_int(u + splat(kRounder)) & 255;
   }
 }
 
@@ -135,17 +135,30 @@ inline void pack_group3(const Int8x32* codes, uint32_t* words) {
   }
 }
 
-// Whole groups of a row; kVectors = 4 (4 bits) or 5 (3 bits).
-template <int kVectors, bool kHalf>
+inline void pack_group8(const Int8x32* codes, uint32_t* words) {
+  const Int8x32 shifts = {0, 8, 16, 24, 0, 8, 16, 24};
+  for (int v = 0; v < 4; ++v) {
+    const Int8x32 placed = codes[v] << shifts;
+    int32_t lanes[8];
+    std::memcpy(lanes, &placed, sizeof(lanes));
+    for (int half = 0; half < 2; ++half)
+      words[2 * v + half] = static_cast<uint32_t>((lanes[4 * half] | lanes[4 * half + 1]) |
+                                                  (lanes[4 * half + 2] | lanes[4 * half + 3]));
+  }
+}
+
+// Whole groups of a row of 4, 3 or 8 bits.
+template <int kBits, bool kHalf>
 inline void quantize_groups(const WeightFormat& format, const float* w, int64_t groups, uint32_t* words,
                                                    std::byte* scales, int64_t first) {
-  constexpr int kMaxCode = kVectors == 4 ? 7 : 3;
-  for (int64_t g = 0; g < groups; ++g, w += 8 * kVectors, words += kWordsOfGroup) {
+  constexpr int kVectors = kBits == 3 ? 5 : 4, kMaxCode = (1 << (kBits - 1)) - 1;
+  for (int64_t g = 0; g < groups; ++g, w += 8 * kVectors, words += kBits == 8 ? 2 * kWordsOfGroup : kWordsOfGroup) {
     float scale = scale_for_codes(format, largest_magnitude<kVectors>(w));
     store_scale(format.dtype, scale, scales, first + g);
     Int8x32 codes[kVectors];
     group_codes<kVectors, kHalf>(w, scale, kMaxCode, codes);
-    if constexpr (kVectors == 4) pack_group4(codes, words);
+    if constexpr (kBits == 4) pack_group4(codes, words);
+    else if constexpr (kBits == 8) pack_group8(codes, words);
     else pack_group3(codes, words);
   }
 }
@@ -155,8 +168,10 @@ inline void quantize_any(const WeightFormat& format, const float* w, int64_t gro
   bool half = format.dtype == DType::kF16;
   if (format.bits == 4 && half) quantize_groups<4, true>(format, w, groups, words, scales, first);
   else if (format.bits == 4) quantize_groups<4, false>(format, w, groups, words, scales, first);
-  else if (half) quantize_groups<5, true>(format, w, groups, words, scales, first);
-  else quantize_groups<5, false>(format, w, groups, words, scales, first);
+  else if (format.bits == 8 && half) quantize_groups<8, true>(format, w, groups, words, scales, first);
+  else if (format.bits == 8) quantize_groups<8, false>(format, w, groups, words, scales, first);
+  else if (half) quantize_groups<3, true>(format, w, groups, words, scales, first);
+  else quantize_groups<3, false>(format, w, groups, words, scales, first);
 }
 
 constexpr QuantKernels kKernels = {decode_eights, encode_eights, round_eights, quantize_any};

@@ -69,7 +69,11 @@ int64_t bytes_of(const FormatRecord& record) {
 }
 
 uint32_t word_at(const F& f, Bytes words, int64_t index) {
-  return size_of(f.container) == 4 ? at<uint32_t>(words, index) : at<uint8_t>(words, index);
+  switch (size_of(f.container)) {
+    case 4: return at<uint32_t>(words, index);
+    case 2: return at<uint16_t>(words, index);
+    default: return at<uint8_t>(words, index);
+  }
 }
 
 }  // namespace
@@ -79,8 +83,7 @@ WeightReader::WeightReader(const F& format, int64_t n, int64_t k, std::span<cons
   const std::vector<FormatRecord> described = format_records(format, {n, k});
   const bool offset = records.size() == described.size() + 1;
   internal_check(format.is_quantized() && !format.blocks && !described.empty() &&
-                     (records.size() == described.size() || offset) &&
-                     (size_of(format.container) == 4 || size_of(format.container) == 1),
+                     (records.size() == described.size() || offset),
                  "no reader for the weight format " + format.text());
   Bytes table;
   for (size_t i = 0; i < described.size(); ++i) {

@@ -34,7 +34,7 @@ Range range_of(const F& f) {
 // 1 or -1 as the codes keep their direction or not, 0 where neither way fits.
 int direction(const F& from, float zero, const F& to) {
   const Range range = range_of(from);
-  const int z = static_cast<int>(zero), m = to.zero_point(), top = (1 << to.bits) - 1;
+  const int z = static_cast<int>(zero), m = to.zero_point(), top = to.top_code();
   if (m + range.low - z >= 0 && m + range.high - z <= top) return 1;
   if (m - (range.high - z) >= 0 && m - (range.low - z) <= top) return -1;
   return 0;

@@ -19,6 +19,11 @@ QuantScheme grouped(std::string name, int bits, DType dtype, bool transposed,
       embedding_and_final};
 }
 
+// Under its own name, or where a scheme of today has that name, under one that ends in the year.
+QuantScheme of_2023(std::string name, int bits, bool transposed) {
+  return {std::move(name), DType::kF16, true, WeightFormat::grouped_2023(bits, transposed), true, true};
+}
+
 }  // namespace
 
 WeightFormat QuantScheme::format_of(WeightRole role, bool quantizable) const {
@@ -36,17 +41,23 @@ const std::vector<QuantScheme>& quant_schemes() {
       unquantized("q0f16", DType::kF16),
       unquantized("q0f32", DType::kF32),
       grouped("q3f16_0", 3, DType::kF16, true),
+      of_2023("q3f16_0_2023", 3, true),
       grouped("q3f16_1", 3, DType::kF16, false),
+      of_2023("q3f16_1_2023", 3, false),
       grouped("q4bf16_0", 4, DType::kBF16, true),
       grouped("q4bf16_1", 4, DType::kBF16, false),
       grouped("q4f16_0", 4, DType::kF16, true),
+      of_2023("q4f16_0_2023", 4, true),
       grouped("q4f16_1", 4, DType::kF16, false),
+      of_2023("q4f16_1_2023", 4, false),
       grouped("q4f16_2", 4, DType::kF16, false, false),
       {"q4f16_autoawq", DType::kF16, true, WeightFormat::awq(), false, false},
       {"q4f16_autoawq_g32", DType::kF16, true, WeightFormat::awq(32), false, false},
       {"q4f16_autoawq_g64", DType::kF16, true, WeightFormat::awq(64), false, false},
       {"q4f32_0", DType::kF32, true, WeightFormat::paired(true), true, true},
       grouped("q4f32_1", 4, DType::kF32, false),
+      {"q4f32_1_2023", DType::kF32, true, WeightFormat::paired(false), true, true},
+      of_2023("q8f16_1", 8, false),
   };
   return schemes;
 }

@@ -20,7 +20,7 @@ void choose_layouts(Module& module, const Target& target) {
       p->type.layout = quantized ? kLaneLayout : kPackedLayout;
     else
       p->type.layout =
-          quantized && (multiplied.count(p.get()) || !p->type.format.is_centered()) ? tiles : kPackedLayout;
+          quantized && (multiplied.count(p.get()) || !p->type.format.is_for_kernels()) ? tiles : kPackedLayout;
   }
 }
 

@@ -191,7 +191,8 @@ inline void quantize_rows(const RowsJob& job, int64_t row) {
   for (int64_t k = 0; k < columns; ++k)
     for (int64_t r = 0; r < rows; ++r) w[k][r] = job.values[(row + r) * columns + k];
   const float zero = static_cast<float>((1 << (job.bits - 1)) - 1);
-  RowBlock block{job, {zero, static_cast<float>((1 << job.bits) - 1)}, columns, groups, w, c, q, s, q + columns};
+  const float top = job.bits == 8 ? 2 * zero : 2 * zero + 1;  // WeightFormat::top_code()
+  RowBlock block{job, {zero, top}, columns, groups, w, c, q, s, q + columns};
   if (job.factor) {
     round_with_feedback(block);
     descend(block);

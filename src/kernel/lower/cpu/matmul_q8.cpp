@@ -10,7 +10,10 @@
 
 namespace mlc::kernel {
 
-Q8Matmul::Q8Matmul(CpuLowering& l) : TiledMatmul(l), schedule(matmul_schedule(l.target)) {
+Q8Matmul::Q8Matmul(CpuLowering& l)
+    : TiledMatmul(l),
+      schedule(matmul_schedule(l.target)),
+      inner(schedule.inner == Inner::kDot2 && weight.layout.format.bits == 8 ? Inner::kWide2 : schedule.inner) {
   internal_check(low.type(0) == graph::TensorType::q8(low.type(0).shape, weight.layout.format),
                  "matmul: ", low.type(0).text(), " are no codes for ", low.type(1).text());
 }
@@ -25,7 +28,7 @@ std::vector<ExprRef> Q8Matmul::part_words(const ExprRef& row, const ExprRef& gro
 
 ExprRef Q8Matmul::unpack_step(const std::vector<ExprRef>& words, int t) {
   ExprRef codes = bitcast(weight.step(words, step_index(0, t)), bytes());
-  if (schedule.inner == Inner::kDot4S8) codes = codes - weight.layout.format.zero_point();
+  if (inner == Inner::kDot4S8) codes = codes - weight.layout.format.zero_point();
   return k.let("codes", codes);
 }
 
@@ -64,19 +67,28 @@ ExprRef Q8Matmul::activation_start(const Group& group, int m) {
 }
 
 ExprRef Q8Matmul::begin(const ExprRef& start) {
-  if (schedule.inner == Inner::kDot2) return nullptr;  // begins with the first product
+  if (inner == Inner::kDot2) return nullptr;  // begins with the first product
   return starts_first() ? start : int_const(0, {DType::kI32, lanes});
 }
 
 ExprRef Q8Matmul::step(const ExprRef& accumulator, const ExprRef& weights, const ExprRef& activation) {
-  if (schedule.inner != Inner::kDot2) return k.let("dot", dot4(weights, activation, accumulator));
+  if (inner == Inner::kWide2) {
+    const Type pairs{DType::kI16, 2 * lanes};
+    ExprRef w = k.let("w", bitcast(weights, pairs.with_dtype(DType::kU16)));
+    ExprRef x = k.let("x", bitcast(activation, pairs)), eight = int_const(8);
+    ExprRef even = dot2_i16(bitcast(binary(BinaryOp::kAnd, w, int_const(0xFF)), pairs),
+                            binary(BinaryOp::kShr, binary(BinaryOp::kShl, x, eight), eight));
+    ExprRef odd = dot2_i16(bitcast(binary(BinaryOp::kShr, w, eight), pairs), binary(BinaryOp::kShr, x, eight));
+    return k.let("dot", accumulator + even + odd);
+  }
+  if (inner != Inner::kDot2) return k.let("dot", dot4(weights, activation, accumulator));
   ExprRef product = dot2_u8s8(weights, activation);
   return k.let("pairs", accumulator ? accumulator + product : product);
 }
 
 ExprRef Q8Matmul::finish(const ExprRef& accumulator, const ExprRef& start) {
   ExprRef sum = accumulator;
-  if (schedule.inner == Inner::kDot2) sum = dot2_i16(accumulator, int_const(1, {DType::kI16, 2 * lanes}));
+  if (inner == Inner::kDot2) sum = dot2_i16(accumulator, int_const(1, {DType::kI16, 2 * lanes}));
   if (starts_last()) sum = sum + start;
   return k.let("total", cast(sum, DType::kF32));
 }
@@ -89,7 +101,7 @@ namespace {
 // spills.
 std::vector<ExprRef> stream_group(Q8Matmul& mm, const Q8Matmul::Group& at, const ExprRef& column,
                                   const ExprRef& g, const ExprRef& start) {
-  const bool two = mm.schedule.inner != Inner::kDot2;
+  const bool two = mm.inner != Inner::kDot2;
   const auto halves = static_cast<size_t>(mm.halves());
   std::vector<ExprRef> sum(halves, mm.begin(start));
   std::vector<ExprRef> second(halves, two ? int_const(0, {DType::kI32, mm.lanes}) : nullptr);
@@ -103,7 +115,8 @@ std::vector<ExprRef> stream_group(Q8Matmul& mm, const Q8Matmul::Group& at, const
     for (int t = 0; t < mm.steps_per_part(); ++t) {
       ExprRef four = shared(mm.activation(at, 0, mm.step_index(part, t)));
       for (size_t h = 0; h < halves; ++h) {
-        ExprRef& chain = two && t % 2 ? second[h] : sum[h];
+        const bool odd = mm.steps_per_part() == 1 ? part % 2 : t % 2;
+        ExprRef& chain = two && odd ? second[h] : sum[h];
         chain = mm.step(chain, mm.unpack_step(words[h], t), four);
       }
     }

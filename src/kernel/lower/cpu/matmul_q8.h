@@ -2,7 +2,7 @@
 // inner product.
 //
 // A vector lane is one weight row. Per group a lane's four words become vectors of bytes, one for each step
-// of four codes (layouts.h: 8 of 4 bits, 10 of 3); each meets four activation codes broadcast to all lanes,
+// of four codes (layouts.h: 8 of 4 bits, 10 of 3, 4 of 8); each meets four activation codes broadcast to all lanes,
 // and the integer sum, exact, becomes a float once: sums += float(sum) * (weight scale * activation scale),
 // groups in order. All bodies do so for every result, so they give equal bits.
 #pragma once
@@ -19,8 +19,9 @@ struct Q8Matmul : TiledMatmul {
   explicit Q8Matmul(CpuLowering& l);
 
   const MatmulSchedule& schedule;
+  const Inner inner;
 
-  Type bytes() const { return {schedule.inner == Inner::kDot4S8 ? DType::kI8 : DType::kU8, 4 * lanes}; }
+  Type bytes() const { return {inner == Inner::kDot4S8 ? DType::kI8 : DType::kU8, 4 * lanes}; }
 
   int group_size() const { return weight.layout.format.group; }
   int steps() const { return group_size() / 4; }
@@ -49,8 +50,8 @@ struct Q8Matmul : TiledMatmul {
 
   // The inner product over a group, in order: begin, steps() x step, finish (f32 lanes). The start is needed
   // first or last.
-  bool starts_first() const { return schedule.inner == Inner::kDot4U8; }
-  bool starts_last() const { return schedule.inner == Inner::kDot2; }
+  bool starts_first() const { return inner == Inner::kDot4U8 || inner == Inner::kWide2; }
+  bool starts_last() const { return inner == Inner::kDot2; }
   ExprRef begin(const ExprRef& start);
   ExprRef step(const ExprRef& accumulator, const ExprRef& weights, const ExprRef& activation);
   ExprRef finish(const ExprRef& accumulator, const ExprRef& start);

@@ -29,6 +29,7 @@ std::vector<CodePiece> code_pieces(const WeightLayout& layout, int k) {
   const int bits = layout.format.bits, per_word = layout.format.codes_per_word();
   if (layout.tile_rows == 0) return {{k / per_word, k % per_word * bits, bits}};
   const int step = k / 4, byte = k % 4 * 8;
+  if (bits == 8) return {{step, byte, 8}};
   if (bits == 4) return {{step % 4, byte + step / 4 * 4, 4}};
   if (step < 8) return {{step / 2, byte + step % 2 * 3, 3}};
   return {{2 * (step - 8), byte + 6, 2}, {2 * (step - 8) + 1, byte + 6, 1}};
@@ -36,6 +37,7 @@ std::vector<CodePiece> code_pieces(const WeightLayout& layout, int k) {
 
 CodeIndex code_index(const WeightLayout& layout, int i) {
   if (layout.tile_rows == 0) return {layout.codes_per_part(), i};
+  if (layout.format.bits == 8) return {4, i};
   if (layout.format.bits == 4) return {4, i / 4 * 16 + i % 4};
   return i < 16 ? CodeIndex{16, i} : CodeIndex{4, 16 + i};
 }
@@ -51,15 +53,17 @@ ExprRef WeightReader::word_offset(ExprRef row, ExprRef group, ExprRef word) cons
 }
 
 ExprRef WeightReader::scale_offset(ExprRef row, ExprRef group) const {
-  const int64_t groups = layout.groups(), size = layout.scale_bytes();
+  const int64_t groups = layout.scale_groups(), size = layout.scale_bytes(),
+                shared = layout.groups_per_scale();
+  const ExprRef of = shared == 1 ? group : group / shared;
   ExprRef element;
   if (layout.tile_rows) {
     const int64_t r = layout.tile_rows;
-    element = (row / r * groups + group) * r + row % layout.tile_rows;
+    element = (row / r * groups + of) * r + row % layout.tile_rows;
   } else if (layout.format.transposed) {
-    element = group * layout.n + row;
+    element = of * layout.n + row;
   } else {
-    element = row * groups + group;
+    element = row * groups + of;
   }
   return element * size + layout.scale_offset();
 }
@@ -118,7 +122,8 @@ ExprRef WeightReader::masked(const std::vector<ExprRef>& words, int k, int64_t r
   for (const CodePiece& piece : code_pieces(layout, k)) {
     ExprRef bits = words[static_cast<size_t>(piece.word)];
     if (int by = piece.shift - done) bits = binary(BinaryOp::kShr, bits, int_const(by));
-    bits = binary(BinaryOp::kAnd, bits, int_const((((1 << piece.bits) - 1) << done) * repeat));
+    if (piece.bits < 8 || repeat == 1)  // else all bits of the word
+      bits = binary(BinaryOp::kAnd, bits, int_const((((1 << piece.bits) - 1) << done) * repeat));
     out = out ? binary(BinaryOp::kOr, out, bits) : bits;
     done += piece.bits;
   }
@@ -168,6 +173,7 @@ struct Records {
 
   void declare(const WeightFormat& format, int64_t n, int64_t columns);
   std::vector<ExprRef> words(const ExprRef& row, const ExprRef& group, const ExprRef& mask) const;
+  ExprRef word_of(const ExprRef& row, const ExprRef& word, const ExprRef& mask) const;
   CodePiece place(int i) const;
   void store_scale(const BufferRef& out, const ExprRef& at, const ExprRef& row, const ExprRef& group) const;
 };
@@ -183,6 +189,21 @@ void Records::declare(const WeightFormat& format, int64_t n, int64_t columns) {
   }
 }
 
+// u32 word `word` of the rows, of those with codes along K. A word of ten codes is two u16 of the file; of a file's
+// last group kernels may have no use for the last words.
+ExprRef Records::word_of(const ExprRef& row, const ExprRef& word, const ExprRef& mask) const {
+  const int rows = row->type.lanes;
+  auto load = [&](const ExprRef& at) {
+    ExprRef index = file().transposed ? row + broadcast(at * layout.n, rows)
+                                      : row * file().words(layout.k) + broadcast(at, rows);
+    return k.gather(codes, index, mask);
+  };
+  if (file().container == DType::kU32) return load(word);
+  ExprRef low = cast(load(word * 2), DType::kU32), high = cast(load(word * 2 + 1), DType::kU32);
+  return binary(BinaryOp::kOr, binary(BinaryOp::kAnd, low, int_const(0x7FFF)),
+                binary(BinaryOp::kShl, binary(BinaryOp::kAnd, high, int_const(0x7FFF)), int_const(15)));
+}
+
 // Words with all codes of a group of the rows, one lane each: as they lie along K, or one for each code.
 std::vector<ExprRef> Records::words(const ExprRef& row, const ExprRef& group, const ExprRef& mask) const {
   const int rows = row->type.lanes;
@@ -196,11 +217,8 @@ std::vector<ExprRef> Records::words(const ExprRef& row, const ExprRef& group, co
       words.push_back(k.let("code", code_of(k.gather(codes, index, mask), row)));
     }
   else
-    for (int w = 0; w < 4; ++w) {
-      ExprRef index = file().transposed ? row + broadcast((group * 4 + w) * layout.n, rows)
-                                        : row * (layout.groups() * 4) + broadcast(group * 4 + w, rows);
-      words.push_back(k.let("word", k.gather(codes, index, mask)));
-    }
+    for (int w = 0; w < 4; ++w)
+      words.push_back(k.let("word", word_of(row, group * 4 + w, mask)));
   return words;
 }
 
@@ -254,7 +272,8 @@ void repack_scales(KernelBuilder& k, const Records& from, const WeightLayout& to
                    const ExprRef& tile, const ExprRef& group) {
   for (int r = 0; r < to.tile_rows; ++r) {
     ExprRef row = tile * to.tile_rows + r;
-    ExprRef at = ((tile * to.groups() + group) * to.tile_rows + r) * to.scale_bytes() + to.scale_offset();
+    ExprRef line = to.groups_per_scale() == 1 ? group : group / to.groups_per_scale();
+    ExprRef at = ((tile * to.scale_groups() + line) * to.tile_rows + r) * to.scale_bytes() + to.scale_offset();
     if (to.n % to.tile_rows == 0) {
       from.store_scale(out, at, row, group);
     } else {
@@ -292,7 +311,7 @@ Function copy_packed(const WeightLayout& layout) {
 
 Function lower_repack(const graph::TensorType& parameter, const Target&) {
   const WeightLayout to = weight_layout(parameter);
-  internal_check(to.tile_rows || !to.has_offsets(), "packed weights have a constant zero point");
+  internal_check(to.tile_rows || to.file.is_for_kernels(), "packed weights lie as kernels take them");
   if (to.tile_rows == 0) return copy_packed(to);
   KernelBuilder k("repack");
   Records from{k, to};

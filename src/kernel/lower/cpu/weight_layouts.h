@@ -1,7 +1,8 @@
 // Physical layouts of group-quantized weights [N, K]: where each code and each scale lies. The repack kernel
 // and every load ask the same functions here, so they cannot disagree.
 //
-// A row's group of codes is four u32 words in every layout; a parameter is one u8 buffer, codes then scales:
+// A row's group of codes is four u32 words in every layout, of 8 bits half of what shares a scale in the file;
+// a parameter is one u8 buffer, codes then scales (where a file's group is several of these, one for them):
 //   "packed"  the file's order: word w of a row holds codes k = c*w .. c*w+c-1 (c = 8 or 10), lowest bits
 //   first.
 //             NK: codes [N][groups][4] u32, scales [N][groups].   KN: codes [groups][4][N] u32, scales
@@ -11,6 +12,7 @@
 //             up to R with codes and scales of zero. Codes are permuted inside a group into steps: byte b of
 //             a word has codes k = 4s + b of steps s, so that the same bits of a word's bytes are four
 //             consecutive codes. 4 bits: word j has step j in its low nibbles, step j + 4 in the high ones.
+//             8 bits: word j is step j.
 //             3 bits: of word j bits 0-2 are step 2j and bits 3-5 step 2j + 1. Steps 8 and 9 are split: their
 //             low two bits are bits 6-7 of words 0 and 2, their high one is bit 6 of words 1 and 3.
 //
@@ -20,6 +22,7 @@
 // which meets the sum of the group's activations.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <string>
 
@@ -37,13 +40,18 @@ struct WeightLayout {
   bool has_offsets() const { return !file.is_centered(); }
   int scale_bytes() const { return has_offsets() ? 4 : size_of(format.dtype); }
   int64_t groups() const { return format.groups(k); }
+  // Groups that share a scale, and how many scales a row has; pairs stand for each group.
+  int64_t groups_per_scale() const {
+    return has_offsets() ? 1 : std::max<int64_t>(1, file.group / format.group);
+  }
+  int64_t scale_groups() const { return (groups() + groups_per_scale() - 1) / groups_per_scale(); }
   int64_t padded_rows() const { return tile_rows ? (n + tile_rows - 1) / tile_rows * tile_rows : n; }
   int64_t scale_offset() const { return padded_rows() * groups() * 16; }  // 4 words of 4 bytes
   // Codes are read in parts: words that hold some codes wholly.
   int words_per_part() const { return tile_rows && format.bits == 3 ? 2 : 1; }
   int parts() const { return 4 / words_per_part(); }
   int codes_per_part() const { return format.group / parts(); }
-  int64_t bytes() const { return scale_offset() + padded_rows() * groups() * scale_bytes(); }
+  int64_t bytes() const { return scale_offset() + padded_rows() * scale_groups() * scale_bytes(); }
 };
 
 // Internal error when the type is no group-quantized matrix or its layout is unknown.

@@ -158,18 +158,18 @@ struct RowBlock {
   int columns() const { return rows / epilogue.halves() * gpu.lanes; }
   int half_rows() const { return rows / epilogue.halves(); }
   ExprRef column(int r) const { return first_column + (lane + r % half_rows() * gpu.lanes); }
-  // The place of group 0 of the lane's r-th row; rows past the end are some row.
-  ExprRef place(int r) const {
+  // The lane's r-th row of the weight; past the end some row.
+  ExprRef weight_row(int r) const {
     ExprRef row = column(r);
     if (epilogue.columns() % columns() != 0)
       row = binary(BinaryOp::kMin, row, int_const(epilogue.columns() - 1));
-    return gpu.k.let("place", w.place(matrix_row + row + r / half_rows() * epilogue.columns(), int_const(0)));
+    return matrix_row + row + r / half_rows() * epilogue.columns();
   }
   // The lane's rows: where group 0 of each begins.
   void find() {
     for (int r = 0; r < rows; ++r) {
-      places.push_back(place(r));
-      scale_places.push_back(gpu.k.let("scale_place", w.scale_place(places.back())));
+      places.push_back(gpu.k.let("place", w.place(weight_row(r), int_const(0))));
+      scale_places.push_back(gpu.k.let("scale_place", w.scale_place(weight_row(r), int_const(0))));
     }
   }
   ExprRef words(const BufferRef& weight, int r, const ExprRef& g) const {
@@ -186,7 +186,7 @@ struct RowBlock {
       at_once = 2;
     std::vector<GroupScale> out;
     for (int r = 0; r < rows; r += at_once) {
-      ExprRef at = scale_places[static_cast<size_t>(r)] + g * kLaneRows;
+      ExprRef at = scale_places[static_cast<size_t>(r)] + w.scale_step(g);
       if (gpu.lanes != 16 || at_once == 1) {
         for (const GroupScale& s : w.scales(gpu.k, weight, at, at_once)) out.push_back(s);
         continue;

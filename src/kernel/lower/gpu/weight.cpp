@@ -28,9 +28,10 @@ ExprRef LaneWeight::codes(KernelBuilder& k, const BufferRef& buffer, const ExprR
   return k.load(buffer, place * 4, 4);
 }
 
-ExprRef LaneWeight::scale_place(const ExprRef& place) const {
-  ExprRef lane = place % kLaneRows;
-  return place - lane + (lane % 8 * 4 + lane / 8);
+ExprRef LaneWeight::scale_place(const ExprRef& row, const ExprRef& group) const {
+  constexpr int64_t rows = kLaneRows;
+  ExprRef lane = row % kLaneRows;
+  return row / rows * (scale_groups() * rows) + scale_step(group) + (lane % 8 * 4 + lane / 8);
 }
 
 std::vector<GroupScale> LaneWeight::scales(KernelBuilder& k, const BufferRef& buffer, const ExprRef& at,
@@ -113,6 +114,7 @@ struct Records {
 
   void declare();
   ExprRef code_word(const ExprRef& row, const ExprRef& group, const ExprRef& word) const;
+  ExprRef word_of(const ExprRef& row, const ExprRef& word) const;
   ExprRef scale_word(const ExprRef& i) const;
 
  private:
@@ -123,19 +125,33 @@ void Records::declare() {
   for (const FormatRecord& record : format_records(file(), {w.n, w.k})) {
     const int64_t size = record.shape[0] * record.shape[1];
     switch (record.part) {
-      case FormatRecord::Part::kCodes: codes = gpu.k.input("codes", record.dtype, size); break;
+      case FormatRecord::Part::kCodes:  // u16 in pairs
+        codes = gpu.k.input("codes", DType::kU32, (size * size_of(record.dtype) + 3) / 4);
+        break;
       case FormatRecord::Part::kScales: scales = gpu.declare("scales", record.dtype, size, false); break;
       default: zeros = gpu.k.input("zeros", record.dtype, size);
     }
   }
 }
 
+// u32 word `word` of a row with codes along K. A word of ten codes is two u16 of the file, which lie in pairs.
+ExprRef Records::word_of(const ExprRef& row, const ExprRef& word) const {
+  KernelBuilder& k = gpu.k;
+  auto at = [&](const ExprRef& i) {
+    return file().transposed ? i * w.n + row : row * file().words(w.k) + i;
+  };
+  if (file().container == DType::kU32) return k.load(codes, at(word));
+  auto five = [&](const ExprRef& i) {
+    ExprRef place = k.let("half", at(i)), shift = cast(place % 2, DType::kU32) * 16;
+    return binary(BinaryOp::kAnd, binary(BinaryOp::kShr, k.load(codes, place / 2), shift), int_const(0x7FFF));
+  };
+  return binary(BinaryOp::kOr, five(word * 2), binary(BinaryOp::kShl, five(word * 2 + 1), int_const(15)));
+}
+
 // Word `word` of a row's group in the layout.
 ExprRef Records::code_word(const ExprRef& row, const ExprRef& group, const ExprRef& word) const {
   KernelBuilder& k = gpu.k;
-  if (!along_n())
-    return k.load(codes,
-                  file().transposed ? (group * 4 + word) * w.n + row : (row * w.groups() + group) * 4 + word);
+  if (!along_n()) return word_of(row, group * 4 + word);
   const int per_word = w.format.codes_per_word();
   ExprRef first = k.let("column", group * w.format.group + word * per_word),
           line = row / file().codes_per_word(), out;
@@ -154,8 +170,8 @@ ExprRef Records::scale_bits(const ExprRef& at) const {
   KernelBuilder& k = gpu.k;
   ExprRef in_block = at % kLaneRows, block = k.let("block", at / kLaneRows);
   ExprRef lane = in_block / 4 + in_block % 4 * 8;
-  ExprRef row = k.let("row", block / w.groups() * kLaneRows + lane);
-  ExprRef group = k.let("g", block % w.groups());
+  ExprRef row = k.let("row", block / w.scale_groups() * kLaneRows + lane);
+  ExprRef group = k.let("g", block % w.scale_groups() * w.groups_per_scale());
   ExprRef from = element(row, file_group(group), w.n);
   ExprRef last = int_const(w.n * file().groups(w.k) - 1);
   ExprRef at_most = k.let("from", binary(BinaryOp::kMin, from, last)), bits;
@@ -229,7 +245,7 @@ Function take_quantized(GpuLowering& gpu) {
   auto unpack = [&](const ExprRef& row, const ExprRef& group, const ExprRef& index) {
     ExprRef place = k.let("place", w.place(index, group));
     ExprRef words = k.let("words", w.codes(k, table, place));
-    const GroupScale s = w.scales(k, table, w.scale_place(place))[0];
+    const GroupScale s = w.scales(k, table, k.let("scale_place", w.scale_place(index, group)))[0];
     std::vector<ExprRef> codes;  // by position, four words each
     for (int p = 0; p < per_word; ++p) {
       ExprRef exact = w.codes_at(words, p) * std::ldexp(1.0, -w.code_exponent(p));

@@ -1,15 +1,17 @@
 // The layout of group-quantized weights [N, K] on GPUs, "lanes32": threads that hold one row each read whole
 // sectors.
 //
-// A parameter is one buffer: codes [N/32][groups][32 rows][4] u32, then scales [N/32][groups][8][4] of the
+// A parameter is one buffer: codes [N/32][groups][32 rows][4] u32, then scales [N/32][groups that have one][8][4] of the
 // format's dtype, where [i][j] is row i + 8 j of the 32: a lane of eight has its four rows' scales side by
 // side. N is rounded up to 32 with codes and scales of zero. A row's group is 16 bytes, its codes in the
-// order of the file: word w holds k = c*w .. c*w+c-1 (c = 8 or 10), lowest bits first.
+// order of the file: word w holds k = c*w .. c*w+c-1 (c = 8, 10 or 4), lowest bits first; of 8 bits two
+// such groups share a scale.
 //
 // Where the format's zero point is no constant, a group is still 32 codes of a row and in place of its scale
 // stands a pair of halves, as on CPUs (kernel/lower/cpu/weight_layouts.h).
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "graph/ir.h"
@@ -34,15 +36,23 @@ struct LaneWeight {
   int scale_bytes() const { return has_offsets() ? 4 : size_of(format.dtype); }
 
   int64_t groups() const { return format.groups(k); }
+  // Groups that share a scale, and how many scales a row has; pairs stand for each group.
+  int64_t groups_per_scale() const {
+    return has_offsets() ? 1 : std::max<int64_t>(1, file.group / format.group);
+  }
+  int64_t scale_groups() const { return (groups() + groups_per_scale() - 1) / groups_per_scale(); }
   int64_t padded_rows() const { return (n + kLaneRows - 1) / kLaneRows * kLaneRows; }
   int64_t code_words() const { return padded_rows() * groups() * 4; }
-  int64_t words() const { return code_words() + padded_rows() * groups() * scale_bytes() / 4; }
+  int64_t words() const { return code_words() + padded_rows() * scale_groups() * scale_bytes() / 4; }
 
   // Number of the row's group among all, in the order of the codes: its words begin at 4 x. The next group is
   // 32 on.
   ExprRef place(const ExprRef& row, const ExprRef& group) const;
-  // Number of the scale at a place, among all scales. The next group is 32 on.
-  ExprRef scale_place(const ExprRef& place) const;
+  // Number of the scale of a row's group among all scales, and how far from that of group 0 it is.
+  ExprRef scale_place(const ExprRef& row, const ExprRef& group) const;
+  ExprRef scale_step(const ExprRef& group) const {
+    return (groups_per_scale() == 1 ? group : group / groups_per_scale()) * kLaneRows;
+  }
   // The group's words as u32x4, and n scales that lie side by side as f32: n is 1, 2 or 4 and divides
   // scale_place.
   ExprRef codes(KernelBuilder& k, const BufferRef& buffer, const ExprRef& place) const;

@@ -34,6 +34,7 @@ bool has(const Target& t, Inner inner) {
     case Inner::kDot4U8: return t.dot4_u8s8;
     case Inner::kDot4S8: return t.dot4_s8s8;
     case Inner::kDot2: return t.dot2_u8s8 && t.dot2_i16;
+    case Inner::kWide2: break;  // no row's
   }
   internal_error("matmul_schedule: unknown inner product");
 }
