@@ -16,7 +16,8 @@ class Hub : public ::testing::Test {
   Hub() {
     const std::string checkpoint = testing::toy_checkpoint(place);
     std::map<std::string, std::string> files;
-    for (const std::string& name : place.list("llama")) files[name] = read_file(checkpoint + "/" + name).value();
+    for (const std::string& name : place.list("llama"))
+      files[name] = read_file(checkpoint + "/" + name).value();
     hub.add_repo("user/toy", files);
   }
   Outcome run(std::vector<std::string> arguments, std::map<std::string, std::string> more = {}) {
@@ -37,7 +38,8 @@ TEST_F(Hub, EveryCommandTakesAName) {
   const std::string folder = place.path("out");
   expect_well(run({"gen_config", "HF://user/toy", "--quantization", "q4f16_1", "-o", folder}));
   EXPECT_EQ(hub.count("safetensors HTTP"), 0);  // a config needs no weights
-  expect_well(run({"convert_weight", hub.url() + "/user/toy/tree/main", "--quantization", "q4f16_1", "-o", folder}));
+  expect_well(
+      run({"convert_weight", hub.url() + "/user/toy/tree/main", "--quantization", "q4f16_1", "-o", folder}));
   EXPECT_TRUE(file_exists(place.path("home/model_weights/hf/user/toy/model.safetensors")));
   Outcome chat = run({"chat", "HF://user/toy", "--prompt", "Hello", "--max-tokens", "3"});
   expect_well(chat);
@@ -50,9 +52,11 @@ TEST_F(Hub, EveryCommandTakesAName) {
   hub.add_repo("user/toy-MLC", files);
   expect_well(run({"compile", "HF://user/toy-MLC", "-o", place.path("a.so")}));
   EXPECT_EQ(hub.count("params_shard_0.bin"), 0);
-  expect_well(run({"chat", "HF://user/toy-MLC", "--model-lib", place.path("a.so"), "--prompt", "Hi", "--max-tokens", "3"}));
-  expect_well(run({"chat", "hf://user/toy-MLC", "--model-lib", place.path("a.so"), "--prompt", "Hi", "--max-tokens", "3"},
-                  {{"HF_ENDPOINT", "http://127.0.0.1:9"}, {"MLC_DOWNLOAD_CACHE_POLICY", "READONLY"}}));
+  expect_well(run({"chat", "HF://user/toy-MLC", "--model-lib", place.path("a.so"), "--prompt", "Hi",
+                   "--max-tokens", "3"}));
+  expect_well(run(
+      {"chat", "hf://user/toy-MLC", "--model-lib", place.path("a.so"), "--prompt", "Hi", "--max-tokens", "3"},
+      {{"HF_ENDPOINT", "http://127.0.0.1:9"}, {"MLC_DOWNLOAD_CACHE_POLICY", "READONLY"}}));
 }
 
 TEST_F(Hub, MistakesAreOneSentence) {
@@ -64,7 +68,8 @@ TEST_F(Hub, MistakesAreOneSentence) {
   };
   testing::expect_error(convert("HF://user/tay"), {"HF://user/tay: ", "no such model (404)"});
   testing::expect_error(convert("HF://user"), {"HF://user: "});
-  testing::expect_error(convert("HF://user/toy/x/../y"), {"HF://user/toy/x/../y: ", "leave the model's folder"});
+  testing::expect_error(convert("HF://user/toy/x/../y"),
+                        {"HF://user/toy/x/../y: ", "leave the model's folder"});
   testing::expect_error(convert("HF://user/toy", {{"HF_ENDPOINT", "http://127.0.0.1:9"}}),
                         {"HF://user/toy: cannot reach http://127.0.0.1:9: ", "HF_ENDPOINT"});
   testing::expect_error(convert("HF://user/toy", {{"MLC_DOWNLOAD_CACHE_POLICY", "READONLY"}}), {"READONLY"});
@@ -73,7 +78,8 @@ TEST_F(Hub, MistakesAreOneSentence) {
 }
 
 TEST_F(Hub, AFullDiskKeepsWhatIsThere) {
-  std::map<std::string, std::string> environment = {{"MLC_LLM_HOME", place.path("home")}, {"HF_ENDPOINT", hub.url()}};
+  std::map<std::string, std::string> environment = {{"MLC_LLM_HOME", place.path("home")},
+                                                    {"HF_ENDPOINT", hub.url()}};
   Outcome o = testing::run_mlc_llm({"chat", "HF://user/toy", "--prompt", "x"},
                                    {.environment = environment, .file_limit = 20000});
   testing::expect_error(o, {"HF://user/toy: ", "cannot write to ", "make room"});
