@@ -1,7 +1,7 @@
 # mlc_add_room(NAME): one static library per room under src/, linked as src/layers.txt allows.
 # Sources are globbed, so a new file needs no list; files ending in _test.cpp become the room's test program.
 
-set(MLC_NO_EXCEPTION_ROOMS base chat formats runtime serve service)   # these also become wasm and phone code (service: phone)
+set(MLC_NO_EXCEPTION_ROOMS base chat formats hub runtime serve service)   # these also become wasm and phone code (service: phone)
 file(STRINGS ${CMAKE_SOURCE_DIR}/src/layers.txt MLC_LAYERS REGEX "^[a-z]+:")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/layers.txt)
 

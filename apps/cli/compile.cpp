@@ -10,6 +10,7 @@
 #include "apps/cli/checkpoint.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/device_flag.h"
+#include "apps/cli/hub_model.h"
 #include "apps/cli/knobs.h"
 #include "base/file.h"
 #include "base/strings.h"
@@ -79,7 +80,8 @@ Status compile(const Flags& flags) {
     if (Status made = make_directories(flags.debug_dump); !made.is_ok())
       return Status::error("--debug-dump: " + made.message());
   std::string path;
-  ASSIGN_OR_RETURN(Json config, read_mlc_config(flags.model, path));
+  ASSIGN_OR_RETURN(const std::string model, local_model(flags.model, hub::Need::kConfig));
+  ASSIGN_OR_RETURN(Json config, read_mlc_config(model, path));
   if (!flags.quantization.empty()) {
     RETURN_IF_ERROR(find_quant_scheme(flags.quantization).status());
     config["quantization"] = flags.quantization;
@@ -123,7 +125,8 @@ Status compile(const Flags& flags) {
 void add_compile(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* sub = app.add_subcommand("compile", "Compile a model library; needs no weights");
-  sub->add_option("MODEL", flags->model, "mlc-chat-config.json or the folder that holds it")->required();
+  sub->add_option("MODEL", flags->model, "mlc-chat-config.json, the folder that holds it, or HF://user/repo")
+      ->required();
   sub->add_option("--quantization", flags->quantization, "instead of the config's");
   add_model_type_flag(*sub, flags->model_type);
   sub->add_option(

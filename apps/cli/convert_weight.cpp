@@ -6,6 +6,7 @@
 
 #include "apps/cli/checkpoint.h"
 #include "apps/cli/commands.h"
+#include "apps/cli/hub_model.h"
 #include "apps/cli/verify.h"
 #include "base/env.h"
 #include "base/progress.h"
@@ -42,7 +43,9 @@ void check_flags(const Options& options) {
 }
 
 // The plan of CONFIG alone needs no weights where there are none.
-weights::ModelSource open(const Options& options) {
+weights::ModelSource open(Options& options) {
+  std::string& model = options.checkpoint.source.config;
+  model = value_or_throw(local_model(model, options.plan ? hub::Need::kConfig : hub::Need::kModel));
   auto source = weights::open_source(options.checkpoint.source);
   if (source.is_ok() || !options.plan || options.checkpoint.source.source != "auto" ||
       !options.checkpoint.source.lora_adapter.empty())
@@ -100,7 +103,7 @@ Choice choose(const weights::ModelSource& source, const weights::Plan& plan, con
   return choice;
 }
 
-void convert(const Options& options) {
+void convert(Options options) {
   check_flags(options);
   const weights::Quantizer quantizer = value_or_throw(weights::parse_quantizer(options.quantizer));
   QuantScheme scheme = value_or_throw(find_quant_scheme(options.checkpoint.quantization));

@@ -7,6 +7,7 @@
 
 #include "apps/cli/checkpoint.h"
 #include "apps/cli/commands.h"
+#include "apps/cli/hub_model.h"
 #include "apps/cli/knobs.h"
 #include "base/strings.h"
 
@@ -15,6 +16,7 @@ namespace mlc::cli {
 std::string gen_config(const CheckpointFlags& flags, const std::string& output) {
   weights::SourceOptions from = flags.source;
   from.with_checkpoint = false;
+  from.config = value_or_throw(local_model(from.config, hub::Need::kConfig));
   weights::GenConfigOptions options{flags.quantization, flags.conv_template, flags.config};
   if (!options.overrides.max_batch_size) options.overrides.max_batch_size = 128;
   weights::ModelSource source = value_or_throw(weights::open_source(from));
@@ -35,7 +37,9 @@ void add_gen_config(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CheckpointFlags& checkpoint = options->checkpoint;
   CLI::App* command = app.add_subcommand("gen_config", "Write mlc-chat-config.json and the tokenizer files");
-  command->add_option("config", checkpoint.source.config, "Model folder, its config.json, or a GGUF file")
+  command
+      ->add_option("config", checkpoint.source.config,
+                   "Model folder, its config.json, a GGUF file, or HF://user/repo")
       ->required();
   command->add_option("--quantization", checkpoint.quantization, "Quantization, for example q4f16_1")
       ->required();

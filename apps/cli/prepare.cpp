@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "apps/cli/commands.h"
+#include "apps/cli/hub_model.h"
 #include "apps/cli/knobs.h"
 #include "apps/cli/session.h"
 #include "base/env.h"
@@ -214,12 +215,14 @@ Status check_jit_policy() {
                            did_you_mean(value, known)));
 }
 
-Result<PreparedFolder> prepare_folder(const CheckpointFlags& flags) {
+Result<PreparedFolder> prepare_folder(const CheckpointFlags& named) {
+  CheckpointFlags flags = named;
+  ASSIGN_OR_RETURN(flags.source.config, local_model(named.source.config, hub::Need::kModel));
   const std::string& model = flags.source.config;
   if (!is_directory(model) && !file_exists(model))
-    return Status::error(
-        str(model,
-            ": no such file or folder; expected a converted folder, a Hugging Face folder or a GGUF file"));
+    return Status::error(str(model,
+                             ": no such file or folder; expected a converted folder, a Hugging Face folder, "
+                             "a GGUF file or HF://user/repo"));
   if (is_directory(model) && file_exists(path_join(model, "mlc-chat-config.json")))
     return PreparedFolder{model};
   if (file_exists(model) && model.ends_with("mlc-chat-config.json")) {

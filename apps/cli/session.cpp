@@ -193,7 +193,7 @@ void add_session_flags(CLI::App& command, SessionFlags& flags) {
   CheckpointFlags& checkpoint = flags.checkpoint;
   command
       .add_option("MODEL", checkpoint.source.config,
-                  "a converted folder, a Hugging Face folder or a GGUF file")
+                  "a converted folder, a Hugging Face folder, a GGUF file, or HF://user/repo")
       ->required();
   command.add_option("--device", flags.device,
                      "auto, cpu, opencl, vulkan, or one of several: opencl:1; see mlc_llm devices");

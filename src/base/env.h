@@ -13,6 +13,13 @@ std::string get(const char* name, const std::string& fallback = "");
 std::string home();
 // MLC_JIT_POLICY: ON (default: use the cache, else compile), OFF, REDO, READONLY.
 inline std::string jit_policy() { return get("MLC_JIT_POLICY", "ON"); }
+// MLC_DOWNLOAD_CACHE_POLICY: ON (default: use the cache, else download), OFF, REDO, READONLY.
+inline std::string download_cache_policy() { return get("MLC_DOWNLOAD_CACHE_POLICY", "ON"); }
+// HF_ENDPOINT: the hub that HF:// names and huggingface.co addresses are asked of, for example a mirror.
+// Default: https://huggingface.co.
+inline std::string hub_endpoint() { return get("HF_ENDPOINT", "https://huggingface.co"); }
+// HF_TOKEN: the token that this hub, and no other host, is shown; for models that are gated or private.
+inline std::string hub_token() { return get("HF_TOKEN"); }
 // MLC_TEMP_DIR: where temporary files go. Default: the system's.
 std::string temp_dir();
 // MLC_LOG: 0 quiet, 1 (default) notes, 2 details.
