@@ -161,7 +161,7 @@ ApiError Service::find_model(const Json& body, ServedModel*& model) {
 }
 
 RequestContext Service::context(ServedModel& model) const {
-  return {model.tokenizer(), model.chat_template(), model.defaults(), limits_};
+  return {model.tokenizer(), model.chat_template(), model.defaults(), limits_, model.grammars()};
 }
 
 void Service::note_unknown(const std::vector<std::string>& fields) {
