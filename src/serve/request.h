@@ -75,9 +75,9 @@ struct RequestState {
   Sampler sampler;
   NgramIndex ngrams;  // of tokens, where they are asked for proposals
   DraftLength draft_length;
-  TokenTree draft;       // that the running step verifies
-  int64_t accepted = 0;  // pending tokens before the newest: right proposals that lay apart
-  CycleDetector cycle;   // of an answer that end_cycles ends
+  TokenTree draft;                         // that the running step verifies
+  int64_t accepted = 0;                    // pending tokens before the newest: right proposals that lay apart
+  CycleDetector cycle;                     // of an answer that end_cycles ends
   std::unique_ptr<Constraint> constraint;  // of its grammar, as far as tokens go; null: none
   TextStream text;
   std::vector<Logprobs> prompt_logprobs;  // gathered so far, not streamed yet

@@ -242,7 +242,7 @@ void EngineState::accept_token(RequestState& r, int32_t token, std::optional<Log
     if (r.constraint->complete()) return end(r, FinishReason::kStop);
   }
   if ((config.max_tokens >= 0 && r.generated() >= config.max_tokens) ||
-             static_cast<int64_t>(r.tokens.size()) >= model.context_tokens()) {
+      static_cast<int64_t>(r.tokens.size()) >= model.context_tokens()) {
     end(r, FinishReason::kLength);
   } else if (config.end_cycles && r.cycle.put(std::span(r.tokens).subspan(r.request.prompt.size()))) {
     end(r, FinishReason::kCycle);

@@ -122,8 +122,8 @@ Result<std::shared_ptr<const GrammarVocabulary>> GrammarVocabulary::create(
   std::shared_ptr<GrammarVocabulary> result(new GrammarVocabulary(std::move(tokenizer)));
   const std::string table = token_table(*result->tokenizer_);
   TextBytes error;
-  result->handle_ = mlc_vocabulary_new(text_data(table), table.size(), result->tokenizer_.get(), encode_text,
-                                       error.out());
+  result->handle_ =
+      mlc_vocabulary_new(text_data(table), table.size(), result->tokenizer_.get(), encode_text, error.out());
   if (!result->handle_) return failure(error);
   return std::shared_ptr<const GrammarVocabulary>(std::move(result));
 }

@@ -23,9 +23,9 @@ enum class GrammarKind : uint8_t { kJsonSchema, kRegex, kLark };
 // Bounds on a grammar. Work is counted, not timed: what is refused does not depend on the machine or on what
 // else it does.
 struct GrammarLimits {
-  int64_t bytes = 64 * 1024;  // of its text
-  int64_t depth = 32;         // of nested values; groups of an expression may nest 4 times as deep
-  int64_t states = 50'000;    // of its lexer, 1 to 2 kB each
+  int64_t bytes = 64 * 1024;   // of its text
+  int64_t depth = 32;          // of nested values; groups of an expression may nest 4 times as deep
+  int64_t states = 50'000;     // of its lexer, 1 to 2 kB each
   int64_t milliseconds = 200;  // what compiling it may cost, at 50,000 units of work in each; a mask may cost
                                // a tenth of that
 };
@@ -70,8 +70,8 @@ class GrammarMatcher {
   int32_t vocab_size_;
 };
 
-// A tokenizer's vocabulary in the form that masks are made from. Made once for a model (some 0.3 s); immutable
-// and shared by its grammars.
+// A tokenizer's vocabulary in the form that masks are made from. Made once for a model (some 0.3 s);
+// immutable and shared by its grammars.
 class GrammarVocabulary {
  public:
   static Result<std::shared_ptr<const GrammarVocabulary>> create(std::shared_ptr<const Tokenizer> tokenizer);
@@ -109,7 +109,8 @@ class Grammar {
   MlcMatcher* start_ = nullptr;
 };
 
-// Compiles grammars for one tokenizer, whose vocabulary is made ready when the first is asked for. Any thread.
+// Compiles grammars for one tokenizer, whose vocabulary is made ready when the first is asked for. Any
+// thread.
 class GrammarCompiler {
  public:
   explicit GrammarCompiler(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}

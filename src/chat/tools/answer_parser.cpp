@@ -320,7 +320,8 @@ bool AnswerParser::header(Parts& parts) {
   const size_t end = buffer_.find(kMessage);
   if (end == buffer_.npos) {
     // No header at all: a model that was not asked to write one.
-    const std::string_view rest = std::string_view(buffer_).substr(std::min(buffer_.find_first_not_of(kSpace), buffer_.size()));
+    const std::string_view rest =
+        std::string_view(buffer_).substr(std::min(buffer_.find_first_not_of(kSpace), buffer_.size()));
     for (std::string_view tag : {kChannel, kStart, kEnd})
       if (rest.starts_with(tag) || (tag.starts_with(rest) && !ended_)) return false;
     message_ = Kind::kText;

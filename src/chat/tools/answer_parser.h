@@ -41,7 +41,7 @@ class AnswerParser {
 
  private:
   enum class State : uint8_t {
-    kBegin,      // nothing but whitespace so far
+    kBegin,  // nothing but whitespace so far
     kText,
     kThink,
     kCallStart,  // behind what opens a call
@@ -49,9 +49,9 @@ class AnswerParser {
     kCallEnd,    // behind a call
     kName,       // DeepSeek's and Mistral's name in front of arguments
     kArguments,
-    kHeader,     // of a message of harmony
+    kHeader,  // of a message of harmony
     kMessage,
-    kHeld,       // Python's calls, read once they are whole
+    kHeld,  // Python's calls, read once they are whole
   };
   using Parts = std::vector<AnswerPart>;
 

@@ -33,7 +33,8 @@ class Reader {
 
  private:
   char peek() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r'))
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r'))
       ++at_;
     return at_ < text_.size() ? text_[at_] : '\0';
   }
@@ -49,7 +50,8 @@ class Reader {
   std::string word(bool dots) {
     peek();
     const size_t begin = at_;
-    while (at_ < text_.size() && (is_word(text_[at_]) || (dots && (text_[at_] == '.' || text_[at_] == '-')))) ++at_;
+    while (at_ < text_.size() && (is_word(text_[at_]) || (dots && (text_[at_] == '.' || text_[at_] == '-'))))
+      ++at_;
     return std::string(text_.substr(begin, at_ - begin));
   }
 
@@ -111,13 +113,15 @@ class Reader {
 
   bool number(Json& result) {
     const size_t begin = at_;
-    while (at_ < text_.size() && (is_word(text_[at_]) || text_[at_] == '.' || text_[at_] == '-' || text_[at_] == '+'))
+    while (at_ < text_.size() &&
+           (is_word(text_[at_]) || text_[at_] == '.' || text_[at_] == '-' || text_[at_] == '+'))
       ++at_;
     std::string_view digits = text_.substr(begin, at_ - begin);
     if (digits.starts_with('+')) digits.remove_prefix(1);
     const char* end = digits.data() + digits.size();
     int64_t whole = 0;
-    if (auto [stop, error] = std::from_chars(digits.data(), end, whole); error == std::errc() && stop == end) {
+    if (auto [stop, error] = std::from_chars(digits.data(), end, whole);
+        error == std::errc() && stop == end) {
       result = whole;
       return true;
     }

@@ -44,8 +44,9 @@ class LarkText {
   static std::string quoted(const std::string& text) { return text.empty() ? "" : json_text(Json(text)); }
 
   std::pair<std::string_view, int32_t> special_at(std::string_view text) const {
-    for (std::string_view tag : {kMistralOpen, kMistralArguments, kCallsBegin, kCallsEnd, kCallBegin, kCallEnd,
-                                 kCallSeparator, kChannel, kMessage, kConstrain, kHermesOpen, kHermesClose}) {
+    for (std::string_view tag :
+         {kMistralOpen, kMistralArguments, kCallsBegin, kCallsEnd, kCallBegin, kCallEnd, kCallSeparator,
+          kChannel, kMessage, kConstrain, kHermesOpen, kHermesClose}) {
       if (!text.starts_with(tag)) continue;
       const std::optional<int32_t> id = tokenizer_.token_id(tag);
       if (id && tokenizer_.token_kind(*id) == TokenKind::kSpecial) return {tag, *id};
@@ -69,12 +70,18 @@ CallSyntax syntax_of(ToolFormat format, const Tokenizer& tokenizer) {
       return {str(kMistralOpen, "["), "{\"name\": \"", "\", \"arguments\": ", "}", ", ", "]"};
     case ToolFormat::kLlama: return {"", "{\"name\": \"", "\", \"parameters\": ", "}", "; ", ""};
     case ToolFormat::kDeepSeek:
-      return {std::string(kCallsBegin), str(kCallBegin, "function", kCallSeparator), "\n```json\n",
-              str("\n```", kCallEnd),   "\n", std::string(kCallsEnd)};
+      return {std::string(kCallsBegin),
+              str(kCallBegin, "function", kCallSeparator),
+              "\n```json\n",
+              str("\n```", kCallEnd),
+              "\n",
+              std::string(kCallsEnd)};
     case ToolFormat::kHarmony:
-      return {"", str(kChannel, "commentary to=functions."), str(" ", kConstrain, "json", kMessage), "", "", ""};
+      return {"", str(kChannel, "commentary to=functions."), str(" ", kConstrain, "json", kMessage), "", "",
+              ""};
     default:
-      return {"", str(kHermesOpen, "\n{\"name\": \""), "\", \"arguments\": ", str("}\n", kHermesClose), "\n", ""};
+      return {"", str(kHermesOpen, "\n{\"name\": \""), "\", \"arguments\": ", str("}\n", kHermesClose), "\n",
+              ""};
   }
 }
 
@@ -96,7 +103,8 @@ std::string python_call(const ToolFunction& function) {
       for (const char* key : {"$defs", "definitions"})
         if (const Json* shared = find(function.parameters, key); shared && schema.is_object())
           schema[key] = *shared;
-      const bool needed = names && names->is_array() && std::ranges::find(*names, Json(item.key())) != names->end();
+      const bool needed =
+          names && names->is_array() && std::ranges::find(*names, Json(item.key())) != names->end();
       (needed ? required : other).push_back(json_text(Json(item.key() + "=")) + " " + json_rule(schema));
     }
   std::string rule = json_text(Json(function.name + "("));
@@ -137,16 +145,16 @@ std::string tool_call_grammar(ToolFormat format, const std::vector<ToolFunction>
     if (format == ToolFormat::kPython)
       rules += python_call(functions[i]) + "\n";
     else
-      rules += join({lark(syntax.open + functions[i].name + syntax.between), json_rule(functions[i].parameters),
-                     lark(syntax.close)},
+      rules += join({lark(syntax.open + functions[i].name + syntax.between),
+                     json_rule(functions[i].parameters), lark(syntax.close)},
                     " ") +
                "\n";
   }
   std::string first = lark(syntax.first), last = lark(syntax.last), separator = lark(syntax.separator);
   if (format == ToolFormat::kPython) first = "\"[\"", last = "\"]\"", separator = "\", \"";
   several &= format != ToolFormat::kHarmony;  // each call ends its answer
-  return "start: " + first + " call " + (several ? "(" + separator + " call)* " : "") + last + "\ncall: " +
-         join(names, " | ") + "\n" + rules;
+  return "start: " + first + " call " + (several ? "(" + separator + " call)* " : "") + last +
+         "\ncall: " + join(names, " | ") + "\n" + rules;
 }
 
 }  // namespace mlc

@@ -3,10 +3,11 @@
 //
 //   kHermes    <tool_call>\n{"name": "f", "arguments": {...}}\n</tool_call>   (Hermes, Qwen, SmolLM3)
 //   kMistral   [TOOL_CALLS][{"name": "f", "arguments": {...}}, ...]           (also [TOOL_CALLS]f[ARGS]{...})
-//   kLlama     {"name": "f", "parameters": {...}}                             (Llama 3.1; <|python_tag|> first)
-//   kPython    [f(a=1), g(b="x")]                                             (Llama 3.2 and 4; gorilla: f(a=1))
-//   kDeepSeek  <tool calls begin><tool call begin>function<tool sep>f\n```json\n{...}\n```<tool call end>...
-//   kHarmony   <|channel|>commentary to=functions.f <|constrain|>json<|message|>{...}<|call|>    (gpt-oss)
+//   kLlama     {"name": "f", "parameters": {...}}                             (Llama 3.1; <|python_tag|>
+//   first) kPython    [f(a=1), g(b="x")]                                             (Llama 3.2 and 4;
+//   gorilla: f(a=1)) kDeepSeek  <tool calls begin><tool call begin>function<tool
+//   sep>f\n```json\n{...}\n```<tool call end>... kHarmony   <|channel|>commentary to=functions.f
+//   <|constrain|>json<|message|>{...}<|call|>    (gpt-oss)
 #pragma once
 
 #include <string>
@@ -25,20 +26,25 @@ inline constexpr std::string_view kHermesOpen = "<tool_call>", kHermesClose = "<
                                   kMistralOpen = "[TOOL_CALLS]", kMistralArguments = "[ARGS]",
                                   kPythonTag = "<|python_tag|>";
 // The bars are U+FF5C, the lines between words U+2581.
-inline constexpr std::string_view kCallsBegin = "<\xEF\xBD\x9Ctool\xE2\x96\x81"
-                                                "calls\xE2\x96\x81"
-                                                "begin\xEF\xBD\x9C>",
-                                  kCallsEnd = "<\xEF\xBD\x9Ctool\xE2\x96\x81"
-                                              "calls\xE2\x96\x81"
-                                              "end\xEF\xBD\x9C>",
-                                  kCallBegin = "<\xEF\xBD\x9Ctool\xE2\x96\x81"
-                                               "call\xE2\x96\x81"
-                                               "begin\xEF\xBD\x9C>",
-                                  kCallEnd = "<\xEF\xBD\x9Ctool\xE2\x96\x81"
-                                             "call\xE2\x96\x81"
-                                             "end\xEF\xBD\x9C>",
-                                  kCallSeparator = "<\xEF\xBD\x9Ctool\xE2\x96\x81"
-                                                   "sep\xEF\xBD\x9C>";
+inline constexpr std::string_view kCallsBegin =
+                                      "<\xEF\xBD\x9Ctool\xE2\x96\x81"
+                                      "calls\xE2\x96\x81"
+                                      "begin\xEF\xBD\x9C>",
+                                  kCallsEnd =
+                                      "<\xEF\xBD\x9Ctool\xE2\x96\x81"
+                                      "calls\xE2\x96\x81"
+                                      "end\xEF\xBD\x9C>",
+                                  kCallBegin =
+                                      "<\xEF\xBD\x9Ctool\xE2\x96\x81"
+                                      "call\xE2\x96\x81"
+                                      "begin\xEF\xBD\x9C>",
+                                  kCallEnd =
+                                      "<\xEF\xBD\x9Ctool\xE2\x96\x81"
+                                      "call\xE2\x96\x81"
+                                      "end\xEF\xBD\x9C>",
+                                  kCallSeparator =
+                                      "<\xEF\xBD\x9Ctool\xE2\x96\x81"
+                                      "sep\xEF\xBD\x9C>";
 inline constexpr std::string_view kChannel = "<|channel|>", kMessage = "<|message|>", kEnd = "<|end|>",
                                   kStart = "<|start|>", kCall = "<|call|>", kReturn = "<|return|>",
                                   kConstrain = "<|constrain|>";

@@ -42,7 +42,7 @@ struct ChunkChoice {
   std::string finish_reason;
   bool opens = false;
   std::string reasoning = {};
-  Json tool_calls = nullptr;  // of a delta
+  Json tool_calls = nullptr;     // of a delta
   std::string stop_string = {};  // of the caller's, that ended it; "" for none
 };
 std::string chunk_json(const AnswerHead& head, const ChunkChoice& choice);

@@ -119,7 +119,8 @@ void Call::add_parts(size_t index, const std::vector<AnswerPart>& parts) {
 void Call::add_part(size_t index, const AnswerPart& part) {
   Choice& choice = choices_[index];
   if (part.kind == AnswerPartKind::kText) return add_text(index, part.text, "");
-  ChunkChoice chunk{.index = static_cast<int64_t>(index), .text = "", .logprobs = nullptr, .finish_reason = ""};
+  ChunkChoice chunk{
+      .index = static_cast<int64_t>(index), .text = "", .logprobs = nullptr, .finish_reason = ""};
   if (part.kind == AnswerPartKind::kReasoning) {
     choice.reasoning += part.text;
     chunk.reasoning = part.text;
@@ -131,11 +132,10 @@ void Call::add_part(size_t index, const AnswerPart& part) {
     chunk.tool_calls = Json::array({choice.tool_calls.back()});
     chunk.tool_calls[0]["index"] = choice.tool_calls.size() - 1;
   } else {
-    std::string& arguments =
-        choice.tool_calls.back()["function"]["arguments"].get_ref<std::string&>();
+    std::string& arguments = choice.tool_calls.back()["function"]["arguments"].get_ref<std::string&>();
     arguments += part.text;
-    chunk.tool_calls = Json::array(
-        {{{"index", choice.tool_calls.size() - 1}, {"function", {{"arguments", part.text}}}}});
+    chunk.tool_calls =
+        Json::array({{{"index", choice.tool_calls.size() - 1}, {"function", {{"arguments", part.text}}}}});
   }
   if (!asked_.stream) return;
   const std::vector<Logprobs> tokens = std::move(choice.held);
@@ -217,9 +217,8 @@ void Call::end() {
   } else {
     std::vector<WholeChoice> choices;
     for (Choice& choice : choices_)
-      choices.push_back(
-          {choice.text, choice.finish, choice.stop_string, choice.reasoning,
-           logprobs_json(choice, choice.shown), choice.tool_calls});
+      choices.push_back({choice.text, choice.finish, choice.stop_string, choice.reasoning,
+                         logprobs_json(choice, choice.shown), choice.tool_calls});
     ended_ = true;
     on_end_();
     reply_({.text = answer_json(head_, choices, usage_)});

@@ -67,7 +67,8 @@ ApiError read_tool_call(const Json& call, const std::string& path, Json& calls) 
   return {};
 }
 
-ApiError read_tool_fields(const Json& message, const std::string& role, const std::string& path, Json& result) {
+ApiError read_tool_fields(const Json& message, const std::string& role, const std::string& path,
+                          Json& result) {
   if (const Json* old = find(message, "function_call"); old && !old->empty())
     return bad_field(path + ".function_call", str(path, ".function_call: OpenAI's old form; use tool_calls"));
   if (const Json* calls = find(message, "tool_calls"); calls && !calls->empty()) {
@@ -75,7 +76,8 @@ ApiError read_tool_fields(const Json& message, const std::string& role, const st
       return wrong_value(path + ".tool_calls", *calls, "a list, in a message of the assistant");
     result["tool_calls"] = Json::array();
     for (size_t i = 0; i < calls->size(); ++i)
-      if (ApiError error = read_tool_call((*calls)[i], str(path, ".tool_calls[", i, "]"), result["tool_calls"]);
+      if (ApiError error =
+              read_tool_call((*calls)[i], str(path, ".tool_calls[", i, "]"), result["tool_calls"]);
           error.is_error())
         return error;
   }

@@ -147,9 +147,9 @@ void read_common(Fields& fields, const RequestContext& context, CompletionCall& 
   read_debug_config(fields, limits, call.config);
   refuse_unbuilt(fields);
   // Who asks, how it is billed, and hints for others' servers.
-  fields.skip({"model", "user", "store", "metadata", "service_tier",
-               "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "reasoning_effort",
-               "verbosity", "logprobs", "top_logprobs", "request_id"});
+  fields.skip({"model", "user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key",
+               "prompt_cache_retention", "reasoning_effort", "verbosity", "logprobs", "top_logprobs",
+               "request_id"});
 }
 
 ApiError read_token_ids(const Json& list, const std::string& path, std::vector<int32_t>& ids) {

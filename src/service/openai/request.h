@@ -25,7 +25,7 @@ struct ApiLimits {
   int64_t max_tokens = 0;  // of an answer; 0: as many as the context holds
   int64_t tools = 128;     // functions of a request
   GrammarLimits grammar;
-  bool debug = false;      // debug_config is read, else refused
+  bool debug = false;  // debug_config is read, else refused
 };
 
 // What a request is read against.

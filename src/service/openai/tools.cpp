@@ -16,9 +16,9 @@ bool preset_takes_tools(const Conversation& conversation) {
 
 bool is_name(const std::string& name) {
   return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-                  c == '.';
-         });
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
+  });
 }
 
 ApiError read_tool(const Json& tool, const std::string& path, std::vector<ToolFunction>& functions) {
@@ -28,12 +28,14 @@ ApiError read_tool(const Json& tool, const std::string& path, std::vector<ToolFu
     return wrong_value(path, tool, "an object with \"type\": \"function\" and function");
   ToolFunction one{find_string(*function, "name").value_or(""), Json::object()};
   if (!is_name(one.name))
-    return wrong_value(path + ".function.name", find(*function, "name") ? *find(*function, "name") : Json(nullptr),
+    return wrong_value(path + ".function.name",
+                       find(*function, "name") ? *find(*function, "name") : Json(nullptr),
                        "1 to 64 letters, digits, _, - and .");
   if (std::ranges::any_of(functions, [&](const ToolFunction& f) { return f.name == one.name; }))
     return bad_field(path, str(path, ".function.name: found '", one.name, "' twice; names must differ"));
   if (const Json* parameters = find(*function, "parameters")) {
-    if (!parameters->is_object()) return wrong_value(path + ".function.parameters", *parameters, "a JSON schema");
+    if (!parameters->is_object())
+      return wrong_value(path + ".function.parameters", *parameters, "a JSON schema");
     one.parameters = *parameters;
   }
   if (!one.parameters.contains("type")) one.parameters["type"] = "object";
@@ -50,7 +52,8 @@ std::vector<ToolFunction> read_list(Fields& fields, const RequestContext& contex
     return functions;
   }
   if (static_cast<int64_t>(tools->size()) > context.limits.tools)
-    fields.fail(bad_field("tools", str("tools: found ", tools->size(), ", expected at most ", context.limits.tools)));
+    fields.fail(
+        bad_field("tools", str("tools: found ", tools->size(), ", expected at most ", context.limits.tools)));
   for (size_t i = 0; i < tools->size() && !fields.failed(); ++i)
     if (ApiError error = read_tool((*tools)[i], str("tools[", i, "]"), functions); error.is_error()) {
       error.param = "tools";
@@ -68,7 +71,8 @@ ToolChoice read_choice(Fields& fields, const std::vector<ToolFunction>& function
   ToolChoice choice;
   const Json* given = fields.get("tool_choice");
   if (!given) return choice;
-  constexpr const char* kExpected = "none, auto, required or {\"type\": \"function\", \"function\": {\"name\": ...}}";
+  constexpr const char* kExpected =
+      "none, auto, required or {\"type\": \"function\", \"function\": {\"name\": ...}}";
   if (given->is_object()) {
     const Json* function = find(*given, "function");
     const std::optional<std::string> name = function ? find_string(*function, "name") : std::nullopt;
@@ -95,7 +99,8 @@ void demand_call(Fields& fields, const RequestContext& context, const ToolChoice
   if (call.config.grammar)
     return fields.fail(bad_field(
         "tool_choice", "tool_choice: a call is demanded and response_format too; leave one of them out"));
-  if (!choice.name.empty()) std::erase_if(functions, [&](const ToolFunction& f) { return f.name != choice.name; });
+  if (!choice.name.empty())
+    std::erase_if(functions, [&](const ToolFunction& f) { return f.name != choice.name; });
   const std::string text = tool_call_grammar(call.form.tools, functions, several, context.tokenizer);
   auto grammar = context.grammars.compile(GrammarKind::kLark, text, context.limits.grammar, "tools");
   if (!grammar.is_ok()) return fields.fail(bad_field("tools", grammar.status().message()));
@@ -118,7 +123,8 @@ void read_tools(Fields& fields, const RequestContext& context, CompletionCall& c
   if (fields.failed() || functions.empty() || choice.none) return;
   if (format == ToolFormat::kNone)
     return fields.fail(bad_field(
-        "tools", "tools: this model's chat template takes none; leave it out, or use a model that was made for them"));
+        "tools",
+        "tools: this model's chat template takes none; leave it out, or use a model that was made for them"));
   call.form.tools = format;
   options.tools = *fields.get("tools");
   Json list = Json::array();
@@ -143,7 +149,8 @@ void fit_tool_calls(const ChatTemplate& chat_template, Json& messages) {
       texts.push_back(function["name"].get<std::string>() + "(" + join(values, ", ") + ")");
       if (as_text) function["arguments"] = json_text(function["arguments"]);
     }
-    if (!chat_template.is_jinja() && message["content"] == "") message["content"] = "[" + join(texts, ", ") + "]";
+    if (!chat_template.is_jinja() && message["content"] == "")
+      message["content"] = "[" + join(texts, ", ") + "]";
   }
 }
 
