@@ -34,7 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const ChatTemplate chat_template = *ChatTemplate::create(*find_preset("chatml"), "messages");
   static const serve::GenerationConfig defaults;
   static const serve::openai::ApiLimits limits{.debug = true};
-  const serve::openai::RequestContext context{*tokenizer, chat_template, defaults, limits};
+  static const GrammarCompiler grammars(tokenizer);
+  const serve::openai::RequestContext context{*tokenizer, chat_template, defaults, limits, grammars};
   Json object;
   serve::openai::ApiError error = serve::openai::parse_body(fuzz::text_of(data, size), object);
   check_error(error);

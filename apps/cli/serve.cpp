@@ -119,6 +119,15 @@ void add_http_flags(CLI::App& sub, Flags& flags) {
   sub.add_option("--max-choices", flags.api.choices, "n times the prompts of a request")
       ->check(whole_number(1, 65536));
   sub.add_option("--max-stops", flags.api.stops, "stop strings of a request")->check(whole_number(0, 65536));
+  sub.add_option("--max-tools", flags.api.tools, "functions of a request")->check(whole_number(0, 65536));
+  sub.add_option("--max-schema-bytes", flags.api.grammar.bytes, "of a schema, expression or grammar")
+      ->check(whole_number(1, 16 << 20));
+  sub.add_option("--max-schema-depth", flags.api.grammar.depth, "of its nested values")
+      ->check(whole_number(1, 256));
+  sub.add_option("--max-grammar-states", flags.api.grammar.states, "of its automaton, 1 to 2 kB each")
+      ->check(whole_number(100, 10'000'000));
+  sub.add_option("--max-grammar-ms", flags.api.grammar.milliseconds, "of work that compiling it may take")
+      ->check(whole_number(1, 60'000));
   sub.add_option("--max-biases", flags.api.biases, "tokens in logit_bias")->check(whole_number(0, 1 << 20));
   sub.add_option("--max-top-logprobs", flags.api.top_logprobs, "of each token")->check(whole_number(0, 20));
   sub.add_option("--max-tokens", flags.api.max_tokens, "of an answer; 0: what the context holds")

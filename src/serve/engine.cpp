@@ -38,8 +38,13 @@ Status Engine::add_request(Request request) {
   const int32_t adapter = adapters.find(request.adapter);
   if (!request.adapter.empty() && adapter < 0)
     return Status::error(str("adapter: '", request.adapter, "' is not loaded; ", adapters.listed()));
+  std::unique_ptr<Constraint> constraint;
+  if (request.config.grammar) {
+    ASSIGN_OR_RETURN(constraint, Constraint::start(request.config));
+  }
   state_.waiting.push_back(std::make_unique<RequestState>(std::move(request), state_.tokenizer));
   state_.waiting.back()->adapter = adapter;
+  state_.waiting.back()->constraint = std::move(constraint);
   return Status::ok();
 }
 

@@ -11,6 +11,7 @@
 
 #include "chat/stream.h"
 #include "runtime/sequences/sequence_store.h"
+#include "serve/constraint.h"
 #include "serve/cycle.h"
 #include "serve/sample/logprobs.h"
 #include "serve/sample/sampler.h"
@@ -74,9 +75,10 @@ struct RequestState {
   Sampler sampler;
   NgramIndex ngrams;  // of tokens, where they are asked for proposals
   DraftLength draft_length;
-  TokenTree draft;       // that the running step verifies
-  int64_t accepted = 0;  // pending tokens before the newest: right proposals that lay apart
-  CycleDetector cycle;   // of an answer that end_cycles ends
+  TokenTree draft;                         // that the running step verifies
+  int64_t accepted = 0;                    // pending tokens before the newest: right proposals that lay apart
+  CycleDetector cycle;                     // of an answer that end_cycles ends
+  std::unique_ptr<Constraint> constraint;  // of its grammar, as far as tokens go; null: none
   TextStream text;
   std::vector<Logprobs> prompt_logprobs;  // gathered so far, not streamed yet
   FinishReason finish = FinishReason::kNone;

@@ -113,8 +113,9 @@ class StepBuilder {
     if (sequence.wanted == 0) return;
     r.ngrams.put(r.tokens);
     int64_t most = most_proposals(i, answers);
-    const int64_t width =
-        state_.model.verifies_trees() && !state_.model.deterministic() ? state_.options.spec_tree_width : 1;
+    const bool trees =
+        state_.model.verifies_trees() && !state_.model.deterministic() && !r.constraint;  // else a chain
+    const int64_t width = trees ? state_.options.spec_tree_width : 1;
     if (width > 1) most = std::min(most, kMostTreeTokens - pending);
     const int64_t equal = r.ngrams.equal_past(r.tokens);
     if (equal == 0 || most <= 0) return;
@@ -126,12 +127,21 @@ class StepBuilder {
     r.draft = {.tokens = {sequence.tokens.begin(), sequence.tokens.end()}, .parents = {}, .known = pending};
     for (int32_t node = 0; node < pending; ++node) r.draft.parents.push_back(node - 1);
     r.ngrams.propose(r.tokens, most, width, r.draft);
+    if (r.constraint) keep_valid(r);
     if (const int64_t proposals = r.draft.proposals(); proposals > 0) {
       sequence = {r.sequence, r.draft.tokens, 1 + proposals, true, {}, r.adapter};
       if (!r.draft.is_chain()) sequence.parents = r.draft.parents;
       room_ -= proposals;
     }
     spoken_for_ += store_.cost(r.sequence, r.draft.size());
+  }
+
+  // Drops proposals that the request's grammar does not let come.
+  static void keep_valid(RequestState& r) {
+    const auto known = static_cast<size_t>(r.draft.known);
+    const size_t valid = r.constraint->valid(std::span(r.draft.tokens).subspan(known));
+    r.draft.tokens.resize(known + valid);
+    r.draft.parents.resize(known + valid);
   }
 
   bool make_room(const StateCost& needed) {

@@ -25,7 +25,20 @@ void EngineState::begin(RunningStep s) {
                                    : any          ? runtime::WantLogits::kLast
                                                   : runtime::WantLogits::kNone;
   Status begun = model.begin_step(step->sequences, want, settings);
-  if (!begun.is_ok()) finish(begun);
+  if (!begun.is_ok()) return finish(begun);
+  prepare_masks();
+}
+
+void EngineState::prepare_masks() {
+  const Clock::time_point start = Clock::now();
+  bool any = false;
+  for (size_t i = 0; i < step->requests.size(); ++i) {
+    RequestState& r = *step->requests[i];
+    if (!r.constraint || step->sequences[i].wanted == 0 || r.finish != FinishReason::kNone) continue;
+    any = true;
+    if (Status made = r.constraint->prepare(); !made.is_ok()) end(r, FinishReason::kError, made.message());
+  }
+  if (any) metrics.mask_seconds += std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 // For each wanted row how its token is drawn: rows that are as deep in a tree take the same random number, so
@@ -69,7 +82,14 @@ int32_t EngineState::token_of_row(RequestState& r, int64_t row, std::optional<Lo
   }
   const std::span<const float> logits = logits_of_rows(row, 1);
   std::vector<float> scores(logits.begin(), logits.end());
-  const int32_t token = r.sampler.sample(scores, config, r.counts);
+  if (r.constraint) {
+    if (Status made = r.constraint->prepare(); !made.is_ok()) {
+      end(r, FinishReason::kError, made.message());
+      return -1;
+    }
+  }
+  const int32_t token =
+      r.sampler.sample(scores, config, r.counts, r.constraint ? &r.constraint->mask() : nullptr);
   if (config.logprobs) logprobs = logprobs_of(logits, token, config.top_logprobs);
   return token;
 }
@@ -93,6 +113,7 @@ int64_t EngineState::verify(RequestState& r, int64_t first_row) {
   for (int64_t node = known - 1; node >= 0 && r.finish == FinishReason::kNone;) {
     std::optional<Logprobs> logprobs;
     const int32_t token = token_of_row(r, first_row + node - (known - 1), logprobs);
+    if (token < 0) break;
     const size_t before = r.tokens.size();
     accept_token(r, token, std::move(logprobs));
     if (r.tokens.size() == before) break;  // it ends the text
@@ -130,7 +151,7 @@ void EngineState::finish(RequestState& r, const runtime::StepSequence& sequence,
     if (sequence.wanted > 0 && r.finish == FinishReason::kNone) {
       std::optional<Logprobs> logprobs;
       const int32_t token = token_of_row(r, row, logprobs);
-      accept_token(r, token, std::move(logprobs));
+      if (token >= 0) accept_token(r, token, std::move(logprobs));
     }
     if (!decodes) return;
   }
@@ -155,6 +176,7 @@ void EngineState::finish(const Status& status) {
     }
     const auto unwanted = step->all_rows ? static_cast<int64_t>(sequence.tokens.size()) - sequence.wanted : 0;
     finish(r, sequence, row + unwanted);
+    if (sequence.wanted > 0) jump_forward(r);
     row += unwanted + sequence.wanted;
   }
   const auto rows = static_cast<double>(prefilled + decoded);
@@ -165,6 +187,22 @@ void EngineState::finish(const Status& status) {
   if (prefilled == 0 && status.is_ok()) step_cost.put(decoded, seconds);
   step.reset();
   retire();
+}
+
+void EngineState::jump_forward(RequestState& r) {
+  const GenerationConfig& config = r.request.config;
+  // What is not computed before it is streamed has no log probabilities.
+  if (!r.constraint || r.finish != FinishReason::kNone || config.logprobs || !config.jump_forward) return;
+  auto forced = r.constraint->forced();
+  if (!forced.is_ok()) return end(r, FinishReason::kError, forced.status().message());
+  for (const int32_t token : *forced) {
+    if (r.finish != FinishReason::kNone) return;
+    const size_t before = r.tokens.size();
+    accept_token(r, token);
+    const auto added = static_cast<int64_t>(r.tokens.size() - before);
+    r.accepted += added;
+    metrics.jump_forward_tokens += added;
+  }
 }
 
 void EngineState::accept_token(RequestState& r, int32_t token, std::optional<Logprobs> logprobs) {
@@ -197,10 +235,14 @@ void EngineState::accept_token(RequestState& r, int32_t token, std::optional<Log
                        {},
                        std::move(logprobs),
                        first ? std::move(r.prompt_logprobs) : std::vector<Logprobs>()});
-  if (r.text.stopped()) {
-    end(r, FinishReason::kStop);
-  } else if ((config.max_tokens >= 0 && r.generated() >= config.max_tokens) ||
-             static_cast<int64_t>(r.tokens.size()) >= model.context_tokens()) {
+  if (r.text.stopped()) return end(r, FinishReason::kStop);
+  if (r.constraint) {
+    Status accepted = r.constraint->accept(token);
+    if (!accepted.is_ok()) return end(r, FinishReason::kError, accepted.message());
+    if (r.constraint->complete()) return end(r, FinishReason::kStop);
+  }
+  if ((config.max_tokens >= 0 && r.generated() >= config.max_tokens) ||
+      static_cast<int64_t>(r.tokens.size()) >= model.context_tokens()) {
     end(r, FinishReason::kLength);
   } else if (config.end_cycles && r.cycle.put(std::span(r.tokens).subspan(r.request.prompt.size()))) {
     end(r, FinishReason::kCycle);

@@ -22,6 +22,8 @@ enum class SpeculativeMode : uint8_t {
 struct EngineMetrics {
   int64_t prefill_tokens = 0, decode_tokens = 0, finished_requests = 0, preemptions = 0;
   int64_t draft_tokens = 0, accepted_draft_tokens = 0;
+  int64_t jump_forward_tokens = 0;                 // that grammars forced
+  double mask_seconds = 0;                         // on masks of grammars, beside the device
   int64_t most_step_tokens = 0;                    // of one step
   double prefill_seconds = 0, decode_seconds = 0;  // of steps that do both, by tokens
 };
@@ -83,8 +85,12 @@ struct EngineState {
   void add_draws(const RequestState& request, const runtime::StepSequence& sequence,
                  std::vector<DrawSettings>& settings) const;
   std::span<const float> logits_of_rows(int64_t first, int64_t count) const;
+  // Makes the masks of a step whose tokens are drawn here.
+  void prepare_masks();
+  // Adds the tokens that a grammar forces to a request's text, to be computed with its next step.
+  void jump_forward(RequestState& request);
   // The drawn token of one of the rows whose logits the step gave; `logprobs` receives those that its request
-  // wants.
+  // wants. -1: its grammar fails, and it has ended.
   int32_t token_of_row(RequestState& request, int64_t row, std::optional<Logprobs>& logprobs);
   void add_prompt_logprobs(RequestState& request, std::span<const float> logits);
   void finish(const Status& status);

@@ -48,11 +48,14 @@ class ToyService {
     bool deterministic = false;
     serve::openai::ApiLimits limits;
     std::vector<std::string> ids = {"toy"};
+    std::string jinja;  // a chat template instead of chatml's preset
   };
 
   explicit ToyService(Options options) {
     static const Files files;
     tokenizer = must(Tokenizer::load(std::string(MLC_SOURCE_DIR) + "/tests/data/weights/tokenizers/llama"));
+    Conversation conversation = must(find_preset("chatml"));
+    conversation.jinja_template = options.jinja;
     std::vector<std::unique_ptr<serve::openai::ServedModel>> served;
     for (const std::string& id : options.ids) {
       models.push_back(LoadedModel::load(must(runtime::open_device("cpu", {.threads = 2})),
@@ -62,9 +65,9 @@ class ToyService {
                                           .total_tokens = options.total,
                                           .prefill_chunk = options.chunk,
                                           .deterministic = options.deterministic}));
-      served.push_back(must(
-          serve::openai::ServedModel::create(id, *models.back().model, tokenizer, must(find_preset("chatml")),
-                                             {}, {.max_running = static_cast<size_t>(options.sequences)})));
+      served.push_back(
+          must(serve::openai::ServedModel::create(id, *models.back().model, tokenizer, conversation, {},
+                                                  {.max_running = static_cast<size_t>(options.sequences)})));
     }
     service = std::make_unique<serve::openai::Service>(
         std::move(served), options.limits, [this](const std::string& note) { notes.push_back(note); });

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
+#include "chat/grammar/grammar.h"
 
 namespace mlc::serve {
 
@@ -28,7 +30,9 @@ struct GenerationConfig {
   bool logprobs = false;         // streams the log probability of each token (serve/sample/logprobs.h)
   int64_t top_logprobs = 0;      // and of so many of the most probable, at most 20
   bool prompt_logprobs = false;  // and those of the prompt; its prefix is then never taken from a cache
-  bool end_cycles = false;       // ends an answer that only repeats itself (serve/cycle.h), with kCycle
+  std::shared_ptr<const Grammar> grammar = {};  // what the answer may be; null: anything
+  bool jump_forward = true;                     // tokens that the grammar forces are not computed one by one
+  bool end_cycles = false;  // ends an answer that only repeats itself (serve/cycle.h), with kCycle
 
   // temperature, top_p and the two penalties of an mlc-chat-config.json; nothing else of it is read
   // (mlc-facts 4.2).

@@ -50,7 +50,7 @@ bool reads_logits(const GenerationConfig& config) {
 
 bool changes_logits(const GenerationConfig& c) {
   return !c.logit_bias.empty() || c.presence_penalty != 0 || c.frequency_penalty != 0 ||
-         c.repetition_penalty != 1 || c.top_k > 0 || c.min_p > 0;
+         c.repetition_penalty != 1 || c.top_k > 0 || c.min_p > 0 || c.grammar;
 }
 
 Sampler::Sampler(std::optional<uint64_t> seed)
@@ -63,8 +63,10 @@ DrawSettings Sampler::next(const GenerationConfig& config) {
           static_cast<float>(uniform)};
 }
 
-int32_t Sampler::sample(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts) {
+int32_t Sampler::sample(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts,
+                        const TokenMask* mask) {
   apply_penalties(logits, config, counts);
+  if (mask) mask->apply(logits);
   if (config.top_k > 0 || config.min_p > 0) keep_most_probable(logits, config);
   const DrawSettings settings = next(config);
   if (settings.inverse_temperature == 0) return first_largest(logits);

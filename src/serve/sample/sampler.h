@@ -1,6 +1,6 @@
-// Logits -> token in the order of mlc-facts 8.5: bias, penalties, top-k, min-p, softmax with temperature,
-// top-p, draw. The
-// last three are base/draw.h, on the host or, where a request changes no logit, on the device.
+// Logits -> token in the order of mlc-facts 8.5: bias, penalties, the grammar's mask, top-k, min-p, softmax
+// with temperature, top-p, draw. The last three are base/draw.h, on the host or, where a request changes no
+// logit, on the device.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +37,9 @@ class Sampler {
   // How the next token is drawn: greedily where temperature is below 1e-5 or top_p is 0, else with the next
   // random number.
   DrawSettings next(const GenerationConfig& config);
-  // Overwrites logits with probabilities and returns the drawn token.
-  int32_t sample(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts);
+  // Overwrites logits with probabilities and returns the drawn token, one of `mask` where that is given.
+  int32_t sample(std::span<float> logits, const GenerationConfig& config, const TokenCounts& counts,
+                 const TokenMask* mask = nullptr);
 
  private:
   std::mt19937 random_;

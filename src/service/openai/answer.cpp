@@ -94,7 +94,10 @@ std::string chunk_json(const AnswerHead& head, const ChunkChoice& choice) {
   if (head.chat) {
     Json delta = Json::object();
     if (choice.opens) delta["role"] = "assistant";
-    if (choice.opens || !choice.text.empty()) delta["content"] = choice.text;
+    const bool other = !choice.reasoning.empty() || !choice.tool_calls.is_null();
+    if ((choice.opens && !other) || !choice.text.empty()) delta["content"] = choice.text;
+    if (!choice.reasoning.empty()) delta["reasoning_content"] = choice.reasoning;
+    if (!choice.tool_calls.is_null()) delta["tool_calls"] = choice.tool_calls;
     one["delta"] = std::move(delta);
   } else {
     one["text"] = choice.text;
@@ -117,11 +120,18 @@ std::string answer_json(const AnswerHead& head, std::span<const WholeChoice> cho
   Json list = Json::array();
   for (const WholeChoice& choice : choices) {
     Json one = {{"index", list.size()}};
-    if (head.chat)
-      one["message"] = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr},
-                        {"name", nullptr},     {"tool_calls", nullptr},  {"tool_call_id", nullptr}};
-    else
+    if (head.chat) {
+      const bool calls = !choice.tool_calls.is_null();
+      one["message"] = {{"role", "assistant"},
+                        {"content", calls ? text_or_null(choice.text) : Json(choice.text)},
+                        {"refusal", nullptr},
+                        {"name", nullptr},
+                        {"tool_calls", choice.tool_calls},
+                        {"tool_call_id", nullptr}};
+      if (!choice.reasoning.empty()) one["message"]["reasoning_content"] = choice.reasoning;
+    } else {
       one["text"] = choice.text;
+    }
     one["logprobs"] = choice.logprobs;
     one["finish_reason"] = text_or_null(choice.finish_reason);
     one["stop_reason"] = text_or_null(choice.stop_string);

@@ -41,6 +41,8 @@ struct ChunkChoice {
   Json logprobs;
   std::string finish_reason;
   bool opens = false;
+  std::string reasoning = {};
+  Json tool_calls = nullptr;     // of a delta
   std::string stop_string = {};  // of the caller's, that ended it; "" for none
 };
 std::string chunk_json(const AnswerHead& head, const ChunkChoice& choice);
@@ -48,8 +50,9 @@ std::string chunk_json(const AnswerHead& head, const ChunkChoice& choice);
 std::string usage_chunk_json(const AnswerHead& head, const Usage& usage);
 
 struct WholeChoice {
-  std::string text, finish_reason, stop_string;
+  std::string text, finish_reason, stop_string, reasoning;
   Json logprobs;
+  Json tool_calls = nullptr;
 };
 std::string answer_json(const AnswerHead& head, std::span<const WholeChoice> choices, const Usage& usage);
 

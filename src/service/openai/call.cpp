@@ -19,7 +19,12 @@ Call::Call(ServedModel& model, CompletionCall asked, ReplyCallback reply, std::f
       reply_(std::move(reply)),
       on_end_(std::move(on_end)),
       choices_(asked_.prompts.size() * static_cast<size_t>(asked_.n)) {
-  for (Choice& choice : choices_) choice.id = model_.engine().next_id();
+  const AnswerForm& form = asked_.form;
+  for (Choice& choice : choices_) {
+    choice.id = model_.engine().next_id();
+    if (asked_.chat && (form.thinks || form.tools != ToolFormat::kNone))
+      choice.parser = std::make_unique<AnswerParser>(form);
+  }
 }
 
 Request Call::request_of(size_t choice) {
@@ -89,15 +94,54 @@ void Call::on_update(size_t index, const StreamUpdate& update) {
   const bool leads = index % static_cast<size_t>(asked_.n) == 0, first = !choice.opened;
   if (update.finish == FinishReason::kError) {
     model_.count(update, 0);
-    return fail(update.error);
+    // A grammar that costs more than its limits as the text goes on is the caller's.
+    return fail(update.error, update.error.starts_with("response_format") ? 400 : 503);
   }
   if (first && !ended_) begin_echo(index, update);
   if (update.logprobs) choice.held.push_back(*update.logprobs);
-  if (!ended_ && (!update.text.empty() || (first && asked_.chat && asked_.stream)))
+  if (choice.parser && !ended_) {
+    std::vector<AnswerPart> parts;
+    choice.parser->put(update.text, parts);
+    if (update.finish != FinishReason::kNone) choice.parser->finish(parts);
+    add_parts(index, parts);
+  } else if (!ended_ && (!update.text.empty() || (first && asked_.chat && asked_.stream))) {
     add_text(index, update.text, "");
+  }
   choice.opened = true;
   if (update.finish != FinishReason::kNone) finish_choice(index, update);
   if (leads && first && !ended_) follow(index);
+}
+
+void Call::add_parts(size_t index, const std::vector<AnswerPart>& parts) {
+  for (const AnswerPart& part : parts) add_part(index, part);
+}
+
+void Call::add_part(size_t index, const AnswerPart& part) {
+  Choice& choice = choices_[index];
+  if (part.kind == AnswerPartKind::kText) return add_text(index, part.text, "");
+  ChunkChoice chunk{
+      .index = static_cast<int64_t>(index), .text = "", .logprobs = nullptr, .finish_reason = ""};
+  if (part.kind == AnswerPartKind::kReasoning) {
+    choice.reasoning += part.text;
+    chunk.reasoning = part.text;
+  } else if (part.kind == AnswerPartKind::kCall) {
+    if (choice.tool_calls.is_null()) choice.tool_calls = Json::array();
+    choice.tool_calls.push_back({{"id", "call_" + new_answer_id(false).substr(5)},  // behind "cmpl-"
+                                 {"type", "function"},
+                                 {"function", {{"name", part.text}, {"arguments", ""}}}});
+    chunk.tool_calls = Json::array({choice.tool_calls.back()});
+    chunk.tool_calls[0]["index"] = choice.tool_calls.size() - 1;
+  } else {
+    std::string& arguments = choice.tool_calls.back()["function"]["arguments"].get_ref<std::string&>();
+    arguments += part.text;
+    chunk.tool_calls =
+        Json::array({{{"index", choice.tool_calls.size() - 1}, {"function", {{"arguments", part.text}}}}});
+  }
+  if (!asked_.stream) return;
+  const std::vector<Logprobs> tokens = std::move(choice.held);
+  choice.held.clear();
+  if (!tokens.empty()) chunk.logprobs = logprobs_json(choice, tokens);
+  say(index, std::move(chunk));
 }
 
 // With `echo` the prompt stands in front of the answer.
@@ -129,10 +173,15 @@ void Call::add_text(size_t index, const std::string& text, const std::string& fi
     return;
   }
   ChunkChoice chunk{.index = static_cast<int64_t>(index), .text = text, .finish_reason = finish};
-  chunk.opens = !choice.opened;
-  choice.opened = true;
   if (!finish.empty()) chunk.stop_string = choice.stop_string;
   if (!tokens.empty()) chunk.logprobs = logprobs_json(choice, tokens);
+  say(index, std::move(chunk));
+}
+
+void Call::say(size_t index, ChunkChoice chunk) {
+  Choice& choice = choices_[index];
+  chunk.opens = !choice.said;
+  choice.said = true;
   said_ = true;
   reply_({.text = chunk_json(head_, chunk), .stream = true, .last = false});
 }
@@ -153,7 +202,8 @@ void Call::finish_choice(size_t index, const StreamUpdate& update) {
   if (std::find(stops.begin() + asked_.own_stops, stops.end(), update.stop_string) != stops.end())
     choice.stop_string = update.stop_string;
   if (!asked_.suffix.empty()) add_text(index, asked_.suffix, "");
-  add_text(index, "", finish_reason_text(update.finish));
+  const bool calls = !choice.tool_calls.is_null() && update.finish == FinishReason::kStop;
+  add_text(index, "", calls ? "tool_calls" : finish_reason_text(update.finish));
   if (finished_ == choices_.size()) end();
 }
 
@@ -167,8 +217,8 @@ void Call::end() {
   } else {
     std::vector<WholeChoice> choices;
     for (Choice& choice : choices_)
-      choices.push_back(
-          {choice.text, choice.finish, choice.stop_string, logprobs_json(choice, choice.shown)});
+      choices.push_back({choice.text, choice.finish, choice.stop_string, choice.reasoning,
+                         logprobs_json(choice, choice.shown), choice.tool_calls});
     ended_ = true;
     on_end_();
     reply_({.text = answer_json(head_, choices, usage_)});
@@ -176,12 +226,13 @@ void Call::end() {
 }
 
 // The engine could not go on with one of the choices: all end.
-void Call::fail(const std::string& why) {
+void Call::fail(const std::string& why, int status) {
   ++finished_;
   if (ended_) return;
   ended_ = true;
   on_end_();
-  const ApiError error{.status = 503, .message = why, .param = "", .code = ""};
+  const ApiError error{
+      .status = status, .message = why, .param = status == 400 ? "response_format" : "", .code = ""};
   if (said_) {
     reply_({.text = error.json(), .stream = true, .last = false});
     reply_({.text = "", .stream = true});

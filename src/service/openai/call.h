@@ -38,7 +38,10 @@ class Call : public std::enable_shared_from_this<Call> {
     std::string text, finish;     // of a whole answer
     std::string stop_string;      // of the caller\'s, that ended it
     int64_t offset = 0;           // of the next token's text, in characters
-    bool opened = false;
+    bool opened = false, said = false;
+    std::string reasoning;  // of a whole answer
+    Json tool_calls = nullptr;
+    std::unique_ptr<AnswerParser> parser;  // of a chat
   };
 
   Request request_of(size_t choice);
@@ -47,9 +50,12 @@ class Call : public std::enable_shared_from_this<Call> {
   void follow(size_t leader);
   void on_update(size_t choice, const StreamUpdate& update);
   void add_text(size_t choice, const std::string& text, const std::string& finish);
+  void add_parts(size_t choice, const std::vector<AnswerPart>& parts);
+  void add_part(size_t choice, const AnswerPart& part);
+  void say(size_t choice, ChunkChoice chunk);
   void begin_echo(size_t choice, const StreamUpdate& update);
   void finish_choice(size_t choice, const StreamUpdate& update);
-  void fail(const std::string& why);
+  void fail(const std::string& why, int status = 503);
   void end();
   Json logprobs_json(Choice& choice, const std::vector<Logprobs>& tokens) const;
   size_t prompt_of(size_t choice) const { return choice / static_cast<size_t>(asked_.n); }

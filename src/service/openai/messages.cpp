@@ -39,14 +39,53 @@ ApiError read_content(const Json& message, const std::string& path, Json& conten
   return {};
 }
 
-// Tools are not built: this is where assistant messages with tool_calls and tool messages will be read.
-ApiError check_no_tools(const Json& message, const std::string& role, const std::string& path) {
-  for (const char* field : {"tool_calls", "tool_call_id", "function_call"})
-    if (const Json* value = find(message, field); value && !value->empty())
-      return bad_field(str(path, ".", field),
-                       str(path, ".", field, ": tools are not built yet; leave it out"));
-  if (role == "tool" || role == "function")
-    return bad_field(path + ".role", str(path, ".role: found '", role, "', tools are not built yet"));
+// {"id", "type": "function", "function": {"name", "arguments"}}: arguments, a text of JSON, become an object,
+// as templates want them.
+ApiError read_tool_call(const Json& call, const std::string& path, Json& calls) {
+  const Json* function = find(call, "function");
+  if (!function) return wrong_value(path, call, "an object with id, type and function");
+  const std::optional<std::string> name = find_string(*function, "name");
+  if (!name || name->empty()) return wrong_value(path + ".function.name", *function, "a function's name");
+  Json arguments = Json::object();
+  if (const Json* given = find(*function, "arguments")) {
+    arguments = *given;
+    if (given->is_string()) {
+      const std::string text = given->get<std::string>();
+      auto parsed = parse_json(trim(text).empty() ? "{}" : text, path);
+      if (!parsed.is_ok() || !parsed->is_object())
+        return wrong_value(path + ".function.arguments", *given, "a text of a JSON object");
+      arguments = std::move(*parsed);
+    }
+    if (!arguments.is_object()) return wrong_value(path + ".function.arguments", *given, "a JSON object");
+  }
+  Json one = {{"type", "function"}, {"function", {{"name", *name}, {"arguments", std::move(arguments)}}}};
+  if (const Json* id = find(call, "id")) {
+    if (!id->is_string()) return wrong_value(path + ".id", *id, "a string");
+    one["id"] = *id;
+  }
+  calls.push_back(std::move(one));
+  return {};
+}
+
+ApiError read_tool_fields(const Json& message, const std::string& role, const std::string& path,
+                          Json& result) {
+  if (const Json* old = find(message, "function_call"); old && !old->empty())
+    return bad_field(path + ".function_call", str(path, ".function_call: OpenAI's old form; use tool_calls"));
+  if (const Json* calls = find(message, "tool_calls"); calls && !calls->empty()) {
+    if (role != "assistant" || !calls->is_array())
+      return wrong_value(path + ".tool_calls", *calls, "a list, in a message of the assistant");
+    result["tool_calls"] = Json::array();
+    for (size_t i = 0; i < calls->size(); ++i)
+      if (ApiError error =
+              read_tool_call((*calls)[i], str(path, ".tool_calls[", i, "]"), result["tool_calls"]);
+          error.is_error())
+        return error;
+  }
+  if (const Json* id = find(message, "tool_call_id")) {
+    if (!id->is_string() || role != "tool")
+      return wrong_value(path + ".tool_call_id", *id, "a string, in a message of the role tool");
+    result["tool_call_id"] = *id;
+  }
   return {};
 }
 
@@ -57,9 +96,8 @@ ApiError read_message(const Json& message, size_t index, Json& result) {
   if (!given || !given->is_string())
     return wrong_value(path + ".role", given ? *given : Json(nullptr), "system, user, assistant or tool");
   std::string role = given->get<std::string>();
-  if (ApiError error = check_no_tools(message, role, path); error.is_error()) return error;
   if (role == "developer") role = "system";
-  if (role != "system" && role != "user" && role != "assistant")
+  if (role != "system" && role != "user" && role != "assistant" && role != "tool")
     return wrong_value(path + ".role", *given, "system, user, assistant or tool");
   if (role == "system" && index > 0)
     return bad_field(path, str("System prompt at position ", index,
@@ -71,7 +109,10 @@ ApiError read_message(const Json& message, size_t index, Json& result) {
     if (!name->is_string()) return wrong_value(path + ".name", *name, "a string");
     result.back()["name"] = *name;
   }
-  return {};
+  for (const char* key : {"reasoning_content", "reasoning"})  // what earlier answers thought
+    if (const Json* thought = find(message, key); thought && thought->is_string() && role == "assistant")
+      result.back()["reasoning_content"] = *thought;
+  return read_tool_fields(message, role, path, result.back());
 }
 
 }  // namespace

@@ -6,8 +6,9 @@
 namespace mlc::serve::openai {
 
 // `messages` as it came -> a list of {role, content} with text contents: parts are joined, "developer" is
-// "system". Errors name the message and the field; a system message stands first or nowhere; images, audio
-// and tools are refused (neither is built).
+// "system". Assistant messages keep their tool_calls, with arguments as objects, tool messages their
+// tool_call_id and name. Errors name the message and the field; a system message stands first or nowhere;
+// images and audio are refused (neither is built).
 ApiError read_messages(const Json& messages, Json& result);
 
 }  // namespace mlc::serve::openai

@@ -8,6 +8,8 @@
 #include "base/strings.h"
 #include "service/openai/fields.h"
 #include "service/openai/messages.h"
+#include "service/openai/response_format.h"
+#include "service/openai/tools.h"
 
 namespace mlc::serve::openai {
 namespace {
@@ -70,28 +72,16 @@ void read_max_tokens(Fields& fields, const ApiLimits& limits, GenerationConfig& 
   fields.read("max_completion_tokens", config.max_tokens, 0, most);
 }
 
-// Only the neutral one is built; grammars will be read here.
-void read_response_format(Fields& fields) {
-  const Json* format = fields.get("response_format");
-  if (!format) return;
-  const std::optional<std::string> type = find_string(*format, "type");
-  if (!type) return fields.wrong("response_format", *format, "an object with a type");
-  if (*type != "text")
-    fields.fail(bad_field("response_format", str("response_format: type '", *type,
-                                                 "' is not built yet, expected 'text' or none")));
-}
-
 void refuse_unbuilt(Fields& fields) {
-  constexpr const char* kTools = "tools are not built yet; leave it out";
-  for (const char* key : {"tools", "functions"}) fields.refuse(key, Json::array(), kTools);
-  for (const char* key : {"tool_choice", "function_call"}) fields.refuse(key, "none", kTools);
+  fields.refuse("functions", Json::array(), "OpenAI's old name of tools; use tools");
+  fields.refuse("function_call", "none", "OpenAI's old name of tool_choice; use tool_choice");
   fields.refuse("modalities", Json::array({"text"}), "this model writes text only");
   for (const char* key : {"audio", "prediction", "web_search_options"})
     fields.refuse(key, nullptr, "not built; leave it out");
   fields.refuse("best_of", 1, "Request fields \"best_of\" are not supported right now.");
   fields.refuse("use_beam_search", false, "not built; leave it out");
   for (const char* key : {"guided_json", "guided_regex", "guided_choice", "guided_grammar", "grammar"})
-    fields.refuse(key, nullptr, "grammars are not built yet; leave it out");
+    fields.refuse(key, nullptr, "another server's field; use response_format");
 }
 
 void read_debug_config(Fields& fields, const ApiLimits& limits, GenerationConfig& config) {
@@ -106,7 +96,11 @@ void read_debug_config(Fields& fields, const ApiLimits& limits, GenerationConfig
   inner.refuse("pinned_system_prompt", false, "not built yet; leave it out");
   inner.refuse("special_request", nullptr, "not built; read /metrics instead");
   inner.refuse("disagg_config", nullptr, "not built yet; leave it out");
-  inner.skip({"grammar_execution_mode"});
+  std::string mode = "jump_forward";
+  inner.read("grammar_execution_mode", mode);
+  if (mode != "jump_forward" && mode != "constraint")
+    inner.wrong("grammar_execution_mode", Json(mode), "jump_forward or constraint");
+  config.jump_forward = mode == "jump_forward";
   if (ApiError error = inner.finish(); error.is_error()) fields.fail(std::move(error));
 }
 
@@ -143,18 +137,19 @@ void read_sampling(Fields& fields, const ApiLimits& limits, GenerationConfig& co
   read_max_tokens(fields, limits, config);
 }
 
-void read_common(Fields& fields, const ApiLimits& limits, CompletionCall& call) {
+void read_common(Fields& fields, const RequestContext& context, CompletionCall& call) {
+  const ApiLimits& limits = context.limits;
   call.own_stops = static_cast<std::ptrdiff_t>(call.config.stop_strings.size());
   read_sampling(fields, limits, call.config);
   read_stream(fields, call);
   fields.read("n", call.n, 1, limits.choices);
-  read_response_format(fields);
+  read_response_format(fields, context, call.config);
   read_debug_config(fields, limits, call.config);
   refuse_unbuilt(fields);
   // Who asks, how it is billed, and hints for others' servers.
-  fields.skip({"model", "user", "store", "metadata", "service_tier", "parallel_tool_calls",
-               "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "reasoning_effort",
-               "verbosity", "logprobs", "top_logprobs", "request_id"});
+  fields.skip({"model", "user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key",
+               "prompt_cache_retention", "reasoning_effort", "verbosity", "logprobs", "top_logprobs",
+               "request_id"});
 }
 
 ApiError read_token_ids(const Json& list, const std::string& path, std::vector<int32_t>& ids) {
@@ -240,9 +235,10 @@ ApiError parse_chat(const Json& object, const RequestContext& context, Completio
   call.chat = true;
   call.config = context.defaults;
   Fields fields(object);
-  read_common(fields, context.limits, call);
+  read_common(fields, context, call);
   read_chat_logprobs(fields, context.limits, call.config);
   RenderOptions options;
+  read_tools(fields, context, call, options);
   if (const Json* variables = fields.get("chat_template_kwargs")) {
     if (!variables->is_object()) fields.wrong("chat_template_kwargs", *variables, "an object");
     options.variables = *variables;
@@ -253,8 +249,11 @@ ApiError parse_chat(const Json& object, const RequestContext& context, Completio
   Json messages;
   if (ApiError error = read_messages(given ? *given : Json(nullptr), messages); error.is_error())
     return error;
+  fit_tool_calls(context.chat_template, messages);
   auto prompt = context.chat_template.encode(messages, context.tokenizer, options);
   if (!prompt.is_ok()) return bad_field("messages", prompt.status().message());
+  call.form.opens_thinking = opens_thinking(*prompt, context.tokenizer);
+  call.form.thinks |= call.form.opens_thinking;
   call.prompts = {std::move(*prompt)};
   return {};
 }
@@ -262,7 +261,10 @@ ApiError parse_chat(const Json& object, const RequestContext& context, Completio
 ApiError parse_completion(const Json& object, const RequestContext& context, CompletionCall& call) {
   call.config = context.defaults;
   Fields fields(object);
-  read_common(fields, context.limits, call);
+  read_common(fields, context, call);
+  for (const char* key : {"tools", "tool_choice"})
+    fields.refuse(key, nullptr, "completions call no tools; use /v1/chat/completions");
+  fields.skip({"parallel_tool_calls"});
   fields.read("echo", call.echo);
   fields.read("suffix", call.suffix);
   if (fields.get("logprobs")) {

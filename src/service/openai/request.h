@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "chat/grammar/grammar.h"
 #include "chat/template/chat_template.h"
+#include "chat/tools/answer_parser.h"
 #include "serve/sample/generation_config.h"
 #include "service/openai/api_error.h"
 
@@ -21,7 +23,9 @@ struct ApiLimits {
   int64_t biases = 1024;      // entries of logit_bias
   int64_t top_logprobs = 20;
   int64_t max_tokens = 0;  // of an answer; 0: as many as the context holds
-  bool debug = false;      // debug_config is read, else refused
+  int64_t tools = 128;     // functions of a request
+  GrammarLimits grammar;
+  bool debug = false;  // debug_config is read, else refused
 };
 
 // What a request is read against.
@@ -30,6 +34,7 @@ struct RequestContext {
   const ChatTemplate& chat_template;  // its errors start with "messages"
   const GenerationConfig& defaults;
   const ApiLimits& limits;
+  const GrammarCompiler& grammars;
 };
 
 // What a request asks for. Its answer has prompts x n choices, those of a prompt beside one another.
@@ -40,6 +45,7 @@ struct CompletionCall {
   std::vector<std::vector<int32_t>> prompts;
   std::vector<std::string> prompt_texts;  // with echo
   std::string suffix;                     // put behind each choice
+  AnswerForm form;                        // of a chat: how its answer is read
   std::ptrdiff_t own_stops = 0;           // of the stop strings the first so many are the model's own
   std::vector<std::string> unknown;       // fields that were ignored
 

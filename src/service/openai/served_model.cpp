@@ -16,6 +16,7 @@ Result<std::unique_ptr<ServedModel>> ServedModel::create(std::string id, runtime
   served->created_ = std::time(nullptr);
   served->context_tokens_ = model.context_tokens();
   served->tokenizer_ = tokenizer;
+  served->grammars_ = std::make_unique<const GrammarCompiler>(tokenizer);
   served->defaults_ = std::move(defaults);
   served->engine_ = std::make_unique<AsyncEngine>(model, std::move(tokenizer), options);
   return served;

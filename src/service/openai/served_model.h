@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "chat/grammar/grammar.h"
 #include "chat/template/chat_template.h"
 #include "service/async_engine.h"
 
@@ -32,6 +33,7 @@ class ServedModel {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const ChatTemplate& chat_template() const { return chat_template_; }
   const GenerationConfig& defaults() const { return defaults_; }
+  const GrammarCompiler& grammars() const { return *grammars_; }
   int64_t context_tokens() const { return context_tokens_; }
   AsyncEngine& engine() { return *engine_; }
 
@@ -46,6 +48,7 @@ class ServedModel {
   int64_t created_ = 0, context_tokens_ = 0;
   std::shared_ptr<const Tokenizer> tokenizer_;
   ChatTemplate chat_template_;
+  std::unique_ptr<const GrammarCompiler> grammars_;
   GenerationConfig defaults_;
   mutable std::mutex mutex_;
   RequestCounters counters_;

@@ -5,6 +5,7 @@
 #include "service/openai/fields.h"
 #include "service/openai/messages.h"
 #include "service/openai/metrics.h"
+#include "service/openai/tools.h"
 #include "service/openai/translate.h"
 
 namespace mlc::serve::openai {
@@ -161,7 +162,7 @@ ApiError Service::find_model(const Json& body, ServedModel*& model) {
 }
 
 RequestContext Service::context(ServedModel& model) const {
-  return {model.tokenizer(), model.chat_template(), model.defaults(), limits_};
+  return {model.tokenizer(), model.chat_template(), model.defaults(), limits_, model.grammars()};
 }
 
 void Service::note_unknown(const std::vector<std::string>& fields) {
@@ -191,6 +192,7 @@ void Service::tokenize(const Json& body, CallId, const ReplyCallback& reply) {
   Json list;
   if (messages)
     if (error = read_messages(*messages, list); error.is_error()) return reply(error_reply(error));
+  fit_tool_calls(model->chat_template(), list);
   auto tokens = messages ? model->chat_template().encode(list, model->tokenizer(), options)
                          : model->tokenizer().encode(text);
   if (!tokens.is_ok())

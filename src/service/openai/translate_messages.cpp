@@ -87,7 +87,8 @@ class Messages {
     internal_check(chat.is_ok(), "an answer of ours is JSON");
     const Json& choice = (*chat)["choices"][0];
     set_stop(choice);
-    Json content = Json::array({{{"type", "text"}, {"text", choice["message"]["content"]}}});
+    Json content =
+        Json::array({{{"type", "text"}, {"text", find_string(choice["message"], "content").value_or("")}}});
     reply_({.text = json_text(message(*chat, std::move(content), (*chat)["usage"]))});
   }
 
@@ -143,7 +144,7 @@ ApiError messages_to_chat(const Json& body, Json& chat) {
   }
   if (!fields.get("max_tokens"))
     fields.wrong("max_tokens", nullptr, "a whole number: Anthropic's API asks for it");
-  fields.refuse("tools", Json::array(), "tools are not built yet; leave it out");
+  fields.refuse("tools", Json::array(), "tools are not built here yet; use /v1/chat/completions");
   fields.refuse("thinking", {{"type", "disabled"}}, "thinking is not built yet; leave it out");
   fields.skip({"metadata", "service_tier", "tool_choice", "cache_control"});
   chat = {{"messages", std::move(messages)}, {"n", 1}};

@@ -31,14 +31,17 @@ void read_input(Fields& fields, Json& messages) {
   }
 }
 
-void read_text_format(Fields& fields) {
+// `text.format` as `response_format` has it; null: none.
+Json read_text_format(Fields& fields) {
   const Json* text = fields.get("text");
-  if (!text) return;
-  const Json* format = find(*text, "format");
-  const std::string type = format ? find_string(*format, "type").value_or("") : "text";
-  if (type != "text")
-    fields.fail(
-        bad_field("text.format", str("text.format: type '", type, "' is not built yet, expected 'text'")));
+  const Json* format = text ? find(*text, "format") : nullptr;
+  if (!format) return nullptr;
+  const std::string type = find_string(*format, "type").value_or("");
+  if (type == "text" || type == "json_object") return {{"type", type}};
+  if (type == "json_schema" && find(*format, "schema"))
+    return {{"type", type}, {"json_schema", {{"schema", (*format)["schema"]}}}};
+  fields.wrong("text.format", *format, "type text, json_object, or json_schema with a schema");
+  return nullptr;
 }
 
 // The fields of a response that repeat its request.
@@ -53,7 +56,7 @@ Json echoed(const Json& body) {
           {"previous_response_id", nullptr},
           {"reasoning", {{"effort", nullptr}, {"summary", nullptr}}},
           {"store", false},
-          {"text", {{"format", {{"type", "text"}}}}},
+          {"text", find(body, "text") ? *find(body, "text") : Json{{"format", {{"type", "text"}}}}},
           {"tool_choice", "auto"},
           {"tools", Json::array()},
           {"truncation", "disabled"},
@@ -99,7 +102,7 @@ class Responses {
     internal_check(chat.is_ok(), "an answer of ours is JSON");
     set_head(*chat);
     const Json& choice = (*chat)["choices"][0];
-    text_ = choice["message"]["content"].get<std::string>();
+    text_ = find_string(choice["message"], "content").value_or("");
     finish_ = find_string(choice, "finish_reason").value_or("");
     usage_ = (*chat)["usage"];
     reply_({.text = json_text(response(status(), true))});
@@ -187,8 +190,8 @@ ApiError responses_to_chat(const Json& body, Json& chat) {
   if (const Json* instructions = fields.get("instructions"))
     messages.push_back({{"role", "system"}, {"content", *instructions}});
   read_input(fields, messages);
-  read_text_format(fields);
-  fields.refuse("tools", Json::array(), "tools are not built yet; leave it out");
+  const Json format = read_text_format(fields);
+  fields.refuse("tools", Json::array(), "tools are not built here yet; use /v1/chat/completions");
   fields.refuse("background", false, "nothing is stored here; leave it out");
   for (const char* key : {"previous_response_id", "conversation", "prompt"})
     fields.refuse(key, nullptr, "nothing is stored here; send the whole conversation as input");
@@ -196,6 +199,7 @@ ApiError responses_to_chat(const Json& body, Json& chat) {
   fields.skip({"store", "metadata", "include", "parallel_tool_calls", "tool_choice", "reasoning",
                "service_tier", "safety_identifier", "prompt_cache_key", "max_tool_calls"});
   chat = {{"messages", std::move(messages)}, {"n", 1}};
+  if (!format.is_null()) chat["response_format"] = format;
   constexpr std::pair<const char*, const char*> kSame[] = {
       {"model", "model"}, {"temperature", "temperature"},
       {"top_p", "top_p"}, {"stream", "stream"},
