@@ -20,8 +20,9 @@ struct ApiLimits {
   int64_t stop_bytes = 1024;  // of each
   int64_t biases = 1024;      // entries of logit_bias
   int64_t top_logprobs = 20;
-  int64_t max_tokens = 0;  // of an answer; 0: as many as the context holds
-  bool debug = false;      // debug_config is read, else refused
+  int64_t max_tokens = 0;     // of an answer; 0: as many as the context holds
+  bool debug = false;         // debug_config is read, else refused
+  bool lora_loading = false;  // /v1/load_lora_adapter opens folders of this machine
 };
 
 // What a request is read against.
@@ -40,6 +41,7 @@ struct CompletionCall {
   std::vector<std::vector<int32_t>> prompts;
   std::vector<std::string> prompt_texts;  // with echo
   std::string suffix;                     // put behind each choice
+  std::string adapter;                    // a LoRA adapter of the model, that answers; "": none
   std::ptrdiff_t own_stops = 0;           // of the stop strings the first so many are the model's own
   std::vector<std::string> unknown;       // fields that were ignored
 
