@@ -287,6 +287,7 @@ void add_bench(CLI::App& app) {
   CLI::App* sub = app.add_subcommand(
       "bench", "Measure a model: tokens per second, memory, share of the machine's bandwidth");
   add_session_flags(*sub, flags->session);
+  add_lora_flag(*sub, flags->session.lora);
   sub->add_option("--prefill", flags->prefill, "prompt tokens")
       ->check(whole_number(1, 1 << 20))
       ->capture_default_str();

@@ -172,6 +172,7 @@ void add_chat(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* sub = app.add_subcommand("chat", "Chat with a model; converts and compiles it first if need be");
   add_session_flags(*sub, flags->session);
+  add_lora_flag(*sub, flags->session.lora);
   add_sampling_flags(*sub, flags->settings);
   sub->add_option("--prompt", flags->prompt, "a first message; the only one where input is no terminal");
   sub->add_option("--system-prompt", flags->system_prompt,

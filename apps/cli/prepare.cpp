@@ -242,14 +242,14 @@ Result<PreparedFolder> prepare_folder(const CheckpointFlags& named) {
 }
 
 Result<std::string> prepare_library(const std::string& name, const Json& config,
-                                    const runtime::Device& device, int opt_level, int64_t lora_rank,
+                                    const runtime::Device& device, int opt_level, const LoraRoom& room,
                                     const std::function<Status()>& before_compiling) {
   RETURN_IF_ERROR(check_jit_policy());
   ASSIGN_OR_RETURN(auto targets, best_targets(device));
   // What the code depends on: the config, the flags, this CPU, and the compiler itself.
   std::string key = str(json_text(config), "|", device.properties.name, "|O", opt_level, "|", targets[0].name,
                         "|", stamp("/proc/self/exe"));
-  if (lora_rank > 0) key += str("|lora ", lora_rank);
+  if (room.adapters > 0) key += str("|lora ", room.adapters, " of ", room.rank);
   // A folder of our own: the original keeps its (incompatible) libraries in model_lib itself.
   std::string directory = path_join(env::home(), "model_lib/cpp");
   std::string path = path_join(directory, hex(checksum64(key)) + ".so");
@@ -262,7 +262,7 @@ Result<std::string> prepare_library(const std::string& name, const Json& config,
   RETURN_IF_ERROR(before_compiling());
   CompileOptions options;
   options.opt_level = opt_level;
-  options.lora_adapters = lora_rank > 0 ? 1 : 0, options.lora_rank = lora_rank;
+  options.lora_adapters = room.adapters, options.lora_rank = room.rank;
   print_line(str(name, ": compiling for ", targets[0].name, " (kept in ", path, ")"));
   options.targets = std::move(targets);
   ASSIGN_OR_RETURN(CompiledModel compiled, compile_model(config, name, options));

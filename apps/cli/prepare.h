@@ -26,15 +26,19 @@ struct PreparedFolder {
 // of a conversion for a folder that is converted already.
 Result<PreparedFolder> prepare_folder(const CheckpointFlags& flags);
 
+// LoRA adapters that a library holds, and their largest rank; 0: none.
+struct LoraRoom {
+  int64_t adapters = 0, rank = 0;
+};
+
 // MLC_JIT_POLICY. Errors: an unknown value; OFF, which forbids prepare_library.
 Status check_jit_policy();
 
 // The path of a library for the config on this machine and device, compiled if MLC_JIT_POLICY allows and it
 // is not cached. `name`: what the user calls the model; starts errors and messages. `before_compiling` is
-// asked first where it must be compiled: an error of it ends the work. `lora_rank` > 0: it holds a LoRA
-// adapter of that rank.
+// asked first where it must be compiled: an error of it ends the work.
 Result<std::string> prepare_library(const std::string& name, const Json& config,
-                                    const runtime::Device& device, int opt_level, int64_t lora_rank,
+                                    const runtime::Device& device, int opt_level, const LoraRoom& room,
                                     const std::function<Status()>& before_compiling);
 
 }  // namespace mlc::cli

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 
@@ -17,6 +18,8 @@ struct Flags : ServedOptions {
   http::ServerOptions server;
   std::string embedding_model, embedding_model_lib, speculative_mode = "disable", prefix_cache_mode = "radix",
                                                     prefill_mode = "hybrid";
+  std::vector<std::string> lora_adapters;  // NAME=FOLDER
+  int64_t max_loras = 0, max_lora_rank = 0;
   std::string allow_origins = "[]", allow_methods = R"(["*"])", allow_headers = R"(["*"])";
   bool enable_tracing = false;
   int64_t shutdown_seconds = 30;
@@ -76,8 +79,29 @@ Status check_unbuilt(const Flags& flags) {
   return Status::ok();
 }
 
+// Adapters of the first model; the others can get theirs while they are served.
+Status read_lora_flags(Flags& flags) {
+  constexpr int64_t kSlots = 4;  // where adapters may come later and nobody says how many
+  LoraFlags& lora = flags.session.lora;
+  for (const std::string& text : flags.lora_adapters) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
+      return Status::error(str("--lora-adapter: found '", text, "', expected NAME=FOLDER"));
+    const std::string name = text.substr(0, equals);
+    if (std::ranges::find(lora.adapters, name, &LoraFlags::Adapter::name) != lora.adapters.end())
+      return Status::error(
+          str("--lora-adapter: found two called '", name, "', expected a name of its own for each"));
+    lora.adapters.push_back({name, text.substr(equals + 1)});
+  }
+  const int64_t slots = flags.max_loras > 0      ? flags.max_loras
+                        : flags.api.lora_loading ? std::max<int64_t>(std::ssize(lora.adapters), kSlots)
+                                                 : 0;
+  return make_lora_room(lora, slots, flags.max_lora_rank);
+}
+
 Status read_flags(Flags& flags) {
   RETURN_IF_ERROR(check_unbuilt(flags));
+  RETURN_IF_ERROR(read_lora_flags(flags));
   http::AccessRules& access = flags.server.access;
   ASSIGN_OR_RETURN(access.allow_origins, json_list("--allow-origins", flags.allow_origins));
   ASSIGN_OR_RETURN(access.allow_methods, json_list("--allow-methods", flags.allow_methods));
@@ -153,6 +177,20 @@ void add_engine_flags(CLI::App& sub, Flags& flags) {
   sub.add_flag("--enable-tracing", flags.enable_tracing, "not built yet");
 }
 
+void add_adapter_flags(CLI::App& sub, Flags& flags) {
+  sub.add_option("--lora-adapter", flags.lora_adapters,
+                 "NAME=FOLDER: a PEFT adapter of MODEL, asked for as \"model\": \"MODEL:NAME\"; may be given "
+                 "several times");
+  sub.add_option("--max-loras", flags.max_loras,
+                 "adapters at once; absent: those of --lora-adapter, or 4 where more may come")
+      ->check(whole_number(1, 1024));
+  sub.add_option("--max-lora-rank", flags.max_lora_rank, "of adapters that come later; absent: 16")
+      ->check(whole_number(1, 1024));
+  sub.add_flag(
+      "--allow-runtime-lora-updating", flags.api.lora_loading,
+      "POST /v1/load_lora_adapter, which opens folders of this machine, and /v1/unload_lora_adapter");
+}
+
 }  // namespace
 
 void add_serve(CLI::App& app) {
@@ -161,6 +199,7 @@ void add_serve(CLI::App& app) {
       "serve", "Serve models over HTTP as OpenAI's API does; converts and compiles them first if need be");
   add_session_flags(*sub, flags->session);
   add_engine_flags(*sub, *flags);
+  add_adapter_flags(*sub, *flags);
   add_http_flags(*sub, *flags);
   sub->callback([flags] { throw_if_error(serve_models(*flags)); });
 }

@@ -22,17 +22,29 @@ Result<std::unique_ptr<serve::openai::ServedModel>> open_model(const std::string
                              "built yet; serve a model that generates"));
   options.limits.memory_used += session->model->memory().total();
   if (options.opened)
-    options.opened(str(id, ": ", limits.max_sequences, " requests together, ", session->model->memory().text()));
-  ASSIGN_OR_RETURN(auto model, serve::openai::ServedModel::create(
-                                   id, *session->model, session->tokenizer,
-                                   session->chat_template->conversation(), session->generation_defaults(),
-                                   engine_options(options.limits, limits.max_sequences)));
+    options.opened(
+        str(id, ": ", limits.max_sequences, " requests together, ", session->model->memory().text()));
+  ASSIGN_OR_RETURN(auto model,
+                   serve::openai::ServedModel::create(
+                       id, *session->model, session->tokenizer, session->chat_template->conversation(),
+                       session->generation_defaults(), engine_options(options.limits, limits.max_sequences)));
   served.sessions.push_back(std::move(session));
   served.limits.push_back(limits);
   return model;
 }
 
 }  // namespace
+
+Status make_lora_room(LoraFlags& lora, int64_t slots, int64_t rank) {
+  constexpr int64_t kRank = 16;
+  const auto given = static_cast<int64_t>(lora.adapters.size());
+  if (slots > 0 && slots < given)
+    return Status::error(
+        str("--max-loras: found ", slots, ", expected at least the ", given, " that --lora-adapter names"));
+  lora.slots = slots;
+  lora.rank = rank > 0 ? rank : slots > given ? kRank : 0;
+  return Status::ok();
+}
 
 Result<std::unique_ptr<ServedModels>> open_models(ServedOptions options) {
   auto served = std::make_unique<ServedModels>();
@@ -47,6 +59,7 @@ Result<std::unique_ptr<ServedModels>> open_models(ServedOptions options) {
     for (const auto& other : models)
       if (other->id() == id) return Status::error(str("--additional-models: ", id, " is served already"));
     more.checkpoint.source.config = id;
+    more.lora.adapters.clear();
     more.model_lib = comma == std::string::npos ? "" : text.substr(comma + 1);
     ASSIGN_OR_RETURN(auto another, open_model(id, std::move(more), options, *served));
     models.push_back(std::move(another));

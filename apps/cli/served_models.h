@@ -13,7 +13,7 @@
 namespace mlc::cli {
 
 struct ServedOptions {
-  SessionFlags session;  // of the first model; of the others all but their names and libraries
+  SessionFlags session;  // of the first model; of the others all but their names, libraries and adapters
   std::vector<std::string> additional_models;  // MODEL or MODEL,LIBRARY
   ServeLimits limits;
   serve::openai::ApiLimits api;
@@ -26,6 +26,11 @@ struct ServedModels {
   std::vector<runtime::ModelLimits> limits;         // inferred, of each session
   std::unique_ptr<serve::openai::Service> service;  // last: it uses the sessions
 };
+
+// Of a library that is compiled for the session: `slots` adapters of rank `rank`; 0: as the adapters that are
+// given need, or rank 16 where there are more slots. Error: fewer slots than adapters; starts with
+// --max-loras.
+Status make_lora_room(LoraFlags& lora, int64_t slots, int64_t rank);
 
 // Converts and compiles what is missing, as open_session. Errors: one sentence, naming the file or flag; a
 // model that writes no text.

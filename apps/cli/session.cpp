@@ -118,21 +118,28 @@ Result<Wanted> what_is_wanted(const SessionFlags& flags) {
   return wanted;
 }
 
+// What a library must hold for the adapters. Reads each, so that a mistake is told before the long work.
+Result<LoraRoom> lora_room(const LoraFlags& flags) {
+  LoraRoom room{.adapters = std::max(flags.slots, static_cast<int64_t>(flags.adapters.size())),
+                .rank = flags.rank};
+  for (const LoraFlags::Adapter& given : flags.adapters) {
+    auto adapter = read_lora_adapter(given.folder);
+    if (!adapter.is_ok()) return Status::error("--lora-adapter: " + adapter.status().message());
+    room.rank = std::max(room.rank, adapter->rank());
+  }
+  return room;
+}
+
 using SharedTokenizer = std::shared_future<Result<std::shared_ptr<const Tokenizer>>>;
 
 // Library and weights; the tokenizer, which takes as long as the weights of a small model, is read beside
 // them.
 Status load(Session& s, const SessionFlags& flags, const Wanted& wanted, const SharedTokenizer& tokenizer) {
   std::string library = flags.model_lib;
-  int64_t lora_rank = 0;
-  if (!flags.lora_adapter.empty()) {
-    auto adapter = read_lora_adapter(flags.lora_adapter);
-    if (!adapter.is_ok()) return Status::error("--lora-adapter: " + adapter.status().message());
-    lora_rank = adapter->rank();
-  }
+  ASSIGN_OR_RETURN(const LoraRoom room, lora_room(flags.lora));
   if (library.empty()) {
     ASSIGN_OR_RETURN(library, prepare_library(s.name, s.config, *s.device, wanted.opt.value_or(kDefaultOpt),
-                                              lora_rank, [&] { return tokenizer.get().status(); }));
+                                              room, [&] { return tokenizer.get().status(); }));
   }
   auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(s.module, runtime::Module::load(*s.device, library));
@@ -151,11 +158,10 @@ Status load(Session& s, const SessionFlags& flags, const Wanted& wanted, const S
   ASSIGN_OR_RETURN(s.tokenizer, Result(tokenizer.get()));
   s.end_tokens = end_tokens(s.config, *s.chat_template, *s.tokenizer);
   s.engine = std::make_unique<serve::Engine>(*s.model, s.tokenizer);
-  if (!flags.lora_adapter.empty()) {
-    s.adapter = "adapter";
-    if (Status loaded = s.engine->load_adapter(s.adapter, flags.lora_adapter); !loaded.is_ok())
+  for (const LoraFlags::Adapter& adapter : flags.lora.adapters)
+    if (Status loaded = s.engine->load_adapter(adapter.name, adapter.folder); !loaded.is_ok())
       return Status::error("--lora-adapter: " + loaded.message());
-  }
+  if (!flags.lora.adapters.empty()) s.adapter = flags.lora.adapters.front().name;
   s.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return Status::ok();
 }
@@ -198,9 +204,6 @@ void add_session_flags(CLI::App& command, SessionFlags& flags) {
   command.add_option("--device", flags.device,
                      "auto, cpu, opencl, vulkan, or one of several: opencl:1; see mlc_llm devices");
   command.add_option("--model-lib", flags.model_lib, "a compiled library; absent: compiled and cached");
-  command.add_option(
-      "--lora-adapter", flags.lora_adapter,
-      "Folder of a PEFT adapter to answer with; a --model-lib must have been compiled for one");
   command.add_option("--overrides", flags.overrides,
                      "context_window_size=2048;prefill_chunk_size=512;opt=O2");
   command.add_option("--quantization", checkpoint.quantization, "when MODEL must be converted first");
@@ -214,6 +217,12 @@ void add_session_flags(CLI::App& command, SessionFlags& flags) {
                    "slower");
   command.add_option("--threads", checkpoint.threads, "CPU threads; absent: all usable cores")
       ->check(whole_number(1, 512));
+}
+
+void add_lora_flag(CLI::App& command, LoraFlags& flags) {
+  command.add_option_function<std::string>(
+      "--lora-adapter", [&flags](const std::string& folder) { flags.adapters = {{"adapter", folder}}; },
+      "Folder of a PEFT adapter to answer with; a --model-lib must have been compiled for one");
 }
 
 serve::GenerationConfig Session::generation_defaults() const {

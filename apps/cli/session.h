@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "apps/cli/checkpoint.h"
 #include "base/json.h"
@@ -19,10 +20,19 @@ class App;
 
 namespace mlc::cli {
 
+// The LoRA adapters that a session opens with, and what its library holds where it is compiled first.
+struct LoraFlags {
+  struct Adapter {
+    std::string name, folder;  // of PEFT
+  };
+  std::vector<Adapter> adapters;
+  int64_t slots = 0, rank = 0;  // at least; 0: as many, and as large, as `adapters` need
+};
+
 struct SessionFlags {
   CheckpointFlags checkpoint;  // MODEL, and how it is converted and changed
   std::string device = "auto", model_lib, overrides, opt;
-  std::string lora_adapter;  // a PEFT folder that all answers come from; "": none
+  LoraFlags lora;
   bool deterministic = false;
   // Set by commands, not by flags: sequences at once, and tokens of all of them (0 = one sequence's context).
   int64_t sequences = 1, total_tokens = 0;
@@ -34,6 +44,8 @@ struct SessionFlags {
 
 // MODEL and the flags of `command` that say what to open.
 void add_session_flags(CLI::App& command, SessionFlags& flags);
+// --lora-adapter FOLDER, for commands of which all answers come from one adapter.
+void add_lora_flag(CLI::App& command, LoraFlags& flags);
 
 struct Session {
   std::string folder;  // of the converted weights and config
@@ -45,7 +57,7 @@ struct Session {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<ChatTemplate> chat_template;
   std::unique_ptr<serve::Engine> engine;
-  std::string adapter;      // name of the loaded LoRA adapter, or ""
+  std::string adapter;      // name of the first LoRA adapter, or ""
   double load_seconds = 0;  // of library, tokenizer and weights; not of converting or compiling
 
   std::vector<EndToken> end_tokens;

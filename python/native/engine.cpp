@@ -52,7 +52,12 @@ cli::ServedOptions options_of(const Json& settings) {
   options.session.overrides = cli::value_or_throw(cli::take_engine_keys(overrides, options.limits));
   if (const Json* models = find(settings, "additional_models"))
     for (const Json& model : *models) options.additional_models.push_back(model.get<std::string>());
-  options.api.debug = true;  // the caller is this process
+  if (const Json* adapters = find(settings, "lora_adapters"))
+    for (const auto& adapter : adapters->items())
+      options.session.lora.adapters.push_back({adapter.key(), adapter.value().get<std::string>()});
+  cli::throw_if_error(cli::make_lora_room(options.session.lora, find_int(settings, "max_loras").value_or(0),
+                                          find_int(settings, "max_lora_rank").value_or(0)));
+  options.api.debug = options.api.lora_loading = true;  // the caller is this process
   const Json* verbose = find(settings, "verbose");
   if (verbose && *verbose == true) options.opened = cli::print_line;
   return options;
@@ -127,9 +132,8 @@ std::shared_ptr<cli::ServedModels> Engine::served() const {
 
 int64_t Engine::submit(std::string_view path, std::string_view body, std::shared_ptr<ReplyQueue> queue,
                        int64_t key) {
-  return served()->service->submit(path, body, [queue = std::move(queue), key](const auto& reply) {
-    queue->put(key, reply);
-  });
+  return served()->service->submit(
+      path, body, [queue = std::move(queue), key](const auto& reply) { queue->put(key, reply); });
 }
 
 void Engine::cancel(int64_t call) {

@@ -95,6 +95,16 @@ class ServeProcess {
   uint16_t port_ = 0;
 };
 
+TEST(Serve, AdapterFlagsThatAreWrong) {
+  expect_error(run_mlc_llm({"serve", "x", "--lora-adapter", "folder"}),
+               {"--lora-adapter: found 'folder'", "NAME=FOLDER"});
+  expect_error(run_mlc_llm({"serve", "x", "--lora-adapter", "a=b", "--lora-adapter", "a=c"}),
+               {"--lora-adapter: found two called 'a'"});
+  expect_error(
+      run_mlc_llm({"serve", "x", "--lora-adapter", "a=b", "--lora-adapter", "c=d", "--max-loras", "1"}),
+      {"--max-loras: found 1, expected at least the 2"});
+}
+
 TEST(Serve, FromACheckpointToAnswers) {
   testing::Workplace place;
   ::setenv("MLC_LLM_HOME", place.path("home").c_str(), 1);

@@ -40,10 +40,11 @@ def converted():
     return folder
 
 
-def library():
-    path = FOLDER / "toy.so"
+def library(**flags):
+    path = FOLDER / "-".join(["toy", *map(str, flags.values())])
+    path = path.with_name(path.name + ".so")
     if not path.exists():
-        mlc_llm.compile(converted(), path, device="cpu")
+        mlc_llm.compile(converted(), path, device="cpu", **flags)
     return path
 
 

@@ -483,7 +483,8 @@ TEST(OpenAiModels, OfSeveralTheNameChooses) {
   EXPECT_EQ(toy.answer(kChat, body, 404)["error"]["message"],
             "model: found 'three', expected one of one, two");
   body["model"] = "one:tuned";
-  EXPECT_EQ(toy.answer(kChat, body, 404)["error"]["message"], "model: no adapter 'tuned' of 'one' is loaded");
+  EXPECT_EQ(toy.answer(kChat, body, 404)["error"]["message"],
+            "model: no adapter 'tuned' of 'one' is loaded; there is none");
   body["model"] = "one";
   body["debug_config"] = {{"ignore_eos", true}};
   EXPECT_EQ(toy.answer(kChat, body)["usage"]["completion_tokens"], 3);

@@ -40,7 +40,7 @@ struct Collected {
   }
 };
 
-// A toy llama, compiled once a process.
+// A toy llama, compiled once a process, and once with room for adapters.
 class ToyService {
  public:
   struct Options {
@@ -49,10 +49,11 @@ class ToyService {
     serve::openai::ApiLimits limits;
     std::vector<std::string> ids = {"toy"};
     std::string jinja;  // a chat template instead of chatml's preset
+    bool adapters = false;  // its library holds three of rank 8
   };
 
   explicit ToyService(Options options) {
-    static const Files files;
+    const Files& files = options.adapters ? files_with<3>() : files_with<0>();
     tokenizer = must(Tokenizer::load(std::string(MLC_SOURCE_DIR) + "/tests/data/weights/tokenizers/llama"));
     Conversation conversation = must(find_preset("chatml"));
     conversation.jinja_template = options.jinja;
@@ -95,11 +96,17 @@ class ToyService {
  private:
   struct Files {
     TempFolder folder;
-    Files() {
+    explicit Files(int64_t adapters) {
       convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
-      compile_to(folder.file("model.so"), toy_config("llama", "q4f16_1"), 0, {runnable_targets().front()});
+      compile_to(folder.file("model.so"), toy_config("llama", "q4f16_1"), 0, {runnable_targets().front()},
+                 false, adapters, adapters > 0 ? 8 : 0);
     }
   };
+  template <int64_t adapters>
+  static const Files& files_with() {
+    static const Files files(adapters);
+    return files;
+  }
 };
 
 }  // namespace mlc::testing

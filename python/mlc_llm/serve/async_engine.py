@@ -229,6 +229,18 @@ class AsyncMLCEngine(EngineBase):
         """Forgets the kept prompts (the prefix cache)."""
         self._core.ask("/debug/reset_engine")
 
+    async def load_lora_adapter(self, name: str, folder: Any, model: str | None = None) -> None:
+        """As MLCEngine's."""
+        await asyncio.to_thread(self._core.load_lora_adapter, name, folder, model)
+
+    async def unload_lora_adapter(self, name: str) -> None:
+        """Frees an adapter that no request uses. Raises RequestError."""
+        await asyncio.to_thread(self._core.unload_lora_adapter, name)
+
+    async def lora_adapters(self) -> list[str]:
+        """What is loaded, as requests name it: ``MODEL:NAME``."""
+        return self._core.lora_adapters()
+
     async def __aenter__(self) -> AsyncMLCEngine:
         return self
 

@@ -44,7 +44,8 @@ class EngineConfig:
     """What the engine is opened with beside the model; None: inferred from the mode, the model and the memory.
 
     ``additional_models``: further models, each a name or [name, library]. ``verbose``: prints a line on each model's memory
-    to standard error. The other names are those of ``mlc_llm serve --overrides``.
+    to standard error. ``lora_adapters``: PEFT folders by name, for ``model="...:NAME"``; ``max_loras`` and ``max_lora_rank``: what
+    else the library has room for, for ``load_lora_adapter``. The other names are those of ``mlc_llm serve --overrides``.
     """
 
     additional_models: list[Any] = field(default_factory=list)
@@ -67,6 +68,9 @@ class EngineConfig:
     prefix_cache_mode: str | None = None
     prefix_cache_max_num_recycling_seqs: int | None = None
     prefill_mode: str | None = None
+    lora_adapters: dict[str, Any] = field(default_factory=dict)
+    max_loras: int | None = None
+    max_lora_rank: int | None = None
     verbose: bool = True
 
     @classmethod
@@ -114,6 +118,12 @@ def settings(model: Any, device: str, model_lib: Any, mode: str, config: EngineC
         raise CommandError(f"mode: found {mode!r}, expected local, interactive or server")
     values = {"model": os.fspath(model), "device": str(device), "mode": mode, "overrides": config.overrides(),
               "additional_models": config.models(), "speculative_mode": config.speculative_mode, "verbose": bool(config.verbose)}
+    values["lora_adapters"] = {name: os.fspath(folder) for name, folder in config.lora_adapters.items()}
+    for key in ("max_loras", "max_lora_rank"):
+        number = getattr(config, key)
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 1024):
+            raise CommandError(f"engine_config: {key} is {number!r}, expected a whole number from 1 to 1024")
+        values[key] = number
     if model_lib is not None:
         values["model_lib"] = os.fspath(model_lib)
     if config.opt is not None:
@@ -121,7 +131,8 @@ def settings(model: Any, device: str, model_lib: Any, mode: str, config: EngineC
     return json.dumps(values)
 
 
-_NAMES = {"--additional-models": "engine_config: additional_models", "--device": "device", "--model-lib": "model_lib",
+_NAMES = {"--additional-models": "engine_config: additional_models", "--device": "device",
+          "--lora-adapter": "engine_config: lora_adapters", "--max-loras": "engine_config: max_loras", "--model-lib": "model_lib",
           "--opt": "engine_config: opt", "--overrides": "engine_config"}
 
 

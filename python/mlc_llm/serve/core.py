@@ -7,6 +7,7 @@ import atexit
 import difflib
 import itertools
 import json
+import os
 import threading
 import uuid
 import weakref
@@ -88,6 +89,17 @@ class Core:
         if status != 200:
             raise request_error(status, result)
         return result
+
+    def load_lora_adapter(self, name: str, folder: Any, model: str | None) -> None:
+        body = {"lora_name": name, "lora_path": os.fspath(folder), "model": model or self.models[0]}
+        self.ask("/v1/load_lora_adapter", json.dumps(body))
+
+    def unload_lora_adapter(self, name: str) -> None:
+        self.ask("/v1/unload_lora_adapter", json.dumps({"lora_name": name}))
+
+    def lora_adapters(self) -> list[str]:
+        """The names, model:adapter, under which requests reach what is loaded."""
+        return [model["id"] for model in json.loads(self._native.get("/v1/models"))["data"] if "parent" in model]
 
     def prometheus_text(self) -> str:
         try:

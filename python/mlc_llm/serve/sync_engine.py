@@ -216,6 +216,21 @@ class MLCEngine(EngineBase):
         """Forgets the kept prompts (the prefix cache)."""
         self._core.ask("/debug/reset_engine")
 
+    def load_lora_adapter(self, name: str, folder: Any, model: str | None = None) -> None:
+        """Loads a PEFT adapter, for requests with ``model="MODEL:NAME"``; of several models `model` says for which.
+
+        The library needs room for it (``engine_config={"max_loras": 4}``, or ``compile --lora-adapters``). Raises RequestError.
+        """
+        self._core.load_lora_adapter(name, folder, model)
+
+    def unload_lora_adapter(self, name: str) -> None:
+        """Frees an adapter that no request uses. Raises RequestError."""
+        self._core.unload_lora_adapter(name)
+
+    def lora_adapters(self) -> list[str]:
+        """What is loaded, as requests name it: ``MODEL:NAME``."""
+        return self._core.lora_adapters()
+
     def __enter__(self) -> MLCEngine:
         return self
 

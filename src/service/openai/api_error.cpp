@@ -44,4 +44,10 @@ ApiError wrong_value(std::string param, const Json& found, const std::string& ex
   return bad_field(std::move(param), std::move(message));
 }
 
+ApiError no_model(std::string message) {
+  return {.status = 404, .message = std::move(message), .param = "model", .code = "model_not_found"};
+}
+
+std::string shown_model(std::string_view name) { return Status::error(std::string(name)).message(); }
+
 }  // namespace mlc::serve::openai

@@ -24,4 +24,9 @@ ApiError bad_field(std::string param, std::string message);
 // 400: "<field>: found <value>, expected <expected>".
 ApiError wrong_value(std::string param, const Json& found, const std::string& expected);
 
+// 404 about `model`.
+ApiError no_model(std::string message);
+// A text of a stranger's within a sentence.
+std::string shown_model(std::string_view name);
+
 }  // namespace mlc::serve::openai

@@ -14,7 +14,7 @@ Call::Call(ServedModel& model, CompletionCall asked, ReplyCallback reply, std::f
       head_{.chat = asked_.chat,
             .include_usage = asked_.include_usage,
             .id = new_answer_id(asked_.chat),
-            .model = model.id(),
+            .model = model.name_of(asked_.adapter),
             .created = std::time(nullptr)},
       reply_(std::move(reply)),
       on_end_(std::move(on_end)),
@@ -31,7 +31,7 @@ Request Call::request_of(size_t choice) {
   auto self = shared_from_this();
   return {choices_[choice].id, asked_.prompts[prompt_of(choice)],
           asked_.choice_config(static_cast<int64_t>(choice) % asked_.n),
-          [self, choice](const StreamUpdate& update) { self->on_update(choice, update); }};
+          [self, choice](const StreamUpdate& update) { self->on_update(choice, update); }, asked_.adapter};
 }
 
 ApiError Call::check() const {

@@ -5,6 +5,8 @@
 #include <functional>
 #include <string>
 
+#include "service/openai/api_error.h"
+
 namespace mlc::serve::openai {
 
 using CallId = int64_t;
@@ -19,5 +21,7 @@ struct Reply {
 // Called once with `last`. The first call may come before submit() returns, on its thread; later ones come on
 // the engine's thread. Must not block.
 using ReplyCallback = std::function<void(const Reply&)>;
+
+inline Reply error_reply(const ApiError& error) { return {.status = error.status, .text = error.json()}; }
 
 }  // namespace mlc::serve::openai

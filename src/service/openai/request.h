@@ -25,7 +25,8 @@ struct ApiLimits {
   int64_t max_tokens = 0;  // of an answer; 0: as many as the context holds
   int64_t tools = 128;     // functions of a request
   GrammarLimits grammar;
-  bool debug = false;  // debug_config is read, else refused
+  bool debug = false;         // debug_config is read, else refused
+  bool lora_loading = false;  // /v1/load_lora_adapter opens folders of this machine
 };
 
 // What a request is read against.
@@ -46,6 +47,7 @@ struct CompletionCall {
   std::vector<std::string> prompt_texts;  // with echo
   std::string suffix;                     // put behind each choice
   AnswerForm form;                        // of a chat: how its answer is read
+  std::string adapter;                    // a LoRA adapter of the model, that answers; "": none
   std::ptrdiff_t own_stops = 0;           // of the stop strings the first so many are the model's own
   std::vector<std::string> unknown;       // fields that were ignored
 

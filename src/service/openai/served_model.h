@@ -1,6 +1,7 @@
 // A model that the API serves: its name, how it is spoken to, and the engine that runs it.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -21,8 +22,8 @@ struct RequestCounters {
 
 class ServedModel {
  public:
-  // The model must outlive this. `defaults`: settings of requests that say nothing, with the model's stops.
-  // Errors: a chat template that cannot be parsed.
+  // The model must outlive this; adapters that it holds already can be named. `defaults`: settings of
+  // requests that say nothing, with the model's stops. Errors: a chat template that cannot be parsed.
   static Result<std::unique_ptr<ServedModel>> create(std::string id, runtime::Model& model,
                                                      std::shared_ptr<const Tokenizer> tokenizer,
                                                      const Conversation& conversation,
@@ -36,6 +37,21 @@ class ServedModel {
   const GrammarCompiler& grammars() const { return *grammars_; }
   int64_t context_tokens() const { return context_tokens_; }
   AsyncEngine& engine() { return *engine_; }
+
+  // What answers call the model: "ID", or "ID:ADAPTER".
+  std::string name_of(const std::string& adapter) const {
+    return adapter.empty() ? id_ : id_ + ":" + adapter;
+  }
+  // LoRA adapters that requests may name: when each was loaded, in seconds since 1970. Any thread.
+  std::map<std::string, int64_t> adapters() const;
+  bool has_adapter(const std::string& name) const;
+  // "there is none" or "there are: a, b", for sentences.
+  std::string listed_adapters() const;
+  // Engine::load_adapter and unload_adapter between two steps; `done` is told the outcome, on the engine's
+  // thread, or at once where the engine takes no more work.
+  using Done = std::function<void(const Status&)>;
+  void load_adapter(const std::string& name, const std::string& folder, Done done);
+  void unload_adapter(const std::string& name, Done done);
 
   void count(const StreamUpdate& finished, double seconds);
   RequestCounters counters() const;
@@ -52,6 +68,7 @@ class ServedModel {
   GenerationConfig defaults_;
   mutable std::mutex mutex_;
   RequestCounters counters_;
+  std::map<std::string, int64_t> adapters_;
   std::unique_ptr<AsyncEngine> engine_;  // last: its updates use the rest
 };
 

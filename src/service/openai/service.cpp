@@ -11,8 +11,6 @@
 namespace mlc::serve::openai {
 namespace {
 
-Reply error_reply(const ApiError& error) { return {.status = error.status, .text = error.json()}; }
-
 Reply not_found(std::string_view path) {
   return error_reply(
       {.status = 404,
@@ -25,13 +23,25 @@ Reply not_found(std::string_view path) {
        .code = ""});
 }
 
-Json model_json(const ServedModel& model) {
-  return {
-      {"id", model.id()},
-      {"created", model.created()},
-      {"object", "model"},
-      {"owned_by", "MLC-LLM"},
-      {"max_model_len", model.context_tokens() == INT64_MAX ? Json(nullptr) : Json(model.context_tokens())}};
+Json length_json(const ServedModel& model) {
+  return model.context_tokens() == INT64_MAX ? Json(nullptr) : Json(model.context_tokens());
+}
+
+// Of a model and the adapters that it may be asked with.
+void add_models(const ServedModel& model, Json& list) {
+  const Json base = {{"id", model.id()},
+                     {"created", model.created()},
+                     {"object", "model"},
+                     {"owned_by", "MLC-LLM"},
+                     {"max_model_len", length_json(model)}};
+  list.push_back(base);
+  for (const auto& [adapter, created] : model.adapters()) {
+    Json tuned = base;
+    tuned["id"] = model.name_of(adapter);
+    tuned["created"] = created;
+    tuned["parent"] = model.id();
+    list.push_back(std::move(tuned));
+  }
 }
 
 }  // namespace
@@ -48,8 +58,10 @@ const std::map<std::string_view, Service::Handler>& Service::handlers() {
       {"/v1/chat/completions", &Service::complete<parse_chat>},
       {"/v1/completions", &Service::complete<parse_completion>},
       {"/v1/embeddings", &Service::embed},
+      {"/v1/load_lora_adapter", &Service::load_adapter},
       {"/v1/messages", &Service::message},
       {"/v1/responses", &Service::respond},
+      {"/v1/unload_lora_adapter", &Service::unload_adapter},
   };
   return kHandlers;
 }
@@ -82,13 +94,14 @@ CallId Service::submit(std::string_view path, std::string_view body, ReplyCallba
 
 template <ApiError (*parse)(const Json&, const RequestContext&, CompletionCall&)>
 void Service::complete(const Json& body, CallId id, const ReplyCallback& reply) {
-  ServedModel* model = nullptr;
+  Named named;
   CompletionCall asked;
-  ApiError error = find_model(body, model);
-  if (!error.is_error()) error = parse(body, context(*model), asked);
+  ApiError error = find_model(body, named);
+  if (!error.is_error()) error = parse(body, context(*named.model), asked);
   if (error.is_error()) return reply(error_reply(error));
   note_unknown(asked.unknown);
-  auto call = std::make_shared<Call>(*model, std::move(asked), reply, [this, id] {
+  asked.adapter = named.adapter;
+  auto call = std::make_shared<Call>(*named.model, std::move(asked), reply, [this, id] {
     std::lock_guard lock(mutex_);
     calls_.erase(id);
   });
@@ -135,30 +148,34 @@ void Service::shutdown(std::chrono::milliseconds patience) {
                  std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now())));
 }
 
-ApiError Service::find_model(const Json& body, ServedModel*& model) {
+ApiError Service::find_model(const Json& body, Named& named) {
   std::string name;
   if (ApiError error = parse_model(body, name); error.is_error()) return error;
+  auto adapter_of = [&](ServedModel& model, const std::string& adapter) -> ApiError {
+    named = {&model, adapter};
+    if (model.has_adapter(adapter)) return {};
+    return no_model(str("model: no adapter '", shown_model(adapter), "' of '", model.id(), "' is loaded; ",
+                        model.listed_adapters()));
+  };
+  for (auto& served : models_) {
+    if (served->id() == name) named.model = served.get();
+    if (served->id() == name) return {};
+  }
   for (auto& served : models_)
-    if (served->id() == name) model = served.get();
-  if (model) return {};
-  for (auto& served : models_)  // adapters of a base will be looked up here
     if (name.starts_with(served->id() + ":"))
-      return {.status = 404,
-              .message = str("model: no adapter '", name.substr(served->id().size() + 1), "' of '",
-                             served->id(), "' is loaded"),
-              .param = "model",
-              .code = "model_not_found"};
+      return adapter_of(*served, name.substr(served->id().size() + 1));
+  for (auto& served : models_)
+    if (served->has_adapter(name)) return adapter_of(*served, name);
   if (models_.size() == 1) {
-    model = models_.front().get();
-    return {};
+    named.model = models_.front().get();
+    const size_t colon = name.rfind(':');
+    // A name of one's own for the model, and an adapter.
+    if (colon == std::string::npos || named.model->adapters().empty()) return {};
+    return adapter_of(*named.model, name.substr(colon + 1));
   }
   std::vector<std::string> ids;
   for (auto& served : models_) ids.push_back(served->id());
-  return {
-      .status = 404,
-      .message = str("model: found '", Status::error(name).message(), "', expected one of ", join(ids, ", ")),
-      .param = "model",
-      .code = "model_not_found"};
+  return no_model(str("model: found '", shown_model(name), "', expected one of ", join(ids, ", ")));
 }
 
 RequestContext Service::context(ServedModel& model) const {
@@ -176,9 +193,10 @@ void Service::note_unknown(const std::vector<std::string>& fields) {
 
 // What will be read of a prompt, or of messages.
 void Service::tokenize(const Json& body, CallId, const ReplyCallback& reply) {
-  ServedModel* model = nullptr;
-  ApiError error = find_model(body, model);
+  Named named;
+  ApiError error = find_model(body, named);
   if (error.is_error()) return reply(error_reply(error));
+  ServedModel* const model = named.model;
   Fields fields(body);
   std::string text;
   fields.read("prompt", text);
@@ -197,15 +215,15 @@ void Service::tokenize(const Json& body, CallId, const ReplyCallback& reply) {
                          : model->tokenizer().encode(text);
   if (!tokens.is_ok())
     return reply(error_reply(bad_field(messages ? "messages" : "prompt", tokens.status().message())));
-  reply({.text = json_text({{"tokens", *tokens},
-                            {"count", tokens->size()},
-                            {"max_model_len", model_json(*model)["max_model_len"]}})});
+  reply({.text = json_text(
+             {{"tokens", *tokens}, {"count", tokens->size()}, {"max_model_len", length_json(*model)}})});
 }
 
 void Service::detokenize(const Json& body, CallId, const ReplyCallback& reply) {
-  ServedModel* model = nullptr;
-  ApiError error = find_model(body, model);
+  Named named;
+  ApiError error = find_model(body, named);
   if (error.is_error()) return reply(error_reply(error));
+  ServedModel* const model = named.model;
   Fields fields(body);
   fields.skip({"model"});
   const Json* tokens = fields.get("tokens");
@@ -253,15 +271,11 @@ void Service::debug_unbuilt(const Json&, CallId, const ReplyCallback& reply) {
 
 Reply Service::models_reply(std::string_view id) const {
   Json list = Json::array();
-  for (auto& model : models_) {
-    if (model->id() == id) return {.text = json_text(model_json(*model))};
-    list.push_back(model_json(*model));
-  }
+  for (auto& model : models_) add_models(*model, list);
   if (id.empty()) return {.text = json_text({{"object", "list"}, {"data", std::move(list)}})};
-  return error_reply({.status = 404,
-                      .message = str("model: '", Status::error(id).message(), "' is not served"),
-                      .param = "model",
-                      .code = "model_not_found"});
+  for (const Json& model : list)
+    if (model["id"] == id) return {.text = json_text(model)};
+  return error_reply(no_model(str("model: '", shown_model(id), "' is not served")));
 }
 
 Reply Service::get(std::string_view path) {

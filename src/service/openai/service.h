@@ -2,7 +2,8 @@
 // interface of other languages stand on it.
 //
 // POST: /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages (Anthropic's), /tokenize,
-// /detokenize, and with limits.debug /debug/...; GET: /v1/models, /v1/models/ID, /metrics, /health.
+// /detokenize, with limits.lora_loading /v1/load_lora_adapter and /v1/unload_lora_adapter (vLLM's), and with
+// limits.debug /debug/...; GET: /v1/models, /v1/models/ID, /metrics, /health.
 #pragma once
 
 #include <map>
@@ -52,13 +53,19 @@ class Service {
   void tokenize(const Json& body, CallId id, const ReplyCallback& reply);
   void detokenize(const Json& body, CallId id, const ReplyCallback& reply);
   void embed(const Json& body, CallId id, const ReplyCallback& reply);
+  void load_adapter(const Json& body, CallId id, const ReplyCallback& reply);
+  void unload_adapter(const Json& body, CallId id, const ReplyCallback& reply);
   void debug_metrics(const Json& body, CallId id, const ReplyCallback& reply);
   void debug_reset(const Json& body, CallId id, const ReplyCallback& reply);
   void debug_unbuilt(const Json& body, CallId id, const ReplyCallback& reply);
 
-  // The model that a request names. One model answers to any name; of several, and of an adapter, there must
-  // be one of that name.
-  ApiError find_model(const Json& body, ServedModel*& model);
+  // What a request names. One model answers to any name; of several, and of an adapter, there must be one of
+  // that name. An adapter is named ID:ADAPTER, or alone.
+  struct Named {
+    ServedModel* model = nullptr;
+    std::string adapter;  // "": none
+  };
+  ApiError find_model(const Json& body, Named& named);
   RequestContext context(ServedModel& model) const;
   Reply models_reply(std::string_view id) const;
   void note_unknown(const std::vector<std::string>& fields);
