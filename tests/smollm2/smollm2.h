@@ -38,10 +38,16 @@ class SmolLM2 {
   // On another device, with these variants.
   LoadedModel load_on(const std::string& device, const std::vector<Target>& targets, int opt_level,
                       const runtime::ModelLimits& limits) const {
+    return LoadedModel::load(must(runtime::open_device(device)), library_for(targets, opt_level),
+                             folder_.path(), limits);
+  }
+
+  std::string library_for(const std::vector<Target>& targets, int opt_level) const {
     const std::string library = folder_.file(targets.front().name + "-O" + std::to_string(opt_level) + ".so");
     if (!file_exists(library)) compile_to(library, config_, opt_level, targets);
-    return LoadedModel::load(must(runtime::open_device(device)), library, folder_.path(), limits);
+    return library;
   }
+  const std::string& folder() const { return folder_.path(); }
 
   std::shared_ptr<const Tokenizer> tokenizer() const { return must(Tokenizer::load(folder_.path())); }
 

@@ -22,7 +22,9 @@ endif()
 
 # WebAssembly's runner, for the same suites, and its device.
 find_program(MLC_NODE NAMES node nodejs)
-target_compile_definitions(test_suite_wasm PRIVATE "MLC_NODE=\"${MLC_NODE}\"")
+foreach(suite smollm2 wasm)
+  target_compile_definitions(test_suite_${suite} PRIVATE "MLC_NODE=\"${MLC_NODE}\"")
+endforeach()
 if(MLC_NODE)
   foreach(suite emit link ops)
     target_compile_definitions(test_suite_${suite} PRIVATE

@@ -1,8 +1,7 @@
 // A CPU whose memory and kernels are those of a model library in WebAssembly, in a Node process of its own
 // (wasm_device.mjs): a model of this process runs on it, through its library's own structs.
 //
-//   auto device = WasmDevice::open("model.wasm", library);
-//   auto module = runtime::Module::wrap(*device, *library, "model.wasm");
+//   LoadedModel m = WasmDevice::load("model.wasm", weights, limits);
 #pragma once
 
 #include <fcntl.h>
@@ -16,11 +15,22 @@
 
 #include "base/strings.h"
 #include "runtime/devices/device_of.h"
+#include "support/compiled_model.h"
 
 namespace mlc::testing {
 
 class WasmDevice {
  public:
+  // The model of a library and a folder of weights.
+  static LoadedModel load(const std::string& library, const std::string& weights,
+                          const runtime::ModelLimits& limits) {
+    LoadedModel m;
+    const MlcModelLibrary* exported = nullptr;
+    m.device = must(open(library, exported));
+    m.module = must(runtime::Module::wrap(*m.device, *exported, library));
+    m.model = must(runtime::Model::load(*m.device, m.module, weights, limits));
+    return m;
+  }
   // `library` receives what the module exports, with pointers into this process that live as long as the
   // device.
   static Result<runtime::DevicePtr> open(const std::string& path, const MlcModelLibrary*& library) {

@@ -29,12 +29,7 @@ class WasmToys : public ::testing::Test {
     CompileOptions options{.opt_level = opt_level, .targets = targets, .container = wasm_targets()[0].triple};
     const std::string path = folder.file(toy + ".wasm");
     must(write_file(path, must(compile_model(toy_config(toy, kScheme), toy, options)).library));
-    LoadedModel m;
-    const MlcModelLibrary* library = nullptr;
-    m.device = must(WasmDevice::open(path, library));
-    m.module = must(runtime::Module::wrap(*m.device, *library, path));
-    m.model = must(runtime::Model::load(*m.device, m.module, weights(toy), kLimits));
-    return m;
+    return WasmDevice::load(path, weights(toy), kLimits);
   }
   LoadedModel load_natively(const std::string& toy, int opt_level) {
     const std::string path = folder.file(toy + ".so");
