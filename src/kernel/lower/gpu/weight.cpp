@@ -134,12 +134,11 @@ void Records::declare() {
   }
 }
 
-// u32 word `word` of a row with codes along K. A word of ten codes is two u16 of the file, which lie in pairs.
+// u32 word `word` of a row with codes along K. A word of ten codes is two u16 of the file, which lie in
+// pairs.
 ExprRef Records::word_of(const ExprRef& row, const ExprRef& word) const {
   KernelBuilder& k = gpu.k;
-  auto at = [&](const ExprRef& i) {
-    return file().transposed ? i * w.n + row : row * file().words(w.k) + i;
-  };
+  auto at = [&](const ExprRef& i) { return file().transposed ? i * w.n + row : row * file().words(w.k) + i; };
   if (file().container == DType::kU32) return k.load(codes, at(word));
   auto five = [&](const ExprRef& i) {
     ExprRef place = k.let("half", at(i)), shift = cast(place % 2, DType::kU32) * 16;
