@@ -28,7 +28,11 @@ ExprRef LaneWeight::codes(KernelBuilder& k, const BufferRef& buffer, const ExprR
   return k.load(buffer, place * 4, 4);
 }
 
-ExprRef LaneWeight::scale_place(const ExprRef& row, const ExprRef& group) const {
+ExprRef LaneWeight::scale_place(const ExprRef& row, const ExprRef& group, const ExprRef& place) const {
+  if (groups_per_scale() == 1) {
+    ExprRef lane = place % kLaneRows;
+    return place - lane + (lane % 8 * 4 + lane / 8);
+  }
   constexpr int64_t rows = kLaneRows;
   ExprRef lane = row % kLaneRows;
   return row / rows * (scale_groups() * rows) + scale_step(group) + (lane % 8 * 4 + lane / 8);
@@ -244,7 +248,7 @@ Function take_quantized(GpuLowering& gpu) {
   auto unpack = [&](const ExprRef& row, const ExprRef& group, const ExprRef& index) {
     ExprRef place = k.let("place", w.place(index, group));
     ExprRef words = k.let("words", w.codes(k, table, place));
-    const GroupScale s = w.scales(k, table, k.let("scale_place", w.scale_place(index, group)))[0];
+    const GroupScale s = w.scales(k, table, w.scale_place(index, group, place))[0];
     std::vector<ExprRef> codes;  // by position, four words each
     for (int p = 0; p < per_word; ++p) {
       ExprRef exact = w.codes_at(words, p) * std::ldexp(1.0, -w.code_exponent(p));

@@ -49,7 +49,8 @@ struct LaneWeight {
   // 32 on.
   ExprRef place(const ExprRef& row, const ExprRef& group) const;
   // Number of the scale of a row's group among all scales, and how far from that of group 0 it is.
-  ExprRef scale_place(const ExprRef& row, const ExprRef& group) const;
+  // `place`: that of the same group's codes.
+  ExprRef scale_place(const ExprRef& row, const ExprRef& group, const ExprRef& place) const;
   ExprRef scale_step(const ExprRef& group) const {
     return (groups_per_scale() == 1 ? group : group / groups_per_scale()) * kLaneRows;
   }
