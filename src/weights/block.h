@@ -41,8 +41,9 @@ class RowQuantizer {
                       uint32_t* words, std::byte* scales) const = 0;
 };
 
-// Whether all groups of a parameter can be taken over from GGUF's Q4_0 or Q8_0 blocks, or from weights that another
-// program packed, without unpacking them: nothing is lost. Reads their scales; ParameterPlan::exact has it.
+// Whether all groups of a parameter can be taken over from GGUF's Q4_0 or Q8_0 blocks, or from weights that
+// another program packed, without unpacking them: nothing is lost. Reads their scales; ParameterPlan::exact
+// has it.
 bool is_exact(const ParameterPlan& plan, const Checkpoint& checkpoint);
 
 // `quantizer` may be nullptr. Fills buffers.weight, buffers.scale (NK form even when the format is KN) and

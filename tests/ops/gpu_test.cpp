@@ -95,10 +95,10 @@ WeightFormat group(int bits, DType scale, bool transposed = false) {
 
 TEST_F(Gpu, Take) {
   std::mt19937 random(7);
-  for (WeightFormat f :
-       {group(4, DType::kF16), group(4, DType::kF32), group(4, DType::kBF16), group(3, DType::kF16),
-        WeightFormat::paired(false), WeightFormat::grouped_2023(3, false),
-        WeightFormat::grouped_2023(8, false), WeightFormat::plain(DType::kF16), WeightFormat::plain(DType::kF32)})
+  for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kF32), group(4, DType::kBF16),
+                         group(3, DType::kF16), WeightFormat::paired(false),
+                         WeightFormat::grouped_2023(3, false), WeightFormat::grouped_2023(8, false),
+                         WeightFormat::plain(DType::kF16), WeightFormat::plain(DType::kF32)})
     for (int64_t k : {96, 72}) {
       OpCase& c = add(str("take of ", f.text(), " ", k), {{"rows", 3}});
       std::vector<float> values = random_floats(40 * k, 1, random);

@@ -330,13 +330,13 @@ TEST(Int8MatmulBodies, GiveEqualBits) {
 }
 
 TEST_F(Take, ReadsEveryLayout) {
-  for (Weight w : {Weight{WeightFormat::plain(DType::kF32)}, Weight{WeightFormat::plain(DType::kBF16)},
-                   Weight{group(4, DType::kF16)}, Weight{group(4, DType::kF16), "tile8"},
-                   Weight{group(4, DType::kF32), "tile16"}, Weight{group(3, DType::kF16)},
-                   Weight{group(3, DType::kBF16), "tile8"}, Weight{group(3, DType::kF16), "tile16"},
-                   Weight{WeightFormat::paired(false), "tile8"},
-                   Weight{WeightFormat::grouped_2023(3, false), "tile8"},
-                   Weight{WeightFormat::grouped_2023(8, false), "tile16"}})
+  for (Weight w :
+       {Weight{WeightFormat::plain(DType::kF32)}, Weight{WeightFormat::plain(DType::kBF16)},
+        Weight{group(4, DType::kF16)}, Weight{group(4, DType::kF16), "tile8"},
+        Weight{group(4, DType::kF32), "tile16"}, Weight{group(3, DType::kF16)},
+        Weight{group(3, DType::kBF16), "tile8"}, Weight{group(3, DType::kF16), "tile16"},
+        Weight{WeightFormat::paired(false), "tile8"}, Weight{WeightFormat::grouped_2023(3, false), "tile8"},
+        Weight{WeightFormat::grouped_2023(8, false), "tile16"}})
     for (int64_t k : {1, 67, 128}) {
       std::mt19937 random(3);
       OpCase& c = batch.add(str("take from ", w.format.text(), "@", w.layout, " k ", k), {{"rows", 5}});

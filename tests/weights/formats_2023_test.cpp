@@ -1,4 +1,5 @@
-// The schemes of 2023 against an independent packer's bytes (tests/data/weights/schemes_2023/make_schemes.py).
+// The schemes of 2023 against an independent packer's bytes
+// (tests/data/weights/schemes_2023/make_schemes.py).
 #include <gtest/gtest.h>
 
 #include "base/strings.h"
@@ -11,7 +12,8 @@
 namespace mlc::weights {
 namespace {
 
-const std::string kFile = std::string(MLC_SOURCE_DIR) + "/tests/data/weights/schemes_2023/weights.safetensors";
+const std::string kFile =
+    std::string(MLC_SOURCE_DIR) + "/tests/data/weights/schemes_2023/weights.safetensors";
 
 std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

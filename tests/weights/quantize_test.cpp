@@ -170,11 +170,11 @@ TEST_P(Quantize, AStreamComputesTheModel) {
   EXPECT_LT(distance(stream.value(last), toy.run(parameters, windows)), 2e-5) << GetParam();
 }
 
-TEST_P(Quantize, IsNeverWorseThanMlc) {
-  const Toy toy(GetParam(), "q4f16_1");
+void expect_never_worse(const std::string& name, const char* scheme) {
+  const Toy toy(name, scheme);
   // Where distributions are all but certain (gemma's: a KL of 1e-7), or where there are none, logits are
   // compared.
-  const bool by_logits = GetParam() == "gemma" || !toy.built.module->find_function("get_logits");
+  const bool by_logits = name == "gemma" || !toy.built.module->find_function("get_logits");
   std::vector<Windows> held_out;
   std::vector<HostTensor> exact;
   for (uint32_t seed : {77, 78, 79}) {
@@ -197,9 +197,12 @@ TEST_P(Quantize, IsNeverWorseThanMlc) {
         calibrate(toy.source.config, toy.plan, *toy.source.checkpoint, draw_windows(toy.vocab(), 12, 40, 5),
                   {.quantizer = quantizer, .threads = 2, .folder = folder.path(), .fingerprint = "x"}));
     const double ours = error(chosen.get());
-    EXPECT_LE(ours, mlc) << GetParam() << (quantizer == Quantizer::kGood ? " good" : " best");
+    EXPECT_LE(ours, mlc) << name << (quantizer == Quantizer::kGood ? " good" : " best");
   }
 }
+
+TEST_P(Quantize, IsNeverWorseThanMlc) { expect_never_worse(GetParam(), "q4f16_1"); }
+TEST(QuantizeBytesOf8Bits, AreNeverWorseThanMlc) { expect_never_worse("llama", "q8f16_1"); }
 
 INSTANTIATE_TEST_SUITE_P(Toys, Quantize, ::testing::ValuesIn(mlc::testing::toys_with_logits()),
                          [](const auto& info) { return info.param; });

@@ -175,7 +175,8 @@ std::string WeightFormat::text() const {
   if (zero_plus) out += str(".plus", int{zero_plus});
   if (group_n != 1) out += str(".n", int{group_n});
   if (super_group) out += str(".of", int{super_group});
-  for (auto [set, name] : {std::pair{factors, ".factors"}, {permuted, ".permuted"}, {blocks, ".blocks"}, {floored, ".floored"}})
+  for (auto [set, name] :
+       {std::pair{factors, ".factors"}, {permuted, ".permuted"}, {blocks, ".blocks"}, {floored, ".floored"}})
     if (set) out += name;
   return out;
 }

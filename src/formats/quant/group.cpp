@@ -171,7 +171,8 @@ void repack_q8_0_row(std::span<const std::byte> blocks, uint32_t* words, std::by
     float values[kCodes];
     std::memcpy(&d, from, 2);
     for (size_t i = 0; i < kCodes; ++i)  // products of 11 and 8 bits
-      values[i] = f16_to_f32(f32_to_f16(f16_to_f32(d) * static_cast<float>(int{codes[i]} - (codes[i] == 255 ? 383 : 127))));
+      values[i] = f16_to_f32(
+          f32_to_f16(f16_to_f32(d) * static_cast<float>(int{codes[i]} - (codes[i] == 255 ? 383 : 127))));
     quantize_row(to, values, words + kWords * block, scales + 2 * block);
   }
 }

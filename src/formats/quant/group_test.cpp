@@ -70,9 +70,11 @@ TEST(GroupQuant, ZeroGroupsAndLanesPastTheRowAreZero) {
   }
 }
 
-// Scales of 2023 have a floor, so codes of zeros are the zero point; lanes past the row are zero all the same.
+// Scales of 2023 have a floor, so codes of zeros are the zero point; lanes past the row are zero all the
+// same.
 TEST(GroupQuant, ZeroGroupsOf2023) {
-  const uint32_t words[] = {0x36DB36DB, 0x77777777, 0x7F7F7F7F}, last[] = {0x1B | 6 << 6, 0x77 | 14 << 8, 0xFE7F7F};
+  const uint32_t words[] = {0x36DB36DB, 0x77777777, 0x7F7F7F7F},
+                 last[] = {0x1B | 6 << 6, 0x77 | 14 << 8, 0xFE7F7F};
   const float floor = f16_to_f32(f32_to_f16(1e-4f));
   for (int i = 0; i < 3; ++i) {
     const WeightFormat f = WeightFormat::grouped_2023(i == 2 ? 8 : 3 + i, false);
@@ -218,7 +220,8 @@ TEST(GroupQuant, Q8_0BlocksKeepTheirValues) {
     const int q = static_cast<int8_t>(blocks[i / 32 * 34 + 2 + i % 32]);
     const int code = static_cast<int>(words[i / 4] >> (i % 4 * 8) & 255);
     ASSERT_LE(code, 254);
-    const float value = static_cast<float>(code - 127) * f16_to_f32(scale), expected = static_cast<float>(q) * f16_to_f32(d);
+    const float value = static_cast<float>(code - 127) * f16_to_f32(scale),
+                expected = static_cast<float>(q) * f16_to_f32(d);
     if (i / 32 != 7)
       ASSERT_EQ(value, expected) << i;
     else

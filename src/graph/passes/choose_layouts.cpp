@@ -19,8 +19,9 @@ void choose_layouts(Module& module, const Target& target) {
     if (target.is_gpu())
       p->type.layout = quantized ? kLaneLayout : kPackedLayout;
     else
-      p->type.layout =
-          quantized && (multiplied.count(p.get()) || !p->type.format.is_for_kernels()) ? tiles : kPackedLayout;
+      p->type.layout = quantized && (multiplied.count(p.get()) || !p->type.format.is_for_kernels())
+                           ? tiles
+                           : kPackedLayout;
   }
 }
 

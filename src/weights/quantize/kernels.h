@@ -6,8 +6,8 @@
 
 namespace mlc::weights {
 
-// A weight whose codes and scales are chosen: value = (code - zero) * scale, code in 0..2^bits - 1 (of 8 bits 0..254), a scale
-// of either sign for each group of a row, rounded to what the file keeps.
+// A weight whose codes and scales are chosen: value = (code - zero) * scale, code in 0..2^bits - 1 (of 8 bits
+// 0..254), a scale of either sign for each group of a row, rounded to what the file keeps.
 struct RowsJob {
   int64_t rows = 0, columns = 0;
   int group = 32, bits = 4;

@@ -13,7 +13,8 @@ namespace mlc::kernel {
 Q8Matmul::Q8Matmul(CpuLowering& l)
     : TiledMatmul(l),
       schedule(matmul_schedule(l.target)),
-      inner(schedule.inner == Inner::kDot2 && weight.layout.format.bits == 8 ? Inner::kWide2 : schedule.inner) {
+      inner(schedule.inner == Inner::kDot2 && weight.layout.format.bits == 8 ? Inner::kWide2
+                                                                             : schedule.inner) {
   internal_check(low.type(0) == graph::TensorType::q8(low.type(0).shape, weight.layout.format),
                  "matmul: ", low.type(0).text(), " are no codes for ", low.type(1).text());
 }
@@ -78,7 +79,8 @@ ExprRef Q8Matmul::step(const ExprRef& accumulator, const ExprRef& weights, const
     ExprRef x = k.let("x", bitcast(activation, pairs)), eight = int_const(8);
     ExprRef even = dot2_i16(bitcast(binary(BinaryOp::kAnd, w, int_const(0xFF)), pairs),
                             binary(BinaryOp::kShr, binary(BinaryOp::kShl, x, eight), eight));
-    ExprRef odd = dot2_i16(bitcast(binary(BinaryOp::kShr, w, eight), pairs), binary(BinaryOp::kShr, x, eight));
+    ExprRef odd =
+        dot2_i16(bitcast(binary(BinaryOp::kShr, w, eight), pairs), binary(BinaryOp::kShr, x, eight));
     return k.let("dot", accumulator + even + odd);
   }
   if (inner != Inner::kDot2) return k.let("dot", dot4(weights, activation, accumulator));

@@ -2,9 +2,9 @@
 // inner product.
 //
 // A vector lane is one weight row. Per group a lane's four words become vectors of bytes, one for each step
-// of four codes (layouts.h: 8 of 4 bits, 10 of 3, 4 of 8); each meets four activation codes broadcast to all lanes,
-// and the integer sum, exact, becomes a float once: sums += float(sum) * (weight scale * activation scale),
-// groups in order. All bodies do so for every result, so they give equal bits.
+// of four codes (layouts.h: 8 of 4 bits, 10 of 3, 4 of 8); each meets four activation codes broadcast to all
+// lanes, and the integer sum, exact, becomes a float once: sums += float(sum) * (weight scale * activation
+// scale), groups in order. All bodies do so for every result, so they give equal bits.
 #pragma once
 
 #include <vector>

@@ -189,8 +189,8 @@ void Records::declare(const WeightFormat& format, int64_t n, int64_t columns) {
   }
 }
 
-// u32 word `word` of the rows, of those with codes along K. A word of ten codes is two u16 of the file; of a file's
-// last group kernels may have no use for the last words.
+// u32 word `word` of the rows, of those with codes along K. A word of ten codes is two u16 of the file; of a
+// file's last group kernels may have no use for the last words.
 ExprRef Records::word_of(const ExprRef& row, const ExprRef& word, const ExprRef& mask) const {
   const int rows = row->type.lanes;
   auto load = [&](const ExprRef& at) {
@@ -217,8 +217,7 @@ std::vector<ExprRef> Records::words(const ExprRef& row, const ExprRef& group, co
       words.push_back(k.let("code", code_of(k.gather(codes, index, mask), row)));
     }
   else
-    for (int w = 0; w < 4; ++w)
-      words.push_back(k.let("word", word_of(row, group * 4 + w, mask)));
+    for (int w = 0; w < 4; ++w) words.push_back(k.let("word", word_of(row, group * 4 + w, mask)));
   return words;
 }
 
@@ -273,7 +272,8 @@ void repack_scales(KernelBuilder& k, const Records& from, const WeightLayout& to
   for (int r = 0; r < to.tile_rows; ++r) {
     ExprRef row = tile * to.tile_rows + r;
     ExprRef line = to.groups_per_scale() == 1 ? group : group / to.groups_per_scale();
-    ExprRef at = ((tile * to.scale_groups() + line) * to.tile_rows + r) * to.scale_bytes() + to.scale_offset();
+    ExprRef at =
+        ((tile * to.scale_groups() + line) * to.tile_rows + r) * to.scale_bytes() + to.scale_offset();
     if (to.n % to.tile_rows == 0) {
       from.store_scale(out, at, row, group);
     } else {

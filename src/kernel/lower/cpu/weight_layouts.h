@@ -1,8 +1,9 @@
 // Physical layouts of group-quantized weights [N, K]: where each code and each scale lies. The repack kernel
 // and every load ask the same functions here, so they cannot disagree.
 //
-// A row's group of codes is four u32 words in every layout, of 8 bits half of what shares a scale in the file;
-// a parameter is one u8 buffer, codes then scales (where a file's group is several of these, one for them):
+// A row's group of codes is four u32 words in every layout, of 8 bits half of what shares a scale in the
+// file; a parameter is one u8 buffer, codes then scales (where a file's group is several of these, one for
+// them):
 //   "packed"  the file's order: word w of a row holds codes k = c*w .. c*w+c-1 (c = 8 or 10), lowest bits
 //   first.
 //             NK: codes [N][groups][4] u32, scales [N][groups].   KN: codes [groups][4][N] u32, scales

@@ -169,7 +169,8 @@ struct RowBlock {
   void find() {
     for (int r = 0; r < rows; ++r) {
       places.push_back(gpu.k.let("place", w.place(weight_row(r), int_const(0))));
-      scale_places.push_back(gpu.k.let("scale_place", w.scale_place(weight_row(r), int_const(0))));
+      scale_places.push_back(
+          gpu.k.let("scale_place", w.scale_place(weight_row(r), int_const(0), places.back())));
     }
   }
   ExprRef words(const BufferRef& weight, int r, const ExprRef& g) const {

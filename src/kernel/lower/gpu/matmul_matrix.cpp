@@ -42,9 +42,9 @@ void MatrixTile::load_weights(const ExprRef& g) {
   int per_word = w.format.codes_per_word();
   gpu.for_units(width, threads(), thread, [&](ExprRef place, ExprRef inside) {
     gpu.where(inside, [&] {
-      ExprRef row = k().let("row", weight_row(place)), from = k().let("place", w.place(row, g)),
+      ExprRef row = weight_row(place), from = k().let("place", w.place(row, g)),
               bits = k().let("bits", w.codes(k(), weight, from));
-      const GroupScale s = w.scales(k(), weight, k().let("scale_place", w.scale_place(row, g)))[0];
+      const GroupScale s = w.scales(k(), weight, w.scale_place(row, g, from))[0];
       ExprRef scale = k().let("scale", s.scale), zero = k().let("zero", w.code_zero({scale, s.offset}));
       std::vector<ExprRef> words;
       for (int i = 0; i < w.format.group; i += 2) {

@@ -35,9 +35,9 @@ void SharedTile::load_weights(const ExprRef& g) {
   int at_once = words_at_once(), per_word = w.format.codes_per_word();
   auto unpack = [&](const ExprRef& task) {
     ExprRef part = k().let("part", task % (4 / at_once)), local = k().let("local", task / (4 / at_once));
-    ExprRef row = k().let("row", weight_row(local)), place = k().let("place", w.place(row, g));
+    ExprRef row = weight_row(local), place = k().let("place", w.place(row, g));
     ExprRef bits = k().let("bits", k().load(weight, place * 4 + part * at_once, at_once));
-    const GroupScale s = w.scales(k(), weight, k().let("scale_place", w.scale_place(row, g)))[0];
+    const GroupScale s = w.scales(k(), weight, w.scale_place(row, g, place))[0];
     ExprRef scale = k().let("scale", s.scale), zero = k().let("zero", w.code_zero({scale, s.offset}));
     ExprRef to = k().let("to", part * (at_once * per_word * weight_stride()) + local);
     for (int word = 0; word < at_once; ++word)

@@ -28,7 +28,11 @@ ExprRef LaneWeight::codes(KernelBuilder& k, const BufferRef& buffer, const ExprR
   return k.load(buffer, place * 4, 4);
 }
 
-ExprRef LaneWeight::scale_place(const ExprRef& row, const ExprRef& group) const {
+ExprRef LaneWeight::scale_place(const ExprRef& row, const ExprRef& group, const ExprRef& place) const {
+  if (groups_per_scale() == 1) {
+    ExprRef lane = place % kLaneRows;
+    return place - lane + (lane % 8 * 4 + lane / 8);
+  }
   constexpr int64_t rows = kLaneRows;
   ExprRef lane = row % kLaneRows;
   return row / rows * (scale_groups() * rows) + scale_step(group) + (lane % 8 * 4 + lane / 8);
@@ -134,12 +138,11 @@ void Records::declare() {
   }
 }
 
-// u32 word `word` of a row with codes along K. A word of ten codes is two u16 of the file, which lie in pairs.
+// u32 word `word` of a row with codes along K. A word of ten codes is two u16 of the file, which lie in
+// pairs.
 ExprRef Records::word_of(const ExprRef& row, const ExprRef& word) const {
   KernelBuilder& k = gpu.k;
-  auto at = [&](const ExprRef& i) {
-    return file().transposed ? i * w.n + row : row * file().words(w.k) + i;
-  };
+  auto at = [&](const ExprRef& i) { return file().transposed ? i * w.n + row : row * file().words(w.k) + i; };
   if (file().container == DType::kU32) return k.load(codes, at(word));
   auto five = [&](const ExprRef& i) {
     ExprRef place = k.let("half", at(i)), shift = cast(place % 2, DType::kU32) * 16;
@@ -245,7 +248,7 @@ Function take_quantized(GpuLowering& gpu) {
   auto unpack = [&](const ExprRef& row, const ExprRef& group, const ExprRef& index) {
     ExprRef place = k.let("place", w.place(index, group));
     ExprRef words = k.let("words", w.codes(k, table, place));
-    const GroupScale s = w.scales(k, table, k.let("scale_place", w.scale_place(index, group)))[0];
+    const GroupScale s = w.scales(k, table, w.scale_place(index, group, place))[0];
     std::vector<ExprRef> codes;  // by position, four words each
     for (int p = 0; p < per_word; ++p) {
       ExprRef exact = w.codes_at(words, p) * std::ldexp(1.0, -w.code_exponent(p));

@@ -1,11 +1,11 @@
 // The layout of group-quantized weights [N, K] on GPUs, "lanes32": threads that hold one row each read whole
 // sectors.
 //
-// A parameter is one buffer: codes [N/32][groups][32 rows][4] u32, then scales [N/32][groups that have one][8][4] of the
-// format's dtype, where [i][j] is row i + 8 j of the 32: a lane of eight has its four rows' scales side by
-// side. N is rounded up to 32 with codes and scales of zero. A row's group is 16 bytes, its codes in the
-// order of the file: word w holds k = c*w .. c*w+c-1 (c = 8, 10 or 4), lowest bits first; of 8 bits two
-// such groups share a scale.
+// A parameter is one buffer: codes [N/32][groups][32 rows][4] u32, then scales [N/32][groups that have
+// one][8][4] of the format's dtype, where [i][j] is row i + 8 j of the 32: a lane of eight has its four rows'
+// scales side by side. N is rounded up to 32 with codes and scales of zero. A row's group is 16 bytes, its
+// codes in the order of the file: word w holds k = c*w .. c*w+c-1 (c = 8, 10 or 4), lowest bits first; of 8
+// bits two such groups share a scale.
 //
 // Where the format's zero point is no constant, a group is still 32 codes of a row and in place of its scale
 // stands a pair of halves, as on CPUs (kernel/lower/cpu/weight_layouts.h).
@@ -49,7 +49,8 @@ struct LaneWeight {
   // 32 on.
   ExprRef place(const ExprRef& row, const ExprRef& group) const;
   // Number of the scale of a row's group among all scales, and how far from that of group 0 it is.
-  ExprRef scale_place(const ExprRef& row, const ExprRef& group) const;
+  // `place`: that of the same group's codes.
+  ExprRef scale_place(const ExprRef& row, const ExprRef& group, const ExprRef& place) const;
   ExprRef scale_step(const ExprRef& group) const {
     return (groups_per_scale() == 1 ? group : group / groups_per_scale()) * kLaneRows;
   }

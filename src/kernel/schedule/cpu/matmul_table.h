@@ -8,14 +8,15 @@
 
 namespace mlc::kernel {
 
-// How products of weight codes and activation codes are summed over a group: 32 of 4 bits, 40 of 3 or 16 of 8.
+// How products of weight codes and activation codes are summed over a group: 32 of 4 bits, 40 of 3 or 16
+// of 8.
 enum class Inner {
   kDot4U8,  // u8 codes x s8, four a lane, into i32
   kDot4S8,  // (code - zero point) x s8, four a lane, into i32: no correction for the zero point
   kDot2,    // pairs into i16, exact over a group: 8 x 2 x 15 x 127 = 30,480 < 2^15, and 10 x 2 x 7 x 127 is
             // less; then pairs of i16 into i32
-  kWide2,   // where kDot2 stands, for codes of 8 bits, of which two products pass 2^15: both factors as i16, the
-            // even and the odd codes of a word, pairs into i32
+  kWide2,   // where kDot2 stands, for codes of 8 bits, of which two products pass 2^15: both factors as i16,
+           // the even and the odd codes of a word, pairs into i32
 };
 
 struct MatmulSchedule {
