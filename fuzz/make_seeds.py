@@ -201,3 +201,16 @@ for name, expressions in (("expression", jinja_statements.EXPRESSIONS), ("filter
 
 for file in sorted((ROOT.parents[1] / "tests/data/weights/packed").glob("*.safetensors")):
     seed("packed", file.stem, file.read_bytes())
+
+for number, (kind, source) in enumerate([
+        (0, json.dumps({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x"]}}, "required": ["a"]})),
+        (0, json.dumps({"$defs": {"t": {"type": "array", "items": {"$ref": "#/$defs/t"}}}, "$ref": "#/$defs/t"})),
+        (0, json.dumps({"allOf": [{"anyOf": [{"minLength": 1}, {"type": "null"}]}, {"oneOf": [{"pattern": "^a+$"}, {"type": "null"}]}]})),
+        (1, "(yes|no), [a-z]{2,5}\\d?"), (2, "start: \"a\" word*\nword: /[a-z]+/ | \"(\" word \")\"\n%ignore / /")]):
+    seed("grammar", f"grammar_{number:02}", bytes([kind]) + source.encode())
+DEEP_SEEK = ("<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": 1}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>")
+for form, answer in [(0, "plain"), (1, "a<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"}\"}}\n</tool_call>"), (2, "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}}]"),
+                     (2, "[TOOL_CALLS]f[ARGS]{\"a\": 1}"), (3, "<|python_tag|>{\"name\": \"f\", \"parameters\": {}}; {\"name\": \"g\", \"parameters\": \"{}\"}"),
+                     (4, "[f(a=1, b='x'), g(c=[True, None])]"), (5, DEEP_SEEK), (6, "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b"),
+                     (71, "<think>a</think>\nb")]:
+    seed("tool_calls", f"form_{form}_{len(answer)}", bytes([form, 7]) + answer.encode())

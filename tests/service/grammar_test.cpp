@@ -185,7 +185,7 @@ TEST_F(GrammarTest, AnswersWithoutCallsStayTexts) {
   Json body = body_of(0, 1);
   body["max_tokens"] = 6;
   const Json plain = toy->answer(kChat, body)["choices"][0];
-  body["tools"] = {tool("f", Json::object())};
+  body["tools"] = Json::array({tool("f", Json::object())});
   body["tool_choice"] = "none";
   EXPECT_EQ(toy->answer(kChat, body)["choices"][0]["message"], plain["message"]);
   body["tool_choice"] = "auto";
@@ -211,14 +211,14 @@ TEST_F(GrammarTest, CallsAndResultsReachTheTemplate) {
 TEST_F(GrammarTest, BadToolsAreA400) {
   const Json body = body_of(0, 1);
   EXPECT_NE(refusal(body, "tools", "f").find("a list of tools"), std::string::npos);
-  EXPECT_NE(refusal(body, "tools", {{{"type", "search"}}}).find("tools[0]"), std::string::npos);
-  EXPECT_NE(refusal(body, "tools", {tool("no name!", Json::object())}).find("tools[0].function.name"),
+  EXPECT_NE(refusal(body, "tools", Json::array({{{"type", "search"}}})).find("tools[0]"), std::string::npos);
+  EXPECT_NE(refusal(body, "tools", Json::array({tool("no name!", Json::object())})).find("tools[0].function.name"),
             std::string::npos);
-  EXPECT_NE(refusal(body, "tools", {tool("f", Json::object()), tool("f", Json::object())}).find("twice"),
+  EXPECT_NE(refusal(body, "tools", Json::array({tool("f", Json::object()), tool("f", Json::object())})).find("twice"),
             std::string::npos);
   EXPECT_NE(refusal(body, "tool_choice", "required").find("without tools"), std::string::npos);
   Json with = body;
-  with["tools"] = {tool("f", {{"a", {{"type", "nonsense"}}}})};
+  with["tools"] = Json::array({tool("f", {{"a", {{"type", "nonsense"}}}})});
   EXPECT_NE(refusal(with, "tool_choice", "some").find("none, auto, required"), std::string::npos);
   EXPECT_NE(refusal(with, "tool_choice", {{"type", "function"}, {"function", {{"name", "g"}}}})
                 .find("one of tools"),
@@ -233,7 +233,7 @@ TEST_F(GrammarTest, BadToolsAreA400) {
 TEST(GrammarOfPlainPresets, TakesNoTools) {
   ToyService plain({});
   Json body = body_of(0, 1);
-  body["tools"] = {tool("f", Json::object())};
+  body["tools"] = Json::array({tool("f", Json::object())});
   EXPECT_NE(plain.answer(kChat, body, 400)["error"]["message"].get<std::string>().find("takes none"),
             std::string::npos);
 }
