@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 #include <random>
 
 #include "support/toy_service.h"
@@ -284,9 +285,17 @@ TEST_F(OpenAiTest, CancelEndsACall) {
   Json body = chat_body(150);
   body["stream"] = true;
   body["n"] = 2;
-  const CallId id = toy->service->submit(kChat, json_text(body), collected.callback());
-  collected.wait_for(3);
+  // The engine's thread waits in the third reply until the call is cancelled.
+  std::promise<void> cancelled;
+  int count = 0;
+  auto hold = [reply = collected.callback(), &count,
+               done = cancelled.get_future().share()](const auto&... r) {
+    reply(r...);
+    if (++count == 3) done.wait();
+  };
+  const CallId id = toy->service->submit(kChat, json_text(body), hold);
   toy->service->cancel(id);
+  cancelled.set_value();
   const auto& replies = collected.all();
   EXPECT_LT(replies.size(), 250u);
   EXPECT_NE(replies[replies.size() - 2].text.find("\"abort\""), std::string::npos);

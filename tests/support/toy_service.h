@@ -33,11 +33,6 @@ struct Collected {
       throw std::runtime_error("no last reply came");
     return replies;
   }
-  void wait_for(size_t count) {
-    std::unique_lock lock(mutex);
-    if (!changed.wait_for(lock, std::chrono::seconds(120), [&] { return done || replies.size() >= count; }))
-      throw std::runtime_error("the replies stay away");
-  }
 };
 
 // A toy llama, compiled once a process, and once with room for adapters.
