@@ -328,6 +328,7 @@ TEST_P(CompiledToy, DeterministicBitsDependOnTheSequenceAlone) {
 INSTANTIATE_TEST_SUITE_P(Toys, Compiled, ::testing::ValuesIn(cases()), name_of);
 INSTANTIATE_TEST_SUITE_P(Toys, CompiledToy, ::testing::ValuesIn(toys_with_kernels_of_their_own("q4f16_1")),
                          name_of);
+INSTANTIATE_TEST_SUITE_P(EightBits, CompiledToy, ::testing::Values(Case{"llama", "q8f16_1"}), name_of);
 // Of these, weights in float32 are the checkpoint's. gemma's norms are stored as its bfloat16 w + 1, rounded.
 std::vector<Case> exact_toys() {
   std::vector<Case> all = toys_with("q0f32");
