@@ -1,4 +1,6 @@
 // mlc_llm chat: a conversation at the terminal (mlc-facts 1.10).
+#include "apps/cli/chat.h"
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -18,13 +20,7 @@ namespace {
 
 constexpr const char* kPrompt = ">>> ";
 
-struct Flags {
-  SessionFlags session;
-  std::vector<GivenSetting> settings;
-  std::optional<std::string> prompt, system_prompt;
-};
-
-std::string help() {
+std::string help(bool reloads) {
   return str(
       "You can use the following special commands:\n"
       "  /help               print this\n"
@@ -33,20 +29,24 @@ std::string help() {
       "  /metrics            counters of the engine\n"
       "  /reset              forget the conversation\n"
       "  /set k=v;k=v        ",
-      join(sampling_keys(), ", "),
-      "\n"
+      join(sampling_keys(), ", "), "\n",
+      reloads ? "  /reload [local_id]  open another model, or this one again\n" : "",
       "Other text that begins with / goes to the model; //exit sends /exit.\n"
       "Esc then Enter starts a new line; Ctrl-C stops an answer.\n");
 }
 
 class Chat {
  public:
-  Chat(Session& session, ChatConversation& conversation, bool interactive)
-      : session_(session), conversation_(conversation), interactive_(interactive) {}
+  Chat(Session& session, ChatConversation& conversation, bool interactive, const ChatFlags& flags)
+      : session_(session), conversation_(conversation), interactive_(interactive), flags_(flags) {}
 
   // False when the conversation is over. Errors: a command that is wrong, or an answer that failed.
   Result<bool> handle(const std::string& text) {
     if (text.empty()) return true;
+    if (flags_.reload && (text == "/reload" || text.starts_with("/reload "))) {
+      ASSIGN_OR_RETURN(next_, flags_.reload(std::string(trim(text.substr(7)))));
+      return false;
+    }
     ChatLine line = read_chat_line(text);
     if (line.command == "/exit") return false;
     if (!line.meant.empty()) {
@@ -58,7 +58,7 @@ class Chat {
     if (line.command.empty())
       RETURN_IF_ERROR(ask(line.text));
     else if (line.command == "/help")
-      std::fputs(help().c_str(), stdout);
+      std::fputs(help(flags_.reload != nullptr).c_str(), stdout);
     else if (line.command == "/stats")
       print_stats();
     else if (line.command == "/metrics")
@@ -71,6 +71,8 @@ class Chat {
   }
   // Whether any message was refused.
   bool refused() const { return refused_; }
+  // What /reload asked for; the conversation is over then.
+  const std::optional<SessionFlags>& next() const { return next_; }
 
  private:
   // A message that cannot be sent is told; the next one may be answered.
@@ -114,6 +116,8 @@ class Chat {
   Session& session_;
   ChatConversation& conversation_;
   bool interactive_, refused_ = false;
+  const ChatFlags& flags_;
+  std::optional<SessionFlags> next_;
 };
 
 // Runs one line. A mistake in a command is told and forgiven at a terminal; elsewhere nobody would see it, so
@@ -126,8 +130,8 @@ Result<bool> run_line(Chat& chat, const std::string& line, bool forgive) {
   return true;
 }
 
-Status run_lines(Chat& chat, LineEditor& editor, const std::optional<std::string>& prompt) {
-  if (editor.interactive()) std::fputs(help().c_str(), stdout);
+Status run_lines(Chat& chat, LineEditor& editor, const std::optional<std::string>& prompt, bool reloads) {
+  if (editor.interactive()) std::fputs(help(reloads).c_str(), stdout);
   if (prompt && !prompt->empty()) {
     if (editor.interactive()) std::printf("%s%s\n", kPrompt, prompt->c_str());
     ASSIGN_OR_RETURN(bool more, run_line(chat, *prompt, editor.interactive()));
@@ -148,28 +152,38 @@ Status apply_settings(const std::vector<GivenSetting>& settings, serve::Generati
   return Status::ok();
 }
 
-// Returns the exit code.
-Result<int> chat(const Flags& flags) {
-  serve::GenerationConfig config;
-  RETURN_IF_ERROR(apply_settings(flags.settings, config));  // a mistake is told before the long work
+// One model's part: its exit code, or the next model's flags.
+Result<int> chat_with_one(const ChatFlags& flags, LineEditor& editor, std::optional<SessionFlags>& next) {
   ASSIGN_OR_RETURN(auto session, open_session(flags.session));
-  config = session->generation_defaults();
+  serve::GenerationConfig config = session->generation_defaults();
   RETURN_IF_ERROR(apply_settings(flags.settings, config));
   if (Status status = config.validate(); !status.is_ok())
     return Status::error(
         str(session->name, ": ", status.message(), "; give the flag of that name, or correct the file"));
-  LineEditor editor(kPrompt);
   ChatConversation conversation(*session, std::move(config), flags.system_prompt, editor.interactive());
   RETURN_IF_ERROR(conversation.check_system_prompt());
-  Chat chat(*session, conversation, editor.interactive());
-  RETURN_IF_ERROR(run_lines(chat, editor, flags.prompt));
+  Chat chat(*session, conversation, editor.interactive(), flags);
+  RETURN_IF_ERROR(run_lines(chat, editor, flags.prompt, flags.reload != nullptr));
+  next = chat.next();
   return chat.refused() && !editor.interactive() ? 1 : 0;
 }
 
 }  // namespace
 
+Result<int> chat(ChatFlags flags) {
+  serve::GenerationConfig config;
+  RETURN_IF_ERROR(apply_settings(flags.settings, config));  // a mistake is told before the long work
+  LineEditor editor(kPrompt);
+  while (true) {
+    std::optional<SessionFlags> next;
+    ASSIGN_OR_RETURN(int code, chat_with_one(flags, editor, next));
+    if (!next) return code;
+    flags.session = *next, flags.prompt.reset();
+  }
+}
+
 void add_chat(CLI::App& app) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<ChatFlags>();
   CLI::App* sub = app.add_subcommand("chat", "Chat with a model; converts and compiles it first if need be");
   add_session_flags(*sub, flags->session);
   add_lora_flag(*sub, flags->session.lora);

@@ -66,6 +66,8 @@ int run_command_line(const std::vector<std::string>& arguments) {
   add_info(app);
   add_model_metadata(app);
   add_devices(app);
+  add_build(app);
+  add_mlc_chat_cli(app);
   app.allow_extras();
   for (CLI::App* command : app.get_subcommands({})) command->allow_extras();
   // Callbacks run only after every argument is known to be good.

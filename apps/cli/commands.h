@@ -17,12 +17,14 @@ namespace mlc::cli {
 
 // keep-sorted start
 void add_bench(CLI::App& app);
+void add_build(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_compile(CLI::App& app);
 void add_convert_weight(CLI::App& app);
 void add_devices(CLI::App& app);
 void add_gen_config(CLI::App& app);
 void add_info(CLI::App& app);
+void add_mlc_chat_cli(CLI::App& app);
 void add_model_metadata(CLI::App& app);
 void add_serve(CLI::App& app);
 // keep-sorted end

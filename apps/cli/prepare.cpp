@@ -32,37 +32,6 @@ std::string hex(uint64_t value) {
   return text;
 }
 
-// Changes whenever the file does: absolute path, size and modification time.
-std::string stamp(const std::string& path) {
-  struct stat info{};
-  ::stat(path.c_str(), &info);
-  std::error_code code;
-  return str(std::filesystem::absolute(path, code).string(), "|", info.st_size, "|", info.st_mtim.tv_sec, ".",
-             info.st_mtim.tv_nsec);
-}
-
-// Of a folder, its files; of a file, it and what is read beside it: the other parts of a checkpoint, a
-// tokenizer.
-std::string checkpoint_stamp(const std::string& model) {
-  std::filesystem::path path(model);
-  const bool whole = is_directory(model) || path.extension() == ".json";
-  const std::string folder = is_directory(model)      ? model
-                             : path.has_parent_path() ? path.parent_path().string()
-                                                      : ".";
-  const std::string name = path.filename().string(), part = name.substr(0, name.rfind("-of-"));
-  std::vector<std::string> stamps = {stamp(model)};
-  std::error_code code;
-  for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
-    std::string file = it->path().filename().string();
-    bool beside =
-        file == "tokenizer.json" || (part != name && file.starts_with(part.substr(0, part.rfind('-'))));
-    if ((whole || beside) && it->is_regular_file(code))
-      stamps.push_back(std::to_string(checksum64(stamp(it->path().string()))));
-  }
-  std::sort(stamps.begin() + 1, stamps.end());
-  return join(stamps, "|");
-}
-
 // Of the cache's folder: what the user sees of the model's name. File systems take 255 bytes.
 std::string name_of(const std::string& model) {
   constexpr size_t kMost = 100;
@@ -204,6 +173,34 @@ Result<std::vector<Target>> best_targets(const runtime::Device& device) {
 
 }  // namespace
 
+std::string file_stamp(const std::string& path) {
+  struct stat info{};
+  ::stat(path.c_str(), &info);
+  std::error_code code;
+  return str(std::filesystem::absolute(path, code).string(), "|", info.st_size, "|", info.st_mtim.tv_sec, ".",
+             info.st_mtim.tv_nsec);
+}
+
+std::string checkpoint_stamp(const std::string& model) {
+  std::filesystem::path path(model);
+  const bool whole = is_directory(model) || path.extension() == ".json";
+  const std::string folder = is_directory(model)      ? model
+                             : path.has_parent_path() ? path.parent_path().string()
+                                                      : ".";
+  const std::string name = path.filename().string(), part = name.substr(0, name.rfind("-of-"));
+  std::vector<std::string> stamps = {file_stamp(model)};
+  std::error_code code;
+  for (std::filesystem::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
+    std::string file = it->path().filename().string();
+    bool beside =
+        file == "tokenizer.json" || (part != name && file.starts_with(part.substr(0, part.rfind('-'))));
+    if ((whole || beside) && it->is_regular_file(code))
+      stamps.push_back(std::to_string(checksum64(file_stamp(it->path().string()))));
+  }
+  std::sort(stamps.begin() + 1, stamps.end());
+  return join(stamps, "|");
+}
+
 Status check_jit_policy() {
   const std::vector<std::string> known = {"ON", "OFF", "REDO", "READONLY"};
   std::string value = env::jit_policy();
@@ -248,8 +245,13 @@ Result<std::string> prepare_library(const std::string& name, const Json& config,
   ASSIGN_OR_RETURN(auto targets, best_targets(device));
   // What the code depends on: the config, the flags, this CPU, and the compiler itself.
   std::string key = str(json_text(config), "|", device.properties.name, "|O", opt_level, "|", targets[0].name,
+<<<<<<< HEAD
                         "|", stamp("/proc/self/exe"));
   if (room.adapters > 0) key += str("|lora ", room.adapters, " of ", room.rank);
+=======
+                        "|", file_stamp("/proc/self/exe"));
+  if (lora_rank > 0) key += str("|lora ", lora_rank);
+>>>>>>> 316f891 (Build into dist/ and chat from it as the commands of 2023 did)
   // A folder of our own: the original keeps its (incompatible) libraries in model_lib itself.
   std::string directory = path_join(env::home(), "model_lib/cpp");
   std::string path = path_join(directory, hex(checksum64(key)) + ".so");
