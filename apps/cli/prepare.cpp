@@ -245,13 +245,8 @@ Result<std::string> prepare_library(const std::string& name, const Json& config,
   ASSIGN_OR_RETURN(auto targets, best_targets(device));
   // What the code depends on: the config, the flags, this CPU, and the compiler itself.
   std::string key = str(json_text(config), "|", device.properties.name, "|O", opt_level, "|", targets[0].name,
-<<<<<<< HEAD
-                        "|", stamp("/proc/self/exe"));
-  if (room.adapters > 0) key += str("|lora ", room.adapters, " of ", room.rank);
-=======
                         "|", file_stamp("/proc/self/exe"));
-  if (lora_rank > 0) key += str("|lora ", lora_rank);
->>>>>>> 316f891 (Build into dist/ and chat from it as the commands of 2023 did)
+  if (room.adapters > 0) key += str("|lora ", room.adapters, " of ", room.rank);
   // A folder of our own: the original keeps its (incompatible) libraries in model_lib itself.
   std::string directory = path_join(env::home(), "model_lib/cpp");
   std::string path = path_join(directory, hex(checksum64(key)) + ".so");

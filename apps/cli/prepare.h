@@ -26,18 +26,16 @@ struct PreparedFolder {
 // of a conversion for a folder that is converted already.
 Result<PreparedFolder> prepare_folder(const CheckpointFlags& flags);
 
-<<<<<<< HEAD
 // LoRA adapters that a library holds, and their largest rank; 0: none.
 struct LoraRoom {
   int64_t adapters = 0, rank = 0;
 };
-=======
+
 // Changes whenever the file does: absolute path, size and modification time.
 std::string file_stamp(const std::string& path);
 // Of a folder, its files; of a file, it and what is read beside it: the other parts of a checkpoint, a
 // tokenizer.
 std::string checkpoint_stamp(const std::string& model);
->>>>>>> 316f891 (Build into dist/ and chat from it as the commands of 2023 did)
 
 // MLC_JIT_POLICY. Errors: an unknown value; OFF, which forbids prepare_library.
 Status check_jit_policy();
