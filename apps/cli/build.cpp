@@ -151,10 +151,15 @@ Named find_model(const Flags& flags) {
       str("--model: ", models, " holds ", found.size(), " models (", join(found, ", "), "); name one"));
 }
 
+// The scheme of today with the bytes that the code stood for in 2023 (docs/weight-formats.md).
+std::string scheme_2023(const std::string& code) {
+  return code == "q3f16_0" || code == "q4f16_0" ? code + "_2023" : code;
+}
+
 CheckpointFlags checkpoint_flags(const Flags& flags, const Named& model) {
   CheckpointFlags checkpoint;
   checkpoint.source.config = model.folder;
-  checkpoint.quantization = flags.quantization;
+  checkpoint.quantization = scheme_2023(flags.quantization);
   auto set = [](int64_t value, std::optional<int64_t>& to) {
     if (value >= 0) to = value;
   };

@@ -24,7 +24,7 @@ struct Row {
   const char *label, *suffix;     // of the library's file name
 };
 
-// Rows of q3f16_0, q8f16_0 and rwkv-raven follow when those codes are outputs.
+// Rows of rwkv-raven follow when q8f16_0, which it is built in, is an output.
 const std::vector<Row>& rows() {
   static const char *kRedPajama = "RedPajama-INCITE-Chat-3B-v1", *kVicuna = "vicuna-v1-7b";
   static const std::vector<Row> table = {
@@ -36,7 +36,9 @@ const std::vector<Row>& rows() {
       {kRedPajama, "gpt_neox", "iphone", "q4f16_0", {"--max-seq-len", "64"}, "iphone", ".tar"},
       {kRedPajama, "gpt_neox", "android", "q4f16_0", {"--max-seq-len", "64"}, "android", ".tar"},
       {kRedPajama, "gpt_neox", "llvm", "q4f16_0", {}, "cpu", ".so"},
+      {kRedPajama, "gpt_neox", "webgpu", "q4f16_0", {}, "webgpu", ".wasm"},
       {kVicuna, "llama", "llvm", "q4f32_0", {}, "cpu", ".so"},
+      {kVicuna, "llama", "metal", "q3f16_0", {}, "metal", ".so"},
       {kVicuna, "llama", "android", "q4f16_0", {"--max-seq-len", "64"}, "android", ".tar"},
       {kVicuna, "llama", "opencl", "q4f16_0", {}, "opencl", ".so"},
       {kVicuna, "llama", "auto", "q0f16", {}, "", ".so"},
@@ -82,6 +84,8 @@ TEST_F(Build, EveryCommandOfTheDocumentLeavesItsTree) {
     Json config = read_json_file(place.path("dist/" + id + "/params/mlc-chat-config.json")).value();
     EXPECT_EQ(config["model_lib"], id);
     EXPECT_EQ(config["local_id"], id);
+    const std::string code = row.quantization;
+    EXPECT_EQ(config["quantization"], code == "q4f16_0" || code == "q3f16_0" ? code + "_2023" : code);
     EXPECT_EQ(config["conv_template"]["name"],
               row.toy == std::string("llama") ? "vicuna_v1.1" : "redpajama_chat");
     if (!row.more.empty() && row.more[0] == "--max-seq-len") {

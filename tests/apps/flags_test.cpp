@@ -25,6 +25,7 @@ const Names kChats = {"chat", "bench"};
 const std::map<std::string, Names>& printers() {
   static const std::map<std::string, Names> by_path = {
       {"apps/cli/bench", {"bench"}},
+      {"apps/cli/build", {"build"}},
       {"apps/cli/c", {"chat"}},
       {"apps/cli/compile", {"compile"}},
       {"apps/cli/convert_weight", {"convert_weight"}},
@@ -32,6 +33,7 @@ const std::map<std::string, Names>& printers() {
       {"apps/cli/gen_config", {"gen_config"}},
       {"apps/cli/info", {"info"}},
       {"apps/cli/library_info", {"info"}},
+      {"apps/cli/mlc_chat_cli", {"mlc_chat_cli"}},
       {"apps/cli/model_metadata", {"model_metadata"}},
       {"apps/cli/knobs", {"compile", "chat", "bench"}},
       {"apps/cli/prepare", kChats},
@@ -94,8 +96,8 @@ Names literals(const std::string& code) {
   return found;
 }
 
-const Names kCommands = {"convert_weight", "gen_config", "compile",       "chat",
-                         "bench",          "info",       "model_metadata", "serve"};
+const Names kCommands = {"convert_weight", "gen_config",     "compile", "chat",  "bench",
+                         "info",           "model_metadata", "serve",   "build", "mlc_chat_cli"};
 
 // What is wrong with the flags of one message.
 Names unknown_flags(const std::string& message, const Names& commands) {
