@@ -22,7 +22,8 @@
 // many threads: part p covers the tokens stored in pages p * part_pages and following of the sequence. Per
 // head it gives the sum over its tokens of exp(score - largest) * value, then the part's largest score and
 // its sum of exp(score - largest); a part without tokens gives 0, -3e38 and 0. The join, which has the sinks
-// as its third operand, weighs the parts; with output = "q8g32" or "q8g40" it quantizes as quantize_q8 does.
+// as its third operand, weighs the parts; with output = "q8g16", "q8g32" or "q8g40" it quantizes as
+// quantize_q8 does.
 #include <algorithm>
 #include <bit>
 #include <cmath>

@@ -82,7 +82,7 @@ TensorType q8_attribute(const Node& node, const Shape& shape) {
   if (!node.attributes.count("output")) return TensorType::q8(shape);
   std::string name = string_attribute(node, "output");
   std::optional<TensorType> type = TensorType::find_q8(name, shape);
-  if (!type) refuse("attribute 'output' is '", name, "', expected q8g32 or q8g40");
+  if (!type) refuse("attribute 'output' is '", name, "', expected q8g16, q8g32 or q8g40");
   return *type;
 }
 

@@ -1,7 +1,7 @@
 // rms_norm and layer_norm over the last axis, or, where the weights are shorter than a row, over each part of
 // it that is as long as they are (heads), or over each of the `groups` equal parts of it, whose weights are
-// their own. With output = "q8g32", "q8g40" or "tiles" the f32 result becomes what quantize_q8 or to_tiles
-// makes of it.
+// their own. With output = "q8g16", "q8g32", "q8g40" or "tiles" the f32 result becomes what quantize_q8 or
+// to_tiles makes of it.
 #include "graph/ops/norm.h"
 
 #include <algorithm>
