@@ -254,9 +254,9 @@ Status bench(Flags flags) {
   flags.session.sequences = flags.streams;
   if (flags.streams > 1) flags.session.total_tokens = flags.streams * (flags.prefill + flags.decode);
   ASSIGN_OR_RETURN(auto session, open_session(flags.session));
-  if (session->model->is_encoder())
+  if (session->model->gives_embeddings())
     return Status::error(str("MODEL: ", session->name,
-                             " is an encoder, which generates nothing; bench measures models that do"));
+                             " gives embeddings and generates nothing; bench measures models that do"));
   int64_t context = session->model->context_tokens();
   if (flags.prefill + flags.decode > context)
     return Status::error(str("--prefill: ", flags.prefill, " + --decode ", flags.decode,

@@ -16,8 +16,7 @@ namespace {
 
 struct Flags : ServedOptions {
   http::ServerOptions server;
-  std::string embedding_model, embedding_model_lib, speculative_mode = "disable", prefix_cache_mode = "radix",
-                                                    prefill_mode = "hybrid";
+  std::string speculative_mode = "disable", prefix_cache_mode = "radix", prefill_mode = "hybrid";
   std::vector<std::string> lora_adapters;  // NAME=FOLDER
   int64_t max_loras = 0, max_lora_rank = 0;
   std::string allow_origins = "[]", allow_methods = R"(["*"])", allow_headers = R"(["*"])";
@@ -72,8 +71,6 @@ Status check_unbuilt(const Flags& flags) {
   if (flags.prefill_mode != "hybrid")
     return Status::error(str("--prefill-mode: ", flags.prefill_mode,
                              " is not possible, expected hybrid: answers are always written beside prompts"));
-  if (!flags.embedding_model.empty() || !flags.embedding_model_lib.empty())
-    return Status::error("--embedding-model: embeddings are not built yet; leave it out");
   if (flags.enable_tracing)
     return Status::error("--enable-tracing: event traces are not built yet; leave it out");
   return Status::ok();
@@ -153,6 +150,8 @@ void add_http_flags(CLI::App& sub, Flags& flags) {
   sub.add_option("--max-grammar-ms", flags.api.grammar.milliseconds, "of work that compiling it may take")
       ->check(whole_number(1, 60'000));
   sub.add_option("--max-biases", flags.api.biases, "tokens in logit_bias")->check(whole_number(0, 1 << 20));
+  sub.add_option("--max-embedding-inputs", flags.api.embedding_inputs, "of a request to /v1/embeddings")
+      ->check(whole_number(1, 1 << 20));
   sub.add_option("--max-top-logprobs", flags.api.top_logprobs, "of each token")->check(whole_number(0, 20));
   sub.add_option("--max-tokens", flags.api.max_tokens, "of an answer; 0: what the context holds")
       ->check(whole_number(0, 1 << 30));
@@ -167,8 +166,12 @@ void add_engine_flags(CLI::App& sub, Flags& flags) {
       ->check(CLI::IsMember({"local", "interactive", "server"}));
   sub.add_flag("--enable-debug", flags.api.debug, "debug_config in requests, and /debug/...");
   sub.add_option("--additional-models", flags.additional_models, "further models: MODEL or MODEL,LIBRARY");
-  sub.add_option("--embedding-model", flags.embedding_model, "not built yet");
-  sub.add_option("--embedding-model-lib", flags.embedding_model_lib, "not built yet");
+  sub.add_option("--embedding-model", flags.embedding_model, "a further model, for /v1/embeddings");
+  sub.add_option("--embedding-model-lib", flags.embedding_model_lib,
+                 "its compiled library; absent: compiled");
+  sub.add_option("--pooling", flags.pooling,
+                 "of embeddings: cls, mean or last; absent: as mlc-chat-config.json says")
+      ->check(CLI::IsMember({"cls", "mean", "last"}));
   sub.add_option("--speculative-mode", flags.speculative_mode,
                  "disable, or ngram: propose what followed the same tokens earlier");
   sub.add_option("--prefix-cache-mode", flags.prefix_cache_mode, "radix or disable")

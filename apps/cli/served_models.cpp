@@ -1,36 +1,89 @@
 // Opens models one after the other; each counts the memory of those before.
 #include "apps/cli/served_models.h"
 
+#include <algorithm>
+
 #include "apps/cli/commands.h"
 #include "base/strings.h"
 
 namespace mlc::cli {
 namespace {
 
-Result<std::unique_ptr<serve::openai::ServedModel>> open_model(const std::string& id, SessionFlags flags,
-                                                               ServedOptions& options, ServedModels& served) {
+using serve::openai::ServedEmbedder;
+using serve::openai::ServedModel;
+
+struct Opened {
+  std::vector<std::unique_ptr<ServedModel>> models;
+  std::vector<std::unique_ptr<ServedEmbedder>> embedders;
+};
+
+bool gives_embeddings(const runtime::Module& module) {
+  return find_string(module.manifest(), "model_task") == "embedding";
+}
+
+// As many texts together as the library takes, and memory for one step beside a text that goes on.
+Result<runtime::ModelLimits> embedding_limits(const ServeLimits& wanted, const runtime::Module& module,
+                                              runtime::ModelLimits limits) {
+  limits.max_sequences =
+      wanted.max_num_sequence.value_or(find_int(module.manifest(), "max_batch_size").value_or(1));
+  ASSIGN_OR_RETURN(const runtime::ModelLimits whole, runtime::complete(limits, module));
+  limits.total_tokens = wanted.max_total_seq_length.value_or(whole.context_tokens + whole.prefill_chunk);
+  limits.context_tokens = std::min(whole.context_tokens, limits.total_tokens);
+  return limits;
+}
+
+Result<std::unique_ptr<ServedEmbedder>> open_embedder(const std::string& id, const Session& session,
+                                                      const std::string& pooling) {
+  ASSIGN_OR_RETURN(serve::EmbeddingForm form,
+                   serve::embedding_form(session.config, session.model->is_encoder(), session.name));
+  if (!pooling.empty()) {
+    ASSIGN_OR_RETURN(form.pooling, serve::parse_pooling(pooling, "--pooling"));
+  }
+  return std::make_unique<ServedEmbedder>(id, *session.model, session.tokenizer, form);
+}
+
+Status open_model(const std::string& id, SessionFlags flags, ServedOptions& options, ServedModels& served,
+                  Opened& opened) {
   runtime::ModelLimits limits;
   flags.infer_limits = [&](const runtime::Module& module, const runtime::Device& device,
                            runtime::ModelLimits given) -> Result<runtime::ModelLimits> {
-    ASSIGN_OR_RETURN(limits, infer_limits(options.limits, module, device, given));
+    ASSIGN_OR_RETURN(limits, gives_embeddings(module) ? embedding_limits(options.limits, module, given)
+                                                      : infer_limits(options.limits, module, device, given));
     return limits;
   };
   ASSIGN_OR_RETURN(auto session, open_session(flags));
-  if (session->model->is_encoder())
-    return Status::error(str(session->name,
-                             ": this model is an encoder: it writes no text, and embeddings are not "
-                             "built yet; serve a model that generates"));
   options.limits.memory_used += session->model->memory().total();
+  const bool embeds = session->model->gives_embeddings();
   if (options.opened)
-    options.opened(
-        str(id, ": ", limits.max_sequences, " requests together, ", session->model->memory().text()));
-  ASSIGN_OR_RETURN(auto model,
-                   serve::openai::ServedModel::create(
-                       id, *session->model, session->tokenizer, session->chat_template->conversation(),
-                       session->generation_defaults(), engine_options(options.limits, limits.max_sequences)));
+    options.opened(str(id, ": ", limits.max_sequences, embeds ? " texts" : " requests", " together, ",
+                       session->model->memory().text()));
+  if (embeds) {
+    ASSIGN_OR_RETURN(auto embedder, open_embedder(id, *session, options.pooling));
+    opened.embedders.push_back(std::move(embedder));
+  } else {
+    ASSIGN_OR_RETURN(auto model, ServedModel::create(id, *session->model, session->tokenizer,
+                                                     session->chat_template->conversation(),
+                                                     session->generation_defaults(),
+                                                     engine_options(options.limits, limits.max_sequences)));
+    opened.models.push_back(std::move(model));
+  }
   served.sessions.push_back(std::move(session));
   served.limits.push_back(limits);
-  return model;
+  return Status::ok();
+}
+
+// A model beside the first: all flags but its name, library and adapters are the first one's.
+Status open_another(const char* flag, const std::string& id, const std::string& library,
+                    ServedOptions& options, ServedModels& served, Opened& opened) {
+  for (const auto& other : opened.models)
+    if (other->id() == id) return Status::error(str(flag, ": ", id, " is served already"));
+  for (const auto& other : opened.embedders)
+    if (other->id() == id) return Status::error(str(flag, ": ", id, " is served already"));
+  SessionFlags more = options.session;
+  more.checkpoint.source.config = id;
+  more.lora.adapters.clear();
+  more.model_lib = library;
+  return open_model(id, std::move(more), options, served, opened);
 }
 
 }  // namespace
@@ -48,23 +101,27 @@ Status make_lora_room(LoraFlags& lora, int64_t slots, int64_t rank) {
 
 Result<std::unique_ptr<ServedModels>> open_models(ServedOptions options) {
   auto served = std::make_unique<ServedModels>();
-  std::vector<std::unique_ptr<serve::openai::ServedModel>> models;
-  const std::string& first = options.session.checkpoint.source.config;
-  ASSIGN_OR_RETURN(auto model, open_model(first, options.session, options, *served));
-  models.push_back(std::move(model));
+  Opened opened;
+  RETURN_IF_ERROR(
+      open_model(options.session.checkpoint.source.config, options.session, options, *served, opened));
   for (const std::string& text : options.additional_models) {
-    SessionFlags more = options.session;
     const size_t comma = text.find(',');
-    const std::string id = text.substr(0, comma);
-    for (const auto& other : models)
-      if (other->id() == id) return Status::error(str("--additional-models: ", id, " is served already"));
-    more.checkpoint.source.config = id;
-    more.lora.adapters.clear();
-    more.model_lib = comma == std::string::npos ? "" : text.substr(comma + 1);
-    ASSIGN_OR_RETURN(auto another, open_model(id, std::move(more), options, *served));
-    models.push_back(std::move(another));
+    RETURN_IF_ERROR(open_another("--additional-models", text.substr(0, comma),
+                                 comma == std::string::npos ? "" : text.substr(comma + 1), options, *served,
+                                 opened));
   }
-  served->service = std::make_unique<serve::openai::Service>(std::move(models), options.api, print_note);
+  if (!options.embedding_model.empty()) {
+    const size_t before = opened.embedders.size();
+    RETURN_IF_ERROR(open_another("--embedding-model", options.embedding_model, options.embedding_model_lib,
+                                 options, *served, opened));
+    if (opened.embedders.size() == before)
+      return Status::error(str("--embedding-model: ", options.embedding_model,
+                               " writes text and gives no embeddings; name it with --additional-models"));
+  } else if (!options.embedding_model_lib.empty()) {
+    return Status::error("--embedding-model-lib: found without --embedding-model; name the model too");
+  }
+  served->service = std::make_unique<serve::openai::Service>(std::move(opened.models), options.api,
+                                                             print_note, std::move(opened.embedders));
   return served;
 }
 

@@ -15,6 +15,9 @@ namespace mlc::cli {
 struct ServedOptions {
   SessionFlags session;  // of the first model; of the others all but their names, libraries and adapters
   std::vector<std::string> additional_models;  // MODEL or MODEL,LIBRARY
+  // A further model, that gives embeddings, and its library; "": none.
+  std::string embedding_model, embedding_model_lib;
+  std::string pooling;  // cls, mean or last instead of what configs say; "": as they say
   ServeLimits limits;
   serve::openai::ApiLimits api;
   // Told a line about each model once it is open: its requests together and its memory. May be null.
@@ -32,8 +35,8 @@ struct ServedModels {
 // --max-loras.
 Status make_lora_room(LoraFlags& lora, int64_t slots, int64_t rank);
 
-// Converts and compiles what is missing, as open_session. Errors: one sentence, naming the file or flag; a
-// model that writes no text.
+// Converts and compiles what is missing, as open_session. MODEL may write text or give embeddings. Errors:
+// one sentence, naming the file or flag; an --embedding-model that writes text.
 Result<std::unique_ptr<ServedModels>> open_models(ServedOptions options);
 
 }  // namespace mlc::cli

@@ -9,6 +9,7 @@
 #include "base/target/target.h"
 #include "base/temp_folder.h"
 #include "compile.h"
+#include "frontend/model.h"
 #include "runtime/devices/registry.h"
 #include "runtime/model.h"
 #include "weights/convert.h"
@@ -74,6 +75,10 @@ Result<std::unique_ptr<runtime::Model>> load_model(const weights::ModelSource& s
 
 Result<weights::VerifyReport> verify(const weights::ModelSource& source, const QuantScheme& scheme,
                                      const std::string& folder, int threads) {
+  if (frontend::gives_embeddings(source.config))
+    return Status::error(
+        str("--verify: ", source.config_path,
+            " is of a model that gives embeddings, and logits are compared; leave the flag out"));
   ASSIGN_OR_RETURN(TempFolder temp, TempFolder::create());
   auto tokenizer = weights::source_tokenizer(source);
   if (!tokenizer.is_ok())

@@ -4,7 +4,7 @@
 from .commands import compile, convert_weight, gen_config
 from .errors import (BadRequestError, CommandError, EngineError, EngineTerminatedError, MLCError, NotFoundError,
                      RequestError)
-from .serve import AsyncMLCEngine, EngineConfig, MLCEngine, PopenServer
+from .serve import AsyncEmbeddingEngine, AsyncMLCEngine, EngineConfig, MLCEngine, PopenServer
 
-__all__ = ["AsyncMLCEngine", "BadRequestError", "CommandError", "EngineConfig", "EngineError", "EngineTerminatedError",
+__all__ = ["AsyncEmbeddingEngine", "AsyncMLCEngine", "BadRequestError", "CommandError", "EngineConfig", "EngineError", "EngineTerminatedError",
            "MLCEngine", "MLCError", "NotFoundError", "PopenServer", "RequestError", "compile", "convert_weight", "gen_config"]

@@ -45,6 +45,7 @@ cli::ServedOptions options_of(const Json& settings) {
   read("model_lib", options.session.model_lib);
   read("mode", options.limits.mode);
   read("opt", options.session.opt);
+  read("pooling", options.pooling);
   std::string overrides, speculative_mode;
   read("overrides", overrides);
   read("speculative_mode", speculative_mode);

@@ -27,9 +27,10 @@ void mlc_tokenizer_free(MlcTokenizer* tokenizer);
 bool mlc_tokenizer_add(MlcTokenizer* tokenizer, const uint8_t* tokens, size_t size, MlcTextBytes* error);
 // The added tokens in id order: a JSON list as in tokenizer.json.
 bool mlc_tokenizer_added(const MlcTokenizer* tokenizer, MlcTextBytes* added, MlcTextBytes* error);
-// `ids`: 4 bytes each, native order; nothing is added in front or behind. Invalid UTF-8 is read as U+FFFD.
-bool mlc_tokenizer_encode(const MlcTokenizer* tokenizer, const uint8_t* text, size_t size, MlcTextBytes* ids,
-                          MlcTextBytes* error);
+// `ids`: 4 bytes each, native order; `special`: with what the tokenizer puts in front and behind, else
+// nothing. Invalid UTF-8 is read as U+FFFD.
+bool mlc_tokenizer_encode(const MlcTokenizer* tokenizer, const uint8_t* text, size_t size, bool special,
+                          MlcTextBytes* ids, MlcTextBytes* error);
 bool mlc_tokenizer_decode(const MlcTokenizer* tokenizer, const uint32_t* ids, size_t count, bool skip_special,
                           MlcTextBytes* text, MlcTextBytes* error);
 // Every token in id order: id (4 bytes), kind (1 byte: 0 ordinary, 1 added, 2 special), length (4 bytes),

@@ -53,6 +53,13 @@ constexpr StepFunction kEncoderFunctions[] = {
     {"batch_prefill_to_last_hidden_states", StepResult::kHiddenStates},
 };
 
+constexpr StepFunction kEmbeddingFunctions[] = {
+    {"prefill_to_last_hidden_states", StepResult::kHiddenStates},
+    {"decode_to_last_hidden_states", StepResult::kHiddenStates},
+    {"batch_prefill_to_last_hidden_states", StepResult::kHiddenStates},
+    {"batch_decode_to_last_hidden_states", StepResult::kHiddenStates},
+};
+
 Function& add_function(Module& module, const std::string& name) {
   module.functions.push_back(std::make_unique<Function>());
   module.functions.back()->name = name;
@@ -142,7 +149,9 @@ void add_functions(Module& module, const Model& model, const FunctionOptions& op
     function.results = {model.embed(g, add_indices(function, "input_ids", kRows))};
   }
   const std::span<const StepFunction> steps =
-      options.encoder ? std::span<const StepFunction>(kEncoderFunctions) : kStepFunctions;
+      options.encoder  ? std::span<const StepFunction>(kEncoderFunctions)
+      : options.embeds ? std::span<const StepFunction>(kEmbeddingFunctions)
+                       : kStepFunctions;
   for (StepFunction step : steps) {
     if (step.result == StepResult::kTreeLogits && !options.trees) step.result = StepResult::kSelectedLogits;
     const StepFunction& first = *std::ranges::find(steps, step.result, &StepFunction::result);
@@ -151,7 +160,7 @@ void add_functions(Module& module, const Model& model, const FunctionOptions& op
     else
       add_function(module, step.name).same_as = first.name;
   }
-  if (options.encoder) return;
+  if (options.encoder || options.embeds) return;
   {
     Function& function = add_function(module, "get_logits");
     GraphBuilder g(module, function);

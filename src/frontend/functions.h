@@ -52,7 +52,8 @@
 // An encoder has embed and
 //   prefill, batch_prefill, prefill_to_last_hidden_states, batch_prefill_to_last_hidden_states
 //                                    input_embeds, S                  -> f32[rows, hidden]
-// and is given texts whole, one step each.
+// and is given texts whole, one step each. A decoder that gives embeddings has embed and the functions
+//   {prefill, decode, batch_prefill, batch_decode}_to_last_hidden_states.
 //
 // S = limits, row_sequence, row_slots, page_indptr, page_ids of attention; row_indptr, slot_ids of
 // recurrences; adapter of linears with adapters; positions and token_types where they are learned;
@@ -138,7 +139,7 @@ class Model {
   // x f32[rows, hidden] -> f32[rows, hidden], all layers and the final norm
   virtual graph::Value* transformer(graph::GraphBuilder& g, graph::Value* x,
                                     const StepInputs& inputs) const = 0;
-  // hidden f32[n, hidden] -> f32[n, vocab]; not asked of encoders
+  // hidden f32[n, hidden] -> f32[n, vocab]; not asked of models that give embeddings
   virtual graph::Value* logits(graph::GraphBuilder& g, graph::Value* hidden) const = 0;
 };
 
@@ -149,6 +150,7 @@ struct FunctionOptions {
   bool sampling = false;             // with `sample`
   bool trees = false;                // batch_verify has a mask; precondition: the model's rows can be trees
   bool encoder = false;              // with an encoder's functions only
+  bool embeds = false;               // with those of a decoder that gives embeddings only
 };
 // Appends the functions of the table to `module`.
 void add_functions(graph::Module& module, const Model& model, const FunctionOptions& options);

@@ -15,6 +15,11 @@ Json RopeSpec::to_json() const {
 
 bool is_encoder(const ModelConfig& config) { return model_definition(config.model_type).encoder; }
 
+bool gives_embeddings(const ModelConfig& config) {
+  const ModelDefinition& definition = model_definition(config.model_type);
+  return definition.encoder || definition.embeds;
+}
+
 RopeSpec rope_spec(const ModelConfig& config) { return model_definition(config.model_type).rope(config); }
 
 std::vector<RopeSpec> rope_specs(const ModelConfig& config) {
@@ -68,10 +73,11 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
                             .window_keys = window_keys,
                             .sampling = options.sampling,
                             .trees = options.trees,
-                            .encoder = definition.encoder};
+                            .encoder = definition.encoder,
+                            .embeds = definition.embeds};
   for (const RopeSpec& spec : rope_specs(config)) functions.rotary_dims.push_back(spec.rotary_dim);
-  if (functions.trees && (definition.encoder || window_keys > 0 || !model->verifies_trees())) {
-    const char* why = definition.encoder                   ? "it writes no text"
+  if (functions.trees && (gives_embeddings(config) || window_keys > 0 || !model->verifies_trees())) {
+    const char* why = gives_embeddings(config)             ? "it writes no text"
                       : window_keys > 0                    ? "its sliding window drops tokens"
                       : !built.module->slot_states.empty() ? "it has a recurrence"
                                                            : "its scores are biased by distance";

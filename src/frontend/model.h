@@ -83,6 +83,8 @@ struct RopeSpec {
 };
 // Whether it reads texts as a whole and gives hidden states instead of logits.
 bool is_encoder(const ModelConfig& config);
+// Whether it gives hidden states to make embeddings of, no logits: an encoder, or a decoder for that.
+bool gives_embeddings(const ModelConfig& config);
 
 RopeSpec rope_spec(const ModelConfig& config);  // of the first table
 std::vector<RopeSpec> rope_specs(const ModelConfig& config);

@@ -104,6 +104,23 @@ INSTANTIATE_TEST_SUITE_P(Toys, Models, ::testing::ValuesIn(mlc::testing::kToys),
 INSTANTIATE_TEST_SUITE_P(Toys, ModelsOfMlc, ::testing::ValuesIn(mlc::testing::toys_with("parameters.txt")),
                          [](const auto& i) { return i.param; });
 
+TEST(Embeddings, ADecoderGivesHiddenStatesOnly) {
+  const ModelConfig config =
+      parse_hf_config(read_json_file(toy_file("qwen3_embedding", "config.json")).value(), "qwen3-embedding",
+                      "c")
+          .value();
+  const BuiltModel built = build_model(config, find_quant_scheme("q0f32").value());
+  std::vector<std::string> names;
+  for (const auto& f : built.module->functions) names.push_back(f->name);
+  EXPECT_EQ(
+      join(names, " "),
+      "embed prefill_to_last_hidden_states decode_to_last_hidden_states batch_prefill_to_last_hidden_states "
+      "batch_decode_to_last_hidden_states");
+  EXPECT_TRUE(gives_embeddings(config));
+  EXPECT_FALSE(is_encoder(config));
+  for (const Parameter& p : built.parameters) EXPECT_NE(p.name, "lm_head.weight");
+}
+
 TEST(Encoders, HaveTheFunctionsThatReadWholeTexts) {
   const BuiltModel built = build("bert", "q0f32");
   std::vector<std::string> names;

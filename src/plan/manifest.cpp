@@ -188,7 +188,7 @@ Json make_manifest(const Json& mlc_config, const frontend::ModelConfig& config, 
   m["pipeline_parallel_stages"] = limit(mlc_config, config, "pipeline_parallel_stages", 1);
   m["disaggregation"] = false;
   m["kv_state_kind"] = state_kind(plan);
-  m["model_task"] = frontend::is_encoder(config) ? "embedding" : "chat";
+  m["model_task"] = frontend::gives_embeddings(config) ? "embedding" : "chat";
   m["attention"] = frontend::is_encoder(config) ? "bidirectional" : "causal";
   m["params"] = parameters(plan);
   m["states"] = states(plan);

@@ -65,6 +65,11 @@ class Model {
   bool verifies_trees() const { return step_inputs_.verifies_trees(); }
   // It reads each text whole, in one step, and gives kHiddenStates only.
   bool is_encoder() const { return step_inputs_.bidirectional(); }
+  // It gives kHiddenStates to make embeddings of, and no logits: an encoder, or a decoder for that.
+  bool gives_embeddings() const {
+    return is_encoder() || find_string(manifest(), "model_task") == "embedding";
+  }
+  int64_t max_sequences() const { return limits_.max_sequences; }
   int64_t context_tokens() const { return limits_.context_tokens; }  // INT64_MAX with a sliding window
   const SlidingWindow& window() const { return window_; }
   int64_t prefill_chunk() const { return limits_.prefill_chunk; }

@@ -11,9 +11,8 @@ Engine::Engine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer
     : state_(model, std::move(tokenizer), options) {}
 
 Status Engine::check(const Request& request) const {
-  if (state_.model.is_encoder())
-    return Status::error(
-        "this model is an encoder: it gives embeddings, no text; use a model that generates");
+  if (state_.model.gives_embeddings())
+    return Status::error("this model gives embeddings, no text; use a model that generates");
   RETURN_IF_ERROR(request.config.validate());
   int64_t length = static_cast<int64_t>(request.prompt.size()), context = state_.model.context_tokens();
   if (length == 0) return Status::error("prompt: it is empty, expected at least one token");

@@ -9,6 +9,7 @@
 #include "formats/quant/scheme.h"
 #include "frontend/model.h"
 #include "weights/import.h"
+#include "weights/sentence_transformers.h"
 #include "weights/tokenizer_files.h"
 
 namespace mlc::weights {
@@ -95,6 +96,7 @@ Result<Conversation> conversation(const GenConfigOptions& options, const Tokeniz
     if (!preset.is_ok()) return Status::error("--conv-template: " + preset.status().message());
     return preset;
   }
+  if (files.jinja_template.empty() && frontend::gives_embeddings(source.config)) return find_preset("LM");
   if (files.jinja_template.empty())
     return Status::error(str("--conv-template: missing, and ",
                              source.is_gguf ? source.config_path : source.folder,
@@ -157,12 +159,13 @@ Result<GeneratedConfig> generate_config(ModelSource& source, const GenConfigOpti
   ASSIGN_OR_RETURN(Conversation talk, conversation(options, files, ids, fill, source));
   config["conv_template"] = talk.to_json();
   config.update(ids);
-  const bool encoder = frontend::is_encoder(source.config);
-  config["model_task"] = encoder ? "embedding" : "chat";
+  const bool embeds = frontend::gives_embeddings(source.config);
+  config["model_task"] = embeds ? "embedding" : "chat";
   config["embedding_metadata"] = nullptr;
-  if (encoder)
-    config["embedding_metadata"] = {
-        {"model_type", "encoder"}, {"pooling_strategy", "cls"}, {"normalize", true}};
+  if (embeds) {
+    ASSIGN_OR_RETURN(config["embedding_metadata"],
+                     embedding_metadata(source.folder, frontend::is_encoder(source.config)));
+  }
   if (Json source = frontend::source_config(model); !source.empty())
     config["source_config"] = std::move(source);
   std::string text = json_text(config, 2, true);

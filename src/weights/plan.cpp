@@ -215,8 +215,11 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
       checkpoint ? names_of(*checkpoint) : std::vector<std::string>(used.begin(), used.end());
   if (checkpoint) RETURN_IF_ERROR(check_packed(*checkpoint, used));
   for (ParameterPlan& p : stored)
-    if (checkpoint)
+    if (checkpoint) {
       RETURN_IF_ERROR(resolve_sources(*checkpoint, what, {p.parameter.name, p.shape, p.dtype}, p.source));
+      for (std::string& name : source_names(p.source))
+        used.insert(std::move(name));  // as the checkpoint has it
+    }
   std::vector<TensorRecord> records;
   for (size_t index : arrival_order(stored, names)) {
     ParameterPlan& p = stored[index];

@@ -57,6 +57,13 @@ class Resolver {
 
   Status find(SourceExpr& e, const Shape& wanted, const std::string& part_of) {
     e.tensor = checkpoint_.find(e.name);
+    // A checkpoint of the decoder alone, as models that give embeddings are published, leaves the first name
+    // out.
+    constexpr std::string_view kDecoder = "model.";
+    if (e.tensor < 0 && e.name.starts_with(kDecoder)) {
+      e.tensor = checkpoint_.find(std::string_view(e.name).substr(kDecoder.size()));
+      if (e.tensor >= 0) e.name.erase(0, kDecoder.size());
+    }
     if (e.tensor < 0) {
       std::string hint = missing_hint(checkpoint_, e.name);
       if (hint.empty()) hint = did_you_mean(e.name, names());

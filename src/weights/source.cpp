@@ -1,12 +1,14 @@
 // Finds config.json and the checkpoint for the flags of convert_weight and gen_config.
 #include "weights/source.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/file_kind.h"
 #include "base/strings.h"
 #include "formats/gguf_keys.h"
 #include "formats/weight_files.h"
+#include "weights/sentence_transformers.h"
 
 namespace mlc::weights {
 namespace {
@@ -125,6 +127,15 @@ Status add_quantize_config(ModelSource& source) {
   return Status::ok();
 }
 
+// Where the folder says so, a decoder for embeddings: its config states the type of the decoder.
+std::string model_type_of(const ModelSource& source, const SourceOptions& options) {
+  if (options.model_type != "auto" || source.is_gguf) return options.model_type;
+  const std::string type = find_string(source.hf_config, "model_type").value_or("") + "-embedding";
+  const std::vector<std::string> known = frontend::model_types();
+  const bool embeds = std::ranges::find(known, type) != known.end() && is_sentence_transformer(source.folder);
+  return embeds ? type : options.model_type;
+}
+
 }  // namespace
 
 Result<ModelSource> open_source(const SourceOptions& options) {
@@ -154,8 +165,9 @@ Result<ModelSource> open_source(const SourceOptions& options) {
     ASSIGN_OR_RETURN(source.config,
                      frontend::parse_mlc_config(source.hf_config, options.model_type, source.config_path));
   } else {
-    ASSIGN_OR_RETURN(source.config,
-                     frontend::parse_hf_config(source.hf_config, options.model_type, source.config_path));
+    ASSIGN_OR_RETURN(
+        source.config,
+        frontend::parse_hf_config(source.hf_config, model_type_of(source, options), source.config_path));
   }
   if (source.checkpoint && source.config.packing && !options.lora_adapter.empty())
     return Status::error(

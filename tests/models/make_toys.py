@@ -7,7 +7,8 @@ Usage: make_toys.py DATA TOY...   the toys of TOYS: config.json, model.safetenso
 With transformers 5.24 and torch. Weights are random of a fixed seed, about 1.5 / sqrt(inputs) wide so that what a config
 switches on shows in the logits, and stored in bfloat16. `logits_fp32.npy`: f32[ids, vocab], one forward in float32 over
 all of tokens.npy. `logits_steps_fp32.npy`: the same ids as a prompt of 12 and single steps after it, over one cache:
-where the rotation depends on the text's length, keys stay as they were when they entered it.
+where the rotation depends on the text's length, keys stay as they were when they entered it. Toys that give embeddings have
+`batch_{tokens,mask,last_hidden_fp32}.npy` instead: [texts, longest], and [texts, longest, hidden].
 """
 
 import json
@@ -73,6 +74,11 @@ TOYS = {
     "qwen3": {**SIZES, "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 24,
               "attention_bias": False, "rope_theta": 1000000.0, "rope_scaling": None, "sliding_window": None,
               "use_sliding_window": False, "max_window_layers": 2, "tie_word_embeddings": True},
+    # As Qwen3-Embedding is published: the decoder alone, and sentence-transformers' files beside it.
+    "qwen3_embedding": {**SIZES, "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 24,
+                        "hidden_size": 48, "num_attention_heads": 3, "num_key_value_heads": 1, "vocab_size": 520,
+                        "attention_bias": False, "rope_theta": 1000000.0, "rope_scaling": None, "sliding_window": None,
+                        "use_sliding_window": False, "max_window_layers": 2, "tie_word_embeddings": False},
     # More channels inside than outside, activations halved once on the way, a last part of 80 that fills no group.
     "rwkv": {"architectures": ["RwkvForCausalLM"], "model_type": "rwkv", "attention_hidden_size": 80,
              "bos_token_id": 0, "context_length": 64, "eos_token_id": 0, "hidden_size": 64, "intermediate_size": 136,
@@ -105,17 +111,40 @@ def make(folder, seed):
             else:
                 weight.normal_(1, 0.15)
     stated = config_text(folder)
-    stored = model.base_model if config.model_type == "bloom" else model  # as its authors store it
+    embeds = folder.endswith("_embedding")
+    stored = model.base_model if config.model_type == "bloom" or embeds else model  # as its authors store it
     stored.to(torch.bfloat16).save_pretrained(folder)
     write(os.path.join(folder, "config.json"), stated)
     for extra in ("generation_config.json",):
         if os.path.exists(os.path.join(folder, extra)):
             os.remove(os.path.join(folder, extra))
+    if embeds:
+        return embedding_batch(folder, config, seed)
     ids = numpy.random.default_rng(seed).integers(0, config.vocab_size, IDS, dtype=numpy.int32)
     numpy.save(os.path.join(folder, "tokens.npy"), ids)
     with torch.no_grad():
         logits = load(folder)(torch.tensor(ids, dtype=torch.int64)[None], use_cache=False).logits[0]
     numpy.save(os.path.join(folder, "logits_fp32.npy"), logits.numpy())
+
+
+def embedding_batch(folder, config, seed):
+    """Three texts of one batch, padded on the right, and the last hidden states of their tokens."""
+    lengths = (13, 1, 7)
+    mask = numpy.array([[i < n for i in range(max(lengths))] for n in lengths], dtype=numpy.int32)
+    ids = numpy.random.default_rng(seed).integers(1, config.vocab_size, mask.shape, dtype=numpy.int32) * mask
+    model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    with torch.no_grad():
+        states = model(torch.tensor(ids, dtype=torch.int64), attention_mask=torch.tensor(mask)).last_hidden_state
+    for name, array in (("tokens", ids), ("mask", mask), ("last_hidden_fp32", states.numpy())):
+        numpy.save(os.path.join(folder, f"batch_{name}.npy"), array)
+    os.makedirs(os.path.join(folder, "1_Pooling"), exist_ok=True)
+    modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
+    pooling = {"word_embedding_dimension": config.hidden_size} | {f"pooling_mode_{m}": m == "lasttoken" for m in modes}
+    write(os.path.join(folder, "1_Pooling/config.json"), json.dumps(pooling | {"include_prompt": True}, indent=2) + "\n")
+    kinds = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+    modules = [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+               for i, (path, kind) in enumerate(kinds)]
+    write(os.path.join(folder, "modules.json"), json.dumps(modules, indent=2) + "\n")
 
 
 def random_recurrence(name, weight):

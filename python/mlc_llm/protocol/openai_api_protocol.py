@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Sequence, TypedDict
+from typing import Any, Literal, Sequence, TypedDict
 
 from .record import Record
 
@@ -104,18 +104,22 @@ class ChatCompletionMessage(Record):
 
 
 @dataclass(repr=False)
-class ChatCompletionResponseChoice(Record):
+class _Choice(Record):
+    """What choices of all kinds have."""
+
     index: int = 0
-    message: ChatCompletionMessage = field(default_factory=ChatCompletionMessage)
     finish_reason: str | None = None
+
+
+@dataclass(repr=False)
+class ChatCompletionResponseChoice(_Choice):
+    message: ChatCompletionMessage = field(default_factory=ChatCompletionMessage)
     logprobs: LogProbs | None = None
 
 
 @dataclass(repr=False)
-class ChatCompletionStreamResponseChoice(Record):
-    index: int = 0
+class ChatCompletionStreamResponseChoice(_Choice):
     delta: ChatCompletionMessage = field(default_factory=ChatCompletionMessage)
-    finish_reason: str | None = None
     logprobs: LogProbs | None = None
 
 
@@ -128,42 +132,64 @@ class CompletionLogProbs(Record):
 
 
 @dataclass(repr=False)
-class CompletionResponseChoice(Record):
-    index: int = 0
+class CompletionResponseChoice(_Choice):
     text: str = ""
-    finish_reason: str | None = None
     logprobs: CompletionLogProbs | None = None
 
 
 @dataclass(repr=False)
-class ChatCompletionResponse(Record):
+class _Answer(Record):
+    """What answers and chunks of all kinds have."""
+
     id: str = ""
-    choices: list[ChatCompletionResponseChoice] = field(default_factory=list)
     created: int = 0
     model: str = ""
-    object: str = "chat.completion"
     usage: UsageInfo | None = None
 
 
 @dataclass(repr=False)
-class ChatCompletionStreamResponse(Record):
+class ChatCompletionResponse(_Answer):
+    object: str = "chat.completion"
+    choices: list[ChatCompletionResponseChoice] = field(default_factory=list)
+
+
+@dataclass(repr=False)
+class ChatCompletionStreamResponse(_Answer):
     """A chunk of a stream; the last one, where ``stream_options={"include_usage": True}``, has no choices but usage."""
 
-    id: str = ""
-    choices: list[ChatCompletionStreamResponseChoice] = field(default_factory=list)
-    created: int = 0
-    model: str = ""
     object: str = "chat.completion.chunk"
-    usage: UsageInfo | None = None
+    choices: list[ChatCompletionStreamResponseChoice] = field(default_factory=list)
 
 
 @dataclass(repr=False)
-class CompletionResponse(Record):
+class CompletionResponse(_Answer):
     """An answer of ``completions.create``; chunks of a stream have the same form."""
 
-    id: str = ""
-    choices: list[CompletionResponseChoice] = field(default_factory=list)
-    created: int = 0
-    model: str = ""
     object: str = "text_completion"
+    choices: list[CompletionResponseChoice] = field(default_factory=list)
+
+
+class EmbeddingFields(TypedDict, total=False):
+    """Further keyword arguments of ``embeddings.create``."""
+
+    model: str
+    dimensions: int | None
+    encoding_format: Literal["float", "base64"]
+    user: str | None
+
+
+@dataclass(repr=False)
+class Embedding(Record):
+    index: int = 0
+    embedding: list[float] | str = field(default_factory=list)
+    object: str = "embedding"
+
+
+@dataclass(repr=False)
+class EmbeddingResponse(Record):
+    """An answer of ``embeddings.create``: one embedding for each input, in their order."""
+
+    data: list[Embedding] = field(default_factory=list)
+    model: str = ""
+    object: str = "list"
     usage: UsageInfo | None = None

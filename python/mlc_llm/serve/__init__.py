@@ -3,7 +3,8 @@
 
 from .async_engine import AsyncMLCEngine
 from .config import EngineConfig
+from .embedding_engine import AsyncEmbeddingEngine
 from .server import PopenServer
 from .sync_engine import MLCEngine
 
-__all__ = ["AsyncMLCEngine", "EngineConfig", "MLCEngine", "PopenServer"]
+__all__ = ["AsyncEmbeddingEngine", "AsyncMLCEngine", "EngineConfig", "MLCEngine", "PopenServer"]

@@ -10,8 +10,8 @@ from typing import Any, AsyncGenerator, Callable, Literal, TypeVar, Unpack, over
 import _mlc_llm
 
 from ..protocol import openai_api_protocol as protocol
-from .core import CHAT, COMPLETION, Answer, Core, Metrics, Reader, keys, new_request_id, request_body
-from .sync_engine import EngineBase
+from .core import CHAT, COMPLETION, EMBEDDING, Answer, Core, Metrics, Reader, keys, new_request_id, request_body
+from .sync_engine import EngineBase, embedding_body
 
 T = TypeVar("T")
 Inbox = tuple[asyncio.AbstractEventLoop, "asyncio.Queue[Answer]"]
@@ -202,6 +202,20 @@ class AsyncCompletions:
         return await _whole(asked, protocol.CompletionResponse.from_json)
 
 
+class AsyncEmbeddings:
+    """``engine.embeddings``"""
+
+    def __init__(self, core: Core, pump: Pump):
+        self._core, self._pump = core, pump
+
+    async def create(self, *, input: Any, request_id: str | None = None,
+                     **fields: Unpack[protocol.EmbeddingFields]) -> protocol.EmbeddingResponse:
+        """As MLCEngine's."""
+        body = embedding_body(self._core, {"input": input} | fields)
+        asked = Asked(self._core, self._pump, EMBEDDING, body, request_id or new_request_id(EMBEDDING))
+        return await _whole(asked, protocol.EmbeddingResponse.from_json)
+
+
 class AsyncMLCEngine(EngineBase):
     """Runs a model in this process; ``create``, ``abort``, ``metrics`` and ``reset`` are coroutines, of any event loop.
 
@@ -216,6 +230,7 @@ class AsyncMLCEngine(EngineBase):
         self._core.on_terminate(pump.close)
         self.chat = AsyncChat(self._core, pump)
         self.completions = AsyncCompletions(self._core, pump)
+        self.embeddings = AsyncEmbeddings(self._core, pump)
 
     async def abort(self, request_id: str) -> None:
         """Ends the request of this id, if it still runs; its answer ends with finish_reason "abort"."""

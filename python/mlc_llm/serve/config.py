@@ -112,12 +112,15 @@ class EngineConfig:
                 for model in self.additional_models]
 
 
-def settings(model: Any, device: str, model_lib: Any, mode: str, config: EngineConfig) -> str:
+def settings(model: Any, device: str, model_lib: Any, mode: str, config: EngineConfig, pooling: str | None) -> str:
     """What the native engine reads."""
     if mode not in MODES:
         raise CommandError(f"mode: found {mode!r}, expected local, interactive or server")
     values = {"model": os.fspath(model), "device": str(device), "mode": mode, "overrides": config.overrides(),
               "additional_models": config.models(), "speculative_mode": config.speculative_mode, "verbose": bool(config.verbose)}
+    if pooling not in (None, "cls", "mean", "last"):
+        raise CommandError(f"pooling_strategy: found {pooling!r}, expected cls, mean, last or None")
+    values["pooling"] = pooling
     values["lora_adapters"] = {name: os.fspath(folder) for name, folder in config.lora_adapters.items()}
     for key in ("max_loras", "max_lora_rank"):
         number = getattr(config, key)

@@ -19,7 +19,7 @@ from ..errors import BadRequestError, CommandError, EngineTerminatedError, reque
 from ..protocol.record import Record
 from .config import EngineConfig, in_python, settings, with_inferred
 
-CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+CHAT, COMPLETION, EMBEDDING = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 Answer = tuple[int, int, str, bool, bool]  # key, HTTP status, text, part of a stream, last
 
 _alive: weakref.WeakSet[Core] = weakref.WeakSet()
@@ -36,12 +36,12 @@ class Core:
 
     _terminated = True  # until it is open
 
-    def __init__(self, model: Any, device: str, model_lib: Any, mode: str, config: Any):
+    def __init__(self, model: Any, device: str, model_lib: Any, mode: str, config: Any, pooling: str | None = None):
         self._lock = threading.Lock()
         self._calls: dict[str, set[int]] = {}
         self._on_terminate: list[Any] = []
         self.engine_config = EngineConfig.of(config)
-        text = settings(model, device, model_lib, mode, self.engine_config)
+        text = settings(model, device, model_lib, mode, self.engine_config, pooling)
         try:
             self._native = _mlc_llm.Engine(text)
         except _mlc_llm.UserError as error:
@@ -140,7 +140,7 @@ def _jsonable(value: Any) -> Any:
 
 def request_body(core: Core, create: str, kind: Any, fields: dict[str, Any], extra_body: dict[str, Any] | None) -> str:
     """The JSON of a request. Raises TypeError for an unknown argument, BadRequestError for what JSON cannot say."""
-    known = set(kind.__annotations__) | {"messages", "prompt", "stream"}
+    known = set(kind.__annotations__) | {"input", "messages", "prompt", "stream"}
     for name in fields.keys() - known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else "; fields that this version does not know go into extra_body"

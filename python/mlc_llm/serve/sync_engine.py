@@ -11,7 +11,7 @@ import _mlc_llm
 
 from ..protocol import openai_api_protocol as protocol
 from .config import EngineConfig
-from .core import CHAT, COMPLETION, Core, Metrics, Reader, new_request_id, request_body
+from .core import CHAT, COMPLETION, EMBEDDING, Core, Metrics, Reader, new_request_id, request_body
 from ..errors import CommandError
 
 T = TypeVar("T")
@@ -158,6 +158,28 @@ class Completions:
         return answer if stream else _whole(answer)
 
 
+def embedding_body(core: Core, fields: dict[str, Any]) -> str:
+    return request_body(core, "embeddings.create", protocol.EmbeddingFields, fields, None)
+
+
+class Embeddings:
+    """``engine.embeddings``"""
+
+    def __init__(self, core: Core):
+        self._core = core
+
+    def create(self, *, input: Any, request_id: str | None = None,
+               **fields: Unpack[protocol.EmbeddingFields]) -> protocol.EmbeddingResponse:
+        """A vector for a text, for a list of token ids, or for each of a list of either.
+
+        Keyword arguments are the fields of ``POST /v1/embeddings``: ``dimensions`` (the first so many numbers, scaled to length 1
+        again), ``encoding_format`` ("float" or "base64", little-endian floats of 32 bits). Raises RequestError.
+        """
+        body = embedding_body(self._core, {"input": input} | fields)
+        return _whole(Stream(self._core, EMBEDDING, body, request_id or new_request_id(EMBEDDING),
+                             protocol.EmbeddingResponse.from_json))
+
+
 class EngineBase:
     """What MLCEngine and AsyncMLCEngine share."""
 
@@ -203,6 +225,7 @@ class MLCEngine(EngineBase):
     def _ready(self) -> None:
         self.chat = Chat(self._core)
         self.completions = Completions(self._core)
+        self.embeddings = Embeddings(self._core)
 
     def abort(self, request_id: str) -> None:
         """Ends the request of this id, if it still runs; its answer ends with finish_reason "abort"."""

@@ -136,10 +136,11 @@ pub unsafe extern "C" fn mlc_tokenizer_encode(
     tokenizer: *const TextTokenizer,
     text: *const u8,
     size: usize,
+    special: bool,
     ids: *mut Bytes,
     error: *mut Bytes,
 ) -> bool {
-    let run = || (*tokenizer).encode(input(text, size)).map(|v| Bytes::from_ids(&v));
+    let run = || (*tokenizer).encode(input(text, size), special).map(|v| Bytes::from_ids(&v));
     store(ids, guarded(error, run))
 }
 

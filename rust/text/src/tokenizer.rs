@@ -60,10 +60,11 @@ impl TextTokenizer {
         serde_json::to_vec(&list).map_err(|e| e.to_string())
     }
 
-    /// Ids without the post-processor's additions (no BOS). Bytes that are not UTF-8 are read as U+FFFD.
-    pub fn encode(&self, text: &[u8]) -> Result<Vec<u32>, String> {
+    /// Ids, with what the post-processor adds around them (BOS, [CLS], [SEP]) where `special`. Bytes that are not UTF-8 are
+    /// read as U+FFFD.
+    pub fn encode(&self, text: &[u8], special: bool) -> Result<Vec<u32>, String> {
         let text = String::from_utf8_lossy(text);
-        let encoding = self.inner.encode_fast(text, false).map_err(|e| format!("cannot encode: {e}"))?;
+        let encoding = self.inner.encode_fast(text, special).map_err(|e| format!("cannot encode: {e}"))?;
         Ok(encoding.get_ids().to_vec())
     }
 

@@ -12,9 +12,9 @@ class HuggingFaceTokenizer : public TokenizerBackend {
   HuggingFaceTokenizer(MlcTokenizer* handle, std::string what) : handle_(handle), what_(std::move(what)) {}
   ~HuggingFaceTokenizer() override { mlc_tokenizer_free(handle_); }
 
-  Result<std::vector<int32_t>> encode(std::string_view text) const override {
+  Result<std::vector<int32_t>> encode(std::string_view text, bool special) const override {
     TextBytes ids, error;
-    if (!mlc_tokenizer_encode(handle_, text_data(text), text.size(), ids.out(), error.out()))
+    if (!mlc_tokenizer_encode(handle_, text_data(text), text.size(), special, ids.out(), error.out()))
       return failure(error);
     std::vector<int32_t> result(ids.view().size() / sizeof(int32_t));
     if (!result.empty()) std::memcpy(result.data(), ids.view().data(), result.size() * sizeof(int32_t));

@@ -147,7 +147,7 @@ class RwkvTokenizer : public TokenizerBackend {
     }
   }
 
-  Result<std::vector<int32_t>> encode(std::string_view text) const override {
+  Result<std::vector<int32_t>> encode(std::string_view text, bool /*special*/) const override {
     std::vector<int32_t> ids;
     std::string clean = lossy_utf8(text);
     for (size_t at = 0; at < clean.size();) {

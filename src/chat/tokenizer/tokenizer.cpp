@@ -69,7 +69,13 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(std::unique_ptr<Tokeni
   return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
 }
 
-Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text) const { return backend_->encode(text); }
+Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text) const {
+  return backend_->encode(text, false);
+}
+
+Result<std::vector<int32_t>> Tokenizer::encode_with_special(std::string_view text) const {
+  return backend_->encode(text, true);
+}
 
 Result<std::vector<int32_t>> Tokenizer::encode_continuation(std::string_view text) const {
   if (!info_.prepend_space_in_encode || text.empty()) return encode(text);

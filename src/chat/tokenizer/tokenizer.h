@@ -30,7 +30,8 @@ struct Token {
 class TokenizerBackend {
  public:
   virtual ~TokenizerBackend() = default;
-  virtual Result<std::vector<int32_t>> encode(std::string_view text) const = 0;
+  // `special`: with the tokens that it puts around every text.
+  virtual Result<std::vector<int32_t>> encode(std::string_view text, bool special) const = 0;
   virtual Result<std::string> decode(std::span<const int32_t> ids, bool skip_special) const = 0;
   // The whole vocabulary in id order.
   virtual Result<std::vector<Token>> tokens() const = 0;
@@ -58,6 +59,9 @@ class Tokenizer {
   // The ids of `text`, special tokens in it recognised, nothing added in front (no BOS). Bytes that are not
   // UTF-8 are read as U+FFFD.
   Result<std::vector<int32_t>> encode(std::string_view text) const;
+  // The same with the tokens that the tokenizer's post-processor puts around a text ([CLS] and [SEP], an
+  // end), as models that give embeddings read it.
+  Result<std::vector<int32_t>> encode_with_special(std::string_view text) const;
   // The same for text that continues other text: without the space that SentencePiece puts in front of it.
   Result<std::vector<int32_t>> encode_continuation(std::string_view text) const;
   // The text of `ids`; ids outside the vocabulary give nothing; bytes that are not UTF-8 come out as U+FFFD.

@@ -138,7 +138,8 @@ class GatedDecoder : public Model {
         logit_cap_(options.logit_cap) {
     const bool tied =
         config.has("tie_word_embeddings") ? config.get_bool("tie_word_embeddings") : options.tied;
-    if (!tied) head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
+    if (!tied && !options.headless)
+      head_.emplace(parameters, "lm_head", model_shape(config).hidden, model_shape(config).vocab);
   }
 
   Value* embed(GraphBuilder& g, Value* ids) const override {

@@ -43,6 +43,7 @@ struct GatedDecoderOptions {
   std::string activation = "silu";  // of the gate
   bool norms_plus_one = false;      // the checkpoint has the norms' weights less 1
   bool tied = false;                // embeddings are the output layer, where no field says it
+  bool headless = false;            // there is none: logits are not asked for
   double embedding_scale = 1, logits_scale = 1;
   double attention_scale = 0;  // of scores; 0 = head_dim^-0.5
   double residual_scale = 1;   // of what attention and feed-forward add

@@ -95,7 +95,7 @@ struct ModelDefinition {
   // What the config class infers in a way of its own, before the rules for all (config_rules.h).
   void (*infer)(ModelConfig& config) = nullptr;
   bool learned_positions = false;                        // a text cannot be longer than their table
-  bool encoder = false;                                  // functions.h
+  bool encoder = false, embeds = false;                  // functions.h
   std::vector<std::string> field_scalings = {"llama3"};  // kinds of rope_scaling that MLC's field states
   // MLC's field keeps a rope_scaling as the checkpoint states it, and its models rotate without it.
   bool keeps_scaling = false;

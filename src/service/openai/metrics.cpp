@@ -75,14 +75,25 @@ Json metrics_json(ServedModel& model) {
           {"last_finished_request", last_json(c)}};
 }
 
-std::string prometheus_text(const std::vector<ServedModel*>& models, size_t calls) {
+Json metrics_json(const ServedEmbedder& model) {
+  const AsyncEmbedder::Load load = model.engine().load();
+  return {{"embedding_steps_sum", load.steps},
+          {"embedding_tokens_sum", load.tokens},
+          {"inputs_waiting", load.waiting},
+          {"inputs_running", load.running}};
+}
+
+std::string prometheus_text(const std::vector<ServedModel*>& models,
+                            const std::vector<ServedEmbedder*>& embedders, size_t calls) {
   std::map<std::string, std::string> lines;  // of each name, so that a name's samples stand together
-  for (ServedModel* model : models) {
+  auto add = [&](auto& model, bool labelled) {
     std::map<std::string, std::string> values;
-    flatten(metrics_json(*model), "", values);
-    const std::string label = models.size() > 1 ? str("{model=\"", label_text(model->id()), "\"}") : "";
+    flatten(metrics_json(model), "", values);
+    const std::string label = labelled ? str("{model=\"", label_text(model.id()), "\"}") : "";
     for (const auto& [name, value] : values) lines[name] += str(name, label, "\t", value, "\n");
-  }
+  };
+  for (ServedModel* model : models) add(*model, models.size() > 1);
+  for (ServedEmbedder* model : embedders) add(*model, embedders.size() > 1);
   std::string text = str("# TYPE calls_active gauge\ncalls_active\t", calls, "\n");
   for (const auto& [name, samples] : lines) {
     const bool counter = name.ends_with("_sum") || name.starts_with("requests_finished_");

@@ -25,6 +25,7 @@ struct ApiLimits {
   int64_t max_tokens = 0;  // of an answer; 0: as many as the context holds
   int64_t tools = 128;     // functions of a request
   GrammarLimits grammar;
+  int64_t embedding_inputs = 2048;  // of one request
   bool debug = false;         // debug_config is read, else refused
   bool lora_loading = false;  // /v1/load_lora_adapter opens folders of this machine
 };

@@ -12,15 +12,14 @@ namespace mlc::serve::openai {
 namespace {
 
 Reply not_found(std::string_view path) {
-  return error_reply(
-      {.status = 404,
-       .message = str(
-           path,
-           ": no such path; this server has /v1/chat/completions, "
-           "/v1/completions, /v1/responses, /v1/messages, /v1/models, /tokenize, /detokenize, /metrics and "
-           "/health"),
-       .param = "",
-       .code = ""});
+  return error_reply({.status = 404,
+                      .message = str(path,
+                                     ": no such path; this server has /v1/chat/completions, "
+                                     "/v1/completions, /v1/embeddings, /v1/responses, /v1/messages, "
+                                     "/v1/models, /tokenize, /detokenize, /metrics and "
+                                     "/health"),
+                      .param = "",
+                      .code = ""});
 }
 
 Json length_json(const ServedModel& model) {
@@ -67,9 +66,10 @@ const std::map<std::string_view, Service::Handler>& Service::handlers() {
 }
 
 Service::Service(std::vector<std::unique_ptr<ServedModel>> models, ApiLimits limits,
-                 std::function<void(const std::string&)> note)
-    : limits_(limits), note_(std::move(note)), models_(std::move(models)) {
-  internal_check(!models_.empty(), "a service without models");
+                 std::function<void(const std::string&)> note,
+                 std::vector<std::unique_ptr<ServedEmbedder>> embedders)
+    : limits_(limits), note_(std::move(note)), models_(std::move(models)), embedders_(std::move(embedders)) {
+  internal_check(!models_.empty() || !embedders_.empty(), "a service without models");
 }
 
 bool Service::knows(std::string_view path) const {
@@ -101,16 +101,26 @@ void Service::complete(const Json& body, CallId id, const ReplyCallback& reply) 
   if (error.is_error()) return reply(error_reply(error));
   note_unknown(asked.unknown);
   asked.adapter = named.adapter;
-  auto call = std::make_shared<Call>(*named.model, std::move(asked), reply, [this, id] {
-    std::lock_guard lock(mutex_);
-    calls_.erase(id);
-  });
+  auto call = std::make_shared<Call>(*named.model, std::move(asked), reply, at_end(id));
   if (error = call->check(); error.is_error()) return reply(error_reply(error));
-  {
-    std::lock_guard lock(mutex_);
-    calls_[id] = call;
-  }
+  begin(id, [call] { call->cancel(); });
   call->start();
+}
+
+void Service::begin(CallId id, std::function<void()> cancel) {
+  std::lock_guard lock(mutex_);
+  calls_[id] = std::move(cancel);
+}
+
+std::function<void()> Service::at_end(CallId id) {
+  return [this, id] {
+    std::function<void()> ended;  // what it holds goes without the lock
+    std::lock_guard lock(mutex_);
+    if (auto it = calls_.find(id); it != calls_.end()) {
+      ended = std::move(it->second);
+      calls_.erase(it);
+    }
+  };
 }
 
 void Service::respond(const Json& body, CallId id, const ReplyCallback& reply) {
@@ -127,12 +137,12 @@ void Service::message(const Json& body, CallId id, const ReplyCallback& reply) {
 }
 
 void Service::cancel(CallId id) {
-  std::shared_ptr<Call> call;
+  std::function<void()> cancel_call;
   {
     std::lock_guard lock(mutex_);
-    if (auto it = calls_.find(id); it != calls_.end()) call = it->second;
+    if (auto it = calls_.find(id); it != calls_.end()) cancel_call = it->second;
   }
-  if (call) call->cancel();
+  if (cancel_call) cancel_call();
 }
 
 size_t Service::active() const {
@@ -142,10 +152,12 @@ size_t Service::active() const {
 
 void Service::shutdown(std::chrono::milliseconds patience) {
   const auto deadline = Clock::now() + patience;
-  for (auto& model : models_)
-    model->engine().shutdown(
-        std::max(std::chrono::milliseconds(0),
-                 std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now())));
+  auto rest = [deadline] {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+    return std::max(std::chrono::milliseconds(0), left);
+  };
+  for (auto& model : models_) model->engine().shutdown(rest());
+  for (auto& model : embedders_) model->engine().shutdown(rest());
 }
 
 ApiError Service::find_model(const Json& body, Named& named) {
@@ -166,6 +178,10 @@ ApiError Service::find_model(const Json& body, Named& named) {
       return adapter_of(*served, name.substr(served->id().size() + 1));
   for (auto& served : models_)
     if (served->has_adapter(name)) return adapter_of(*served, name);
+  for (auto& served : embedders_)
+    if (served->id() == name || models_.empty())
+      return bad_field("model", str("model: '", served->id(),
+                                    "' gives embeddings and writes no text; ask it at /v1/embeddings"));
   if (models_.size() == 1) {
     named.model = models_.front().get();
     const size_t colon = name.rfind(':');
@@ -243,18 +259,44 @@ void Service::detokenize(const Json& body, CallId, const ReplyCallback& reply) {
   reply({.text = json_text({{"prompt", *text}, {"content", *text}})});
 }
 
-// Models that give embeddings will be served here.
-void Service::embed(const Json&, CallId, const ReplyCallback& reply) {
-  reply(error_reply({.status = 400,
-                     .message = "/v1/embeddings: no embedding model is served; embeddings are not built yet",
-                     .param = "",
-                     .code = ""}));
+// One answers to any name but those of models that write.
+ApiError Service::find_embedder(const Json& body, ServedEmbedder*& model) {
+  std::string name;
+  if (ApiError error = parse_model(body, name); error.is_error()) return error;
+  for (auto& served : embedders_)
+    if (served->id() == name || (embedders_.size() == 1 && models_.empty())) model = served.get();
+  if (model) return {};
+  for (auto& served : models_)
+    if (embedders_.empty() || served->id() == name || name.starts_with(served->id() + ":"))
+      return bad_field("model", str("model: '", served->id(), "' writes text and gives no embeddings; ",
+                                    embedders_.empty() ? "serve one that does, with --embedding-model"
+                                                       : str("ask '", embedders_[0]->id(), "'")));
+  if (embedders_.size() == 1) {
+    model = embedders_.front().get();
+    return {};
+  }
+  std::vector<std::string> ids;
+  for (auto& served : embedders_) ids.push_back(served->id());
+  return no_model(str("model: found '", shown_model(name), "', expected one of ", join(ids, ", ")));
+}
+
+void Service::embed(const Json& body, CallId id, const ReplyCallback& reply) {
+  ServedEmbedder* model = nullptr;
+  EmbeddingAsk ask;
+  ApiError error = find_embedder(body, model);
+  if (!error.is_error()) error = parse_embeddings(body, *model, limits_, ask);
+  if (error.is_error()) return reply(error_reply(error));
+  note_unknown(ask.unknown);
+  auto call = std::make_shared<EmbeddingCall>(*model, std::move(ask), id, reply, at_end(id));
+  begin(id, [call] { call->cancel(); });
+  call->start();
 }
 
 void Service::debug_metrics(const Json&, CallId, const ReplyCallback& reply) {
   Json result = Json::object();
   for (auto& model : models_) result[model->id()] = metrics_json(*model);
-  reply({.text = json_text(models_.size() == 1 ? *result.begin() : result)});
+  for (auto& model : embedders_) result[model->id()] = metrics_json(*model);
+  reply({.text = json_text(result.size() == 1 ? *result.begin() : result)});
 }
 
 void Service::debug_reset(const Json&, CallId, const ReplyCallback& reply) {
@@ -272,6 +314,12 @@ void Service::debug_unbuilt(const Json&, CallId, const ReplyCallback& reply) {
 Reply Service::models_reply(std::string_view id) const {
   Json list = Json::array();
   for (auto& model : models_) add_models(*model, list);
+  for (auto& model : embedders_)
+    list.push_back({{"id", model->id()},
+                    {"created", model->created()},
+                    {"object", "model"},
+                    {"owned_by", "MLC-LLM"},
+                    {"max_model_len", model->engine().most_tokens()}});
   if (id.empty()) return {.text = json_text({{"object", "list"}, {"data", std::move(list)}})};
   for (const Json& model : list)
     if (model["id"] == id) return {.text = json_text(model)};
@@ -286,7 +334,9 @@ Reply Service::get(std::string_view path) {
   if (path == "/metrics") {
     std::vector<ServedModel*> models;
     for (auto& model : models_) models.push_back(model.get());
-    return {.text = prometheus_text(models, active())};
+    std::vector<ServedEmbedder*> embedders;
+    for (auto& model : embedders_) embedders.push_back(model.get());
+    return {.text = prometheus_text(models, embedders, active())};
   }
   if (!knows(path)) return not_found(path);
   return error_reply(

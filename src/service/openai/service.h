@@ -1,9 +1,9 @@
 // The API of served models without a transport: paths and JSON in, JSON out. HTTP, Python and the JSON
 // interface of other languages stand on it.
 //
-// POST: /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages (Anthropic's), /tokenize,
-// /detokenize, with limits.lora_loading /v1/load_lora_adapter and /v1/unload_lora_adapter (vLLM's), and with
-// limits.debug /debug/...; GET: /v1/models, /v1/models/ID, /metrics, /health.
+// POST: /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses, /v1/messages (Anthropic's),
+// /tokenize, /detokenize, with limits.lora_loading /v1/load_lora_adapter and /v1/unload_lora_adapter
+// (vLLM's), and with limits.debug /debug/...; GET: /v1/models, /v1/models/ID, /metrics, /health.
 #pragma once
 
 #include <map>
@@ -15,15 +15,17 @@
 #include <vector>
 
 #include "service/openai/call.h"
+#include "service/openai/embeddings.h"
 
 namespace mlc::serve::openai {
 
 class Service {
  public:
-  // At least one model; ids are different. `note` is told once of each unknown field that requests have; may
-  // be null.
+  // At least one model of either kind; ids are different. `note` is told once of each unknown field that
+  // requests have; may be null.
   Service(std::vector<std::unique_ptr<ServedModel>> models, ApiLimits limits,
-          std::function<void(const std::string&)> note = {});
+          std::function<void(const std::string&)> note = {},
+          std::vector<std::unique_ptr<ServedEmbedder>> embedders = {});
 
   // Answers a POST of `body` to `path` through `reply`. Any thread. The work until the engine has the request
   // (reading, tokenizing) is done before it returns.
@@ -66,6 +68,9 @@ class Service {
     std::string adapter;  // "": none
   };
   ApiError find_model(const Json& body, Named& named);
+  ApiError find_embedder(const Json& body, ServedEmbedder*& model);
+  void begin(CallId id, std::function<void()> cancel);
+  std::function<void()> at_end(CallId id);
   RequestContext context(ServedModel& model) const;
   Reply models_reply(std::string_view id) const;
   void note_unknown(const std::vector<std::string>& fields);
@@ -73,10 +78,11 @@ class Service {
   ApiLimits limits_;
   std::function<void(const std::string&)> note_;
   mutable std::mutex mutex_;
-  std::map<CallId, std::shared_ptr<Call>> calls_;
+  std::map<CallId, std::function<void()>> calls_;  // what cancels each
   std::set<std::string> noted_;
   std::atomic<CallId> next_call_{0};
   std::vector<std::unique_ptr<ServedModel>> models_;  // last: their threads use the above
+  std::vector<std::unique_ptr<ServedEmbedder>> embedders_;
 };
 
 }  // namespace mlc::serve::openai
