@@ -100,6 +100,8 @@ Status make_lora_room(LoraFlags& lora, int64_t slots, int64_t rank) {
 }
 
 Result<std::unique_ptr<ServedModels>> open_models(ServedOptions options) {
+  if (options.embedding_model.empty() && !options.embedding_model_lib.empty())
+    return Status::error("--embedding-model-lib: found without --embedding-model; name the model too");
   auto served = std::make_unique<ServedModels>();
   Opened opened;
   RETURN_IF_ERROR(
@@ -117,9 +119,9 @@ Result<std::unique_ptr<ServedModels>> open_models(ServedOptions options) {
     if (opened.embedders.size() == before)
       return Status::error(str("--embedding-model: ", options.embedding_model,
                                " writes text and gives no embeddings; name it with --additional-models"));
-  } else if (!options.embedding_model_lib.empty()) {
-    return Status::error("--embedding-model-lib: found without --embedding-model; name the model too");
   }
+  if (!options.pooling.empty() && opened.embedders.empty())
+    return Status::error("--pooling: no model here gives embeddings; name one with --embedding-model");
   served->service = std::make_unique<serve::openai::Service>(std::move(opened.models), options.api,
                                                              print_note, std::move(opened.embedders));
   return served;

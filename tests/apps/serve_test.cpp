@@ -137,7 +137,8 @@ TEST(Serve, MistakesAreNamed) {
   };
   error({"--mode", "fast"}, {"--mode", "fast"});
   error({"--speculative-mode", "eagle"}, {"--speculative-mode: eagle is not built yet"});
-  error({"--embedding-model", "x"}, {"--embedding-model: embeddings are not built yet"});
+  error({"--embedding-model-lib", "x"}, {"--embedding-model-lib: found without --embedding-model"});
+  error({"--pooling", "max"}, {"--pooling", "max"});
   error({"--enable-tracing"}, {"--enable-tracing"});
   error({"--prefill-mode", "chunked"}, {"--prefill-mode: chunked is not possible, expected hybrid"});
   error({"--allow-origins", "[1]"}, {"--allow-origins: found number, expected texts"});
