@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <unordered_map>
 
 #include "base/check.h"
@@ -87,6 +88,15 @@ class RaceFinder {
 };
 
 // Value of one lane after a subgroup operation: `lanes` points to the operand of each lane.
+// Integers wrap, as on devices.
+template <typename T>
+T wrapping_add(T a, T b) {
+  if constexpr (std::is_integral_v<T>)
+    return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+  else
+    return static_cast<T>(a + b);
+}
+
 template <typename T>
 void combine(const Expr& e, const std::vector<const uint8_t*>& lanes, size_t lane, uint8_t* out) {
   for (int i = 0; i < e.type.lanes; ++i) {
@@ -99,7 +109,7 @@ void combine(const Expr& e, const std::vector<const uint8_t*>& lanes, size_t lan
       for (size_t half = tree.size() / 2; half >= 1; half /= 2)
         for (size_t l = 0; l < half; ++l) {
           T a = tree[l], b = tree[l + half];
-          tree[l] = e.binary == BinaryOp::kAdd   ? static_cast<T>(a + b)
+          tree[l] = e.binary == BinaryOp::kAdd   ? wrapping_add(a, b)
                     : e.binary == BinaryOp::kMin ? std::min(a, b)
                                                  : std::max(a, b);
         }

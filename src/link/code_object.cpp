@@ -16,9 +16,9 @@ Result<std::string> finish_gpu_kernel(std::string blob) {
   ASSIGN_OR_RETURN(const TempFolder folder, TempFolder::create());
   const std::string object = folder.file("kernel.o"), output = folder.file("kernel.hsaco");
   RETURN_IF_ERROR(write_file(object, std::string(view->code)));
-  RETURN_IF_ERROR(run_linker({"ld.lld", "-m", "elf64_amdgpu", "-shared", "-z", "max-page-size=4096", "-z",
-                              "defs", "--hash-style=sysv", "--build-id=none", "--threads=1",
-                              kNoSignalHandlers, "-o", output, object}));
+  RETURN_IF_ERROR(
+      run_linker({"ld.lld", "-m", "elf64_amdgpu", "-shared", "-z", "max-page-size=4096", "-z", "defs",
+                  "--hash-style=sysv", "--build-id=none", "--threads=1", "-o", output, object}));
   ASSIGN_OR_RETURN(const std::string code, read_file(output));
   return gpu_kernel_blob(view->header, view->name, code);
 }

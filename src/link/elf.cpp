@@ -26,8 +26,7 @@ Result<std::string> link_elf(const LinkInput& input, const Host& host) {
                                     "--gc-sections",
                                     "--hash-style=gnu",
                                     "--build-id=none",
-                                    "--threads=1",
-                                    kNoSignalHandlers};
+                                    "--threads=1"};
     // Android 15 loads libraries on machines with pages of 16 KiB.
     if (host.system == System::kAndroid) all.insert(all.end(), {"-z", "max-page-size=16384"});
     all.insert(all.end(), {"-o", output});

@@ -15,10 +15,6 @@ namespace mlc::link {
 using Arguments =
     std::function<Result<std::vector<std::string>>(const std::string& folder, const std::string& output)>;
 
-// An argument of the ELF linker: it makes its output in memory. With a mapped file it would handle the whole
-// process's signals and give the calling thread another signal stack, to remove that file after a crash.
-inline constexpr const char* kNoSignalHandlers = "--no-mmap-output-file";
-
 // One link with these arguments, the first as in Arguments. Error: the linker's first line.
 // Thread-safe (links wait for each other).
 Status run_linker(const std::vector<std::string>& arguments);
