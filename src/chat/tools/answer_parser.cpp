@@ -15,7 +15,8 @@ namespace {
 using namespace tool_tags;
 using Kind = AnswerPartKind;
 
-constexpr std::string_view kThinkOpen = "<think>", kThinkClose = "</think>", kSpace = " \n\r\t";
+constexpr std::string_view kThinkOpen = "<think>", kThinkClose = "</think>", kSpace = " \n\r\t",
+                           kRecipient = "to=functions.";
 
 struct Found {
   size_t at = std::string::npos;  // where the first tag begins
@@ -101,6 +102,7 @@ void AnswerParser::add(Parts& parts, Kind kind, std::string text) {
     space_ += text;
     if (is_space(space_)) return;
     text = std::exchange(space_, "");
+    any_call_ = false;
   }
   if (!parts.empty() && parts.back().kind == kind && kind != Kind::kCall)
     parts.back().text += text;
@@ -317,23 +319,25 @@ bool AnswerParser::arguments(Parts& parts) {
 }
 
 bool AnswerParser::header(Parts& parts) {
-  const size_t end = buffer_.find(kMessage);
-  if (end == buffer_.npos) {
+  const std::string_view rest =
+      std::string_view(buffer_).substr(std::min(buffer_.find_first_not_of(kSpace), buffer_.size()));
+  const std::string_view openings[] = {kChannel, kStart, kEnd, kRecipient};
+  const auto begins = [&](std::string_view opening) { return rest.starts_with(opening); };
+  const auto may_begin = [&](std::string_view opening) { return !ended_ && opening.starts_with(rest); };
+  if (!std::ranges::any_of(openings, begins)) {
+    if (std::ranges::any_of(openings, may_begin)) return false;
     // No header at all: a model that was not asked to write one.
-    const std::string_view rest =
-        std::string_view(buffer_).substr(std::min(buffer_.find_first_not_of(kSpace), buffer_.size()));
-    for (std::string_view tag : {kChannel, kStart, kEnd})
-      if (rest.starts_with(tag) || (tag.starts_with(rest) && !ended_)) return false;
     message_ = Kind::kText;
     state_ = State::kMessage;
     return true;
   }
+  const size_t end = buffer_.find(kMessage);
+  if (end == buffer_.npos) return false;
   const std::string head = buffer_.substr(0, end);
   buffer_.erase(0, end + kMessage.size());
-  constexpr std::string_view kTo = "to=functions.";
   message_ = head.find(str(kChannel, "analysis")) != head.npos ? Kind::kReasoning : Kind::kText;
-  if (const size_t to = head.find(kTo); to != head.npos) {
-    const std::string name = head.substr(to + kTo.size());
+  if (const size_t to = head.find(kRecipient); to != head.npos) {
+    const std::string name = head.substr(to + kRecipient.size());
     message_ = Kind::kArguments;
     add(parts, Kind::kCall, name.substr(0, name.find_first_of(" <\n")));
   }

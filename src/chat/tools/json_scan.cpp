@@ -99,7 +99,7 @@ void JsonCall::put_value(char c) {
 
 void JsonCall::end_value() {
   place_ = Place::kComma;
-  if (key_ == "name") name_ = unquoted(value_);
+  if (key_ == "name" && name_.empty()) name_ = unquoted(value_);  // the first counts: it may be shown already
   if (wrapped_) arguments_ += unquoted(value_);
   wrapped_ = false;
 }
