@@ -2,7 +2,7 @@
 #include "formats/plan.h"
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "base/strings.h"
 #include "formats/plan_sources.h"
@@ -10,24 +10,28 @@
 namespace mlc {
 namespace {
 
-constexpr std::string_view kMagic = "MLCPLAN4";
+constexpr std::string_view kMagic = "MLCPLAN5";
 constexpr size_t kMagicName = 7;                    // of kMagic, before the version
 constexpr int64_t kMostScratch = int64_t{1} << 30;  // bytes of a thread
 
+// Small numbers of either sign as small ones without: 0, -1, 1, -2 become 0, 1, 2, 3.
+uint64_t zigzag(int64_t v) { return static_cast<uint64_t>(v) << 1 ^ (v < 0 ? ~uint64_t{0} : 0); }
+int64_t of_zigzag(uint64_t v) { return static_cast<int64_t>(v >> 1 ^ (v & 1 ? ~uint64_t{0} : 0)); }
+
 class Writer {
  public:
-  template <typename T>
-  void put(T value) {
-    out_.append(reinterpret_cast<const char*>(&value),
-                sizeof value);  // little-endian hosts only (checked below)
+  void put(int64_t value) {
+    uint64_t rest = zigzag(value);
+    for (; rest >= 0x80; rest >>= 7) out_ += static_cast<char>(rest | 0x80);
+    out_ += static_cast<char>(rest);
   }
   void text(const std::string& s) {
-    put(static_cast<uint32_t>(s.size()));
+    put(static_cast<int64_t>(s.size()));
     out_ += s;
   }
   template <typename T, typename F>
   void list(const std::vector<T>& items, F&& write) {
-    put(static_cast<uint32_t>(items.size()));
+    put(static_cast<int64_t>(items.size()));
     for (const T& item : items) write(item);
   }
   std::string take() { return std::move(out_); }
@@ -36,7 +40,6 @@ class Writer {
  private:
   std::string out_;
 };
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
 
 // Reads with a sticky failure: after the first bad read everything is zero and ok() is false.
 class Reader {
@@ -45,51 +48,48 @@ class Reader {
   bool ok() const { return ok_; }
   bool done() const { return ok_ && bytes_.empty(); }
   void fail() { ok_ = false; }
+  size_t left() const { return bytes_.size(); }
 
-  template <typename T>
-  T get() {
-    T value{};
-    if (!ok_ || bytes_.size() < sizeof value) {
-      ok_ = false;
-      return value;
+  int64_t get() {
+    uint64_t value = 0;
+    for (int shift = 0; ok_ && !bytes_.empty() && shift < 64; shift += 7) {
+      const auto byte = static_cast<unsigned char>(bytes_.front());
+      bytes_.remove_prefix(1);
+      value |= uint64_t{byte & 0x7fu} << shift;
+      if (byte < 0x80) return of_zigzag(value);
     }
-    std::memcpy(&value, bytes_.data(), sizeof value);
-    bytes_.remove_prefix(sizeof value);
-    return value;
+    ok_ = false;
+    return 0;
   }
   std::string text() {
-    uint32_t n = get<uint32_t>();
-    if (!ok_ || n > bytes_.size()) {
-      ok_ = false;
-      return {};
-    }
+    const size_t n = count();
     std::string s(bytes_.substr(0, n));
     bytes_.remove_prefix(n);
     return s;
   }
   // Every item takes at least one byte, so a count larger than what is left is a lie.
+  size_t count() {
+    const int64_t n = get();
+    if (n < 0 || static_cast<uint64_t>(n) > bytes_.size()) ok_ = false;
+    return ok_ ? static_cast<size_t>(n) : 0;
+  }
   template <typename T, typename F>
   std::vector<T> list(F&& read) {
-    uint32_t n = get<uint32_t>();
+    const size_t n = count();
     std::vector<T> items;
-    if (!ok_ || n > bytes_.size()) {
-      ok_ = false;
-      return items;
-    }
-    for (uint32_t i = 0; i < n && ok_; ++i) items.push_back(read());
+    for (size_t i = 0; i < n && ok_; ++i) items.push_back(read());
     return items;
   }
   // An enum value not past `last`.
   template <typename E>
   E get_enum(E last) {
-    auto v = get<uint8_t>();
-    if (v > static_cast<uint8_t>(last)) ok_ = false;
-    return ok_ ? static_cast<E>(v) : E{};
+    return static_cast<E>(index(static_cast<size_t>(last) + 1));
   }
-  uint32_t index(size_t limit) {
-    uint32_t v = get<uint32_t>();
-    if (v >= limit) ok_ = false;
-    return ok_ ? v : 0;
+  uint32_t index(size_t limit) { return checked_index(get(), limit); }
+  // A number that was read as something else, as an index.
+  uint32_t checked_index(int64_t v, size_t limit) {
+    if (v < 0 || static_cast<uint64_t>(v) >= limit) ok_ = false;
+    return ok_ ? static_cast<uint32_t>(v) : 0;
   }
   bool take_magic(std::string_view magic) {
     if (bytes_.substr(0, magic.size()) != magic)
@@ -125,7 +125,7 @@ void write_expression(Writer& w, const Dim& d, const std::vector<std::string>& s
   };
   visit(visit, d);
   w.list(tokens, [&](const Token& t) {
-    w.put(static_cast<uint8_t>(t.op));
+    w.put(static_cast<int64_t>(t.op));
     w.put(t.operand);
   });
 }
@@ -133,11 +133,11 @@ void write_expression(Writer& w, const Dim& d, const std::vector<std::string>& s
 Dim read_expression(Reader& r, const std::vector<std::string>& symbols) {
   constexpr size_t kMaxTokens = 256;  // ours have fewer than 30
   std::vector<Dim> stack;
-  uint32_t n = r.get<uint32_t>();
+  const size_t n = r.count();
   if (n == 0 || n > kMaxTokens) r.fail();
-  for (uint32_t i = 0; i < n && r.ok(); ++i) {
+  for (size_t i = 0; i < n && r.ok(); ++i) {
     DimOp op = r.get_enum(DimOp::kMax);
-    int64_t operand = r.get<int64_t>();
+    int64_t operand = r.get();
     if (!r.ok()) break;
     if (op == DimOp::kConst) {
       stack.emplace_back(operand);
@@ -160,7 +160,7 @@ Dim read_expression(Reader& r, const std::vector<std::string>& symbols) {
 
 void write_tensor(Writer& w, const PlanTensor& t) {
   w.text(t.name);
-  w.put(static_cast<uint8_t>(t.dtype));
+  w.put(static_cast<int64_t>(t.dtype));
   w.list(t.shape, [&](ExprId e) { w.put(e); });
 }
 
@@ -178,7 +178,7 @@ void write_weight(Writer& w, const PlanWeight& p) {
   w.list(p.source_dtypes, [&](const std::string& s) { w.text(s); });
   w.list(p.source_shapes, [&](const std::vector<int64_t>& s) { w.list(s, [&](int64_t d) { w.put(d); }); });
   w.put(p.bytes);
-  w.put(p.preproc_kernel);
+  w.put(p.preproc_kernel + 1);
   w.put(p.preproc_tiles);
 }
 
@@ -187,21 +187,56 @@ PlanWeight read_weight(Reader& r, const Plan& plan) {
   p.name = r.text();
   p.sources = r.list<std::string>([&] { return r.text(); });
   p.source_dtypes = r.list<std::string>([&] { return r.text(); });
-  p.source_shapes =
-      r.list<std::vector<int64_t>>([&] { return r.list<int64_t>([&] { return r.get<int64_t>(); }); });
-  p.bytes = r.get<int64_t>();
-  p.preproc_kernel = r.get<int32_t>();
-  p.preproc_tiles = r.get<int64_t>();
+  p.source_shapes = r.list<std::vector<int64_t>>([&] { return r.list<int64_t>([&] { return r.get(); }); });
+  p.bytes = r.get();
+  p.preproc_kernel = static_cast<int32_t>(r.index(plan.kernels.size() + 1)) - 1;
+  p.preproc_tiles = r.get();
   size_t n = p.sources.size();
   if (n > kMaxSources || p.source_dtypes.size() != n || p.source_shapes.size() != n || p.bytes < 0 ||
-      p.preproc_tiles < 0 || p.preproc_kernel < -1 ||
-      (p.preproc_kernel >= 0 && static_cast<size_t>(p.preproc_kernel) >= plan.kernels.size()) ||
-      (p.preproc_kernel < 0 ? n > 1 : n < 1))
+      p.preproc_tiles < 0 || (p.preproc_kernel < 0 ? n > 1 : n < 1))
     r.fail();
   return p;
 }
 
-void write_body(Writer& w, const PlanBody& b) {
+// The numbers of a call but its kernel, and how many buffers and dims there are.
+std::vector<int64_t> call_numbers(const PlanCall& c) {
+  std::vector<int64_t> all = {static_cast<int64_t>(c.kind), static_cast<int64_t>(c.buffers.size()),
+                              static_cast<int64_t>(c.dims.size()), int64_t{c.tiles}, c.scratch_bytes};
+  for (const PlanBuffer& p : c.buffers)
+    for (int64_t v :
+         {int64_t{static_cast<uint8_t>(p.space)}, int64_t{p.index}, int64_t{p.offset}, int64_t{p.bytes}})
+      all.push_back(v);
+  all.insert(all.end(), c.dims.begin(), c.dims.end());
+  return all;
+}
+
+// Calls as differences from the last one of the same kernel: those of a layer are then the bytes of the layer
+// before, a byte a number, and plans are small, more so compressed.
+class CallDifferences {
+ public:
+  explicit CallDifferences(size_t kernels) : last_(kernels) {}
+
+  // How far value number i of a call of `kernel` is from the last one there.
+  int64_t differ(uint32_t kernel, size_t i, int64_t value) {
+    return static_cast<int64_t>(static_cast<uint64_t>(value) -
+                                static_cast<uint64_t>(std::exchange(at(kernel, i), value)));
+  }
+  int64_t value(uint32_t kernel, size_t i, int64_t difference) {
+    int64_t& last = at(kernel, i);
+    return last = static_cast<int64_t>(static_cast<uint64_t>(last) + static_cast<uint64_t>(difference));
+  }
+
+ private:
+  int64_t& at(uint32_t kernel, size_t i) {
+    std::vector<int64_t>& numbers = last_[kernel];
+    if (numbers.size() <= i) numbers.resize(i + 1);
+    return numbers[i];
+  }
+
+  std::vector<std::vector<int64_t>> last_;  // by kernel
+};
+
+void write_body(Writer& w, const PlanBody& b, CallDifferences& differences) {
   w.list(b.guards, [&](const PlanGuard& g) {
     w.put(g.symbol);
     w.put(g.min);
@@ -209,41 +244,40 @@ void write_body(Writer& w, const PlanBody& b) {
   });
   w.put(b.arena_bytes);
   w.list(b.calls, [&](const PlanCall& c) {
-    w.put(static_cast<uint8_t>(c.kind));
     w.put(c.kernel);
-    w.list(c.buffers, [&](const PlanBuffer& p) {
-      w.put(static_cast<uint8_t>(p.space));
-      w.put(p.index);
-      w.put(p.offset);
-      w.put(p.bytes);
-    });
-    w.list(c.dims, [&](ExprId e) { w.put(e); });
-    w.put(c.tiles);
-    w.put(c.scratch_bytes);
+    const std::vector<int64_t> numbers = call_numbers(c);
+    for (size_t i = 0; i < numbers.size(); ++i) w.put(differences.differ(c.kernel, i, numbers[i]));
   });
 }
 
-PlanCall read_call(Reader& r, const Plan& plan, const PlanFunction& f) {
+PlanCall read_call(Reader& r, const Plan& plan, const PlanFunction& f, CallDifferences& differences) {
   PlanCall c;
-  c.kind = r.get_enum(PlanCall::Kind::kKernel);
   c.kernel = r.index(plan.kernels.size());
-  c.buffers = r.list<PlanBuffer>([&] {
-    PlanBuffer p;
-    p.space = r.get_enum(PlanBuffer::Space::kArena);
-    size_t limits[] = {f.arguments.size(), f.results.size(), plan.weights.size(), plan.states.size(), 1};
-    p.index = r.index(limits[static_cast<size_t>(p.space)]);
-    p.offset = r.index(plan.expressions.size());
-    p.bytes = r.index(plan.expressions.size());
-    return p;
-  });
-  c.dims = r.list<ExprId>([&] { return r.index(plan.expressions.size()); });
-  c.tiles = r.index(plan.expressions.size());
-  c.scratch_bytes = r.get<int64_t>();
+  if (!r.ok()) return c;
+  size_t i = 0;
+  auto next = [&] { return differences.value(c.kernel, i++, r.get()); };
+  auto expression = [&] { return r.checked_index(next(), plan.expressions.size()); };
+  c.kind = static_cast<PlanCall::Kind>(r.checked_index(next(), 1));
+  const uint32_t buffers = r.checked_index(next(), r.left() + 1),
+                 dims = r.checked_index(next(), r.left() + 1);
+  c.tiles = expression();
+  c.scratch_bytes = next();
+  for (uint32_t at = 0; at < buffers && r.ok(); ++at) {
+    constexpr size_t kSpaces = static_cast<size_t>(PlanBuffer::Space::kArena) + 1;
+    const size_t limits[kSpaces] = {f.arguments.size(), f.results.size(), plan.weights.size(),
+                                    plan.states.size(), 1};
+    PlanBuffer& p = c.buffers.emplace_back();
+    p.space = static_cast<PlanBuffer::Space>(r.checked_index(next(), kSpaces));
+    p.index = r.checked_index(next(), limits[static_cast<size_t>(p.space)]);
+    p.offset = expression();
+    p.bytes = expression();
+  }
+  for (uint32_t at = 0; at < dims && r.ok(); ++at) c.dims.push_back(expression());
   if (c.scratch_bytes < 0 || c.scratch_bytes > kMostScratch) r.fail();
   return c;
 }
 
-PlanFunction read_function(Reader& r, const Plan& plan) {
+PlanFunction read_function(Reader& r, const Plan& plan, CallDifferences& differences) {
   PlanFunction f;
   f.name = r.text();
   f.arguments = r.list<PlanTensor>([&] { return read_tensor(r, plan); });
@@ -252,12 +286,12 @@ PlanFunction read_function(Reader& r, const Plan& plan) {
     PlanBody b;
     b.guards = r.list<PlanGuard>([&] {
       PlanGuard g{.symbol = r.index(plan.symbols.size())};
-      g.min = r.get<int64_t>();
-      g.max = r.get<int64_t>();
+      g.min = r.get();
+      g.max = r.get();
       return g;
     });
     b.arena_bytes = r.index(plan.expressions.size());
-    b.calls = r.list<PlanCall>([&] { return read_call(r, plan, f); });
+    b.calls = r.list<PlanCall>([&] { return read_call(r, plan, f, differences); });
     return b;
   });
   if (f.bodies.empty() || !f.bodies.back().guards.empty()) r.fail();
@@ -282,8 +316,8 @@ void read_piece(Reader& r, Plan& plan) {
   uint32_t index = r.index(plan.weights.size()), axis = r.index(2);
   std::vector<PlanRows> rows = r.list<PlanRows>([&] {
     PlanRows part;
-    part.first = r.get<int64_t>();
-    part.count = r.get<int64_t>();
+    part.first = r.get();
+    part.count = r.get();
     return part;
   });
   if (!r.ok()) return;
@@ -312,27 +346,27 @@ void write_preproc_scratch(Writer& w, const Plan& plan) {
 
 void read_preproc_scratch(Reader& r, Plan& plan) {
   uint32_t index = r.index(plan.weights.size());
-  auto bytes = r.get<int64_t>();
+  auto bytes = r.get();
   if (bytes < 1 || bytes > kMostScratch) r.fail();
   if (r.ok()) plan.weights[index].preproc_scratch_bytes = bytes;
 }
 
 void write_state(Writer& w, const PlanState& s) {
   w.text(s.name);
-  w.put(static_cast<uint8_t>(s.kind));
+  w.put(static_cast<int64_t>(s.kind));
   for (int64_t v : {s.layers, s.page_size, s.window, s.group}) w.put(v);
   w.list(s.parts, [&](const PlanPart& part) {
     w.text(part.name);
     w.put(part.heads);
     w.put(part.elements);
-    w.put(static_cast<uint8_t>(part.dtype));
+    w.put(static_cast<int64_t>(part.dtype));
   });
 }
 
 PlanState read_state(Reader& r) {
   constexpr int64_t kMost = 1 << 20, kMostPage = 4096, kMostParts = 16;  // products stay far below 2^63
   auto bounded = [&](int64_t least, int64_t most) {
-    const auto v = r.get<int64_t>();
+    const auto v = r.get();
     if (v < least || v > most) r.fail();
     return r.ok() ? v : least;
   };
@@ -406,11 +440,12 @@ std::string encode_plan(const Plan& plan) {
   w.list(plan.kernels, text);
   w.list(plan.weights, [&](const PlanWeight& p) { write_weight(w, p); });
   w.list(plan.states, [&](const PlanState& s) { write_state(w, s); });
+  CallDifferences differences(plan.kernels.size());
   w.list(plan.functions, [&](const PlanFunction& f) {
     w.text(f.name);
     w.list(f.arguments, [&](const PlanTensor& t) { write_tensor(w, t); });
     w.list(f.results, [&](const PlanTensor& t) { write_tensor(w, t); });
-    w.list(f.bodies, [&](const PlanBody& b) { write_body(w, b); });
+    w.list(f.bodies, [&](const PlanBody& b) { write_body(w, b, differences); });
   });
   write_pieces(w, plan);
   write_preproc_scratch(w, plan);
@@ -431,7 +466,8 @@ Result<Plan> decode_plan(std::string_view bytes, const std::string& what) {
     plan.kernels = r.list<std::string>([&] { return r.text(); });
     plan.weights = r.list<PlanWeight>([&] { return read_weight(r, plan); });
     plan.states = r.list<PlanState>([&] { return read_state(r); });
-    plan.functions = r.list<PlanFunction>([&] { return read_function(r, plan); });
+    CallDifferences differences(plan.kernels.size());
+    plan.functions = r.list<PlanFunction>([&] { return read_function(r, plan, differences); });
     r.list<char>([&] { return read_piece(r, plan), '\0'; });
     r.list<char>([&] { return read_preproc_scratch(r, plan), '\0'; });
   }

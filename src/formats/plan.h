@@ -1,19 +1,20 @@
 // The plan: what the compiler writes and the runtime runs. Per function, bodies guarded by ranges of symbols;
 // a body is a flat list of kernel calls whose sizes and offsets are integer expressions. No control flow.
 //
-// Bytes (all integers little-endian; a count is u32 and bounded by what is left of the input):
-//   1. magic "MLCPLAN4" (8 bytes)
-//   2. symbols:    count, then strings (u32 length, bytes): names of dimensions
-//   3. expressions: count, then each: u32 number of tokens, then tokens (u8 opcode, i64 operand): postfix;
-//   opcode = DimOp,
-//      operand = the constant, the symbol's index, or 0
+// Bytes. A number is an i64 in zigzag form (0, -1, 1, -2, ... as 0, 1, 2, 3, ...), 7 bits a byte, the lowest
+// first, all but the last byte with the highest bit set. A count is bounded by what is left of the input.
+//   1. magic "MLCPLAN5" (8 bytes)
+//   2. symbols:    count, then strings (length, bytes): names of dimensions
+//   3. expressions: count, then each: number of tokens, then tokens (opcode, operand): postfix; opcode =
+//      DimOp, operand = the constant, the symbol's index, or 0
 //   4. kernels:    count, then names; the position is the index into the variant's kernel table
 //   5. weights:    count, then {name, dtype names and sources, bytes, preproc} as PlanWeight below
 //   6. states:     count, then PlanState
-//   7. functions:  count, then PlanFunction with its bodies and calls
-//   8. pieces:     count, then {u32 weight, u32 axis, rows: count, then i64 first and i64 count each}:
-//   PlanWeight::rows
-//   9. preprocs' scratch memory: count, then {u32 weight, i64 bytes}
+//   7. functions:  count, then PlanFunction with its bodies and calls; of a call the kernel, then kind,
+//      numbers of buffers and dims, tiles, scratch, buffers, dims, each as its difference from the call of
+//      that kernel before it in the file
+//   8. pieces:     count, then {weight, axis, rows: count, then first and count each}: PlanWeight::rows
+//   9. preprocs' scratch memory: count, then {weight, bytes}
 // Other versions are refused: a library is compiled anew in seconds.
 // Expressions are shared: everything that is a size, an offset or a count is an index into list 3.
 #pragma once

@@ -11,7 +11,10 @@
 #include <llvm/Target/TargetMachine.h>
 #include <llvm/Transforms/Utils/ModuleUtils.h>
 
+#include <cstring>
+#include <map>
 #include <mutex>
+#include <unordered_map>
 
 #include "base/strings.h"
 #include "formats/library.h"
@@ -29,6 +32,7 @@ class ImageWriter {
 
   // MlcModelLibrary, field by field.
   void write(const LinkInput& input) {
+    write_blobs(input.variants);
     std::vector<Constant*> variants;
     for (const VariantCode& variant : input.variants) variants.push_back(variant_struct(variant));
     Constant* library = llvm::ConstantStruct::getAnon(
@@ -53,6 +57,23 @@ class ImageWriter {
   }
 
  private:
+  // Kernels of all variants by op and size: these resemble each other most, and what serves the file
+  // compressed (gzip's window is 32 KB) finds them side by side.
+  void write_blobs(const std::vector<VariantCode>& variants) {
+    std::multimap<std::pair<std::string, size_t>, const std::string*> alike;
+    for (const VariantCode& variant : variants)
+      for (const std::string& blob : variant.kernel_blobs)
+        alike.emplace(std::pair{op_of(blob), blob.size()}, &blob);
+    for (const auto& [key, blob] : alike) text("kernel", *blob);
+  }
+
+  // "attention" of a kernel named "k19_attention".
+  static std::string op_of(const std::string& blob) {
+    const char* name = blob.data() + sizeof(MlcGpuKernel);
+    const char* separator = std::strchr(name, '_');
+    return separator ? separator + 1 : name;
+  }
+
   // MlcLibraryVariant, field by field.
   Constant* variant_struct(const VariantCode& variant) {
     std::vector<Constant*> kernels;
@@ -79,9 +100,12 @@ class ImageWriter {
     return global;
   }
 
-  // Ends with a zero byte that the length does not count, so that it can also be read as a C string.
+  // Ends with a zero byte that the length does not count, so that it can also be read as a C string. Equal
+  // bytes are one constant: variants share plans and kernels.
   Constant* text(const char* name, const std::string& data) {
-    return local(name, llvm::ConstantDataArray::getString(context_, data, /*AddNull=*/true));
+    Constant*& known = texts_[data];
+    if (!known) known = local(name, llvm::ConstantDataArray::getString(context_, data, /*AddNull=*/true));
+    return known;
   }
 
   Constant* table(const char* name, const std::vector<Constant*>& items) {
@@ -102,6 +126,7 @@ class ImageWriter {
   llvm::Module& module_;
   llvm::LLVMContext& context_;
   llvm::PointerType* pointer_;
+  std::unordered_map<std::string, Constant*> texts_;
 };
 
 void initialize_llvm() {
