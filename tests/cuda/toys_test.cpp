@@ -6,6 +6,7 @@
 
 #include "simulate/cuda/fake_driver.h"
 #include "support/compiled_model.h"
+#include "support/gpu_devices.h"
 #include "support/npy.h"
 #include "support/reference_model.h"
 
@@ -17,25 +18,33 @@ using runtime::WantLogits;
 struct Case {
   std::string toy;
   double longest;  // sum
+  bool tensor_cores = false;
 };
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.toy; }
 
+// Two float32 computations, as logits_test.cpp bounds them for 2 layers; of 3.
+double float_bound(double longest) { return 2 * std::ldexp(std::sqrt(longest) * std::sqrt(8.0 * 3 + 2), -24); }
+
+// Tensor cores read weights and activations of the prompt as halves: each is off by up to 2^-11 of its value,
+// evenly spread, and 4 matmuls of 3 layers and the head add their errors' squares.
+double half_bound() { return std::ldexp(std::sqrt(2.0 / 3), -11) * std::sqrt(4.0 * 3 + 1); }
+
 // Dense, a window in every other layer, experts, latent keys, a recurrence.
 const std::vector<Case> kCases = {
-    {"llama", 176}, {"gemma3_text", 96}, {"qwen2_moe", 104}, {"deepseek_v2", 104}, {"rwkv5", 448}};
+    {"llama", 176},  {"gemma3_text", 96},  {"qwen2_moe", 104},        {"deepseek_v2", 104},
+    {"rwkv5", 448}, {"llama", 176, true}, {"qwen2_moe", 104, true}};
 
 class CudaToys : public ::testing::TestWithParam<Case> {};
 
 TEST_P(CudaToys, GiveTheInterpretersLogits) {
-  const auto& [toy, longest] = GetParam();
-  // Two float32 computations, as logits_test.cpp bounds them for 2 layers; of 3.
-  const double bound = 2 * std::ldexp(std::sqrt(longest) * std::sqrt(8.0 * 3 + 2), -24);
+  const auto& [toy, longest, tensor_cores] = GetParam();
+  const double bound = tensor_cores ? half_bound() : float_bound(longest);
   FakeCudaDriver driver;
   TempFolder folder;
   convert_checkpoint(toy_file(toy, ""), "q4f16_1", folder.path());
   compile_to(folder.file("model.so"), toy_config(toy, "q4f16_1"), 0,
-             {must(targets_for_device("cuda-sm80")).front()});
+             {class_target("cuda-sm80", tensor_cores)});
   const std::vector<int32_t> tokens = read_npy(toy_file(toy, "tokens.npy")).ints;  // past the window
   const size_t last = tokens.size() - 1;
   std::vector<float> logits;
@@ -60,7 +69,9 @@ TEST_P(CudaToys, GiveTheInterpretersLogits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Toys, CudaToys, ::testing::ValuesIn(kCases),
-                         [](const auto& info) { return info.param.toy; });
+                         [](const auto& info) {
+                           return info.param.toy + (info.param.tensor_cores ? "_on_tensor_cores" : "");
+                         });
 
 }  // namespace
 }  // namespace mlc::testing

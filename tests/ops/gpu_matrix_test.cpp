@@ -1,6 +1,6 @@
 // Prefill matmuls on matrix units against the graph's meaning, for each class of device that has one, run by
-// the interpreter, which also checks alignment, races and barriers; and what they do to memory. No software
-// driver here offers matrix units.
+// the interpreter, which also checks alignment, races and barriers, and in test_suite_cuda as PTX by the fake
+// driver; and what they do to memory. No software driver here offers matrix units.
 #include <gtest/gtest.h>
 
 #include "kernel/count.h"
@@ -10,14 +10,23 @@
 #include "ops/expert_case.h"
 #include "ops/tolerance.h"
 #include "support/gpu_devices.h"
+#include "support/gpu_kernels.h"
 #include "support/op_batch.h"
 #include "support/toy_graph.h"
+#ifdef MLC_TEST_CUDA
+#include "simulate/cuda/fake_driver.h"
+#endif
 
 namespace mlc::testing {
 namespace {
 
 const Dim kRows = Dim::symbol("rows");
-const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd", "vulkan-intel"};
+#ifdef MLC_TEST_CUDA
+const std::vector<std::string> kClasses = {"cuda-sm75", "cuda-sm80"};
+#else
+const std::vector<std::string> kClasses = {"vulkan-nvidia", "vulkan-amd", "vulkan-intel", "cuda-sm75",
+                                           "cuda-sm80"};
+#endif
 
 WeightFormat group(int bits, DType dtype, bool transposed = false) {
   return {WeightFormat::Kind::kGroup, dtype, bits, bits == 3 ? 40 : 32, transposed};
@@ -65,12 +74,31 @@ std::vector<kernel::HostBuffer> views(std::vector<Bytes>& memory) {
   return buffers;
 }
 
+#ifdef MLC_TEST_CUDA
+void run(kernel::Function& f, const OpCase& op, std::vector<Bytes>& memory, const Target& target) {
+  FakeCudaDriver driver;
+  runtime::DevicePtr device = runtime::open_device("cuda").value();
+  f.name = "k0";
+  GpuVariant variant({f}, target);
+  const auto loaded = device->load_kernels(device->self, *variant);
+  ASSERT_TRUE(loaded.is_ok()) << loaded.status().message();
+  const Status status = launch_once(*device, *loaded, 0, memory, op.dims(f), op.tiles(f));
+  EXPECT_TRUE(status.is_ok()) << status.message();
+  device->unload_kernels(device->self, *loaded);
+  EXPECT_EQ(driver.complaints(), std::vector<std::string>());
+}
+#else
+void run(kernel::Function& f, const OpCase& op, std::vector<Bytes>& memory, const Target&) {
+  kernel::interpret(f, views(memory), op.dims(f));
+}
+#endif
+
 void expect_meaning(OpCase& op, const std::string& what) {
   for (const std::string& device : kClasses) {
     kernel::Function f = op.lower(class_target(device, true));
     EXPECT_GT(matrices(f), 0) << what << " on " << device;
     std::vector<Bytes> memory = padded(op);
-    kernel::interpret(f, views(memory), op.dims(f));
+    run(f, op, memory, class_target(device, true));
     const std::vector<Bytes> sizes = op.memory();
     for (size_t i = 0; i < memory.size(); ++i) memory[i].resize(sizes[i].size());
     EXPECT_EQ(op.difference(memory), "") << what << " on " << device;

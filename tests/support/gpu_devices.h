@@ -16,12 +16,16 @@ struct GpuTarget {
   Target target;
 };
 
-// The variant of a class of device, "vulkan-nvidia", without or with its matrix unit.
+// The variant of a class of device, "vulkan-nvidia", without or with its matrix unit. Where all devices have
+// one, the first is what it would be without.
 inline Target class_target(const std::string& device, bool matrix_unit = false) {
   const std::vector<Target> targets = targets_for_device(device).value();
   for (const Target& t : targets)
     if ((t.matrix_unit.rows > 0) == matrix_unit) return t;
-  throw std::runtime_error(device + " has no such variant");
+  if (matrix_unit) throw std::runtime_error(device + " has no matrix unit");
+  Target without = targets.front();
+  without.matrix_unit = {};
+  return without;
 }
 
 // Every variant of a common library that each kind's first device runs. Throws where a kind has no device:

@@ -29,9 +29,10 @@ namespace {
 // The languages of code that drivers compile for their GPU: PTX of a level runs on every later architecture.
 struct PtxLevel {
   int number;           // compute_75, ...
-  const char* version;  // of PTX: the first that has the level
+  const char* version;  // of PTX: the first that has the level and all that kernels use of it
+  int depth;            // of mma.sync.m16n8kN for 16-bit floats, whose m16n8k16 needs sm_80 (PTX ISA 9.7.14)
 };
-constexpr PtxLevel kLevels[] = {{90, "+ptx78"}, {80, "+ptx70"}, {75, "+ptx63"}};
+constexpr PtxLevel kLevels[] = {{90, "+ptx78", 16}, {80, "+ptx70", 16}, {75, "+ptx65", 8}};
 
 constexpr int kMaxThreads = 256;             // as in the other GPU languages
 constexpr int64_t kStaticShared = 48 << 10;  // that a kernel declares without asking the driver for more
@@ -50,6 +51,7 @@ Target cuda_target(int architecture, const std::string& name) {
           .required = {str("sm_", level.number)},
           .vector_bytes = 16,  // four lanes a thread
           .fma = true,
+          .matrix_unit = {.rows = 16, .columns = 8, .depth = level.depth},
           .device_class = str("sm_", architecture),
           .max_threads = kMaxThreads,
           .subgroup_size = 32,

@@ -120,7 +120,7 @@ bool Warp::meet(const Instruction& i, uint32_t mask) {
     }
   if (mask == all_) return true;
   if (mask != now_.mask || others_.empty())
-    throw Fault(str("line ", i.line, ": a ", i.control == Control::kBarrier ? "barrier" : "shuffle",
+    throw Fault(str("line ", i.line, ": a ", i.control == Control::kBarrier ? "barrier" : "shuffle or matrix",
                     " that not all lanes of a warp reach together"));
   waiting_.push_back(now_);
   now_ = others_.back();

@@ -160,7 +160,7 @@ Run select_memory(const Parts& parts) {
 }
 
 Run select(const Parts& parts) {
-  for (Run (*family)(const Parts&) : {select_arithmetic, select_conversion, select_memory})
+  for (Run (*family)(const Parts&) : {select_arithmetic, select_conversion, select_memory, select_matrix})
     if (Run run = family(parts)) return run;
   return nullptr;
 }

@@ -36,7 +36,7 @@ struct Instruction {
   bool guard_inverted = false;
   bool together = false;  // all lanes of the warp must run it at once
   uint8_t lanes = 1;      // values of a load, store or move
-  uint32_t to[4] = {}, from[4] = {};
+  uint32_t to[4] = {}, from[10] = {};  // mma: four registers of A, two of B, four of C
   int64_t offset = 0;   // of an address; the immediate of what has one
   uint32_t target = 0;  // of a branch: index of an instruction
   int line = 0;         // of the text

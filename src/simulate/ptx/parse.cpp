@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <map>
 #include <regex>
+#include <span>
 
 #include "base/strings.h"
 #include "simulate/ptx/select.h"
@@ -160,18 +161,17 @@ class Parser {
   }
 
   // A register, or several in braces, into `slots`; their number.
-  uint8_t values(const std::string& text, uint32_t (&slots)[4]) {
-    if (text[0] != '{') {
-      slots[0] = slot(text);
-      return 1;
-    }
-    const std::vector<std::string> parts = split_operands(std::string_view(text).substr(1, text.size() - 2));
-    if (parts.size() > 4) fail("more than four values in '" + text + "'");
+  uint8_t values(const std::string& text, std::span<uint32_t> slots) {
+    std::vector<std::string> parts = {text};
+    if (text[0] == '{') parts = split_operands(std::string_view(text).substr(1, text.size() - 2));
+    if (parts.size() > slots.size()) fail("too many values in '" + text + "'");
     for (size_t n = 0; n < parts.size(); ++n) slots[n] = slot(parts[n]);
     return static_cast<uint8_t>(parts.size());
   }
 
-  void instruction(const std::string& line) {
+  // Those of matrices stand on several lines.
+  void instruction(std::string line) {
+    while (!line.ends_with(';') && at_ + 1 < lines_.size()) line.append(" ").append(trim(lines_[++at_]));
     static const std::regex form(R"((?:@(!?)(%p\d+)\s+)?([\w.]+)\s*(.*);)");
     std::smatch m;
     if (!std::regex_match(line, m, form)) fail("'" + line + "' is unknown");
@@ -202,17 +202,21 @@ class Parser {
 
   void ordinary(std::vector<std::string> parts, const std::vector<std::string>& operands, Instruction& i,
                 const std::string& line) {
-    const bool loads = parts[0] == "ld", stores = parts[0] == "st";
-    i.together = parts[0] == "shfl";
+    const bool of_matrices = parts[0] == "ldmatrix", loads = parts[0] == "ld" || of_matrices,
+               stores = parts[0] == "st";
+    i.together = parts[0] == "shfl" || parts[0] == "mma" || of_matrices;
     if (operands.size() < 2 || operands.size() > 5) fail("'" + line + "' is unknown");
     if (loads || stores) {
-      std::erase_if(parts, [](const std::string& p) { return p == "nc" || p == "v2" || p == "v4"; });
-      i.lanes = values(operands[loads ? 0 : 1], loads ? i.to : i.from);
+      std::erase_if(parts, [&](const std::string& p) {
+        return p == "nc" || (p.size() == 2 && p[0] == (of_matrices ? 'x' : 'v'));
+      });
+      i.lanes = loads ? values(operands[0], i.to) : values(operands[1], std::span(i.from).first(4));
       (loads ? i.from : i.to)[0] = address(operands[loads ? 1 : 0], parts.at(1) == "param", i);
     } else {
-      const uint8_t out = values(operands[0], i.to), in = values(operands[1], i.from);
+      const uint8_t out = values(operands[0], i.to);
+      size_t in = 0;
+      for (size_t n = 1; n < operands.size(); ++n) in += values(operands[n], std::span(i.from).subspan(in));
       if (parts[0] == "mov" && (out == 2 || in == 2)) parts[0] = out == 2 ? "mov.unpack" : "mov.pack";
-      for (size_t n = 2; n < operands.size(); ++n) i.from[n - 1] = slot(operands[n]);
     }
     i.run = select(parts);
     if (!i.run) fail(str("instruction '", line, "' is unknown"));

@@ -15,5 +15,6 @@ Run select(const std::vector<std::string>& parts);
 Run select_arithmetic(const std::vector<std::string>& parts);  // numbers and comparisons
 Run select_conversion(const std::vector<std::string>& parts);  // cvt
 Run select_memory(const std::vector<std::string>& parts);      // ld, st, mov, shfl
+Run select_matrix(const std::vector<std::string>& parts);      // ldmatrix, mma
 
 }  // namespace mlc::ptx

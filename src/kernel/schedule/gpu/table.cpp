@@ -8,7 +8,7 @@ namespace {
 //   slices: subgroups along K of a decode matmul. From the CUDA programming guide: a multiprocessor holds
 //   1024 (sm_75), 1536 (sm_86, 89, 120) or 2048 threads; eight subgroups of 32 make groups of 256, which
 //   divide them all. rows, height: activation rows of a thread and of a group in prefill. Guess: half of it
-//   where a multiprocessor has 64 or 100 KiB of shared memory.
+//   where a multiprocessor has 64 or 100 KiB of shared memory. matrix_per_n: matrices have 8 columns.
 constexpr GpuSchedule cuda_row(const char* architecture, int slices, int rows, int height) {
   return {.device_class = architecture,
           .virtual_subgroup = 32,
@@ -25,7 +25,7 @@ constexpr GpuSchedule cuda_row(const char* architecture, int slices, int rows, i
           .tile_height = height,
           .matrix_width = 64,
           .matrix_height = 64,
-          .matrix_per_n = 2,
+          .matrix_per_n = 4,
           .matrix_per_m = 2,
           .attention_subgroups = 4,
           .attention_queries = 6};

@@ -95,7 +95,12 @@ void GpuEmitter::emit_level(const Stmt& s) {
   emit_block(s.body);
 }
 
+void GpuEmitter::matrix(const Stmt&) {
+  internal_error(str("kernel ", kernel_.name, ": matrices, which ", target_.name, " does not have"));
+}
+
 void GpuEmitter::emit_special(const Stmt& s) {
+  if (s.kind == StmtKind::kMatrix) return matrix(s);
   internal_check(s.kind == StmtKind::kBarrier, "kernel ", kernel_.name, ": a statement that ", target_.name,
                  " does not have");
   barrier();

@@ -33,6 +33,9 @@ class GpuEmitter : public FunctionEmitter {
   virtual llvm::Value* exchange(llvm::Value* scalar, int mask) = 0;
   virtual llvm::Value* broadcast(llvm::Value* scalar, int lane) = 0;
 
+  // A kMatrix statement, of back ends whose targets have matrix units.
+  virtual void matrix(const kernel::Stmt& s);
+
   // `of` each lane of the operands, which are scalars or vectors of one length; `b` may be null.
   template <typename F>
   llvm::Value* each_lane(llvm::Value* a, llvm::Value* b, F of) {
