@@ -4,8 +4,8 @@
 // A step along K is one group of the weight. Both tiles lie [row][k] in 16-byte chunks of a line that is one
 // chunk longer than a group of 32, so that eight neighbouring lines start in different banks, for the matrix
 // loads and for the stores. The weight rows of a tile lie in the order of their scales, as in
-// gpu_matmul_shared.cpp. The sums pass through shared memory once, at the end: which lane holds which element
-// is the device's secret.
+// gpu_matmul_shared.cpp. The sums pass through shared memory once, at the end and in parts: which lane holds
+// which element is the device's secret.
 #include <algorithm>
 #include <cmath>
 
@@ -27,6 +27,7 @@ struct MatrixTile : GroupTile {
   int threads() const { return along_n() * (height / (per_m * unit.rows)) * gpu.lanes; }
   int64_t line_chunks() const { return w.format.group / 8 + 1; }
   int64_t sum_stride() const { return width + 4; }
+  int64_t pass_rows() const { return height / per_m; }
   // The place of a weight row in the tile: weight_row() backwards.
   static ExprRef place_of(const ExprRef& row) {
     return row / kLaneRows * kLaneRows + row % 8 * 4 + row % kLaneRows / 8;
@@ -34,7 +35,7 @@ struct MatrixTile : GroupTile {
   void load_weights(const ExprRef& g);
   void load_inputs(GroupReader& reader, const ExprRef& g);
   void multiply(const BufferRef& acc, const BufferRef& a, const BufferRef& b);
-  void store(const BufferRef& acc);
+  void store_pass(const BufferRef& acc, int i);
 };
 
 // A thread unpacks a row's group: neighbouring lanes read neighbouring 16 bytes.
@@ -93,16 +94,18 @@ void MatrixTile::multiply(const BufferRef& acc, const BufferRef& a, const Buffer
   }
 }
 
-void MatrixTile::store(const BufferRef& acc) {
-  for (int i = 0; i < per_m; ++i)
-    for (int j = 0; j < per_n; ++j)
-      k().matrix_store({acc, i * per_n + j}, sums,
-                       (subgroup_m + i * unit.rows) * sum_stride() + subgroup_n + j * unit.columns,
-                       sum_stride(), MatrixOrder::kRows);
+// The sums of matrices number `i` of each subgroup, one below the other in shared memory.
+void MatrixTile::store_pass(const BufferRef& acc, int i) {
+  for (int j = 0; j < per_n; ++j)
+    k().matrix_store({acc, i * per_n + j}, sums,
+                     (subgroup_m / per_m) * sum_stride() + subgroup_n + j * unit.columns, sum_stride(),
+                     MatrixOrder::kRows);
   k().barrier();
-  gpu.for_units(int64_t{height} * columns(), threads(), thread, [&](ExprRef task, ExprRef inside) {
+  gpu.for_units(pass_rows() * columns(), threads(), thread, [&](ExprRef task, ExprRef inside) {
     ExprRef local = k().let("local", task % columns()), line = k().let("line", task / columns());
-    ExprRef column = k().let("column", first_column + local), row = k().let("row", first_row + line);
+    ExprRef column = k().let("column", first_column + local);
+    ExprRef row =
+        k().let("row", first_row + line / unit.rows * (per_m * unit.rows) + i * unit.rows + line % unit.rows);
     ExprRef exists = less(row, end);
     if (epilogue.columns() % columns())
       exists = binary(BinaryOp::kAnd, exists, less(column, int_const(epilogue.columns())));
@@ -135,7 +138,7 @@ Function gpu_matmul_matrix(GpuLowering& gpu) {
   tile.run(tile.threads(), tile.gpu.lanes, [&] {
     tile.weights = k.shared("weights", Type{DType::kU32, 4}, tile.width * tile.line_chunks());
     tile.inputs = k.shared("inputs", Type{DType::kU32, 2}, tile.height * 2 * tile.line_chunks());
-    tile.sums = k.shared("sums", DType::kF32, tile.height * tile.sum_stride());
+    tile.sums = k.shared("sums", DType::kF32, tile.pass_rows() * tile.sum_stride());
     ExprRef subgroup = k.let("subgroup", tile.thread / tile.gpu.lanes);
     tile.subgroup_n = k.let("subgroup_n", subgroup % tile.along_n() * (tile.per_n * unit.columns));
     tile.subgroup_m = k.let("subgroup_m", subgroup / tile.along_n() * (tile.per_m * unit.rows));
@@ -153,7 +156,10 @@ Function gpu_matmul_matrix(GpuLowering& gpu) {
       tile.multiply(acc, a, b);
       k.barrier();
     });
-    tile.store(acc);
+    for (int i = 0; i < tile.per_m; ++i) {
+      if (i > 0) k.barrier();
+      tile.store_pass(acc, i);
+    }
   });
   return k.finish();
 }

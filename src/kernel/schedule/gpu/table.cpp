@@ -8,7 +8,9 @@ namespace {
 //   slices: subgroups along K of a decode matmul. From the CUDA programming guide: a multiprocessor holds
 //   1024 (sm_75), 1536 (sm_86, 89, 120) or 2048 threads; eight subgroups of 32 make groups of 256, which
 //   divide them all. rows, height: activation rows of a thread and of a group in prefill. Guess: half of it
-//   where a multiprocessor has 64 or 100 KiB of shared memory. matrix_per_n: matrices have 8 columns.
+//   where a multiprocessor has 64 or 100 KiB of shared memory. matrix_*: the
+//   groups of 128 by 128 with 64 by 64 a subgroup of CUTLASS's default for these instructions, of half of the
+//   rows where `height` is half; each of the 128 threads unpacks a weight row.
 constexpr GpuSchedule cuda_row(const char* architecture, int slices, int rows, int height) {
   return {.device_class = architecture,
           .virtual_subgroup = 32,
@@ -23,10 +25,10 @@ constexpr GpuSchedule cuda_row(const char* architecture, int slices, int rows, i
           .tile_rows = rows,
           .tile_width = 64,
           .tile_height = height,
-          .matrix_width = 64,
-          .matrix_height = 64,
-          .matrix_per_n = 4,
-          .matrix_per_m = 2,
+          .matrix_width = 128,
+          .matrix_height = 2 * height,
+          .matrix_per_n = 8,
+          .matrix_per_m = height / 16,
           .attention_subgroups = 4,
           .attention_queries = 6};
 }
