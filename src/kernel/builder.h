@@ -40,6 +40,7 @@ ExprRef reduce(BinaryOp op, ExprRef a);
 ExprRef call(MathFn function, ExprRef a);
 ExprRef unpack_half(ExprRef word);
 ExprRef pack_half(ExprRef pair);
+ExprRef half_fma(ExprRef a, ExprRef b, ExprRef c);
 ExprRef subgroup(BinaryOp op, ExprRef a);  // use as let's value: KernelBuilder::let
 ExprRef subgroup_xor(ExprRef a, int64_t mask);
 ExprRef subgroup_broadcast(ExprRef a, int64_t lane);

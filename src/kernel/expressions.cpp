@@ -253,6 +253,12 @@ ExprRef pack_half(ExprRef pair) {
   return make(ExprKind::kPackHalf, {DType::kU32, 1}, {std::move(pair)});
 }
 
+ExprRef half_fma(ExprRef a, ExprRef b, ExprRef c) {
+  const Type word{DType::kU32, 1};
+  internal_check(a->type == word && b->type == word && c->type == word, "half_fma takes three u32");
+  return make(ExprKind::kHalfFma, word, {std::move(a), std::move(b), std::move(c)});
+}
+
 ExprRef subgroup(BinaryOp op, ExprRef a) {
   Type type = a->type;
   auto e = make(ExprKind::kSubgroup, type, {std::move(a)});

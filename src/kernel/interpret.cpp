@@ -1,6 +1,7 @@
 // Compiles a kernel function to a tree of nodes and walks it.
 #include "kernel/interpret.h"
 
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -114,6 +115,16 @@ void run_pack_half(const Node& n, Frame& f) {
   }
 }
 
+void run_half_fma(const Node& n, Frame& f) {
+  const uint8_t* words[3];
+  for (size_t i = 0; i < 3; ++i) words[i] = evaluate(n.operands[i], f);
+  for (int i = 0; i < 2; ++i) {
+    auto half = [&](size_t operand) { return f16_to_f32(read<uint16_t>(words[operand] + 2 * i)); };
+    const uint16_t result = f32_to_f16(std::fmaf(half(0), half(1), half(2)));
+    std::memcpy(f.memory.data() + n.out + 2 * i, &result, 2);
+  }
+}
+
 void put_constant(const Expr& e, uint8_t* out) {
   for (int i = 0; i < e.type.lanes; ++i, out += size_of(e.type.dtype)) {
     if (e.kind == ExprKind::kIntConst) {
@@ -175,6 +186,7 @@ void Program::Impl::compile_leaf(const Expr& e, Node& n) {
       break;
     case ExprKind::kUnpackHalf: n.run = run_unpack_half; break;
     case ExprKind::kPackHalf: n.run = run_pack_half; break;
+    case ExprKind::kHalfFma: n.run = run_half_fma; break;
     case ExprKind::kSubgroup:
     case ExprKind::kSubgroupXor:
     case ExprKind::kSubgroupBroadcast: break;  // run_groups exchanges the operand's values

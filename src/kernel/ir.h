@@ -151,6 +151,8 @@ enum class ExprKind : uint8_t {
   kUnpackHalf,  // f32x2 = the two f16 in a u32, low half in lane 0
   kPackHalf,    // u32 = the two lanes of f32x2 rounded to f16 (even on ties where the device has a choice),
                 // lane 0 low
+  kHalfFma,     // u32 = a * b + c of each half of three u32, rounded to f16 from f32 or better (targets with
+                // half_arithmetic)
   kSubgroup,    // combines the operand of all lanes of the subgroup, lanewise, by `binary` (kAdd, kMin, kMax)
   kSubgroupXor,        // the operand of lane (this lane ^ int_value), 0 < int_value < subgroup_size
   kSubgroupBroadcast,  // the operand of lane int_value, 0 <= int_value < subgroup_size

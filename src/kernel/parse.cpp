@@ -480,6 +480,7 @@ class Parser {
     }
     if (name == "unpack_half") return node(ExprKind::kUnpackHalf, {DType::kF32, 2}, a);
     if (name == "pack_half") return node(ExprKind::kPackHalf, {DType::kU32, 1}, a);
+    if (name == "half_fma" && a.size() == 3) return node(ExprKind::kHalfFma, {DType::kU32, 1}, a);
     if (name == "min" && a.size() == 2) return binary(BinaryOp::kMin, a[0], a[1]);
     if (name == "max" && a.size() == 2) return binary(BinaryOp::kMax, a[0], a[1]);
     if (name == "select" && a.size() == 3) return node(ExprKind::kSelect, a[1]->type, a);

@@ -258,6 +258,7 @@ std::string print(const Expr& e) {
     case ExprKind::kCall: return str(math_text(e.math), "(", list(e.operands), ")");
     case ExprKind::kUnpackHalf: return str("unpack_half(", list(e.operands), ")");
     case ExprKind::kPackHalf: return str("pack_half(", list(e.operands), ")");
+    case ExprKind::kHalfFma: return str("half_fma(", list(e.operands), ")");
     case ExprKind::kSubgroup: return str("subgroup_", reduction_text(e.binary), "(", list(e.operands), ")");
     case ExprKind::kSubgroupXor: return str("subgroup_xor(", list(e.operands), ", ", e.int_value, ")");
     case ExprKind::kSubgroupBroadcast:

@@ -96,6 +96,28 @@ TEST(Threads, HalvesArePackedInWords) {
   for (int i = 0; i < 8; ++i) EXPECT_EQ(f16_to_f32(y[size_t(i)]), 2 * (float(i) - 3.5f));
 }
 
+// -3.5 .. 3.5 times 2, and 0.25 and 1 more in the low and the high half.
+TEST(Threads, HalvesAreMultipliedInWords) {
+  const char text[] =
+      R"(kernel @halves(%x: u32[4], %y: out u32[4]) dims() tiles(1) scratch(0) {
+  grid %g = 0, 1 {
+    thread %t = 0, 4 {
+      %y[%t] = half_fma(%x[%t], 1073758208:u32, 1006646272:u32)
+    }
+  }
+}
+)";
+  Function f = parse(text);
+  EXPECT_EQ(print(f), text);
+  EXPECT_EQ(verify(f), "");
+  std::vector<uint16_t> x, y(8);
+  for (int i = 0; i < 8; ++i) x.push_back(f32_to_f16(float(i) - 3.5f));
+  std::vector<HostBuffer> buffers = {{x.data(), 16}, {y.data(), 16}};
+  interpret(f, buffers, {});
+  for (int i = 0; i < 8; ++i)
+    EXPECT_EQ(f16_to_f32(y[size_t(i)]), 2 * (float(i) - 3.5f) + (i % 2 ? 1.0f : 0.25f));
+}
+
 Function with_body(const std::string& body, const std::string& shared = "",
                    const std::string& head = " subgroups(4)") {
   return parse("kernel @k(%x: f32[16], %n: i32[16], %y: out f32[16]) dims(rows) tiles(1) scratch(0)" + head +

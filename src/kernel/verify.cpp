@@ -295,6 +295,9 @@ class Verifier {
       case ExprKind::kPackHalf:
         arity(e, 1);
         return typed(t[0] == Type{DType::kF32, 2} && e.type == Type{DType::kU32, 1});
+      case ExprKind::kHalfFma:
+        arity(e, 3);
+        return typed(t[0] == e.type && t[1] == e.type && t[2] == e.type && e.type == Type{DType::kU32, 1});
       case ExprKind::kSubgroup:
       case ExprKind::kSubgroupXor:
       case ExprKind::kSubgroupBroadcast: arity(e, 1); return typed(t[0] == e.type && is_lane_value(e.type));

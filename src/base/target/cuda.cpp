@@ -56,7 +56,8 @@ Target cuda_target(int architecture, const std::string& name) {
           .max_threads = kMaxThreads,
           .subgroup_size = 32,
           .shared_bytes = kStaticShared,
-          .max_binding_bytes = kMaxBinding};
+          .max_binding_bytes = kMaxBinding,
+          .half_arithmetic = true};
 }
 
 Target of_level(const PtxLevel& level) { return cuda_target(level.number, str("cuda-sm", level.number)); }

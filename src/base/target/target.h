@@ -53,6 +53,7 @@ struct Target {
   int subgroup_size = 0;  // lanes that exchange values; 0: not offered
   int64_t shared_bytes = 0;       // memory of a group
   int64_t max_binding_bytes = 0;  // of one buffer of a call
+  bool half_arithmetic = false;   // computes with two halves in a word at a time
   bool native_math = false;       // emit exp and its like as calls of the device's language
 
   bool is_gpu() const { return max_threads > 0; }
@@ -60,8 +61,8 @@ struct Target {
 };
 
 // The variants of a library for a GPU, best first; the last ones run on every device of the kind. `device`:
-// "cuda", "metal", "vulkan", ... = what covers most machines; "vulkan-nvidia", "cuda-sm86", ... = one class of
-// device and what every device runs.
+// "cuda", "metal", "vulkan", ... = what covers most machines; "vulkan-nvidia", "cuda-sm86", ... = one class
+// of device and what every device runs.
 Result<std::vector<Target>> targets_for_device(const std::string& device);
 // Every name that targets_for_device() knows.
 std::vector<std::string> gpu_device_names();

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "base/half.h"
 #include "simulate/ptx/select.h"
 #include "simulate/ptx/warp.h"
 
@@ -200,6 +201,20 @@ void permute(Warp& w, const Instruction& i, uint32_t mask) {
   });
 }
 
+void fma_halves(Warp& w, const Instruction& i, uint32_t mask) {
+  uint64_t* to = w.lanes(i.to[0]);
+  for_lanes(mask, [&](int l) {
+    uint32_t result = 0;
+    for (int shift : {0, 16}) {
+      auto half = [&](int n) {
+        return f16_to_f32(static_cast<uint16_t>(value<uint32_t>(w.lanes(i.from[n])[l]) >> shift));
+      };
+      result |= uint32_t{f32_to_f16(std::fmaf(half(0), half(1), half(2)))} << shift;
+    }
+    to[l] = result;
+  });
+}
+
 template <typename T>
 void select_value(Warp& w, const Instruction& i, uint32_t mask) {
   uint64_t *to = w.lanes(i.to[0]), *a = w.lanes(i.from[0]), *b = w.lanes(i.from[1]), *p = w.lanes(i.from[2]);
@@ -274,6 +289,7 @@ const std::map<std::string, Run>& others() {
       {"mul.rn.f32", run2<float, float, mul<float>>},
       {"mul.f32", run2<float, float, mul<float>>},
       {"fma.rn.f32", run3<float, float, fma>},
+      {"fma.rn.f16x2", fma_halves},
       {"div.full.f32", run2<float, float, divide<float>>},
       {"div.rn.f32", run2<float, float, divide<float>>},
       {"sqrt.approx.f32", run1<float, float, root>},

@@ -60,6 +60,7 @@ Value* FunctionEmitter::emit(const Expr& e) {
     case ExprKind::kDot2I16:
     case ExprKind::kUnpackHalf:
     case ExprKind::kPackHalf:
+    case ExprKind::kHalfFma:
     case ExprKind::kSubgroup:
     case ExprKind::kSubgroupXor:
     case ExprKind::kSubgroupBroadcast: return emit_special(e);

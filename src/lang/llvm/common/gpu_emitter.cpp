@@ -114,6 +114,13 @@ Value* GpuEmitter::emit_special(const Expr& e) {
     case ExprKind::kUnpackHalf:
       return b_.CreateFPExt(b_.CreateBitCast(v, halves), llvm::FixedVectorType::get(b_.getFloatTy(), 2));
     case ExprKind::kPackHalf: return b_.CreateBitCast(b_.CreateFPTrunc(v, halves), b_.getInt32Ty());
+    case ExprKind::kHalfFma: {
+      Value* result =
+          b_.CreateIntrinsic(llvm::Intrinsic::fma, {halves},
+                             {b_.CreateBitCast(v, halves), b_.CreateBitCast(value(e.operands[1]), halves),
+                              b_.CreateBitCast(value(e.operands[2]), halves)});
+      return b_.CreateBitCast(result, b_.getInt32Ty());
+    }
     case ExprKind::kSubgroup: return combine(e);
     case ExprKind::kSubgroupXor:
       return each_lane(v, nullptr, [&](Value* a, Value*) { return exchange(a, number); });
