@@ -134,7 +134,7 @@ void convert(Options options) {
   print_result(plan, result, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (!options.verify) return;
   weights::VerifyReport report = value_or_throw(verify(source, scheme, options.output, threads));
-  std::fputs(weights::verify_text(report).c_str(), stdout);
+  std::fputs((weights::verify_text(report) + weights::verify_table(report)).c_str(), stdout);
 }
 
 }  // namespace
