@@ -129,7 +129,7 @@ void convert(Options options) {
                                               .quantizer = choice.rows.get(),
                                               .choice = choice.text}));
   }
-  if (choice.rows && choice.rows->chosen) choice.rows->chosen->remove();
+  weights::ChosenFile::remove(options.output);  // also what an interrupted run of another choice left
   for (const std::string& note : result.notes) print_note(note);
   print_result(plan, result, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (!options.verify) return;

@@ -51,8 +51,9 @@ Text read_text(const std::string& path) {
 std::unique_ptr<weights::OpenedModel> open(const std::string& named, int threads) {
   const std::string path = value_or_throw(local_model(named, hub::Need::kModel));
   if (!is_directory(path) && !file_exists(path))
-    throw UserError(str(named, ": no such file or folder; expected a converted folder, a Hugging Face folder, a "
-                               "GGUF file or HF://user/repo"));
+    throw UserError(str(named,
+                        ": no such file or folder; expected a converted folder, a Hugging Face folder, a "
+                        "GGUF file or HF://user/repo"));
   return value_or_throw(weights::OpenedModel::open(path, threads));
 }
 
@@ -93,21 +94,28 @@ Result<weights::VerifyReport> verify(const weights::ModelSource& source, const Q
 void add_verify(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
-      app.add_subcommand("verify", "Compare the predictions of two models on a text: KL divergence, same most "
-                                   "likely token, perplexity");
-  command->add_option("source", options->a, "The model to be like: a converted folder, a Hugging Face folder, a "
-                                            "GGUF file or HF://user/repo")
+      app.add_subcommand("verify",
+                         "Compare the predictions of two models on a text: KL divergence, same most "
+                         "likely token, perplexity");
+  command
+      ->add_option("source", options->a,
+                   "The model to be like: a converted folder, a Hugging Face folder, a "
+                   "GGUF file or HF://user/repo")
       ->required();
   command->add_option("converted", options->b, "The model to judge, the same")->required();
   command->add_option("--text", options->text, "Text file to judge on; default: a text that is built in");
   command->add_option("--positions", options->positions, "Predictions to compare, at most; default: 4096")
       ->check(whole_number(1, 1 << 20));
-  command->add_option("--window", options->window,
-                      "Tokens of text that a prediction may see, at most; default: 2048, or what both models take")
+  command
+      ->add_option(
+          "--window", options->window,
+          "Tokens of text that a prediction may see, at most; default: 2048, or what both models take")
       ->check(whole_number(2, 1 << 20));
-  command->add_option("-o,--output", options->output, "PNG file: a picture of the KL divergence along the text");
+  command->add_option("-o,--output", options->output,
+                      "PNG file: a picture of the KL divergence along the text");
   command->add_option("--json", options->json, "JSON file: the figures, of every position too");
-  command->add_option("--threads", options->threads, "Threads; default: all cores")->check(CLI::Range(1, 1024));
+  command->add_option("--threads", options->threads, "Threads; default: all cores")
+      ->check(CLI::Range(1, 1024));
   command->callback([options] { run(*options); });
 }
 

@@ -10,7 +10,8 @@
 
 namespace mlc::cli {
 
-// The report of the weights in `folder`, converted from `source` in `scheme`; it is written there with its picture.
+// The report of the weights in `folder`, converted from `source` in `scheme`; it is written there with its
+// picture.
 Result<weights::VerifyReport> verify(const weights::ModelSource& source, const QuantScheme& scheme,
                                      const std::string& folder, int threads);
 

@@ -121,9 +121,9 @@ Result<FolderWeights::Entry> FolderWeights::find_records(const frontend::Paramet
                                " is missing, its config needs it", did_you_mean(name, names)));
     }
     if (record->shape != wanted.shape || record->dtype != wanted.dtype)
-      return Status::error(str(shards_->path(), ": tensor ", shown_name(name), " is ", long_name(record->dtype),
-                               " ", shown_shape(record->shape), ", expected ", long_name(wanted.dtype), " ",
-                               shown_shape(wanted.shape), " by its config"));
+      return Status::error(str(shards_->path(), ": tensor ", shown_name(name), " is ",
+                               long_name(record->dtype), " ", shown_shape(record->shape), ", expected ",
+                               long_name(wanted.dtype), " ", shown_shape(wanted.shape), " by its config"));
     entry.records.push_back(record);
     if (wanted.part == FormatRecord::Part::kScales && record->stored_dtype() != record->dtype)
       entry.format.dtype = record->stored_dtype();

@@ -44,7 +44,8 @@ class ModelWeights {
 
  protected:
   // Any thread.
-  virtual void read(const std::string& name, int64_t begin, int64_t end, std::vector<float>& values) const = 0;
+  virtual void read(const std::string& name, int64_t begin, int64_t end,
+                    std::vector<float>& values) const = 0;
   int threads() const { return threads_; }
 
  private:

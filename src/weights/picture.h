@@ -1,7 +1,8 @@
 // A small picture of a comparison: the KL divergence of each position of the text, as a PNG.
 //
-// Left to right the positions, bottom to top the divergence from 10^-5 to 10 nats on a logarithmic scale: a dot each,
-// red where the most likely tokens differ, and a line of the mean of the positions around. Above it the figures.
+// Left to right the positions, bottom to top the divergence from 10^-5 to 10 nats on a logarithmic scale: a
+// dot each, red where the most likely tokens differ, and a line of the mean of the positions around. Above it
+// the figures.
 #pragma once
 
 #include <string>

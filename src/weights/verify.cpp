@@ -25,21 +25,22 @@ class HiddenStates {
   Status run() {
     ASSIGN_OR_RETURN(built_, build_streamed(config_));
     ASSIGN_OR_RETURN(arguments_, step_arguments(config_, windows_));
-    stream_ = std::make_unique<Stream>(*built_.module, windows_, arguments_, stream_parameters(model_.weights),
-                                       threads_);
+    stream_ = std::make_unique<Stream>(*built_.module, windows_, arguments_,
+                                       stream_parameters(model_.weights), threads_);
     std::vector<Stream*> streams = {stream_.get()};
-    RETURN_IF_ERROR(run_model(*built_.module, streams, [&](const graph::Node& node, bool last) -> Result<bool> {
-      if (last) {
-        head_ = &node;
-        return false;
-      }
-      run_linear(*stream_, node, model_.weights);
-      const std::string& name = node.inputs[1]->name;
-      const ModelWeights::Shape& shape = model_.weights.shape(name);
-      model_.weights.release(name);
-      if (progress_) progress_(shape.rows * shape.row_size * 4);
-      return true;
-    }));
+    RETURN_IF_ERROR(
+        run_model(*built_.module, streams, [&](const graph::Node& node, bool last) -> Result<bool> {
+          if (last) {
+            head_ = &node;
+            return false;
+          }
+          run_linear(*stream_, node, model_.weights);
+          const std::string& name = node.inputs[1]->name;
+          const ModelWeights::Shape& shape = model_.weights.shape(name);
+          model_.weights.release(name);
+          if (progress_) progress_(shape.rows * shape.row_size * 4);
+          return true;
+        }));
     const graph::Function* logits = built_.module->find_function("get_logits");
     internal_check(head_ && logits->results[0] == head_->outputs[0],
                    "logits are what the final linear and its region give");
@@ -127,7 +128,8 @@ void LogitComparison::add(int threads, int64_t begin, int64_t count, const float
   });
 }
 
-Result<std::vector<VerifyPosition>> LogitComparison::finish(const std::string& a, const std::string& b) const {
+Result<std::vector<VerifyPosition>> LogitComparison::finish(const std::string& a,
+                                                            const std::string& b) const {
   std::vector<VerifyPosition> positions;
   for (size_t r = 0; r < rows_.size(); ++r) {
     if (next_[r] < 0) continue;
@@ -158,7 +160,8 @@ Result<Windows> verify_windows(const VerifyModel& a, const VerifyModel& b, std::
       return Status::error(str(a.name, ": its tokenizer gives token ", token, ", the model has ", vocab,
                                "; do they belong together?"));
   if (tokens.size() < 2)
-    return Status::error(str(a.name, ": its tokenizer makes fewer than two tokens of the text; give a longer one"));
+    return Status::error(
+        str(a.name, ": its tokenizer makes fewer than two tokens of the text; give a longer one"));
   window = std::max<int64_t>(2, std::min({window, context_of(a.config), context_of(b.config)}));
   Windows windows;
   const auto count = static_cast<int64_t>(tokens.size());

@@ -1,9 +1,9 @@
 // How far the predictions of one model are from those of another, on a text: --verify and `mlc_llm verify`.
 //
-// Both run in f32 over the same tokens, one after the other, weight by weight (weights/model_weights.h); then the
-// final linears of both give logits of some hundred tokens of the vocabulary at a time, from which the two
-// distributions of each position are compared. So in memory are the activations of one model along the text,
-// one linear as floats, and a block of logits: never a model.
+// Both run in f32 over the same tokens, one after the other, weight by weight (weights/model_weights.h); then
+// the final linears of both give logits of some hundred tokens of the vocabulary at a time, from which the
+// two distributions of each position are compared. So in memory are the activations of one model along the
+// text, one linear as floats, and a block of logits: never a model.
 #pragma once
 
 #include <cstdint>
@@ -33,9 +33,9 @@ struct VerifyModel {
   const ModelWeights& weights;
 };
 
-// Tokens in windows that both models take, no more than give `positions` predictions, each of `window` tokens or
-// less. Errors: a token that a model has not, fewer than two tokens, models of other vocabularies, and models
-// that give embeddings.
+// Tokens in windows that both models take, no more than give `positions` predictions, each of `window` tokens
+// or less. Errors: a token that a model has not, fewer than two tokens, models of other vocabularies, and
+// models that give embeddings.
 Result<Windows> verify_windows(const VerifyModel& a, const VerifyModel& b, std::span<const int32_t> tokens,
                                int64_t positions, int64_t window);
 

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "weights/config_2023.h"
 #include "weights/quantize/calibration.h"
 
 namespace mlc::weights {
@@ -58,9 +59,10 @@ Result<std::unique_ptr<OpenedModel>> OpenedModel::open(const std::string& path, 
   }
   const std::string file = path_join(folder, "mlc-chat-config.json");
   if (!file_exists(file))
-    return Status::error(str(folder, ": holds converted weights and no mlc-chat-config.json; write it with "
-                                     "`mlc_llm gen_config`"));
-  ASSIGN_OR_RETURN(const Json json, read_json_file(file));
+    return Status::error(str(folder,
+                             ": holds converted weights and no mlc-chat-config.json; write it with "
+                             "`mlc_llm gen_config`"));
+  ASSIGN_OR_RETURN(const Json json, read_chat_config(file));
   ASSIGN_OR_RETURN(const frontend::ModelConfig config, frontend::parse_mlc_config(json, "auto", file));
   ASSIGN_OR_RETURN(const std::string name, get_string(json, "quantization", file));
   auto scheme = find_quant_scheme(name);
@@ -70,7 +72,8 @@ Result<std::unique_ptr<OpenedModel>> OpenedModel::open(const std::string& path, 
   return model;
 }
 
-Result<std::vector<int32_t>> common_tokens(const OpenedModel& a, const OpenedModel& b, std::string_view text) {
+Result<std::vector<int32_t>> common_tokens(const OpenedModel& a, const OpenedModel& b,
+                                           std::string_view text) {
   if (!a.tokenizer().is_ok() && !b.tokenizer().is_ok())
     return Status::error(str(a.name(), ": comparing needs a tokenizer: ", a.tokenizer().status().message()));
   const OpenedModel& first = a.tokenizer().is_ok() ? a : b;

@@ -46,9 +46,10 @@ double quantile(std::span<const VerifyPosition> positions, double share) {
 std::string table_line(const std::string& label, std::span<const VerifyPosition> positions) {
   const Sum sum = sum_of(positions);
   char line[160];
-  std::snprintf(line, sizeof(line), "%14s  %9.5f  %9.5f  %9.5f  %9.4f  %7.2f%%  %11.4f  %11.4f\n", label.c_str(),
-                sum.mean_divergence(), quantile(positions, 0.5), quantile(positions, 0.99), sum.worst,
-                100 * sum.agreement(), sum.perplexity(sum.loss_converted), sum.perplexity(sum.loss_source));
+  std::snprintf(line, sizeof(line), "%14s  %9.5f  %9.5f  %9.5f  %9.4f  %7.2f%%  %11.4f  %11.4f\n",
+                label.c_str(), sum.mean_divergence(), quantile(positions, 0.5), quantile(positions, 0.99),
+                sum.worst, 100 * sum.agreement(), sum.perplexity(sum.loss_converted),
+                sum.perplexity(sum.loss_source));
   return line;
 }
 

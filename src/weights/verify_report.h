@@ -1,5 +1,5 @@
-// How close two models are: measured by --verify and `mlc_llm verify`; of converted weights stored beside them and
-// shown by `mlc_llm info`.
+// How close two models are: measured by --verify and `mlc_llm verify`; of converted weights stored beside
+// them and shown by `mlc_llm info`.
 //
 // Layout of verify.json: {"text": name, "positions": n, "kl_divergence": nats, "kl_divergence_max": nats,
 //                         "top1_agreement": 0..1, "perplexity_source": x, "perplexity_converted": x,
@@ -23,8 +23,8 @@ constexpr const char* kVerifyPicture = "verify.png";
 
 // One prediction.
 struct VerifyPosition {
-  double kl_divergence = 0;                   // KL(source || converted), in nats
-  bool same_top = false;                      // the most likely token is the same
+  double kl_divergence = 0;                    // KL(source || converted), in nats
+  bool same_top = false;                       // the most likely token is the same
   double loss_source = 0, loss_converted = 0;  // negative log likelihood of the token that follows
 };
 

@@ -35,8 +35,7 @@ HostTensor take_packed(const SourceWeights& weights, const std::string& name, st
     const int64_t id = std::clamp<int64_t>(ids[size_t(i)], 0, p.rows - 1);
     const std::span<float> row(out.floats.data() + i * p.row_size, static_cast<size_t>(p.row_size));
     std::vector<uint32_t> words(static_cast<size_t>(p.format.words(p.row_size)));
-    std::vector<std::byte> scales(
-        static_cast<size_t>(p.format.groups(p.row_size) * size_of(p.format.dtype)));
+    std::vector<std::byte> scales(static_cast<size_t>(p.format.groups(p.row_size) * size_of(p.format.dtype)));
     if (quantizer.pack(p, id, row, words.data(), scales.data()).is_ok())
       unpack_rows(p.format, p.row_size, words.data(), scales.data(), row);
   });
@@ -72,7 +71,8 @@ class Calibration {
     ASSIGN_OR_RETURN(const StepArguments arguments, step_arguments(config_, windows));
     Stream source(*module_, windows, arguments, parameters(nullptr), options_.threads);
     std::vector<Stream*> streams = {&source};
-    return run_model(*module_, streams, [&](const Node& node, bool last) { return weigh(source, node, last); });
+    return run_model(*module_, streams,
+                     [&](const Node& node, bool last) { return weigh(source, node, last); });
   }
 
   Status choose(const Windows& windows) {

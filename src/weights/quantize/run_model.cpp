@@ -107,8 +107,9 @@ void run_linear(Stream& stream, const Node& node, const ModelWeights& weights) {
 }
 
 StreamParameters stream_parameters(const ModelWeights& weights) {
-  return {[&weights](const std::string& name) { return weights.whole(name); },
-          [&weights](const std::string& name, std::span<const int32_t> ids) { return weights.take(name, ids); }};
+  return {
+      [&weights](const std::string& name) { return weights.whole(name); },
+      [&weights](const std::string& name, std::span<const int32_t> ids) { return weights.take(name, ids); }};
 }
 
 }  // namespace mlc::weights

@@ -15,8 +15,8 @@ namespace mlc::weights {
 // in their linears. `config` loses its rolling window, too.
 Result<frontend::BuiltModel> build_streamed(frontend::ModelConfig& config);
 
-// What is done with each linear: the streams' inputs are there, their outputs are to be set. `last`: it is the
-// one that gives logits. False ends the run; the streams keep what they have.
+// What is done with each linear: the streams' inputs are there, their outputs are to be set. `last`: it is
+// the one that gives logits. False ends the run; the streams keep what they have.
 using LinearStep = std::function<Result<bool>(const graph::Node& node, bool last)>;
 
 // embed, the transformer and, where there is one, the function that gives logits, on each of the streams.

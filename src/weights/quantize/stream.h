@@ -68,8 +68,8 @@ class Stream {
  private:
   using Operands = std::vector<const graph::HostTensor*>;
   Operands region_operands(const graph::Node& node, std::vector<graph::HostTensor>& kept) const;
-  graph::HostTensor times(const graph::Node& node, const graph::HostTensor& x,
-                          std::span<const float> weight, const Operands& operands) const;
+  graph::HostTensor times(const graph::Node& node, const graph::HostTensor& x, std::span<const float> weight,
+                          const Operands& operands) const;
   graph::HostTensor part(const graph::Value* v, size_t window) const;
   void run_map(const graph::Node& node);
   void run_append(const graph::Node& node);
