@@ -80,13 +80,19 @@ struct Target2023 {
 
 Target2023 target_of(const Flags& flags) {
   Target2023 target;
-  target.device = flags.target == "auto" ? runtime::choose_device() : flags.target;
+  // The text of a TVM target is a kind and attributes: "llvm -mcpu=haswell".
+  const size_t space = flags.target.find(' ');
+  const std::string kind = flags.target.substr(0, space);
+  if (space != std::string::npos)
+    print_note(str("--target: '", flags.target.substr(space + 1),
+                   "' told TVM of the device and is not needed for ", kind, "; see compile --device"));
+  target.device = kind == "auto" ? runtime::choose_device() : kind;
   target.label = target.device;
-  if (flags.target.starts_with("nvidia/")) target.device = target.label = "cuda";
+  if (kind.starts_with("nvidia/")) target.device = target.label = "cuda";
   std::replace(target.label.begin(), target.label.end(), '/', '_');
   std::replace(target.label.begin(), target.label.end(), ':', '_');
   for (const TargetRow& row : kTargets)
-    if (flags.target == row.name) target = {row.label, row.device, row.host, row.suffix};
+    if (kind == row.name) target = {row.label, row.device, row.host, row.suffix};
   if (!flags.llvm_mingw.empty()) target.host = "x86_64-w64-mingw32", target.suffix = ".dll";
   if (flags.system_lib && target.suffix == ".so") target.suffix = ".tar";
   return target;

@@ -62,6 +62,7 @@ int run_command_line(const std::vector<std::string>& arguments) {
   add_compile(app);
   add_chat(app);
   add_serve(app);
+  add_verify(app);
   add_bench(app);
   add_info(app);
   add_model_metadata(app);

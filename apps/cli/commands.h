@@ -27,6 +27,7 @@ void add_info(CLI::App& app);
 void add_mlc_chat_cli(CLI::App& app);
 void add_model_metadata(CLI::App& app);
 void add_serve(CLI::App& app);
+void add_verify(CLI::App& app);
 // keep-sorted end
 
 // Throws the status as UserError unless it is ok.

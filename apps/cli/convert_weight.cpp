@@ -129,12 +129,12 @@ void convert(Options options) {
                                               .quantizer = choice.rows.get(),
                                               .choice = choice.text}));
   }
-  if (choice.rows && choice.rows->chosen) choice.rows->chosen->remove();
+  weights::ChosenFile::remove(options.output);  // also what an interrupted run of another choice left
   for (const std::string& note : result.notes) print_note(note);
   print_result(plan, result, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (!options.verify) return;
   weights::VerifyReport report = value_or_throw(verify(source, scheme, options.output, threads));
-  std::fputs(weights::verify_text(report).c_str(), stdout);
+  std::fputs((weights::verify_text(report) + weights::verify_table(report)).c_str(), stdout);
 }
 
 }  // namespace

@@ -11,7 +11,9 @@
 #include "base/json.h"
 #include "base/strings.h"
 #include "chat/tokenizer/tokenizer_json.h"
+#include "formats/params_2023.h"
 #include "formats/shards.h"
+#include "weights/config_2023.h"
 #include "weights/verify_report.h"
 
 namespace mlc::cli {
@@ -24,7 +26,7 @@ void print(const std::string& label, const std::string& value) {
 void print_config(const std::string& folder) {
   std::string path = path_join(folder, "mlc-chat-config.json");
   if (!file_exists(path)) return print("config", "no mlc-chat-config.json (see gen_config)");
-  Json config = value_or_throw(read_json_file(path));
+  Json config = value_or_throw(weights::read_chat_config(path));
   print("model", find_string(config, "model_type").value_or("?"));
   print("quantization", find_string(config, "quantization").value_or("?"));
   if (auto context = find_int(config, "context_window_size")) print("context", str(*context, " tokens"));
@@ -39,7 +41,7 @@ void print_config(const std::string& folder) {
 void print_ends(const std::string& folder) {
   std::string path = path_join(folder, "mlc-chat-config.json");
   if (!file_exists(path)) return;
-  Json config = value_or_throw(read_json_file(path));
+  Json config = value_or_throw(weights::read_chat_config(path));
   auto chat_template = open_template(config, path);
   auto tokenizer = Tokenizer::load(folder);
   if (!chat_template.is_ok() || !tokenizer.is_ok()) return;
@@ -64,6 +66,7 @@ void print_weights(const std::string& folder, bool tensors) {
     }
   }
   print("index", path);
+  if (is_2023(index)) print("made by", "build.py of 2023: weights are named by their places");
   print("weights", str(index.param_count, " tensors in ", index.shards.size(), " shards, ",
                        human_bytes(static_cast<double>(bytes))));
   if (index.bits_per_param >= 0) print("bits", str(index.bits_per_param, " per parameter"));

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "compile.h"
+#include "weights/config_2023.h"
 
 namespace mlc::cli {
 namespace {
@@ -181,10 +182,7 @@ Result<Json> read_mlc_config(const std::string& model, std::string& path) {
         str(model,
             ": no mlc-chat-config.json found, expected a folder written by `mlc_llm gen_config`; "
             "run `mlc_llm gen_config` first"));
-  ASSIGN_OR_RETURN(Json config, read_json_file(path));
-  if (!config.is_object())
-    return Status::error(path + ": expected a JSON object written by `mlc_llm gen_config`");
-  return config;
+  return weights::read_chat_config(path);
 }
 
 }  // namespace mlc::cli

@@ -1,74 +1,77 @@
-// Builds and runs the two models that --verify compares.
+// mlc_llm verify, and --verify of convert_weight: how far two models' predictions are apart.
 #include "apps/cli/verify.h"
 
-#include <algorithm>
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
 
+#include "apps/cli/commands.h"
+#include "apps/cli/hub_model.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/strings.h"
-#include "base/target/target.h"
-#include "base/temp_folder.h"
-#include "compile.h"
-#include "frontend/model.h"
-#include "runtime/devices/registry.h"
-#include "runtime/model.h"
-#include "weights/convert.h"
-#include "weights/quantize/calibration.h"
+#include "base/threads.h"
+#include "base/user_error.h"
+#include "weights/picture.h"
 #include "weights/verify.h"
+#include "weights/verify_model.h"
 
 namespace mlc::cli {
 namespace {
 
-constexpr int64_t kContext = 2048, kChunk = 64;  // tokens of a window, and of a step
+struct Options {
+  std::string a, b, text, output, json;
+  int64_t positions = weights::kVerifyPositions, window = weights::kVerifyWindow;
+  int threads = 0;
+};
 
-// The unquantized scheme that keeps every value of the checkpoint.
-QuantScheme exact_scheme(const Checkpoint& checkpoint) {
-  auto all = [&](DType dtype) {
-    return std::all_of(checkpoint.tensors().begin(), checkpoint.tensors().end(),
-                       [&](const SourceTensor& t) { return t.dtype == dtype; });
-  };
-  return *find_quant_scheme(all(DType::kF16) ? "q0f16" : all(DType::kBF16) ? "q0bf16" : "q0f32");
+struct Text {
+  std::string name = weights::kVerifyTextName, content = std::string(weights::verify_sample());
+};
+
+Result<weights::VerifyReport> compare(const weights::OpenedModel& a, const weights::OpenedModel& b,
+                                      const Text& text, int64_t positions, int64_t window, int threads) {
+  ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, weights::common_tokens(a, b, text.content));
+  const weights::VerifyModel first = a.model(), second = b.model();
+  ASSIGN_OR_RETURN(const weights::Windows windows,
+                   weights::verify_windows(first, second, tokens, positions, window));
+  Progress progress("verifying", weights::verify_bytes(first) + weights::verify_bytes(second));
+  return weights::compare_models(first, second, windows, text.name, threads,
+                                 [&](int64_t bytes) { progress.add(bytes); });
 }
 
-Status convert_exactly(const weights::ModelSource& source, const QuantScheme& scheme,
-                       const std::string& folder, int threads) {
-  frontend::BuiltModel model = frontend::build_model(source.config, scheme);
-  ASSIGN_OR_RETURN(
-      weights::Plan plan,
-      weights::make_plan(model.parameters, model.unused_sources, scheme, source.checkpoint.get(),
-                         source.config_path, {.threads = threads, .raw_f32 = true, .ignore_extra = true}));
-  Progress progress("writing the source's weights", plan.output_bytes());
-  return weights::convert(plan, *source.checkpoint, folder,
-                          {.threads = threads, .progress = [&](int64_t n) { progress.add(n); }})
-      .status();
+Text read_text(const std::string& path) {
+  if (path.empty()) return {};
+  auto content = read_file(path);
+  if (!content.is_ok()) throw UserError("--text: " + content.status().message());
+  return {path, std::move(content).value()};
 }
 
-// A library for `scheme` at O0, and the model of `folder` on it.
-Result<std::unique_ptr<runtime::Model>> load_model(const weights::ModelSource& source,
-                                                   const QuantScheme& scheme, const std::string& folder,
-                                                   const std::string& library, runtime::Device& device) {
-  frontend::ModelConfig config = source.config;
-  int64_t context = std::min(
-      kContext, config.get_int("context_window_size") > 0 ? config.get_int("context_window_size") : kContext);
-  RETURN_IF_ERROR(frontend::apply_overrides(config, {.context_window_size = context,
-                                                     .prefill_chunk_size = std::min(kChunk, context),
-                                                     .max_batch_size = 1}));
-  Json mlc = {{"version", "0.1.0"},
-              {"model_type", config.model_type},
-              {"quantization", scheme.name},
-              {"model_config", config.fields},
-              {"vocab_size", frontend::model_shape(config).vocab},
-              {"context_window_size", context},
-              {"prefill_chunk_size", config.get_int("prefill_chunk_size")}};
-  CompileOptions options;
-  options.opt_level = 0;
-  ASSIGN_OR_RETURN(options.targets, targets_for_host("auto"));
-  ASSIGN_OR_RETURN(CompiledModel compiled, compile_model(mlc, source.config_path, options));
-  RETURN_IF_ERROR(write_file(library, compiled.library));
-  ASSIGN_OR_RETURN(auto module, runtime::Module::load(device, library));
-  runtime::ModelLimits limits;
-  limits.context_tokens = context;
-  return runtime::Model::load(device, std::move(module), folder, limits);
+std::unique_ptr<weights::OpenedModel> open(const std::string& named, int threads) {
+  const std::string path = value_or_throw(local_model(named, hub::Need::kModel));
+  if (!is_directory(path) && !file_exists(path))
+    throw UserError(str(named,
+                        ": no such file or folder; expected a converted folder, a Hugging Face folder, a "
+                        "GGUF file or HF://user/repo"));
+  return value_or_throw(weights::OpenedModel::open(path, threads));
+}
+
+void run(const Options& options) {
+  const int threads = options.threads > 0 ? options.threads : usable_threads();
+  const Text text = read_text(options.text);
+  const auto a = open(options.a, threads), b = open(options.b, threads);
+  for (const weights::OpenedModel* model : {a.get(), b.get()})
+    for (const std::string& note : model->notes()) print_note(note);
+  const weights::VerifyReport report =
+      value_or_throw(compare(*a, *b, text, options.positions, options.window, threads));
+  std::printf("source           %s\nconverted        %s\n", printable(options.a).c_str(),
+              printable(options.b).c_str());
+  std::fputs((weights::verify_text(report) + weights::verify_table(report)).c_str(), stdout);
+  if (!options.json.empty())
+    throw_if_error(write_file(
+        options.json, json_text(weights::verify_json_by_position(report, options.a, options.b), 2) + "\n"));
+  if (!options.output.empty()) throw_if_error(write_file(options.output, weights::verify_picture(report)));
 }
 
 }  // namespace
@@ -79,22 +82,41 @@ Result<weights::VerifyReport> verify(const weights::ModelSource& source, const Q
     return Status::error(
         str("--verify: ", source.config_path,
             " is of a model that gives embeddings, and logits are compared; leave the flag out"));
-  ASSIGN_OR_RETURN(TempFolder temp, TempFolder::create());
-  auto tokenizer = weights::source_tokenizer(source);
-  if (!tokenizer.is_ok())
-    return Status::error("--verify: needs the model's tokenizer: " + tokenizer.status().message());
-  ASSIGN_OR_RETURN(std::vector<int32_t> tokens, (*tokenizer)->encode(weights::verify_sample()));
-  QuantScheme exact = exact_scheme(*source.checkpoint);
-  RETURN_IF_ERROR(convert_exactly(source, exact, temp.path(), threads));
-  ASSIGN_OR_RETURN(auto device, runtime::open_device("cpu", {.threads = threads}));
-  ASSIGN_OR_RETURN(auto reference, load_model(source, exact, temp.path(), temp.file("source.so"), *device));
-  ASSIGN_OR_RETURN(auto converted, load_model(source, scheme, folder, temp.file("converted.so"), *device));
-  Progress progress("verifying", static_cast<int64_t>(tokens.size()));
-  ASSIGN_OR_RETURN(
-      weights::VerifyReport report,
-      weights::compare_models(*reference, *converted, tokens, [&](int64_t n) { progress.add(n); }));
-  RETURN_IF_ERROR(weights::write_verify_report(folder, report));
+  ASSIGN_OR_RETURN(const auto a, weights::OpenedModel::of_source(source, threads));
+  ASSIGN_OR_RETURN(const auto b, weights::OpenedModel::of_folder(folder, source.config, scheme, threads));
+  auto report = compare(*a, *b, {}, weights::kVerifyPositions, weights::kVerifyWindow, threads);
+  if (!report.is_ok()) return Status::error("--verify: " + report.status().message());
+  RETURN_IF_ERROR(weights::write_verify_report(folder, *report));
+  RETURN_IF_ERROR(write_file(path_join(folder, weights::kVerifyPicture), weights::verify_picture(*report)));
   return report;
+}
+
+void add_verify(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("verify",
+                         "Compare the predictions of two models on a text: KL divergence, same most "
+                         "likely token, perplexity");
+  command
+      ->add_option("source", options->a,
+                   "The model to be like: a converted folder, a Hugging Face folder, a "
+                   "GGUF file or HF://user/repo")
+      ->required();
+  command->add_option("converted", options->b, "The model to judge, the same")->required();
+  command->add_option("--text", options->text, "Text file to judge on; default: a text that is built in");
+  command->add_option("--positions", options->positions, "Predictions to compare, at most; default: 4096")
+      ->check(whole_number(1, 1 << 20));
+  command
+      ->add_option(
+          "--window", options->window,
+          "Tokens of text that a prediction may see, at most; default: 2048, or what both models take")
+      ->check(whole_number(2, 1 << 20));
+  command->add_option("-o,--output", options->output,
+                      "PNG file: a picture of the KL divergence along the text");
+  command->add_option("--json", options->json, "JSON file: the figures, of every position too");
+  command->add_option("--threads", options->threads, "Threads; default: all cores")
+      ->check(CLI::Range(1, 1024));
+  command->callback([options] { run(*options); });
 }
 
 }  // namespace mlc::cli

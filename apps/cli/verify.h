@@ -1,4 +1,4 @@
-// convert_weight --verify: compiles the converted model and its source, and compares them.
+// What convert_weight --verify and `mlc_llm verify` share.
 #pragma once
 
 #include <string>
@@ -10,9 +10,8 @@
 
 namespace mlc::cli {
 
-// The report of the weights in `folder`, converted from `source` in `scheme`; also written there. The source
-// runs in its own precision from a temporary folder under MLC_TEMP_DIR (4 bytes a parameter at most), removed
-// at the end.
+// The report of the weights in `folder`, converted from `source` in `scheme`; it is written there with its
+// picture.
 Result<weights::VerifyReport> verify(const weights::ModelSource& source, const QuantScheme& scheme,
                                      const std::string& folder, int threads);
 

@@ -2,6 +2,7 @@
 #include "base/progress.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "base/platform/platform.h"
@@ -11,6 +12,15 @@ namespace mlc {
 namespace {
 
 constexpr int kBarCells = 30;
+constexpr double kSettled = 2;  // seconds after which speed tells how long the rest takes
+
+// "42 s left", "3 min left"; "" before that can be said.
+std::string time_left(double part, double seconds) {
+  if (seconds < kSettled || part <= 0 || part >= 1) return "";
+  const double left = seconds * (1 - part) / part;
+  return left < 99.5 ? str("  ", std::lround(left), " s left")
+                     : str("  ", std::lround(left / 60), " min left");
+}
 constexpr std::chrono::milliseconds kBetweenDrawings{100};
 
 }  // namespace
@@ -35,7 +45,7 @@ std::string Progress::line(const std::string& label, int64_t done, int64_t total
   return str(label, "  [", std::string(filled, '#'), std::string(kBarCells - filled, ' '), "] ",
              std::string(3 - std::min<size_t>(3, percent.size()), ' '), percent, "%  ",
              human_bytes(static_cast<double>(done)), " of ", human_bytes(static_cast<double>(total)), "  ",
-             speed);
+             speed, time_left(part, seconds));
 }
 
 void Progress::add(int64_t bytes) {

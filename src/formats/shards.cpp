@@ -6,6 +6,7 @@
 #include "base/platform/platform.h"
 #include "base/strings.h"
 #include "formats/checked.h"
+#include "formats/params_2023.h"
 
 namespace mlc {
 namespace {
@@ -165,25 +166,75 @@ Result<std::unique_ptr<Shards>> Shards::open(const std::string& folder) {
     shards->files_.push_back(std::move(file));
     for (size_t t = 0; t < shard.tensors.size(); ++t) shards->places_[shard.tensors[t].name] = {s, t};
   }
+  if (is_2023(shards->index_)) RETURN_IF_ERROR(shards->name_2023());
   return shards;
 }
 
+Shards::Shards() = default;
+Shards::~Shards() = default;
+
+// One shard of no file stands for all records of today: each has its bytes by its parts.
+Status Shards::name_2023() {
+  ASSIGN_OR_RETURN(Params2023 params, read_params_2023(index_, path_));
+  stored_ = std::move(index_);
+  index_ = {.param_count = static_cast<int64_t>(params.records.size()), .shards = {ShardRecord{}}};
+  ShardRecord& all = index_.shards[0];
+  for (JoinedRecord& joined : params.records) {
+    all.size += joined.record.size;
+    all.tensors.push_back(joined.record);
+    joined_[joined.record.name] = std::move(joined);
+  }
+  return Status::ok();
+}
+
 const TensorRecord* Shards::find(std::string_view name) const {
+  if (!joined_.empty()) {
+    auto it = joined_.find(name);
+    return it == joined_.end() ? nullptr : &it->second.record;
+  }
   auto it = places_.find(name);
   return it == places_.end() ? nullptr : &index_.shards[it->second.shard].tensors[it->second.tensor];
 }
 
-std::span<const std::byte> Shards::bytes(const TensorRecord& tensor) const {
-  auto it = places_.find(tensor.name);
+const Shards::Place& Shards::place(const std::string& name) const {
+  auto it = places_.find(name);
   internal_check(it != places_.end(), "a tensor of another index");
-  return files_[it->second.shard]->bytes().subspan(static_cast<size_t>(tensor.offset),
-                                                   static_cast<size_t>(tensor.size));
+  return it->second;
+}
+
+std::span<const std::byte> Shards::bytes(const TensorRecord& tensor) const {
+  if (auto it = joined_.find(tensor.name); it != joined_.end()) return joined_bytes(it->second);
+  return files_[place(tensor.name).shard]->bytes().subspan(static_cast<size_t>(tensor.offset),
+                                                           static_cast<size_t>(tensor.size));
+}
+
+std::span<const std::byte> Shards::joined_bytes(const JoinedRecord& joined) const {
+  auto stored = [&](const TensorRecord& part) {
+    return files_[place(part.name).shard]->bytes().subspan(static_cast<size_t>(part.offset),
+                                                           static_cast<size_t>(part.size));
+  };
+  if (joined.parts.size() == 1 && !joined.is_cast) {
+    const Place& at = place(joined.parts[0]);
+    return stored(stored_.shards[at.shard].tensors[at.tensor]);
+  }
+  std::lock_guard lock(making_);
+  std::vector<std::byte>& made = made_[joined.record.name];
+  if (made.empty()) made = join_2023(joined, stored_, stored);
+  return made;
 }
 
 void Shards::release(const TensorRecord& tensor) const {
-  auto it = places_.find(tensor.name);
-  internal_check(it != places_.end(), "a tensor of another index");
-  files_[it->second.shard]->release(static_cast<size_t>(tensor.offset), static_cast<size_t>(tensor.size));
+  auto give_back = [&](const Place& at, const TensorRecord& t) {
+    files_[at.shard]->release(static_cast<size_t>(t.offset), static_cast<size_t>(t.size));
+  };
+  auto it = joined_.find(tensor.name);
+  if (it == joined_.end()) return give_back(place(tensor.name), tensor);
+  for (const std::string& part : it->second.parts) {
+    const Place& at = place(part);
+    give_back(at, stored_.shards[at.shard].tensors[at.tensor]);
+  }
+  std::lock_guard lock(making_);
+  made_.erase(tensor.name);
 }
 
 }  // namespace mlc

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -87,16 +88,21 @@ Result<ShardIndex> parse_shard_index(std::string_view text, const std::string& w
 // (2023); an error says what was looked for.
 Result<std::string> find_shard_index(const std::string& folder);
 
-// The weights of a folder, mapped. Tensors are found by name.
+struct JoinedRecord;  // formats/params_2023.h
+
+// The weights of a folder, mapped. Tensors are found by name. Those of a folder of 2023 (param_0, ...) have
+// today's names; what is joined of several is made in memory when it is asked for, until it is released.
 class Shards {
  public:
   static Result<std::unique_ptr<Shards>> open(const std::string& folder);
+  Shards();
+  ~Shards();
 
   const ShardIndex& index() const { return index_; }
   const std::string& path() const { return path_; }  // of the index
   // nullptr when absent.
   const TensorRecord* find(std::string_view name) const;
-  // The stored bytes of a tensor of this index; valid as long as this object.
+  // The stored bytes of a tensor of this index; valid as long as this object, joined ones until released.
   std::span<const std::byte> bytes(const TensorRecord& tensor) const;
   // The tensor's pages will not be needed again soon.
   void release(const TensorRecord& tensor) const;
@@ -107,8 +113,17 @@ class Shards {
   };
   std::string path_;
   ShardIndex index_;
+  Status name_2023();
+  const Place& place(const std::string& name) const;
+  std::span<const std::byte> joined_bytes(const JoinedRecord& joined) const;
+
   std::vector<std::shared_ptr<const MappedFile>> files_;
   std::map<std::string, Place, std::less<>> places_;
+  // Of a folder of 2023: its own index, and what of this one is made of its records.
+  ShardIndex stored_;
+  std::map<std::string, JoinedRecord, std::less<>> joined_;
+  mutable std::map<std::string, std::vector<std::byte>, std::less<>> made_;
+  mutable std::mutex making_;
 };
 
 }  // namespace mlc

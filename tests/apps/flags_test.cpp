@@ -41,7 +41,7 @@ const std::map<std::string, Names>& printers() {
       {"apps/http/", {"serve"}},
       {"apps/cli/sampling", {"chat"}},
       {"apps/cli/session", kChats},
-      {"apps/cli/verify", {"convert_weight"}},
+      {"apps/cli/verify", {"convert_weight", "verify"}},
       {"src/chat/", kChats},
       {"src/formats/", {"convert_weight", "chat", "bench"}},
       {"src/formats/quant/", {"convert_weight", "gen_config", "compile", "chat", "bench"}},
@@ -52,7 +52,7 @@ const std::map<std::string, Names>& printers() {
       {"src/weights/", {"convert_weight", "chat", "bench"}},
       {"src/weights/gen_config", {"gen_config", "chat", "bench"}},
       {"src/weights/tokenizer", {"gen_config", "chat", "bench"}},
-      {"src/weights/verify", {"convert_weight"}},
+      {"src/weights/verify", {"convert_weight", "verify"}},
       {"src/", {"compile", "chat", "bench"}},
   };
   return by_path;

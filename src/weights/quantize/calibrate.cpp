@@ -3,25 +3,20 @@
 
 #include <algorithm>
 #include <cmath>
-#include <unordered_map>
 
 #include "base/check.h"
 #include "base/strings.h"
 #include "base/threads.h"
 #include "formats/quant/scheme.h"
-#include "frontend/functions.h"
 #include "frontend/layers/parameters.h"
 #include "graph/ops/math.h"
-#include "graph/passes/eliminate_dead_values.h"
-#include "graph/passes/fuse_epilogues.h"
-#include "graph/passes/merge_equal_nodes.h"
 #include "weights/quantize/kernels.h"
 #include "weights/quantize/matrix.h"
+#include "weights/quantize/run_model.h"
 
 namespace mlc::weights {
 namespace {
 
-using graph::Function;
 using graph::HostTensor;
 using graph::Node;
 using graph::Value;
@@ -30,105 +25,21 @@ constexpr size_t kGoodWindows = 8;  // of the text that good reads: more change 
 constexpr float kCorrection =
     0.5f;  // of the difference between the source's inputs and the quantized model's
 
-// The weights of the conversion's plan, read as floats.
-class SourceWeights {
- public:
-  SourceWeights(const Plan& plan, const Checkpoint& checkpoint, int threads)
-      : plan_(plan), checkpoint_(checkpoint), threads_(threads) {
-    for (const ParameterPlan& p : plan.parameters) by_name_[p.parameter.name] = &p;
-  }
-
-  const ParameterPlan& find(const std::string& name) const {
-    auto it = by_name_.find(name);
-    internal_check(it != by_name_.end(), name + " is in the plan");
-    return *it->second;
-  }
-
-  std::vector<float> rows(const ParameterPlan& p, int64_t begin, int64_t end) const {
-    constexpr int64_t kElements = 1 << 18;  // of a piece of work
-    std::vector<float> values(static_cast<size_t>((end - begin) * p.row_size));
-    const int64_t step = std::max<int64_t>(1, kElements / std::max<int64_t>(1, p.row_size));
-    parallel_for(threads_, (end - begin + step - 1) / step, [&](int64_t i) {
-      static thread_local std::vector<std::byte> scratch;
-      static thread_local std::vector<float> piece;
-      const int64_t first = begin + i * step;
-      read_values(p, checkpoint_, first, std::min(end, first + step), scratch, piece);
-      std::ranges::copy(piece, values.begin() + (first - begin) * p.row_size);
-    });
-    return values;
-  }
-
-  HostTensor whole(const std::string& name) const {
-    const ParameterPlan& p = find(name);
-    return {DType::kF32, p.shape, rows(p, 0, p.rows), {}};
-  }
-
-  // Rows of a table by id; `quantizer`: as it packs them.
-  HostTensor take(const std::string& name, std::span<const int32_t> ids,
-                  const RowQuantizer* quantizer) const {
-    const ParameterPlan& p = find(name);
-    HostTensor out = graph::make_floats({static_cast<int64_t>(ids.size()), p.row_size});
-    const bool packed = quantizer && can_choose(p.format) && !is_exact(p, checkpoint_);
-    parallel_for(threads_, static_cast<int64_t>(ids.size()), [&](int64_t i) {
-      static thread_local std::vector<std::byte> scratch;
-      static thread_local std::vector<float> row;
-      const int64_t id = std::clamp<int64_t>(ids[size_t(i)], 0, p.rows - 1);
-      read_values(p, checkpoint_, id, id + 1, scratch, row);
-      if (packed) {
-        std::vector<uint32_t> words(static_cast<size_t>(p.format.words(p.row_size)));
-        std::vector<std::byte> scales(
-            static_cast<size_t>(p.format.groups(p.row_size) * size_of(p.format.dtype)));
-        if (quantizer->pack(p, id, row, words.data(), scales.data()).is_ok())
-          unpack_rows(p.format, p.row_size, words.data(), scales.data(), row);
-      }
-      std::ranges::copy(row, out.floats.begin() + i * p.row_size);
-    });
-    return out;
-  }
-
-  const Checkpoint& checkpoint() const { return checkpoint_; }
-  void release(const ParameterPlan& p) const {
-    for (int index : p.sources) checkpoint_.release(index);
-  }
-
- private:
-  const Plan& plan_;
-  const Checkpoint& checkpoint_;
-  int threads_;
-  std::unordered_map<std::string, const ParameterPlan*> by_name_;
-};
-
-bool is_linear(const Node& node) {
-  return (node.op == "matmul" && node.inputs.size() == 2) ||
-         (node.op == "expert_matmul" && node.inputs.size() == 3);
-}
-
-// What a pass does with each linear: the streams' inputs in, their outputs set. False ends the function.
-using LinearStep = std::function<Result<bool>(const Node&)>;
-
-// Runs a function's nodes on each of the streams, which have its arguments; values that are not its results
-// go as soon as they are not needed.
-Status run_function(const Function& function, std::span<Stream* const> streams, const LinearStep& linear) {
-  std::unordered_map<const Value*, size_t> last_use;
-  for (size_t i = 0; i < function.nodes.size(); ++i)
-    for (const auto* values : {&function.nodes[i]->inputs, &function.nodes[i]->region.operands})
-      for (const Value* v : *values) last_use[v] = i;
-  for (const Value* v : function.results) last_use[v] = function.nodes.size();
-  for (size_t i = 0; i < function.nodes.size(); ++i) {
-    const Node& node = *function.nodes[i];
-    if (is_linear(node) && node.inputs[1]->kind == Value::Kind::kParameter) {
-      ASSIGN_OR_RETURN(const bool goes_on, linear(node));
-      if (!goes_on) return Status::ok();
-    } else {
-      for (Stream* stream : streams) stream->run(node);
-    }
-    for (const auto* values : {&node.inputs, &node.region.operands, &node.outputs})
-      for (const Value* v : *values)
-        if (auto use = last_use.find(v);
-            v->kind != Value::Kind::kParameter && (use == last_use.end() || use->second <= i))
-          for (Stream* stream : streams) stream->drop(v);
-  }
-  return Status::ok();
+// Rows of a table by id, as `quantizer` packs them where it does.
+HostTensor take_packed(const SourceWeights& weights, const std::string& name, std::span<const int32_t> ids,
+                       const RowQuantizer& quantizer, int threads) {
+  const ParameterPlan& p = weights.find(name);
+  HostTensor out = weights.take(name, ids);
+  if (!can_choose(p.format) || is_exact(p, weights.checkpoint())) return out;
+  parallel_for(threads, static_cast<int64_t>(ids.size()), [&](int64_t i) {
+    const int64_t id = std::clamp<int64_t>(ids[size_t(i)], 0, p.rows - 1);
+    const std::span<float> row(out.floats.data() + i * p.row_size, static_cast<size_t>(p.row_size));
+    std::vector<uint32_t> words(static_cast<size_t>(p.format.words(p.row_size)));
+    std::vector<std::byte> scales(static_cast<size_t>(p.format.groups(p.row_size) * size_of(p.format.dtype)));
+    if (quantizer.pack(p, id, row, words.data(), scales.data()).is_ok())
+      unpack_rows(p.format, p.row_size, words.data(), scales.data(), row);
+  });
+  return out;
 }
 
 // What the second pass needs of the inputs that a linear gets in both models.
@@ -146,17 +57,8 @@ class Calibration {
       : config_(config), plan_(plan), options_(options), weights_(plan, checkpoint, options.threads) {}
 
   Result<std::unique_ptr<ChosenRows>> run(const Windows& windows) {
-    // Windows are shorter than a rolling window, so it drops nothing.
-    if (config_.sliding_window_size > 0) {
-      frontend::ConfigOverrides none;
-      none.sliding_window_size = -1;
-      RETURN_IF_ERROR(frontend::apply_overrides(config_, none));
-    }
-    frontend::BuiltModel built = frontend::build_model(config_, *find_quant_scheme("q0f32"));
+    ASSIGN_OR_RETURN(const frontend::BuiltModel built, build_streamed(config_));
     module_ = built.module.get();
-    graph::merge_equal_nodes(*module_);
-    graph::eliminate_dead_values(*module_);
-    graph::fuse_epilogues(*module_);
     RETURN_IF_ERROR(weigh_inputs(windows.first(kGoodWindows)));
     finish_importance();
     if (options_.quantizer == Quantizer::kBest) RETURN_IF_ERROR(choose(windows));
@@ -169,7 +71,8 @@ class Calibration {
     ASSIGN_OR_RETURN(const StepArguments arguments, step_arguments(config_, windows));
     Stream source(*module_, windows, arguments, parameters(nullptr), options_.threads);
     std::vector<Stream*> streams = {&source};
-    return run_model(streams, [&](const Node& node, bool last) { return weigh(source, node, last); });
+    return run_model(*module_, streams,
+                     [&](const Node& node, bool last) { return weigh(source, node, last); });
   }
 
   Status choose(const Windows& windows) {
@@ -178,40 +81,19 @@ class Calibration {
     Stream source(*module_, windows, arguments, parameters(nullptr), options_.threads);
     Stream quantized(*module_, windows, arguments, parameters(rows_.get()), options_.threads);
     std::vector<Stream*> streams = {&source, &quantized};
-    return run_model(streams, [&](const Node& node, bool last) -> Result<bool> {
+    return run_model(*module_, streams, [&](const Node& node, bool last) -> Result<bool> {
       if (last) return false;
       return choose_linear(source, quantized, node);
     });
   }
 
-  // embed, the transformer and, of the function that gives logits, all before its linear (`last`).
-  Status run_model(std::vector<Stream*>& streams,
-                   const std::function<Result<bool>(const Node&, bool last)>& linear) {
-    const Function* embed = module_->find_function("embed");
-    const Function* step = module_->find_function("prefill_to_last_hidden_states");
-    const Function* logits = module_->find_function("get_logits");
-    internal_check(embed && step, "every model embeds and gives hidden states");
-    auto inner = [&](const Node& node) { return linear(node, false); };
-    RETURN_IF_ERROR(run_function(*embed, streams, inner));
-    pass_on(*embed, *step, "input_embeds", streams);
-    RETURN_IF_ERROR(run_function(*step, streams, inner));
-    if (!logits) return Status::ok();
-    pass_on(*step, *logits, "hidden_states", streams);
-    return run_function(*logits, streams, [&](const Node& node) { return linear(node, true); });
-  }
-
-  static void pass_on(const Function& from, const Function& to, const std::string& argument,
-                      std::span<Stream* const> streams) {
-    auto found = std::ranges::find(to.arguments, argument, &Value::name);
-    internal_check(found != to.arguments.end(), to.name + " takes " + argument);
-    for (Stream* stream : streams) stream->set(*found, stream->take_out(from.results[0]));
-  }
-
   StreamParameters parameters(const RowQuantizer* quantizer) const {
-    return {[this](const std::string& name) { return weights_.whole(name); },
-            [this, quantizer](const std::string& name, std::span<const int32_t> ids) {
-              return weights_.take(name, ids, quantizer);
-            }};
+    StreamParameters parameters = stream_parameters(weights_);
+    if (quantizer)
+      parameters.rows = [this, quantizer](const std::string& name, std::span<const int32_t> ids) {
+        return take_packed(weights_, name, ids, *quantizer, options_.threads);
+      };
+    return parameters;
   }
 
   // Of a linear's parameter: [N, K], of `count` experts.
@@ -234,7 +116,7 @@ class Calibration {
       if (expert) rows = source.expert_rows(node, e);
       if (wanted) add_squares(p.parameter.name, shape, e, expert ? rows.x : source.value(node.inputs[0]));
       if (last) continue;
-      const std::vector<float> weight = weights_.rows(p, e * shape.n, (e + 1) * shape.n);
+      const std::vector<float> weight = weights_.rows(p.parameter.name, e * shape.n, (e + 1) * shape.n);
       expert ? source.multiply_expert(node, rows, weight) : source.multiply(node, weight);
     }
     went_through(p);
@@ -302,7 +184,7 @@ class Calibration {
     for (int64_t e = 0; e < shape.count; ++e) {
       Stream::ExpertRows source_rows, rows;
       if (expert) source_rows = source.expert_rows(node, e), rows = quantized.expert_rows(node, e);
-      std::vector<float> weight = weights_.rows(p, e * shape.n, (e + 1) * shape.n);
+      std::vector<float> weight = weights_.rows(p.parameter.name, e * shape.n, (e + 1) * shape.n);
       expert ? source.multiply_expert(node, source_rows, weight) : source.multiply(node, weight);
       if (wanted && rows_->chosen->has(p.parameter.name)) {
         RETURN_IF_ERROR(read_chosen(p, shape, e, weight));
@@ -392,7 +274,7 @@ class Calibration {
   }
 
   void went_through(const ParameterPlan& p) {
-    weights_.release(p);
+    weights_.release(p.parameter.name);
     if (options_.progress) options_.progress(p.rows * p.row_size * 4);
   }
 

@@ -179,6 +179,10 @@ Status ChosenFile::read(const std::string& name, int64_t offset, std::span<std::
 
 void ChosenFile::remove() { platform::remove_file(path_.c_str()); }
 
+void ChosenFile::remove(const std::string& folder) {
+  platform::remove_file(path_join(folder, kFile).c_str());
+}
+
 Status ChosenRows::pack_chosen(const ParameterPlan& plan, int64_t row_begin, int64_t rows, uint32_t* words,
                                std::byte* scales) const {
   const int64_t row_words = plan.format.words(plan.row_size),

@@ -51,6 +51,8 @@ class ChosenFile {
   // Bytes [offset, offset + to.size()) of a parameter that it has.
   Status read(const std::string& name, int64_t offset, std::span<std::byte> to) const;
   void remove();
+  // The same of a folder's file that an interrupted conversion left.
+  static void remove(const std::string& folder);
 
  private:
   ChosenFile(std::string path, platform::File file) : path_(std::move(path)), file_(file) {}

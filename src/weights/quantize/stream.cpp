@@ -147,10 +147,9 @@ void Stream::run_map(const Node& node) {
   set(node.outputs[0], std::move(out));
 }
 
-HostTensor Stream::times(const Node& node, const HostTensor& x, std::span<const float> weight) const {
+HostTensor Stream::times(const Node& node, const HostTensor& x, std::span<const float> weight,
+                         const Operands& operands) const {
   constexpr int64_t kRows = 1024;  // whose products are in memory before the region makes of them what stays
-  std::vector<HostTensor> kept;
-  const Operands operands = region_operands(node, kept);
   const int64_t rows = x.shape[0], k = x.shape[1], n = static_cast<int64_t>(weight.size()) / k;
   const int64_t columns = n / node.region.accumulators();
   HostTensor out = graph::make_floats({rows, columns});
@@ -168,7 +167,26 @@ HostTensor Stream::times(const Node& node, const HostTensor& x, std::span<const 
 }
 
 void Stream::multiply(const Node& node, std::span<const float> weight) {
-  set(node.outputs[0], times(node, value(node.inputs[0]), weight));
+  std::vector<HostTensor> kept;
+  const Operands operands = region_operands(node, kept);
+  set(node.outputs[0], times(node, value(node.inputs[0]), weight, operands));
+}
+
+HostTensor Stream::columns(const Node& node, std::span<const float> weight, int64_t begin) const {
+  const HostTensor& x = value(node.inputs[0]);
+  const int64_t all = node.outputs[0]->type.shape[1].constant(),
+                count = static_cast<int64_t>(weight.size()) / x.shape[1];
+  internal_check(node.region.accumulators() == 1, "a result whose columns are rows of the weight");
+  std::vector<HostTensor> kept, parts;
+  Operands operands = region_operands(node, kept);
+  parts.reserve(operands.size());
+  for (const HostTensor*& operand : operands)
+    if (operand->shape.back() == all && all > 1) {
+      internal_check(operand->shape.size() == 1, "an operand of the final linear that has rows");
+      parts.push_back(rows_of(*operand, begin, begin + count));
+      operand = &parts.back();
+    }
+  return times(node, x, weight, operands);
 }
 
 Stream::ExpertRows Stream::expert_rows(const Node& node, int64_t expert) const {
@@ -190,7 +208,8 @@ void Stream::multiply_expert(const Node& node, const ExpertRows& rows, std::span
   const int64_t columns = result->type.shape[1].constant();
   if (!values_.contains(result)) set(result, graph::make_floats({value(node.inputs[2]).elements(), columns}));
   if (rows.slots.empty()) return;
-  const HostTensor y = times(node, rows.x, weight);
+  std::vector<HostTensor> kept;
+  const HostTensor y = times(node, rows.x, weight, region_operands(node, kept));
   for (size_t i = 0; i < rows.slots.size(); ++i)
     std::copy_n(y.floats.begin() + static_cast<int64_t>(i) * columns, columns,
                 values_.at(result).floats.begin() + rows.slots[i] * columns);

@@ -55,6 +55,8 @@ class Stream {
   void run(const graph::Node& node);
   // matmul: x [rows, K] of the node times the transpose of weight [N, K], then its region.
   void multiply(const graph::Node& node, std::span<const float> weight);
+  // Of what multiply() would set, the columns from `begin` on that these rows of the weight give: [rows, N].
+  graph::HostTensor columns(const graph::Node& node, std::span<const float> weight, int64_t begin) const;
   // expert_matmul: the rows that meet each expert, and that expert's part of the result.
   struct ExpertRows {
     std::vector<int64_t> slots;  // of the result
@@ -66,8 +68,8 @@ class Stream {
  private:
   using Operands = std::vector<const graph::HostTensor*>;
   Operands region_operands(const graph::Node& node, std::vector<graph::HostTensor>& kept) const;
-  graph::HostTensor times(const graph::Node& node, const graph::HostTensor& x,
-                          std::span<const float> weight) const;
+  graph::HostTensor times(const graph::Node& node, const graph::HostTensor& x, std::span<const float> weight,
+                          const Operands& operands) const;
   graph::HostTensor part(const graph::Value* v, size_t window) const;
   void run_map(const graph::Node& node);
   void run_append(const graph::Node& node);

@@ -1,0 +1,104 @@
+// What --verify holds in memory, counted: of a model twice as deep not more, but for its graph.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/json.h"
+#include "formats/build_files.h"
+#include "support/heap_live.h"
+#include "support/temp_folder.h"
+#include "weights/convert.h"
+#include "weights/verify_model.h"
+
+namespace mlc::weights {
+namespace {
+
+template <typename T>
+T must(Result<T> result) {
+  if (!result.is_ok()) throw std::runtime_error(result.status().message());
+  return std::move(result).value();
+}
+
+constexpr int64_t kHidden = 128, kInner = 512, kVocab = 512;
+constexpr int64_t kLayerBytes = 4 * (4 * kHidden * kHidden + 3 * kHidden * kInner);  // 1 MiB
+
+// A llama of so many layers, with weights that are small and differ.
+void write_llama(const std::string& folder, int64_t layers) {
+  std::ofstream(folder + "/config.json") << json_text(Json{{"model_type", "llama"},
+                                                           {"hidden_size", kHidden},
+                                                           {"intermediate_size", kInner},
+                                                           {"num_attention_heads", 4},
+                                                           {"num_key_value_heads", 4},
+                                                           {"num_hidden_layers", layers},
+                                                           {"rms_norm_eps", 1e-5},
+                                                           {"vocab_size", kVocab},
+                                                           {"max_position_embeddings", 256},
+                                                           {"tie_word_embeddings", false}});
+  const ModelSource config = must(open_source({.config = folder, .with_checkpoint = false}));
+  const frontend::BuiltModel built = frontend::build_model(config.config, *find_quant_scheme("q0f32"));
+  Json header = Json::object();
+  std::string data;
+  uint32_t seed = 1;
+  auto put = [&](const std::string& name, std::vector<int64_t> shape) {
+    int64_t count = 1;
+    for (int64_t dim : shape) count *= dim;
+    std::vector<float> values;
+    for (int64_t i = 0; i < count; ++i)
+      seed = seed * 1664525 + 1013904223,
+      values.push_back(static_cast<float>(seed >> 8) * 0x1p-24f * 0.2f - 0.1f);
+    const std::string bytes = mlc::testing::packed(values);
+    header[name] = {
+        {"dtype", "F32"}, {"shape", shape}, {"data_offsets", {data.size(), data.size() + bytes.size()}}};
+    data += bytes;
+  };
+  put("model.embed_tokens.weight", {kVocab, kHidden}), put("lm_head.weight", {kVocab, kHidden});
+  put("model.norm.weight", {kHidden});
+  for (int64_t l = 0; l < layers; ++l) {
+    const std::string at = "model.layers." + std::to_string(l) + ".";
+    for (const char* name : {"q_proj", "k_proj", "v_proj", "o_proj"})
+      put(at + "self_attn." + name + ".weight", {kHidden, kHidden});
+    put(at + "mlp.gate_proj.weight", {kInner, kHidden}), put(at + "mlp.up_proj.weight", {kInner, kHidden});
+    put(at + "mlp.down_proj.weight", {kHidden, kInner});
+    put(at + "input_layernorm.weight", {kHidden}), put(at + "post_attention_layernorm.weight", {kHidden});
+  }
+  std::ofstream(folder + "/model.safetensors", std::ios::binary)
+      << mlc::testing::safetensors(header.dump(), data);
+}
+
+// Bytes over what is held before, of opening both models and comparing them.
+int64_t peak_of(int64_t layers) {
+  mlc::testing::TempFolder from, to;
+  write_llama(from.path(), layers);
+  const QuantScheme scheme = *find_quant_scheme("q4f16_1");
+  const ModelSource source = must(open_source({.config = from.path()}));
+  {
+    const frontend::BuiltModel built = frontend::build_model(source.config, scheme);
+    Plan plan =
+        must(make_plan(built.parameters, built.unused_sources, scheme, source.checkpoint.get(), "toy"));
+    must(convert(plan, *source.checkpoint, to.path(), {.threads = 2}));
+  }
+  std::vector<int32_t> tokens;
+  for (int32_t i = 0; i < 48; ++i) tokens.push_back(i * 7 % static_cast<int32_t>(kVocab));
+  const int64_t before = mlc::testing::heap_live_bytes();
+  mlc::testing::reset_heap_peak();
+  const auto a = must(OpenedModel::of_source(source, 2));
+  const auto b = must(OpenedModel::of_folder(to.path(), source.config, scheme, 2));
+  const VerifyModel x = a->model(), y = b->model();
+  const VerifyReport report =
+      must(compare_models(x, y, must(verify_windows(x, y, tokens, 100, 100)), "text", 2, {}));
+  EXPECT_EQ(report.positions, 47);
+  EXPECT_GT(report.kl_divergence, 0);
+  return mlc::testing::heap_peak_bytes() - before;
+}
+
+TEST(VerifyMemory, HoldsALinearAtATime) {
+  const int64_t few = peak_of(8), many = peak_of(24);
+  // 16 layers more are 16 MiB of floats. Their graphs, plans and names, of two models, take a few tens of
+  // kilobytes a layer.
+  EXPECT_LT(many - few, 16 * kLayerBytes / 8) << few << " and " << many;
+  // The largest linear as floats is half a layer; beside it are pieces of it on two threads, and activations.
+  EXPECT_LT(few, 4 * kLayerBytes);
+}
+
+}  // namespace
+}  // namespace mlc::weights
