@@ -1,23 +1,12 @@
 // Schemas, regular expressions and Lark grammars: compiled, and followed for a few tokens.
 #include "chat/grammar/grammar.h"
 
+#include "byte_tokenizer.h"
 #include "fuzz.h"
 
 namespace {
 
 using namespace mlc;
-
-std::shared_ptr<const Tokenizer> byte_tokenizer() {
-  std::string msgpack = std::string("\xde\x01", 2) + std::string(1, '\0');  // a map of 256 entries
-  for (int i = 0; i < 256; ++i) {
-    msgpack += std::string("\xcd", 1) + std::string(1, static_cast<char>((i + 1) >> 8)) +
-               std::string(1, static_cast<char>(i + 1));                           // uint16: id
-    msgpack += std::string("\xc4\x01", 2) + std::string(1, static_cast<char>(i));  // bin8 of one byte
-  }
-  auto tokenizer = Tokenizer::from_rwkv(msgpack, "vocabulary");
-  internal_check(tokenizer.is_ok(), tokenizer.status().message());
-  return *tokenizer;
-}
 
 void follow(const Grammar& grammar) {
   auto matcher = grammar.start();
@@ -38,7 +27,7 @@ void follow(const Grammar& grammar) {
 // The first byte chooses the kind.
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
-  static const GrammarCompiler compiler(byte_tokenizer());
+  static const GrammarCompiler compiler(fuzz::byte_tokenizer());
   const auto kind = static_cast<GrammarKind>(data[0] % 3);
   auto grammar = compiler.compile(kind, fuzz::text_of(data + 1, size - 1), {}, fuzz::kFile);
   fuzz::check_status(grammar.status());

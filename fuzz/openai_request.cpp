@@ -1,22 +1,11 @@
 // Bodies of the API's requests: read as a chat's and as a completion's, over a vocabulary of single bytes.
+#include "byte_tokenizer.h"
 #include "fuzz.h"
 #include "service/openai/request.h"
 
 namespace {
 
 using namespace mlc;
-
-std::shared_ptr<const Tokenizer> byte_tokenizer() {
-  std::string msgpack = std::string("\xde\x01", 2) + std::string(1, '\0');  // a map of 256 entries
-  for (int i = 0; i < 256; ++i) {
-    msgpack += std::string("\xcd", 1) + std::string(1, static_cast<char>((i + 1) >> 8)) +
-               std::string(1, static_cast<char>(i + 1));                           // uint16: id
-    msgpack += std::string("\xc4\x01", 2) + std::string(1, static_cast<char>(i));  // bin8 of one byte
-  }
-  auto tokenizer = Tokenizer::from_rwkv(msgpack, "vocabulary");
-  internal_check(tokenizer.is_ok(), tokenizer.status().message());
-  return *tokenizer;
-}
 
 void check_error(const serve::openai::ApiError& error) {
   if (!error.is_error()) return;
@@ -30,7 +19,7 @@ void check_error(const serve::openai::ApiError& error) {
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const std::shared_ptr<const Tokenizer> tokenizer = byte_tokenizer();
+  static const std::shared_ptr<const Tokenizer> tokenizer = fuzz::byte_tokenizer();
   static const ChatTemplate chat_template = *ChatTemplate::create(*find_preset("chatml"), "messages");
   static const serve::GenerationConfig defaults;
   static const serve::openai::ApiLimits limits{.debug = true};

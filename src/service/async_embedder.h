@@ -3,22 +3,18 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
-#include <functional>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "serve/embed/embedder.h"
+#include "service/step_thread.h"
 
 namespace mlc::serve {
 
 class AsyncEmbedder {
  public:
-  // The model must outlive this, and belongs to its thread from now on.
+  // The model must outlive this, and belongs to its thread from now on. Its end ends what still runs.
   AsyncEmbedder(runtime::Model& model, EmbeddingForm form);
-  // Ends what still runs.
-  ~AsyncEmbedder();
 
   // Embedder's, of any thread.
   Status check(std::span<const int32_t> tokens) const { return embedder_.check(tokens); }
@@ -38,20 +34,15 @@ class AsyncEmbedder {
   // As of the last step.
   Load load() const;
   // Refuses new texts, waits until those at work are done, and ends what still runs after `patience`.
-  void shutdown(std::chrono::milliseconds patience);
+  void shutdown(std::chrono::milliseconds patience) { thread_.shutdown(patience); }
 
  private:
-  using Task = std::function<void(Embedder&)>;
-  bool post(Task task);
-  void run();
+  bool step();
 
   Embedder embedder_;
   mutable std::mutex mutex_;
-  std::condition_variable wake_, idle_;
-  std::vector<Task> tasks_;
-  bool closed_ = false, stop_ = false, busy_ = false;
   Load load_;
-  std::thread thread_;  // last: it uses all of the above
+  StepThread thread_;  // last: it uses all of the above
 };
 
 }  // namespace mlc::serve

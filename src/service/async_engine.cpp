@@ -1,30 +1,15 @@
-// The loop of the engine's thread: tasks, then a step, then sleep where nothing is left.
+// Requests and their ends between threads.
 #include "service/async_engine.h"
 
 namespace mlc::serve {
 
 AsyncEngine::AsyncEngine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer,
                          const EngineOptions& options)
-    : engine_(model, std::move(tokenizer), options), thread_([this] { run(); }) {}
-
-AsyncEngine::~AsyncEngine() {
-  {
-    std::lock_guard lock(mutex_);
-    closed_ = stop_ = true;
-  }
-  wake_.notify_one();
-  thread_.join();
-}
+    : engine_(model, std::move(tokenizer), options),
+      thread_([this] { return step(); }, [this] { engine_.abort_all(); }) {}
 
 bool AsyncEngine::post(Task task) {
-  {
-    std::lock_guard lock(mutex_);
-    if (closed_) return false;
-    tasks_.push_back(std::move(task));
-    busy_ = true;
-  }
-  wake_.notify_one();
-  return true;
+  return thread_.post([this, task = std::move(task)] { task(engine_); });
 }
 
 RequestId AsyncEngine::submit(Request request) {
@@ -60,46 +45,12 @@ EngineMetrics AsyncEngine::metrics() const {
   return metrics_;
 }
 
-void AsyncEngine::shutdown(std::chrono::milliseconds patience) {
-  std::unique_lock lock(mutex_);
-  closed_ = true;
-  idle_.wait_for(lock, patience, [this] { return !busy_; });
-  stop_ = true;
-  wake_.notify_one();
-  idle_.wait(lock, [this] { return !busy_; });
-}
-
-void AsyncEngine::publish() {
+bool AsyncEngine::step() {
+  const bool work = engine_.step();
   std::lock_guard lock(mutex_);
   load_ = {.waiting = engine_.waiting(), .running = engine_.running()};
   metrics_ = engine_.metrics();
-}
-
-void AsyncEngine::run() {
-  bool work = false;  // a step may have something to do
-  for (;;) {
-    std::vector<Task> tasks;
-    bool stop = false;
-    {
-      std::unique_lock lock(mutex_);
-      if (!work && tasks_.empty()) {
-        busy_ = false;
-        idle_.notify_all();
-      }
-      wake_.wait(lock, [&] { return work || stop_ || !tasks_.empty(); });
-      tasks.swap(tasks_);
-      stop = stop_;
-      busy_ = true;
-    }
-    for (Task& task : tasks) task(engine_);
-    if (stop) engine_.abort_all();
-    work = engine_.step();
-    publish();
-    if (stop && !work) break;
-  }
-  std::lock_guard lock(mutex_);
-  busy_ = false;
-  idle_.notify_all();
+  return work;
 }
 
 }  // namespace mlc::serve

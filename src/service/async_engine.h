@@ -4,13 +4,11 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <mutex>
-#include <thread>
-#include <vector>
 
 #include "serve/engine.h"
+#include "service/step_thread.h"
 
 namespace mlc::serve {
 
@@ -21,8 +19,7 @@ class AsyncEngine {
   // The model must outlive this, and belongs to its thread from now on.
   AsyncEngine(runtime::Model& model, std::shared_ptr<const Tokenizer> tokenizer,
               const EngineOptions& options = {});
-  // Ends what still runs, with kAbort.
-  ~AsyncEngine();
+  // Its end ends what still runs, with kAbort.
 
   // Runs `task` on the engine's thread between two steps, in the order of the calls; whatever changes the
   // engine goes through here. Never from a task's own wait for another. False after shutdown() or once the
@@ -46,21 +43,17 @@ class AsyncEngine {
   Load load() const;
   EngineMetrics metrics() const;
   // Refuses new requests, waits until those at work are done, and ends what still runs after `patience`.
-  void shutdown(std::chrono::milliseconds patience);
+  void shutdown(std::chrono::milliseconds patience) { thread_.shutdown(patience); }
 
  private:
-  void run();
-  void publish();
+  bool step();
 
   Engine engine_;
   std::atomic<RequestId> next_id_{0};
   mutable std::mutex mutex_;
-  std::condition_variable wake_, idle_;
-  std::vector<Task> tasks_;
-  bool closed_ = false, stop_ = false, busy_ = false;
   Load load_;
   EngineMetrics metrics_;
-  std::thread thread_;  // last: it uses all of the above
+  StepThread thread_;  // last: it uses all of the above
 };
 
 }  // namespace mlc::serve

@@ -1,43 +1,27 @@
 // Structured output and tools through the API, on a toy model that says nothing sensible by itself.
 #include <gtest/gtest.h>
 
+#include "support/tool_request.h"
 #include "support/toy_service.h"
 
 namespace mlc::serve::openai {
 namespace {
 
+using testing::kToolTemplate;
 using testing::must;
+using testing::tool;
 using testing::ToyService;
 
 constexpr const char* kChat = "/v1/chat/completions";
-
-const char* const kTemplate =
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
-    "{% for c in m.tool_calls %}<tool_call>{{ c.function.name }}{{ c.function.arguments | tojson "
-    "}}</tool_call>"
-    "{% endfor %}{{ m.tool_call_id }}\n{% endfor %}{% if tools %}{{ tools | length }} tools{% endif %}<a>";
 
 Json body_of(double temperature, int64_t seed) {
   return {
       {"messages", {{{"role", "user"}, {"content", "Hi"}}}}, {"temperature", temperature}, {"seed", seed}};
 }
 
-Json tool(const char* name, Json properties) {
-  Json required = Json::array();
-  for (const auto& item : properties.items()) required.push_back(item.key());
-  return {{"type", "function"},
-          {"function",
-           {{"name", name},
-            {"parameters",
-             {{"type", "object"},
-              {"properties", properties},
-              {"required", required},
-              {"additionalProperties", false}}}}}};
-}
-
 class GrammarTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() { toy = new ToyService({.jinja = kTemplate}); }
+  static void SetUpTestSuite() { toy = new ToyService({.jinja = kToolTemplate}); }
   static void TearDownTestSuite() { delete toy; }
 
   static std::string refusal(Json body, const char* field, const Json& value) {
@@ -212,9 +196,11 @@ TEST_F(GrammarTest, BadToolsAreA400) {
   const Json body = body_of(0, 1);
   EXPECT_NE(refusal(body, "tools", "f").find("a list of tools"), std::string::npos);
   EXPECT_NE(refusal(body, "tools", Json::array({{{"type", "search"}}})).find("tools[0]"), std::string::npos);
-  EXPECT_NE(refusal(body, "tools", Json::array({tool("no name!", Json::object())})).find("tools[0].function.name"),
-            std::string::npos);
-  EXPECT_NE(refusal(body, "tools", Json::array({tool("f", Json::object()), tool("f", Json::object())})).find("twice"),
+  EXPECT_NE(
+      refusal(body, "tools", Json::array({tool("no name!", Json::object())})).find("tools[0].function.name"),
+      std::string::npos);
+  EXPECT_NE(refusal(body, "tools", Json::array({tool("f", Json::object()), tool("f", Json::object())}))
+                .find("twice"),
             std::string::npos);
   EXPECT_NE(refusal(body, "tool_choice", "required").find("without tools"), std::string::npos);
   Json with = body;

@@ -1,6 +1,8 @@
 // Errors in OpenAI's form.
 #include "service/openai/api_error.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 
 namespace mlc::serve::openai {
@@ -17,6 +19,16 @@ const char* type_of(int status) {
 }
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+std::string renamed_path(const std::string& path, std::span<const FieldName> names) {
+  for (const FieldName& name : names) {
+    const size_t at = name.read.starts_with('.') ? path.find(name.read) : 0;
+    if (at == path.npos || !std::string_view(path).substr(at).starts_with(name.read)) continue;
+    const std::string rest = path.substr(at + name.read.size());
+    if (rest.empty() || rest[0] == '.' || rest[0] == '[') return str(path.substr(0, at), name.written, rest);
+  }
+  return path;
+}
 
 }  // namespace
 
@@ -42,6 +54,13 @@ ApiError wrong_value(std::string param, const Json& found, const std::string& ex
   if (text.size() > kShown) text = text.substr(0, kShown) + "...";
   std::string message = str(param, ": found ", text, ", expected ", expected);
   return bad_field(std::move(param), std::move(message));
+}
+
+ApiError renamed(ApiError error, std::span<const FieldName> names) {
+  const size_t end = std::min(error.message.find(':'), error.message.size());
+  error.message = renamed_path(error.message.substr(0, end), names) + error.message.substr(end);
+  error.param = renamed_path(error.param, names);
+  return error;
 }
 
 ApiError no_model(std::string message) {

@@ -1,7 +1,9 @@
 // What a caller did wrong, or what went wrong here, as OpenAI's API says it.
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
 
@@ -23,6 +25,14 @@ struct ApiError {
 ApiError bad_field(std::string param, std::string message);
 // 400: "<field>: found <value>, expected <expected>".
 ApiError wrong_value(std::string param, const Json& found, const std::string& expected);
+
+// A field's name in the request that was read, and in the one that its caller wrote. One that begins with a
+// dot stands behind others.
+struct FieldName {
+  std::string_view read, written;
+};
+// The error with the caller's names in `param` and at the front of its message.
+ApiError renamed(ApiError error, std::span<const FieldName> names);
 
 // 404 about `model`.
 ApiError no_model(std::string message);

@@ -16,15 +16,6 @@ namespace {
 
 constexpr const char* kInputs = "a text, a list of texts, or token ids";
 
-ApiError read_ids(const Json& list, const std::string& path, std::vector<int32_t>& ids) {
-  for (const Json& id : list) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX)
-      return wrong_value(path, id, "token ids");
-    ids.push_back(static_cast<int32_t>(id.get<int64_t>()));
-  }
-  return {};
-}
-
 ApiError add_input(const Json& input, const std::string& path, const ServedEmbedder& model,
                    EmbeddingAsk& ask) {
   std::vector<int32_t> ids;
@@ -35,7 +26,7 @@ ApiError add_input(const Json& input, const std::string& path, const ServedEmbed
     if (!encoded.is_ok()) return bad_field(path, str(path, ": ", encoded.status().message()));
     ids = std::move(*encoded);
   } else if (input.is_array()) {
-    if (ApiError error = read_ids(input, path, ids); error.is_error()) return error;
+    if (ApiError error = read_token_ids(input, path, ids); error.is_error()) return error;
   } else {
     return wrong_value(path, input, kInputs);
   }

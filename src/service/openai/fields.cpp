@@ -88,4 +88,13 @@ ApiError Fields::finish(std::vector<std::string>* unknown) {
   return error_;
 }
 
+ApiError read_token_ids(const Json& list, const std::string& path, std::vector<int32_t>& ids) {
+  for (const Json& id : list) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX)
+      return wrong_value(path, id, "token ids");
+    ids.push_back(static_cast<int32_t>(id.get<int64_t>()));
+  }
+  return {};
+}
+
 }  // namespace mlc::serve::openai

@@ -42,4 +42,7 @@ class Fields {
   ApiError error_;
 };
 
+// A list of token ids, added to `ids`. `path` starts the error.
+ApiError read_token_ids(const Json& list, const std::string& path, std::vector<int32_t>& ids);
+
 }  // namespace mlc::serve::openai

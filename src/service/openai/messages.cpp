@@ -18,25 +18,10 @@ ApiError read_part(const Json& part, const std::string& path, std::string& text)
   return {};
 }
 
-ApiError read_content(const Json& message, const std::string& path, Json& content) {
+ApiError read_content(const Json& message, const std::string& path, std::string& content) {
   const Json* value = find(message, "content");
-  if (!value) {
-    if (find_string(message, "role") == "assistant") {
-      content = "";
-      return {};
-    }
-    return wrong_value(path, Json(nullptr), "a string or a list of parts");
-  }
-  if (value->is_string()) {
-    content = *value;
-    return {};
-  }
-  if (!value->is_array()) return wrong_value(path, *value, "a string or a list of parts");
-  std::string text;
-  for (size_t i = 0; i < value->size(); ++i)
-    if (ApiError error = read_part((*value)[i], str(path, "[", i, "]"), text); error.is_error()) return error;
-  content = std::move(text);
-  return {};
+  if (!value && find_string(message, "role") == "assistant") return {};
+  return read_text(value ? *value : Json(nullptr), path, content);
 }
 
 // {"id", "type": "function", "function": {"name", "arguments"}}: arguments, a text of JSON, become an object,
@@ -102,7 +87,7 @@ ApiError read_message(const Json& message, size_t index, Json& result) {
   if (role == "system" && index > 0)
     return bad_field(path, str("System prompt at position ", index,
                                " in the message list is invalid. Put it in front of all others."));
-  Json content;
+  std::string content;
   if (ApiError error = read_content(message, path + ".content", content); error.is_error()) return error;
   result.push_back({{"role", role}, {"content", std::move(content)}});
   if (const Json* name = find(message, "name")) {
@@ -116,6 +101,17 @@ ApiError read_message(const Json& message, size_t index, Json& result) {
 }
 
 }  // namespace
+
+ApiError read_text(const Json& content, const std::string& path, std::string& text) {
+  if (content.is_string()) {
+    text += content.get_ref<const std::string&>();
+    return {};
+  }
+  if (!content.is_array()) return wrong_value(path, content, "a string or a list of parts");
+  for (size_t i = 0; i < content.size(); ++i)
+    if (ApiError error = read_part(content[i], str(path, "[", i, "]"), text); error.is_error()) return error;
+  return {};
+}
 
 ApiError read_messages(const Json& messages, Json& result) {
   if (!messages.is_array() || messages.empty())

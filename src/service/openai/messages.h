@@ -11,4 +11,7 @@ namespace mlc::serve::openai {
 // images and audio are refused (neither is built).
 ApiError read_messages(const Json& messages, Json& result);
 
+// A text, or a list of parts of text, which are joined. Errors name the part below `path`.
+ApiError read_text(const Json& content, const std::string& path, std::string& text);
+
 }  // namespace mlc::serve::openai

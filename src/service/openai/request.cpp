@@ -152,15 +152,6 @@ void read_common(Fields& fields, const RequestContext& context, CompletionCall& 
                "request_id"});
 }
 
-ApiError read_token_ids(const Json& list, const std::string& path, std::vector<int32_t>& ids) {
-  for (const Json& id : list) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX)
-      return wrong_value(path, id, "token ids");
-    ids.push_back(static_cast<int32_t>(id.get<int64_t>()));
-  }
-  return {};
-}
-
 // A text, or a list of token ids.
 ApiError add_prompt(const Json& prompt, const std::string& path, const RequestContext& context,
                     CompletionCall& call) {

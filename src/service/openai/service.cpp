@@ -92,19 +92,24 @@ CallId Service::submit(std::string_view path, std::string_view body, ReplyCallba
   return id;
 }
 
-template <ApiError (*parse)(const Json&, const RequestContext&, CompletionCall&)>
-void Service::complete(const Json& body, CallId id, const ReplyCallback& reply) {
+ApiError Service::start(Parse parse, const Json& body, CallId id, const ReplyCallback& reply) {
   Named named;
   CompletionCall asked;
   ApiError error = find_model(body, named);
   if (!error.is_error()) error = parse(body, context(*named.model), asked);
-  if (error.is_error()) return reply(error_reply(error));
+  if (error.is_error()) return error;
   note_unknown(asked.unknown);
   asked.adapter = named.adapter;
   auto call = std::make_shared<Call>(*named.model, std::move(asked), reply, at_end(id));
-  if (error = call->check(); error.is_error()) return reply(error_reply(error));
+  if (error = call->check(); error.is_error()) return error;
   begin(id, [call] { call->cancel(); });
   call->start();
+  return {};
+}
+
+template <Service::Parse parse>
+void Service::complete(const Json& body, CallId id, const ReplyCallback& reply) {
+  if (ApiError error = start(parse, body, id, reply); error.is_error()) reply(error_reply(error));
 }
 
 void Service::begin(CallId id, std::function<void()> cancel) {
@@ -125,15 +130,17 @@ std::function<void()> Service::at_end(CallId id) {
 
 void Service::respond(const Json& body, CallId id, const ReplyCallback& reply) {
   Json chat;
-  if (ApiError error = responses_to_chat(body, chat); error.is_error()) return reply(error_reply(error));
-  complete<parse_chat>(chat, id, responses_reply(body, reply));
+  ApiError error = responses_to_chat(body, chat);
+  if (!error.is_error()) error = responses_error(start(parse_chat, chat, id, responses_reply(body, reply)));
+  if (error.is_error()) reply(error_reply(error));
 }
 
 void Service::message(const Json& body, CallId id, const ReplyCallback& reply) {
   const ReplyCallback translated = messages_reply(reply);
   Json chat;
-  if (ApiError error = messages_to_chat(body, chat); error.is_error()) return translated(error_reply(error));
-  complete<parse_chat>(chat, id, translated);
+  ApiError error = messages_to_chat(body, chat);
+  if (!error.is_error()) error = messages_error(start(parse_chat, chat, id, translated));
+  if (error.is_error()) translated(error_reply(error));
 }
 
 void Service::cancel(CallId id) {

@@ -48,7 +48,10 @@ class Service {
   using Handler = void (Service::*)(const Json& body, CallId id, const ReplyCallback& reply);
   static const std::map<std::string_view, Handler>& handlers();
 
-  template <ApiError (*parse)(const Json&, const RequestContext&, CompletionCall&)>
+  using Parse = ApiError (*)(const Json&, const RequestContext&, CompletionCall&);
+  // What is wrong with it; then `reply` was not called.
+  ApiError start(Parse parse, const Json& body, CallId id, const ReplyCallback& reply);
+  template <Parse parse>
   void complete(const Json& body, CallId id, const ReplyCallback& reply);
   void respond(const Json& body, CallId id, const ReplyCallback& reply);
   void message(const Json& body, CallId id, const ReplyCallback& reply);

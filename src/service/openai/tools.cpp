@@ -32,7 +32,7 @@ ApiError read_tool(const Json& tool, const std::string& path, std::vector<ToolFu
                        find(*function, "name") ? *find(*function, "name") : Json(nullptr),
                        "1 to 64 letters, digits, _, - and .");
   if (std::ranges::any_of(functions, [&](const ToolFunction& f) { return f.name == one.name; }))
-    return bad_field(path, str(path, ".function.name: found '", one.name, "' twice; names must differ"));
+    return bad_field(path, str(path, ": found the name '", one.name, "' twice; names must differ"));
   if (const Json* parameters = find(*function, "parameters")) {
     if (!parameters->is_object())
       return wrong_value(path + ".function.parameters", *parameters, "a JSON schema");

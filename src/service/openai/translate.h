@@ -10,6 +10,9 @@ namespace mlc::serve::openai {
 // Errors name the fields of `body`; what has no counterpart and would change the answer is refused.
 ApiError responses_to_chat(const Json& body, Json& chat);
 ApiError messages_to_chat(const Json& body, Json& chat);
+// What is wrong with the chat, in the names of the body's fields.
+ApiError responses_error(ApiError error);
+ApiError messages_error(ApiError error);
 
 // `reply` made to take the replies of the chat completion that `body` became.
 ReplyCallback responses_reply(const Json& body, ReplyCallback reply);
