@@ -134,7 +134,8 @@ class StepBuilder {
                            pending);
     r.draft = {.tokens = {sequence.tokens.begin(), sequence.tokens.end()}, .parents = {}, .known = pending};
     for (int32_t node = 0; node < pending; ++node) r.draft.parents.push_back(node - 1);
-    int64_t proposals = std::max<int64_t>(most, 0) / width * width;  // of a draft model, which writes them when the step begins
+    int64_t proposals = std::max<int64_t>(most, 0) / width *
+                        width;  // of a draft model, which writes them when the step begins
     if (state_.drafter && proposals > 0) {
       step_.drafts.push_back({&r, proposals / width, width});
     } else if (!state_.drafter) {
@@ -152,7 +153,8 @@ class StepBuilder {
     const double row_share = state_.step_cost.row_share();
     if (!state_.drafter) return r.draft_length.choose(most, equal, answers, row_share);
     const auto ways = static_cast<double>(width);
-    return width * r.draft_length.choose(most / width, equal, answers, row_share * ways, draft_share(answers));
+    return width *
+           r.draft_length.choose(most / width, equal, answers, row_share * ways, draft_share(answers));
   }
 
   // The time of a step of the draft model as a share of what a step of the model takes apart from its rows;

@@ -26,7 +26,8 @@ bool EngineState::poll_drafts() {
   }
   if (!drafter->status().is_ok()) {
     if (options.note)
-      options.note(str("small_draft: the draft model proposes nothing any more: ", drafter->status().message()));
+      options.note(
+          str("small_draft: the draft model proposes nothing any more: ", drafter->status().message()));
     for (auto& r : running) drafter->release(*r);
     drafter.reset();
   }

@@ -52,8 +52,8 @@ struct RunningStep {
   std::vector<RequestState*> requests;
   // Of each request. One that wants logits has its text so far complete then.
   std::vector<runtime::StepSequence> sequences;
-  bool drawn = false;     // the device draws the next tokens
-  bool all_rows = false;  // the logits of every row are read
+  bool drawn = false;                // the device draws the next tokens
+  bool all_rows = false;             // the logits of every row are read
   std::vector<Drafter::Job> drafts;  // proposals to be written before the model's own step begins
   int64_t catch_up = 0;              // for Drafter::begin
   bool drafting = false;             // they are under way, the model's step is not
@@ -76,7 +76,7 @@ struct EngineState {
   bool admits = true;  // false: the next waiting one lacks memory, and none was given back since
   PrefixCache prefixes;
   EngineMetrics metrics;
-  StepCost step_cost;  // of steps without prompts
+  StepCost step_cost;                // of steps without prompts
   std::unique_ptr<Drafter> drafter;  // null: there is none, or it failed
   runtime::SequenceId next_sequence = 0;
   std::optional<RunningStep> step;  // at most one is under way; its requests stay in `running`

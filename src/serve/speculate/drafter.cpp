@@ -27,8 +27,7 @@ Status check_draft(const runtime::Model& target, const Tokenizer& tokenizer, con
   for (int32_t id = 0; id < most; ++id)
     if (tokenizer.token_text(id) != draft_tokenizer.token_text(id))
       return Status::error(str(what, " has another vocabulary: its token ", id, " is '",
-                               draft_tokenizer.token_text(id), "', expected '",
-                               tokenizer.token_text(id),
+                               draft_tokenizer.token_text(id), "', expected '", tokenizer.token_text(id),
                                "'; name a smaller model of the same family"));
   if (std::min(target.vocab_size(), draft.vocab_size()) < tokenizer.token_count())
     return Status::error(str(what, " computes ", draft.vocab_size(), " tokens and the model ",
@@ -118,7 +117,8 @@ void Drafter::begin_round() {
   std::vector<DrawSettings> settings;
   bool any = false;
   drawn_ = model_.samples();
-  for (const Active& a : active_) drawn_ &= a.job.width == 1 && !changes_logits(a.job.request->request.config);
+  for (const Active& a : active_)
+    drawn_ &= a.job.width == 1 && !changes_logits(a.job.request->request.config);
   for (Active& a : active_) {
     const RequestState& r = *a.job.request;
     const std::span<const int32_t> tokens =
@@ -229,7 +229,8 @@ void Drafter::choose_beside(Active& a, std::span<const float> scores, int32_t to
                     });
   int64_t chosen = 0;
   for (const int32_t id : std::span(ids).first(most))
-    if (id != token && id < vocabulary_ && chosen < a.job.width - 1) a.beside.emplace_back(a.node, id), ++chosen;
+    if (id != token && id < vocabulary_ && chosen < a.job.width - 1)
+      a.beside.emplace_back(a.node, id), ++chosen;
 }
 
 bool Drafter::make_room(const runtime::StateCost& needed) {
