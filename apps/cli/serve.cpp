@@ -65,9 +65,6 @@ Result<std::vector<std::string>> json_list(const char* flag, const std::string& 
 
 // What has a flag and is not built, or has one value only.
 Status check_unbuilt(const Flags& flags) {
-  if (flags.speculative_mode != "disable" && flags.speculative_mode != "ngram")
-    return Status::error(
-        str("--speculative-mode: ", flags.speculative_mode, " is not built yet, expected disable or ngram"));
   if (flags.prefill_mode != "hybrid")
     return Status::error(str("--prefill-mode: ", flags.prefill_mode,
                              " is not possible, expected hybrid: answers are always written beside prompts"));
@@ -105,7 +102,8 @@ Status read_flags(Flags& flags) {
   ASSIGN_OR_RETURN(access.allow_headers, json_list("--allow-headers", flags.allow_headers));
   ASSIGN_OR_RETURN(flags.session.overrides, take_engine_keys(flags.session.overrides, flags.limits));
   if (flags.prefix_cache_mode == "disable") flags.limits.prefix_cache = false;
-  flags.limits.ngram = flags.speculative_mode == "ngram";
+  ASSIGN_OR_RETURN(flags.limits.speculative_mode,
+                   parse_speculative_mode(flags.speculative_mode, "--speculative-mode"));
   return Status::ok();
 }
 
@@ -172,8 +170,10 @@ void add_engine_flags(CLI::App& sub, Flags& flags) {
   sub.add_option("--pooling", flags.pooling,
                  "of embeddings: cls, mean or last; absent: as mlc-chat-config.json says")
       ->check(CLI::IsMember({"cls", "mean", "last"}));
-  sub.add_option("--speculative-mode", flags.speculative_mode,
-                 "disable, or ngram: propose what followed the same tokens earlier");
+  sub.add_option(
+      "--speculative-mode", flags.speculative_mode,
+      "disable; ngram: propose what followed the same tokens earlier; small_draft: what the model of "
+      "--additional-models writes");
   sub.add_option("--prefix-cache-mode", flags.prefix_cache_mode, "radix or disable")
       ->check(CLI::IsMember({"radix", "disable"}));
   sub.add_option("--prefill-mode", flags.prefill_mode, "hybrid");

@@ -81,7 +81,7 @@ Result<int64_t> tokens_in_memory(const ServeLimits& wanted, const runtime::Modul
                                            wanted.gpu_memory_utilization) -
                       wanted.memory_used;
   const int64_t fixed = one.total() - each * single, tokens = (budget - fixed) / each;
-  if (tokens > 0) return tokens;
+  if (tokens >= wanted.memory_part) return tokens / wanted.memory_part;
   return Status::error(
       str("Insufficient GPU memory error: ", module.path(), " takes ",
           human_bytes(static_cast<double>(fixed)), " without a single token, the ", device.properties.name,
@@ -90,9 +90,16 @@ Result<int64_t> tokens_in_memory(const ServeLimits& wanted, const runtime::Modul
           "--overrides"));
 }
 
+// For an answer. Proposals of the text itself cost nothing, a draft model's a step each.
+int64_t most_proposals(const ServeLimits& limits) {
+  if (limits.speculative_mode == serve::SpeculativeMode::kDisable) return 0;
+  if (limits.draft_length > 0) return limits.draft_length;
+  return limits.speculative_mode == serve::SpeculativeMode::kNgram ? 16 : 8 * limits.tree_width;
+}
+
 // Whether the library can verify what is proposed.
 Status check_proposals(const ServeLimits& wanted, const runtime::Module& module) {
-  if (!wanted.ngram) return Status::ok();
+  if (wanted.speculative_mode == serve::SpeculativeMode::kDisable) return Status::ok();
   const Plan& plan = module.plan();
   if (std::ranges::find(plan.states, PlanState::Kind::kSlots, &PlanState::kind) != plan.states.end())
     return Status::error(str("--speculative-mode: ", module.path(),
@@ -108,6 +115,15 @@ Status check_proposals(const ServeLimits& wanted, const runtime::Module& module)
 }
 
 }  // namespace
+
+Result<serve::SpeculativeMode> parse_speculative_mode(const std::string& text, const std::string& what) {
+  if (text == "disable") return serve::SpeculativeMode::kDisable;
+  if (text == "ngram") return serve::SpeculativeMode::kNgram;
+  if (text == "small_draft") return serve::SpeculativeMode::kSmallDraft;
+  const bool unbuilt = text == "eagle" || text == "medusa";
+  return Status::error(str(what, ": ", unbuilt ? text + " is not built yet" : "found '" + text + "'",
+                           ", expected disable, ngram or small_draft"));
+}
 
 std::vector<std::string> serve_override_keys() {
   std::vector<std::string> keys = {
@@ -140,7 +156,7 @@ Result<runtime::ModelLimits> infer_limits(const ServeLimits& wanted, const runti
       wanted.max_num_sequence.value_or(wanted.mode == "interactive" ? 1
                                        : wanted.mode == "local"     ? std::min(kLocalSequences, batch)
                                                                     : batch);
-  if (wanted.ngram) limits.max_wanted = limits.max_sequences * (1 + wanted.draft_length);
+  limits.max_wanted = limits.max_sequences * (1 + most_proposals(wanted));
   ASSIGN_OR_RETURN(runtime::ModelLimits whole, runtime::complete(limits, module));
   const int64_t window = runtime::window_of(module.manifest()).tokens;
   const bool endless = whole.context_tokens == std::numeric_limits<int64_t>::max();
@@ -155,15 +171,16 @@ Result<runtime::ModelLimits> infer_limits(const ServeLimits& wanted, const runti
 
 serve::EngineOptions engine_options(const ServeLimits& limits, int64_t max_sequences) {
   const int64_t kept = limits.kept_sequences.value_or(max_sequences);
-  return {
-      .max_running = static_cast<size_t>(max_sequences),
-      .max_kept = !limits.prefix_cache ? 0
-                  : kept < 0           ? std::numeric_limits<size_t>::max()
-                                       : static_cast<size_t>(kept),
-      .step_tokens = 0,
-      .speculative_mode = limits.ngram ? serve::SpeculativeMode::kNgram : serve::SpeculativeMode::kDisable,
-      .spec_draft_length = limits.draft_length,
-      .spec_tree_width = limits.tree_width};
+  return {.max_running = static_cast<size_t>(max_sequences),
+          .max_kept = !limits.prefix_cache ? 0
+                      : kept < 0           ? std::numeric_limits<size_t>::max()
+                                           : static_cast<size_t>(kept),
+          .step_tokens = 0,
+          .speculative_mode = limits.speculative_mode,
+          .spec_draft_length = most_proposals(limits),
+          .spec_tree_width = limits.tree_width,
+          .adapt_draft_length =
+              limits.speculative_mode != serve::SpeculativeMode::kSmallDraft || limits.draft_length == 0};
 }
 
 }  // namespace mlc::cli

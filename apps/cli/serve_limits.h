@@ -19,10 +19,15 @@ struct ServeLimits {
   std::optional<int64_t> kept_sequences;  // of finished requests; -1: any number
   double gpu_memory_utilization = 0.85;   // of the device's memory, for all models together
   bool prefix_cache = true;
-  bool ngram = false;                         // proposes what followed the same tokens earlier
-  int64_t draft_length = 16, tree_width = 1;  // of proposals
-  int64_t memory_used = 0;                    // bytes, by models loaded before
+  serve::SpeculativeMode speculative_mode = serve::SpeculativeMode::kDisable;
+  // Proposals for an answer: of its text at most so many, of a draft model exactly; 0: as it pays.
+  int64_t draft_length = 0, tree_width = 1;
+  int64_t memory_used = 0;  // bytes, by models loaded before
+  int64_t memory_part = 1;  // tokens may take one such part of what memory is left
 };
+
+// A value of --speculative-mode; errors start with `what`.
+Result<serve::SpeculativeMode> parse_speculative_mode(const std::string& text, const std::string& what);
 
 // The keys of serve's --overrides (mlc-facts 1.11), those of the model and its library too.
 std::vector<std::string> serve_override_keys();

@@ -42,6 +42,67 @@ Result<std::unique_ptr<ServedEmbedder>> open_embedder(const std::string& id, con
   return std::make_unique<ServedEmbedder>(id, *session.model, session.tokenizer, form);
 }
 
+// A model beside the first.
+struct Another {
+  std::string model, library;  // library "": none
+};
+
+// MODEL or MODEL,LIBRARY
+Another split_model(const std::string& text) {
+  const size_t comma = text.find(',');
+  return {text.substr(0, comma), comma == std::string::npos ? "" : text.substr(comma + 1)};
+}
+
+// All but its name, library and adapters are the first one's.
+SessionFlags flags_of(const Another& another, const SessionFlags& first) {
+  SessionFlags flags = first;
+  flags.checkpoint.source.config = another.model;
+  flags.model_lib = another.library;
+  flags.lora.adapters.clear();
+  return flags;
+}
+
+// The model that drafts. It is opened before the one that it drafts for, which may then take what memory is
+// left; the tokens of a draft take a quarter of it at most.
+Status open_draft(ServedOptions& options, ServedModels& served) {
+  if (options.additional_models.size() != 1)
+    return Status::error(str("--additional-models: small_draft wants one model that drafts, found ",
+                             options.additional_models.size()));
+  SessionFlags flags = flags_of(split_model(options.additional_models[0]), options.session);
+  flags.lora = {};
+  runtime::ModelLimits limits;
+  const std::string& name = flags.checkpoint.source.config;
+  flags.infer_limits = [&](const runtime::Module& module, const runtime::Device& device,
+                           runtime::ModelLimits given) -> Result<runtime::ModelLimits> {
+    if (gives_embeddings(module))
+      return Status::error(str("--additional-models: ", name,
+                               " gives embeddings and writes no text; name a smaller model that writes"));
+    ServeLimits wanted = options.limits;
+    wanted.speculative_mode = serve::SpeculativeMode::kDisable;
+    wanted.memory_part = 4;
+    ASSIGN_OR_RETURN(limits, infer_limits(wanted, module, device, given));
+    return limits;
+  };
+  ASSIGN_OR_RETURN(served.draft, open_session(flags));
+  options.session.shared_device = served.draft->device;
+  options.limits.memory_used += served.draft->model->memory().total();
+  if (options.opened) options.opened(str(name, ": drafts, ", served.draft->model->memory().text()));
+  return Status::ok();
+}
+
+// What a model's engine is started with.
+Result<serve::EngineOptions> options_of(const ServedOptions& options, const ServedModels& served,
+                                        const Session& session, int64_t max_sequences) {
+  serve::EngineOptions engine = engine_options(options.limits, max_sequences);
+  engine.note = print_note;
+  if (!served.draft) return engine;
+  RETURN_IF_ERROR(
+      serve::check_draft(*session.model, *session.tokenizer, *served.draft->model, *served.draft->tokenizer,
+                         "--additional-models: " + split_model(options.additional_models[0]).model));
+  engine.draft = served.draft->model.get();
+  return engine;
+}
+
 Status open_model(const std::string& id, SessionFlags flags, ServedOptions& options, ServedModels& served,
                   Opened& opened) {
   runtime::ModelLimits limits;
@@ -57,14 +118,18 @@ Status open_model(const std::string& id, SessionFlags flags, ServedOptions& opti
   if (options.opened)
     options.opened(str(id, ": ", limits.max_sequences, embeds ? " texts" : " requests", " together, ",
                        session->model->memory().text()));
+  if (embeds && served.draft && served.sessions.empty())
+    return Status::error(
+        str("--speculative-mode: ", id, " gives embeddings and writes no text, expected disable"));
   if (embeds) {
     ASSIGN_OR_RETURN(auto embedder, open_embedder(id, *session, options.pooling));
     opened.embedders.push_back(std::move(embedder));
   } else {
+    ASSIGN_OR_RETURN(serve::EngineOptions engine,
+                     options_of(options, served, *session, limits.max_sequences));
     ASSIGN_OR_RETURN(auto model, ServedModel::create(id, *session->model, session->tokenizer,
                                                      session->chat_template->conversation(),
-                                                     session->generation_defaults(),
-                                                     engine_options(options.limits, limits.max_sequences)));
+                                                     session->generation_defaults(), engine));
     opened.models.push_back(std::move(model));
   }
   served.sessions.push_back(std::move(session));
@@ -72,18 +137,16 @@ Status open_model(const std::string& id, SessionFlags flags, ServedOptions& opti
   return Status::ok();
 }
 
-// A model beside the first: all flags but its name, library and adapters are the first one's.
-Status open_another(const char* flag, const std::string& id, const std::string& library,
-                    ServedOptions& options, ServedModels& served, Opened& opened) {
+Status open_another(const char* flag, const Another& another, ServedOptions& options, ServedModels& served,
+                    Opened& opened) {
+  const std::string& id = another.model;
+  SessionFlags flags = flags_of(another, options.session);
+  flags.shared_device.reset();  // it is stepped by a thread of its own
   for (const auto& other : opened.models)
     if (other->id() == id) return Status::error(str(flag, ": ", id, " is served already"));
   for (const auto& other : opened.embedders)
     if (other->id() == id) return Status::error(str(flag, ": ", id, " is served already"));
-  SessionFlags more = options.session;
-  more.checkpoint.source.config = id;
-  more.lora.adapters.clear();
-  more.model_lib = library;
-  return open_model(id, std::move(more), options, served, opened);
+  return open_model(id, std::move(flags), options, served, opened);
 }
 
 }  // namespace
@@ -104,17 +167,16 @@ Result<std::unique_ptr<ServedModels>> open_models(ServedOptions options) {
     return Status::error("--embedding-model-lib: found without --embedding-model; name the model too");
   auto served = std::make_unique<ServedModels>();
   Opened opened;
+  const bool drafts = options.limits.speculative_mode == serve::SpeculativeMode::kSmallDraft;
+  if (drafts) RETURN_IF_ERROR(open_draft(options, *served));
   RETURN_IF_ERROR(
       open_model(options.session.checkpoint.source.config, options.session, options, *served, opened));
-  for (const std::string& text : options.additional_models) {
-    const size_t comma = text.find(',');
-    RETURN_IF_ERROR(open_another("--additional-models", text.substr(0, comma),
-                                 comma == std::string::npos ? "" : text.substr(comma + 1), options, *served,
-                                 opened));
-  }
+  if (!drafts)
+    for (const std::string& text : options.additional_models)
+      RETURN_IF_ERROR(open_another("--additional-models", split_model(text), options, *served, opened));
   if (!options.embedding_model.empty()) {
     const size_t before = opened.embedders.size();
-    RETURN_IF_ERROR(open_another("--embedding-model", options.embedding_model, options.embedding_model_lib,
+    RETURN_IF_ERROR(open_another("--embedding-model", {options.embedding_model, options.embedding_model_lib},
                                  options, *served, opened));
     if (opened.embedders.size() == before)
       return Status::error(str("--embedding-model: ", options.embedding_model,

@@ -240,9 +240,13 @@ Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags) {
   if (int cores = usable_threads(); checkpoint.threads > cores)
     return Status::error(str("--threads: ", checkpoint.threads, " is more than the ", cores,
                              " cores this process may use; leave the flag out to use them all"));
-  ASSIGN_OR_RETURN(std::string device, device_for(flags));
-  ASSIGN_OR_RETURN(s->device, runtime::open_device(
-                                  device, {.threads = checkpoint.threads, .index = 0, .notice = print_note}));
+  s->device = flags.shared_device;
+  if (!s->device) {
+    ASSIGN_OR_RETURN(std::string device, device_for(flags));
+    ASSIGN_OR_RETURN(
+        s->device,
+        runtime::open_device(device, {.threads = checkpoint.threads, .index = 0, .notice = print_note}));
+  }
   ASSIGN_OR_RETURN(PreparedFolder folder, prepare_folder(checkpoint));
   s->folder = folder.path;
   Status opened = open_folder(*s, flags, wanted, folder);

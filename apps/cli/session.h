@@ -36,6 +36,8 @@ struct SessionFlags {
   bool deterministic = false;
   // Set by commands, not by flags: sequences at once, and tokens of all of them (0 = one sequence's context).
   int64_t sequences = 1, total_tokens = 0;
+  // Where set: an open device that the model is to share with others that are stepped in turn with it.
+  std::shared_ptr<runtime::Device> shared_device;
   // Where set: makes limits of what config and flags say, before any memory is taken.
   std::function<Result<runtime::ModelLimits>(const runtime::Module&, const runtime::Device&,
                                              runtime::ModelLimits)>
@@ -51,7 +53,7 @@ struct Session {
   std::string folder;  // of the converted weights and config
   std::string name;    // what errors about the config start with: its file, or the checkpoint it was made of
   Json config;         // mlc-chat-config.json
-  runtime::DevicePtr device;
+  std::shared_ptr<runtime::Device> device;
   std::shared_ptr<runtime::Module> module;
   std::unique_ptr<runtime::Model> model;
   std::shared_ptr<const Tokenizer> tokenizer;

@@ -49,7 +49,9 @@ cli::ServedOptions options_of(const Json& settings) {
   std::string overrides, speculative_mode;
   read("overrides", overrides);
   read("speculative_mode", speculative_mode);
-  options.limits.ngram = speculative_mode == "ngram";
+  if (!speculative_mode.empty())
+    options.limits.speculative_mode =
+        cli::value_or_throw(cli::parse_speculative_mode(speculative_mode, "--speculative-mode"));
   options.session.overrides = cli::value_or_throw(cli::take_engine_keys(overrides, options.limits));
   if (const Json* models = find(settings, "additional_models"))
     for (const Json& model : *models) options.additional_models.push_back(model.get<std::string>());

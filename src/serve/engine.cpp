@@ -98,7 +98,10 @@ bool Engine::step() {
   }
 }
 
-void Engine::reset() { state_.prefixes.clear(state_.model.sequences()); }
+void Engine::reset() {
+  state_.prefixes.clear(state_.model.sequences());
+  if (state_.drafter) state_.drafter->clear();
+}
 
 const RequestState* Engine::find(RequestId id) const {
   for (auto& r : state_.running)

@@ -16,6 +16,7 @@
 #include "serve/sample/logprobs.h"
 #include "serve/sample/sampler.h"
 #include "serve/speculate/draft_length.h"
+#include "serve/speculate/draft_text.h"
 #include "serve/speculate/ngram.h"
 
 namespace mlc::serve {
@@ -75,6 +76,7 @@ struct RequestState {
   Sampler sampler;
   NgramIndex ngrams;  // of tokens, where they are asked for proposals
   DraftLength draft_length;
+  DraftText draft_text;                    // what a draft model holds of it
   TokenTree draft;                         // that the running step verifies
   int64_t accepted = 0;                    // pending tokens before the newest: right proposals that lay apart
   CycleDetector cycle;                     // of an answer that end_cycles ends

@@ -32,7 +32,7 @@ class StepBuilder {
       RequestState& r = *state_.running[i];
       if (r.decoding() && make_room_for_tokens(r, i)) add(r, std::min(room_, r.pending()));
     }
-    if (state_.options.speculative_mode == SpeculativeMode::kDisable || !store_.drops_proposals()) return;
+    if (!proposes() || !store_.drops_proposals()) return;
     for (const auto& r : state_.running)  // the step will give the logits of every row, which trees have not
       if (r->request.config.prompt_logprobs && !r->decoding()) return;
     const auto answers = static_cast<int64_t>(step_.requests.size());
@@ -80,9 +80,16 @@ class StepBuilder {
     }
   }
 
-  RunningStep take() { return std::move(step_); }
+  RunningStep take() {
+    step_.catch_up = step_.requests.size() == 1 ? state_.model.prefill_chunk() : kPromptTokensBesideAnswers;
+    return std::move(step_);
+  }
 
  private:
+  bool proposes() const {
+    return state_.options.speculative_mode == SpeculativeMode::kNgram || state_.drafter != nullptr;
+  }
+
   void add(RequestState& r, int64_t n) {
     spoken_for_ += store_.cost(r.sequence, n);
     step_.requests.push_back(&r);
@@ -101,6 +108,7 @@ class StepBuilder {
     int64_t most = std::min(state_.options.spec_draft_length, room_);
     most = std::min(most, state_.model.max_wanted() / answers - 1);
     most = std::min(most, state_.model.context_tokens() - length - 1);
+    if (state_.drafter) most = std::min(most, state_.drafter->context_tokens() - length);
     if (config.max_tokens >= 0) most = std::min(most, config.max_tokens - r.generated() - 1);
     return most;
   }
@@ -111,37 +119,51 @@ class StepBuilder {
     runtime::StepSequence& sequence = step_.sequences[static_cast<size_t>(i)];
     const auto pending = static_cast<int64_t>(sequence.tokens.size());
     if (sequence.wanted == 0) return;
-    r.ngrams.put(r.tokens);
+    if (!state_.drafter) r.ngrams.put(r.tokens);
     int64_t most = most_proposals(i, answers);
     const bool trees =
         state_.model.verifies_trees() && !state_.model.deterministic() && !r.constraint;  // else a chain
     const int64_t width = trees ? state_.options.spec_tree_width : 1;
     if (width > 1) most = std::min(most, kMostTreeTokens - pending);
-    const int64_t equal = r.ngrams.equal_past(r.tokens);
-    if (equal == 0 || most <= 0) return;
-    most = r.draft_length.choose(most, equal, answers, state_.step_cost.row_share());
+    const int64_t equal = state_.drafter ? 0 : r.ngrams.equal_past(r.tokens);
+    if ((equal == 0 && !state_.drafter) || most <= 0) return;
+    most = worth(r, most, equal, answers, width);
     spoken_for_ -= store_.cost(r.sequence, pending);
     most =
         std::min(most, store_.tokens_that_fit(r.sequence, pending + std::max<int64_t>(most, 0), spoken_for_) -
                            pending);
     r.draft = {.tokens = {sequence.tokens.begin(), sequence.tokens.end()}, .parents = {}, .known = pending};
     for (int32_t node = 0; node < pending; ++node) r.draft.parents.push_back(node - 1);
-    r.ngrams.propose(r.tokens, most, width, r.draft);
-    if (r.constraint) keep_valid(r);
-    if (const int64_t proposals = r.draft.proposals(); proposals > 0) {
-      sequence = {r.sequence, r.draft.tokens, 1 + proposals, true, {}, r.adapter};
-      if (!r.draft.is_chain()) sequence.parents = r.draft.parents;
-      room_ -= proposals;
+    int64_t proposals = std::max<int64_t>(most, 0) / width *
+                        width;  // of a draft model, which writes them when the step begins
+    if (state_.drafter && proposals > 0) {
+      step_.drafts.push_back({&r, proposals / width, width});
+    } else if (!state_.drafter) {
+      r.ngrams.propose(r.tokens, most, width, r.draft);
+      state_.propose(r, sequence);
+      proposals = r.draft.proposals();
     }
-    spoken_for_ += store_.cost(r.sequence, r.draft.size());
+    room_ -= proposals;
+    spoken_for_ += store_.cost(r.sequence, pending + proposals);
   }
 
-  // Drops proposals that the request's grammar does not let come.
-  static void keep_valid(RequestState& r) {
-    const auto known = static_cast<size_t>(r.draft.known);
-    const size_t valid = r.constraint->valid(std::span(r.draft.tokens).subspan(known));
-    r.draft.tokens.resize(known + valid);
-    r.draft.parents.resize(known + valid);
+  // How many proposals pay, of `most`.
+  int64_t worth(RequestState& r, int64_t most, int64_t equal, int64_t answers, int64_t width) const {
+    if (!state_.options.adapt_draft_length) return most;
+    const double row_share = state_.step_cost.row_share();
+    if (!state_.drafter) return r.draft_length.choose(most, equal, answers, row_share);
+    const auto ways = static_cast<double>(width);
+    return width *
+           r.draft_length.choose(most / width, equal, answers, row_share * ways, draft_share(answers));
+  }
+
+  // The time of a step of the draft model as a share of what a step of the model takes apart from its rows;
+  // until both are measured that of their weights, which steps of few rows read.
+  double draft_share(int64_t answers) const {
+    const double draft = state_.drafter->step_seconds(answers), fixed = state_.step_cost.seconds(0);
+    if (draft > 0 && fixed > 0) return draft / fixed;
+    return static_cast<double>(state_.drafter->weight_bytes()) /
+           static_cast<double>(state_.model.memory().weights);
   }
 
   bool make_room(const StateCost& needed) {

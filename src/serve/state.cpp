@@ -3,11 +3,53 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
+
 namespace mlc::serve {
 
 void EngineState::begin(RunningStep s) {
   step = std::move(s);
   step->begun = Clock::now();
+  if (step->drafts.empty()) return begin_model();
+  step->drafting = true;
+  drafter->begin(step->drafts, step->catch_up);
+}
+
+bool EngineState::poll_drafts() {
+  if (!drafter->poll()) return false;
+  step->drafting = false;
+  step->draft_seconds = std::chrono::duration<double>(Clock::now() - step->begun).count();
+  metrics.draft_steps = drafter->steps();
+  for (const Drafter::Job& job : step->drafts) {
+    const auto at = std::ranges::find(step->requests, job.request) - step->requests.begin();
+    propose(*job.request, step->sequences[static_cast<size_t>(at)]);
+  }
+  if (!drafter->status().is_ok()) {
+    if (options.note)
+      options.note(
+          str("small_draft: the draft model proposes nothing any more: ", drafter->status().message()));
+    for (auto& r : running) drafter->release(*r);
+    drafter.reset();
+  }
+  begin_model();
+  return true;
+}
+
+// What its tree holds, where a grammar lets it come.
+void EngineState::propose(RequestState& r, runtime::StepSequence& sequence) {
+  if (r.constraint) {
+    const auto known = static_cast<size_t>(r.draft.known);
+    const size_t valid = r.constraint->valid(std::span(r.draft.tokens).subspan(known));
+    r.draft.tokens.resize(known + valid);
+    r.draft.parents.resize(known + valid);
+  }
+  const int64_t proposals = r.draft.proposals();
+  if (proposals == 0) return;
+  sequence = {r.sequence, r.draft.tokens, 1 + proposals, true, {}, r.adapter};
+  if (!r.draft.is_chain()) sequence.parents = r.draft.parents;
+}
+
+void EngineState::begin_model() {
   bool any = false, on_device = model.samples();
   for (size_t i = 0; i < step->requests.size(); ++i) {
     const bool wanted = step->sequences[i].wanted > 0;
@@ -57,6 +99,8 @@ void EngineState::add_draws(const RequestState& r, const runtime::StepSequence& 
 
 bool EngineState::poll() {
   if (!step) return true;  // it failed
+  if (step->drafting && !poll_drafts()) return false;
+  if (!step) return true;  // it could not begin
   auto done = model.poll_step();
   if (done.is_ok() && !*done) return false;
   finish(done.status());
@@ -64,6 +108,7 @@ bool EngineState::poll() {
 }
 
 void EngineState::wait() {
+  if (step->drafting) return drafter->wait();
   if (Status waited = model.wait(); !waited.is_ok()) finish(waited);
 }
 
@@ -179,12 +224,13 @@ void EngineState::finish(const Status& status) {
     if (sequence.wanted > 0) jump_forward(r);
     row += unwanted + sequence.wanted;
   }
+  ++metrics.steps;
   const auto rows = static_cast<double>(prefilled + decoded);
   metrics.prefill_seconds += seconds * static_cast<double>(prefilled) / rows;
   metrics.decode_seconds += seconds * static_cast<double>(decoded) / rows;
   metrics.prefill_tokens += prefilled;
   metrics.most_step_tokens = std::max(metrics.most_step_tokens, prefilled + decoded);
-  if (prefilled == 0 && status.is_ok()) step_cost.put(decoded, seconds);
+  if (prefilled == 0 && status.is_ok()) step_cost.put(decoded, seconds - step->draft_seconds);
   step.reset();
   retire();
 }
@@ -271,6 +317,7 @@ void EngineState::retire() {
       remove_sequence(*r);
     else
       prefixes.keep(model.sequences(), r->sequence, r->computed_tokens(), r->adapter);
+    if (drafter) drafter->release(*r);
     r = nullptr;
     admits = true;
   }
@@ -282,6 +329,7 @@ void EngineState::preempt_last() {
   std::unique_ptr<RequestState> r = std::move(running.back());
   running.pop_back();
   remove_sequence(*r);
+  if (drafter) drafter->release(*r);
   r->sequence = -1;
   r->computed = r->accepted = 0;
   r->metrics.preemptions++;

@@ -10,18 +10,21 @@
 #include "serve/cache/prefix_cache.h"
 #include "serve/request.h"
 #include "serve/speculate/draft_length.h"
+#include "serve/speculate/drafter.h"
 
 namespace mlc::serve {
 
 // How tokens are proposed that a step then verifies, several at once. What is answered does not depend on it.
 enum class SpeculativeMode : uint8_t {
   kDisable,
-  kNgram,  // those that followed the same tokens earlier in the text
+  kNgram,       // those that followed the same tokens earlier in the text
+  kSmallDraft,  // those that a second model writes (serve/speculate/drafter.h)
 };
 
 struct EngineMetrics {
   int64_t prefill_tokens = 0, decode_tokens = 0, finished_requests = 0, preemptions = 0;
   int64_t draft_tokens = 0, accepted_draft_tokens = 0;
+  int64_t steps = 0, draft_steps = 0;              // of the model; of the draft model
   int64_t jump_forward_tokens = 0;                 // that grammars forced
   double mask_seconds = 0;                         // on masks of grammars, beside the device
   int64_t most_step_tokens = 0;                    // of one step
@@ -36,6 +39,12 @@ struct EngineOptions {
   int64_t spec_draft_length =
       16;                       // proposals for an answer at most; the model's max_wanted() has room for them
   int64_t spec_tree_width = 1;  // ways in which an answer may go on; more where the model verifies trees
+  bool adapt_draft_length = true;  // else spec_draft_length proposals wherever there is room, paying or not
+  // With kSmallDraft: a model that check_draft() allows, loaded for as many sequences and nothing else's; it
+  // must outlive the engine.
+  runtime::Model* draft = nullptr;
+  // Told a sentence where the engine goes on with less than was asked of it. May be null.
+  std::function<void(const std::string&)> note = {};
 };
 
 // A step of the model that was begun.
@@ -43,14 +52,21 @@ struct RunningStep {
   std::vector<RequestState*> requests;
   // Of each request. One that wants logits has its text so far complete then.
   std::vector<runtime::StepSequence> sequences;
-  bool drawn = false;     // the device draws the next tokens
-  bool all_rows = false;  // the logits of every row are read
+  bool drawn = false;                // the device draws the next tokens
+  bool all_rows = false;             // the logits of every row are read
+  std::vector<Drafter::Job> drafts;  // proposals to be written before the model's own step begins
+  int64_t catch_up = 0;              // for Drafter::begin
+  bool drafting = false;             // they are under way, the model's step is not
   Clock::time_point begun = {};
+  double draft_seconds = 0;  // of what has passed since, on proposals
 };
 
 struct EngineState {
   EngineState(runtime::Model& m, std::shared_ptr<const Tokenizer> t, const EngineOptions& o)
-      : model(m), tokenizer(std::move(t)), options(o), prefixes(o.max_kept) {}
+      : model(m), tokenizer(std::move(t)), options(o), prefixes(o.max_kept) {
+    if (options.speculative_mode == SpeculativeMode::kSmallDraft && options.draft)
+      drafter = std::make_unique<Drafter>(*options.draft, options.max_kept, model.vocab_size());
+  }
 
   runtime::Model& model;
   std::shared_ptr<const Tokenizer> tokenizer;
@@ -60,12 +76,14 @@ struct EngineState {
   bool admits = true;  // false: the next waiting one lacks memory, and none was given back since
   PrefixCache prefixes;
   EngineMetrics metrics;
-  StepCost step_cost;  // of steps without prompts
+  StepCost step_cost;                // of steps without prompts
+  std::unique_ptr<Drafter> drafter;  // null: there is none, or it failed
   runtime::SequenceId next_sequence = 0;
   std::optional<RunningStep> step;  // at most one is under way; its requests stay in `running`
 
   // Begins a step, which draws the next token of those whose text so far is then complete: on the device,
   // which then hands over nothing but tokens, where the model can and no such request changes logits.
+  // Proposals that it asks for are written first.
   void begin(RunningStep s);
   // Whether the step under way is done and its tokens are streamed. Never waits.
   bool poll();
@@ -73,6 +91,8 @@ struct EngineState {
   void wait();
   // Streams the text of a request's next token and sets `finish` when it is done.
   void accept_token(RequestState& request, int32_t token, std::optional<Logprobs> logprobs = {});
+  // Makes what a request's tree proposes part of its step.
+  void propose(RequestState& request, runtime::StepSequence& sequence);
   // Ends a request: streams the last of its text with the reason. Its sequence is kept for later prompts.
   void end(RequestState& request, FinishReason reason, const std::string& error = "");
   // Removes ended requests from `running`, but not while a step runs them.
@@ -82,6 +102,9 @@ struct EngineState {
   void preempt_last();
 
  private:
+  void begin_model();
+  // The proposals are written: the step may begin, and the device works.
+  bool poll_drafts();
   void add_draws(const RequestState& request, const runtime::StepSequence& sequence,
                  std::vector<DrawSettings>& settings) const;
   std::span<const float> logits_of_rows(int64_t first, int64_t count) const;

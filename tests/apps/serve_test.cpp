@@ -122,6 +122,37 @@ TEST(Serve, FromACheckpointToAnswers) {
     EXPECT_NE(answer.find("\"finish_reason\":\"stop\""), std::string::npos) << answer;
     EXPECT_EQ(server.end(), 0);
   }
+  const std::string again = testing::write_folder(place.path("again"), model);
+  const std::vector<std::string> drafting = {folder,
+                                             "--quantization",
+                                             "q0f32",
+                                             "--speculative-mode",
+                                             "small_draft",
+                                             "--port",
+                                             "0",
+                                             "--overrides",
+                                             "spec_draft_length=4",
+                                             "--additional-models"};
+  auto with = [&](const std::string& draft) {
+    std::vector<std::string> flags = drafting;
+    flags.push_back(draft);
+    return flags;
+  };
+  {
+    ServeProcess server(with(again));
+    const std::string answer =
+        server.ask("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "Hi"}]})");
+    EXPECT_NE(answer.find("\"content\":\"Olé!\""), std::string::npos) << answer;
+    EXPECT_NE(server.ask("/metrics", "").find("spec_decode_accept_count\t3\n"), std::string::npos)
+        << "the first token is the prompt's; the others are proposed, and right";
+    EXPECT_EQ(server.ask("/v1/models", "").find(again), std::string::npos) << "a draft model is not served";
+    EXPECT_EQ(server.end(), 0);
+  }
+  const std::string other = testing::write_folder(place.path("other"), testing::hi());
+  std::vector<std::string> refused = with(other);
+  refused.insert(refused.begin(), "serve");
+  expect_error(run_mlc_llm(refused), {"--additional-models: " + other + " has another vocabulary: its token",
+                                      "name a smaller model of the same family"});
   expect_error(run_mlc_llm({"serve", folder, "--quantization", "q0f32", "--speculative-mode", "ngram",
                             "--overrides", "spec_tree_width=3"}),
                {"--overrides: spec_tree_width is 3", "takes no trees", "--tree-verify"});
@@ -137,6 +168,12 @@ TEST(Serve, MistakesAreNamed) {
   };
   error({"--mode", "fast"}, {"--mode", "fast"});
   error({"--speculative-mode", "eagle"}, {"--speculative-mode: eagle is not built yet"});
+  error({"--speculative-mode", "large_draft"},
+        {"--speculative-mode: found 'large_draft', expected disable, ngram or small_draft"});
+  error({"--speculative-mode", "small_draft"},
+        {"--additional-models: small_draft wants one model that drafts, found 0"});
+  error({"--speculative-mode", "small_draft", "--additional-models", "x", "y"},
+        {"--additional-models: small_draft wants one model that drafts, found 2"});
   error({"--embedding-model-lib", "x"}, {"--embedding-model-lib: found without --embedding-model"});
   error({"--pooling", "max"}, {"--pooling", "max"});
   error({"--enable-tracing"}, {"--enable-tracing"});

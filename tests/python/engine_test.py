@@ -279,6 +279,12 @@ class LifeTest(unittest.TestCase):
             self.assertEqual(engine.engine_config.max_total_sequence_length, 700)
         with MLCEngine(**(toy.model() | {"engine_config": {"speculative_mode": "ngram", "verbose": False}})) as engine:
             self.assertEqual(engine.chat.completions.create(**ASK).usage.completion_tokens, 12)
+        config = {"speculative_mode": "small_draft", "spec_draft_length": 4, "verbose": False,
+                  "additional_models": [[toy.converted(), toy.library()]]}
+        with MLCEngine(**toy.model()) as plain, MLCEngine(**(toy.model() | {"engine_config": config})) as engine:
+            answers = [e.chat.completions.create(**ASK).choices[0].message.content for e in (plain, engine)]
+            self.assertEqual(*answers)
+            self.assertGreater(engine.metrics()["spec_decode"]["accept_count"], 0)
         with MLCEngine(**toy.model(), mode="interactive") as engine:
             self.assertEqual(engine.engine_config.max_num_sequence, 1)
 
@@ -302,7 +308,9 @@ class LifeTest(unittest.TestCase):
             ({"engine_config": {"max_num_sequence": 0}}, "^engine_config: max_num_sequence is 0, expected 1 or more"),
             ({"engine_config": {"max_total_sequence_length": -4}}, "^engine_config: max_total_sequence_length is -4"),
             ({"engine_config": {"maximum": 0}}, "^engine_config: unknown key 'maximum'"),
-            ({"engine_config": {"speculative_mode": "eagle"}}, "^engine_config: speculative_mode is 'eagle', expected 'disable' or 'ngram'"),
+            ({"engine_config": {"speculative_mode": "eagle"}}, "^engine_config: speculative_mode is 'eagle', expected one of 'disable', 'ngram', 'small_draft'"),
+            ({"engine_config": {"speculative_mode": "small_draft"}},
+             "^engine_config: additional_models: small_draft wants one model that drafts, found 0"),
             ({"engine_config": {"kv_cache_page_size": 8}}, "^engine_config: kv_cache_page_size is 8, expected 16"),
             ({"enable_tracing": True}, "^enable_tracing: "),
         ]

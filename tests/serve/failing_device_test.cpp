@@ -6,43 +6,17 @@
 
 #include "serve/engine.h"
 #include "support/compiled_model.h"
-#include "support/forwarding_device.h"
+#include "support/failing_device.h"
 #include "support/native_kernels.h"
 
 namespace mlc::serve {
 namespace {
 
-using runtime::Device;
-using runtime::DeviceAddress;
+using testing::FailingDevice;
 using testing::LoadedModel;
 using testing::must;
 
-constexpr const char* kFailure =
-    "test device: a step failed: out of memory; lower context_window_size in --overrides";
-
-// The CPU device, whose submission number `fail_at` fails: after some of its kernels have run, or before.
-struct FailingDevice {
-  runtime::DevicePtr inner;
-  int submissions = 0, fail_at = -1;
-  bool half_done = false;
-
-  static const Device& inner_of(void* self) { return *of(self).inner; }
-  static FailingDevice& of(void* self) { return *static_cast<FailingDevice*>(self); }
-
-  static runtime::DevicePtr wrap(FailingDevice*& failing) {
-    failing = new FailingDevice{.inner = must(runtime::open_device("cpu", {.threads = 1}))};
-    auto* device = new Device(testing::forwarding<FailingDevice>(*failing->inner));
-    device->self = failing;
-    device->submit = [](void* s, runtime::KernelSet kernels, std::span<const runtime::Launch> launches) {
-      FailingDevice& d = of(s);
-      bool fails = d.submissions++ == d.fail_at;
-      if (fails && d.half_done)
-        must(d.inner->submit(d.inner->self, kernels, launches.first(launches.size() / 2)));
-      return fails ? Status::error(kFailure) : d.inner->submit(d.inner->self, kernels, launches);
-    };
-    return runtime::DevicePtr(device);
-  }
-};
+constexpr const char* kFailure = FailingDevice::kFailure;
 
 struct Answer {
   std::vector<int32_t> tokens;

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import CommandError
 
 MODES = ("local", "interactive", "server")
-SPECULATIVE_MODES = ("disable", "ngram")
+SPECULATIVE_MODES = ("disable", "ngram", "small_draft")
 
 # Keys of EngineConfig that are keys of `serve --overrides`, and their names there.
 _OVERRIDES = {
@@ -43,7 +43,8 @@ _FIXED = {
 class EngineConfig:
     """What the engine is opened with beside the model; None: inferred from the mode, the model and the memory.
 
-    ``additional_models``: further models, each a name or [name, library]. ``verbose``: prints a line on each model's memory
+    ``additional_models``: further models, each a name or [name, library]; with the ``speculative_mode`` small_draft the one that
+    drafts. ``verbose``: prints a line on each model's memory
     to standard error. ``lora_adapters``: PEFT folders by name, for ``model="...:NAME"``; ``max_loras`` and ``max_lora_rank``: what
     else the library has room for, for ``load_lora_adapter``. The other names are those of ``mlc_llm serve --overrides``.
     """
@@ -94,8 +95,8 @@ class EngineConfig:
             if getattr(self, key) != only:
                 raise CommandError(f"engine_config: {key} is {getattr(self, key)!r}, expected {only!r}: {why}")
         if self.speculative_mode not in SPECULATIVE_MODES:
-            raise CommandError(f"engine_config: speculative_mode is {self.speculative_mode!r}, expected 'disable' or 'ngram': "
-                               "the others are not built yet")
+            raise CommandError(f"engine_config: speculative_mode is {self.speculative_mode!r}, expected one of "
+                               f"{', '.join(map(repr, SPECULATIVE_MODES))}: the others are not built yet")
         pairs = []
         for key, name in _OVERRIDES.items():
             value = getattr(self, key)
@@ -136,7 +137,7 @@ def settings(model: Any, device: str, model_lib: Any, mode: str, config: EngineC
 
 _NAMES = {"--additional-models": "engine_config: additional_models", "--device": "device",
           "--lora-adapter": "engine_config: lora_adapters", "--max-loras": "engine_config: max_loras", "--model-lib": "model_lib",
-          "--opt": "engine_config: opt", "--overrides": "engine_config"}
+          "--opt": "engine_config: opt", "--overrides": "engine_config", "--speculative-mode": "engine_config: speculative_mode"}
 
 
 def in_python(sentence: str) -> str:

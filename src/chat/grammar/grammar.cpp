@@ -99,6 +99,9 @@ Status GrammarMatcher::accept(int32_t token) {
 Result<size_t> GrammarMatcher::valid(std::span<const int32_t> tokens) {
   TextBytes error;
   size_t count = 0;
+  // A model may have more tokens than its tokenizer: they are no text.
+  const auto unknown = std::ranges::find_if(tokens, [&](int32_t id) { return id < 0 || id >= vocab_size_; });
+  tokens = tokens.first(static_cast<size_t>(unknown - tokens.begin()));
   if (!mlc_matcher_valid(handle_, ids_of(tokens), tokens.size(), &count, error.out())) return failure(error);
   return count;
 }

@@ -98,6 +98,9 @@ TEST_F(Grammars, SayWhatIsForcedAndWhatIsValid) {
   EXPECT_EQ(*forced, (std::vector<int32_t>{'h' + 1, 'e' + 1, 'l' + 1}));
   const std::vector<int32_t> proposals = {'h' + 1, 'e' + 1, 'l' + 1, 'x' + 1, 'p' + 1};
   EXPECT_EQ(*matcher.valid(proposals), 3u);
+  const std::vector<int32_t> unknown = {'h' + 1, 1000000, 'l' + 1}, negative = {-1};
+  EXPECT_EQ(*matcher.valid(unknown), 1u) << "a model's tokens behind its tokenizer's are no text";
+  EXPECT_EQ(*matcher.valid(negative), 0u);
   for (char c : std::string("help")) ASSERT_TRUE(matcher.accept(c + 1).is_ok());
   EXPECT_EQ(matcher.forced()->size(), 4u);
 }

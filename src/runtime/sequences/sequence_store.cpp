@@ -202,11 +202,18 @@ void SequenceStore::snapshot(SequenceId id) {
 bool SequenceStore::forget_snapshot() {
   if (snapshots_.empty()) return false;
   const auto [id, length] = snapshots_.front();
-  Sequence& s = *find(id);
-  drop_snapshot(id, static_cast<size_t>(std::ranges::find(s.snapshots, length) - s.snapshots.begin()));
-  if (s.reserved > 0) return true;  // commit() frees its pages
-  for (size_t g = 0; g < pools_.size(); ++g) pools_[g].trim(s.tables[g], s.snapshots);
+  forget_snapshot(id, length);
   return true;
+}
+
+void SequenceStore::forget_snapshot(SequenceId id, int64_t length) {
+  internal_check(contains(id), "forget_snapshot: an unknown sequence");
+  Sequence& s = *find(id);
+  const auto found = std::ranges::find(s.snapshots, length);
+  if (found == s.snapshots.end()) return;
+  drop_snapshot(id, static_cast<size_t>(found - s.snapshots.begin()));
+  if (s.reserved > 0) return;  // commit() frees its pages
+  for (size_t g = 0; g < pools_.size(); ++g) pools_[g].trim(s.tables[g], s.snapshots);
 }
 
 StateCost SequenceStore::cost(const Sequence& s, int64_t n) const {

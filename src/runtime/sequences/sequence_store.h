@@ -81,6 +81,8 @@ class SequenceStore {
   void snapshot(SequenceId id);
   // Gives back what the oldest snapshot keeps; false when there is none. For whoever needs the memory.
   bool forget_snapshot();
+  // Gives back what the snapshot of a sequence at a length keeps, if there is one.
+  void forget_snapshot(SequenceId id, int64_t length);
 
   // What n more tokens of a sequence take; of one that is not there yet, what it takes by itself too.
   StateCost cost(SequenceId id, int64_t n) const;

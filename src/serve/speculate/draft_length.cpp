@@ -15,15 +15,30 @@ void StepCost::put(int64_t rows, double seconds) {
   products_ += r * seconds;
 }
 
-double StepCost::row_share() const {
+bool StepCost::fit(double& fixed, double& row) const {
   const double spread = steps_ * squares_ - rows_ * rows_;  // steps^2 times the variance of rows
-  if (spread <= 0.5 * steps_ * steps_) return kGuess;
-  const double b = (steps_ * products_ - rows_ * seconds_) / spread, a = (seconds_ - b * rows_) / steps_;
+  if (spread <= 0.5 * steps_ * steps_) return false;
+  row = (steps_ * products_ - rows_ * seconds_) / spread;
+  fixed = (seconds_ - row * rows_) / steps_;
+  return true;
+}
+
+double StepCost::row_share() const {
+  double a = 0, b = 0;
+  if (!fit(a, b)) return kGuess;
   if (b <= 0) return 0;
   return a <= 0 ? 1e9 : b / a;
 }
 
-int64_t DraftLength::choose(int64_t most, int64_t equal, int64_t answers, double row_share) {
+double StepCost::seconds(int64_t rows) const {
+  if (steps_ == 0) return 0;
+  double a = 0, b = 0;
+  if (fit(a, b) && a > 0 && b >= 0) return a + b * static_cast<double>(rows);
+  return seconds_ / steps_ * (1 + kGuess * static_cast<double>(rows)) / (1 + kGuess * rows_ / steps_);
+}
+
+int64_t DraftLength::choose(int64_t most, int64_t equal, int64_t answers, double row_share,
+                            double draft_share) {
   chosen_ = equal >= kMany ? 1 : 0;
   Chance& now = chances_[chosen_];
   // A text's part of a step: 1 / answers of what does not depend on rows, and its own rows.
@@ -33,7 +48,8 @@ int64_t DraftLength::choose(int64_t most, int64_t equal, int64_t answers, double
   for (int64_t n = 1; n <= most; ++n) {
     chance *= now.right;
     tokens += chance;
-    const double speed = tokens / (fixed + row_share * static_cast<double>(1 + n));
+    const auto proposals = static_cast<double>(n);
+    const double speed = tokens / (fixed * (1 + draft_share * proposals) + row_share * (1 + proposals));
     if (speed > best) best = speed, length = n;
   }
   if (length > 0) return length;

@@ -13,8 +13,12 @@ class StepCost {
   void put(int64_t rows, double seconds);
   // b / a. Until steps of different sizes were seen, kGuess.
   double row_share() const;
+  // A step of that many rows, as fitted; 0 before any was seen.
+  double seconds(int64_t rows) const;
 
  private:
+  // a and b; false until steps of different sizes were seen.
+  bool fit(double& fixed, double& row) const;
   static constexpr double kGuess = 0.1, kKept = 0.98;  // kKept: a step's weight after the next one
   double steps_ = 0, rows_ = 0, squares_ = 0, seconds_ = 0, products_ = 0;
 };
@@ -23,9 +27,10 @@ class StepCost {
 class DraftLength {
  public:
   // The number of proposals, at most `most`, that gives most tokens a second where `answers` texts share a
-  // step; 0: none pays. equal: tokens of the past (NgramIndex). row_share: StepCost's. After kRetry steps
-  // without proposals a few are tried anew.
-  int64_t choose(int64_t most, int64_t equal, int64_t answers, double row_share);
+  // step; 0: none pays. equal: tokens of the past (NgramIndex). row_share: StepCost's. draft_share: what it
+  // takes to propose one for all answers, as a share of the a of StepCost. After kRetry steps without
+  // proposals a few are tried anew.
+  int64_t choose(int64_t most, int64_t equal, int64_t answers, double row_share, double draft_share = 0);
   // What became of the proposals that were chosen last: `accepted` of them in a row were right.
   void put(int64_t proposed, int64_t accepted);
 

@@ -79,6 +79,18 @@ TEST(DraftLength, GrowsWithWhatIsRightAndGivesUp) {
       << "many answers share a step already";
 }
 
+TEST(DraftLength, WeighsWhatItTakesToPropose) {
+  DraftLength sure;
+  sure.choose(8, 0, 1, 0.05);
+  for (int i = 0; i < 40; ++i) sure.put(8, 8);
+  EXPECT_EQ(sure.choose(8, 0, 1, 0.05, 0.1), 8);
+  EXPECT_EQ(sure.choose(8, 0, 1, 0.05, 1.0), 0) << "a draft model as slow as the model";
+  DraftLength half;  // 0.5 to begin with
+  const int64_t cheap = half.choose(8, 0, 1, 0.05, 0.02), dear = half.choose(8, 0, 1, 0.05, 0.2);
+  EXPECT_LT(dear, cheap);
+  EXPECT_GT(dear, 0);
+}
+
 TEST(StepCost, FindsTheShareOfARow) {
   StepCost cost;
   const double guess = cost.row_share();
@@ -86,6 +98,13 @@ TEST(StepCost, FindsTheShareOfARow) {
   EXPECT_EQ(cost.row_share(), guess) << "steps of one size say nothing of others";
   for (int i = 0; i < 50; ++i) cost.put(1 + i % 9, 0.008 + 0.002 * (1 + i % 9));
   EXPECT_NEAR(cost.row_share(), 0.25, 0.01);
+  EXPECT_NEAR(cost.seconds(0), 0.008, 0.0005);
+  EXPECT_NEAR(cost.seconds(9), 0.026, 0.001);
+  StepCost one;
+  EXPECT_EQ(one.seconds(1), 0);
+  one.put(2, 0.012);
+  EXPECT_NEAR(one.seconds(2), 0.012, 1e-9);
+  EXPECT_LT(one.seconds(0), 0.012);
 }
 
 }  // namespace
