@@ -49,8 +49,8 @@ char sign_of(Region::Op op) {
 }
 
 // Scores of rows [begin, end) for keys [0, keys), to their softmax over what each row sees; the denominators.
-void soften(const DenseAttention& shape, int64_t head, const int32_t* limits, int64_t begin, int64_t end,
-            int64_t keys, const float* sink, float* scores, float* totals) {
+void masked_softmax(const DenseAttention& shape, int64_t head, const int32_t* limits, int64_t begin,
+                    int64_t end, int64_t keys, const float* sink, float* scores, float* totals) {
   const double slope = shape.alibi > 0 ? graph::alibi_slope(head, shape.heads, shape.alibi) : 0;
   for (int64_t r = begin; r < end; ++r) {
     float* row = scores + (r - begin) * keys;
@@ -115,8 +115,8 @@ void attend_head(const DenseAttention& shape, int64_t head, int64_t rows, const 
     mlc::weights::multiply(
         1, end - begin, seen, shape.key_dim, {q + begin * q_row + head * shape.key_dim, q_row},
         MatrixView{keys + kv_head * shape.key_dim, k_row}.transposed(), scores.data(), seen);
-    soften(shape, head, limits, begin, end, seen, shape.sinks ? shape.sinks + head : nullptr, scores.data(),
-           totals.data());
+    masked_softmax(shape, head, limits, begin, end, seen, shape.sinks ? shape.sinks + head : nullptr,
+                   scores.data(), totals.data());
     float* to = out + begin * out_row + head * shape.value_dim;
     mlc::weights::multiply(1, end - begin, shape.value_dim, seen, {scores.data(), seen},
                            {values + kv_head * shape.value_dim, v_row}, to, out_row);
