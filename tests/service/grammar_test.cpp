@@ -212,9 +212,11 @@ TEST_F(GrammarTest, BadToolsAreA400) {
   const Json body = body_of(0, 1);
   EXPECT_NE(refusal(body, "tools", "f").find("a list of tools"), std::string::npos);
   EXPECT_NE(refusal(body, "tools", Json::array({{{"type", "search"}}})).find("tools[0]"), std::string::npos);
-  EXPECT_NE(refusal(body, "tools", Json::array({tool("no name!", Json::object())})).find("tools[0].function.name"),
-            std::string::npos);
-  EXPECT_NE(refusal(body, "tools", Json::array({tool("f", Json::object()), tool("f", Json::object())})).find("twice"),
+  EXPECT_NE(
+      refusal(body, "tools", Json::array({tool("no name!", Json::object())})).find("tools[0].function.name"),
+      std::string::npos);
+  EXPECT_NE(refusal(body, "tools", Json::array({tool("f", Json::object()), tool("f", Json::object())}))
+                .find("twice"),
             std::string::npos);
   EXPECT_NE(refusal(body, "tool_choice", "required").find("without tools"), std::string::npos);
   Json with = body;

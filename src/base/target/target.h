@@ -60,8 +60,8 @@ struct Target {
 };
 
 // The variants of a library for a GPU, best first; the last ones run on every device of the kind. `device`:
-// "cuda", "metal", "vulkan", ... = what covers most machines; "vulkan-nvidia", "cuda-sm86", ... = one class of
-// device and what every device runs.
+// "cuda", "metal", "vulkan", ... = what covers most machines; "vulkan-nvidia", "cuda-sm86", ... = one class
+// of device and what every device runs.
 Result<std::vector<Target>> targets_for_device(const std::string& device);
 // Every name that targets_for_device() knows.
 std::vector<std::string> gpu_device_names();
