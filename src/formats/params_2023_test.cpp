@@ -71,7 +71,9 @@ TEST(Params2023, GptNeox) {
   ASSERT_TRUE(params.is_ok()) << params.status().message();
   EXPECT_EQ(params->model_type, "gpt_neox");
   EXPECT_EQ(params->quantization, "q4f16_0_2023");
-  EXPECT_EQ(params->vocab, 50432), EXPECT_EQ(params->hidden, 2560), EXPECT_EQ(params->inner, 10240);
+  EXPECT_EQ(params->vocab, 50432);
+  EXPECT_EQ(params->hidden, 2560);
+  EXPECT_EQ(params->inner, 10240);
   EXPECT_EQ(params->layers, 32);
   const TensorRecord& qkv = record(*params, "gpt_neox.layers.31.attention.query_key_value.q_weight");
   EXPECT_EQ(qkv.shape, (std::vector<int64_t>{320, 7680}));
@@ -86,8 +88,11 @@ TEST(Params2023, Llama) {
   ASSERT_TRUE(params.is_ok()) << params.status().message();
   EXPECT_EQ(params->model_type, "llama");
   EXPECT_EQ(params->quantization, "q3f16_0_2023");
-  EXPECT_EQ(params->hidden, 4096), EXPECT_EQ(params->inner, 11008), EXPECT_EQ(params->layers, 32);
-  EXPECT_EQ(params->key_rows, 4096), EXPECT_EQ(params->head_dim, 128);
+  EXPECT_EQ(params->hidden, 4096);
+  EXPECT_EQ(params->inner, 11008);
+  EXPECT_EQ(params->layers, 32);
+  EXPECT_EQ(params->key_rows, 4096);
+  EXPECT_EQ(params->head_dim, 128);
   EXPECT_EQ(record(*params, "model.layers.0.mlp.gate_up_proj.q_scale").shape,
             (std::vector<int64_t>{103, 22016}));
 }

@@ -150,8 +150,10 @@ TEST(VerifyPicture, IsAPngWithADotForEachPosition) {
   // token.
   const auto same = std::count(lines.begin(), lines.end(), '\3'),
              other = std::count(lines.begin(), lines.end(), '\4');
-  EXPECT_GE(same, 12 * 3), EXPECT_LE(same, 12 * 9);
-  EXPECT_GE(other, 4 * 3), EXPECT_LE(other, 4 * 9);
+  EXPECT_GE(same, 12 * 3);
+  EXPECT_LE(same, 12 * 9);
+  EXPECT_GE(other, 4 * 3);
+  EXPECT_LE(other, 4 * 9);
   EXPECT_LT(file.size(), 20000u);
 }
 
