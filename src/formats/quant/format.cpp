@@ -141,7 +141,7 @@ std::vector<DescribedFormat> other_formats() {
 // One scale, whatever is stacked.
 std::vector<FormatRecord> float8_records(const WeightFormat& f, const std::vector<int64_t>& codes) {
   std::vector<FormatRecord> records = {{Part::kCodes, "q_weight", f.container, codes}};
-  if (f.scale_code != F::ScaleCode::kNone) records.push_back({Part::kScales, "q_scale", DType::kF32, {1}});
+  if (f.scale_code != F::ScaleCode::kNone) records.push_back({Part::kScales, "q_scale", f.dtype, {1}});
   if (f.input_scale) records.push_back({Part::kInputScale, "q_calibration_scale", DType::kF32, {1}});
   return records;
 }
