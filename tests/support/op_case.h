@@ -286,7 +286,10 @@ class OpCase {
     Bytes out(static_cast<size_t>(kernel::layout_bytes(type)), 0xEE);
     std::vector<kernel::HostBuffer> buffers;
     if (type.format.input_scale) records.pop_back();  // no part of the weight
-    for (Bytes& record : records) buffers.push_back({record.data(), int64_t(record.size())});
+    for (Bytes& record : records) {
+      record.resize((record.size() + 3) / 4 * 4);  // devices have whole words
+      buffers.push_back({record.data(), int64_t(record.size())});
+    }
     buffers.push_back({out.data(), int64_t(out.size())});
     kernel::interpret(f, buffers, {});
     return out;
