@@ -68,6 +68,7 @@ int run_command_line(const std::vector<std::string>& arguments) {
   add_model_metadata(app);
   add_devices(app);
   add_build(app);
+  add_calibrate(app);
   add_mlc_chat_cli(app);
   app.allow_extras();
   for (CLI::App* command : app.get_subcommands({})) command->allow_extras();

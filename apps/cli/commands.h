@@ -18,6 +18,7 @@ namespace mlc::cli {
 // keep-sorted start
 void add_bench(CLI::App& app);
 void add_build(CLI::App& app);
+void add_calibrate(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_compile(CLI::App& app);
 void add_convert_weight(CLI::App& app);

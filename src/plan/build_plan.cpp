@@ -28,6 +28,7 @@ void add_sources(const graph::TensorType& type, const std::string& name, PlanWei
   internal_check(!quantized || (name.ends_with(kWeight) && shape.size() >= 2),
                  "a quantized parameter is a matrix, or a stack of them, named X.weight");
   for (FormatRecord& record : format_records(type.format, shape)) {
+    if (record.part == FormatRecord::Part::kInputScale) continue;  // inputs stay floats
     weight.sources.push_back(quantized ? name.substr(0, name.size() - kWeight.size()) + record.name : name);
     weight.source_dtypes.emplace_back(long_name(record.dtype));
     weight.source_shapes.push_back(std::move(record.shape));

@@ -77,11 +77,13 @@ std::span<const std::byte> cut(std::span<const std::byte> source, const PlanWeig
   return storage;
 }
 
-// Sources as device addresses: host pointers where the device takes them, else copies kept in `staging`.
+// Sources as device addresses: host pointers where the device takes them, else copies kept in `staging`, of
+// whole words, as kernels read them.
 Result<DeviceAddress> stage(Device& device, std::span<const std::byte> bytes,
                             std::vector<OwnedBuffer>& staging) {
   if (device.properties.host_memory) return DeviceAddress{const_cast<std::byte*>(bytes.data()), 0};
-  ASSIGN_OR_RETURN(OwnedBuffer buffer, OwnedBuffer::allocate(device, static_cast<int64_t>(bytes.size())));
+  ASSIGN_OR_RETURN(OwnedBuffer buffer,
+                   OwnedBuffer::allocate(device, static_cast<int64_t>((bytes.size() + 3) / 4 * 4)));
   RETURN_IF_ERROR(device.copy_in(device.self, buffer.address(), bytes));
   staging.push_back(std::move(buffer));
   return staging.back().address();

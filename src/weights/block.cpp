@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "formats/quant/float8.h"
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
 #include "formats/quant/repack.h"
@@ -46,6 +47,27 @@ bool is_exact_packed(const ParameterPlan& plan, const Checkpoint& checkpoint,
     auto aligned = [&](int64_t at) { return at % row % group == 0; };
     return run.stride == 1 && row == plan.row_size && aligned(run.begin) && aligned(run.begin + run.count);
   });
+}
+
+// Whether the codes of 8-bit floats and their blocks' scales can be taken over: tensors in the same blocks,
+// one below the other, each of whole blocks but for the last.
+bool is_exact_float8(const ParameterPlan& plan, const Checkpoint& checkpoint,
+                     const std::vector<SourceRun>& runs) {
+  const int64_t k = plan.row_size, height = plan.format.group_n;
+  if (!plan.format.is_float8() || height <= 1) return false;
+  for (const SourceLeaf& leaf : plan.leaves) {
+    const PackedWeight* weight = checkpoint.packed(leaf.tensor);
+    if (!weight || checkpoint.transposed(leaf.tensor) >= 0 || !leaf.steps.empty() || weight->k() != k ||
+        !has_same_blocks(weight->format, plan.format) || (weight->count() > 1 && weight->n() % height != 0))
+      return false;
+  }
+  int64_t row = 0;  // of the parameter
+  for (const SourceRun& run : runs) {
+    if (run.stride != 1 || run.begin % (k * height) != 0 || run.count % k != 0 || row % height != 0)
+      return false;
+    row += run.count / k;
+  }
+  return !runs.empty();
 }
 
 void add_irregular(std::map<int, NonFinite>& irregular, int index, const NonFinite& found) {
@@ -96,6 +118,29 @@ void repack_packed(const ParameterPlan& plan, const Checkpoint& checkpoint,
   }
 }
 
+void store_bf16(std::vector<std::byte>& to, float value) {
+  to.resize(to.size() + 2);
+  encode_floats(DType::kBF16, {&value, 1}, to.data() + to.size() - 2);
+}
+
+// Codes and scales of a block of rows that is_exact_float8() holds for.
+void repack_float8(const ParameterPlan& plan, const Checkpoint& checkpoint,
+                   const std::vector<SourceRun>& runs, BlockBuffers& buffers) {
+  const int64_t k = plan.row_size;
+  int64_t row = 0;  // of the block
+  buffers.scale.clear();
+  for (const SourceRun& run : runs) {
+    const PackedWeight& weight = *checkpoint.packed(plan.leaves[static_cast<size_t>(run.leaf)].tensor);
+    for (int64_t line = run.begin / k; line < (run.begin + run.count) / k; ++line, ++row) {
+      const WeightReader reader = weight.reader(line / weight.n());
+      const int64_t its_row = line % weight.n();
+      reader.codes(its_row, 0, {reinterpret_cast<uint8_t*>(buffers.weight.data()) + row * k, bytes_of(k)});
+      for (int64_t g = 0; row % plan.format.group_n == 0 && g < reader.groups(); ++g)
+        store_bf16(buffers.scale, reader.scale(its_row, g));
+    }
+  }
+}
+
 // Packed with f32 scales, which are stored as bfloat16.
 bool has_wide_scales(const WeightFormat& format) {
   return format.dtype == DType::kF32 && format.zero != WeightFormat::Zero::kPaired;
@@ -120,6 +165,30 @@ void pack_rows(const ParameterPlan& plan, const Block& block, const RowQuantizer
     encode_floats(DType::kBF16,
                   {reinterpret_cast<const float*>(buffers.scale_bits.data()), buffers.scale_bits.size() / 4},
                   buffers.scale.data());
+}
+
+// Codes of 8-bit floats and the scales that stand in the file's rows of this block; those of a block's
+// columns side by side.
+void pack_float8_rows(const ParameterPlan& plan, const Block& block, float largest, BlockBuffers& buffers) {
+  const WeightFormat& f = plan.format;
+  const int64_t k = plan.row_size, rows = block.row_end - block.row_begin;
+  const int64_t width = f.group ? f.group : k, height = f.group_n ? f.group_n : rows;
+  buffers.scale.clear();
+  for (int64_t first = 0; first < rows; first += height)
+    for (int64_t begin = 0; begin < k; begin += width) {
+      const int64_t last = std::min(rows, first + height), count = std::min(width, k - begin);
+      auto part = [&](int64_t row) {
+        return std::span<const float>(buffers.values.data() + row * k + begin, bytes_of(count));
+      };
+      float its_largest = largest;
+      for (int64_t row = first; f.group_n && row < last; ++row)
+        its_largest = std::max(its_largest, largest_magnitude(part(row)));
+      const float scale = float8_scale(f, its_largest);
+      for (int64_t row = first; row < last; ++row)
+        encode_float8(f, scale, part(row), buffers.weight.data() + row * k + begin);
+      const bool has_scale = f.scale_code != WeightFormat::ScaleCode::kNone;
+      if (has_scale && (f.group_n || block.row_begin == 0)) store_bf16(buffers.scale, scale);
+    }
 }
 
 // Copies `count` elements of `size` bytes that lie `stride` apart.
@@ -246,11 +315,28 @@ void read_values(const ParameterPlan& plan, const Checkpoint& checkpoint, int64_
 bool is_exact(const ParameterPlan& plan, const Checkpoint& checkpoint) {
   if (!plan.format.is_quantized()) return false;
   const std::vector<SourceRun> runs = source_runs(plan.source, 0, plan.rows * plan.row_size);
-  return is_exact_blocks(plan, checkpoint, runs) || is_exact_packed(plan, checkpoint, runs);
+  return is_exact_blocks(plan, checkpoint, runs) || is_exact_packed(plan, checkpoint, runs) ||
+         is_exact_float8(plan, checkpoint, runs);
+}
+
+bool needs_largest(const ParameterPlan& plan) {
+  return plan.format.is_quantized() && plan.format.group_n == 0 &&
+         plan.format.scale_code == WeightFormat::ScaleCode::kFloat;
+}
+
+float find_largest(const ParameterPlan& plan, const Checkpoint& checkpoint) {
+  std::vector<std::byte> scratch;
+  std::vector<float> values;
+  float largest = 0;
+  for (int64_t row = 0; row < plan.rows; row += plan.block_rows) {
+    read_values(plan, checkpoint, row, std::min(row + plan.block_rows, plan.rows), scratch, values);
+    largest = std::max(largest, largest_magnitude(values));
+  }
+  return largest;
 }
 
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
-                   BlockBuffers& buffers, const RowQuantizer* quantizer) {
+                   BlockBuffers& buffers, const RowQuantizer* quantizer, float largest) {
   int64_t rows = block.row_end - block.row_begin;
   buffers.irregular.clear(), buffers.status = Status::ok();
   if (!is_float(plan.dtype)) return copy_words(plan, checkpoint, block, buffers);
@@ -262,6 +348,16 @@ void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, cons
     encode_floats(stored, buffers.values, buffers.weight.data());
     buffers.scale.clear();
     return;
+  }
+  if (plan.format.is_float8()) {
+    buffers.weight.resize(bytes_of(rows * plan.row_size));
+    if (plan.exact)
+      return repack_float8(
+          plan, checkpoint,
+          source_runs(plan.source, block.row_begin * plan.row_size, block.row_end * plan.row_size), buffers);
+    read_values(plan, checkpoint, block.row_begin, block.row_end, buffers.source, buffers.values,
+                &buffers.irregular);
+    return pack_float8_rows(plan, block, largest, buffers);
   }
   int scale_size = has_wide_scales(plan.format) ? 2 : size_of(plan.format.dtype);
   buffers.weight.resize(bytes_of(rows * plan.format.row_bytes(plan.row_size)));

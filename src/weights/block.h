@@ -47,9 +47,15 @@ class RowQuantizer {
 bool is_exact(const ParameterPlan& plan, const Checkpoint& checkpoint);
 
 // `quantizer` may be nullptr. Fills buffers.weight, buffers.scale (NK form even when the format is KN) and
-// buffers.irregular.
+// buffers.irregular. `largest`: of the whole parameter's magnitudes, where it has one scale
+// (needs_largest()); its first block has that scale. A block of a format with scales of so many rows begins
+// at a multiple of them.
 void convert_block(const ParameterPlan& plan, const Checkpoint& checkpoint, const Block& block,
-                   BlockBuffers& buffers, const RowQuantizer* quantizer = nullptr);
+                   BlockBuffers& buffers, const RowQuantizer* quantizer = nullptr, float largest = 0);
+
+// Whether the parameter's rows share a scale, and their largest finite magnitude: reads it all.
+bool needs_largest(const ParameterPlan& plan);
+float find_largest(const ParameterPlan& plan, const Checkpoint& checkpoint);
 
 // Reads rows [row_begin, row_end) as f32 rounded to plan.dtype, into `values`; what is not finite is added to
 // `irregular`.

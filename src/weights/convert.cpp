@@ -28,9 +28,13 @@ struct OpenShard {
 // The blocks of a parameter that are not done, and the transposed arrays of a KN format until then.
 struct OpenParameter {
   std::atomic<int64_t> blocks_left{0};
-  std::once_flag allocated;
+  std::once_flag allocated, measured;
   std::vector<std::byte> weight, scale;
+  float largest = 0;  // magnitude, where rows share a scale
 };
+
+// What stands for the scale of inputs until `mlc_llm calibrate` has measured it: bfloat16, as all floats.
+std::vector<std::byte> input_scale_of_one() { return {std::byte{0x80}, std::byte{0x3F}}; }
 
 class Conversion {
  public:
@@ -129,7 +133,8 @@ class Conversion {
   Status convert_one(const Block& block, BlockBuffers& buffers) {
     const ParameterPlan& p = plan_.parameters[block.parameter];
     OpenParameter& open = parameters_[block.parameter];
-    convert_block(p, checkpoint_, block, buffers, options_.quantizer);
+    if (needs_largest(p)) std::call_once(open.measured, [&] { open.largest = find_largest(p, checkpoint_); });
+    convert_block(p, checkpoint_, block, buffers, options_.quantizer, open.largest);
     RETURN_IF_ERROR(buffers.status);
     add_irregular(buffers.irregular);
     if (p.format.transposed) {
@@ -140,8 +145,10 @@ class Conversion {
       transpose(buffers.weight, p, block, size_of(p.format.container), open.weight);
       transpose(buffers.scale, p, block, size_of(plan_.record(p.places[1]).stored_dtype()), open.scale);
     } else {
-      RETURN_IF_ERROR(write_rows(p, p.places[0], block, buffers.weight));
-      if (p.places.size() > 1) RETURN_IF_ERROR(write_rows(p, p.places[1], block, buffers.scale));
+      RETURN_IF_ERROR(write_rows(p, 0, block, buffers.weight));
+      if (p.places.size() > 1) RETURN_IF_ERROR(write_rows(p, 1, block, buffers.scale));
+      if (p.places.size() > 2 && block.row_begin == 0)
+        RETURN_IF_ERROR(write(p.places[2], 0, input_scale_of_one()));
     }
     if (--open.blocks_left > 0) return Status::ok();
     for (int index : p.sources) checkpoint_.release(index);
@@ -171,14 +178,19 @@ class Conversion {
       move(uint16_t{});
   }
 
-  Status write_rows(const ParameterPlan& p, RecordPlace place, const Block& block,
+  // What a block has of record `index`: codes or scales, which rows may share.
+  Status write_rows(const ParameterPlan& p, size_t index, const Block& block,
                     const std::vector<std::byte>& bytes) {
-    return write(place, plan_.record(place).size / std::max<int64_t>(1, p.rows) * block.row_begin, bytes);
+    const RecordPlace place = p.places[index];
+    const bool shared = index == 1 && p.format.group_n != 1;
+    const int64_t rows = shared ? p.format.scale_rows(p.rows) : p.rows;
+    const int64_t row = !shared ? block.row_begin : p.format.group_n ? block.row_begin / p.format.group_n : 0;
+    return write(place, plan_.record(place).size / std::max<int64_t>(1, rows) * row, bytes);
   }
 
   Status write(RecordPlace place, int64_t offset, const std::vector<std::byte>& bytes) {
     OpenShard& shard = shards_[place.shard];
-    if (shard.kept) return Status::ok();
+    if (shard.kept || bytes.empty()) return Status::ok();
     ASSIGN_OR_RETURN(AtomicFile * file, open_file(place.shard));
     RETURN_IF_ERROR(file->write_at(plan_.record(place).offset + offset, bytes));
     if (options_.progress) options_.progress(static_cast<int64_t>(bytes.size()));

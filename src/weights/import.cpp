@@ -2,6 +2,7 @@
 #include "weights/import.h"
 
 #include "base/strings.h"
+#include "formats/quant/float8.h"
 #include "formats/quant/repack.h"
 
 namespace mlc::weights {
@@ -29,6 +30,9 @@ std::string scheme_keeping(const PackedWeight& weight) {
   for (const char* name : {"q4f16_1", "q4bf16_1", "q4f32_1", "q4f32_0"})
     for (const QuantScheme& scheme : all)
       if (scheme.name == name && can_repack(weight.reader(), scheme.linear)) return name;
+  for (const QuantScheme& scheme : all)
+    if (scheme.linear.is_float8() && scheme.linear.group_n > 1 && has_same_blocks(f, scheme.linear))
+      return scheme.name;
   for (const QuantScheme& scheme : all)
     if (zeros && scheme.linear.is_imported() && scheme.linear.group == f.group &&
         can_repack_awq(weight.reader(), f.group))
@@ -92,7 +96,10 @@ void note_packed(Plan& plan, const Checkpoint& checkpoint) {
     ++(p.exact ? kept : p.format.is_quantized() ? rounded : read);
   }
   const std::string by = str("weights by ", checkpoint.packer(), ": ");
-  if (kept) plan.notes.push_back(str(by, kept, " keep their codes, nothing is rounded"));
+  if (kept && plan.scheme.linear.is_float8())
+    plan.notes.push_back(str(by, kept, " keep their codes; scales are stored as bfloat16"));
+  else if (kept)
+    plan.notes.push_back(str(by, kept, " keep their codes, nothing is rounded"));
   if (read) plan.notes.push_back(str(by, read, " are stored as the floats that they stand for"));
   if (!rounded) return;
   const std::string better = scheme_keeping(*first);

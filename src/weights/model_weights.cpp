@@ -110,6 +110,10 @@ Result<FolderWeights::Entry> FolderWeights::find_records(const frontend::Paramet
   std::vector<FormatRecord> described = format_records(format, parameter.shape);
   if (!format.is_quantized()) described = {{FormatRecord::Part::kCodes, "weight", plain, parameter.shape}};
   for (const FormatRecord& wanted : described) {
+    if (wanted.part == FormatRecord::Part::kInputScale) {  // no part of the weight
+      entry.format.input_scale = false;
+      continue;
+    }
     const std::string name =
         format.is_quantized() ? record_name(parameter.name, wanted.name) : parameter.name;
     const TensorRecord* record = shards_->find(name);
@@ -153,10 +157,11 @@ void FolderWeights::read(const std::string& name, int64_t begin, int64_t end,
                 values);
 }
 
-// A stack's parts are weights of their own, one after the other in each record.
+// A stack's parts are weights of their own, one after the other in each record, but where rows share scales.
 void FolderWeights::read_quantized(const Entry& e, int64_t begin, int64_t end,
                                    std::vector<float>& values) const {
-  const int64_t parts = e.shape.parts(), n = e.shape.rows / parts, k = e.shape.row_size;
+  const int64_t parts = e.format.group_n == 1 ? e.shape.parts() : 1, n = e.shape.rows / parts,
+                k = e.shape.row_size;
   float* to = values.data();
   for (int64_t row = begin; row < end;) {
     const int64_t part = row / n, last = std::min(end, (part + 1) * n);

@@ -157,6 +157,20 @@ ParameterPlan plan_plain(const Parameter& parameter, DType dtype) {
   return p;
 }
 
+// Rows that share a scale are not those of a rank or of one expert alone.
+Status check_shared_scales(const Parameter& parameter, const WeightFormat& format, const QuantScheme& scheme,
+                           const PlanOptions& options) {
+  if (options.ranks > 0)
+    return Status::error(str("MLC_INTERNAL_PRESHARD_NUM: rows of ", scheme.name,
+                             " share scales and cannot be split for ranks; unset it"));
+  const int64_t rows = parameter.shape[parameter.shape.size() - 2];
+  if (format.group_n > 1 && parameter.shape.size() > 2 && rows % format.group_n != 0)
+    return Status::error(str("--quantization: ", scheme.name, " has a scale for ", format.group_n,
+                             " rows, an expert of ", parameter.name, " has ", rows,
+                             "; choose e4m3_e4m3_f16 or q8f16_1"));
+  return Status::ok();
+}
+
 // What is stored, before it is split for ranks: each parameter, or each record of an imported one.
 Result<std::vector<ParameterPlan>> plan_parameters(const std::vector<Parameter>& parameters,
                                                    const QuantScheme& scheme, const PlanOptions& options) {
@@ -172,6 +186,8 @@ Result<std::vector<ParameterPlan>> plan_parameters(const std::vector<Parameter>&
       for (size_t i = 0; i < records.size(); ++i) plans.push_back(plan_plain(records[i], described[i].dtype));
       continue;
     }
+    if (format.is_quantized() && format.group_n != 1)
+      RETURN_IF_ERROR(check_shared_scales(parameter, format, scheme, options));
     plans.push_back(plan_plain(parameter, parameter.force_f32 ? DType::kF32 : scheme.model_dtype));
     ParameterPlan& p = plans.back();
     if (format.is_quantized()) p.format = format;
@@ -228,6 +244,8 @@ Result<Plan> make_plan(const std::vector<Parameter>& parameters, const std::vect
       if (checkpoint) find_leaves(part);
       part.exact = checkpoint && is_exact(part, *checkpoint);
       part.block_rows = std::max<int64_t>(1, kBlockElements / widest_row(part));
+      if (const int64_t together = part.format.group_n; together > 1)
+        part.block_rows = (part.block_rows + together - 1) / together * together;
     }
     add_records(parts, records);
     std::move(parts.begin(), parts.end(), std::back_inserter(plan.parameters));

@@ -27,6 +27,7 @@ const std::map<std::string, Names>& printers() {
       {"apps/cli/bench", {"bench"}},
       {"apps/cli/build", {"build"}},
       {"apps/cli/c", {"chat"}},
+      {"apps/cli/calibrate", {"calibrate"}},
       {"apps/cli/compile", {"compile"}},
       {"apps/cli/convert_weight", {"convert_weight"}},
       {"apps/cli/device_flag", {"compile"}},
@@ -51,6 +52,8 @@ const std::map<std::string, Names>& printers() {
       {"src/service/", {"serve"}},
       {"src/weights/", {"convert_weight", "chat", "bench"}},
       {"src/weights/gen_config", {"gen_config", "chat", "bench"}},
+      {"src/weights/quantize/dataset", {"calibrate"}},
+      {"src/weights/quantize/input_scales", {"calibrate"}},
       {"src/weights/tokenizer", {"gen_config", "chat", "bench"}},
       {"src/weights/verify", {"convert_weight", "verify"}},
       {"src/", {"compile", "chat", "bench"}},
@@ -96,8 +99,8 @@ Names literals(const std::string& code) {
   return found;
 }
 
-const Names kCommands = {"convert_weight", "gen_config",     "compile", "chat",  "bench",
-                         "info",           "model_metadata", "serve",   "build", "mlc_chat_cli"};
+const Names kCommands = {"convert_weight", "gen_config", "compile", "chat",         "bench",    "info",
+                         "model_metadata", "serve",      "build",   "mlc_chat_cli", "calibrate"};
 
 // What is wrong with the flags of one message.
 Names unknown_flags(const std::string& message, const Names& commands) {

@@ -50,12 +50,14 @@ bool listed_under_every_scheme(const std::string& toy) {
   return file_exists(toy_file(toy, "parameters.txt"));
 }
 
-// Schemes of 2023 beside today's of the same name differ in their bytes only: one toy each.
+// Schemes of 2023 beside today's of the same name differ in their bytes only: one toy each. Of 8-bit floats
+// one more, and one with experts.
 bool repeats_another(const QuantScheme& scheme, const std::string& toy) {
+  if (scheme.linear.is_float8()) return toy != "llama" && toy != "gpt_neox" && toy != "mixtral";
   return scheme.name.ends_with("_2023") && toy != "llama";
 }
 
-// Whose stacks have no KN form.
+// Whose stacks have no KN form, and no blocks of rows.
 bool has_experts(const std::string& toy) {
   return read_file(toy_file(toy, "config.json"))->find("num_experts_per_tok") != std::string::npos;
 }
@@ -65,7 +67,7 @@ std::vector<Case> cases() {
   for (const std::string& toy : toys_with_logits())
     for (const QuantScheme& scheme : quant_schemes())
       if (!scheme.linear.is_imported() && !repeats_another(scheme, toy) &&
-          !(scheme.linear.transposed && has_experts(toy)) &&
+          !((scheme.linear.transposed || scheme.linear.group_n > 1) && has_experts(toy)) &&
           (listed_under_every_scheme(toy) || scheme.name == "q0f32" || scheme.name == "q4f16_1"))
         all.push_back({toy, scheme.name});
   for (const auto& [toy, scheme] : kPackedToys) all.push_back({toy, scheme});
@@ -144,7 +146,8 @@ class Compiled : public ::testing::TestWithParam<Case> {
 // Every scheme on the best variant; one of each kind of format on every variant.
 std::vector<Target> targets_for(const Case& c) {
   std::vector<Target> targets = runnable_targets();
-  const bool all = c.scheme == "q0f32" || c.scheme == "q4f16_1" || c.scheme == "q3f16_1";
+  const bool all =
+      c.scheme == "q0f32" || c.scheme == "q4f16_1" || c.scheme == "q3f16_1" || c.scheme == "e4m3_e4m3_f16";
   if (c.toy != "llama" || !all) targets.resize(1);
   return targets;
 }
@@ -328,7 +331,9 @@ TEST_P(CompiledToy, DeterministicBitsDependOnTheSequenceAlone) {
 INSTANTIATE_TEST_SUITE_P(Toys, Compiled, ::testing::ValuesIn(cases()), name_of);
 INSTANTIATE_TEST_SUITE_P(Toys, CompiledToy, ::testing::ValuesIn(toys_with_kernels_of_their_own("q4f16_1")),
                          name_of);
-INSTANTIATE_TEST_SUITE_P(EightBits, CompiledToy, ::testing::Values(Case{"llama", "q8f16_1"}), name_of);
+INSTANTIATE_TEST_SUITE_P(EightBits, CompiledToy,
+                         ::testing::Values(Case{"llama", "q8f16_1"}, Case{"llama", "e4m3_e4m3_f16"}),
+                         name_of);
 // Of these, weights in float32 are the checkpoint's. gemma's norms are stored as its bfloat16 w + 1, rounded.
 std::vector<Case> exact_toys() {
   std::vector<Case> all = toys_with("q0f32");

@@ -93,19 +93,24 @@ WeightFormat group(int bits, DType scale, bool transposed = false) {
   return {WeightFormat::Kind::kGroup, scale, bits, bits == 3 ? 40 : 32, transposed};
 }
 
+const std::vector<WeightFormat> kFloat8 = {WeightFormat::float8(WeightFormat::Code::kE4M3),
+                                           WeightFormat::float8(WeightFormat::Code::kE5M2),
+                                           WeightFormat::float8_blocks()};
+
 TEST_F(Gpu, Take) {
   std::mt19937 random(7);
-  for (WeightFormat f : {group(4, DType::kF16), group(4, DType::kF32), group(4, DType::kBF16),
-                         group(3, DType::kF16), WeightFormat::paired(false),
-                         WeightFormat::grouped_2023(3, false), WeightFormat::grouped_2023(8, false),
-                         WeightFormat::plain(DType::kF16), WeightFormat::plain(DType::kF32)})
+  for (WeightFormat f :
+       {group(4, DType::kF16), group(4, DType::kF32), group(4, DType::kBF16), group(3, DType::kF16),
+        WeightFormat::paired(false), WeightFormat::grouped_2023(3, false),
+        WeightFormat::grouped_2023(8, false), kFloat8[0], kFloat8[1], kFloat8[2],
+        WeightFormat::plain(DType::kF16), WeightFormat::plain(DType::kF32)})
     for (int64_t k : {96, 72}) {
       OpCase& c = add(str("take of ", f.text(), " ", k), {{"rows", 3}});
       std::vector<float> values = random_floats(40 * k, 1, random);
       graph::Value* table = f.is_quantized() ? c.quantized(f, kernel::kLaneLayout, 40, k, values)
                                              : c.parameter(f.dtype, {40, k}, values);
       c.g->take(table, c.indices(kRows, {0, 39, 33}));
-      if (!f.is_centered()) c.rule = near(elementwise_error(3));
+      if (f.has_offsets()) c.rule = near(elementwise_error(3));
     }
 }
 
@@ -175,7 +180,7 @@ class GpuMatmul : public Gpu {
     double sum = absolute_sum(y, c.logical(w));
     // Codes are met with their zero point apart: the two sums are up to 15 and 7 times the result's in
     // magnitude.
-    const double parts = !f.is_quantized() ? 1 : f.is_centered() ? 22 : 30;
+    const double parts = !f.is_quantized() || f.is_float8() ? 1 : f.is_centered() ? 22 : 30;
     c.rule.tolerance = dot_error(s.k, parts * sum) + elementwise_error(sum + 1);
     // Elements of +-2 evenly spread are below 2 once they are normed.
     if (!norm.empty()) c.rule.tolerance += 4 * norm_error(s.k, 2 * absolute_sum(ones, c.logical(w)));
@@ -228,6 +233,8 @@ TEST_F(GpuMatmul, OneRow) {
   for (int bits : {3, 8})
     for (Shape s : {Shape{1, 8, 1}, {1, 96, 48}, {1, 150, 300}})
       add_matmul(WeightFormat::grouped_2023(bits, s.k == 48), s);
+  for (const WeightFormat& f : kFloat8)
+    for (Shape s : {Shape{1, 8, 1}, {1, 96, 48}, {1, 150, 301}}) add_matmul(f, s);
 }
 
 TEST_F(GpuMatmul, ManyRows) {
@@ -241,6 +248,8 @@ TEST_F(GpuMatmul, ManyRows) {
   for (int bits : {3, 8})
     for (Shape s : {Shape{3, 72, 100}, {9, 64, 48}, {70, 40, 40}})
       add_matmul(WeightFormat::grouped_2023(bits, s.rows == 9), s);
+  for (const WeightFormat& f : kFloat8)
+    for (Shape s : {Shape{3, 72, 101}, {9, 64, 48}, {70, 140, 260}}) add_matmul(f, s);
 }
 
 // Random keys and values for `length` tokens of a sequence whose pages are given, in one layer; other slots

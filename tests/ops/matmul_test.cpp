@@ -122,7 +122,7 @@ OpCase& add_matmul(OpBatch& batch, const Weight& w, const Shape& s, const std::s
     c.options.min_rows = 2, c.options.max_rows = 16;
   double sum = absolute_sum(dense(c.logical(x), w.format.kernel_group()), c.logical(weight));
   // A code is met less 7, and what that stands for apart: each may be 15 times the weight.
-  if (!w.format.is_centered() && w.format.is_quantized()) sum *= 30;
+  if (w.format.has_offsets()) sum *= 30;
   c.rule.tolerance = dot_error(s.k, sum) + elementwise_error(sum + 1);
   for (char step : epilogue)
     c.rule.tolerance *= std::strchr("mGL", step) ? sum + 2 : 1.2;  // |f'| <= 1.13 of every activation
@@ -174,6 +174,17 @@ TEST_F(GroupMatmul, FormatsOf2023) {
     for (Shape s : {Shape{1, 7, 1}, {1, 24, 48}, {3, 17, 100}, {17, 16, 320}})
       for (int bits : {3, 8})
         add_matmul(batch, {WeightFormat::grouped_2023(bits, s.rows == 3), layout}, s, s.n == 24 ? "Gm" : "");
+}
+
+const std::vector<WeightFormat> kFloat8 = {
+    WeightFormat::float8(WeightFormat::Code::kE4M3), WeightFormat::float8(WeightFormat::Code::kE4M3, true),
+    WeightFormat::float8(WeightFormat::Code::kE5M2), WeightFormat::float8_blocks()};
+
+// Rows of bytes that may end within a word, and one scale for a tensor, for 128 x 128 of it or none.
+TEST_F(GroupMatmul, Float8) {
+  for (const char* layout : {"tile8", "tile16"})
+    for (Shape s : {Shape{1, 7, 1}, {1, 24, 48}, {3, 17, 101}, {17, 16, 320}, {2, 133, 259}})
+      for (const WeightFormat& f : kFloat8) add_matmul(batch, {f, layout}, s, s.n == 24 ? "Gm" : "");
 }
 
 TEST_F(GroupMatmul, TilesOf16) {
@@ -336,13 +347,14 @@ TEST_F(Take, ReadsEveryLayout) {
         Weight{group(4, DType::kF32), "tile16"}, Weight{group(3, DType::kF16)},
         Weight{group(3, DType::kBF16), "tile8"}, Weight{group(3, DType::kF16), "tile16"},
         Weight{WeightFormat::paired(false), "tile8"}, Weight{WeightFormat::grouped_2023(3, false), "tile8"},
-        Weight{WeightFormat::grouped_2023(8, false), "tile16"}})
+        Weight{WeightFormat::grouped_2023(8, false), "tile16"}, Weight{kFloat8[0], "tile8"},
+        Weight{kFloat8[2], "tile16"}, Weight{kFloat8[3], "tile8"}})
     for (int64_t k : {1, 67, 128}) {
       std::mt19937 random(3);
       OpCase& c = batch.add(str("take from ", w.format.text(), "@", w.layout, " k ", k), {{"rows", 5}});
       graph::Value* table = add_weight(c, w, 19, k, random);
       c.g->take(table, c.indices(Dim::symbol("rows"), {18, 0, 7, 7, 8}));
-      if (!w.format.is_centered())
+      if (w.format.has_offsets())
         c.rule = {.tolerance = elementwise_error(3), .relative = true, .hard = false};
     }
 }

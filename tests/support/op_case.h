@@ -18,6 +18,7 @@
 #include "base/half.h"
 #include "base/strings.h"
 #include "formats/plan.h"
+#include "formats/quant/float8.h"
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
 #include "formats/quant/reader.h"
@@ -233,6 +234,14 @@ class OpCase {
 
   static std::vector<Bytes> pack(const WeightFormat& format, int64_t n, int64_t k,
                                  const std::vector<float>& values) {
+    if (format.is_float8()) {
+      std::vector<Bytes> records;
+      for (const std::vector<std::byte>& packed : pack_float8(format, n, k, values)) {
+        records.emplace_back(packed.size());
+        std::memcpy(records.back().data(), packed.data(), packed.size());
+      }
+      return records;
+    }
     const auto word_size = static_cast<size_t>(size_of(format.container));
     auto words = static_cast<size_t>(format.words(k)), groups = static_cast<size_t>(format.groups(k));
     auto rows = static_cast<size_t>(n), columns = static_cast<size_t>(k);
@@ -276,7 +285,11 @@ class OpCase {
     kernel::Function f = *kernel::lower_preproc(type, x86_64_targets().back());
     Bytes out(static_cast<size_t>(kernel::layout_bytes(type)), 0xEE);
     std::vector<kernel::HostBuffer> buffers;
-    for (Bytes& record : records) buffers.push_back({record.data(), int64_t(record.size())});
+    if (type.format.input_scale) records.pop_back();  // no part of the weight
+    for (Bytes& record : records) {
+      record.resize((record.size() + 3) / 4 * 4);  // devices have whole words
+      buffers.push_back({record.data(), int64_t(record.size())});
+    }
     buffers.push_back({out.data(), int64_t(out.size())});
     kernel::interpret(f, buffers, {});
     return out;

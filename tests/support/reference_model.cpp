@@ -6,6 +6,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "formats/quant/float8.h"
 #include "formats/quant/group.h"
 #include "formats/quant/plain.h"
 #include "formats/quant/reader.h"
@@ -112,6 +113,14 @@ void quantize_and_back(const WeightFormat& format, int64_t k, bool round_product
   }
 }
 
+// The same of a whole weight, whose rows share scales; kernels never round its products.
+void pack_and_read(const WeightFormat& format, int64_t k, std::vector<float>& values) {
+  const int64_t n = static_cast<int64_t>(values.size()) / k;
+  const std::vector<std::vector<std::byte>> records = pack_float8(format, n, k, values);
+  const std::vector<std::span<const std::byte>> spans(records.begin(), records.end());
+  read_weight(format, n, k, spans, values);
+}
+
 }  // namespace
 
 HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& parameter, const QuantScheme& scheme,
@@ -131,7 +140,10 @@ HostTensor load_parameter(const Checkpoint& checkpoint, const Parameter& paramet
   t.floats = std::move(whole.values);
   if (format.is_quantized()) {
     round_floats(scheme.model_dtype, t.floats);
-    quantize_and_back(format, parameter.shape.back(), storage == Storage::kExact, t.floats);
+    if (format.is_float8())
+      pack_and_read(format, parameter.shape.back(), t.floats);
+    else
+      quantize_and_back(format, parameter.shape.back(), storage == Storage::kExact, t.floats);
   } else if (storage == Storage::kAsStored) {
     round_floats(format.dtype == DType::kF32 ? DType::kBF16 : format.dtype, t.floats);
   }

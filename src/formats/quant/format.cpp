@@ -76,6 +76,10 @@ std::vector<DescribedFormat> built_formats() {
     for (int bits : {3, 4, 8})
       all.push_back({str("2023 ", bits, " bits", kn ? " KN" : ""), F::grouped_2023(bits, kn), true});
   }
+  all.push_back({"fp8 e4m3", F::float8(F::Code::kE4M3), true});
+  all.push_back({"fp8 e4m3 with a scale of the inputs", F::float8(F::Code::kE4M3, true), true});
+  all.push_back({"fp8 e5m2", F::float8(F::Code::kE5M2), true});
+  all.push_back({"fp8 blocks", F::float8_blocks(), true});
   return all;
 }
 
@@ -96,9 +100,6 @@ std::vector<DescribedFormat> other_formats() {
                                           f.order = F::Order::kFragments, f.zero = F::Zero::kNone,
                                           f.transposed = true;
                                         })},
-      {"fp8 e4m3", bytes(kE4M3, 0, 0, kFloat, F::Names::kMlc)},
-      {"fp8 e5m2", bytes(kE5M2, 0, 0, kNone, F::Names::kMlc)},
-      {"fp8 blocks", bytes(kE4M3, 128, 128, kFloat, F::Names::kBlockScale)},
       {"fp8 e4m3 rows", bytes(kE4M3, 0, 1, kFloat, F::Names::kScaled)},
       {"int8 rows", bytes(kSigned, 0, 1, kFloat, F::Names::kScaled)},
       {"compressed-tensors",
@@ -137,6 +138,14 @@ std::vector<DescribedFormat> other_formats() {
   };
 }
 
+// One scale, whatever is stacked.
+std::vector<FormatRecord> float8_records(const WeightFormat& f, const std::vector<int64_t>& codes) {
+  std::vector<FormatRecord> records = {{Part::kCodes, "q_weight", f.container, codes}};
+  if (f.scale_code != F::ScaleCode::kNone) records.push_back({Part::kScales, "q_scale", f.dtype, {1}});
+  if (f.input_scale) records.push_back({Part::kInputScale, "q_calibration_scale", DType::kF32, {1}});
+  return records;
+}
+
 }  // namespace
 
 WeightFormat WeightFormat::grouped(int bits, DType scales, bool transposed) {
@@ -162,6 +171,16 @@ WeightFormat WeightFormat::paired(bool transposed) {
   return f;
 }
 
+WeightFormat WeightFormat::float8(Code code, bool input_scale) {
+  WeightFormat f = bytes(code, 0, 0, code == Code::kE4M3 ? ScaleCode::kFloat : ScaleCode::kNone, Names::kMlc);
+  f.input_scale = input_scale;
+  return f;
+}
+
+WeightFormat WeightFormat::float8_blocks() {
+  return bytes(Code::kE4M3, 128, 128, ScaleCode::kFloat, Names::kBlockScale);
+}
+
 std::string WeightFormat::text() const {
   if (kind == Kind::kPlain) return std::string(short_name(dtype));
   std::string out = str("q", bits, "g", group, ".", short_name(dtype), transposed ? ".kn" : "");
@@ -175,8 +194,11 @@ std::string WeightFormat::text() const {
   if (zero_plus) out += str(".plus", int{zero_plus});
   if (group_n != 1) out += str(".n", int{group_n});
   if (super_group) out += str(".of", int{super_group});
-  for (auto [set, name] :
-       {std::pair{factors, ".factors"}, {permuted, ".permuted"}, {blocks, ".blocks"}, {floored, ".floored"}})
+  for (auto [set, name] : {std::pair{factors, ".factors"},
+                           {permuted, ".permuted"},
+                           {blocks, ".blocks"},
+                           {floored, ".floored"},
+                           {input_scale, ".input_scale"}})
     if (set) out += name;
   return out;
 }
@@ -191,16 +213,16 @@ std::optional<WeightFormat> WeightFormat::parse(std::string_view text) {
 std::vector<FormatRecord> format_records(const WeightFormat& f, const std::vector<int64_t>& shape) {
   if (!f.is_quantized()) return {{Part::kCodes, "weight", f.dtype, shape}};
   const int64_t n = shape[shape.size() - 2], k = shape.back(), groups = f.groups(k);
-  const int64_t rows = f.group_n ? ceil_div(n, f.group_n) : 1;  // that have scales
   const std::vector<int64_t> codes = f.along == F::Along::kN
                                          ? stored(f, shape, ceil_div(n, f.codes_per_word()), k)
-                                         : stored(f, shape, n, f.words(k));
-  const std::vector<int64_t> scales = stored(f, shape, rows, groups);
+                                         : stored(f, shape, n, f.codes_per_word() == 1 ? k : f.words(k));
+  const std::vector<int64_t> scales = stored(f, shape, f.scale_rows(n), groups);
   const std::vector<int64_t> zeros = stored(f, shape, ceil_div(n, f.codes_per_word()), groups);
   std::vector<FormatRecord> records;
   switch (f.names) {
     case F::Names::kMlc:
-      if (f.scale_code == F::ScaleCode::kNone || f.factors) return {};  // no reader of ours asks for them yet
+      if (f.factors || f.order == F::Order::kFragments) return {};  // no reader of ours asks for them yet
+      if (f.is_float8()) return float8_records(f, codes);
       return {{Part::kCodes, "q_weight", f.container, codes},
               {Part::kScales, "q_scale", f.zero == F::Zero::kPaired ? DType::kU32 : f.dtype, scales}};
     case F::Names::kAwq:

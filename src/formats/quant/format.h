@@ -54,12 +54,13 @@ struct WeightFormat {
   Names names = Names::kMlc;
   DType container = DType::kU32;
   uint8_t zero_plus = 0;
-  bool factors = false;     // a minimum and a range per row and per column
-  bool permuted = false;    // a record says which group each input belongs to
-  bool blocks = false;      // a group's parts lie together in a block of bytes
-  bool floored = false;     // the writer's scales are at least 1e-4 / zero_point() (2023)
-  int16_t group_n = 1;      // weights along N that share a scale; 0: all
-  int16_t super_group = 0;  // weights along K that share the scale of scales
+  bool factors = false;      // a minimum and a range per row and per column
+  bool permuted = false;     // a record says which group each input belongs to
+  bool blocks = false;       // a group's parts lie together in a block of bytes
+  bool floored = false;      // the writer's scales are at least 1e-4 / zero_point() (2023)
+  bool input_scale = false;  // a record has the scale of inputs (weights/quantize/input_scales.h)
+  int16_t group_n = 1;       // weights along N that share a scale; 0: all
+  int16_t super_group = 0;   // weights along K that share the scale of scales
 
   static WeightFormat plain(DType dtype) {
     WeightFormat format;
@@ -72,12 +73,17 @@ struct WeightFormat {
   static WeightFormat grouped_2023(int bits, bool transposed);
   static WeightFormat awq(int group = 128);
   static WeightFormat paired(bool transposed);  // q4f32_0 of 2023
+  // 8-bit floats: with one scale for a tensor (e4m3) or none (e5m2), and with one a block of the weight.
+  static WeightFormat float8(Code code, bool input_scale = false);
+  static WeightFormat float8_blocks();
 
   bool is_quantized() const { return kind == Kind::kGroup; }
   bool is_centered() const { return zero == Zero::kConstant; }  // about a constant zero point
+  bool has_offsets() const { return zero > Zero::kConstant; }   // a value of its own for code 0 of each group
+  bool is_float8() const { return code == Code::kE4M3 || code == Code::kE5M2; }
   // What codes count from where that is the same for all of them: 7 for 4 bits, 3 for 3, 127 for 8. Other
   // programs count from the middle, 2^(bits-1).
-  int zero_point() const { return (1 << (bits - 1)) - (names == Names::kMlc); }
+  int zero_point() const { return zero == Zero::kNone ? 0 : (1 << (bits - 1)) - (names == Names::kMlc); }
   // The largest code that readers take. Of 8 bits it is 254, so that a code less 127 is an i8.
   int top_code() const { return bits == 8 ? 2 * zero_point() : (1 << bits) - 1; }
   // Codes come ready in the checkpoint; we have no quantizer for the format.
@@ -85,16 +91,19 @@ struct WeightFormat {
   int codes_per_word() const { return 8 * size_of(container) / bits; }
   // Codes of a row that kernels take at once, four u32 words: 32 of 4 bits, 40 of 3, 16 of 8.
   int kernel_group() const { return 4 * (32 / bits); }
-  // What kernels compute with: groups of kernel_group() about a constant; where it has another zero point, an
-  // offset for each group comes on top (kernel/lower/cpu/weight_layouts.h).
+  // What kernels compute with: groups of kernel_group() about a constant, or of 8-bit floats; where it has
+  // another zero point, an offset for each group comes on top (kernel/lower/cpu/weight_layouts.h).
   WeightFormat for_kernels() const {
     WeightFormat f = grouped(bits, dtype, transposed && along == Along::kK);
     f.group = kernel_group();
+    if (is_float8()) f.code = code, f.zero = Zero::kNone;
     return f;
   }
   // Whether the file's words and groups are those that kernels take.
   bool is_for_kernels() const { return is_centered() && container == DType::kU32 && group == kernel_group(); }
   int64_t groups(int64_t k) const { return group ? (k + group - 1) / group : 1; }
+  // Of the rows, how many have scales of their own.
+  int64_t scale_rows(int64_t n) const { return group_n ? (n + group_n - 1) / group_n : 1; }
   // Words of one row where codes run along K: whole groups, and as many as 4 words of it a group.
   int64_t words(int64_t k) const {
     const int64_t of_group = group ? group : k;
@@ -120,6 +129,7 @@ struct FormatRecord {
     kTable,        // f32: the value of each code
     kScaleTable,   // f32 [256]: of each code of a scale
     kScaleScales,  // f32: of super_group weights each
+    kInputScale,   // f32 [1]: no part of the weight
     kOther,
   };
   Part part;

@@ -97,6 +97,14 @@ TEST(WeightFormats, Records) {
             "q_weight u32 3 6 8; q_scale f16 3 6 2; ");
   EXPECT_EQ(text(WeightFormat::awq(), {16, 256}), "qweight u32 256 2; qzeros u32 2 2; scales f16 2 16; ");
   EXPECT_EQ(text(WeightFormat::paired(true), {6, 64}), "q_weight u32 8 6; q_scale u32 2 6; ");
+  const WeightFormat e4m3 = WeightFormat::float8(WeightFormat::Code::kE4M3);
+  EXPECT_EQ(text(e4m3, {6, 65}), "q_weight f8e4m3 6 65; q_scale f32 1; ");
+  EXPECT_EQ(text(e4m3, {3, 6, 65}), "q_weight f8e4m3 3 6 65; q_scale f32 1; ");
+  EXPECT_EQ(text(WeightFormat::float8(WeightFormat::Code::kE4M3, true), {6, 65}),
+            "q_weight f8e4m3 6 65; q_scale f32 1; q_calibration_scale f32 1; ");
+  EXPECT_EQ(text(WeightFormat::float8(WeightFormat::Code::kE5M2), {6, 65}), "q_weight f8e5m2 6 65; ");
+  EXPECT_EQ(text(WeightFormat::float8_blocks(), {130, 257}),
+            "weight f8e4m3 130 257; weight_scale_inv f32 2 3; ");
 }
 
 // By the description alone what the packing's own inverse gives.

@@ -122,8 +122,10 @@ void WeightReader::codes(int64_t row, int64_t begin, std::span<uint8_t> codes) c
           static_cast<uint8_t>(word_at(format_, codes_, first + (begin + i) * step) >> shift & mask);
     return;
   }
-  const int64_t words = format_.words(k_), of_group = words / groups_;
+  // Rows of bytes end with their last code, others with a whole group.
   const int64_t group = format_.group ? format_.group : k_;
+  const int64_t words = per_word == 1 ? k_ : format_.words(k_);
+  const int64_t of_group = per_word == 1 ? group : words / groups_;
   const bool high_first = format_.order == F::Order::kHighFirst;
   for (int64_t i = 0; i < count;) {
     const int64_t column = begin + i, in_group = column % group;

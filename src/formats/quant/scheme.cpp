@@ -24,6 +24,10 @@ QuantScheme of_2023(std::string name, int bits, bool transposed) {
   return {std::move(name), DType::kF16, true, WeightFormat::grouped_2023(bits, transposed), true, true};
 }
 
+QuantScheme float8(std::string name, DType dtype, const WeightFormat& format) {
+  return {std::move(name), dtype, true, format, false, false};
+}
+
 }  // namespace
 
 WeightFormat QuantScheme::format_of(WeightRole role, bool quantizable) const {
@@ -36,7 +40,12 @@ WeightFormat QuantScheme::format_of(WeightRole role, bool quantizable) const {
 }
 
 const std::vector<QuantScheme>& quant_schemes() {
+  using Code = WeightFormat::Code;
   static const std::vector<QuantScheme> schemes = {
+      float8("e4m3_e4m3_f16", DType::kF16, WeightFormat::float8(Code::kE4M3, true)),
+      float8("e4m3_e4m3_f16_max_calibrate", DType::kF16, WeightFormat::float8(Code::kE4M3)),
+      float8("e5m2_e5m2_f16", DType::kF16, WeightFormat::float8(Code::kE5M2)),
+      float8("fp8_e4m3fn_bf16_block_scale", DType::kBF16, WeightFormat::float8_blocks()),
       unquantized("q0bf16", DType::kBF16),
       unquantized("q0f16", DType::kF16),
       unquantized("q0f32", DType::kF32),

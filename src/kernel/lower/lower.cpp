@@ -117,6 +117,10 @@ std::vector<WeightPiece> weight_pieces(const graph::TensorType& parameter, int h
   };
   int64_t bytes = layout_bytes(parameter), all = matrix_rows(parameter) / halves;
   if (max_bytes == 0 || bytes <= max_bytes) return {piece(0, all)};
+  if (parameter.format.group_n != 1)
+    throw UserError(str(parameter.text(), ": ", human_bytes(double(bytes)),
+                        " of rows that share scales must be bound at once, this target binds at most ",
+                        human_bytes(double(max_bytes)), "; use --device cpu or --quantization q8f16_1"));
   // As few as can be, of equal size but for the last, in whole blocks of rows: their columns of a result
   // start at whole sectors.
   int64_t blocks = parameter.shape.size() >= 2 ? (all + kLaneRows - 1) / kLaneRows : 1, per_piece = blocks;

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "kernel/lower/context.h"
+#include "kernel/lower/float8.h"
 
 namespace mlc::kernel {
 
@@ -136,6 +137,7 @@ ExprRef WeightReader::step(const std::vector<ExprRef>& words, int s) const {
 }
 
 ExprRef WeightReader::centered(const ExprRef& codes) const {
+  if (layout.format.is_float8()) return float8_numbers(k, layout.format.code, cast(codes, DType::kU32));
   return cast(cast(codes, DType::kI32) - layout.format.zero_point(), DType::kF32);
 }
 
@@ -154,7 +156,13 @@ struct Records {
   ExprRef element(const ExprRef& line, const ExprRef& group, int64_t lines) const {
     return file().transposed ? group * lines + line : line * file().groups(layout.k) + group;
   }
+  // Which of the rows of scales is a row's.
+  ExprRef scale_line(const ExprRef& row) const {
+    if (file().group_n == 0) return int_const(0);
+    return file().group_n == 1 ? row : row / int64_t{file().group_n};
+  }
   ExprRef file_group(const ExprRef& group) const {
+    if (file().group == 0) return int_const(0);
     const int64_t parts = file().group / layout.format.group;
     return parts == 1 ? group : group / parts;
   }
@@ -174,15 +182,20 @@ struct Records {
   void declare(const WeightFormat& format, int64_t n, int64_t columns);
   std::vector<ExprRef> words(const ExprRef& row, const ExprRef& group, const ExprRef& mask) const;
   ExprRef word_of(const ExprRef& row, const ExprRef& word, const ExprRef& mask) const;
+  ExprRef word_of_bytes(const ExprRef& row, const ExprRef& word, const ExprRef& mask) const;
   CodePiece place(int i) const;
   void store_scale(const BufferRef& out, const ExprRef& at, const ExprRef& row, const ExprRef& group) const;
 };
 
 void Records::declare(const WeightFormat& format, int64_t n, int64_t columns) {
   for (const FormatRecord& record : format_records(format, {n, columns})) {
-    const int64_t size = record.shape[0] * record.shape[1];
+    int64_t size = 1;
+    for (int64_t extent : record.shape) size *= extent;
     switch (record.part) {
-      case FormatRecord::Part::kCodes: codes = k.input("codes", record.dtype, size); break;
+      case FormatRecord::Part::kCodes:
+        codes = k.input("codes", size_of(record.dtype) == 1 ? DType::kU8 : record.dtype, size);
+        break;
+      case FormatRecord::Part::kInputScale: break;
       case FormatRecord::Part::kScales: scales = k.input("scales", record.dtype, size); break;
       default: zeros = k.input("zeros", record.dtype, size);
     }
@@ -199,9 +212,25 @@ ExprRef Records::word_of(const ExprRef& row, const ExprRef& word, const ExprRef&
     return k.gather(codes, index, mask);
   };
   if (file().container == DType::kU32) return load(word);
+  if (size_of(file().container) == 1) return word_of_bytes(row, word, mask);
   ExprRef low = cast(load(word * 2), DType::kU32), high = cast(load(word * 2 + 1), DType::kU32);
   return binary(BinaryOp::kOr, binary(BinaryOp::kAnd, low, int_const(0x7FFF)),
                 binary(BinaryOp::kShl, binary(BinaryOp::kAnd, high, int_const(0x7FFF)), int_const(15)));
+}
+
+// Four codes of rows that are bytes; 0 past their end.
+ExprRef Records::word_of_bytes(const ExprRef& row, const ExprRef& word, const ExprRef& mask) const {
+  const int rows = row->type.lanes;
+  const bool cut = layout.k % layout.format.group != 0;
+  ExprRef out;
+  for (int i = 0; i < 4; ++i) {
+    ExprRef column = k.let("column", word * 4 + i), at = column;
+    if (cut) at = binary(BinaryOp::kMin, column, int_const(layout.k - 1));
+    ExprRef code = cast(k.gather(codes, row * layout.k + broadcast(at, rows), mask), DType::kU32);
+    if (cut) code = code * broadcast(cast(less(column, int_const(layout.k)), DType::kU32), rows);
+    out = i ? binary(BinaryOp::kOr, out, binary(BinaryOp::kShl, code, int_const(8 * i))) : code;
+  }
+  return out;
 }
 
 // Words with all codes of a group of the rows, one lane each: as they lie along K, or one for each code.
@@ -232,8 +261,9 @@ CodePiece Records::place(int i) const {
 // What the layout keeps of a row's scale, and of its zero point.
 void Records::store_scale(const BufferRef& out, const ExprRef& at, const ExprRef& row,
                           const ExprRef& group) const {
+  if (!scales) return k.store(out, at, float_const(1, {layout.format.dtype, 1}));
   ExprRef line = file_group(group);
-  k.store(out, at, k.load(scales, element(row, line, layout.n)));
+  k.store(out, at, k.load(scales, element(scale_line(row), line, file().scale_rows(layout.n))));
   if (!zeros) return;
   ExprRef word = k.load(zeros, element(row / file().codes_per_word(), line, words_of_n()));
   ExprRef zero =

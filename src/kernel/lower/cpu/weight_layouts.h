@@ -21,6 +21,9 @@
 // row, and in place of its scale stands a u32 of two halves: the scale, and the zero point (AWQ: float16) or
 // minimum (paired: bfloat16). Kernels compute (code - 7) * scale as always; the value of code 7 is an offset,
 // which meets the sum of the group's activations.
+//
+// 8-bit floats lie as other codes of 8 bits do. Whatever rows share a scale in the file, each has its own
+// here: of a whole row or of so many groups, 1 where the file has none.
 #pragma once
 
 #include <algorithm>
@@ -38,12 +41,13 @@ struct WeightLayout {
   int64_t n = 0, k = 0;  // of the real matrix
   int tile_rows = 0;     // 0: "packed"
   WeightFormat file;     // of the records
-  bool has_offsets() const { return !file.is_centered(); }
+  bool has_offsets() const { return file.has_offsets(); }
   int scale_bytes() const { return has_offsets() ? 4 : size_of(format.dtype); }
   int64_t groups() const { return format.groups(k); }
   // Groups that share a scale, and how many scales a row has; pairs stand for each group.
   int64_t groups_per_scale() const {
-    return has_offsets() ? 1 : std::max<int64_t>(1, file.group / format.group);
+    if (has_offsets()) return 1;
+    return file.group ? std::max<int64_t>(1, file.group / format.group) : std::max<int64_t>(1, groups());
   }
   int64_t scale_groups() const { return (groups() + groups_per_scale() - 1) / groups_per_scale(); }
   int64_t padded_rows() const { return tile_rows ? (n + tile_rows - 1) / tile_rows * tile_rows : n; }

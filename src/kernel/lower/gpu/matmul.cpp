@@ -70,11 +70,13 @@ GroupInputs GroupReader::spread(const std::vector<ExprRef>& loaded) {
       whole.push_back(
           k.let("x", subgroup_broadcast(loaded[static_cast<size_t>(v / gpu_.lanes)], v % gpu_.lanes)));
   }
-  ExprRef sum = whole[0];
-  for (int v = 1; v < per_word; ++v) sum = k.let("sum", sum + whole[static_cast<size_t>(v)]);
   GroupInputs out;
+  const int zero = w_.format.zero_point();
+  ExprRef sum = whole[0];
+  for (int v = 1; (zero || w_.has_offsets()) && v < per_word; ++v)
+    sum = k.let("sum", sum + whole[static_cast<size_t>(v)]);
   if (w_.has_offsets()) out.sum = k.let("all", sum_lanes(k, sum));
-  out.zero = k.let("zero", (out.sum ? out.sum : sum_lanes(k, sum)) * w_.format.zero_point());
+  if (zero) out.zero = k.let("zero", (out.sum ? out.sum : sum_lanes(k, sum)) * zero);
   for (int p = 0; p < per_word; ++p) {
     std::vector<ExprRef> lanes;
     for (int w = 0; w < 4; ++w) {
@@ -119,10 +121,10 @@ ExprRef group_dot(KernelBuilder& k, const LaneWeight& w, const ExprRef& words, c
                   const GroupInputs& x) {
   ExprRef dot;
   for (size_t p = 0; p < x.at.size(); ++p) {
-    ExprRef codes = w.codes_at(words, static_cast<int>(p));
+    ExprRef codes = w.codes_at(k, words, static_cast<int>(p));
     dot = k.let("dot", dot ? fma(codes, x.at[p], dot) : codes * x.at[p]);
   }
-  ExprRef centered = scale.scale * (sum_lanes(k, dot) - x.zero);
+  ExprRef centered = scale.scale * x.less_zero(sum_lanes(k, dot));
   return scale.offset ? fma(scale.offset, x.sum, centered) : centered;
 }
 
@@ -312,7 +314,7 @@ Function gpu_matmul_lanes(GpuLowering& gpu) {
         for (int r = 0; r < rows; ++r) {
           ExprRef words = block.words(weight, r, g);
           for (int p = 0; p < w.format.codes_per_word(); ++p)
-            codes[static_cast<size_t>(r)].push_back(k.let("codes", w.codes_at(words, p)));
+            codes[static_cast<size_t>(r)].push_back(k.let("codes", w.codes_at(k, words, p)));
         }
         for (int i = 0; i < height; ++i) {
           GroupInputs in = reader.spread(reader.load(m[static_cast<size_t>(i)], g));
@@ -325,7 +327,7 @@ Function gpu_matmul_lanes(GpuLowering& gpu) {
             ExprRef at = int_const(r * height + i), sum = k.load(acc, at);
             const GroupScale& scale = scales[static_cast<size_t>(r)];
             if (scale.offset) sum = fma(scale.offset, in.sum, sum);
-            k.store(acc, at, fma(scale.scale, sum_lanes(k, dot) - in.zero, sum));
+            k.store(acc, at, fma(scale.scale, in.less_zero(sum_lanes(k, dot)), sum));
           }
         }
       });

@@ -63,8 +63,9 @@ class InputRow {
 // One group of activations as the codes of a weight meet them.
 struct GroupInputs {
   std::vector<ExprRef> at;  // by position p: lane w is x[c*w + p] / 2^code_exponent(p)
-  ExprRef zero;             // zero point times the group's sum
+  ExprRef zero = nullptr;   // zero point times the group's sum, where codes have one
   ExprRef sum = nullptr;    // of the group, for weights that have offsets
+  ExprRef less_zero(const ExprRef& dot) const { return zero ? dot - zero : dot; }
 };
 
 // Reads a row's group of x for dot products with codes. With schedule.broadcast and real subgroups each lane

@@ -62,7 +62,7 @@ std::vector<ExprRef> MatrixTile::unpack(const ExprRef& bits, const GroupScale& s
   ExprRef scale = k().let("scale", s.scale), zero = k().let("zero", w.code_zero({scale, s.offset}));
   const int per_word = w.format.codes_per_word();
   auto element = [&](int i) {
-    ExprRef code = w.codes_at(extract(bits, i / per_word), i % per_word);
+    ExprRef code = w.codes_at(k(), extract(bits, i / per_word), i % per_word);
     return fma(code, scale * std::ldexp(1.0, -w.code_exponent(i % per_word)), zero);
   };
   for (int i = 0; i < w.format.group / 2; ++i)

@@ -42,7 +42,7 @@ void SharedTile::load_weights(const ExprRef& g) {
     ExprRef to = k().let("to", part * (at_once * per_word * weight_stride()) + local);
     for (int word = 0; word < at_once; ++word)
       for (int p = 0; p < per_word; ++p) {
-        ExprRef codes = w.codes_at(extract(bits, word), p);
+        ExprRef codes = w.codes_at(k(), extract(bits, word), p);
         ExprRef value = fma(codes, scale * std::ldexp(1.0, -w.code_exponent(p)), zero);
         k().store(weights, to + (word * per_word + p) * weight_stride(), value);
       }

@@ -2,10 +2,12 @@
 #include "kernel/lower/gpu/weight.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "kernel/lower/float8.h"
 #include "kernel/lower/gpu/lowerings.h"
 #include "kernel/lower/lowerings.h"
 #include "kernel/lower/take.h"
@@ -72,12 +74,17 @@ std::vector<GroupScale> LaneWeight::scales(KernelBuilder& k, const BufferRef& bu
 
 int LaneWeight::code_exponent(int position) const {
   int shift = position * format.bits;
+  if (format.is_float8()) return 0;
   return shift + format.bits > 31 ? 0 : shift;  // a mask there would make a negative number
 }
 
-ExprRef LaneWeight::codes_at(const ExprRef& words, int position) const {
+ExprRef LaneWeight::codes_at(KernelBuilder& k, const ExprRef& words, int position) const {
   int shift = position * format.bits;
   ExprRef bits;
+  if (format.is_float8()) {
+    bits = shift ? binary(BinaryOp::kShr, words, int_const(shift)) : words;
+    return float8_numbers(k, format.code, binary(BinaryOp::kAnd, bits, int_const(0xFF)));
+  }
   if (code_exponent(position) == shift) {
     int64_t mask = ((int64_t{1} << format.bits) - 1) << shift;
     bits = binary(BinaryOp::kAnd, words, int_const(mask));
@@ -103,7 +110,14 @@ struct Records {
   ExprRef element(const ExprRef& line, const ExprRef& group, int64_t lines) const {
     return file().transposed ? group * lines + line : line * file().groups(w.k) + group;
   }
+  // The rows of scales that there are, and which of them is a row's.
+  int64_t scale_lines() const { return file().scale_rows(w.n); }
+  ExprRef scale_line(const ExprRef& row) const {
+    if (file().group_n == 0) return int_const(0);
+    return file().group_n == 1 ? row : row / int64_t{file().group_n};
+  }
   ExprRef file_group(const ExprRef& group) const {
+    if (file().group == 0) return int_const(0);
     const int64_t parts = file().group / w.format.group;
     return parts == 1 ? group : group / parts;
   }
@@ -119,6 +133,7 @@ struct Records {
   void declare();
   ExprRef code_word(const ExprRef& row, const ExprRef& group, const ExprRef& word) const;
   ExprRef word_of(const ExprRef& row, const ExprRef& word) const;
+  ExprRef word_of_bytes(const ExprRef& row, const ExprRef& word) const;
   ExprRef scale_word(const ExprRef& i) const;
 
  private:
@@ -127,11 +142,13 @@ struct Records {
 
 void Records::declare() {
   for (const FormatRecord& record : format_records(file(), {w.n, w.k})) {
-    const int64_t size = record.shape[0] * record.shape[1];
+    int64_t size = 1;
+    for (int64_t extent : record.shape) size *= extent;
     switch (record.part) {
-      case FormatRecord::Part::kCodes:  // u16 in pairs
+      case FormatRecord::Part::kCodes:  // bytes and u16 in words
         codes = gpu.k.input("codes", DType::kU32, (size * size_of(record.dtype) + 3) / 4);
         break;
+      case FormatRecord::Part::kInputScale: break;
       case FormatRecord::Part::kScales: scales = gpu.declare("scales", record.dtype, size, false); break;
       default: zeros = gpu.k.input("zeros", record.dtype, size);
     }
@@ -144,11 +161,29 @@ ExprRef Records::word_of(const ExprRef& row, const ExprRef& word) const {
   KernelBuilder& k = gpu.k;
   auto at = [&](const ExprRef& i) { return file().transposed ? i * w.n + row : row * file().words(w.k) + i; };
   if (file().container == DType::kU32) return k.load(codes, at(word));
+  if (size_of(file().container) == 1) return word_of_bytes(row, word);
   auto five = [&](const ExprRef& i) {
     ExprRef place = k.let("half", at(i)), shift = cast(place % 2, DType::kU32) * 16;
     return binary(BinaryOp::kAnd, binary(BinaryOp::kShr, k.load(codes, place / 2), shift), int_const(0x7FFF));
   };
   return binary(BinaryOp::kOr, five(word * 2), binary(BinaryOp::kShl, five(word * 2 + 1), int_const(15)));
+}
+
+// Four codes of a row that is bytes; 0 past its end.
+ExprRef Records::word_of_bytes(const ExprRef& row, const ExprRef& word) const {
+  KernelBuilder& k = gpu.k;
+  ExprRef first = k.let("column", word * 4), out;
+  for (int i = 0; i < 4; ++i) {
+    ExprRef column = first + i;
+    if (w.k % w.format.group) column = binary(BinaryOp::kMin, column, int_const(w.k - 1));
+    ExprRef place = k.let("place", row * w.k + column), shift = cast(place % 4, DType::kU32) * 8;
+    ExprRef code =
+        binary(BinaryOp::kAnd, binary(BinaryOp::kShr, k.load(codes, place / 4), shift), int_const(0xFF));
+    if (w.k % w.format.group) code = select(less(first + i, int_const(w.k)), code, int_const(0, code->type));
+    out = k.let("packed",
+                i ? binary(BinaryOp::kOr, out, binary(BinaryOp::kShl, code, int_const(8 * i))) : code);
+  }
+  return out;
 }
 
 // Word `word` of a row's group in the layout.
@@ -171,12 +206,16 @@ ExprRef Records::code_word(const ExprRef& row, const ExprRef& group, const ExprR
 // Element `at` of the layout's scales as bits.
 ExprRef Records::scale_bits(const ExprRef& at) const {
   KernelBuilder& k = gpu.k;
+  const Type word{DType::kU32, 1};
   ExprRef in_block = at % kLaneRows, block = k.let("block", at / kLaneRows);
   ExprRef lane = in_block / 4 + in_block % 4 * 8;
   ExprRef row = k.let("row", block / w.scale_groups() * kLaneRows + lane);
   ExprRef group = k.let("g", block % w.scale_groups() * w.groups_per_scale());
-  ExprRef from = element(row, file_group(group), w.n);
-  ExprRef last = int_const(w.n * file().groups(w.k) - 1);
+  if (!scales.buffer)  // 1
+    return k.let("scale", select(less(row, int_const(w.n)), int_const(std::bit_cast<int32_t>(1.0f), word),
+                                 int_const(0, word)));
+  ExprRef from = element(scale_line(row), file_group(group), scale_lines());
+  ExprRef last = int_const(scale_lines() * file().groups(w.k) - 1);
   ExprRef at_most = k.let("from", binary(BinaryOp::kMin, from, last)), bits;
   if (scales.packed()) {
     ExprRef shift = cast(at_most % 2, DType::kU32) * 16;
@@ -251,8 +290,9 @@ Function take_quantized(GpuLowering& gpu) {
     const GroupScale s = w.scales(k, table, w.scale_place(index, group, place))[0];
     std::vector<ExprRef> codes;  // by position, four words each
     for (int p = 0; p < per_word; ++p) {
-      ExprRef exact = w.codes_at(words, p) * std::ldexp(1.0, -w.code_exponent(p));
-      ExprRef value = (exact - w.format.zero_point()) * broadcast(s.scale, 4);
+      ExprRef exact = w.codes_at(k, words, p) * std::ldexp(1.0, -w.code_exponent(p));
+      if (const int zero = w.format.zero_point()) exact = exact - zero;
+      ExprRef value = exact * broadcast(s.scale, 4);
       codes.push_back(k.let("codes", s.offset ? value + broadcast(s.offset, 4) : value));
     }
     auto put = [&](int first) {

@@ -8,7 +8,8 @@
 // bits two such groups share a scale.
 //
 // Where the format's zero point is no constant, a group is still 32 codes of a row and in place of its scale
-// stands a pair of halves, as on CPUs (kernel/lower/cpu/weight_layouts.h).
+// stands a pair of halves, as on CPUs (kernel/lower/cpu/weight_layouts.h). Of 8-bit floats each row has a
+// scale of its own, as there.
 #pragma once
 
 #include <algorithm>
@@ -32,13 +33,14 @@ struct LaneWeight {
   int64_t n = 0, k = 0;  // of the real matrix
   WeightFormat file;     // of the records
 
-  bool has_offsets() const { return !file.is_centered(); }
+  bool has_offsets() const { return file.has_offsets(); }
   int scale_bytes() const { return has_offsets() ? 4 : size_of(format.dtype); }
 
   int64_t groups() const { return format.groups(k); }
   // Groups that share a scale, and how many scales a row has; pairs stand for each group.
   int64_t groups_per_scale() const {
-    return has_offsets() ? 1 : std::max<int64_t>(1, file.group / format.group);
+    if (has_offsets()) return 1;
+    return file.group ? std::max<int64_t>(1, file.group / format.group) : std::max<int64_t>(1, groups());
   }
   int64_t scale_groups() const { return (groups() + groups_per_scale() - 1) / groups_per_scale(); }
   int64_t padded_rows() const { return (n + kLaneRows - 1) / kLaneRows * kLaneRows; }
@@ -61,11 +63,13 @@ struct LaneWeight {
                                  int n = 1) const;
   // What code 0 of a group stands for.
   ExprRef code_zero(const GroupScale& s) const {
+    if (format.zero_point() == 0) return float_const(0);
     ExprRef centered = s.scale * -format.zero_point();
     return s.offset ? centered + s.offset : centered;
   }
-  // Codes at `position` of four words, as f32 times 2^code_exponent(position): one mask or shift a code.
-  ExprRef codes_at(const ExprRef& words, int position) const;
+  // Codes at `position` of some words, as f32 times 2^code_exponent(position): one mask or shift a code, or
+  // the number of an 8-bit float.
+  ExprRef codes_at(KernelBuilder& k, const ExprRef& words, int position) const;
   int code_exponent(int position) const;
 };
 
