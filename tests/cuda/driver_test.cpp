@@ -147,7 +147,7 @@ TEST_F(Cuda, OutOfMemoryIsASentence) {
 }
 
 // Opening it under a driver of these options fails with this in the sentence.
-void expect_no_device(FakeCudaDriver::Options options, const std::string& name, const std::string& part) {
+void expect_no_device(FakeDriver::Options options, const std::string& name, const std::string& part) {
   FakeCudaDriver driver(std::move(options));
   auto device = runtime::open_device(name);
   ASSERT_FALSE(device.is_ok()) << part;
@@ -160,11 +160,11 @@ TEST(CudaDriver, WhatIsMissingIsASentence) {
   expect_no_device({.version = 12000, .missing = {"cuGraphLaunch"}}, "cuda", "has no cuGraphLaunch");
   expect_no_device({.gpus = 0}, "cuda", "finds no GPU");
   expect_no_device({.gpus = 2}, "cuda:2", "there is no cuda:2, this machine has cuda:0 to cuda:1");
-  expect_no_device({.architecture = 70}, "cuda", "compute capability 7.0, expected 7.5");
+  expect_no_device({.architecture = "sm_70"}, "cuda", "compute capability 7.0, expected 7.5");
 }
 
 // Loads one kernel, whose PTX was changed, on a driver of these options.
-Status load_status(FakeCudaDriver::Options options, const std::string& from, const std::string& to) {
+Status load_status(FakeDriver::Options options, const std::string& from, const std::string& to) {
   FakeCudaDriver driver(std::move(options));
   DevicePtr device = must(runtime::open_device("cuda"));
   std::string ptx = lang::emit_ptx(counting("plus_1", 1), sm80());
@@ -293,9 +293,9 @@ std::string fault_of(const std::string& name, const std::string& from, const std
     if (at == text.npos) return "the text has no " + from;
     text.replace(at, from.size(), to);
     std::vector<Bytes> buffers = case_buffers();
-    ptx::LiveMemory live;
+    LiveMemory live;
     std::vector<std::vector<uint64_t>> memory;
-    ptx::GridCall call{.groups = 2, .parameters = {}};
+    GridCall call{.groups = 2, .parameters = {}};
     for (const Bytes& b : buffers) {
       memory.emplace_back((b.size() + 7) / 8 + 2);
       const uint64_t begin = (reinterpret_cast<uint64_t>(memory.back().data()) + 15) / 16 * 16;
@@ -305,9 +305,9 @@ std::string fault_of(const std::string& name, const std::string& from, const std
     }
     for (uint8_t b : {3, 0, 0, 0}) call.parameters.push_back(b);
     try {
-      ptx::Counts counts;
+      Counts counts;
       const ptx::Module module = ptx::parse(text);
-      ptx::run(module.entries.at(name), call, live, counts);
+      module.entries.at(name).run(call, live, counts);
     } catch (const ptx::Fault& fault) {
       return fault.what();
     }

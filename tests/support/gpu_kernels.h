@@ -7,6 +7,7 @@
 
 #include "formats/library.h"
 #include "lang/gpu_variant.h"
+#include "link/code_object.h"
 #include "runtime/memory.h"
 
 namespace mlc::testing {
@@ -18,7 +19,8 @@ class GpuVariant {
  public:
   GpuVariant(const std::vector<kernel::Function>& kernels, const Target& target) {
     std::vector<std::string> blobs;
-    for (const kernel::Function& kernel : kernels) blobs.push_back(lang::emit_gpu_kernel(kernel, target));
+    for (const kernel::Function& kernel : kernels)
+      blobs.push_back(link::finish_gpu_kernel(lang::emit_gpu_kernel(kernel, target)).value());
     header_ = Json({{"name", target.name},
                     {"kind", target.kind},
                     {"requires", target.required},

@@ -1,6 +1,6 @@
 // Op cases on GPUs: tests derive from Gpu and add cases; when a test ends, the kernels of every class of
 // device run in the interpreter, in test_suite_gpu on every GPU device of this machine too; in
-// test_suite_cuda their PTX runs on the fake CUDA driver alone.
+// test_suite_cuda their PTX and AMD's code run on the fake drivers alone.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -69,10 +69,8 @@ class Gpu : public ::testing::Test {
   void TearDown() override {
     EXPECT_FALSE(cases_.empty()) << "the test added no case";
 #ifdef MLC_TEST_CUDA
-    FakeCudaDriver driver;
-    run_on({"cuda", class_target("cuda-sm80")});
-    EXPECT_EQ(driver.complaints(), std::vector<std::string>());
-    EXPECT_EQ(driver.alive(), std::vector<std::string>());
+    run_on_fake<FakeCudaDriver>({"cuda", class_target("cuda-sm80")});
+    run_on_fake<FakeHipDriver>({"rocm", class_target("rocm-gfx1030")});
 #else
     for (const Target& target : gpu_targets())
       for (Entry& entry : cases_) {
@@ -99,6 +97,16 @@ class Gpu : public ::testing::Test {
     std::string label;
     OpCase op;
   };
+
+#ifdef MLC_TEST_CUDA
+  template <typename Driver>
+  void run_on_fake(const GpuTarget& gpu) {
+    Driver driver;
+    run_on(gpu);
+    EXPECT_EQ(driver.complaints(), std::vector<std::string>());
+    EXPECT_EQ(driver.alive(), std::vector<std::string>());
+  }
+#endif
 
   // All cases as one library on a device of this machine.
   void run_on(const GpuTarget& gpu) {

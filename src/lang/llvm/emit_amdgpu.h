@@ -1,7 +1,9 @@
 // Kernel IR -> LLVM IR -> machine code of AMD's GPUs, in process.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/target/target.h"
 #include "kernel/ir.h"
@@ -33,5 +35,24 @@ AmdgpuResources amdgpu_resources(const std::string& code_object);
 
 // The kernel's instructions, a line each, as LLVM spells them.
 std::string disassemble_amdgpu(const std::string& code_object);
+
+// A linked code object taken apart, for machines that run its kernel (simulate/amdgpu).
+struct AmdgpuCode {
+  struct Argument {
+    int64_t offset = 0, bytes = 0;
+    bool is_address = false;
+  };
+  struct Instruction {
+    int64_t at = 0;    // in bytes from the kernel's entry
+    std::string text;  // "v_add_f32_e32 v1, v2, v3"; "" where there is none
+  };
+  std::string name, architecture;
+  int lanes = 0;  // of a wavefront
+  AmdgpuResources resources;
+  std::vector<Argument> arguments;
+  std::string descriptor;  // 64 bytes
+  std::vector<Instruction> instructions;
+};
+AmdgpuCode take_apart_amdgpu(const std::string& code_object);
 
 }  // namespace mlc::lang

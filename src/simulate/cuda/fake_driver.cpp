@@ -1,4 +1,4 @@
-// Puts the fake CUDA driver in place.
+// Puts a fake driver in place.
 #include "simulate/cuda/fake_driver.h"
 
 #include "base/check.h"
@@ -9,40 +9,43 @@ namespace mlc {
 namespace {
 
 void* lookup(const char* symbol) {
-  const FakeCudaDriver::State* state = fake_cuda_state();
-  return state && !state->options.missing.count(symbol) ? fake_cuda_symbol(symbol) : nullptr;
+  const FakeDriver::State* state = fake_state();
+  return state && !state->options.missing.count(symbol) ? fake_symbol(symbol) : nullptr;
 }
 
 }  // namespace
 
-FakeCudaDriver::State*& fake_cuda_state() {
-  static FakeCudaDriver::State* current = nullptr;
+FakeDriver::State*& fake_state() {
+  static FakeDriver::State* current = nullptr;
   return current;
 }
 
-cuda::Context& fake_cuda_context() {
+cuda::Context& fake_context() {
   static thread_local cuda::Context current = nullptr;
   return current;
 }
 
-FakeCudaDriver::FakeCudaDriver(Options options) : state_(std::make_unique<State>()) {
-  internal_check(!fake_cuda_state(), "a second fake CUDA driver");
+FakeDriver::FakeDriver(const cuda::Vendor& vendor, Options options) : state_(std::make_unique<State>()) {
+  internal_check(!fake_state(), "a second fake driver");
+  state_->vendor = &vendor;
   state_->options = std::move(options);
-  fake_cuda_state() = state_.get();
-  fake_cuda_context() = nullptr;
-  runtime::cuda::set_driver_for_tests(lookup);
+  if (state_->options.version == 0) state_->options.version = vendor.hip ? 60200000 : 13000;
+  if (state_->options.architecture.empty()) state_->options.architecture = vendor.hip ? "gfx1030" : "sm_80";
+  fake_state() = state_.get();
+  fake_context() = nullptr;
+  runtime::cuda::set_driver_for_tests(lookup, vendor);
 }
 
-FakeCudaDriver::~FakeCudaDriver() {
-  runtime::cuda::set_driver_for_tests(nullptr);
-  fake_cuda_state() = nullptr;
+FakeDriver::~FakeDriver() {
+  runtime::cuda::set_driver_for_tests(nullptr, *state_->vendor);
+  fake_state() = nullptr;
   for (const auto& [begin, end] : state_->memory) std::free(reinterpret_cast<void*>(begin));
   for (const auto& [begin, end] : state_->pinned) std::free(reinterpret_cast<void*>(begin));
 }
 
-const std::vector<std::string>& FakeCudaDriver::complaints() const { return state_->complaints; }
+const std::vector<std::string>& FakeDriver::complaints() const { return state_->complaints; }
 
-std::vector<std::string> FakeCudaDriver::alive() const {
+std::vector<std::string> FakeDriver::alive() const {
   std::vector<std::string> out;
   auto note = [&](size_t count, const char* what) {
     if (count) out.push_back(str(count, " ", what, count > 1 ? "s" : ""));
@@ -57,8 +60,8 @@ std::vector<std::string> FakeCudaDriver::alive() const {
   return out;
 }
 
-void FakeCudaDriver::fail_next(const std::string& symbol, int code) { state_->failing[symbol] = code; }
+void FakeDriver::fail_next(const std::string& symbol, int code) { state_->failing[symbol] = code; }
 
-const ptx::Counts& FakeCudaDriver::counts() const { return state_->counts; }
+const Counts& FakeDriver::counts() const { return state_->counts; }
 
 }  // namespace mlc

@@ -1,4 +1,4 @@
-// The functions of the fake CUDA driver.
+// The functions of a fake driver, named here as in CUDA's.
 #include <algorithm>
 #include <cstring>
 
@@ -10,12 +10,17 @@ namespace mlc {
 using cuda::Code;
 using cuda::kSuccess;
 using cuda::Pointer;
-using State = FakeCudaDriver::State;
+using State = FakeDriver::State;
 
 namespace {
 
-// CUdevice_attribute.
-constexpr int kProcessors = 16, kSharedOfGroup = 8, kHasPools = 115;
+// CUdevice_attribute, and hipDeviceAttribute_t of HIP 6 and 7.
+struct Attributes {
+  int processors, shared_of_group, has_pools;
+};
+constexpr Attributes kCudaAttributes = {16, 8, 115}, kHipAttributes = {63, 74, 88};
+// hipDeviceProp_tR0600 of HIP 6 and 7.
+constexpr size_t kHipPropertyBytes = 1472, kHipArchitectureAt = 1160;
 
 // How a call begins: what is asked for must be allowed here, and may be made to fail.
 struct Call {
@@ -23,13 +28,13 @@ struct Call {
   const char* symbol;
   Code code = kSuccess;
 
-  Call(const char* name, bool needs_context = true) : state(*fake_cuda_state()), symbol(name) {
-    if (auto it = state.failing.find(name); it != state.failing.end()) {
+  Call(const char* name, bool needs_context = true) : state(*fake_state()), symbol(fake_symbol_of(name)) {
+    if (auto it = state.failing.find(symbol); it != state.failing.end()) {
       code = it->second;
       state.failing.erase(it);
     } else if (!state.started && std::string_view(name) != "cuInit") {
-      code = refuse(kNotInitialized, "before cuInit");
-    } else if (needs_context && !fake_cuda_context()) {
+      code = refuse(kNotInitialized, str("before ", fake_symbol_of("cuInit")));
+    } else if (needs_context && !fake_context()) {
       code = refuse(kInvalidContext, "on a thread without a context");
     } else if (needs_context) {
       code = state.broken;
@@ -52,9 +57,9 @@ struct Call {
   }
 };
 
-#define MLC_BEGIN(symbol) \
-  Call call(symbol);      \
-  State& s = call.state;  \
+#define MLC_BEGIN(symbol)                 \
+  Call call(symbol);                      \
+  [[maybe_unused]] State& s = call.state; \
   if (call.code) return call.code
 
 template <typename Handle, typename Map>
@@ -79,16 +84,21 @@ Code init(unsigned flags) {
 }
 
 Code driver_version(int* version) {
-  *version = fake_cuda_state()->options.version;
+  *version = fake_state()->options.version;
   return kSuccess;
 }
 
 Code error_name(Code code, const char** name) {
-  static const std::map<Code, const char*> names = {{kInvalidValue, "CUDA_ERROR_INVALID_VALUE"},
-                                                    {cuda::kOutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"},
-                                                    {cuda::kInvalidPtx, "CUDA_ERROR_INVALID_PTX"},
-                                                    {kIllegalAddress, "CUDA_ERROR_ILLEGAL_ADDRESS"},
-                                                    {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"}};
+  static const std::map<Code, const char*> of_cuda = {{kInvalidValue, "CUDA_ERROR_INVALID_VALUE"},
+                                                      {cuda::kOutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"},
+                                                      {cuda::kInvalidPtx, "CUDA_ERROR_INVALID_PTX"},
+                                                      {kIllegalAddress, "CUDA_ERROR_ILLEGAL_ADDRESS"},
+                                                      {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"}};
+  static const std::map<Code, const char*> of_hip = {
+      {kInvalidValue, "hipErrorInvalidValue"},     {cuda::kOutOfMemory, "hipErrorOutOfMemory"},
+      {kInvalidImage, "hipErrorInvalidImage"},     {kNoBinaryForGpu, "hipErrorNoBinaryForGpu"},
+      {kIllegalAddress, "hipErrorIllegalAddress"}, {kLaunchFailed, "hipErrorLaunchFailure"}};
+  const auto& names = fake_state()->vendor->hip ? of_hip : of_cuda;
   auto it = names.find(code);
   *name = it == names.end() ? nullptr : it->second;
   return it == names.end() ? kInvalidValue : kSuccess;
@@ -115,21 +125,35 @@ Code device_name(char* name, int bytes, cuda::DeviceNumber device) {
 }
 
 Code device_memory(size_t* bytes, cuda::DeviceNumber) {
-  *bytes = static_cast<size_t>(fake_cuda_state()->options.memory_bytes);
+  *bytes = static_cast<size_t>(fake_state()->options.memory_bytes);
   return kSuccess;
 }
 
 Code device_attribute(int* value, int attribute, cuda::DeviceNumber) {
   Call call("cuDeviceGetAttribute", false);
-  const FakeCudaDriver::Options& o = call.state.options;
-  const std::map<int, int> known = {{cuda::kComputeMajor, o.architecture / 10},
-                                    {cuda::kComputeMinor, o.architecture % 10},
-                                    {kHasPools, o.pools},
-                                    {kSharedOfGroup, 48 << 10},
-                                    {kProcessors, 4}};
+  const FakeDriver::Options& o = call.state.options;
+  const bool hip = call.state.vendor->hip;
+  const Attributes& a = hip ? kHipAttributes : kCudaAttributes;
+  std::map<int, int> known = {
+      {a.has_pools, o.pools}, {a.shared_of_group, (hip ? 64 : 48) << 10}, {a.processors, 4}};
+  if (!hip) {
+    const int number = compute_capability(call.state);
+    known[cuda::kComputeMajor] = number / 10, known[cuda::kComputeMinor] = number % 10;
+  }
   auto it = known.find(attribute);
   if (it == known.end()) return call.refuse(kInvalidValue, str("of attribute ", attribute));
   *value = it->second;
+  return call.code;
+}
+
+// HIP alone.
+Code properties(void* out, cuda::DeviceNumber device) {
+  Call call("hipGetDevicePropertiesR0600", false);
+  if (device < 0 || device >= call.state.options.gpus)
+    return call.refuse(kInvalidValue, "of a GPU that there is not");
+  std::memset(out, 0xFF, kHipPropertyBytes);
+  const std::string name = call.state.options.architecture + ":sramecc+:xnack-";
+  std::memcpy(static_cast<char*>(out) + kHipArchitectureAt, name.c_str(), name.size() + 1);
   return call.code;
 }
 
@@ -145,7 +169,7 @@ Code context_release(cuda::DeviceNumber device) {
   Call call("cuDevicePrimaryCtxRelease_v2", false);
   if (call.state.contexts[device] == 0)
     return call.refuse(kInvalidContext, "more often than it was retained");
-  if (--call.state.contexts[device] == 0) fake_cuda_context() = nullptr;
+  if (--call.state.contexts[device] == 0) fake_context() = nullptr;
   return call.code;
 }
 
@@ -154,7 +178,7 @@ Code context_use(cuda::Context context) {
   const auto device = static_cast<cuda::DeviceNumber>(reinterpret_cast<uintptr_t>(context)) - 1;
   if (context && call.state.contexts[device] == 0)
     return call.refuse(kInvalidContext, "of a context that is not retained");
-  fake_cuda_context() = context;
+  fake_context() = context;
   return call.code;
 }
 
@@ -336,7 +360,8 @@ Code host_release(void* memory) {
 // That [at, at + bytes) lies in one live allocation when the stream comes to it.
 bool check_place(State& s, const char* symbol, Pointer at, size_t bytes) {
   if (s.holds(s.memory, at, bytes)) return true;
-  s.broken = s.refuse(kIllegalAddress, str(symbol, " of ", bytes, " bytes outside of live memory"));
+  s.broken =
+      s.refuse(kIllegalAddress, str(fake_symbol_of(symbol), " of ", bytes, " bytes outside of live memory"));
   return false;
 }
 
@@ -376,10 +401,6 @@ Code fill(Pointer to, unsigned char value, size_t bytes, cuda::Stream handle) {
   return kSuccess;
 }
 
-// PTX ISA, "Release Notes": CUDA 11.0 reads 7.0, each minor release one more up to 11.8 and 7.8; 12.0
-// reads 8.0, 13.0 9.0.
-int newest_ptx(int driver) { return (driver / 1000 - 4) * 10 + driver % 1000 / 10; }
-
 void tell(unsigned options, const int* names, void** values, const std::string& text) {
   char* log = nullptr;
   size_t bytes = 0;
@@ -394,15 +415,10 @@ Code module_load(cuda::CodeModule* out, const void* image, unsigned options, int
   MLC_BEGIN("cuModuleLoadDataEx");
   if (call.during_capture()) return call.code;
   auto loaded = std::make_unique<State::Loaded>();
-  try {
-    loaded->module = ptx::parse(static_cast<const char*>(image));
-  } catch (const ptx::Fault& fault) {
-    tell(options, names, values, str("ptxas error: ", fault.what()));
-    return s.refuse(cuda::kInvalidPtx, str(call.symbol, ": ", fault.what()));
-  }
-  if (loaded->module.version > newest_ptx(s.options.version)) return cuda::kUnsupportedPtx;
-  if (loaded->module.architecture > s.options.architecture)
-    return call.refuse(cuda::kInvalidPtx, str("of PTX for sm_", loaded->module.architecture));
+  std::string log, complaint;
+  const Code code = load_image(s, image, *loaded, log, complaint);
+  if (!log.empty()) tell(options, names, values, log);
+  if (code != kSuccess) return complaint.empty() ? code : call.refuse(code, complaint);
   *out = keep<cuda::CodeModule>(s.modules, std::move(loaded));
   return kSuccess;
 }
@@ -418,30 +434,30 @@ Code module_function(cuda::Function* function, cuda::CodeModule module, const ch
   MLC_BEGIN("cuModuleGetFunction");
   auto it = s.modules.find(module);
   if (it == s.modules.end()) return call.refuse(kInvalidHandle, "of a module that is not alive");
-  auto entry = it->second->module.entries.find(name);
-  if (entry == it->second->module.entries.end()) return kNotFound;
-  it->second->functions.insert(&entry->second);
-  *function = reinterpret_cast<cuda::Function>(&entry->second);
+  auto kernel = it->second->kernels.find(name);
+  if (kernel == it->second->kernels.end()) return kNotFound;
+  it->second->functions.insert(kernel->second.get());
+  *function = reinterpret_cast<cuda::Function>(const_cast<GridKernel*>(kernel->second.get()));
   return kSuccess;
 }
 
-const ptx::Entry* find_entry(const State& s, cuda::Function function) {
-  const auto* entry = reinterpret_cast<const ptx::Entry*>(function);
+const GridKernel* find_kernel(const State& s, cuda::Function function) {
+  const auto* kernel = reinterpret_cast<const GridKernel*>(function);
   for (const auto& [handle, loaded] : s.modules)
-    if (loaded->functions.count(entry)) return entry;
+    if (loaded->functions.count(kernel)) return kernel;
   return nullptr;
 }
 
 // Copies the parameters as a driver does. An address is one of live memory at a multiple of 16; else the
 // layout is wrong.
-std::string read_parameters(const State& s, const ptx::Entry& entry, void** parameters,
+std::string read_parameters(const State& s, const GridKernel& kernel, void** parameters,
                             std::vector<uint8_t>& out) {
-  out.resize(static_cast<size_t>(entry.parameter_bytes));
-  for (size_t i = 0; i < entry.parameters.size(); ++i) {
-    const ptx::Parameter& p = entry.parameters[i];
+  out.resize(static_cast<size_t>(kernel.parameter_bytes));
+  for (size_t i = 0; i < kernel.parameters.size(); ++i) {
+    const GridKernel::Parameter& p = kernel.parameters[i];
     std::memcpy(out.data() + p.offset, parameters[i], static_cast<size_t>(p.bytes));
     uint64_t address = 0;
-    if (p.bytes != 8) continue;
+    if (!p.is_address) continue;
     std::memcpy(&address, parameters[i], sizeof address);
     if (!s.holds(s.memory, address, 0)) return str("parameter ", i, " is no address in live memory");
     if (address % 16) return str("parameter ", i, " is no multiple of 16");
@@ -455,19 +471,21 @@ Code launch(cuda::Function function, unsigned grid_x, unsigned grid_y, unsigned 
   MLC_BEGIN("cuLaunchKernel");
   State::Stream* stream = call.stream(handle);
   if (!stream) return call.code;
-  const ptx::Entry* entry = find_entry(s, function);
-  if (!entry) return call.refuse(kInvalidHandle, "of a function that is not loaded");
-  if (group_x != static_cast<unsigned>(entry->threads) || group_y != 1 || group_z != 1)
-    return call.refuse(kInvalidValue, str("of ", entry->name, " in groups of ", group_x, " x ", group_y,
-                                          " x ", group_z, " threads, it is made for ", entry->threads));
+  const GridKernel* kernel = find_kernel(s, function);
+  if (!kernel) return call.refuse(kInvalidHandle, "of a function that is not loaded");
+  if (group_x != static_cast<unsigned>(kernel->threads) || group_y != 1 || group_z != 1)
+    return call.refuse(kInvalidValue, str("of ", kernel->name, " in groups of ", group_x, " x ", group_y,
+                                          " x ", group_z, " threads, it is made for ", kernel->threads));
   if (grid_x == 0 || grid_x > INT32_MAX || grid_y != 1 || grid_z != 1)
     return call.refuse(kInvalidValue,
-                       str("of ", entry->name, " on ", grid_x, " x ", grid_y, " x ", grid_z, " groups"));
+                       str("of ", kernel->name, " on ", grid_x, " x ", grid_y, " x ", grid_z, " groups"));
+  if (s.vendor->hip && uint64_t{grid_x} * group_x > UINT32_MAX)
+    return call.refuse(kInvalidValue, str("of ", kernel->name, " with more threads than 32 bits count"));
   if (shared_bytes || extra)
-    return call.refuse(kInvalidValue, str("of ", entry->name, " with memory that it does not use"));
-  State::Launch l{entry, {.groups = grid_x, .parameters = {}}};
-  if (std::string wrong = read_parameters(s, *entry, parameters, l.call.parameters); !wrong.empty())
-    return call.refuse(kInvalidValue, str("of ", entry->name, ": ", wrong));
+    return call.refuse(kInvalidValue, str("of ", kernel->name, " with memory that it does not use"));
+  State::Launch l{kernel, {.groups = grid_x, .parameters = {}}};
+  if (std::string wrong = read_parameters(s, *kernel, parameters, l.call.parameters); !wrong.empty())
+    return call.refuse(kInvalidValue, str("of ", kernel->name, ": ", wrong));
   if (stream->capturing)
     stream->captured.push_back(std::move(l));
   else
@@ -479,27 +497,46 @@ Code launch(cuda::Function function, unsigned grid_x, unsigned grid_y, unsigned 
 
 void State::run(const Launch& launch) {
   bool loaded = false;
-  for (const auto& [handle, module] : modules) loaded |= module->functions.count(launch.entry) > 0;
+  for (const auto& [handle, module] : modules) loaded |= module->functions.count(launch.kernel) > 0;
   if (!loaded) {
     broken = refuse(kLaunchFailed, "a launch of a kernel whose module is gone");
     return;
   }
   try {
-    ptx::run(*launch.entry, launch.call, memory, counts);
-  } catch (const ptx::Fault& fault) {
+    launch.kernel->run(launch.call, memory, counts);
+  } catch (const Fault& fault) {
     broken = refuse(kLaunchFailed, fault.what());
   }
 }
 
-void* fake_cuda_symbol(const char* symbol) {
-  const std::map<std::string_view, void*> all = {
+namespace {
+
+struct Symbol {
+  const char *of_cuda, *of_hip;
+  void* function;
+};
+const Symbol kSymbols[] = {
 #define MLC_DRIVER_SYMBOL(name, cuda_symbol, hip_symbol, parameters) \
-  {cuda_symbol, reinterpret_cast<void*>(static_cast<decltype(cuda::Api::name)>(name))},
-      MLC_DRIVER_FUNCTIONS(MLC_DRIVER_SYMBOL)
+  {cuda_symbol, hip_symbol, reinterpret_cast<void*>(static_cast<decltype(cuda::Api::name)>(name))},
+    MLC_DRIVER_FUNCTIONS(MLC_DRIVER_SYMBOL)
 #undef MLC_DRIVER_SYMBOL
-  };
-  auto it = all.find(symbol);
-  return it == all.end() ? nullptr : it->second;
+        {"", "hipGetDevicePropertiesR0600", reinterpret_cast<void*>(properties)},
+};
+
+const char* name_in(const State& state, const Symbol& s) { return state.vendor->hip ? s.of_hip : s.of_cuda; }
+
+}  // namespace
+
+void* fake_symbol(const char* symbol) {
+  for (const Symbol& s : kSymbols)
+    if (name_in(*fake_state(), s) == std::string_view(symbol)) return s.function;
+  return nullptr;
+}
+
+const char* fake_symbol_of(const char* cuda_symbol) {
+  for (const Symbol& s : kSymbols)
+    if (s.of_cuda == std::string_view(cuda_symbol)) return name_in(*fake_state(), s);
+  return cuda_symbol;
 }
 
 }  // namespace mlc

@@ -1,4 +1,4 @@
-// What the fake CUDA driver keeps.
+// What a fake driver keeps.
 #pragma once
 
 #include <deque>
@@ -15,21 +15,22 @@ namespace mlc {
 
 namespace cuda = runtime::cuda;
 
-struct FakeCudaDriver::State {
+struct FakeDriver::State {
+  const cuda::Vendor* vendor = nullptr;
   Options options;
   std::vector<std::string> complaints;
-  ptx::Counts counts;
+  Counts counts;
   std::map<std::string, cuda::Code> failing;  // by symbol
   cuda::Code broken = cuda::kSuccess;         // a kernel has failed: every call does, as on a GPU
 
   // Handles are addresses of what the maps hold.
   struct Loaded {
-    ptx::Module module;
-    std::set<const ptx::Entry*> functions;  // that were asked for
+    std::map<std::string, std::unique_ptr<const GridKernel>> kernels;
+    std::set<const GridKernel*> functions;  // that were asked for
   };
   struct Launch {
-    const ptx::Entry* entry;
-    ptx::GridCall call;
+    const GridKernel* kernel;
+    GridCall call;
   };
   struct Event {
     bool recorded = false, reached = false;
@@ -40,7 +41,7 @@ struct FakeCudaDriver::State {
     bool capturing = false;
     std::vector<Launch> captured;
   };
-  ptx::LiveMemory memory;           // of GPUs
+  LiveMemory memory;                // of GPUs
   std::map<uint64_t, bool> pooled;  // allocation -> of the pool
   std::map<uint64_t, uint64_t> pinned;
   std::map<const void*, std::unique_ptr<Loaded>> modules;
@@ -79,14 +80,25 @@ struct FakeCudaDriver::State {
 };
 
 // The State of the driver that is in place, and the context of the calling thread: null when there is none.
-FakeCudaDriver::State*& fake_cuda_state();
-cuda::Context& fake_cuda_context();
+FakeDriver::State*& fake_state();
+cuda::Context& fake_context();
 
 inline constexpr cuda::Code kInvalidValue = 1, kNotInitialized = 3, kInvalidContext = 201,
                             kNotPermittedInCapture = 900, kInvalidHandle = 400, kNotFound = 500,
-                            kLaunchFailed = 719, kIllegalAddress = 700;
+                            kLaunchFailed = 719, kIllegalAddress = 700, kInvalidImage = 200,
+                            kNoBinaryForGpu = 209;
 
-// Every function of the driver by its symbol.
-void* fake_cuda_symbol(const char* symbol);
+// Every function of the driver that is in place by its symbol; null: it has none of that name.
+void* fake_symbol(const char* symbol);
+// The symbol in that driver of what is called so in CUDA's.
+const char* fake_symbol_of(const char* cuda_symbol);
+
+// Of a GPU of CUDA: 80 of "sm_80".
+int compute_capability(const FakeDriver::State& state);
+
+// The kernels of a module's image, as the driver of `state` takes it. On an error `log` says what a driver
+// writes into its log, and `complaint` is "" where a driver gives no more than the code.
+cuda::Code load_image(const FakeDriver::State& state, const void* image, FakeDriver::State::Loaded& out,
+                      std::string& log, std::string& complaint);
 
 }  // namespace mlc

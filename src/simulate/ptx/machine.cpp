@@ -1,4 +1,4 @@
-// Groups, warps, paths of lanes and memory.
+// Warps and paths of lanes.
 #include "simulate/ptx/machine.h"
 
 #include <algorithm>
@@ -6,50 +6,6 @@
 #include "simulate/ptx/warp.h"
 
 namespace mlc::ptx {
-
-// Garbage, as a GPU leaves it: NaNs.
-void SharedMemory::begin_group() {
-  std::fill(bytes_.begin(), bytes_.end(), uint8_t{0xFF});
-  ++epoch_;
-}
-
-uint8_t* SharedMemory::at(uint64_t address, size_t bytes, int thread, bool store) {
-  if (bytes > bytes_.size() || address > bytes_.size() - bytes)
-    throw Fault(
-        str("thread ", thread, " touches byte ", address, " of ", bytes_.size(), " bytes of shared memory"));
-  if (address % bytes)
-    throw Fault(str("thread ", thread, " touches ", bytes, " bytes of shared memory at ", address,
-                    ", which is not aligned"));
-  const auto me = static_cast<int16_t>(thread);
-  for (size_t w = address / 4; w < (address + bytes + 3) / 4; ++w) {
-    Word& word = words_[w];
-    const bool stored = word.store_epoch == epoch_ && word.storer != me;
-    const bool loaded = store && word.load_epoch == epoch_ && word.loader != me;
-    if (stored || loaded)
-      throw Fault(str("threads ", stored ? word.storer : word.loader, " and ", thread, " meet at byte ",
-                      4 * w, " of shared memory without a barrier between"));
-    if (store) {
-      word.store_epoch = epoch_, word.storer = me;
-    } else {
-      word.loader = word.load_epoch == epoch_ && word.loader != me ? kMany : me;
-      word.load_epoch = epoch_;
-    }
-  }
-  return bytes_.data() + address;
-}
-
-uint8_t* GlobalMemory::at(uint64_t address, size_t bytes) {
-  if (address < begin_ || address > end_ || end_ - address < bytes) {
-    auto it = live_.upper_bound(address);
-    if (it == live_.begin() || std::prev(it)->second < address || std::prev(it)->second - address < bytes)
-      throw Fault(str("an access of ", bytes, " bytes outside of live memory"));
-    --it;
-    begin_ = it->first, end_ = it->second;
-  }
-  if (address % bytes)
-    throw Fault(str("an access of ", bytes, " bytes of global memory that is not aligned"));
-  return reinterpret_cast<uint8_t*>(address);
-}
 
 Warp::Warp(const Entry& entry, const GridCall& grid, GlobalMemory& g, SharedMemory& s, int number,
            int64_t groups)
@@ -166,29 +122,12 @@ bool Warp::run(Counts& counts) {
   }
 }
 
-void run(const Entry& entry, const GridCall& call, const LiveMemory& memory, Counts& counts) {
-  GlobalMemory global(memory);
-  SharedMemory shared(entry.shared_bytes);
+void Entry::run(const GridCall& call, const LiveMemory& live, Counts& counts) const {
+  GlobalMemory global(live);
+  SharedMemory shared(shared_bytes, "thread");
   std::vector<Warp> warps;
-  for (int w = 0; w * kLanes < entry.threads; ++w)
-    warps.emplace_back(entry, call, global, shared, w, call.groups);
-  try {
-    for (int64_t group = 0; group < call.groups; ++group) {
-      shared.begin_group();
-      for (Warp& w : warps) w.begin_group(group);
-      for (size_t waiting = warps.size(); waiting == warps.size();) {
-        waiting = 0;
-        for (Warp& w : warps) waiting += w.run(counts);
-        if (waiting != 0 && waiting != warps.size())
-          throw Fault(
-              str(waiting, " of ", warps.size(), " warps wait at a barrier that the others never reach"));
-        shared.barrier();
-        counts.barriers += waiting != 0;
-      }
-    }
-  } catch (const Fault& fault) {
-    throw Fault(str("kernel ", entry.name, ": ", fault.what()));
-  }
+  for (int w = 0; w * kLanes < threads; ++w) warps.emplace_back(*this, call, global, shared, w, call.groups);
+  run_groups(name, call.groups, warps, shared, counts);
 }
 
 }  // namespace mlc::ptx

@@ -10,6 +10,7 @@ namespace {
 
 constexpr size_t kBlock = 8;  // rows and columns of a block of halves
 using Block = std::array<std::array<uint16_t, kBlock>, kBlock>;
+constexpr size_t kLineBytes = kBlock * sizeof(uint16_t);
 
 uint32_t pair(uint16_t low, uint16_t high) { return uint32_t{high} << 16 | low; }
 
@@ -18,8 +19,8 @@ Block read_block(Warp& w, const Instruction& i, size_t number) {
   for (size_t line = 0; line < kBlock; ++line) {
     const auto lane = static_cast<int>(number * kBlock + line);
     const uint64_t at = w.lanes(i.from[0])[lane] + static_cast<uint64_t>(i.offset);
-    std::memcpy(block[line].data(), w.shared.at(at, sizeof block[line], w.thread(lane), false),
-                sizeof block[line]);
+    std::memcpy(block[line].data(), w.shared.at(at, kLineBytes, kLineBytes, w.thread(lane), false),
+                kLineBytes);
   }
   return block;
 }

@@ -35,8 +35,8 @@ template <Space kSpace>
 uint8_t* place(Warp& w, const Instruction& i, uint32_t slot, int lane, size_t bytes, bool store) {
   const uint64_t address = w.lanes(slot)[lane] + static_cast<uint64_t>(i.offset);
   try {
-    return kSpace == Space::kShared ? w.shared.at(address, bytes, w.thread(lane), store)
-                                    : w.global.at(address, bytes);
+    return kSpace == Space::kShared ? w.shared.at(address, bytes, bytes, w.thread(lane), store)
+                                    : w.global.at(address, bytes, bytes);
   } catch (const Fault& fault) {
     throw Fault(str("line ", i.line, ": ", fault.what()));
   }

@@ -7,9 +7,10 @@
 
 #include <cstdint>
 #include <map>
-#include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "simulate/grid.h"
 
 namespace mlc::ptx {
 
@@ -18,12 +19,7 @@ inline constexpr int kLanes = 32;  // of a warp
 struct Instruction;
 class Warp;
 
-// A text that is no PTX we know, or what a kernel did that a GPU would answer with an error or with garbage;
-// one sentence.
-class Fault : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
+using mlc::Fault;
 
 enum class Control : uint8_t { kNone, kBranch, kBarrier, kReturn };
 
@@ -34,26 +30,20 @@ struct Instruction {
   Control control = Control::kNone;
   int guard = -1;  // slot of the predicate
   bool guard_inverted = false;
-  bool together = false;  // all lanes of the warp must run it at once
-  uint8_t lanes = 1;      // values of a load, store or move
+  bool together = false;               // all lanes of the warp must run it at once
+  uint8_t lanes = 1;                   // values of a load, store or move
   uint32_t to[4] = {}, from[10] = {};  // mma: four registers of A, two of B, four of C
-  int64_t offset = 0;   // of an address; the immediate of what has one
-  uint32_t target = 0;  // of a branch: index of an instruction
-  int line = 0;         // of the text
-};
-
-struct Parameter {
-  int64_t offset = 0, bytes = 0;
+  int64_t offset = 0;                  // of an address; the immediate of what has one
+  uint32_t target = 0;                 // of a branch: index of an instruction
+  int line = 0;                        // of the text
 };
 
 // The first slots of every entry.
 enum Special : uint32_t { kThread, kThreads, kGroup, kGroups, kLane, kFirstFree };
 
-struct Entry {
-  std::string name;
-  std::vector<Parameter> parameters;
-  int64_t parameter_bytes = 0;
-  int threads = 0;  // of a group, as .reqntid says
+struct Entry final : GridKernel {  // threads: as .reqntid says
+  void run(const GridCall& call, const LiveMemory& live, Counts& counts) const override;
+
   int64_t shared_bytes = 0;
   uint32_t slots = kFirstFree;
   std::vector<std::pair<uint32_t, uint64_t>> constants;  // slot, value

@@ -105,7 +105,7 @@ class Parser {
   void add_parameter(const std::string& name, int64_t bytes) {
     const int64_t offset = (entry_->parameter_bytes + bytes - 1) / bytes * bytes;
     parameters_[name] = offset;
-    entry_->parameters.push_back({offset, bytes});
+    entry_->parameters.push_back({offset, bytes, /*is_address=*/bytes == 8});
     entry_->parameter_bytes = offset + bytes;
   }
 

@@ -9,36 +9,6 @@
 
 namespace mlc::ptx {
 
-// What the threads of a group share, with who touched each word since the last barrier.
-class SharedMemory {
- public:
-  explicit SharedMemory(int64_t bytes)
-      : bytes_(static_cast<size_t>(bytes)), words_((bytes_.size() + 3) / 4) {}
-  void begin_group();
-  void barrier() { ++epoch_; }
-  uint8_t* at(uint64_t address, size_t bytes, int thread, bool store);
-
- private:
-  struct Word {
-    uint32_t store_epoch = 0, load_epoch = 0;
-    int16_t storer = 0, loader = 0;  // kMany: several
-  };
-  static constexpr int16_t kMany = -1;
-  std::vector<uint8_t> bytes_;
-  std::vector<Word> words_;
-  uint32_t epoch_ = 1;
-};
-
-class GlobalMemory {
- public:
-  explicit GlobalMemory(const LiveMemory& live) : live_(live) {}
-  uint8_t* at(uint64_t address, size_t bytes);
-
- private:
-  const LiveMemory& live_;
-  uint64_t begin_ = 0, end_ = 0;  // of the last one
-};
-
 class Warp {
  public:
   Warp(const Entry& entry, const GridCall& call, GlobalMemory& global, SharedMemory& shared, int number,
