@@ -200,6 +200,24 @@ TEST_F(WebRuntime, MemoryThatDoesNotSufficeEndsOneInstanceAlone) {
   web_value(outcomes[9]);
 }
 
+// Lengths that 32 bits would cut.
+TEST_F(WebRuntime, FilesBeyondTheAddressesAreRefused) {
+  const int64_t more = (int64_t{1} << 32) + 100;
+  const Json outcomes = session({{{"start", Json::object()}},
+                                 {{"claim_bytes", {{"model/mlc-chat-config.json", more}}}},
+                                 {{"open", kOpen}},
+                                 {{"claim_bytes", {{"model/model.wasm", more}}}},
+                                 {{"open", kOpen}},
+                                 {{"claim_bytes", {{"model/params_shard_0.bin", more}}}},
+                                 {{"open", kOpen}},
+                                 {{"claim_bytes", Json::object()}},
+                                 {{"open", kOpen}}});
+  expect_error(outcomes[2], {"mlc-chat-config.json", std::to_string(more), "addresses"});
+  expect_error(outcomes[4], {"model.wasm", std::to_string(more), "addresses"});
+  expect_error(outcomes[6], {"params_shard_0.bin", std::to_string(more), "the index says"});
+  web_value(outcomes[8]);
+}
+
 TEST_F(WebRuntime, WrongInputsAreSentences) {
   const auto open = [&](const char* key, const Json& v) {
     Json options = kOpen;

@@ -17,6 +17,8 @@ const module = await WebAssembly.compile(fs.readFileSync(runtimeFile));
 class CountedFiles extends NodeFiles {
   counts = { reads: 0, largest: 0, bytes: {} };
   failing = '';
+  claimed = {};  // lengths that files pretend to have
+  bytes(name) { return this.claimed[name] ?? super.bytes(name); }
   read(name, offset, to) {
     if (this.failing && name.includes(this.failing)) return -1;
     ++this.counts.reads;
@@ -52,6 +54,7 @@ const actions = {
   memory: async () => runtime.memoryBytes,
   gpu_counts: async () => ({ ...gpu.counts }),
   files: async () => files.counts,
+  claim_bytes: async (lengths) => { files.claimed = lengths; return lengths; },
   fail_reads_of: async (name) => { files.failing = name; return name; },
   engine: async ({ open, options }) => { engine = await Engine.start(module, files, open, options); return engine.model; },
   complete: async (body) => engine.complete(body),
