@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TOP = [".ci", "apps", "bench", "cmake", "docs", "fuzz", "python", "rust", "scripts", "src", "tests", "tools"]
+TOP = [".ci", "apps", "bench", "cmake", "docs", "fuzz", "python", "rust", "scripts", "src", "tests", "tools", "web"]
 SKIPPED = {"__pycache__", "target", "results", "corpus"}  # folders of generated or foreign files
 CPP = (".h", ".cpp")
 

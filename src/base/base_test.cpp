@@ -8,11 +8,28 @@
 #include "base/file.h"
 #include "base/half.h"
 #include "base/json.h"
+#include "base/number.h"
 #include "base/strings.h"
 #include "support/temp_folder.h"
 
 namespace mlc {
 namespace {
+
+TEST(Number, IsTheWholeText) {
+  double value = 7;
+  for (const char* bad : {"", " 1", "1 ", "+1", "0x10", "1e", "1.5.2", "one", "1e999", "-"}) {
+    EXPECT_FALSE(read_double(bad, value)) << bad;
+    EXPECT_EQ(value, 7) << bad;
+  }
+  EXPECT_TRUE(read_double("-1.5e-3", value));
+  EXPECT_EQ(value, -1.5e-3);
+  EXPECT_TRUE(read_double(".5", value));
+  EXPECT_EQ(value, 0.5);
+  EXPECT_TRUE(read_double("1e-05", value));
+  EXPECT_EQ(value, 1e-05);
+  EXPECT_TRUE(read_double("nan", value));
+  EXPECT_TRUE(std::isnan(value));
+}
 
 TEST(Half, EveryHalfSurvivesARoundTrip) {
   for (uint32_t h = 0; h < 0x10000; ++h) {

@@ -107,7 +107,12 @@ Status open_regular_file(const std::string& path, int& fd) {
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
   platform::File opened = platform::kNoFile;
   RETURN_IF_ERROR(open_regular_file(path, opened));
-  size_t size = static_cast<size_t>(platform::file_state(opened).bytes);
+  const int64_t bytes = platform::file_state(opened).bytes;
+  if (static_cast<uint64_t>(bytes) > PTRDIFF_MAX) {
+    platform::close_file(opened);
+    return Status::error(str(path, ": has ", bytes, " bytes, more than this system has addresses for"));
+  }
+  const auto size = static_cast<size_t>(bytes);
   const std::byte* data = size > 0 ? platform::map_file(opened, size) : nullptr;
   Status mapped = data || size == 0 ? Status::ok() : failure(path, "map");
   platform::close_file(opened);

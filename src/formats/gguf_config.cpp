@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/number.h"
 #include "base/strings.h"
 #include "formats/checked.h"
 #include "formats/gguf_architectures.h"
@@ -44,7 +45,7 @@ class Metadata {
     char text[64];
     auto written = std::to_chars(text, text + sizeof text, static_cast<float>(value->number));
     double shortest = 0;
-    std::from_chars(text, written.ptr, shortest);
+    read_double({text, static_cast<size_t>(written.ptr - text)}, shortest);
     return shortest;
   }
 

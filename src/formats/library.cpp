@@ -22,7 +22,7 @@ Result<GpuKernelView> read_gpu_kernel(const void* blob, GpuLanguage language) {
   const MlcGpuKernel& h = view.header;
   const char* bytes = static_cast<const char*>(blob) + sizeof h;
   view.name = {bytes, h.name_bytes};
-  view.code = {bytes + h.name_bytes + (8 - h.name_bytes % 8), h.code_bytes};
+  view.code = {bytes + h.name_bytes + (8 - h.name_bytes % 8), static_cast<size_t>(h.code_bytes)};
   if (h.language != static_cast<uint32_t>(language))
     return Status::error(str("kernel ", view.name, ": its code is of language ", h.language, ", expected ",
                              static_cast<uint32_t>(language), "; compile the model again"));

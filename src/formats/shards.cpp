@@ -43,6 +43,23 @@ void append_tensor(std::string& text, const TensorRecord& t, bool last) {
   text += last ? "                }\n" : "                },\n";
 }
 
+// Holds a flag while it lives, as a lock of a mutex does; not every library has mutexes where we run.
+class Held {
+ public:
+  explicit Held(std::atomic_flag& flag) : flag_(flag) {
+    while (flag_.test_and_set(std::memory_order_acquire)) flag_.wait(true);
+  }
+  ~Held() {
+    flag_.clear(std::memory_order_release);
+    flag_.notify_one();
+  }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+ private:
+  std::atomic_flag& flag_;
+};
+
 }  // namespace
 
 Result<int64_t> stored_size(const TensorRecord& tensor, const std::string& what) {
@@ -146,7 +163,7 @@ Result<std::string> find_shard_index(const std::string& folder) {
                            "; expected a folder written by convert_weight"));
 }
 
-Result<std::unique_ptr<Shards>> Shards::open(const std::string& folder) {
+Result<std::unique_ptr<Shards>> Shards::open(const std::string& folder, bool map) {
   ASSIGN_OR_RETURN(std::string path, find_shard_index(folder));
   ASSIGN_OR_RETURN(std::string text, read_file(path));
   auto shards = std::make_unique<Shards>();
@@ -159,11 +176,7 @@ Result<std::unique_ptr<Shards>> Shards::open(const std::string& folder) {
     if (!file_exists(shard_path))
       return Status::error(
           str(path, ": shard ", shard.file, " is not beside the index; was the download interrupted?"));
-    ASSIGN_OR_RETURN(auto file, MappedFile::open(shard_path));
-    if (file->bytes().size() != static_cast<size_t>(shard.size))
-      return Status::error(str(shard_path, ": has ", file->bytes().size(), " bytes, the index says ",
-                               shard.size, "; was the download or conversion interrupted?"));
-    shards->files_.push_back(std::move(file));
+    RETURN_IF_ERROR(shards->open_file(shard, shard_path, map));
     for (size_t t = 0; t < shard.tensors.size(); ++t) shards->places_[shard.tensors[t].name] = {s, t};
   }
   if (is_2023(shards->index_)) RETURN_IF_ERROR(shards->name_2023());
@@ -171,7 +184,25 @@ Result<std::unique_ptr<Shards>> Shards::open(const std::string& folder) {
 }
 
 Shards::Shards() = default;
-Shards::~Shards() = default;
+Shards::~Shards() {
+  for (const File& file : files_)
+    if (file.open != platform::kNoFile) platform::close_file(file.open);
+}
+
+Status Shards::open_file(const ShardRecord& shard, const std::string& path, bool map) {
+  File& file = files_.emplace_back(path);
+  int64_t bytes = 0;
+  if (map) {
+    ASSIGN_OR_RETURN(file.map, MappedFile::open(path));
+    bytes = static_cast<int64_t>(file.map->bytes().size());
+  } else {
+    RETURN_IF_ERROR(open_regular_file(path, file.open));
+    bytes = platform::file_state(file.open).bytes;
+  }
+  if (bytes == shard.size) return Status::ok();
+  return Status::error(str(path, ": has ", bytes, " bytes, the index says ", shard.size,
+                           "; was the download or conversion interrupted?"));
+}
 
 // One shard of no file stands for all records of today: each has its bytes by its parts.
 Status Shards::name_2023() {
@@ -202,30 +233,75 @@ const Shards::Place& Shards::place(const std::string& name) const {
   return it->second;
 }
 
+std::span<const std::byte> Shards::mapped(size_t shard, const TensorRecord& tensor) const {
+  internal_check(files_[shard].map != nullptr, "the shards are not mapped");
+  return files_[shard].map->bytes().subspan(static_cast<size_t>(tensor.offset),
+                                            static_cast<size_t>(tensor.size));
+}
+
 std::span<const std::byte> Shards::bytes(const TensorRecord& tensor) const {
   if (auto it = joined_.find(tensor.name); it != joined_.end()) return joined_bytes(it->second);
-  return files_[place(tensor.name).shard]->bytes().subspan(static_cast<size_t>(tensor.offset),
-                                                           static_cast<size_t>(tensor.size));
+  return mapped(place(tensor.name).shard, tensor);
 }
 
 std::span<const std::byte> Shards::joined_bytes(const JoinedRecord& joined) const {
-  auto stored = [&](const TensorRecord& part) {
-    return files_[place(part.name).shard]->bytes().subspan(static_cast<size_t>(part.offset),
-                                                           static_cast<size_t>(part.size));
-  };
+  auto stored = [&](const TensorRecord& part) { return mapped(place(part.name).shard, part); };
   if (joined.parts.size() == 1 && !joined.is_cast) {
     const Place& at = place(joined.parts[0]);
     return stored(stored_.shards[at.shard].tensors[at.tensor]);
   }
-  std::lock_guard lock(making_);
+  Held held(making_);
   std::vector<std::byte>& made = made_[joined.record.name];
   if (made.empty()) made = join_2023(joined, stored_, stored);
   return made;
 }
 
+Result<std::span<const std::byte>> Shards::read(const TensorRecord& tensor,
+                                                std::vector<std::byte>& storage) const {
+  if (!files_.empty() && files_[0].map) return bytes(tensor);
+  if (auto it = joined_.find(tensor.name); it != joined_.end()) return read_joined(it->second, storage);
+  return read_range(place(tensor.name).shard, tensor, storage);
+}
+
+Result<std::span<const std::byte>> Shards::read_range(size_t shard, const TensorRecord& tensor,
+                                                      std::vector<std::byte>& storage) const {
+  const File& file = files_[shard];
+  if (static_cast<uint64_t>(tensor.size) > PTRDIFF_MAX)
+    return Status::error(str(file.path, ": tensor ", tensor.name, " has ", tensor.size,
+                             " bytes, more than this system has addresses for"));
+  storage.resize(static_cast<size_t>(tensor.size));
+  for (std::span<std::byte> left = storage; !left.empty();) {
+    const int64_t n = platform::read_bytes(file.open, left,
+                                           tensor.offset + tensor.size - static_cast<int64_t>(left.size()));
+    if (n <= 0)
+      return Status::error(str(file.path, ": cannot read tensor ", tensor.name, ": ",
+                               n < 0 ? platform::last_error() : "the file has become shorter"));
+    left = left.subspan(static_cast<size_t>(n));
+  }
+  return std::span<const std::byte>(storage);
+}
+
+// One file's part after the other, then all of them as one.
+Result<std::span<const std::byte>> Shards::read_joined(const JoinedRecord& joined,
+                                                       std::vector<std::byte>& storage) const {
+  std::map<std::string, std::vector<std::byte>> parts;
+  for (const std::string& name : joined.parts) {
+    const Place& at = place(name);
+    RETURN_IF_ERROR(read_range(at.shard, stored_.shards[at.shard].tensors[at.tensor], parts[name]).status());
+  }
+  if (joined.parts.size() == 1 && !joined.is_cast)
+    storage = std::move(parts[joined.parts[0]]);
+  else
+    storage = join_2023(joined, stored_, [&](const TensorRecord& part) {
+      return std::span<const std::byte>(parts[part.name]);
+    });
+  return std::span<const std::byte>(storage);
+}
+
 void Shards::release(const TensorRecord& tensor) const {
   auto give_back = [&](const Place& at, const TensorRecord& t) {
-    files_[at.shard]->release(static_cast<size_t>(t.offset), static_cast<size_t>(t.size));
+    if (const File& file = files_[at.shard]; file.map)
+      file.map->release(static_cast<size_t>(t.offset), static_cast<size_t>(t.size));
   };
   auto it = joined_.find(tensor.name);
   if (it == joined_.end()) return give_back(place(tensor.name), tensor);
@@ -233,7 +309,7 @@ void Shards::release(const TensorRecord& tensor) const {
     const Place& at = place(part);
     give_back(at, stored_.shards[at.shard].tensors[at.tensor]);
   }
-  std::lock_guard lock(making_);
+  Held held(making_);
   made_.erase(tensor.name);
 }
 

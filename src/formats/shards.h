@@ -16,11 +16,11 @@
 // more than 2^20 records.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +29,7 @@
 #include "base/dtype.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/platform/platform.h"
 #include "base/status.h"
 
 namespace mlc {
@@ -90,20 +91,27 @@ Result<std::string> find_shard_index(const std::string& folder);
 
 struct JoinedRecord;  // formats/params_2023.h
 
-// The weights of a folder, mapped. Tensors are found by name. Those of a folder of 2023 (param_0, ...) have
+// The weights of a folder, mapped, or read range by range where mappings are copies (WebAssembly). Tensors
+// are found by name. Those of a folder of 2023 (param_0, ...) have
 // today's names; what is joined of several is made in memory when it is asked for, until it is released.
 class Shards {
  public:
-  static Result<std::unique_ptr<Shards>> open(const std::string& folder);
+  static Result<std::unique_ptr<Shards>> open(const std::string& folder, bool map = platform::maps_files());
   Shards();
   ~Shards();
+  Shards(const Shards&) = delete;
+  Shards& operator=(const Shards&) = delete;
 
   const ShardIndex& index() const { return index_; }
   const std::string& path() const { return path_; }  // of the index
   // nullptr when absent.
   const TensorRecord* find(std::string_view name) const;
   // The stored bytes of a tensor of this index; valid as long as this object, joined ones until released.
+  // Precondition: mapped.
   std::span<const std::byte> bytes(const TensorRecord& tensor) const;
+  // The same, mapped or not; valid as long as `storage` is as it was left, too. Errors: the file cannot be
+  // read, or no longer holds the range.
+  Result<std::span<const std::byte>> read(const TensorRecord& tensor, std::vector<std::byte>& storage) const;
   // The tensor's pages will not be needed again soon.
   void release(const TensorRecord& tensor) const;
 
@@ -111,19 +119,31 @@ class Shards {
   struct Place {
     size_t shard, tensor;
   };
+  // A shard's file: its mapping, or the file itself.
+  struct File {
+    std::string path;
+    std::shared_ptr<const MappedFile> map;
+    platform::File open = platform::kNoFile;
+  };
   std::string path_;
   ShardIndex index_;
+  Status open_file(const ShardRecord& shard, const std::string& path, bool map);
+  std::span<const std::byte> mapped(size_t shard, const TensorRecord& tensor) const;
+  Result<std::span<const std::byte>> read_range(size_t shard, const TensorRecord& tensor,
+                                                std::vector<std::byte>& storage) const;
+  Result<std::span<const std::byte>> read_joined(const JoinedRecord& joined,
+                                                 std::vector<std::byte>& storage) const;
   Status name_2023();
   const Place& place(const std::string& name) const;
   std::span<const std::byte> joined_bytes(const JoinedRecord& joined) const;
 
-  std::vector<std::shared_ptr<const MappedFile>> files_;
+  std::vector<File> files_;
   std::map<std::string, Place, std::less<>> places_;
   // Of a folder of 2023: its own index, and what of this one is made of its records.
   ShardIndex stored_;
   std::map<std::string, JoinedRecord, std::less<>> joined_;
   mutable std::map<std::string, std::vector<std::byte>, std::less<>> made_;
-  mutable std::mutex making_;
+  mutable std::atomic_flag making_;  // held by who changes made_
 };
 
 }  // namespace mlc

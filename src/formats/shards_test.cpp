@@ -128,5 +128,42 @@ TEST(Shards, OpensEitherNameAndChecksSizes) {
   EXPECT_NE(longer.status().message().find("has 21 bytes, the index says 20"), std::string::npos);
 }
 
+std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// As in WebAssembly, where a mapping would be a copy.
+TEST(Shards, ReadsRangesWhereFilesAreNotMapped) {
+  testing::TempFolder temp;
+  const std::string& folder = temp.path();
+  const std::string shard = path_join(folder, "params_shard_0.bin"), bytes = "0123456789abcdefghij";
+  ASSERT_TRUE(write_file(shard, bytes).is_ok());
+  ASSERT_TRUE(write_shard_index(folder, small_index()).is_ok());
+  for (bool map : {true, false}) {
+    auto shards = Shards::open(folder, map);
+    ASSERT_TRUE(shards.is_ok()) << shards.status().message();
+    std::vector<std::byte> storage;
+    for (const char* name : {"a", "b", "a"}) {
+      const TensorRecord& tensor = *(*shards)->find(name);
+      auto read = (*shards)->read(tensor, storage);
+      ASSERT_TRUE(read.is_ok()) << read.status().message();
+      EXPECT_EQ(text_of(*read), name[0] == 'a' ? bytes.substr(0, 6) : bytes.substr(6));
+      EXPECT_EQ(storage.size(), map ? 0u : read->size());  // never more than the tensor
+      (*shards)->release(tensor);
+    }
+  }
+  auto shards = Shards::open(folder, /*map=*/false);
+  std::filesystem::resize_file(shard, 8);
+  std::vector<std::byte> storage;
+  EXPECT_TRUE((*shards)->read(*(*shards)->find("a"), storage).is_ok());
+  auto cut = (*shards)->read(*(*shards)->find("b"), storage);
+  ASSERT_FALSE(cut.is_ok());
+  EXPECT_NE(cut.status().message().find("params_shard_0.bin: cannot read tensor b"), std::string::npos)
+      << cut.status().message();
+  auto shorter = Shards::open(folder, /*map=*/false);
+  ASSERT_FALSE(shorter.is_ok());
+  EXPECT_NE(shorter.status().message().find("has 8 bytes, the index says 20"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace mlc

@@ -42,11 +42,16 @@ Result<const TensorRecord*> find_record(const Shards& shards, const PlanWeight& 
   return record;
 }
 
-// The record's elements as the library expects them: float32 that is stored as bfloat16 is widened into
-// `storage`.
-std::span<const std::byte> decode(const Shards& shards, const TensorRecord& record,
-                                  std::vector<float>& storage) {
-  std::span<const std::byte> bytes = shards.bytes(record);
+// What a source needs while it is loaded, where it is not used as it lies in its file.
+struct Storage {
+  std::vector<std::byte> read, cut;
+  std::vector<float> widened;
+};
+
+// The record's elements as the library expects them: float32 that is stored as bfloat16 is widened.
+Result<std::span<const std::byte>> decode(const Shards& shards, const TensorRecord& record, Storage& all) {
+  std::vector<float>& storage = all.widened;
+  ASSIGN_OR_RETURN(std::span<const std::byte> bytes, shards.read(record, all.read));
   if (record.stored_dtype() == record.dtype) return bytes;
   storage.resize(bytes.size() / 2);
   for (size_t i = 0; i < storage.size(); ++i) {
@@ -93,15 +98,14 @@ Status load_weight(const Module& module, const Shards& shards, const PlanWeight&
                    DeviceAddress target) {
   Device& device = module.device();
   std::vector<const TensorRecord*> records;
-  std::vector<std::vector<float>> storage(weight.sources.size());
-  std::vector<std::vector<std::byte>> pieces(weight.sources.size());
+  std::vector<Storage> storage(weight.sources.size());
   std::vector<OwnedBuffer> staging;
   std::vector<DeviceAddress> buffers;
   for (size_t i = 0; i < weight.sources.size(); ++i) {
     ASSIGN_OR_RETURN(const TensorRecord* record, find_record(shards, weight, i, module));
     records.push_back(record);
-    std::span<const std::byte> bytes = decode(shards, *record, storage[i]);
-    if (!weight.rows.empty()) bytes = cut(bytes, weight, i, pieces[i]);
+    ASSIGN_OR_RETURN(std::span<const std::byte> bytes, decode(shards, *record, storage[i]));
+    if (!weight.rows.empty()) bytes = cut(bytes, weight, i, storage[i].cut);
     if (weight.preproc_kernel < 0) {
       if (static_cast<int64_t>(bytes.size()) != weight.bytes)
         return Status::error(str(shards.path(), ": tensor '", record->name, "' has ", bytes.size(),

@@ -22,8 +22,10 @@ endif()
 
 # WebAssembly's runner, for the same suites, and its device.
 find_program(MLC_NODE NAMES node nodejs)
-foreach(suite smollm2 wasm)
-  target_compile_definitions(test_suite_${suite} PRIVATE "MLC_NODE=\"${MLC_NODE}\"")
+foreach(suite smollm2 wasm web webgpu)
+  if(TARGET test_suite_${suite})
+    target_compile_definitions(test_suite_${suite} PRIVATE "MLC_NODE=\"${MLC_NODE}\"")
+  endif()
 endforeach()
 if(MLC_NODE)
   foreach(suite emit link ops)

@@ -1,4 +1,5 @@
 // The parts of platform.h that the standard library has on every system with threads and folders.
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <thread>
@@ -35,6 +36,17 @@ void remove_folder(const std::string& path) {
   std::error_code ignored;
   std::filesystem::remove_all(path, ignored);
 }
+
+std::vector<std::string> folder_names(const std::string& path) {
+  std::vector<std::string> names;
+  std::error_code code;
+  for (std::filesystem::directory_iterator it(path, code), last; !code && it != last; it.increment(code))
+    names.push_back(it->path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool maps_files() { return true; }
 
 std::string absolute_path(const std::string& path) {
   std::error_code code;

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mlc::platform {
 
@@ -50,6 +51,8 @@ bool remove_file(const char* path);  // safe in a signal handler
 bool replace_file(const std::string& from, const std::string& to);
 bool make_folders(const std::string& path);
 void remove_folder(const std::string& path);  // and all that it holds
+// The names of what a folder holds, sorted; none where it cannot be read.
+std::vector<std::string> folder_names(const std::string& path);
 // A new, empty folder of a name that no one has; "" when it cannot be made.
 std::string make_unique_folder(const std::string& parent);
 // Where temporary files go when nobody says otherwise.
@@ -58,6 +61,8 @@ std::string absolute_path(const std::string& path);
 bool is_absolute_path(std::string_view path);
 
 // Maps the first `size` > 0 bytes of a file to read; the file may be closed then.
+// Where mappings are copies in memory, maps_files() is false: what is large is read by ranges there.
+bool maps_files();
 const std::byte* map_file(File file, size_t size);
 void unmap_file(const std::byte* data, size_t size);
 // The whole pages in [offset, offset + length) of a mapping will not be read again soon.

@@ -73,6 +73,7 @@ std::string missing_cpu_feature(const std::vector<std::string>& required) {
 }
 
 std::string host_architecture() {
+  if (platform::library_container() == "wasm") return "wasm32";
 #if defined(__aarch64__)
   return "aarch64";
 #else

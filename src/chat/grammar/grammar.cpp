@@ -47,28 +47,6 @@ Status failure(const TextBytes& error) { return Status::error(error.text()); }
 
 }  // namespace
 
-void TokenMask::set(int32_t token, bool allowed) {
-  const auto word = static_cast<size_t>(token) / 32;
-  if (token < 0 || word >= words.size()) return;
-  const uint32_t bit = 1u << (token % 32);
-  words[word] = allowed ? words[word] | bit : words[word] & ~bit;
-}
-
-bool TokenMask::empty() const {
-  return std::ranges::all_of(words, [](uint32_t word) { return word == 0; });
-}
-
-void TokenMask::apply(std::span<float> logits) const {
-  constexpr float kNever = -std::numeric_limits<float>::infinity();
-  for (size_t first = 0; first < logits.size(); first += 32) {
-    const uint32_t word = first / 32 < words.size() ? words[first / 32] : 0;
-    if (word == UINT32_MAX) continue;
-    const size_t end = std::min(logits.size(), first + 32);
-    for (size_t i = first; i < end; ++i)
-      if ((word >> (i - first) & 1u) == 0) logits[i] = kNever;
-  }
-}
-
 GrammarMatcher::GrammarMatcher(GrammarMatcher&& other) noexcept
     : handle_(std::exchange(other.handle_, nullptr)), vocab_size_(other.vocab_size_) {}
 
@@ -155,15 +133,9 @@ Result<std::shared_ptr<const Grammar>> Grammar::compile(std::shared_ptr<const Gr
 Result<std::shared_ptr<const Grammar>> GrammarCompiler::compile(GrammarKind kind, std::string_view text,
                                                                 const GrammarLimits& limits,
                                                                 const std::string& what) const {
-  std::shared_ptr<const GrammarVocabulary> vocabulary;
-  {
-    std::lock_guard lock(mutex_);
-    if (!vocabulary_) {
-      ASSIGN_OR_RETURN(vocabulary_, GrammarVocabulary::create(tokenizer_));
-    }
-    vocabulary = vocabulary_;
-  }
-  return Grammar::compile(std::move(vocabulary), kind, text, limits, what);
+  std::call_once(once_, [&] { vocabulary_ = GrammarVocabulary::create(tokenizer_); });
+  if (!vocabulary_->is_ok()) return vocabulary_->status();
+  return Grammar::compile(vocabulary_->value(), kind, text, limits, what);
 }
 
 Grammar::~Grammar() { mlc_matcher_free(start_); }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -119,8 +120,8 @@ class GrammarCompiler {
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_;
-  mutable std::mutex mutex_;
-  mutable std::shared_ptr<const GrammarVocabulary> vocabulary_;
+  mutable std::once_flag once_;
+  mutable std::optional<Result<std::shared_ptr<const GrammarVocabulary>>> vocabulary_;
 };
 
 }  // namespace mlc

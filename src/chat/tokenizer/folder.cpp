@@ -2,9 +2,9 @@
 #include "chat/tokenizer/folder.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/file.h"
+#include "base/platform/platform.h"
 #include "base/strings.h"
 #include "chat/tokenizer/huggingface.h"
 #include "chat/tokenizer/info.h"
@@ -128,14 +128,8 @@ std::vector<std::pair<std::string, Reader>> find_vocabularies(const std::string&
   add("tokenizer.model", from_model_file);
   if (file_exists(path_join(folder, "merges.txt"))) add("vocab.json", from_vocab_and_merges);
   add("tokenizer_model", from_rwkv);
-  std::vector<std::string> ranks;
-  std::error_code code;
-  for (std::filesystem::directory_iterator it(folder, code), last; !code && it != last; it.increment(code)) {
-    std::string name = it->path().filename().string();
-    if (name.ends_with(".tiktoken") && it->is_regular_file(code)) ranks.push_back(path_join(folder, name));
-  }
-  std::sort(ranks.begin(), ranks.end());
-  for (const std::string& path : ranks) found.emplace_back(path, from_tiktoken);
+  for (const std::string& name : platform::folder_names(folder))
+    if (name.ends_with(".tiktoken")) add(name.c_str(), from_tiktoken);
   return found;
 }
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdint>
 
+#include "base/number.h"
 #include "base/strings.h"
 
 namespace mlc {
@@ -126,9 +127,9 @@ class Reader {
       return true;
     }
     double real = 0;
-    auto [stop, error] = std::from_chars(digits.data(), end, real);
+    const bool is_number = read_double(digits, real);
     result = real;
-    return error == std::errc() && stop == end && real - real == 0;
+    return is_number && real - real == 0;
   }
 
   void add_code_point(std::string& text, uint32_t code) {

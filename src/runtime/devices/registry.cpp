@@ -5,40 +5,16 @@
 
 #include "base/platform/platform.h"
 #include "base/strings.h"
-#include "runtime/devices/cpu/cpu.h"
-#include "runtime/devices/cuda/cuda.h"
-#include "runtime/devices/null/null.h"
-#include "runtime/devices/opencl/opencl.h"
+#include "runtime/devices/built_in.h"
 #include "runtime/devices/probe.h"
-#include "runtime/devices/vulkan/vulkan.h"
 
 namespace mlc::runtime {
 namespace {
 
-struct Entry {
-  std::string name;
-  DeviceFactory factory;
-  DeviceLister lister = nullptr;  // of kinds that `auto` and `mlc_llm devices` ask, in that order
-};
-
-Result<std::vector<ListedDevice>> list_cpu() {
-  ASSIGN_OR_RETURN(DevicePtr cpu, open_cpu_device({}));
-  return std::vector<ListedDevice>{{.name = "cpu",
-                                    .description = cpu->properties.description,
-                                    .memory_bytes = cpu->properties.memory_bytes,
-                                    .features = {},
-                                    .software = false}};
-}
+using Entry = DeviceEntry;
 
 std::vector<Entry>& entries() {
-  static std::vector<Entry> table = {
-      {"cuda", open_cuda_device, list_cuda_devices},
-      {"rocm", open_rocm_device, list_rocm_devices},
-      {"vulkan", open_vulkan_device, list_vulkan_devices},
-      {"opencl", open_opencl_device, list_opencl_devices},
-      {"cpu", open_cpu_device, list_cpu},
-      {"null", open_null_device},
-  };
+  static std::vector<Entry> table = built_in_devices();
   return table;
 }
 
