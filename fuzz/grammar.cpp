@@ -1,4 +1,4 @@
-// Schemas, regular expressions and Lark grammars: compiled, and followed for a few tokens.
+// Schemas, regular expressions, Lark and GBNF grammars: compiled, and followed for a few tokens.
 #include "chat/grammar/grammar.h"
 
 #include "byte_tokenizer.h"
@@ -28,7 +28,7 @@ void follow(const Grammar& grammar) {
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   static const GrammarCompiler compiler(fuzz::byte_tokenizer());
-  const auto kind = static_cast<GrammarKind>(data[0] % 3);
+  const auto kind = static_cast<GrammarKind>(data[0] % 4);
   auto grammar = compiler.compile(kind, fuzz::text_of(data + 1, size - 1), {}, fuzz::kFile);
   fuzz::check_status(grammar.status());
   if (grammar.is_ok()) follow(**grammar);

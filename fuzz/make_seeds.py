@@ -206,7 +206,8 @@ for number, (kind, source) in enumerate([
         (0, json.dumps({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x"]}}, "required": ["a"]})),
         (0, json.dumps({"$defs": {"t": {"type": "array", "items": {"$ref": "#/$defs/t"}}}, "$ref": "#/$defs/t"})),
         (0, json.dumps({"allOf": [{"anyOf": [{"minLength": 1}, {"type": "null"}]}, {"oneOf": [{"pattern": "^a+$"}, {"type": "null"}]}]})),
-        (1, "(yes|no), [a-z]{2,5}\\d?"), (2, "start: \"a\" word*\nword: /[a-z]+/ | \"(\" word \")\"\n%ignore / /")]):
+        (1, "(yes|no), [a-z]{2,5}\\d?"), (2, "start: \"a\" word*\nword: /[a-z]+/ | \"(\" word \")\"\n%ignore / /"),
+        (3, "root ::= \"a\" [b-d\\n]{1,3} (list | .)?\nlist ::= \"(\" (root \",\")* \")\" # nested\n")]):
     seed("grammar", f"grammar_{number:02}", bytes([kind]) + source.encode())
 DEEP_SEEK = ("<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": 1}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>")
 for form, answer in [(0, "plain"), (1, "a<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"}\"}}\n</tool_call>"), (2, "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}}]"),

@@ -102,6 +102,9 @@ TEST_F(GrammarTest, GoesWithOtherSettings) {
   body["response_format"] = {{"type", "grammar"}, {"grammar", "start: \"a\" | \"b\""}};
   const std::string letter = toy->answer(kChat, body)["choices"][0]["message"]["content"];
   EXPECT_TRUE(letter == "a" || letter == "b") << letter;
+  body["response_format"]["grammar"] = "root ::= [cd] ending\nending ::= \"!\"";
+  const std::string gbnf = toy->answer(kChat, body)["choices"][0]["message"]["content"];
+  EXPECT_TRUE(gbnf == "c!" || gbnf == "d!") << gbnf;
 }
 
 TEST_F(GrammarTest, BadFormatsAreA400AndTheServerLives) {
@@ -118,6 +121,15 @@ TEST_F(GrammarTest, BadFormatsAreA400AndTheServerLives) {
   EXPECT_NE(refused({{"type", "regex"}, {"regex", std::string(70000, 'a')}}).find("expected at most 65536"),
             std::string::npos);
   EXPECT_NE(refused({{"type", "grammar"}, {"grammar", 7}}).find("expected a text"), std::string::npos);
+  EXPECT_NE(refused({{"type", "grammar"}, {"grammar", "root ::= missing"}})
+                .find("response_format.grammar: line 1: found the rule 'missing'"),
+            std::string::npos);
+  EXPECT_NE(
+      refused({{"type", "grammar"}, {"grammar", "root ::= \"x\""}, {"syntax", "lark"}}).find("grammar: "),
+      std::string::npos);
+  EXPECT_NE(refused({{"type", "grammar"}, {"grammar", "start: /a/"}, {"syntax", "bnf"}})
+                .find("response_format.syntax: found \"bnf\""),
+            std::string::npos);
   refused("text");
   EXPECT_EQ(
       toy->answer(kChat, {{"messages", body["messages"]}, {"max_tokens", 2}})["usage"]["completion_tokens"],
@@ -153,7 +165,7 @@ TEST_F(GrammarTest, DemandedToolsAreCalled) {
     finish = find_string(part, "finish_reason").value_or(finish);
   }
   EXPECT_EQ(name, "ask");
-  EXPECT_EQ(text, call["function"]["arguments"]);
+  EXPECT_EQ(Json(text), call["function"]["arguments"]);
   EXPECT_EQ(finish, "tool_calls");
   EXPECT_EQ(content, "");
 

@@ -115,7 +115,7 @@ TEST_F(ToolsTest, ResponsesStreamCalls) {
   EXPECT_EQ(events[2]["item"]["arguments"], "");
   EXPECT_EQ(events[2]["item"]["status"], "in_progress");
   ASSERT_EQ(whole["output"].size(), 1u);
-  EXPECT_EQ(arguments, whole["output"][0]["arguments"]);
+  EXPECT_EQ(whole["output"][0]["arguments"], arguments);
   const Json& item = events[events.size() - 2]["item"];
   EXPECT_EQ(item["arguments"], arguments);
   EXPECT_EQ(item["call_id"], events[2]["item"]["call_id"]);

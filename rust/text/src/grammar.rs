@@ -208,6 +208,38 @@ fn json_grammar(text: &str, limits: &GrammarLimits) -> Result<TopLevelGrammar, S
     Ok(TopLevelGrammar::from_json_schema(schema))
 }
 
+/// Runs `work` where its recursion cannot end the process: the library follows rules and "$ref"s one within another, 7 kB
+/// of stack each, and a text of so many bytes names one in every 20 at most.
+#[cfg(not(target_family = "wasm"))]
+fn on_deep_stack<T>(bytes: usize, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    struct Crossing<T>(T);
+    // Whoever asks waits, so that nothing is used by two threads at once.
+    unsafe impl<T> Send for Crossing<T> {}
+    impl<T> Crossing<T> {
+        fn take(self) -> T {
+            self.0
+        }
+    }
+    const SMALL: usize = 1 << 20; // bytes of stack
+    const PER_BYTE: usize = 1024; // of text; 7 kB / 20 bytes, and as much again and more
+    let work = Crossing(work);
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .stack_size(SMALL + bytes.saturating_mul(PER_BYTE))
+            .spawn_scoped(scope, move || Crossing(work.take()()))
+            .map_err(|e| format!("no thread could be started for it: {e}"))?
+            .join()
+            .map_err(|_| "it cannot be compiled".to_string())?
+            .take()
+    })
+}
+
+/// On wasm the stack is the program's.
+#[cfg(target_family = "wasm")]
+fn on_deep_stack<T>(_bytes: usize, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    work()
+}
+
 /// A grammar and how far a text has come in it.
 pub struct GrammarMatcher {
     matcher: Matcher,
@@ -217,6 +249,10 @@ pub struct GrammarMatcher {
 impl GrammarMatcher {
     /// `kind`: 0 a JSON schema, 1 a regular expression, 2 a Lark grammar.
     pub fn new(vocabulary: &Vocabulary, kind: u8, text: &[u8], limits: &GrammarLimits) -> Result<GrammarMatcher, String> {
+        on_deep_stack(text.len(), || Self::compile(vocabulary, kind, text, limits))
+    }
+
+    fn compile(vocabulary: &Vocabulary, kind: u8, text: &[u8], limits: &GrammarLimits) -> Result<GrammarMatcher, String> {
         let text = std::str::from_utf8(text).map_err(|_| "it is not UTF-8".to_string())?;
         if kind != 0 && group_depth(text) > limits.depth * 4 {
             return Err(format!("its groups are nested deeper than {} levels", limits.depth * 4));

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "chat/grammar/gbnf.h"
 #include "chat/text_bytes.h"
 
 namespace mlc {
@@ -118,6 +119,14 @@ Result<std::shared_ptr<const Grammar>> Grammar::compile(std::shared_ptr<const Gr
   if (static_cast<int64_t>(text.size()) > limits.bytes)
     return Status::error(
         str(what, ": found ", text.size(), " bytes, expected at most ", limits.bytes, "; make it smaller"));
+  std::string lark;
+  if (kind == GrammarKind::kGbnf) {
+    auto written = gbnf_to_lark(text, limits.depth);
+    if (!written.is_ok()) return Status::error(str(what, ": ", written.status().message()));
+    lark = std::move(*written);
+    text = lark;
+    kind = GrammarKind::kLark;
+  }
   const auto milliseconds = static_cast<uint64_t>(limits.milliseconds);
   const MlcGrammarLimits bounds = {
       kSymbols, static_cast<uint64_t>(limits.states), milliseconds * kCompileWorkPerMillisecond,

@@ -1,6 +1,6 @@
-// What an answer may be, as the set of tokens that may come next: JSON schemas, regular expressions and Lark
-// grammars, through llguidance. A grammar is a stranger's text: its size and work are bounded, and what is
-// wrong with it is a sentence.
+// What an answer may be, as the set of tokens that may come next: JSON schemas, regular expressions, Lark and
+// GBNF grammars (gbnf.h), through llguidance. A grammar is a stranger's text: its size and work are bounded,
+// and what is wrong with it is a sentence.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct MlcVocabulary;
 
 namespace mlc {
 
-enum class GrammarKind : uint8_t { kJsonSchema, kRegex, kLark };
+enum class GrammarKind : uint8_t { kJsonSchema, kRegex, kLark, kGbnf };
 
 // Bounds on a grammar. Work is counted, not timed: what is refused does not depend on the machine or on what
 // else it does.

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/strings.h"
+#include "chat/grammar/gbnf.h"
+
 namespace mlc {
 namespace {
 
@@ -75,6 +78,84 @@ TEST_F(Grammars, OfRegexesAndLark) {
   EXPECT_FALSE(matches(GrammarKind::kRegex, "(ab)+c?", "abac"));
   EXPECT_TRUE(matches(GrammarKind::kLark, "start: \"<\" word \">\"\nword: /[a-z]+/", "<hi>"));
   EXPECT_FALSE(matches(GrammarKind::kLark, "start: \"<\" word \">\"\nword: /[a-z]+/", "<hi"));
+}
+
+constexpr std::string_view kGbnfJson = R"(# llama.cpp's grammar of JSON, in small
+root   ::= object
+value  ::= object | array | string | number | ("true" | "false" | "null") ws
+object ::= "{" ws (
+             string ":" ws value
+    ("," ws string ":" ws value)*
+  )? "}" ws
+array  ::= "[" ws ( value ("," ws value)* )? "]" ws
+string ::= "\"" ([^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}))* "\"" ws
+number ::= ("-"? ([0-9] | [1-9] [0-9]{0,15})) ("." [0-9]+)? ([eE] [-+]? [0-9] [1-9]{0,15})? ws
+ws     ::= | " " | "\n" [ \t]{0,20}
+)";
+
+TEST_F(Grammars, OfGbnf) {
+  const auto in = [](std::string_view grammar, std::string_view text) {
+    return matches(GrammarKind::kGbnf, grammar, text);
+  };
+  for (const char* text :
+       {"{}", "{ }", R"({"a": 1, "b":[true, {"c": "\u00e9\n"}, -1.5e3]} )", "{\n\t\"a\":[]}"})
+    EXPECT_TRUE(in(kGbnfJson, text)) << text;
+  for (const char* text : {"[]", "{,}", R"({"a": 01})", R"({"a" 1})", "{\"a\": \"\n\"}", R"({"a": 1)"})
+    EXPECT_FALSE(in(kGbnfJson, text)) << text;
+  // Without recursion: exact, whatever is read first.
+  constexpr std::string_view kIng = "root ::= word \"ing\" | \"\"\nword ::= [a-z]+\n";
+  for (const char* text : {"going", "ingingin", "", "inging"})
+    EXPECT_EQ(in(kIng, text), !std::string_view(text).ends_with("gin")) << text;
+  constexpr std::string_view kRanges =
+      "root ::= [^0-9\\]]{2,3} . (\"x\" | ) [\u00e4-\u00fc-]? \"\\x41\\u00e9\"";
+  EXPECT_TRUE(in(kRanges, "ab!xA\u00e9"));
+  EXPECT_TRUE(in(kRanges, "abc!-A\u00e9"));
+  EXPECT_TRUE(in(kRanges, "ab\u20ac\u00f6A\u00e9"));
+  EXPECT_FALSE(in(kRanges, "a]!A\u00e9"));
+  // Recursion on both sides, repetitions of what is recursive, rules of nothing.
+  constexpr std::string_view kNested = "root ::= none (\"(\" root \")\"){0,2} none\nnone ::=\n\n";
+  for (const char* text : {"", "()", "()()", "(()())()"}) EXPECT_TRUE(in(kNested, text)) << text;
+  for (const char* text : {"(", ")(", "()()()"}) EXPECT_FALSE(in(kNested, text)) << text;
+  EXPECT_TRUE(in("root ::= root \"+\" [0-9]{1,} | [0-9]{1,}", "12+3+45"));
+  // Brackets in texts are no groups.
+  std::string many = "root ::= \"x\"";
+  for (int i = 0; i < 300; ++i) many += " | \"[{(" + std::to_string(i) + "\"";
+  EXPECT_TRUE(in(many, "[{(299"));
+}
+
+TEST_F(Grammars, OfGbnfAreTold) {
+  EXPECT_TRUE(is_gbnf("\n # first\n#\nroot ::= x"));
+  EXPECT_TRUE(is_gbnf("a-b\t::="));
+  for (const char* text : {"", "start: \"a ::= b\"", "// ::=\nstart: /a/", "%ignore / /", "::= x"})
+    EXPECT_FALSE(is_gbnf(text)) << text;
+}
+
+TEST_F(Grammars, OfGbnfThatAreBadSayWhere) {
+  const auto refused = [](const std::string& text) { return refusal(GrammarKind::kGbnf, text); };
+  EXPECT_EQ(refused("a ::= \"x\""), "grammar: found no rule 'root', expected one: the answer is of it");
+  EXPECT_EQ(refused("root ::= \"x\"\n\nroot ::= \"y\""), "grammar: line 3: found the rule 'root' twice");
+  EXPECT_EQ(refused("root ::= \"x\"\n  there"), "grammar: line 2: found the end, expected ::=");
+  EXPECT_EQ(refused("root ::=\n \"x\" there"),
+            "grammar: line 2: found the rule 'there', which stands nowhere");
+  EXPECT_EQ(refused("root ::= (\"x\""), "grammar: line 1: found the end, expected ')' or more of the group");
+  EXPECT_EQ(refused("root ::= \"x\" )"),
+            "grammar: line 1: found \")\", expected the end of the line or more of the rule");
+  EXPECT_EQ(refused("root ::= \"x"), "grammar: line 1: found the end, expected '\"' at the end of a text");
+  EXPECT_NE(refused("root ::= [z-a]").find("no range that ends before it begins"), std::string::npos);
+  EXPECT_NE(refused("root ::= [").find("']' at the end of a class"), std::string::npos);
+  EXPECT_NE(refused("root ::= \"\\q\"").find("an escape: "), std::string::npos);
+  EXPECT_NE(refused("root ::= \"\\ud800\"").find("the number of a character"), std::string::npos);
+  EXPECT_NE(refused("root ::= \"x\"{3,2}").find("no fewer than"), std::string::npos);
+  EXPECT_NE(refused("root ::= \"x\"{99999}").find("at most 2000 times"), std::string::npos);
+  EXPECT_NE(refused("root ::= !<x>").find("not built"), std::string::npos);
+  EXPECT_NE(refused("root ::= " + std::string(40, '(')).find("nested deeper than 32"), std::string::npos);
+  EXPECT_NE(refused("root ::= root \"x\""), "");  // nothing matches
+  // A chain of rules, as long as the bytes allow.
+  std::string chain = "root ::= r0\n";
+  for (int i = 0; i < 3000; ++i)
+    chain += "r" + std::to_string(i) + " ::= \"(\" r" + std::to_string(i + 1) + "?\n";
+  refused(chain + "r3000 ::= root");
+  refused(chain + "r3000 ::= \"x\"");
 }
 
 TEST_F(Grammars, AllowLongTokensAndEndWhereNothingFollows) {
@@ -157,6 +238,16 @@ TEST_F(Grammars, ThatCostTooMuchAreRefused) {
              R"(},{"maxLength":9}]})";
   EXPECT_NE(refusal(GrammarKind::kJsonSchema, R"({"allOf":[)" + parts + "]}").find("combinations"),
             std::string::npos);
+}
+
+// Each definition leads to the next: followed within one another, they must not end the process.
+TEST_F(Grammars, OfLongChainsOfDefinitionsCompile) {
+  constexpr int kLength = 2500;
+  std::string schema = R"({"$ref":"#/$defs/d0","$defs":{)";
+  for (int i = 0; i < kLength; ++i)
+    schema += str("\"d", i, R"(":{"type":"array","items":{"$ref":"#/$defs/d)", i + 1, "\"}},");
+  schema += str("\"d", kLength, "\":{}}}");
+  EXPECT_EQ(refusal(GrammarKind::kJsonSchema, schema, {.bytes = 200'000}), "");
 }
 
 TEST(TokenMasks, LeaveAllowedLogitsAlone) {

@@ -2,6 +2,7 @@
 #include "service/openai/response_format.h"
 
 #include "base/strings.h"
+#include "chat/grammar/gbnf.h"
 
 namespace mlc::serve::openai {
 namespace {
@@ -43,6 +44,18 @@ ApiError read_json_schema(const Json& format, Wanted& wanted) {
   return schema_text(*schema, wanted.path, wanted.text);
 }
 
+ApiError read_syntax(const Json& format, Wanted& wanted) {
+  const Json* given = find(format, "syntax");
+  const std::string syntax = find_string(format, "syntax")
+                                 .value_or(given                  ? ""
+                                           : is_gbnf(wanted.text) ? "gbnf"
+                                                                  : "lark");
+  if (syntax != "gbnf" && syntax != "lark")
+    return wrong_value(str(kField, ".syntax"), *given, "\"lark\" or \"gbnf\"");
+  wanted.kind = syntax == "gbnf" ? GrammarKind::kGbnf : GrammarKind::kLark;
+  return {};
+}
+
 ApiError read_format(const Json& format, const std::string& type, Wanted& wanted) {
   wanted.path = kField;
   if (type == "json_schema") return read_json_schema(format, wanted);
@@ -53,10 +66,12 @@ ApiError read_format(const Json& format, const std::string& type, Wanted& wanted
     wanted.path = str(kField, ".schema");
     return schema_text(*schema, wanted.path, wanted.text);
   }
+  if (type == "regex") wanted.kind = GrammarKind::kRegex;
   if (type == "regex" || type == "grammar") {
-    wanted.kind = type == "regex" ? GrammarKind::kRegex : GrammarKind::kLark;
     wanted.path = str(kField, ".", type);
-    return text_of(format, type.c_str(), wanted.path, wanted.text);
+    if (ApiError error = text_of(format, type.c_str(), wanted.path, wanted.text); error.is_error())
+      return error;
+    return type == "regex" ? ApiError{} : read_syntax(format, wanted);
   }
   return wrong_value(str(kField, ".type"), Json(type), "text, json_object, json_schema, regex or grammar");
 }

@@ -4,7 +4,8 @@
 //   {"type": "json_object"}, with MLC LLM's "schema": a JSON schema as a text or an object
 //   {"type": "json_schema", "json_schema": {"name": "...", "schema": {...}, "strict": true}}
 //   {"type": "regex", "regex": "..."}
-//   {"type": "grammar", "grammar": "..."}: Lark, as llguidance reads it
+//   {"type": "grammar", "grammar": "..."}: Lark, as llguidance reads it, or llama.cpp's GBNF, which begins
+//   with NAME ::=; "syntax": "lark" or "gbnf" says which
 #pragma once
 
 #include "service/openai/fields.h"
