@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
+#include <span>
 
 #include "apps/cli/commands.h"
 #include "apps/cli/hub_model.h"
@@ -57,7 +58,19 @@ std::unique_ptr<weights::OpenedModel> open(const std::string& named, int threads
   return value_or_throw(weights::OpenedModel::open(path, threads));
 }
 
+// Made before the long work, so that a place that cannot be written is found then; nullptr for none.
+std::unique_ptr<AtomicFile> begin(const std::string& path) {
+  return path.empty() ? nullptr : value_or_throw(AtomicFile::create(path));
+}
+
+void finish(AtomicFile* file, const std::string& content) {
+  if (!file) return;
+  throw_if_error(file->write(std::as_bytes(std::span(content))));
+  throw_if_error(file->commit());
+}
+
 void run(const Options& options) {
+  const auto json = begin(options.json), picture = begin(options.output);
   const int threads = options.threads > 0 ? options.threads : usable_threads();
   const Text text = read_text(options.text);
   const auto a = open(options.a, threads), b = open(options.b, threads);
@@ -68,10 +81,10 @@ void run(const Options& options) {
   std::printf("source           %s\nconverted        %s\n", printable(options.a).c_str(),
               printable(options.b).c_str());
   std::fputs((weights::verify_text(report) + weights::verify_table(report)).c_str(), stdout);
-  if (!options.json.empty())
-    throw_if_error(write_file(
-        options.json, json_text(weights::verify_json_by_position(report, options.a, options.b), 2) + "\n"));
-  if (!options.output.empty()) throw_if_error(write_file(options.output, weights::verify_picture(report)));
+  const std::string figures =
+      json_text(weights::verify_json_by_position(report, options.a, options.b), 2) + "\n";
+  finish(json.get(), figures);
+  finish(picture.get(), weights::verify_picture(report));
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ class Walk {
 
   Result<Params2023> run() {
     RETURN_IF_ERROR(find_model());
-    RETURN_IF_ERROR(matrix(neox_ ? "gpt_neox.embed_in." : "model.embed_tokens."));
+    RETURN_IF_ERROR(matrix(neox_ ? "gpt_neox.embed_in." : "model.embed_tokens.", 0));
     for (int64_t l = 0; l < result_.layers; ++l)
       RETURN_IF_ERROR(neox_ ? neox_layer(str("gpt_neox.layers.", l, "."))
                             : llama_layer(str("model.layers.", l, ".")));
@@ -149,6 +149,8 @@ class Walk {
     for (size_t i : at) {
       at_ = i;
       if (!is(i, 2, code) || (code && !is(i + 1, 2, false))) return wrong(name + "weight");
+      if (code && order_[i]->shape[axis] != order_[i + 1]->shape[axis])
+        return wrong(str(name, "q_weight with ", order_[i + 1]->shape[axis], " outputs as its scales have"));
       scales.push_back(i + 1);
     }
     if (!code) return add(name + "weight", at, 0, model_dtype_);
@@ -159,9 +161,10 @@ class Walk {
   size_t records_at(size_t at) const { return at < order_.size() && is_code(*order_[at]) ? 2 : 1; }
   size_t outputs() const { return transposed_ ? 1 : 0; }
 
-  Status matrix(const std::string& name) {
+  Status matrix(const std::string& name) { return matrix(name, outputs()); }
+  Status matrix(const std::string& name, size_t axis) {
     const size_t at = at_;
-    RETURN_IF_ERROR(join(name, {at}, 0));
+    RETURN_IF_ERROR(join(name, {at}, axis));
     at_ = at + records_at(at);
     return Status::ok();
   }

@@ -88,8 +88,10 @@ TEST_P(Folder2023, Refused) {
   std::filesystem::copy_file(place_.path("source/config.json"), old_ + "/config.json",
                              std::filesystem::copy_options::overwrite_existing);
   std::string index = read_file(old_ + "/ndarray-cache.json").value();
-  const size_t at = index.find("\"param_3\"");
-  index.replace(at, 9, "\"param_4\""), index.replace(index.rfind("\"param_4\"", at - 1), 9, "\"param_3\"");
+  for (const auto& [from, to] : {std::pair{"\"param_1\"", "\"param_x\""},
+                                 {"\"param_2\"", "\"param_1\""},
+                                 {"\"param_x\"", "\"param_2\""}})
+    index.replace(index.find(from), 9, to);
   place_.write("old/ndarray-cache.json", index);
   testing::expect_error(chat({}),
                         {"old/ndarray-cache.json: tensor param_", "expected ", "by the order of 2023"});

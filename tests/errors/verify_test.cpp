@@ -84,8 +84,8 @@ TEST_F(VerifyCommand, Places) {
 }
 
 TEST_F(VerifyCommand, ModelsThatDoNotBelongTogether) {
-  const std::string other = testing::toy_checkpoint(place_, "small", "llama", R"({"vocab_size": 300})");
-  expect({model_, testing::toy_checkpoint(place_, "neox", "gpt_neox")}, {"neox: ", "vocabulary"});
+  expect({model_, testing::toy_checkpoint(place_, "neox", "gpt_neox")},
+         {"neox: its tokenizer makes other tokens"});
   // Another tokenizer over the same vocabulary.
   const std::string twin = testing::toy_checkpoint(place_, "twin");
   Json tokenizer = read_json_file(twin + "/tokenizer.json").value();

@@ -114,6 +114,11 @@ TEST(VerifyWindows, AreCutByContextAndPositions) {
   EXPECT_EQ(must(verify_windows(m, m, std::span(tokens).first(11), 1000, 10)).begins,
             (std::vector<int64_t>{0, 10}));
   EXPECT_FALSE(verify_windows(m, m, std::span(tokens).first(1), 1000, 10).is_ok());
+  frontend::ModelConfig wider = m.config;
+  wider.fields["vocab_size"] = 999;
+  const Status refused = verify_windows(m, {"other", wider, m.weights}, tokens, 1000, 10).status();
+  EXPECT_NE(refused.message().find("other: has a vocabulary of 999 tokens"), std::string::npos)
+      << refused.message();
 }
 
 }  // namespace
