@@ -18,13 +18,17 @@ namespace {
 
 DevicePtr open(const std::string& name) {
   register_interpreter_device();
-  static FakeCudaDriver driver;
+  // One at a time, and a test opens one device.
+  static std::unique_ptr<FakeDriver> driver;
+  driver.reset();
+  if (name == "cuda") driver = std::make_unique<FakeCudaDriver>();
+  if (name == "rocm") driver = std::make_unique<FakeHipDriver>();
   auto device = open_device(name, {.threads = 2});
   EXPECT_TRUE(device.is_ok()) << device.status().message();
   return std::move(device).value();
 }
 
-const auto kDevices = ::testing::Values("null", "cpu", "cuda", "interpreter", "opencl", "vulkan");
+const auto kDevices = ::testing::Values("null", "cpu", "cuda", "interpreter", "opencl", "rocm", "vulkan");
 
 bool is_gpu(const std::string& device) { return lang::has_gpu_language(device); }
 
@@ -132,7 +136,9 @@ TEST(OpenDevice, NamesTheNearestDevice) {
   EXPECT_EQ(device.status().message().rfind("--device: unknown device 'cpi'", 0), 0u)
       << device.status().message();
   EXPECT_NE(device.status().message().find("cpu"), std::string::npos);
-  EXPECT_EQ(open_device("metal").status().message(), "--device: metal is not built yet; use --device cpu");
+  EXPECT_EQ(open_device("iphone").status().message(), "--device: iphone is not built yet; use --device cpu");
+  const std::string webgpu = open_device("webgpu").status().message();
+  EXPECT_EQ(webgpu.find("--device webgpu: it needs a browser"), 0u) << webgpu;
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, Conformance, kDevices, [](const auto& info) { return info.param; });
@@ -169,6 +175,7 @@ class Launches : public Conformance {
       Target target;
       target.kind = target.name = GetParam();
       if (GetParam() == "cuda") target = cuda_targets("cuda-sm80").front();  // LLVM wants to know more
+      if (GetParam() == "rocm") target = targets_for_device("rocm-gfx1030").value().front();
       blobs = std::make_unique<testing::GpuVariant>(functions, target);
       variant = **blobs;
       load(variant);

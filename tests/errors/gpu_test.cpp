@@ -68,7 +68,7 @@ TEST_F(Gpu, PresetsWantTheirSuffix) {
 
 TEST_F(Gpu, UnknownNamesAreRefused) {
   expect_error(compile("rocm:gfx803"), {"--device: unknown device 'rocm:gfx803'", "rocm-gfx1100"});
-  expect_error(chat({"--device", "webgpu"}), {"--device: webgpu is not built yet", "--device cpu"});
+  expect_error(chat({"--device", "webgpu"}), {"--device webgpu: it needs a browser", "--device cpu"});
   expect_error(compile("opencll"), {"--device: unknown device 'opencll'", "did you mean 'opencl'"});
 }
 

@@ -25,8 +25,14 @@ std::vector<DeviceEntry> built_in_devices() {
   return {
       {"cuda", open_cuda_device, list_cuda_devices},
       {"rocm", open_rocm_device, list_rocm_devices},
+      {"metal", nullptr, nullptr,
+       "it needs a Mac or iPhone, and a runtime that drives Metal, which is not built yet; --device metal of "
+       "compile writes libraries for it"},
       {"vulkan", open_vulkan_device, list_vulkan_devices},
       {"opencl", open_opencl_device, list_opencl_devices},
+      {"webgpu", nullptr, nullptr,
+       "it needs a browser with WebGPU, whose page brings the runtime; --device webgpu of compile writes "
+       "libraries for it"},
       {"cpu", open_cpu_device, list_cpu},
       {"null", open_null_device},
   };

@@ -13,6 +13,7 @@ struct DeviceEntry {
   std::string name;
   DeviceFactory factory;
   DeviceLister lister = nullptr;  // of kinds that `auto` and `mlc_llm devices` ask, in that order
+  const char* lacks = nullptr;    // what a kind would need that this build cannot drive; null: nothing
 };
 
 std::vector<DeviceEntry> built_in_devices();

@@ -18,8 +18,12 @@ std::vector<Entry>& entries() {
   return table;
 }
 
-// Names that MLC LLM knows and this build does not run yet (mlc-facts 1.7, 1.9).
-constexpr const char* kNotBuilt[] = {"android", "iphone", "macabi", "mali", "metal", "webgpu"};
+// Presets of compile that name no device of this machine (mlc-facts 1.7).
+constexpr const char* kNotBuilt[] = {"android", "iphone", "macabi", "mali"};
+
+Status cannot_drive(const Entry& e) {
+  return Status::error(str("--device ", e.name, ": ", e.lacks, "; here use --device cpu"));
+}
 
 // The number behind the colon; 0 without one.
 Result<int> device_index(const std::string& name) {
@@ -41,12 +45,21 @@ void DeviceDeleter::operator()(Device* device) const {
   delete device;
 }
 
-void register_device(const std::string& name, DeviceFactory factory) { entries().push_back({name, factory}); }
+void register_device(const std::string& name, DeviceFactory factory) {
+  for (Entry& e : entries())
+    if (e.name == name && e.lacks) {
+      e = {name, factory};
+      return;
+    }
+  entries().push_back({name, factory});
+}
 
 std::vector<KindOfDevice> probe_devices() {
   std::vector<KindOfDevice> out;
-  for (const Entry& e : entries())
+  for (const Entry& e : entries()) {
+    if (e.lacks) out.push_back({e.name, cannot_drive(e)});
     if (e.lister) out.push_back({e.name, probe(e.name, e.lister)});
+  }
   return out;
 }
 
@@ -68,12 +81,13 @@ Result<DevicePtr> open_device(const std::string& wanted, const DeviceOptions& op
   std::string kind = split(name, ':')[0];
   std::vector<std::string> names = {"auto"};
   for (const Entry& e : entries()) {
+    if (e.name == kind && e.lacks) return cannot_drive(e);
     if (e.name == kind) {
       DeviceOptions chosen = options;
       ASSIGN_OR_RETURN(chosen.index, device_index(name));
       return e.factory(chosen);
     }
-    names.push_back(e.name);
+    if (!e.lacks) names.push_back(e.name);
   }
   for (const char* known : kNotBuilt)
     if (kind == known) return Status::error(str("--device: ", kind, " is not built yet; use --device cpu"));

@@ -35,20 +35,23 @@ using DeviceLister = Result<std::vector<ListedDevice>> (*)();
 
 // "cpu", "cpu:0", "null", "opencl", "opencl:1", "vulkan", or "auto": the first kind of cuda, rocm, metal,
 // vulkan, opencl that has a device which is no software, else the CPU. Errors: an unknown name (with the
-// nearest), a known one that is not built in yet, and what the device's own factory says.
+// nearest), a known one that this build cannot drive (with what it would need), and what the device's own
+// factory says.
 Result<DevicePtr> open_device(const std::string& name, const DeviceOptions& options = {});
 
 // What "auto" means on this machine: "opencl:0", "cpu". Asks drivers in child processes (devices/probe.h).
 std::string choose_device();
 
-// Each kind of device, in the order of `auto`, with what its driver answers in a child process.
+// Each kind of device, in the order of `auto`, with what its driver answers in a child process; of a kind
+// that this build cannot drive, what it would need.
 struct KindOfDevice {
   std::string kind;
   Result<std::vector<ListedDevice>> devices;
 };
 std::vector<KindOfDevice> probe_devices();
 
-// The interpreter device and tests add themselves here; `name` must be new.
+// The interpreter device and tests add themselves here; `name` must be new, or of a kind that this build
+// cannot drive.
 void register_device(const std::string& name, DeviceFactory factory);
 
 }  // namespace mlc::runtime
