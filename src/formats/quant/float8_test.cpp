@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -26,10 +27,11 @@ double number(Code format, int code) {
 // The nearest, of two the even one; the largest for all beyond.
 int nearest(Code format, double value) {
   const int largest = format == Code::kE4M3 ? 0x7E : 0x7B;
+  const double magnitude = std::min(std::fabs(value), number(format, largest));
   int best = 0;
   for (int code = 1; code <= largest; ++code) {
-    const double is = std::fabs(std::fabs(value) - number(format, code)),
-                 was = std::fabs(std::fabs(value) - number(format, best));
+    const double is = std::fabs(magnitude - number(format, code)),
+                 was = std::fabs(magnitude - number(format, best));
     if (is < was || (is == was && code % 2 == 0)) best = code;
   }
   return best | (std::signbit(value) ? 0x80 : 0);
