@@ -99,8 +99,8 @@ Names literals(const std::string& code) {
   return found;
 }
 
-const Names kCommands = {"convert_weight", "gen_config", "compile", "chat",         "bench",    "info",
-                         "model_metadata", "serve",      "build",   "mlc_chat_cli", "calibrate"};
+const Names kCommands = {"convert_weight", "gen_config", "compile", "chat",         "bench",     "info",
+                         "model_metadata", "serve",      "build",   "mlc_chat_cli", "calibrate", "verify"};
 
 // What is wrong with the flags of one message.
 Names unknown_flags(const std::string& message, const Names& commands) {
