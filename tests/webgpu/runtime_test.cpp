@@ -28,9 +28,11 @@ TEST(WebGpuRuntime, AToysStepIsTheCpusInOneSubmission) {
   convert_checkpoint(toy_file("llama", ""), "q4f16_1", folder.path());
   const Json config = toy_config("llama", "q4f16_1");
   must(write_file(folder.file("mlc-chat-config.json"), json_text(config)));
-  std::vector<Target> targets = must(targets_for_device("webgpu-software"));
-  for (const Target& t : must(targets_for_host("wasm32"))) targets.push_back(t);
-  compile_to(folder.file("model.wasm"), config, 0, targets);
+  CompileOptions options{.opt_level = 0, .targets = must(targets_for_device("webgpu-software"))};
+  for (const Target& t : must(targets_for_host("wasm32"))) options.targets.push_back(t);
+  options.container = options.targets.back().triple;
+  must(write_file(folder.file("model.wasm"),
+                  must(compile_model(config, "mlc-chat-config.json", options)).library));
 
   const std::string tools = path_join(MLC_SOURCE_DIR, ".cache/dawn");
   const Json open = {
