@@ -54,7 +54,8 @@ TEST_F(SmolLM2Web, AnswersInNodeAsHere) {
   for (size_t i = 0; i < expected.size(); ++i)
     EXPECT_EQ(floats_of(web_value(outcomes[3 + i]).get<std::string>()), expected[i]) << "step " << i;
   std::string text;
-  for (const Json& update : web_value(outcomes.back())["updates"]) text += update["text"].get<std::string>();
+  const Json reply = web_value(outcomes.back());
+  for (const Json& update : reply["updates"]) text += update["text"].get<std::string>();
   EXPECT_NE(text.find("Paris"), text.npos) << text;
 
   // Beside what the plan counts: the program with its tokenizer and the plan itself, and one tensor as it is
