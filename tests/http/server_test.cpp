@@ -162,6 +162,23 @@ TEST_F(HttpTest, VanishedClientsCancel) {
 }
 
 // A client that reads nothing: its stream is larger than what the kernel and the queue hold.
+// A write to a connection that is no more is an error for the server, never a signal that ends the process.
+TEST_F(HttpTest, ResetConnectionsAreNoSignal) {
+  start();
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 8; ++caller)
+    callers.emplace_back([&] {
+      for (int i = 0; i < 40; ++i) {
+        Client client(server->port());
+        client.ask("POST", "/v1/completions", completion(240, true));
+        client.read_until("data: {");
+        i % 2 ? client.reset() : client.leave();
+      }
+    });
+  for (std::thread& t : callers) t.join();
+  EXPECT_TRUE(has_status(ask("GET", "/health"), 200));
+}
+
 TEST_F(HttpTest, SlowClientsAreCutOff) {
   start({.queued_chunks = 4});
   const auto aborted = [] {

@@ -36,6 +36,12 @@ class Client {
     if (socket_ >= 0) ::close(socket_);
     socket_ = -1;
   }
+  // Ends the connection so that what the other side sends then is an error there.
+  void reset() {
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    setsockopt(socket_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    leave();
+  }
 
   void send(std::string_view text) {
     while (!text.empty()) {

@@ -151,7 +151,10 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, mut closes: watch::Receiv
     let (for_requests, requests_kill) = (shared.clone(), kill.clone());
     let service = service_fn(move |request| respond(request, for_requests.clone(), requests_kill.clone()));
     let mut builder = hyper::server::conn::http1::Builder::new();
+    // One buffer a write: std's vectored writes raise SIGPIPE where a client has gone, which ends a program that
+    // Rust did not start; its plain ones do not.
     builder
+        .writev(false)
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(shared.options.head_timeout_ms))
         .max_buf_size(shared.options.max_header_bytes.max(8192));
