@@ -1,20 +1,10 @@
 // The CUDA device on the fake driver, and what the fake driver and its PTX machine reject.
 #include <gtest/gtest.h>
 
-#include <bit>
-#include <cmath>
-#include <random>
-
-#include "emit/device_cases.h"
-#include "kernel/interpret.h"
+#include "cuda/fake_gpu.h"
 #include "lang/llvm/emit_ptx.h"
-#include "runtime/devices/cuda/api.h"
 #include "runtime/devices/cuda/cuda.h"
-#include "simulate/cuda/fake_driver.h"
 #include "simulate/ptx/machine.h"
-#include "support/compiled_model.h"
-#include "support/device_buffers.h"
-#include "support/gpu_kernels.h"
 
 namespace mlc::testing {
 namespace {
@@ -50,30 +40,10 @@ class Cuda : public ::testing::Test {
 };
 
 TEST_F(Cuda, ComputesEveryConstructLikeTheInterpreter) {
-  std::vector<kernel::Function> functions;
-  for (const DeviceCase& c : device_cases()) functions.push_back(warp_function(c));
-  GpuVariant variant(functions, sm80());
-  KernelSet kernels = must(device->load_kernels(device->self, *variant));
-  const std::vector<int64_t> dims = {3};
-  for (size_t k = 0; k < functions.size(); ++k) {
-    const DeviceCase& c = device_cases()[k];
-    SCOPED_TRACE(c.name);
-    std::vector<Bytes> expected = case_buffers(), actual = case_buffers();
-    std::vector<kernel::HostBuffer> host;
-    for (Bytes& b : expected) host.push_back({b.data(), static_cast<int64_t>(b.size())});
-    kernel::interpret(functions[k], host, dims);
-    must(launch_once(*device, kernels, static_cast<uint32_t>(k), actual, dims, 2));
-    EXPECT_EQ(actual[4], expected[4]) << "m";
-    for (size_t i = 0; i < 64; ++i) {
-      float a = f32_at(actual[3], i), e = f32_at(expected[3], i);
-      if (c.tolerance == 0)
-        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e))
-            << i << ": " << a << ", interpreter " << e;
-      else
-        EXPECT_NEAR(a, e, c.tolerance * (1 + std::abs(e))) << i;
-    }
-  }
-  device->unload_kernels(device->self, kernels);
+  std::vector<DeviceCase> cases = device_cases();
+  for (DeviceCase& c : cases)
+    if (c.subgroups) c.subgroups = 32;
+  expect_constructs(*device, cases, sm80());
   EXPECT_EQ(driver.complaints(), Sentences());
 }
 
@@ -146,21 +116,14 @@ TEST_F(Cuda, OutOfMemoryIsASentence) {
       << refused.status().message();
 }
 
-// Opening it under a driver of these options fails with this in the sentence.
-void expect_no_device(FakeDriver::Options options, const std::string& name, const std::string& part) {
-  FakeCudaDriver driver(std::move(options));
-  auto device = runtime::open_device(name);
-  ASSERT_FALSE(device.is_ok()) << part;
-  EXPECT_NE(device.status().message().find(part), std::string::npos) << device.status().message();
-}
-
 TEST(CudaDriver, WhatIsMissingIsASentence) {
-  expect_no_device({.missing = {"cuInit"}}, "cuda", "no NVIDIA driver (libcuda.so.1)");
-  expect_no_device({.version = 11000, .missing = {"cuGraphLaunch"}}, "cuda", "is for CUDA 11.0");
-  expect_no_device({.version = 12000, .missing = {"cuGraphLaunch"}}, "cuda", "has no cuGraphLaunch");
-  expect_no_device({.gpus = 0}, "cuda", "finds no GPU");
-  expect_no_device({.gpus = 2}, "cuda:2", "there is no cuda:2, this machine has cuda:0 to cuda:1");
-  expect_no_device({.architecture = "sm_70"}, "cuda", "compute capability 7.0, expected 7.5");
+  const auto expect = expect_no_device<FakeCudaDriver>;
+  expect({.missing = {"cuInit"}}, "cuda", "no NVIDIA driver (libcuda.so.1)");
+  expect({.version = 11000, .missing = {"cuGraphLaunch"}}, "cuda", "is for CUDA 11.0");
+  expect({.version = 12000, .missing = {"cuGraphLaunch"}}, "cuda", "has no cuGraphLaunch");
+  expect({.gpus = 0}, "cuda", "finds no GPU");
+  expect({.gpus = 2}, "cuda:2", "there is no cuda:2, this machine has cuda:0 to cuda:1");
+  expect({.architecture = "sm_70"}, "cuda", "compute capability 7.0, expected 7.5");
 }
 
 // Loads one kernel, whose PTX was changed, on a driver of these options.
@@ -254,34 +217,13 @@ TEST_F(Calls, WithoutAContextOrWhileCapturedAreRejected) {
   expect_refused(api.stream_create(&s, 0), "on a thread without a context");
 }
 
-// Launches of one kernel with wrong arguments.
 TEST_F(Calls, WithAWrongLayoutAreRejected) {
-  cuda::Stream s = stream();
   const std::string ptx = lang::emit_ptx(counting("plus_1", 1), sm80());
   cuda::CodeModule module = nullptr;
   ASSERT_EQ(api.module_load(&module, ptx.c_str(), 0, nullptr, nullptr), cuda::kSuccess);
-  cuda::Function f = nullptr;
-  EXPECT_NE(api.module_function(&f, module, "plus_2"), cuda::kSuccess);
-  ASSERT_EQ(api.module_function(&f, module, "plus_1"), cuda::kSuccess);
-  cuda::Pointer memory = 0;
-  ASSERT_EQ(api.allocate(&memory, 256), cuda::kSuccess);
-  uint64_t x = memory, y = memory + 64, odd = memory + 4, rows = 4;
-  auto launch = [&](uint64_t* first, uint64_t* second, unsigned groups, unsigned threads) {
-    void* parameters[] = {first, second, &rows};
-    return api.launch(f, groups, 1, 1, threads, 1, 1, 0, s, parameters, nullptr);
-  };
-  EXPECT_EQ(launch(&x, &y, 4, 4), cuda::kSuccess);
-  EXPECT_EQ(api.stream_wait(s), cuda::kSuccess);
-  expect_refused(launch(&rows, &y, 4, 4), "parameter 0 is no address in live memory");
-  expect_refused(launch(&x, &odd, 4, 4), "parameter 1 is no multiple of 16");
-  expect_refused(launch(&x, &y, 4, 8), "in groups of 8 x 1 x 1 threads, it is made for 4");
-  expect_refused(launch(&x, &y, 0, 4), "on 0 x 1 x 1 groups");
-  EXPECT_EQ(launch(&x, &y, 4, 4), cuda::kSuccess);
-  expect_refused(api.module_unload(module), "while a stream still works");
-  ASSERT_EQ(api.stream_wait(s), cuda::kSuccess);
-  EXPECT_EQ(launch(&x, &y, 1000, 4), cuda::kSuccess);  // past the end of memory
-  EXPECT_NE(api.stream_wait(s), cuda::kSuccess);
-  expect_complaint("kernel plus_1: line");
+  expect_wrong_layouts_are_refused(
+      api, module, stream(), "kernel plus_1: line",
+      [&](cuda::Code code, const std::string& part) { expect_refused(code, part); });
 }
 
 // Runs the construct with this change to its PTX; the fault, or "".
@@ -292,26 +234,9 @@ std::string fault_of(const std::string& name, const std::string& from, const std
     const size_t at = from.empty() ? 0 : text.find(from);
     if (at == text.npos) return "the text has no " + from;
     text.replace(at, from.size(), to);
-    std::vector<Bytes> buffers = case_buffers();
-    LiveMemory live;
-    std::vector<std::vector<uint64_t>> memory;
-    GridCall call{.groups = 2, .parameters = {}};
-    for (const Bytes& b : buffers) {
-      memory.emplace_back((b.size() + 7) / 8 + 2);
-      const uint64_t begin = (reinterpret_cast<uint64_t>(memory.back().data()) + 15) / 16 * 16;
-      std::memcpy(reinterpret_cast<void*>(begin), b.data(), b.size());
-      live[begin] = begin + b.size();
-      for (int i = 0; i < 8; ++i) call.parameters.push_back(static_cast<uint8_t>(begin >> (8 * i)));
-    }
-    for (uint8_t b : {3, 0, 0, 0}) call.parameters.push_back(b);
-    try {
-      Counts counts;
-      const ptx::Module module = ptx::parse(text);
-      module.entries.at(name).run(call, live, counts);
-    } catch (const ptx::Fault& fault) {
-      return fault.what();
-    }
-    return "";
+    return fault_of_call([&](const GridCall& call, const LiveMemory& live, Counts& counts) {
+      ptx::parse(text).entries.at(name).run(call, live, counts);
+    });
   }
   return "no such construct";
 }

@@ -1,25 +1,15 @@
 // The ROCm device on the fake HIP driver, and what that driver and the machine for AMD's code reject.
 #include <gtest/gtest.h>
 
-#include <bit>
-#include <cmath>
-
-#include "emit/device_cases.h"
-#include "kernel/interpret.h"
+#include "cuda/fake_gpu.h"
 #include "lang/llvm/emit_amdgpu.h"
-#include "runtime/devices/cuda/api.h"
 #include "runtime/devices/cuda/cuda.h"
 #include "simulate/amdgpu/code.h"
-#include "simulate/cuda/fake_driver.h"
-#include "support/compiled_model.h"
-#include "support/device_buffers.h"
-#include "support/gpu_kernels.h"
 
 namespace mlc::testing {
 namespace {
 
 using runtime::DevicePtr;
-using runtime::KernelSet;
 namespace cuda = runtime::cuda;
 using Sentences = std::vector<std::string>;
 
@@ -51,30 +41,7 @@ class Hip : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(Hip, ComputesEveryConstructLikeTheInterpreter) {
-  std::vector<kernel::Function> functions;
-  for (const DeviceCase& c : cases_of(target)) functions.push_back(device_function(c));
-  GpuVariant variant(functions, target);
-  KernelSet kernels = must(device->load_kernels(device->self, *variant));
-  const std::vector<int64_t> dims = {3};
-  for (size_t k = 0; k < functions.size(); ++k) {
-    const DeviceCase c = cases_of(target)[k];
-    SCOPED_TRACE(c.name);
-    std::vector<Bytes> expected = case_buffers(), actual = case_buffers();
-    std::vector<kernel::HostBuffer> host;
-    for (Bytes& b : expected) host.push_back({b.data(), static_cast<int64_t>(b.size())});
-    kernel::interpret(functions[k], host, dims);
-    must(launch_once(*device, kernels, static_cast<uint32_t>(k), actual, dims, 2));
-    EXPECT_EQ(actual[4], expected[4]) << "m";
-    for (size_t i = 0; i < 64; ++i) {
-      const float a = f32_at(actual[3], i), e = f32_at(expected[3], i);
-      if (c.tolerance == 0)
-        EXPECT_EQ(std::bit_cast<uint32_t>(a), std::bit_cast<uint32_t>(e))
-            << i << ": " << a << ", interpreter " << e;
-      else
-        EXPECT_NEAR(a, e, c.tolerance * (1 + std::abs(e))) << i;
-    }
-  }
-  device->unload_kernels(device->self, kernels);
+  expect_constructs(*device, cases_of(target), target);
 }
 
 TEST_P(Hip, SaysWhatItLacks) {
@@ -88,23 +55,15 @@ TEST_P(Hip, SaysWhatItLacks) {
 INSTANTIATE_TEST_SUITE_P(Architectures, Hip, ::testing::Values("gfx906", "gfx1030"),
                          [](const auto& info) { return info.param; });
 
-// Opening it under a driver of these options fails with this in the sentence.
-void expect_no_device(FakeDriver::Options options, const std::string& name, const std::string& part) {
-  FakeHipDriver driver(std::move(options));
-  auto device = runtime::open_device(name);
-  ASSERT_FALSE(device.is_ok()) << part;
-  EXPECT_NE(device.status().message().find(part), std::string::npos) << device.status().message();
-}
-
 TEST(HipDriver, WhatIsMissingIsASentence) {
-  expect_no_device({.missing = {"hipInit"}}, "rocm", "no HIP (libamdhip64.so)");
-  expect_no_device({.version = 50700000}, "rocm", "is for ROCm 5.7, expected ROCm 6.0");
-  expect_no_device({.missing = {"hipGraphLaunch"}}, "rocm", "has no hipGraphLaunch");
-  expect_no_device({.missing = {"hipGetDevicePropertiesR0600"}}, "rocm",
-                   "has no hipGetDevicePropertiesR0600");
-  expect_no_device({.gpus = 0}, "rocm", "finds no GPU");
-  expect_no_device({.gpus = 1}, "rocm:1", "there is no rocm:1, this machine has rocm:0");
-  expect_no_device({.architecture = "gfx803"}, "rocm", "architecture 'gfx803', expected one of gfx906");
+  const auto expect = expect_no_device<FakeHipDriver>;
+  expect({.missing = {"hipInit"}}, "rocm", "no HIP (libamdhip64.so)");
+  expect({.version = 50700000}, "rocm", "is for ROCm 5.7, expected ROCm 6.0");
+  expect({.missing = {"hipGraphLaunch"}}, "rocm", "has no hipGraphLaunch");
+  expect({.missing = {"hipGetDevicePropertiesR0600"}}, "rocm", "has no hipGetDevicePropertiesR0600");
+  expect({.gpus = 0}, "rocm", "finds no GPU");
+  expect({.gpus = 1}, "rocm:1", "there is no rocm:1, this machine has rocm:0");
+  expect({.architecture = "gfx803"}, "rocm", "architecture 'gfx803', expected one of gfx906");
 }
 
 TEST(HipDriver, DevicesAreListed) {
@@ -171,57 +130,35 @@ TEST_F(HipCalls, ImagesThatNoGpuHereRunsAreRejected) {
                  "of what is no code object of version 4");  // not linked
 }
 
-// Launches of one kernel with wrong arguments, held against the layout that its notes tell.
+// Held against the layout that the notes of the code tell.
 TEST_F(HipCalls, WithAWrongLayoutAreRejected) {
   cuda::Stream s = nullptr;
   ASSERT_EQ(api.stream_create(&s, 0), cuda::kSuccess);
   ASSERT_EQ(load(code_object(counting("plus_1", 1), "gfx1030")), cuda::kSuccess);
+  expect_wrong_layouts_are_refused(
+      api, module, s, "outside of live memory",
+      [&](cuda::Code code, const std::string& part) { expect_refused(code, part); });
+}
+
+TEST_F(HipCalls, WithTooManyThreadsAreRejected) {
+  cuda::Stream s = nullptr;
+  ASSERT_EQ(api.stream_create(&s, 0), cuda::kSuccess);
+  ASSERT_EQ(load(code_object(counting("plus_1", 1), "gfx1030")), cuda::kSuccess);
   cuda::Function f = nullptr;
-  EXPECT_NE(api.module_function(&f, module, "plus_2"), cuda::kSuccess);
   ASSERT_EQ(api.module_function(&f, module, "plus_1"), cuda::kSuccess);
   cuda::Pointer memory = 0;
   ASSERT_EQ(api.allocate(&memory, 256), cuda::kSuccess);
-  uint64_t x = memory, y = memory + 64, odd = memory + 4, rows = 4;
-  auto launch = [&](uint64_t* first, uint64_t* second, unsigned groups, unsigned threads) {
-    void* parameters[] = {first, second, &rows};
-    return api.launch(f, groups, 1, 1, threads, 1, 1, 0, s, parameters, nullptr);
-  };
-  EXPECT_EQ(launch(&x, &y, 4, 4), cuda::kSuccess);
-  EXPECT_EQ(api.stream_wait(s), cuda::kSuccess);
-  expect_refused(launch(&rows, &y, 4, 4), "parameter 0 is no address in live memory");
-  expect_refused(launch(&x, &odd, 4, 4), "parameter 1 is no multiple of 16");
-  expect_refused(launch(&x, &y, 4, 8), "in groups of 8 x 1 x 1 threads, it is made for 4");
-  expect_refused(launch(&x, &y, 0, 4), "on 0 x 1 x 1 groups");
-  expect_refused(launch(&x, &y, 1u << 30, 4), "with more threads than 32 bits count");
-  EXPECT_EQ(launch(&x, &y, 4, 4), cuda::kSuccess);
-  expect_refused(api.module_unload(module), "while a stream still works");
-  ASSERT_EQ(api.stream_wait(s), cuda::kSuccess);
-  EXPECT_EQ(launch(&x, &y, 1000, 4), cuda::kSuccess);  // past the end of memory
-  EXPECT_NE(api.stream_wait(s), cuda::kSuccess);
-  expect_refused(api.stream_wait(s), "outside of live memory");
+  uint64_t x = memory, y = memory + 64, rows = 4;
+  void* parameters[] = {&x, &y, &rows};
+  expect_refused(api.launch(f, 1u << 30, 1, 1, 4, 1, 1, 0, s, parameters, nullptr),
+                 "with more threads than 32 bits count");
 }
 
 // Runs this code on the buffers of constructs; the fault, or "".
 std::string fault_of(const lang::AmdgpuCode& code) {
-  std::vector<Bytes> buffers = case_buffers();
-  LiveMemory live;
-  std::vector<std::vector<uint64_t>> memory;
-  GridCall call{.groups = 2, .parameters = {}};
-  for (const Bytes& b : buffers) {
-    memory.emplace_back((b.size() + 7) / 8 + 2);
-    const uint64_t begin = (reinterpret_cast<uint64_t>(memory.back().data()) + 15) / 16 * 16;
-    std::memcpy(reinterpret_cast<void*>(begin), b.data(), b.size());
-    live[begin] = begin + b.size();
-    for (int i = 0; i < 8; ++i) call.parameters.push_back(static_cast<uint8_t>(begin >> (8 * i)));
-  }
-  for (uint8_t b : {3, 0, 0, 0}) call.parameters.push_back(b);
-  try {
-    Counts counts;
+  return fault_of_call([&](const GridCall& call, const LiveMemory& live, Counts& counts) {
     amdgpu::kernel_of(code)->run(call, live, counts);
-  } catch (const Fault& fault) {
-    return fault.what();
-  }
-  return "";
+  });
 }
 
 // The same of a function with this change to its code, whose text is LLVM's.
