@@ -97,6 +97,7 @@ WeightReader::WeightReader(const F& format, int64_t n, int64_t k, std::span<cons
       case Part::kTable: table = records[i]; break;
       case Part::kScaleTable: scale_table_ = records[i]; break;
       case Part::kScaleScales: scale_scales_ = records[i]; break;
+      case Part::kInputScale:  // of activations, which stay floats
       case Part::kOther: break;
     }
   }

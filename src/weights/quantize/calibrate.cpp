@@ -54,7 +54,7 @@ class Calibration {
  public:
   Calibration(const frontend::ModelConfig& config, const Plan& plan, const Checkpoint& checkpoint,
               const CalibrateOptions& options)
-      : config_(config), plan_(plan), options_(options), weights_(plan, checkpoint, options.threads) {}
+      : config_(config), options_(options), weights_(plan, checkpoint, options.threads) {}
 
   Result<std::unique_ptr<ChosenRows>> run(const Windows& windows) {
     ASSIGN_OR_RETURN(const frontend::BuiltModel built, build_streamed(config_));
@@ -279,7 +279,6 @@ class Calibration {
   }
 
   frontend::ModelConfig config_;
-  const Plan& plan_;
   const CalibrateOptions& options_;
   SourceWeights weights_;
   graph::Module* module_ = nullptr;
