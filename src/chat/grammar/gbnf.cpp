@@ -210,6 +210,7 @@ class Parser {
 
   // One character of a text or class, escapes read.
   Result<uint32_t> parse_char() {
+    if (at_ >= text_.size()) return wrong("a character");
     if (!take("\\")) return next_code_point(text_, at_);
     const char kind = peek();
     constexpr std::string_view kSame = "\"\\[]-^";

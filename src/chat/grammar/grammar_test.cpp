@@ -143,6 +143,8 @@ TEST_F(Grammars, OfGbnfThatAreBadSayWhere) {
   EXPECT_EQ(refused("root ::= \"x"), "grammar: line 1: found the end, expected '\"' at the end of a text");
   EXPECT_NE(refused("root ::= [z-a]").find("no range that ends before it begins"), std::string::npos);
   EXPECT_NE(refused("root ::= [").find("']' at the end of a class"), std::string::npos);
+  EXPECT_NE(refused("root ::= \"a\" [b-").find("a character"), std::string::npos);
+  EXPECT_NE(refused("root ::= \"a\" [b").find("at the end of a class"), std::string::npos);
   EXPECT_NE(refused("root ::= \"\\q\"").find("an escape: "), std::string::npos);
   EXPECT_NE(refused("root ::= \"\\ud800\"").find("the number of a character"), std::string::npos);
   EXPECT_NE(refused("root ::= \"x\"{3,2}").find("no fewer than"), std::string::npos);
