@@ -94,7 +94,6 @@ class Parser {
       return Status::error(str("line ", line(), ": found the rule '", called, "' twice"));
     skip_space(false);
     if (!take("::=")) return wrong("::=");
-    skip_space(true);
     ASSIGN_OR_RETURN(Node body, parse_choice(0));
     rules_[index].body = std::move(body);
     if (at_ < text_.size() && peek() != '\n' && peek() != '\r')
@@ -115,13 +114,12 @@ class Parser {
       return Status::error(str("line ", line(), ": found groups nested deeper than ", depth_));
     Node choice{.kind = NodeKind::kChoice};
     do {
-      skip_space(true);
       ASSIGN_OR_RETURN(Node sequence, parse_sequence(depth));
       choice.parts.push_back(std::move(sequence));
     } while (take_bar());
     return choice.parts.size() == 1 ? std::move(choice.parts[0]) : std::move(choice);
   }
-  // Whether another rule begins here: then an empty alternative ended in the line before.
+  // Whether another rule begins here.
   bool at_rule() {
     const size_t begin = at_;
     const bool named = !name().empty();
@@ -132,11 +130,15 @@ class Parser {
   }
   Result<Node> parse_sequence(int64_t depth) {
     Node sequence;
+    const size_t begin = at_;
+    skip_space(true);
+    // Where the next rule comes, in a line below, this alternative is empty.
+    const size_t newline = text_.substr(begin, at_ - begin).rfind('\n');
+    if (depth == 0 && newline != text_.npos && at_rule()) {
+      at_ = begin + newline;
+      return sequence;
+    }
     for (;;) {
-      if (depth == 0 && sequence.parts.empty() && at_rule()) {
-        while (at_ > 0 && peek() != '\n') --at_;
-        break;
-      }
       ASSIGN_OR_RETURN(std::optional<Node> element, parse_element(depth));
       if (!element) break;
       skip_space(depth > 0);

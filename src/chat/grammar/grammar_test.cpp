@@ -151,6 +151,8 @@ TEST_F(Grammars, OfGbnfThatAreBadSayWhere) {
   EXPECT_NE(refused("root ::= \"x\"{99999}").find("at most 2000 times"), std::string::npos);
   EXPECT_NE(refused("root ::= !<x>").find("not built"), std::string::npos);
   EXPECT_NE(refused("root ::= " + std::string(40, '(')).find("nested deeper than 32"), std::string::npos);
+  EXPECT_NE(refused("root ::= \"x\"\n|y ::= \"z\"").find("line 2: found \":\""), std::string::npos);
+  EXPECT_NE(refused("root ::= y ::= \"z\"").find("line 1: found \":\""), std::string::npos);
   EXPECT_NE(refused("root ::= root \"x\""), "");  // nothing matches
   // A chain of rules, as long as the bytes allow.
   std::string chain = "root ::= r0\n";
