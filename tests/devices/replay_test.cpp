@@ -5,7 +5,7 @@
 #include "runtime/devices/null/null.h"
 #include "serve/engine.h"
 #include "support/compiled_model.h"
-#include "support/heap_count.h"
+#include "support/heap.h"
 #include "support/native_kernels.h"
 
 namespace mlc::testing {

@@ -5,7 +5,7 @@
 
 #include "base/json.h"
 #include "formats/build_files.h"
-#include "support/heap_live.h"
+#include "support/heap.h"
 #include "support/temp_folder.h"
 #include "weights/convert.h"
 #include "weights/verify_model.h"

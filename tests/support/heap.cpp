@@ -1,6 +1,6 @@
-// The operators new and delete of this test program: malloc's, with the bytes that are held counted. Alone in
+// The operators new and delete of this test program: malloc's, counted. Alone in
 // their file, so that no caller sees what they do.
-#include "support/heap_live.h"
+#include "support/heap.h"
 
 #include <malloc.h>
 
@@ -11,12 +11,13 @@
 
 namespace mlc::testing {
 
-static std::atomic<int64_t> live{0}, peak{0};
+static std::atomic<int64_t> allocations{0}, live{0}, peak{0};
 
 static constexpr size_t kUsual = alignof(std::max_align_t);
 
 // nullptr where there is no memory.
 static void* counted(size_t bytes, size_t alignment = kUsual) noexcept {
+  allocations.fetch_add(1, std::memory_order_relaxed);
   const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, rounded ? rounded : alignment);
   if (!memory) return nullptr;
@@ -38,6 +39,7 @@ static void give_back(void* memory) noexcept {
   std::free(memory);
 }
 
+int64_t heap_allocations() { return allocations.load(); }
 int64_t heap_live_bytes() { return live.load(); }
 int64_t heap_peak_bytes() { return peak.load(); }
 void reset_heap_peak() { peak.store(live.load()); }
