@@ -285,8 +285,8 @@ TEST_F(OpenAiTest, CancelEndsACall) {
   Json body = chat_body(150);
   body["stream"] = true;
   body["n"] = 2;
-  // The engine's thread waits in the third reply until the call is cancelled. After the last reply, which lets
-  // the test end, nothing of the test's is touched.
+  // The engine's thread waits in the third reply until the call is cancelled. After the last reply, which
+  // lets the test end, nothing of the test's is touched.
   std::promise<void> cancelled;
   auto hold = [reply = collected.callback(), count = 0,
                done = cancelled.get_future().share()](const auto&... r) mutable {
