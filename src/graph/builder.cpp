@@ -84,8 +84,15 @@ Value* GraphBuilder::attention(const std::string& state, int64_t layer, const At
   std::vector<Value*> inputs = {in.q, in.row_sequence, in.limits, in.page_indptr, in.page_ids};
   Attributes attributes = {{"layer", layer}, {"heads", options.heads}, {"scale", options.scale}};
   if (options.window > 0) attributes["window"] = options.window;
-  if (options.softcap > 0) attributes["softcap"] = options.softcap;
-  if (options.alibi > 0) attributes["alibi"] = options.alibi;
+  RegionBuilder scores;
+  Ref score = scores.x();
+  if (const double cap = options.softcap; cap > 0)
+    score = scores.call("tanh", score * scores.constant(1 / cap)) * scores.constant(cap);
+  if (options.alibi > 0) {
+    attributes["alibi"] = options.alibi;
+    score = score + scores.bias();
+  }
+  const bool plain = options.softcap <= 0 && options.alibi <= 0;
   if (in.rolling.skip_begin) inputs.insert(inputs.end(), {in.rolling.skip_begin, in.rolling.skip_count});
   if (in.rolling.key_factors) {
     inputs.push_back(in.rolling.key_factors);
@@ -100,7 +107,8 @@ Value* GraphBuilder::attention(const std::string& state, int64_t layer, const At
     inputs.push_back(in.sinks);
     attributes["sinks"] = true;
   }
-  return op("attention", std::move(inputs), std::move(attributes), state)[0];
+  return op("attention", std::move(inputs), std::move(attributes), state,
+            plain ? Region() : scores.result(score))[0];
 }
 
 }  // namespace mlc::graph

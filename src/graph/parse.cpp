@@ -324,6 +324,7 @@ class Parser {
       fail(str("a region of more than ", kMaxTerms, " terms, or ", kMaxDepth, " inside each other"));
     if (accept("x") || accept("gate")) return r.x();
     if (accept("up")) return r.up();
+    if (accept("bias")) return r.bias();
     skip_space();
     const char first = text_.empty() ? '\0' : text_.front();
     if (first == '@' || first == '%') {

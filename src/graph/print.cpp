@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/strings.h"
+#include "graph/ops/registry.h"
 
 namespace mlc::graph {
 namespace {
@@ -69,8 +70,9 @@ std::string print(const Node& node) {
   std::string out = outputs.empty() ? "" : join(outputs, ", ") + " = ";
   out += node.op + "(" + join(operands, ", ") + ")";
   if (!attributes.empty()) out += " {" + join(attributes, ", ") + "}";
-  if (!node.region.empty()) out += " region(" + print(node.region, reference) + ")";
-  return out;
+  if (node.region.empty()) return out;
+  const OpInfo* op = find_op(node.op);
+  return out + " region(" + print(node.region, op ? op->region : RegionKind::kResults, reference) + ")";
 }
 
 std::string print(const Function& function) {

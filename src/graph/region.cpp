@@ -119,8 +119,9 @@ void then(Region& region, const std::function<RegionBuilder::Ref(RegionBuilder&)
   region = compose(region, r.result(last));
 }
 
-std::string print(const Region& region, const std::function<std::string(const Value*)>& reference) {
-  const bool halves = region.accumulators() == 2;
+std::string print(const Region& region, RegionKind kind,
+                  const std::function<std::string(const Value*)>& reference) {
+  const bool scores = kind == RegionKind::kScores, halves = !scores && region.accumulators() == 2;
   std::function<std::string(int)> text = [&](int i) -> std::string {
     const Term& t = region.terms[static_cast<size_t>(i)];
     auto inner = [&](int term, bool right) {
@@ -129,7 +130,7 @@ std::string print(const Region& region, const std::function<std::string(const Va
     };
     auto infix = [&](const char* sign) { return inner(t.a, false) + sign + inner(t.b, true); };
     switch (t.op) {
-      case Op::kAccumulator: return t.a == 1 ? "up" : halves ? "gate" : "x";
+      case Op::kAccumulator: return t.a == 1 ? (scores ? "bias" : "up") : halves ? "gate" : "x";
       case Op::kOperand: {
         std::string name = reference(region.operands[static_cast<size_t>(t.a)]);
         return t.b < 0 ? name : str(name, "[", t.b, "]");
@@ -167,6 +168,14 @@ int64_t check_region(const Region& region, const Dim& rows, int64_t columns) {
              t.b < 0 ? str(", f32[", rows.text(), ", 1]") : "", " or float vector of ", width, " elements");
   }
   return n;
+}
+
+void check_score_region(const Region& region, bool biased) {
+  if (!region.operands.empty()) refuse("region of scores has operands");
+  const bool reads_bias = region.accumulators() == 2;
+  if (reads_bias && !biased) refuse("region reads a bias, but the op has none");
+  if (biased && !reads_bias) refuse("region leaves out the bias");
+  check_region(region, 1, region.accumulators());
 }
 
 std::vector<double> apply_region(const Region& region, const std::vector<const HostTensor*>& operands,

@@ -1,5 +1,5 @@
-// A region: a small scalar program in f32 that an op applies to each element of what it computes before the
-// element is stored. matmul, norms and map carry one.
+// A region: a small scalar program in f32 that an op applies to each element of what it computes. matmul,
+// norms and map carry one of their results, attention one of its scores.
 //
 // It computes from accumulators (what the op computed), operands (other tensors) and constants. With one
 // accumulator, x, the op's columns are the result's; with two, gate and up, the op computes 2n columns for n
@@ -9,6 +9,8 @@
 // `silu(gate + @b[0]) * (up + @b[1])`. An operand's shape says how it is read, for column c of n of row r:
 //   full [rows, n] at (r, c);   per row [rows, 1] at r;   per column [n] or [1, 1, n] at c;
 //   with [0] or [1] it has 2n columns, of which column c or c + n is meant.
+// Of scores, x is a score and `bias` the second accumulator (ops/attention.cpp); there are no operands:
+// `tanh(x * 0.02) * 50.0`, `x + bias`.
 // Arithmetic is real arithmetic, rounded once when the result is stored; NaN stays NaN.
 #pragma once
 
@@ -24,9 +26,12 @@ namespace mlc::graph {
 struct Value;
 struct TensorType;
 
+// What the region of an op computes from; kNone: the op takes none.
+enum class RegionKind : uint8_t { kNone, kResults, kScores };
+
 struct Region {
   enum class Op : uint8_t {
-    kAccumulator,  // number `a`: 0 is x or gate, 1 is up
+    kAccumulator,  // number `a`: 0 is x or gate, 1 is up or bias
     kOperand,      // operands[a]; `b`: -1, or the half of its columns
     kConstant,     // value
     kAdd,          // of terms a and b, likewise below
@@ -73,6 +78,7 @@ class RegionBuilder {
   Ref x() { return add({Region::Op::kAccumulator, 0}); }
   Ref gate() { return x(); }
   Ref up() { return add({Region::Op::kAccumulator, 1}); }
+  Ref bias() { return up(); }
   Ref operand(Value* v, int half = -1) { return {this, region_.add_operand(v, half)}; }
   Ref constant(double value) { return add({Region::Op::kConstant, 0, 0, value}); }
   Ref call(const std::string& function, Ref a) { return add({Region::Op::kCall, a.term, 0, 0, 0, function}); }
@@ -95,11 +101,15 @@ Region compose(const Region& before, const Region& after, const Value* made = nu
 void then(Region& region, const std::function<RegionBuilder::Ref(RegionBuilder&)>& step);
 
 // Text of the expression; reference(v) names a value ("%0", "@b").
-std::string print(const Region& region, const std::function<std::string(const Value*)>& reference);
+std::string print(const Region& region, RegionKind kind,
+                  const std::function<std::string(const Value*)>& reference);
 
 // Checks a region for an op that computes [rows, columns]: throws std::invalid_argument with what is wrong.
 // Returns the columns of the result.
 int64_t check_region(const Region& region, const Dim& rows, int64_t columns);
+
+// The same for one of scores; biased: whether the op has a bias.
+void check_score_region(const Region& region, bool biased);
 
 struct HostTensor;
 // One row: what the op computed [columns], to the region's results.

@@ -31,7 +31,7 @@ constexpr const char* kEverything = R"(module @toy {
     %1: q8g32[rows, 64] = rms_norm(%0, @n) {eps = 1e-05, output = "q8g32"}
     %2: f32[rows, 128] = matmul(%1, @two)
     %3: f32[rows, 64] = rope_append($kv, %2, %f, %slots) {head_dim = 32, heads = 2, interleaved = true, kv_heads = 1, layer = 1, rotary_dim = 32}
-    %4: f32[rows, 64] = attention($kv, %3, %s, %p, %indptr, %pages) {alibi = 8.0, heads = 2, layer = 1, scale = 0.17677669529663687}
+    %4: f32[rows, 64] = attention($kv, %3, %s, %p, %indptr, %pages) {alibi = 8.0, heads = 2, layer = 1, scale = 0.17677669529663687} region(tanh(x * 0.02) * 50.0 + bias)
     %40: f32[ceildiv(pages, 16), 68] = attention_part($kv, %3, %s, %p, %indptr, %pages) {heads = 2, layer = 1, part_pages = 16, scale = 0.17677669529663687}
     %41: q8g32[rows, 64] = attention_join(%40, %p) {heads = 2, output = "q8g32"}
     %5: q8g40[rows, 64] = quantize_q8(%4) {output = "q8g40"}

@@ -216,7 +216,9 @@ TEST_P(Windows, PoolsAreAsLargeAsWindows) {
   const int64_t held = 3 * ((GetParam().window - 1 + kPage - 1) / kPage + 2) + (kChunk + kPage - 1) / kPage,
                 all = kContext / kPage + 2;
   EXPECT_EQ(groups[windowed_group()].pages, std::min(held, all));
-  if (GetParam().groups > 1) EXPECT_EQ(groups[0].pages, all);
+  if (GetParam().groups > 1) {
+    EXPECT_EQ(groups[0].pages, all);
+  }
   const std::string text = m->memory().text();
   EXPECT_NE(text.find(str(" tokens of windows of ", GetParam().window)), std::string::npos) << text;
   // Every sequence fits, each with its window full, and one with a chunk more.

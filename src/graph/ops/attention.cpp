@@ -8,8 +8,9 @@
 // hides counts neither for a window nor as distance; it is not beside a rolling window or `alibi`. Attribute
 // `window` W > 0 leaves it the last W of them, max(0, L - W)..L-1, or with a mask that hides h tokens max(0,
 // L - h - W)..L-1 (W is not less than a tree may have); pages that lie wholly before those of all rows of a
-// sequence are not read. A score is scale * q.k; attribute `softcap` C makes it C * tanh(score / C), and
-// `alibi` B then adds slope * (t - (L - 1)) for token t, with the slope of the head (alibi_slope in math.h).
+// sequence are not read. A score is what the node's region makes of x = scale * q.k and, with attribute
+// `alibi` B, of bias = slope * (t - (L - 1)) for token t, with the slope of the head (alibi_slope in math.h):
+// `tanh(x * 0.02) * 50.0`, `x + bias`.
 // With attribute `sinks` the last operand, [heads], has one more score of each head, of a token without a
 // value that every row sees: it takes part in the softmax's denominator alone (arXiv:2309.17453,
 // section 3.3).
@@ -81,8 +82,8 @@ std::vector<TensorType> infer(const Node& node, const Module& module) {
   if (columns(q) != heads * cache.key_dim)
     refuse(describe(node, 0), " does not have ", heads * cache.key_dim, " columns");
   positive_attribute(node, "scale");
-  if (node.attributes.count("softcap")) positive_attribute(node, "softcap");
   if (node.attributes.count("alibi")) positive_attribute(node, "alibi");
+  check_score_region(node.region, node.attributes.count("alibi") != 0);
   if (node.attributes.count("window")) int_attribute(node, "window", 1, 1 << 30);
   for (size_t i : {1, 2}) {
     index_operand(node, i);
@@ -152,30 +153,27 @@ std::vector<float> key_of(const Node& node, const Inputs& in, HostState& state, 
 }
 
 // A softmax over some tokens before its division.
-struct Softened {
+struct PartialSoftmax {
   double largest = -INFINITY, total = 0;
   std::vector<double> sum;
 };
 
 // A query head over the tokens [first, last) of the sequence.
-Softened attend(const Node& node, const Inputs& in, const float* q, HostState& state, int64_t head,
-                const std::vector<int64_t>& slots, size_t first, size_t last) {
+PartialSoftmax attend(const Node& node, const Inputs& in, const float* q, HostState& state, int64_t head,
+                      const std::vector<int64_t>& slots, size_t first, size_t last) {
   const int64_t heads = node.get_int("heads"), kv_head = head / (heads / state.cache.kv_heads);
   const bool biased = node.attributes.count("alibi") != 0;
   const double slope = biased ? alibi_slope(head, heads, node.get_double("alibi")) : 0;
   const int64_t n = state.cache.key_dim, wide = state.cache.value_dim;
-  Softened s{.sum = std::vector<double>(static_cast<size_t>(wide))};
+  PartialSoftmax s{.sum = std::vector<double>(static_cast<size_t>(wide))};
   std::vector<double> scores(slots.size());
   for (size_t t = first; t < last; ++t) {
     if (slots[t] < 0) continue;
     const std::vector<float> key = key_of(node, in, state, kv_head, static_cast<int64_t>(t), slots[t]);
     for (int64_t d = 0; d < n; ++d) scores[t] += static_cast<double>(q[d]) * key[d];
-    scores[t] *= node.get_double("scale");
-    if (node.attributes.count("softcap")) {
-      const double cap = node.get_double("softcap");
-      scores[t] = cap * std::tanh(scores[t] / cap);
-    }
-    if (biased) scores[t] += slope * (static_cast<double>(t) - static_cast<double>(slots.size() - 1));
+    std::vector<double> computed = {scores[t] * node.get_double("scale")};
+    if (biased) computed.push_back(slope * (static_cast<double>(t) - static_cast<double>(slots.size() - 1)));
+    scores[t] = apply_region(node.region, {}, 0, std::move(computed))[0];
     s.largest = std::max(s.largest, scores[t]);
   }
   for (size_t t = first; t < last; ++t) {
@@ -189,7 +187,7 @@ Softened attend(const Node& node, const Inputs& in, const float* q, HostState& s
 }
 
 // Divides by the softmax's denominator, of which a sink is a part.
-float finished(const Softened& s, size_t d, const float* sink) {
+float finished(const PartialSoftmax& s, size_t d, const float* sink) {
   if (!sink) return static_cast<float>(s.sum[d] / s.total);
   const double largest = std::max<double>(s.largest, *sink), share = std::exp(s.largest - largest);
   return static_cast<float>(s.sum[d] * share / (s.total * share + std::exp(*sink - largest)));
@@ -207,8 +205,8 @@ std::vector<HostTensor> interpret(const Node& node, const Inputs& all, const Inp
   for (int64_t r = 0; r < q.shape[0]; ++r) {
     const SeenTokens seen = seen_tokens(node, in, r, state.cache.page_size);
     for (int64_t h = 0; h < heads; ++h) {
-      Softened s = attend(node, in, q.floats.data() + r * q.shape[1] + h * n, state, h, seen.slots,
-                          seen.first, seen.slots.size());
+      PartialSoftmax s = attend(node, in, q.floats.data() + r * q.shape[1] + h * n, state, h, seen.slots,
+                                seen.first, seen.slots.size());
       float* to = out.floats.data() + r * out.shape[1] + h * wide;
       for (int64_t d = 0; d < wide; ++d)
         to[d] = finished(s, size_t(d), sinks ? &sinks->floats[size_t(h)] : nullptr);
@@ -246,8 +244,8 @@ std::vector<HostTensor> interpret_part(const Node& node, const Inputs& in, const
   HostTensor out = make_floats({parts, heads * (wide + 2)});
   for (int64_t p = 0; p < parts; ++p)
     for (int64_t h = 0; h < heads; ++h) {
-      Softened s = attend(node, in, q.floats.data() + h * n, state, h, seen.slots, before(p * tokens),
-                          before((p + 1) * tokens));
+      PartialSoftmax s = attend(node, in, q.floats.data() + h * n, state, h, seen.slots, before(p * tokens),
+                                before((p + 1) * tokens));
       float* to = out.floats.data() + (p * heads + h) * (wide + 2);
       for (int64_t d = 0; d < wide; ++d) to[d] = static_cast<float>(s.sum[d]);
       to[wide] = std::isinf(s.largest) ? -3e38f : static_cast<float>(s.largest);
@@ -275,7 +273,7 @@ std::vector<HostTensor> interpret_join(const Node& node, const Inputs& in, const
   HostTensor out = make_floats({1, heads * n});
   for (int64_t h = 0; h < heads; ++h) {
     auto at = [&](int64_t p, int64_t i) { return double{parts.floats[(p * heads + h) * (n + 2) + i]}; };
-    Softened s{.sum = std::vector<double>(static_cast<size_t>(n))};
+    PartialSoftmax s{.sum = std::vector<double>(static_cast<size_t>(n))};
     for (int64_t p = 0; p < parts.shape[0]; ++p) s.largest = std::max(s.largest, at(p, n));
     for (int64_t p = 0; p < parts.shape[0]; ++p) {
       double weight = std::exp(at(p, n) - s.largest);
@@ -295,6 +293,7 @@ std::vector<OpInfo> attention_ops() {
            .min_inputs = 5,
            .max_inputs = 9,
            .has_state = true,
+           .region = RegionKind::kScores,
            .required_attributes = {"layer", "heads", "scale"},
            .infer = infer,
            .interpret = interpret},
@@ -308,6 +307,7 @@ std::vector<OpInfo> attention_ops() {
            .min_inputs = 5,
            .max_inputs = 8,
            .has_state = true,
+           .region = RegionKind::kScores,
            .required_attributes = {"layer", "heads", "scale", "part_pages"},
            .infer = infer_part,
            .interpret = interpret_part}};

@@ -11,7 +11,7 @@ OpInfo map() {
   return {.name = "map",
           .min_inputs = 1,
           .max_inputs = 1,
-          .has_region = true,
+          .region = RegionKind::kResults,
           .infer =
               [](const Node& node, const Module&) {
                 TensorType type = activation_operand(node, 0);

@@ -262,7 +262,7 @@ std::vector<OpInfo> expert_ops() {
           {.name = "expert_matmul",
            .min_inputs = 3,
            .max_inputs = 5,
-           .has_region = true,
+           .region = RegionKind::kResults,
            .infer = infer_matmul,
            .interpret = interpret_matmul},
           {.name = "expert_sum",

@@ -105,7 +105,7 @@ std::vector<OpInfo> matmul_ops() {
           {.name = "matmul",
            .min_inputs = 2,
            .max_inputs = 4,
-           .has_region = true,
+           .region = RegionKind::kResults,
            .infer = infer,
            .interpret = interpret}};
 }

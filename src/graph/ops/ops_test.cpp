@@ -321,6 +321,15 @@ TEST_F(OpTest, RefusalsSayWhatIsWrong) {
   make("slice", {f32(rows, 2)}, {{"begin", int64_t{0}}, {"end", int64_t{1}}});
   then(node.region, [&](RegionBuilder& r) { return r.x() * r.x(); });
   EXPECT_EQ(refusal(), "takes no region");
+  const Attributes scaled = {{"layer", int64_t{0}}, {"heads", int64_t{2}}, {"scale", 1.0}};
+  const std::vector<TensorType> attended = {f32(rows, 8), i32(rows), i32(rows), i32(Dim::symbol("batch") + 1),
+                                            i32(Dim::symbol("pages"))};
+  make("attention", attended, scaled);
+  then(node.region, [&](RegionBuilder& r) { return r.x() + r.bias(); });
+  EXPECT_EQ(refusal(), "region reads a bias, but the op has none");
+  make("attention", attended, scaled);
+  node.attributes["alibi"] = 8.0;
+  EXPECT_EQ(refusal(), "region leaves out the bias");
   make("matmul", {f32(rows, 2), f32(4, 3)});
   EXPECT_EQ(refusal(), "operand 1 (f32[4, 3]) has 3 columns, expected 2");
   make("matmul", {f32(rows, 3), f32(4, 3), f32(3)});

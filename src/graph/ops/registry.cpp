@@ -51,7 +51,7 @@ std::vector<TensorType> infer_types(const Node& node, const Module& module) {
   if (!op->has_state && !node.state.empty()) refuse("takes no state, but names $", node.state);
   for (const std::string& name : op->required_attributes)
     if (!node.attributes.count(name)) refuse("attribute '", name, "' is missing");
-  if (!node.region.empty() && !op->has_region) refuse("takes no region");
+  if (!node.region.empty() && op->region == RegionKind::kNone) refuse("takes no region");
   return op->infer(node, module);
 }
 

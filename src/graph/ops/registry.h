@@ -39,9 +39,9 @@ struct InterpretContext {
 struct OpInfo {
   std::string name;
   int min_inputs = 0, max_inputs = 0;
-  bool has_state = false;     // reads or writes the state it names
-  bool writes_state = false;  // has an effect: never removed, merged or reordered
-  bool has_region = false;    // may carry a region (graph/region.h)
+  bool has_state = false;                 // reads or writes the state it names
+  bool writes_state = false;              // has an effect: never removed, merged or reordered
+  RegionKind region = RegionKind::kNone;  // that it may carry (graph/region.h)
   std::vector<std::string> required_attributes;
   // Types of the outputs, or throws std::invalid_argument with what is wrong ("operand 1 has 3 columns,
   // expected 4").

@@ -16,7 +16,7 @@ class Fuser {
 
   void run() {
     for (const auto& node : function_.nodes)
-      if (find_op(node->op)->has_region && !dead_.count(node.get()))
+      if (find_op(node->op)->region == RegionKind::kResults && !dead_.count(node.get()))
         while (absorb_user(*node)) {
         }
     erase_nodes(function_, dead_);

@@ -149,7 +149,7 @@ std::string kernel_key(const graph::Node& node, const graph::Module& module, con
       ++i;
     }
   if (!node.region.empty())
-    key << " region " << print(node.region, [&](const graph::Value* v) {
+    key << " region " << print(node.region, graph::find_op(node.op)->region, [&](const graph::Value* v) {
       auto found = std::find(node.region.operands.begin(), node.region.operands.end(), v);
       return str('%', found - node.region.operands.begin());
     });

@@ -73,12 +73,6 @@ ExprRef LoweredRegion::apply(const Unit& u, const std::vector<ExprRef>& computed
   return values.back();
 }
 
-ExprRef cap_score(const graph::Node& node, const ExprRef& score) {
-  if (!node.attributes.count("softcap")) return score;
-  const double cap = node.get_double("softcap");
-  return call(MathFn::kTanh, score * (1 / cap)) * cap;
-}
-
 ExprRef head_slope(KernelBuilder& k, const graph::Node& node, const ExprRef& head) {
   if (!node.attributes.count("alibi")) return nullptr;
   const int64_t heads = node.get_int("heads"),
@@ -92,8 +86,11 @@ ExprRef head_slope(KernelBuilder& k, const graph::Node& node, const ExprRef& hea
   return k.let("slope", call(MathFn::kExp, power * -std::numbers::ln2));
 }
 
-ExprRef with_bias(const ExprRef& score, const ExprRef& slope, const ExprRef& distance) {
-  return slope ? fma(slope, cast(distance, DType::kF32), score) : score;
+ExprRef score_of(Lowering& low, const ExprRef& x, const ExprRef& slope, const ExprRef& distance) {
+  if (low.node.region.empty()) return x;
+  std::vector<ExprRef> computed = {low.k.let("x", x)};
+  if (slope) computed.push_back(low.k.let("bias", slope * cast(distance, DType::kF32)));
+  return LoweredRegion(low, 1).apply({}, computed);
 }
 
 ExprRef apply_function(const std::string& function, const ExprRef& x) {

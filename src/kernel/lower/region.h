@@ -28,13 +28,11 @@ class LoweredRegion {
   int64_t columns_;
 };
 
-// A score as the softcap of an attention node, if it has one, leaves it.
-ExprRef cap_score(const graph::Node& node, const ExprRef& score);
-
 // The slope of a query head of an attention node (alibi_slope of graph/ops/math.h); null where it has none.
 ExprRef head_slope(KernelBuilder& k, const graph::Node& node, const ExprRef& head);
-// A score of the token that is `distance` tokens behind the row's own, at most 0, with its bias.
-ExprRef with_bias(const ExprRef& score, const ExprRef& slope, const ExprRef& distance);
+// A score as an attention node's region makes it of x = scale * q.k; slope: of the query's head, or null;
+// distance: of the token behind the row's own, at most 0.
+ExprRef score_of(Lowering& low, const ExprRef& x, const ExprRef& slope, const ExprRef& distance);
 
 // A function of graph/ops/math.h on f32.
 ExprRef apply_function(const std::string& function, const ExprRef& x);

@@ -48,21 +48,29 @@ char sign_of(Region::Op op) {
   return op == Region::Op::kAdd ? '+' : op == Region::Op::kSub ? '-' : op == Region::Op::kMul ? '*' : '/';
 }
 
-// Scores of rows [begin, end) for keys [0, keys), to their softmax over what each row sees; the denominators.
+// Products of queries and keys [0, n) to scores; distance: of the first key behind the row's own.
+void finish_scores(const DenseAttention& shape, double slope, int64_t distance, float* row, int64_t n) {
+  const auto scale = static_cast<float>(shape.scale);
+  for (int64_t i = 0; i < n; ++i) row[i] *= scale;
+  if (shape.scores->accumulators() == 1)
+    return apply_region_fast(*shape.scores, {}, 0, {row, size_t(n)}, row);
+  std::vector<float> computed(row, row + n);
+  for (int64_t i = 0; i < n; ++i)
+    computed.push_back(static_cast<float>(slope * static_cast<double>(distance + i)));
+  apply_region_fast(*shape.scores, {}, 0, computed, row);
+}
+
+// Products of rows [begin, end) with keys [0, keys), to the softmax of their scores over what each row sees;
+// the denominators.
 void masked_softmax(const DenseAttention& shape, int64_t head, const int32_t* limits, int64_t begin,
                     int64_t end, int64_t keys, const float* sink, float* scores, float* totals) {
   const double slope = shape.alibi > 0 ? graph::alibi_slope(head, shape.heads, shape.alibi) : 0;
   for (int64_t r = begin; r < end; ++r) {
     float* row = scores + (r - begin) * keys;
     const int64_t last = limits[r], first = shape.window > 0 ? std::max<int64_t>(0, last - shape.window) : 0;
-    float largest = sink ? *sink : -INFINITY;
-    for (int64_t t = first; t < last; ++t) {
-      double s = row[t] * shape.scale;
-      if (shape.softcap > 0) s = shape.softcap * std::tanh(s / shape.softcap);
-      s += slope * static_cast<double>(t - (last - 1));
-      row[t] = static_cast<float>(s);
-      largest = std::max(largest, row[t]);
-    }
+    finish_scores(shape, slope, first - (last - 1), row + first, last - first);
+    const float most = *std::max_element(row + first, row + last),
+                largest = sink ? std::max(*sink, most) : most;
     std::fill(row, row + first, 0.f), std::fill(row + last, row + keys, 0.f);
     for (int64_t t = first; t < last; ++t) row[t] -= largest;
     quantize_kernels().exponential(row + first, row + first, last - first);

@@ -236,8 +236,8 @@ bool Stream::run_attention(const Node& node) {
   const size_t inputs = node.get_bool_or("sinks", false) ? 6 : 5;
   const bool known = std::ranges::all_of(node.attributes, [](const auto& a) {
     const std::string& name = a.first;
-    return name == "layer" || name == "heads" || name == "scale" || name == "softcap" || name == "window" ||
-           name == "sinks" || name == "alibi" || name == "rotary_dim" || name == "interleaved";
+    return name == "layer" || name == "heads" || name == "scale" || name == "window" || name == "sinks" ||
+           name == "alibi" || name == "rotary_dim" || name == "interleaved";
   });
   if (!known || node.inputs.size() != inputs) return false;
   internal_check(appended_.node && appended_.node->state == node.state &&
@@ -247,7 +247,7 @@ bool Stream::run_attention(const Node& node) {
   HostTensor sinks;
   DenseAttention shape{node.get_int("heads"), cache.kv_heads, cache.key_dim, cache.value_dim,
                        node.get_double("scale")};
-  if (node.attributes.count("softcap")) shape.softcap = node.get_double("softcap");
+  shape.scores = &node.region;
   if (node.attributes.count("alibi")) shape.alibi = node.get_double("alibi");
   shape.window = node.get_int_or("window", 0);
   if (inputs == 6) {

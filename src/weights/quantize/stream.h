@@ -97,10 +97,11 @@ class Stream {
 // Softmax attention of rows of windows over the keys before them, or all of their window.
 struct DenseAttention {
   int64_t heads = 0, kv_heads = 0, key_dim = 0, value_dim = 0;
-  double scale = 1, softcap = 0;  // 0 = none
-  double alibi = 0;               // 0 = none
-  int64_t window = 0;             // 0 = none
-  const float* sinks = nullptr;   // [heads]
+  double scale = 1;
+  double alibi = 0;                       // 0 = none
+  const graph::Region* scores = nullptr;  // of x and bias, never null
+  int64_t window = 0;                     // 0 = none
+  const float* sinks = nullptr;           // [heads]
 };
 // q [rows, heads * key_dim] of one head of one window: rows `begin` .. `end`, limits of them as attention's.
 void attend_head(const DenseAttention& shape, int64_t head, int64_t rows, const int32_t* limits,

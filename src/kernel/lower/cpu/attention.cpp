@@ -130,13 +130,12 @@ void Attention::score_page(const AttentionRun& run, const ExprRef& page, const E
         ExprRef scale = key_scales[static_cast<size_t>(v)];
         score = score * (codes_queries() ? scale * k().load(memory.query_scales, first + g) : scale);
       }
-      score = cap_score(low.node, score);
+      ExprRef slope, distance;
       if (memory.slopes) {
-        const ExprRef& index = indices[static_cast<size_t>(v)];
-        ExprRef last = broadcast(limit - 1, tiling.token_lanes);
-        score =
-            with_bias(score, broadcast(k().load(memory.slopes, first + g), tiling.token_lanes), index - last);
+        slope = broadcast(k().load(memory.slopes, first + g), tiling.token_lanes);
+        distance = indices[static_cast<size_t>(v)] - broadcast(limit - 1, tiling.token_lanes);
       }
+      score = score_of(low, score, slope, distance);
       k().store(memory.scores, to + (g * span_tokens() + v * tiling.token_lanes),
                 select(seen(indices[static_cast<size_t>(v)], first + g, limit), score,
                        float_const(-std::numeric_limits<double>::infinity(), score->type)));

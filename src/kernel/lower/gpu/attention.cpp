@@ -268,8 +268,8 @@ std::vector<ExprRef> GpuAttention::scores(const Group& g, const Memory& m, const
       ExprRef shown = is_shown(g.mask[row], cast(g.limit[row] - 1 - t, DType::kI32));
       meant = binary(BinaryOp::kAnd, meant, shown);
     }
-    ExprRef score = with_bias(cap_score(gpu_.node, sum_lanes(k_, products[q])),
-                              g.slope[static_cast<size_t>(query_[q].head)], t - (g.limit[row] - 1));
+    const ExprRef& slope = g.slope[static_cast<size_t>(query_[q].head)];
+    ExprRef score = score_of(gpu_, sum_lanes(k_, products[q]), slope, t - (g.limit[row] - 1));
     out.push_back(k_.let("score", select(meant, score, float_const(kLowest))));
   }
   return out;
