@@ -98,6 +98,7 @@ class Model {
 
   // begin_step(), all the polling and the result.
   Result<std::span<const float>> step(std::span<const StepSequence> sequences, WantLogits want);
+  const DeviceProperties& device() const { return device_->properties; }
   // Whether the library can sample on the device and its logits would have to be copied from there.
   bool samples() const { return samples_; }
   Result<std::span<const int32_t>> step_and_sample(std::span<const StepSequence> sequences,

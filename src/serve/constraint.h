@@ -18,7 +18,8 @@ class Constraint {
   // Makes the mask of the next token, unless it is made. The request's stop tokens stand in it where the text
   // is complete, else only where nothing else may come.
   Status prepare();
-  // Precondition: prepare().
+  bool prepared() const { return prepared_; }
+  // Precondition: prepared().
   const TokenMask& mask() const { return mask_; }
   // The text goes on with a token of the mask.
   Status accept(int32_t token);

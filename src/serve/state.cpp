@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "base/threads.h"
 
 namespace mlc::serve {
 
@@ -125,18 +126,57 @@ int32_t EngineState::token_of_row(RequestState& r, int64_t row, std::optional<Lo
     r.sampler.next(config);  // the device took this one
     return model.result().tokens[static_cast<size_t>(row)];
   }
-  const std::span<const float> logits = logits_of_rows(row, 1);
-  std::vector<float> scores(logits.begin(), logits.end());
   if (r.constraint) {
     if (Status made = r.constraint->prepare(); !made.is_ok()) {
       end(r, FinishReason::kError, made.message());
       return -1;
     }
   }
-  const int32_t token =
-      r.sampler.sample(scores, config, r.counts, r.constraint ? &r.constraint->mask() : nullptr);
-  if (config.logprobs) logprobs = logprobs_of(logits, token, config.top_logprobs);
-  return token;
+  std::optional<RunningStep::Draw>& drawn = step->draws[static_cast<size_t>(row)];
+  if (!drawn) drawn = draw(r, row);
+  logprobs = std::move(drawn->logprobs);
+  return drawn->token;
+}
+
+RunningStep::Draw EngineState::draw(RequestState& r, int64_t row) const {
+  const GenerationConfig& config = r.request.config;
+  const std::span<const float> logits = logits_of_rows(row, 1);
+  thread_local std::vector<float> scores;  // 200 KB and more, of one row after the other
+  scores.assign(logits.begin(), logits.end());
+  RunningStep::Draw drawn;
+  drawn.token = r.sampler.sample(scores, config, r.counts, r.constraint ? &r.constraint->mask() : nullptr);
+  if (config.logprobs) drawn.logprobs = logprobs_of(logits, drawn.token, config.top_logprobs);
+  return drawn;
+}
+
+std::vector<int64_t> EngineState::wanted_rows() const {
+  std::vector<int64_t> rows;
+  int64_t row = 0;
+  for (const runtime::StepSequence& s : step->sequences) {
+    const int64_t unwanted = step->all_rows ? static_cast<int64_t>(s.tokens.size()) - s.wanted : 0;
+    rows.push_back(row + unwanted);
+    row += unwanted + s.wanted;
+  }
+  rows.push_back(row);
+  return rows;
+}
+
+void EngineState::draw_beside() {
+  const std::vector<int64_t> rows = wanted_rows();
+  step->draws.assign(static_cast<size_t>(rows.back()), std::nullopt);
+  std::vector<size_t> alone;
+  for (size_t i = 0; i < step->requests.size(); ++i) {
+    const RequestState& r = *step->requests[i];
+    if (step->sequences[i].wanted == 0 || step->sequences[i].proposed || r.finish != FinishReason::kNone)
+      continue;
+    if (!r.constraint || r.constraint->prepared()) alone.push_back(i);
+  }
+  const runtime::DeviceProperties& device = model.device();
+  parallel_for(device.host_memory ? device.threads : usable_threads(), static_cast<int64_t>(alone.size()),
+               [&](int64_t n) {
+                 const size_t i = alone[static_cast<size_t>(n)];
+                 step->draws[static_cast<size_t>(rows[i])] = draw(*step->requests[i], rows[i]);
+               });
 }
 
 // `logits`: of the step's rows of the request. One that was preempted comes here again with the same rows.
@@ -207,7 +247,9 @@ void EngineState::finish(RequestState& r, const runtime::StepSequence& sequence,
 
 void EngineState::finish(const Status& status) {
   const double seconds = std::chrono::duration<double>(Clock::now() - step->begun).count();
-  int64_t prefilled = 0, decoded = 0, row = 0;
+  int64_t prefilled = 0, decoded = 0;
+  const std::vector<int64_t> rows_of = wanted_rows();
+  if (status.is_ok() && !step->drawn) draw_beside();
   for (size_t i = 0; i < step->requests.size(); ++i) {
     RequestState& r = *step->requests[i];
     const runtime::StepSequence& sequence = step->sequences[i];
@@ -219,10 +261,8 @@ void EngineState::finish(const Status& status) {
       r.finish = FinishReason::kError;  // also of one that was aborted meanwhile: its sequence is not kept
       continue;
     }
-    const auto unwanted = step->all_rows ? static_cast<int64_t>(sequence.tokens.size()) - sequence.wanted : 0;
-    finish(r, sequence, row + unwanted);
+    finish(r, sequence, rows_of[i]);
     if (sequence.wanted > 0) jump_forward(r);
-    row += unwanted + sequence.wanted;
   }
   ++metrics.steps;
   const auto rows = static_cast<double>(prefilled + decoded);

@@ -59,6 +59,11 @@ struct RunningStep {
   bool drafting = false;             // they are under way, the model's step is not
   Clock::time_point begun = {};
   double draft_seconds = 0;  // of what has passed since, on proposals
+  struct Draw {
+    int32_t token = -1;
+    std::optional<Logprobs> logprobs;
+  };
+  std::vector<std::optional<Draw>> draws;  // of rows with logits, those that were drawn beside one another
 };
 
 struct EngineState {
@@ -115,6 +120,11 @@ struct EngineState {
   // The drawn token of one of the rows whose logits the step gave; `logprobs` receives those that its request
   // wants. -1: its grammar fails, and it has ended.
   int32_t token_of_row(RequestState& request, int64_t row, std::optional<Logprobs>& logprobs);
+  // The tokens of all rows that wait for no other's, on all threads.
+  void draw_beside();
+  RunningStep::Draw draw(RequestState& request, int64_t row) const;
+  // The first of each request's rows among those with logits that is wanted.
+  std::vector<int64_t> wanted_rows() const;
   void add_prompt_logprobs(RequestState& request, std::span<const float> logits);
   void finish(const Status& status);
   // What a step without error gave a request, whose first wanted row is `row` of those with logits.
