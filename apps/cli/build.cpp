@@ -165,7 +165,7 @@ std::string scheme_2023(const std::string& code) {
 CheckpointFlags checkpoint_flags(const Flags& flags, const Named& model) {
   CheckpointFlags checkpoint;
   checkpoint.source.config = model.folder;
-  checkpoint.quantization = scheme_2023(flags.quantization);
+  checkpoint.quantization = scheme_2023(flags.quantization), checkpoint.quantizer = "mlc";
   auto set = [](int64_t value, std::optional<int64_t>& to) {
     if (value >= 0) to = value;
   };

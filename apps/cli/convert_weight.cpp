@@ -27,7 +27,7 @@ namespace {
 
 struct Options {
   CheckpointFlags checkpoint;
-  std::string device = "auto", output, quantizer = "mlc", calibration;
+  std::string device = "auto", output, calibration;
   bool plan = false, verify = false;
 };
 
@@ -35,7 +35,7 @@ void check_flags(const Options& options) {
   if (options.verify && !env::preshard_num().empty())
     throw UserError(str("--verify: weights split for ranks (", env::kPreshardNum,
                         ") cannot be run whole; unset one of the two"));
-  if (!options.calibration.empty() && options.quantizer == "mlc")
+  if (!options.calibration.empty() && options.checkpoint.quantizer == "mlc")
     throw UserError("--calibration: --quantizer mlc reads no text; add --quantizer good or best");
   if (options.output.empty() && !options.plan) throw UserError("--output: missing; give the folder to write");
   if (options.device != "auto" && options.device.substr(0, 3) != "cpu")
@@ -91,7 +91,7 @@ Choice choose(const weights::ModelSource& source, const weights::Plan& plan, con
               weights::Quantizer quantizer, int threads) {
   weights::Windows windows = value_or_throw(weights::calibration_windows(source, options.calibration));
   Choice choice;
-  choice.text = str(" ", options.quantizer, " ", md5(std::as_bytes(std::span(windows.tokens))));
+  choice.text = str(" ", weights::name_of(quantizer), " ", md5(std::as_bytes(std::span(windows.tokens))));
   Progress progress("calibrating", weights::calibrate_bytes(plan, quantizer));
   choice.rows = value_or_throw(weights::calibrate(
       source.config, plan, *source.checkpoint, windows,
@@ -103,9 +103,41 @@ Choice choose(const weights::ModelSource& source, const weights::Plan& plan, con
   return choice;
 }
 
+std::string shown_count(int64_t parameters) {
+  char text[32];
+  const auto n = static_cast<double>(parameters);
+  std::snprintf(text, sizeof text, n < 1e9 ? "%.3gM" : "%.3gB", n < 1e9 ? n / 1e6 : n / 1e9);
+  return text;
+}
+
+// The choice where the user left it to us. A model that cannot be read along a text is packed by mlc.
+Choice choose_by_size(const weights::ModelSource& source, const weights::Plan& plan, const Options& options,
+                      int threads) {
+  const std::string& model = options.checkpoint.source.config;
+  const std::string size = str(" parameters (this one has ", shown_count(plan.source_elements), ")");
+  if (weights::quantizer_by_size(plan) == weights::Quantizer::kMlc) {
+    if (plan.source_elements > weights::kGoodParameters && weights::check_choosable(plan.scheme).is_ok())
+      print_line(str(model, ": --quantizer mlc, as for models of more than 3B", size,
+                     "; good takes longer and loses less"));
+    return {};
+  }
+  std::string reason;
+  try {
+    print_line(
+        str(model, ": --quantizer good, as for models of up to 3B", size, "; mlc is faster and loses more"));
+    return choose(source, plan, options, weights::Quantizer::kGood, threads);
+  } catch (const UserError& e) {
+    reason = e.what();
+  }
+  print_note(str("--quantizer mlc instead of good: ", reason));
+  return {};
+}
+
 void convert(Options options) {
   check_flags(options);
-  const weights::Quantizer quantizer = value_or_throw(weights::parse_quantizer(options.quantizer));
+  const std::optional<std::string>& named = options.checkpoint.quantizer;
+  weights::Quantizer quantizer =
+      named ? value_or_throw(weights::parse_quantizer(*named)) : weights::Quantizer::kMlc;
   QuantScheme scheme = value_or_throw(find_quant_scheme(options.checkpoint.quantization));
   int threads = options.checkpoint.threads > 0 ? options.checkpoint.threads : usable_threads();
   weights::ModelSource source = open(options);
@@ -120,7 +152,10 @@ void convert(Options options) {
   auto start = std::chrono::steady_clock::now();
   weights::ConvertResult result;
   Choice choice;
-  if (quantizer != weights::Quantizer::kMlc) choice = choose(source, plan, options, quantizer, threads);
+  if (!named)
+    choice = choose_by_size(source, plan, options, threads);
+  else if (quantizer != weights::Quantizer::kMlc)
+    choice = choose(source, plan, options, quantizer, threads);
   {
     Progress progress("converting", plan.output_bytes());
     result = value_or_throw(weights::convert(plan, *source.checkpoint, options.output,
@@ -148,6 +183,7 @@ void convert_weight(const CheckpointFlags& flags, const std::string& output) {
 void add_convert_weight(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CheckpointFlags& checkpoint = options->checkpoint;
+  checkpoint.quantizer = "mlc";
   CLI::App* command = app.add_subcommand("convert_weight", "Quantize a checkpoint into MLC's weight files");
   command->add_option("config", checkpoint.source.config, "Model folder, its config.json, or a GGUF file")
       ->required();
@@ -161,7 +197,7 @@ void add_convert_weight(CLI::App& app) {
   command->add_option("--lora-adapter", checkpoint.source.lora_adapter,
                       "Folder of a PEFT adapter that is merged into the weights first");
   command->add_option(
-      "--quantizer", options->quantizer,
+      "--quantizer", checkpoint.quantizer,
       "How codes are chosen: mlc (the original's bytes), good (by a calibration text, seconds) or best "
       "(layer by layer, minutes); the files have the same form and size");
   command->add_option("--calibration", options->calibration,

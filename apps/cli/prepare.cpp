@@ -22,6 +22,7 @@
 #include "compile.h"
 #include "formats/library.h"
 #include "formats/quant/scheme.h"
+#include "weights/quantize/calibrate.h"
 
 namespace mlc::cli {
 namespace {
@@ -57,6 +58,9 @@ std::string cache_folder(const CheckpointFlags& flags) {
   if (from.source != "auto") key += "|source " + checkpoint_stamp(from.source);
   if (from.source_format != "auto") key += "|format " + from.source_format;
   if (flags.ignore_extra) key += "|extra";
+  const std::string quantizer = flags.quantizer.value_or("by size");
+  if (quantizer != "mlc" && weights::can_choose(find_quant_scheme(scheme_of(flags))->linear))
+    key += "|quantizer " + quantizer;
   for (const ConfigKey& config : config_keys())
     if (const std::optional<int64_t>& value = flags.config.*config.value)
       key += str("|", config.name, " ", *value);
@@ -228,7 +232,11 @@ Result<PreparedFolder> prepare_folder(const CheckpointFlags& named) {
   }
   CheckpointFlags wanted = flags, plain = flags;
   wanted.quantization = scheme_of(flags);
-  RETURN_IF_ERROR(find_quant_scheme(wanted.quantization).status());
+  ASSIGN_OR_RETURN(const QuantScheme scheme, find_quant_scheme(wanted.quantization));
+  if (flags.quantizer) {
+    ASSIGN_OR_RETURN(const weights::Quantizer quantizer, weights::parse_quantizer(*flags.quantizer));
+    if (quantizer != weights::Quantizer::kMlc) RETURN_IF_ERROR(weights::check_choosable(scheme));
+  }
   plain.config =
       {};  // the numbers are laid over the converted config, so that others need no other conversion
   const std::string folder = cache_folder(plain), own = cache_folder(wanted);

@@ -76,6 +76,7 @@ Result<std::string> device_for(const SessionFlags& flags) {
 Status apply_to_converted(const CheckpointFlags& flags, Json& config, const std::string& path) {
   const char* given = flags.source.source != "auto"          ? "--source"
                       : flags.source.source_format != "auto" ? "--source-format"
+                      : flags.quantizer                      ? "--quantizer"
                       : flags.ignore_extra                   ? "--ignore-extra"
                                                              : nullptr;
   if (given)
@@ -207,6 +208,8 @@ void add_session_flags(CLI::App& command, SessionFlags& flags) {
   command.add_option("--overrides", flags.overrides,
                      "context_window_size=2048;prefill_chunk_size=512;opt=O2");
   command.add_option("--quantization", checkpoint.quantization, "when MODEL must be converted first");
+  command.add_option("--quantizer", checkpoint.quantizer,
+                     "then: mlc, good or best; absent: good up to 3B parameters, mlc above");
   add_model_type_flag(command, checkpoint.source.model_type);
   add_conv_template_flag(command, checkpoint.conv_template);
   add_weight_flags(command, checkpoint);

@@ -217,6 +217,40 @@ TEST_F(Commands, ChatConvertsAndCompilesOnce) {
   expect_contains(other.err, {"converting to q4f16_1", "compiling for"});
 }
 
+TEST_F(Commands, ConversionsByTheWayChooseTheQuantizerBySize) {
+  // The index of weights that `arguments` convert for themselves: digests of all shards.
+  auto index_of = [&](const char* home, const Names& arguments, const Names& said) {
+    const Outcome o = run_well(arguments, {.environment = {{"MLC_LLM_HOME", place_.path(home)}}});
+    expect_contains(o.err, said);
+    for (const auto& file : std::filesystem::recursive_directory_iterator(place_.path(home)))
+      if (file.path().filename() == "tensor-cache.json") return *read_file(file.path().string());
+    return std::string();
+  };
+  auto converted_by = [&](const std::string& quantizer) {
+    const std::string out = place_.path("by_" + quantizer);
+    run_well(
+        {"convert_weight", checkpoint_, "--quantization", "q4f16_1", "--quantizer", quantizer, "-o", out});
+    return *read_file(out + "/tensor-cache.json");
+  };
+  const Names chat = {"chat", checkpoint_, "--prompt", "hi", "--max-tokens", "1"};
+  const Names bench = {"bench",    checkpoint_, "--prefill",     "2", "--decode", "2",
+                       "--repeat", "1",         "--no-bandwidth"};
+  const std::string good = converted_by("good"), by_mlc = converted_by("mlc");
+  EXPECT_NE(good, by_mlc);
+  EXPECT_EQ(index_of("chat", chat, {"--quantizer good, as for models of up to 3B parameters (this one has "}),
+            good);
+  EXPECT_EQ(index_of("bench", bench, {"--quantizer good, as for"}), good);
+  Names named = chat;
+  named.insert(named.end(), {"--quantizer", "mlc"});
+  EXPECT_EQ(index_of("named", named, {"converting to q4f16_1"}), by_mlc);
+  named.back() = "bset";
+  testing::expect_error(run_mlc_llm(named), {"--quantizer: found 'bset', expected mlc, good or best"});
+  testing::expect_error(run_mlc_llm({"chat", checkpoint_, "--quantization", "q0f32", "--quantizer", "best"}),
+                        {"--quantizer: q0f32 has no codes to choose"});
+  testing::expect_error(run_mlc_llm({"chat", folder_, "--quantizer", "good"}),
+                        {"--quantizer: ", "is converted already"});
+}
+
 TEST_F(Commands, JitPolicies) {
   auto with = [&](const std::string& policy) {
     return run_mlc_llm({"chat", folder_, "--prompt", "hi", "--max-tokens", "4"},

@@ -76,7 +76,7 @@ struct Toy {
         for (int64_t r = 0; !quantizer && r < p.rows; ++r)
           quantize_row(p.format, {values.data() + r * p.row_size, size_t(p.row_size)}, w.data() + r * words,
                        s.data() + r * scales);
-        unpack_rows(p.format, p.row_size, w.data(), s.data(), values);
+        unpack_rows(1, p.format, p.row_size, w.data(), s.data(), values);
       }
       all[p.parameter.name] = {DType::kF32, p.shape, std::move(values), {}};
     }
@@ -206,6 +206,19 @@ TEST(QuantizeBytesOf8Bits, AreNeverWorseThanMlc) { expect_never_worse("llama", "
 
 INSTANTIATE_TEST_SUITE_P(Toys, Quantize, ::testing::ValuesIn(mlc::testing::toys_with_logits()),
                          [](const auto& info) { return info.param; });
+
+TEST(QuantizeBySize, IsGoodUpTo3BWhereCodesAreChosen) {
+  Toy toy("llama", "q4f16_1"), floats("llama", "q0f16");
+  EXPECT_EQ(quantizer_by_size(toy.plan), Quantizer::kGood);
+  EXPECT_EQ(quantizer_by_size(floats.plan), Quantizer::kMlc);
+  toy.plan.source_elements = 3'000'000'000;
+  EXPECT_EQ(quantizer_by_size(toy.plan), Quantizer::kGood);
+  toy.plan.source_elements = 3'000'000'001;
+  EXPECT_EQ(quantizer_by_size(toy.plan), Quantizer::kMlc);
+  toy.plan.source_elements = 1;
+  for (ParameterPlan& p : toy.plan.parameters) p.exact = true;
+  EXPECT_EQ(quantizer_by_size(toy.plan), Quantizer::kMlc) << "codes that are taken over are not chosen";
+}
 
 std::string index_of(const Toy& toy, Quantizer quantizer, int threads, const std::string& folder) {
   Plan plan = toy.plan;

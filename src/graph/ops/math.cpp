@@ -139,7 +139,8 @@ HostTensor quantize_q8(const HostTensor& x, int64_t group) {
 
 HostTensor store_as(const TensorType& type, HostTensor x) {
   if (type.kind == TensorType::Kind::kQ8Activation) return quantize_q8(x, type.format.group);
-  for (float& v : x.floats) v = round_to(type.dtype(), v);
+  if (type.dtype() != DType::kF32)
+    for (float& v : x.floats) v = round_to(type.dtype(), v);
   return x;
 }
 

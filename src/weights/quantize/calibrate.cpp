@@ -37,7 +37,7 @@ HostTensor take_packed(const SourceWeights& weights, const std::string& name, st
     std::vector<uint32_t> words(static_cast<size_t>(p.format.words(p.row_size)));
     std::vector<std::byte> scales(static_cast<size_t>(p.format.groups(p.row_size) * size_of(p.format.dtype)));
     if (quantizer.pack(p, id, row, words.data(), scales.data()).is_ok())
-      unpack_rows(p.format, p.row_size, words.data(), scales.data(), row);
+      unpack_rows(1, p.format, p.row_size, words.data(), scales.data(), row);
   });
   return out;
 }
@@ -221,7 +221,7 @@ class Calibration {
     std::vector<uint32_t> words(static_cast<size_t>(shape.n * row_words));
     std::vector<std::byte> scales(static_cast<size_t>(shape.n * row_scales));
     RETURN_IF_ERROR(rows_->pack_chosen(p, expert * shape.n, shape.n, words.data(), scales.data()));
-    unpack_rows(p.format, shape.k, words.data(), scales.data(), weight);
+    unpack_rows(options_.threads, p.format, shape.k, words.data(), scales.data(), weight);
     return Status::ok();
   }
 
@@ -235,14 +235,14 @@ class Calibration {
     const bool finite = std::ranges::all_of(weight, [](float v) { return std::isfinite(v); });
     if (finite && inputs_.valid) {
       if (of) correct(shape, weight);
-      pack_codes(p.format, shape.k,
+      pack_codes(options_.threads, p.format, shape.k,
                  choose_codes(options_.threads, p.format, shape.k, weight, nullptr, &inputs_.feedback),
                  to.words, to.scales);
     } else {
       const Status packed_by_rows = rows_->pack(p, expert * shape.n, weight, to.words, to.scales);
       internal_check(packed_by_rows.is_ok(), "rows that are not chosen yet are packed without a file");
     }
-    unpack_rows(p.format, shape.k, to.words, to.scales, weight);
+    unpack_rows(options_.threads, p.format, shape.k, to.words, to.scales, weight);
   }
 
   void gather(const Value* of, const HostTensor& x, const HostTensor& y) {
@@ -255,8 +255,12 @@ class Calibration {
     for (float& v : moments) v *= per_row;
     inputs_.valid = make_feedback(options_.threads, k, std::move(moments), inputs_.feedback);
     if (!inputs_.valid || &x == &y) return;
-    std::vector<float> change(y.floats.size());
-    for (size_t i = 0; i < change.size(); ++i) change[i] = (x.floats[i] - y.floats[i]) * per_row;
+    std::vector<float>& change = change_;
+    change.resize(y.floats.size());
+    parallel_for(options_.threads, rows, [&](int64_t r) {
+      for (int64_t i = r * k; i < (r + 1) * k; ++i)
+        change[size_t(i)] = (x.floats[size_t(i)] - y.floats[size_t(i)]) * per_row;
+    });
     inputs_.difference.resize(static_cast<size_t>(k * k));
     multiply(options_.threads, k, k, rows, MatrixView{change.data(), k}.transposed(), {y.floats.data(), k},
              inputs_.difference.data(), k);
@@ -285,16 +289,32 @@ class Calibration {
   std::unique_ptr<ChosenRows> rows_ = std::make_unique<ChosenRows>();
   std::map<std::string, std::vector<int64_t>> input_rows_;  // that importance is the sum of, by expert
   Inputs inputs_;
+  std::vector<float> change_;  // of gather(): kept for the next layer's
 };
 
 }  // namespace
 
 Result<Quantizer> parse_quantizer(const std::string& name) {
-  const std::vector<std::string> names = {"mlc", "good", "best"};
-  for (size_t i = 0; i < names.size(); ++i)
-    if (name == names[i]) return static_cast<Quantizer>(i);
-  return Status::error(
-      str("--quantizer: found '", name, "', expected mlc, good or best", did_you_mean(name, names)));
+  for (const Quantizer q : {Quantizer::kMlc, Quantizer::kGood, Quantizer::kBest})
+    if (name == name_of(q)) return q;
+  return Status::error(str("--quantizer: found '", name, "', expected mlc, good or best",
+                           did_you_mean(name, {"mlc", "good", "best"})));
+}
+
+std::string name_of(Quantizer quantizer) {
+  return quantizer == Quantizer::kMlc ? "mlc" : quantizer == Quantizer::kGood ? "good" : "best";
+}
+
+Quantizer quantizer_by_size(const Plan& plan) {
+  const bool any = std::ranges::any_of(
+      plan.parameters, [](const ParameterPlan& p) { return can_choose(p.format) && !p.exact && p.rank < 0; });
+  return any && plan.source_elements <= kGoodParameters ? Quantizer::kGood : Quantizer::kMlc;
+}
+
+Status check_choosable(const QuantScheme& scheme) {
+  if (can_choose(scheme.linear)) return Status::ok();
+  return Status::error(str("--quantizer: ", scheme.name,
+                           " has no codes to choose; use it with q4f16_1, q4f32_1, q3f16_1 or leave it out"));
 }
 
 int64_t calibrate_bytes(const Plan& plan, Quantizer quantizer) {
@@ -307,12 +327,7 @@ int64_t calibrate_bytes(const Plan& plan, Quantizer quantizer) {
 Result<std::unique_ptr<ChosenRows>> calibrate(const frontend::ModelConfig& config, const Plan& plan,
                                               const Checkpoint& checkpoint, const Windows& windows,
                                               const CalibrateOptions& options) {
-  const bool any =
-      std::ranges::any_of(plan.parameters, [](const ParameterPlan& p) { return can_choose(p.format); });
-  if (!any)
-    return Status::error(
-        str("--quantizer: ", plan.scheme.name,
-            " has no codes to choose; use it with q4f16_1, q4f32_1, q3f16_1 or leave it out"));
+  RETURN_IF_ERROR(check_choosable(plan.scheme));
   for (const ParameterPlan& p : plan.parameters)
     if (p.rank >= 0)
       return Status::error(

@@ -24,6 +24,15 @@ enum class Quantizer : uint8_t { kMlc, kGood, kBest };
 
 // "mlc", "good" or "best"; an error of flag --quantizer lists them.
 Result<Quantizer> parse_quantizer(const std::string& name);
+std::string name_of(Quantizer quantizer);
+
+// Of models whose user has not named one: good up to kGoodParameters, for they lose most to 4 bits and are
+// read in seconds to minutes; mlc above, and where no codes are to be chosen.
+constexpr int64_t kGoodParameters = 3'000'000'000;
+Quantizer quantizer_by_size(const Plan& plan);
+// Whether a scheme has codes to choose, in some weights at least; the error of --quantizer says that it has
+// none.
+Status check_choosable(const QuantScheme& scheme);
 
 struct CalibrateOptions {
   Quantizer quantizer = Quantizer::kGood;  // not kMlc

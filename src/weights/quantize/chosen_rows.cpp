@@ -66,36 +66,43 @@ Codes choose_codes(int threads, const WeightFormat& format, int64_t columns, std
   return result;
 }
 
-void pack_codes(const WeightFormat& format, int64_t columns, const Codes& codes, uint32_t* words,
+void pack_codes(int threads, const WeightFormat& format, int64_t columns, const Codes& codes, uint32_t* words,
                 std::byte* scales) {
-  const int64_t rows = static_cast<int64_t>(codes.codes.size()) / columns, row_words = format.words(columns);
+  const int64_t rows = static_cast<int64_t>(codes.codes.size()) / columns, row_words = format.words(columns),
+                groups = format.groups(columns);
   const int per_word = format.codes_per_word();
-  std::fill_n(words, rows * row_words, 0u);
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t k = 0; k < columns; ++k) {
-      const int64_t group = k / format.group, place = k % format.group;
-      words[r * row_words + group * words_of_group(format) + place / per_word] |=
-          uint32_t{codes.codes[size_t(r * columns + k)]} << (place % per_word * format.bits);
+  parallel_for(threads, rows, [&](int64_t r) {
+    const uint8_t* from = codes.codes.data() + r * columns;
+    std::fill_n(words + r * row_words, row_words, 0u);
+    for (int64_t g = 0; g < groups; ++g) {
+      uint32_t* to = words + r * row_words + g * words_of_group(format);
+      const int64_t width = std::min<int64_t>(format.group, columns - g * format.group);
+      for (int64_t k = 0; k < width; to++)
+        for (int i = 0; i < per_word && k < width; ++i, ++k) *to |= uint32_t{*from++} << (i * format.bits);
+      store_scale(format.dtype, codes.scales[size_t(r * groups + g)], scales, r * groups + g);
     }
-  for (size_t i = 0; i < codes.scales.size(); ++i)
-    store_scale(format.dtype, codes.scales[i], scales, static_cast<int64_t>(i));
+  });
 }
 
-void unpack_rows(const WeightFormat& format, int64_t columns, const uint32_t* words, const std::byte* scales,
-                 std::span<float> values) {
+void unpack_rows(int threads, const WeightFormat& format, int64_t columns, const uint32_t* words,
+                 const std::byte* scales, std::span<float> values) {
   const int64_t rows = static_cast<int64_t>(values.size()) / columns, row_words = format.words(columns),
                 groups = format.groups(columns);
   const int per_word = format.codes_per_word();
   const uint32_t mask = (1u << format.bits) - 1;
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t k = 0; k < columns; ++k) {
-      const int64_t group = k / format.group, place = k % format.group;
-      const uint32_t word = words[r * row_words + group * words_of_group(format) + place / per_word];
-      const int code =
-          static_cast<int>(word >> (place % per_word * format.bits) & mask) - format.zero_point();
-      values[size_t(r * columns + k)] =
-          static_cast<float>(code) * load_scale(format.dtype, scales, r * groups + group);
+  parallel_for(threads, rows, [&](int64_t r) {
+    float* to = values.data() + r * columns;
+    for (int64_t g = 0; g < groups; ++g) {
+      const uint32_t* from = words + r * row_words + g * words_of_group(format);
+      const int64_t width = std::min<int64_t>(format.group, columns - g * format.group);
+      const float scale = load_scale(format.dtype, scales, r * groups + g);
+      for (int64_t k = 0; k < width; ++from)
+        for (int i = 0; i < per_word && k < width; ++i, ++k)
+          *to++ =
+              static_cast<float>(static_cast<int>(*from >> (i * format.bits) & mask) - format.zero_point()) *
+              scale;
     }
+  });
 }
 
 Result<std::unique_ptr<ChosenFile>> ChosenFile::open(const std::string& folder,
@@ -212,7 +219,7 @@ Status ChosenRows::pack(const ParameterPlan& plan, int64_t row_begin, std::span<
     std::vector<float> finite(part.begin(), part.end());
     for (float& v : finite)
       if (!std::isfinite(v)) v = 0;
-    pack_codes(plan.format, columns,
+    pack_codes(1, plan.format, columns,
                choose_codes(1, plan.format, columns, finite, all ? all->data() + expert * columns : nullptr),
                words + r * row_words, scales + r * row_scales);
     for (int64_t i = 0; i < count; ++i)

@@ -28,11 +28,11 @@ struct Codes {
 Codes choose_codes(int threads, const WeightFormat& format, int64_t columns, std::span<const float> values,
                    const float* importance, const Feedback* feedback = nullptr);
 // As quantize_row() lays them out.
-void pack_codes(const WeightFormat& format, int64_t columns, const Codes& codes, uint32_t* words,
+void pack_codes(int threads, const WeightFormat& format, int64_t columns, const Codes& codes, uint32_t* words,
                 std::byte* scales);
 // What packed rows stand for, as kernels compute it.
-void unpack_rows(const WeightFormat& format, int64_t columns, const uint32_t* words, const std::byte* scales,
-                 std::span<float> values);
+void unpack_rows(int threads, const WeightFormat& format, int64_t columns, const uint32_t* words,
+                 const std::byte* scales, std::span<float> values);
 
 // A file of packed parameters in the output folder: finished ones survive an interruption.
 //

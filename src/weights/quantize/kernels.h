@@ -25,11 +25,19 @@ struct RowsJob {
 
 constexpr int kLargestGroup = 64;
 
+enum class Store : uint8_t { kSet, kAdd, kSubtract };
+
 struct QuantizeKernels {
   int lanes;                    // rows that are quantized side by side
   int tile_rows, tile_columns;  // of multiply_tile
-  // c[tile_rows][tile_columns] = sum over i < k of a[i][tile_rows] * b[i][tile_columns], in the order of i
-  void (*multiply_tile)(int64_t k, const float* a, const float* b, float* c);
+  // c [tile_rows, tile_columns], whose rows lie `stride` apart, becomes, gains or loses the sum over i < k of
+  // a[i][tile_rows] * b[i][tile_columns], in the order of i
+  void (*multiply_tile)(int64_t k, const float* a, const float* b, float* c, int64_t stride, Store store);
+  // Panels of tile_rows (`left`) or tile_columns rows of v [rows, depth], whose element (i, d) lies at
+  // v[i * row_stride + d * column_stride], one of the strides 1: panel by panel, element (i, d) of one at
+  // [d * width + i], zeros where there is no row.
+  void (*pack)(const float* v, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t depth,
+               bool left, float* to);
   void (*exponential)(const float* x, float* y, int64_t n);  // within 2 ulp; x = y allowed
   // y[i] = a[i] + b[i], or -, *, / as `sign` says
   void (*combine)(char sign, const float* a, const float* b, float* y, int64_t n);

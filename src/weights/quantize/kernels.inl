@@ -25,7 +25,7 @@ inline Floats magnitude(Floats x) { return as_floats(as_ints(x) & INT32_MAX); }
 // Ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no bit for a fraction.
 inline Floats rounded(Floats x) { return (x + splat(12582912.f)) - splat(12582912.f); }
 
-inline void multiply_tile(int64_t k, const float* a, const float* b, float* c) {
+inline void multiply_tile(int64_t k, const float* a, const float* b, float* c, int64_t stride, Store how) {
   Floats sums[kTileRows][kTileVectors] = {};
   for (int64_t i = 0; i < k; ++i, a += kTileRows, b += kTileVectors * kLanes) {
     Floats columns[kTileVectors];
@@ -37,8 +37,55 @@ inline void multiply_tile(int64_t k, const float* a, const float* b, float* c) {
       for (int v = 0; v < kTileVectors; ++v) sums[r][v] = multiply_add(row, columns[v], sums[r][v]);
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r)
-    for (int v = 0; v < kTileVectors; ++v) store(c + (r * kTileVectors + v) * kLanes, sums[r][v]);
+#pragma GCC unroll 2
+    for (int v = 0; v < kTileVectors; ++v) {
+      float* const to = c + r * stride + v * kLanes;
+      const Floats sum = sums[r][v];
+      store(to, how == Store::kSet ? sum : how == Store::kAdd ? load(to) + sum : load(to) - sum);
+    }
+}
+
+template <int kWidth>
+inline void pack_panel(const float* v, int64_t row_stride, int64_t column_stride, int64_t depth, float* to) {
+  if (row_stride == 1) {
+    for (int64_t d = 0; d < depth; ++d) std::memcpy(to + d * kWidth, v + d * column_stride, kWidth * sizeof(float));
+    return;
+  }
+  constexpr int kStep = 16;  // columns at once: their part of the panel stays in the first cache
+  int64_t d = 0;
+  for (; d + kStep <= depth; d += kStep)
+    for (int i = 0; i < kWidth; ++i) {
+      const float* from = v + i * row_stride + d;
+      for (int j = 0; j < kStep; ++j) to[(d + j) * kWidth + i] = from[j];
+    }
+  for (int i = 0; i < kWidth; ++i)
+    for (int64_t rest = d; rest < depth; ++rest) to[rest * kWidth + i] = v[i * row_stride + rest];
+}
+
+template <int kWidth>
+inline void pack_panels(const float* v, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t depth,
+                        float* to) {
+  for (int64_t begin = 0; begin < rows; begin += kWidth, to += depth * kWidth) {
+    const int64_t count = std::min<int64_t>(kWidth, rows - begin);
+    const float* from = v + begin * row_stride;
+    if (count == kWidth) {
+      pack_panel<kWidth>(from, row_stride, column_stride, depth, to);
+      continue;
+    }
+    std::fill_n(to, depth * kWidth, 0.f);
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t d = 0; d < depth; ++d) to[d * kWidth + i] = from[i * row_stride + d * column_stride];
+  }
+}
+
+inline void pack(const float* v, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t depth, bool left,
+                 float* to) {
+  if (left)
+    pack_panels<kTileRows>(v, row_stride, column_stride, rows, depth, to);
+  else
+    pack_panels<kTileVectors * kLanes>(v, row_stride, column_stride, rows, depth, to);
 }
 
 // e^x = 2^n * e^r with |r| <= log(2) / 2, log(2) in two parts, e^r by its Taylor terms up to r^7 / 7!: the next is below
@@ -81,5 +128,5 @@ inline void add_squares(const float* x, float* sums, int64_t n) {
 
 #include "weights/quantize/rows.inl"
 
-constexpr QuantizeKernels kTable = {kLanes,      kTileRows, kTileVectors* kLanes, multiply_tile,
+constexpr QuantizeKernels kTable = {kLanes,      kTileRows, kTileVectors* kLanes, multiply_tile, pack,
                                     exponential, combine,   add_squares,          quantize_rows};

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "base/threads.h"
-#include "weights/quantize/kernels.h"
 
 namespace mlc::weights {
 namespace {
@@ -14,27 +13,22 @@ constexpr int64_t kDepth =
     256;  // of a packed panel: 256 x 14 floats of a, 256 x 32 of b fit the first caches
 constexpr int64_t kPackedRows = 2048;  // of b at once
 constexpr int64_t kJobRows = 128, kJobColumns = 1024;
-constexpr int64_t kBlock = 64;  // of the Cholesky factor
+constexpr int64_t kBlock = 64;            // of the Cholesky factor
+constexpr int64_t kFewTerms = 4'000'000;  // products that are done before another thread has begun
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-// Panels of `width` rows of v [rows.., depth]: panel by panel, element (i, d) of one at [d * width + i].
-void pack(MatrixView v, int64_t rows, int64_t depth, int64_t width, float* to) {
-  for (int64_t begin = 0; begin < rows; begin += width, to += depth * width) {
-    const int64_t count = std::min(width, rows - begin);
-    const float* from = v.data + begin * v.row_stride;
-    if (count < width) std::fill_n(to, depth * width, 0.f);
-    if (v.row_stride == 1)
-      for (int64_t d = 0; d < depth; ++d) std::copy_n(from + d * v.column_stride, count, to + d * width);
-    else
-      for (int64_t i = 0; i < count; ++i)
-        for (int64_t d = 0; d < depth; ++d) to[d * width + i] = from[i * v.row_stride + d * v.column_stride];
-  }
-}
-
-void store_tile(const float* tile, int64_t tile_columns, int64_t rows, int64_t columns, float* c,
-                int64_t stride, Store store) {
-  for (int64_t i = 0; i < rows; ++i, tile += tile_columns, c += stride)
+// A tile of which only `rows` and `columns` are there.
+void multiply_part(int64_t k, const float* a, const float* b, int64_t rows, int64_t columns, float* c,
+                   int64_t stride, Store store) {
+  const QuantizeKernels& kernels = quantize_kernels();
+  if (rows == kernels.tile_rows && columns == kernels.tile_columns)
+    return kernels.multiply_tile(k, a, b, c, stride, store);
+  static thread_local std::vector<float> memory;
+  memory.resize(static_cast<size_t>(kernels.tile_rows * kernels.tile_columns));
+  kernels.multiply_tile(k, a, b, memory.data(), kernels.tile_columns, Store::kSet);
+  const float* tile = memory.data();
+  for (int64_t i = 0; i < rows; ++i, tile += kernels.tile_columns, c += stride)
     for (int64_t j = 0; j < columns; ++j)
       c[j] = store == Store::kSet ? tile[j] : store == Store::kAdd ? c[j] + tile[j] : c[j] - tile[j];
 }
@@ -55,17 +49,16 @@ void multiply_job(const Product& p, int64_t row, int64_t column, int64_t first, 
   const QuantizeKernels& kernels = quantize_kernels();
   const int64_t height = kernels.tile_rows, width = kernels.tile_columns;
   const int64_t rows = std::min(kJobRows, p.m - row), columns = std::min(kJobColumns, p.n - column);
-  static thread_local std::vector<float> packed_a, tile;
+  static thread_local std::vector<float> packed_a;
   packed_a.resize(static_cast<size_t>(round_up(rows, height) * depth));
-  tile.resize(static_cast<size_t>(height * width));
-  pack({p.a.data + row * p.a.row_stride + first * p.a.column_stride, p.a.row_stride, p.a.column_stride}, rows,
-       depth, height, packed_a.data());
+  kernels.pack(p.a.data + row * p.a.row_stride + first * p.a.column_stride, p.a.row_stride, p.a.column_stride,
+               rows, depth, true, packed_a.data());
   for (int64_t j = 0; j < columns; j += width)
     for (int64_t i = 0; i < rows; i += height) {
       if (p.lower && row + std::min(i + height, rows) <= column + j) continue;
-      kernels.multiply_tile(depth, packed_a.data() + i * depth, packed_b + (column + j) * depth, tile.data());
-      store_tile(tile.data(), width, std::min(height, rows - i), std::min(width, columns - j),
-                 p.c + (row + i) * p.stride + column + j, p.stride, store);
+      multiply_part(depth, packed_a.data() + i * depth, packed_b + (column + j) * depth,
+                    std::min(height, rows - i), std::min(width, columns - j),
+                    p.c + (row + i) * p.stride + column + j, p.stride, store);
     }
 }
 
@@ -136,6 +129,7 @@ std::vector<float> invert_lower(int threads, int64_t n, const float* l,
 void multiply(int threads, int64_t m, int64_t n, int64_t k, MatrixView a, MatrixView b, float* c,
               int64_t stride, Store store, bool lower) {
   const int64_t width = quantize_kernels().tile_columns, panels = (n + width - 1) / width;
+  if (m * n * k <= kFewTerms) threads = 1;
   const Product product{m, n, a, c, stride, store, lower};
   static thread_local std::vector<float> kept;  // a call's own: parallel_for() may run others of this thread
   std::vector<float> packed = std::move(kept);
@@ -148,8 +142,8 @@ void multiply(int threads, int64_t m, int64_t n, int64_t k, MatrixView a, Matrix
     parallel_for(threads, depths * panels, [&](int64_t i) {
       const int64_t d = i / panels, j = i % panels * width;
       const float* from = b.data + (first + d * kDepth) * b.row_stride + j * b.column_stride;
-      pack({from, b.column_stride, b.row_stride}, std::min(width, n - j), depth_of(d), width,
-           packed.data() + d * kDepth * width_all + j * depth_of(d));
+      quantize_kernels().pack(from, b.column_stride, b.row_stride, std::min(width, n - j), depth_of(d), false,
+                              packed.data() + d * kDepth * width_all + j * depth_of(d));
     });
     parallel_for(threads, job_rows * job_columns, [&](int64_t i) {
       const int64_t row = i % job_rows * kJobRows, column = i / job_rows * kJobColumns;
@@ -160,6 +154,42 @@ void multiply(int threads, int64_t m, int64_t n, int64_t k, MatrixView a, Matrix
                      first + d > 0 && store == Store::kSet ? Store::kAdd : store);
     });
   }
+  kept = std::move(packed);
+}
+
+void multiply_by_rows(int threads, int64_t m, int64_t n, int64_t k, const float* a, const float* b,
+                      const std::function<void(int64_t begin, int64_t count, const float* products)>& use) {
+  constexpr int64_t kMostRows = 128;
+  const QuantizeKernels& kernels = quantize_kernels();
+  const int64_t height = kernels.tile_rows, width = kernels.tile_columns, panels = (n + width - 1) / width;
+  const int64_t depths = (k + kDepth - 1) / kDepth, wide = panels * width;
+  auto depth_of = [&](int64_t d) { return std::min(kDepth, k - d * kDepth); };
+  static thread_local std::vector<float> kept;
+  std::vector<float> packed = std::move(kept);
+  packed.resize(std::max(packed.size(), static_cast<size_t>(k * wide)));
+  parallel_for(threads, depths * panels, [&](int64_t i) {
+    const int64_t d = i / panels, j = i % panels * width;
+    kernels.pack(b + j * k + d * kDepth, k, 1, std::min(width, n - j), depth_of(d), false,
+                 packed.data() + d * kDepth * wide + j * depth_of(d));
+  });
+  const int64_t share = (m + 2 * threads - 1) / (2 * threads);
+  const int64_t block = std::min(round_up(share, height), kMostRows / height * height);
+  parallel_for(threads, (m + block - 1) / block, [&](int64_t job) {
+    const int64_t begin = job * block, count = std::min(block, m - begin);
+    static thread_local std::vector<float> left, products;
+    left.resize(static_cast<size_t>(round_up(count, height) * kDepth));
+    products.resize(static_cast<size_t>(count * n));
+    for (int64_t d = 0; d < depths; ++d) {
+      const int64_t depth = depth_of(d);
+      kernels.pack(a + begin * k + d * kDepth, k, 1, count, depth, true, left.data());
+      for (int64_t j = 0; j < n; j += width)
+        for (int64_t i = 0; i < count; i += height)
+          multiply_part(depth, left.data() + i * depth, packed.data() + d * kDepth * wide + j * depth,
+                        std::min(height, count - i), std::min(width, n - j), products.data() + i * n + j, n,
+                        d > 0 ? Store::kAdd : Store::kSet);
+    }
+    use(begin, count, products.data());
+  });
   kept = std::move(packed);
 }
 

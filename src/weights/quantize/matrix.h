@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
+
+#include "weights/quantize/kernels.h"
 
 namespace mlc::weights {
 
@@ -15,12 +18,15 @@ struct MatrixView {
   MatrixView transposed() const { return {data, column_stride, row_stride}; }
 };
 
-enum class Store : uint8_t { kSet, kAdd, kSubtract };
-
 // c [m, n], whose rows lie `stride` apart, becomes, gains or loses a [m, k] times b [k, n]. Sums over k are
 // in order, in f32. `lower`: only tiles that touch the lower triangle are computed.
 void multiply(int threads, int64_t m, int64_t n, int64_t k, MatrixView a, MatrixView b, float* c,
               int64_t stride, Store store = Store::kSet, bool lower = false);
+
+// The product of a [m, k] and the transpose of b [n, k], both with rows in one piece, some rows at a time:
+// `use` gets rows `begin` .. of it, [count, n], while they are in memory. Sums are those of multiply().
+void multiply_by_rows(int threads, int64_t m, int64_t n, int64_t k, const float* a, const float* b,
+                      const std::function<void(int64_t begin, int64_t count, const float* products)>& use);
 
 // c [n, n] += x^T x of x [rows, n].
 void add_moments(int threads, int64_t rows, int64_t n, const float* x, float* c);

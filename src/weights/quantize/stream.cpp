@@ -109,6 +109,25 @@ const HostTensor& Stream::value(const Value* v) const {
   return it->second;
 }
 
+void Stream::drop(const Value* v) {
+  auto it = values_.find(v);
+  if (it == values_.end()) return;
+  constexpr size_t kMost = 4;  // of a size; those that nothing asks for again must not pile up
+  if (std::vector<float>& floats = it->second.floats; !floats.empty() && free_.count(floats.size()) < kMost)
+    free_.emplace(floats.size(), std::move(floats));
+  values_.erase(it);
+}
+
+HostTensor Stream::fresh(std::vector<int64_t> shape) const {
+  HostTensor t{DType::kF32, std::move(shape), {}, {}};
+  const auto size = static_cast<size_t>(t.elements());
+  if (auto it = free_.find(size); it != free_.end())
+    t.floats = std::move(free_.extract(it).mapped());
+  else
+    t.floats.resize(size);
+  return t;
+}
+
 HostTensor Stream::take_out(const Value* v) {
   HostTensor value = std::move(values_.at(v));
   values_.erase(v);
@@ -139,7 +158,7 @@ void Stream::run_map(const Node& node) {
   const Operands operands = region_operands(node, kept);
   const HostTensor& x = value(node.inputs[0]);
   const int64_t rows = x.shape[0], n = x.shape[1], out_columns = n / node.region.accumulators();
-  HostTensor out = graph::make_floats({rows, out_columns});
+  HostTensor out = fresh({rows, out_columns});
   parallel_for(threads_, rows, [&](int64_t r) {
     apply_region_fast(node.region, operands, r, {x.floats.data() + r * n, size_t(n)},
                       out.floats.data() + r * out_columns);
@@ -149,20 +168,15 @@ void Stream::run_map(const Node& node) {
 
 HostTensor Stream::times(const Node& node, const HostTensor& x, std::span<const float> weight,
                          const Operands& operands) const {
-  constexpr int64_t kRows = 1024;  // whose products are in memory before the region makes of them what stays
   const int64_t rows = x.shape[0], k = x.shape[1], n = static_cast<int64_t>(weight.size()) / k;
   const int64_t columns = n / node.region.accumulators();
-  HostTensor out = graph::make_floats({rows, columns});
-  std::vector<float> products(static_cast<size_t>(std::min(rows, kRows) * n));
-  for (int64_t begin = 0; begin < rows; begin += kRows) {
-    const int64_t count = std::min(kRows, rows - begin);
-    weights::multiply(threads_, count, n, k, {x.floats.data() + begin * k, k},
-                      MatrixView{weight.data(), k}.transposed(), products.data(), n);
-    parallel_for(threads_, count, [&](int64_t r) {
-      apply_region_fast(node.region, operands, begin + r, {products.data() + r * n, size_t(n)},
-                        out.floats.data() + (begin + r) * columns);
-    });
-  }
+  HostTensor out = fresh({rows, columns});
+  multiply_by_rows(threads_, rows, n, k, x.floats.data(), weight.data(),
+                   [&](int64_t begin, int64_t count, const float* products) {
+                     for (int64_t r = 0; r < count; ++r)
+                       apply_region_fast(node.region, operands, begin + r, {products + r * n, size_t(n)},
+                                         out.floats.data() + (begin + r) * columns);
+                   });
   return out;
 }
 
@@ -218,7 +232,7 @@ void Stream::multiply_expert(const Node& node, const ExpertRows& rows, std::span
 void Stream::run_append(const Node& node) {
   const graph::PagedState& cache = *module_.find_state(node.state);
   const HostTensor &first = value(node.inputs[0]), &second = value(node.inputs[1]);
-  appended_ = {&node, first, second, {}};
+  appended_.node = &node, appended_.keys = first, appended_.values = second;  // into the memory of the last
   if (!cache.latent) return;
   appended_.rotated = second;
   const int64_t wide = cache.value_dim, rest = cache.key_dim - wide, heads = first.shape[0] * cache.kv_heads;
@@ -256,7 +270,7 @@ bool Stream::run_attention(const Node& node) {
     shape.sinks = sinks.floats.data();
   }
   const HostTensor &q = value(node.inputs[0]), &limits = value(node.inputs[2]);
-  HostTensor out = graph::make_floats({q.shape[0], shape.heads * shape.value_dim});
+  HostTensor out = fresh({q.shape[0], shape.heads * shape.value_dim});
   parallel_for(threads_, static_cast<int64_t>(windows_.count()) * shape.heads, [&](int64_t i) {
     const auto w = static_cast<size_t>(i / shape.heads);
     const int64_t row = windows_.begins[w];
@@ -322,6 +336,31 @@ std::vector<HostTensor> Stream::run_window(const Node& node, size_t window,
   return graph::find_op(node.op)->interpret(local, inputs, operands, context);
 }
 
+// The windows' rows of an output, one after the other.
+HostTensor Stream::joined(std::vector<std::vector<HostTensor>>& results, size_t output) const {
+  const HostTensor& first = results[0][output];
+  std::vector<int64_t> shape = first.shape, begins(results.size());
+  for (size_t w = 1; w < results.size(); ++w) begins[w] = shape[0], shape[0] += results[w][output].shape[0];
+  if (!first.ints.empty() || first.floats.empty()) {  // ids, and codes with scales
+    HostTensor all = std::move(results[0][output]);
+    for (size_t w = 1; w < results.size(); ++w) {
+      const HostTensor& next = results[w][output];
+      all.floats.insert(all.floats.end(), next.floats.begin(), next.floats.end());
+      all.ints.insert(all.ints.end(), next.ints.begin(), next.ints.end());
+    }
+    all.shape = shape;
+    return all;
+  }
+  const int64_t share = columns_of(first);
+  HostTensor all = fresh(shape);
+  parallel_for(threads_, static_cast<int64_t>(results.size()), [&](int64_t w) {
+    HostTensor& part = results[size_t(w)][output];
+    std::ranges::copy(part.floats, all.floats.begin() + begins[size_t(w)] * share);
+    part = {};
+  });
+  return all;
+}
+
 void Stream::run_windows(const Node& node) {
   std::map<const Value*, HostTensor> parameters;
   for (const auto* values : {&node.inputs, &node.region.operands})
@@ -340,14 +379,7 @@ void Stream::run_windows(const Node& node) {
   for (const std::string& error : errors)
     if (!error.empty()) throw UserError(str("--calibration: ", graph::print(node), ": ", error));
   for (size_t o = 0; o < node.outputs.size(); ++o) {
-    HostTensor all = std::move(results[0][o]);
-    for (size_t w = 1; w < results.size(); ++w) {
-      const HostTensor& next = results[w][o];
-      all.floats.insert(all.floats.end(), next.floats.begin(), next.floats.end());
-      all.ints.insert(all.ints.end(), next.ints.begin(), next.ints.end());
-      all.shape[0] += next.shape[0];
-    }
-    set(node.outputs[o], std::move(all));
+    set(node.outputs[o], joined(results, o));
   }
 }
 

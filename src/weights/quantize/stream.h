@@ -49,7 +49,7 @@ class Stream {
   const graph::HostTensor& value(const graph::Value* v) const;
   void set(const graph::Value* v, graph::HostTensor value) { values_[v] = std::move(value); }
   graph::HostTensor take_out(const graph::Value* v);
-  void drop(const graph::Value* v) { values_.erase(v); }
+  void drop(const graph::Value* v);
 
   // Any node but one of a function's that multiplies by a parameter of two axes or more.
   void run(const graph::Node& node);
@@ -71,6 +71,9 @@ class Stream {
   graph::HostTensor times(const graph::Node& node, const graph::HostTensor& x, std::span<const float> weight,
                           const Operands& operands) const;
   graph::HostTensor part(const graph::Value* v, size_t window) const;
+  // Floats whose content does not matter, in the memory of a dropped value of that size where there is one.
+  graph::HostTensor fresh(std::vector<int64_t> shape) const;
+  graph::HostTensor joined(std::vector<std::vector<graph::HostTensor>>& results, size_t output) const;
   void run_map(const graph::Node& node);
   void run_append(const graph::Node& node);
   bool run_attention(const graph::Node& node);
@@ -85,6 +88,8 @@ class Stream {
   StreamParameters parameters_;
   int threads_;
   std::unordered_map<const graph::Value*, graph::HostTensor> values_;
+  // Memory of dropped values by its size: layers have the same shapes. Only the stream's own thread uses it.
+  mutable std::multimap<size_t, std::vector<float>> free_;
   // What the last kv_append stored: keys [rows, kv_heads * key_dim] and values [rows, kv_heads * value_dim],
   // and its two float operands, which are these but for a latent.
   struct Appended {
