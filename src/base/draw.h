@@ -23,7 +23,8 @@ static_assert(sizeof(DrawSettings) == 4 * kDrawSettings);
 inline constexpr float kDrawAll = 1 - 1e-5f;
 inline constexpr float kDrawOne = 1 << 30;  // the weight of certainty
 
-// exp(logit * inverse_temperature), divided by the sum of all, in place (f64 sums). A NaN logit counts as
+// exp(logit * inverse_temperature), divided by the sum of all, in place (exponentials to 2e-7 of
+// themselves, f64 sums; the same bits on every machine). A NaN logit counts as
 // minus infinity; where the largest is an infinity, or inverse_temperature is 0, the largest share all mass.
 void softmax(std::span<float> logits, float inverse_temperature);
 

@@ -25,6 +25,25 @@ TEST(Softmax, TemperatureZeroSharesTiesAndNanIsNothing) {
   EXPECT_NEAR(p[1], 0.9, 1e-6);
 }
 
+// 3e-7: the exponential's 2e-7, the roundings of its argument at most 80 in size left out by steps of 1 /
+// 128.
+TEST(Softmax, IsExactToAFewRoundings) {
+  std::vector<float> x;
+  for (int i = 0; i < 128 * 79; ++i) x.push_back(-static_cast<float>(i) / 128);
+  x.push_back(-INFINITY);
+  x.push_back(-90);
+  double sum = 0;
+  for (float v : x) sum += std::exp(double{v});
+  std::vector<float> p = x;
+  softmax(p, 1);
+  for (size_t i = 0; i < x.size() - 2; ++i) {
+    const double expected = std::exp(double{x[i]}) / sum;
+    ASSERT_NEAR(p[i], expected, 3e-7 * expected) << x[i];
+  }
+  EXPECT_EQ(p[x.size() - 2], 0);
+  EXPECT_EQ(p[x.size() - 1], 0);
+}
+
 TEST(Draw, KeepsTheSmallestSetThatReachesP) {
   std::vector<float> p = {0.1f, 0.4f, 0.2f, 0.3f};
   EXPECT_EQ(draw(p, 0, 0.99f), 1);
