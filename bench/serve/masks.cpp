@@ -78,6 +78,7 @@ class Bench {
     request.config.ignore_eos = true;
     request.config.max_tokens = kTokens;
     if (masked) request.config.grammar = grammar_;
+    request.config.jump_forward = false;  // forced tokens would be more rows of the same steps
     for (int64_t i = 0; i < 32; ++i)
       request.prompt.push_back(
           static_cast<int32_t>(100 + (request.id * 7919 + i * 104729) % (model_->vocab_size() - 200)));
