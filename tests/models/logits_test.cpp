@@ -31,6 +31,8 @@ std::vector<Case> cases() {
         all.push_back({toy, scheme, std::string("logits_") + scheme});
   }
   for (const auto& [toy, scheme] : kPackedToys) all.push_back({toy, scheme, "logits_fp32"});
+  for (const char* toy : {"llama_awq", "llama_gptq"})
+    all.push_back({toy, "q0f32", "logits_fp32"});  // codes as floats
   return all;
 }
 

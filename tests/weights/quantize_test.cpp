@@ -202,6 +202,7 @@ void expect_never_worse(const std::string& name, const char* scheme) {
 }
 
 TEST_P(Quantize, IsNeverWorseThanMlc) { expect_never_worse(GetParam(), "q4f16_1"); }
+TEST_P(Quantize, IsNeverWorseThanMlcIn3Bits) { expect_never_worse(GetParam(), "q3f16_1"); }
 TEST(QuantizeBytesOf8Bits, AreNeverWorseThanMlc) { expect_never_worse("llama", "q8f16_1"); }
 
 INSTANTIATE_TEST_SUITE_P(Toys, Quantize, ::testing::ValuesIn(mlc::testing::toys_with_logits()),

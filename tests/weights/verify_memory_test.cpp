@@ -1,4 +1,4 @@
-// What --verify holds in memory, counted: of a model twice as deep not more, but for its graph.
+// What --verify and --quantizer best hold in memory, counted: of a deeper model not more, but for its graph.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -8,6 +8,7 @@
 #include "support/heap.h"
 #include "support/temp_folder.h"
 #include "weights/convert.h"
+#include "weights/quantize/calibrate.h"
 #include "weights/verify_model.h"
 
 namespace mlc::weights {
@@ -89,6 +90,38 @@ int64_t peak_of(int64_t layers) {
   EXPECT_EQ(report.positions, 47);
   EXPECT_GT(report.kl_divergence, 0);
   return mlc::testing::heap_peak_bytes() - before;
+}
+
+// Of choosing codes along four windows of 48 tokens.
+int64_t calibration_peak_of(int64_t layers) {
+  mlc::testing::TempFolder from, to;
+  write_llama(from.path(), layers);
+  const QuantScheme scheme = *find_quant_scheme("q4f16_1");
+  const ModelSource source = must(open_source({.config = from.path()}));
+  const frontend::BuiltModel built = frontend::build_model(source.config, scheme);
+  const Plan plan =
+      must(make_plan(built.parameters, built.unused_sources, scheme, source.checkpoint.get(), "toy"));
+  Windows windows;
+  for (int32_t i = 0; i < 4 * 48; ++i) {
+    windows.tokens.push_back(i * 7 % static_cast<int32_t>(kVocab));
+    if (i % 48 == 47) windows.begins.push_back(i + 1);
+  }
+  const int64_t before = mlc::testing::heap_live_bytes();
+  mlc::testing::reset_heap_peak();
+  const auto rows =
+      must(calibrate(source.config, plan, *source.checkpoint, windows,
+                     {.quantizer = Quantizer::kBest, .threads = 2, .folder = to.path(), .fingerprint = "x"}));
+  EXPECT_TRUE(rows->chosen->has("model.layers.7.mlp.down_proj.weight"));
+  return mlc::testing::heap_peak_bytes() - before;
+}
+
+TEST(CalibrationMemory, HoldsALayerAtATime) {
+  const int64_t few = calibration_peak_of(8), many = calibration_peak_of(24);
+  // 16 layers more are 16 MiB of floats; importances, graph and names take a few tens of kilobytes a layer.
+  EXPECT_LT(many - few, 16 * kLayerBytes / 8) << few << " and " << many;
+  // Of the largest input, 512 wide, a dozen matrices of 1 MiB in each step: moments, factor, inverse,
+  // difference.
+  EXPECT_LT(few, 16 * kLayerBytes);
 }
 
 TEST(VerifyMemory, HoldsALinearAtATime) {
