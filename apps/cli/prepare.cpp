@@ -22,6 +22,7 @@
 #include "compile.h"
 #include "formats/library.h"
 #include "formats/quant/scheme.h"
+#include "frontend/model.h"
 #include "weights/quantize/calibrate.h"
 
 namespace mlc::cli {
@@ -125,6 +126,8 @@ void write_config(const CheckpointFlags& flags, const std::string& folder) {
   auto check = [&]() -> Status {
     std::string path;
     ASSIGN_OR_RETURN(Json config, read_mlc_config(folder, path));
+    ASSIGN_OR_RETURN(const frontend::ModelConfig model, frontend::parse_mlc_config(config, "auto", folder));
+    if (frontend::is_draft_head(model)) return Status::ok();  // it has no text
     RETURN_IF_ERROR(open_template(config, folder).status());
     return Tokenizer::load(folder).status();
   };

@@ -173,7 +173,7 @@ void add_engine_flags(CLI::App& sub, Flags& flags) {
   sub.add_option(
       "--speculative-mode", flags.speculative_mode,
       "disable; ngram: propose what followed the same tokens earlier; small_draft: what the model of "
-      "--additional-models writes");
+      "--additional-models writes; medusa: what its heads guess");
   sub.add_option("--prefix-cache-mode", flags.prefix_cache_mode, "radix or disable")
       ->check(CLI::IsMember({"radix", "disable"}));
   sub.add_option("--prefill-mode", flags.prefill_mode, "hybrid");

@@ -90,10 +90,12 @@ Result<int64_t> tokens_in_memory(const ServeLimits& wanted, const runtime::Modul
           "--overrides"));
 }
 
-// For an answer. Proposals of the text itself cost nothing, a draft model's a step each.
+// For an answer. Proposals of the text itself cost nothing, a draft model's a step each, heads' one together.
 int64_t most_proposals(const ServeLimits& limits) {
   if (limits.speculative_mode == serve::SpeculativeMode::kDisable) return 0;
   if (limits.draft_length > 0) return limits.draft_length;
+  if (limits.speculative_mode == serve::SpeculativeMode::kMedusa)
+    return limits.draft_heads * limits.tree_width;
   return limits.speculative_mode == serve::SpeculativeMode::kNgram ? 16 : 8 * limits.tree_width;
 }
 
@@ -111,7 +113,17 @@ Status check_proposals(const ServeLimits& wanted, const runtime::Module& module)
   if (wanted.tree_width > 1 && !trees)
     return Status::error(str("--overrides: spec_tree_width is ", wanted.tree_width, ", ", module.path(),
                              " takes no trees; compile it with --tree-verify, or leave the width at 1"));
-  return Status::ok();
+  if (wanted.speculative_mode != serve::SpeculativeMode::kMedusa) return Status::ok();
+  if (wanted.draft_length > wanted.draft_heads * wanted.tree_width)
+    return Status::error(str("--overrides: spec_draft_length is ", wanted.draft_length, ", expected at most ",
+                             wanted.draft_heads * wanted.tree_width, ": the head proposes ",
+                             wanted.draft_heads, " tokens in a row",
+                             wanted.tree_width > 1 ? str(" in ", wanted.tree_width, " ways") : ""));
+  const std::string lacks = runtime::Model::lacks_for_hidden_states(plan, wanted.tree_width > 1);
+  if (lacks.empty()) return Status::ok();
+  return Status::error(str(
+      "--speculative-mode: ", module.path(), " cannot give hidden states to a draft head", " (its function ",
+      lacks, " is missing or older); compile it again", wanted.tree_width > 1 ? " with --tree-verify" : ""));
 }
 
 }  // namespace
@@ -120,9 +132,10 @@ Result<serve::SpeculativeMode> parse_speculative_mode(const std::string& text, c
   if (text == "disable") return serve::SpeculativeMode::kDisable;
   if (text == "ngram") return serve::SpeculativeMode::kNgram;
   if (text == "small_draft") return serve::SpeculativeMode::kSmallDraft;
-  const bool unbuilt = text == "eagle" || text == "medusa";
+  if (text == "medusa") return serve::SpeculativeMode::kMedusa;
+  const bool unbuilt = text == "eagle";
   return Status::error(str(what, ": ", unbuilt ? text + " is not built yet" : "found '" + text + "'",
-                           ", expected disable, ngram or small_draft"));
+                           ", expected disable, ngram, small_draft or medusa"));
 }
 
 std::vector<std::string> serve_override_keys() {
@@ -157,6 +170,7 @@ Result<runtime::ModelLimits> infer_limits(const ServeLimits& wanted, const runti
                                        : wanted.mode == "local"     ? std::min(kLocalSequences, batch)
                                                                     : batch);
   limits.max_wanted = limits.max_sequences * (1 + most_proposals(wanted));
+  limits.hidden_states = wanted.speculative_mode == serve::SpeculativeMode::kMedusa;
   ASSIGN_OR_RETURN(runtime::ModelLimits whole, runtime::complete(limits, module));
   const int64_t window = runtime::window_of(module.manifest()).tokens;
   const bool endless = whole.context_tokens == std::numeric_limits<int64_t>::max();
@@ -180,7 +194,7 @@ serve::EngineOptions engine_options(const ServeLimits& limits, int64_t max_seque
           .spec_draft_length = most_proposals(limits),
           .spec_tree_width = limits.tree_width,
           .adapt_draft_length =
-              limits.speculative_mode != serve::SpeculativeMode::kSmallDraft || limits.draft_length == 0};
+              limits.speculative_mode == serve::SpeculativeMode::kNgram || limits.draft_length == 0};
 }
 
 }  // namespace mlc::cli

@@ -20,8 +20,9 @@ struct ServeLimits {
   double gpu_memory_utilization = 0.85;   // of the device's memory, for all models together
   bool prefix_cache = true;
   serve::SpeculativeMode speculative_mode = serve::SpeculativeMode::kDisable;
-  // Proposals for an answer: of its text at most so many, of a draft model exactly; 0: as it pays.
+  // Proposals for an answer: of its text at most so many, of a draft model or head exactly; 0: as it pays.
   int64_t draft_length = 0, tree_width = 1;
+  int64_t draft_heads = 0;  // with kMedusa: tokens in a row that the heads propose
   int64_t memory_used = 0;  // bytes, by models loaded before
   int64_t memory_part = 1;  // tokens may take one such part of what memory is left
 };

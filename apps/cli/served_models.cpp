@@ -65,9 +65,6 @@ SessionFlags flags_of(const Another& another, const SessionFlags& first) {
 // The model that drafts. It is opened before the one that it drafts for, which may then take what memory is
 // left; the tokens of a draft take a quarter of it at most.
 Status open_draft(ServedOptions& options, ServedModels& served) {
-  if (options.additional_models.size() != 1)
-    return Status::error(str("--additional-models: small_draft wants one model that drafts, found ",
-                             options.additional_models.size()));
   SessionFlags flags = flags_of(split_model(options.additional_models[0]), options.session);
   flags.lora = {};
   runtime::ModelLimits limits;
@@ -90,15 +87,51 @@ Status open_draft(ServedOptions& options, ServedModels& served) {
   return Status::ok();
 }
 
+// The head that drafts, opened before its model as a draft model is.
+Status open_draft_head(ServedOptions& options, ServedModels& served) {
+  SessionFlags flags = flags_of(split_model(options.additional_models[0]), options.session);
+  const ServeLimits& limits = options.limits;
+  const int64_t rows = limits.mode == "interactive" ? 1 : limits.mode == "local" ? 4 : 0;
+  auto opened = open_heads(flags, limits.max_num_sequence.value_or(rows));
+  if (!opened.is_ok()) return Status::error("--additional-models: " + opened.status().message());
+  served.heads = std::move(opened).value();
+  options.session.shared_device = served.heads->device;
+  const runtime::HeadModel& heads = *served.heads->heads;
+  options.limits.draft_heads = heads.heads();
+  options.limits.memory_used += heads.memory_bytes();
+  if (options.opened)
+    options.opened(str(flags.checkpoint.source.config, ": drafts with ", heads.heads(), " heads, ",
+                       human_bytes(static_cast<double>(heads.memory_bytes()))));
+  return Status::ok();
+}
+
+// The model or head that drafts; false where none is to.
+Result<bool> open_drafter(ServedOptions& options, ServedModels& served) {
+  const serve::SpeculativeMode mode = options.limits.speculative_mode;
+  const bool heads = mode == serve::SpeculativeMode::kMedusa;
+  if (!heads && mode != serve::SpeculativeMode::kSmallDraft) return false;
+  if (options.additional_models.size() != 1)
+    return Status::error(
+        str("--additional-models: ", heads ? "medusa wants one head" : "small_draft wants one model",
+            " that drafts, found ", options.additional_models.size()));
+  RETURN_IF_ERROR(heads ? open_draft_head(options, served) : open_draft(options, served));
+  return true;
+}
+
 // What a model's engine is started with.
 Result<serve::EngineOptions> options_of(const ServedOptions& options, const ServedModels& served,
                                         const Session& session, int64_t max_sequences) {
   serve::EngineOptions engine = engine_options(options.limits, max_sequences);
   engine.note = print_note;
-  if (!served.draft) return engine;
-  RETURN_IF_ERROR(
-      serve::check_draft(*session.model, *session.tokenizer, *served.draft->model, *served.draft->tokenizer,
-                         "--additional-models: " + split_model(options.additional_models[0]).model));
+  if (!served.draft && !served.heads) return engine;
+  const std::string what = "--additional-models: " + split_model(options.additional_models[0]).model;
+  if (served.heads) {
+    RETURN_IF_ERROR(serve::check_heads(*session.model, *served.heads->heads, what));
+    engine.heads = served.heads->heads.get();
+    return engine;
+  }
+  RETURN_IF_ERROR(serve::check_draft(*session.model, *session.tokenizer, *served.draft->model,
+                                     *served.draft->tokenizer, what));
   engine.draft = served.draft->model.get();
   return engine;
 }
@@ -118,7 +151,7 @@ Status open_model(const std::string& id, SessionFlags flags, ServedOptions& opti
   if (options.opened)
     options.opened(str(id, ": ", limits.max_sequences, embeds ? " texts" : " requests", " together, ",
                        session->model->memory().text()));
-  if (embeds && served.draft && served.sessions.empty())
+  if (embeds && (served.draft || served.heads) && served.sessions.empty())
     return Status::error(
         str("--speculative-mode: ", id, " gives embeddings and writes no text, expected disable"));
   if (embeds) {
@@ -167,8 +200,7 @@ Result<std::unique_ptr<ServedModels>> open_models(ServedOptions options) {
     return Status::error("--embedding-model-lib: found without --embedding-model; name the model too");
   auto served = std::make_unique<ServedModels>();
   Opened opened;
-  const bool drafts = options.limits.speculative_mode == serve::SpeculativeMode::kSmallDraft;
-  if (drafts) RETURN_IF_ERROR(open_draft(options, *served));
+  ASSIGN_OR_RETURN(const bool drafts, open_drafter(options, *served));
   RETURN_IF_ERROR(
       open_model(options.session.checkpoint.source.config, options.session, options, *served, opened));
   if (!drafts)

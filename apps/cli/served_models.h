@@ -14,7 +14,8 @@ namespace mlc::cli {
 
 struct ServedOptions {
   SessionFlags session;  // of the first model; of the others all but their names, libraries and adapters
-  std::vector<std::string> additional_models;  // MODEL or MODEL,LIBRARY; with small_draft the one that drafts
+  std::vector<std::string>
+      additional_models;  // MODEL or MODEL,LIBRARY; with small_draft or medusa the one that drafts
   // A further model, that gives embeddings, and its library; "": none.
   std::string embedding_model, embedding_model_lib;
   std::string pooling;  // cls, mean or last instead of what configs say; "": as they say
@@ -25,7 +26,8 @@ struct ServedOptions {
 };
 
 struct ServedModels {
-  std::unique_ptr<Session> draft;  // of small_draft; on the device of the first session
+  std::unique_ptr<Session> draft;      // of small_draft; on the device of the first session
+  std::unique_ptr<HeadSession> heads;  // of medusa; likewise
   std::vector<std::unique_ptr<Session>> sessions;
   std::vector<runtime::ModelLimits> limits;         // inferred, of each session
   std::unique_ptr<serve::openai::Service> service;  // last: it uses the sessions

@@ -14,7 +14,7 @@
 #include "base/threads.h"
 #include "formats/library.h"
 #include "formats/quant/scheme.h"
-#include "frontend/config.h"
+#include "frontend/model.h"
 
 namespace mlc::cli {
 namespace {
@@ -69,6 +69,18 @@ Result<std::string> device_for(const SessionFlags& flags) {
   ASSIGN_OR_RETURN(LibraryDescription description, describe_library(flags.model_lib));
   const Json* library = find(description.manifest, "library");
   return library ? find_string(*library, "kind").value_or("cpu") : "cpu";
+}
+
+Result<std::shared_ptr<runtime::Device>> device_of(const SessionFlags& flags) {
+  const int threads = flags.checkpoint.threads;
+  if (int cores = usable_threads(); threads > cores)
+    return Status::error(str("--threads: ", threads, " is more than the ", cores,
+                             " cores this process may use; leave the flag out to use them all"));
+  if (flags.shared_device) return flags.shared_device;
+  ASSIGN_OR_RETURN(std::string device, device_for(flags));
+  ASSIGN_OR_RETURN(auto opened,
+                   runtime::open_device(device, {.threads = threads, .index = 0, .notice = print_note}));
+  return std::shared_ptr<runtime::Device>(std::move(opened));
 }
 
 // What says how a checkpoint becomes a folder says nothing about one that is converted already, unless its
@@ -235,21 +247,38 @@ serve::GenerationConfig Session::generation_defaults() const {
   return g;
 }
 
+Result<std::unique_ptr<HeadSession>> open_heads(const SessionFlags& flags, int64_t max_rows) {
+  auto s = std::make_unique<HeadSession>();
+  ASSIGN_OR_RETURN(Wanted wanted, what_is_wanted(flags));
+  wanted.changes.clear();
+  if (flags.model_lib.empty()) RETURN_IF_ERROR(check_jit_policy());
+  ASSIGN_OR_RETURN(s->device, device_of(flags));
+  ASSIGN_OR_RETURN(const PreparedFolder folder, prepare_folder(flags.checkpoint));
+  std::string path;
+  ASSIGN_OR_RETURN(const Json config, read_mlc_config(folder.path, path));
+  const std::string& name = folder.converted ? flags.checkpoint.source.config : path;
+  ASSIGN_OR_RETURN(const frontend::ModelConfig model, frontend::parse_mlc_config(config, "auto", name));
+  if (!frontend::is_draft_head(model))
+    return Status::error(
+        str(name, " is of a model of type ", model.model_type, ", expected a draft head of type medusa"));
+  std::string library = flags.model_lib;
+  if (library.empty()) {
+    ASSIGN_OR_RETURN(library, prepare_library(name, config, *s->device, wanted.opt.value_or(kDefaultOpt), {},
+                                              [] { return Status::ok(); }));
+  }
+  ASSIGN_OR_RETURN(s->module, runtime::Module::load(*s->device, library));
+  if (!flags.model_lib.empty()) RETURN_IF_ERROR(check_baked(wanted, *s->module));
+  if (max_rows == 0) max_rows = find_int(s->module->manifest(), "max_batch_size").value_or(1);
+  ASSIGN_OR_RETURN(s->heads, runtime::HeadModel::load(*s->device, s->module, folder.path, max_rows));
+  return s;
+}
+
 Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags) {
   auto s = std::make_unique<Session>();
   const CheckpointFlags& checkpoint = flags.checkpoint;
   ASSIGN_OR_RETURN(Wanted wanted, what_is_wanted(flags));
   if (flags.model_lib.empty()) RETURN_IF_ERROR(check_jit_policy());
-  if (int cores = usable_threads(); checkpoint.threads > cores)
-    return Status::error(str("--threads: ", checkpoint.threads, " is more than the ", cores,
-                             " cores this process may use; leave the flag out to use them all"));
-  s->device = flags.shared_device;
-  if (!s->device) {
-    ASSIGN_OR_RETURN(std::string device, device_for(flags));
-    ASSIGN_OR_RETURN(
-        s->device,
-        runtime::open_device(device, {.threads = checkpoint.threads, .index = 0, .notice = print_note}));
-  }
+  ASSIGN_OR_RETURN(s->device, device_of(flags));
   ASSIGN_OR_RETURN(PreparedFolder folder, prepare_folder(checkpoint));
   s->folder = folder.path;
   Status opened = open_folder(*s, flags, wanted, folder);

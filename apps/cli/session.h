@@ -11,6 +11,7 @@
 #include "chat/end_tokens.h"
 #include "chat/template/chat_template.h"
 #include "runtime/devices/registry.h"
+#include "runtime/head_model.h"
 #include "runtime/model.h"
 #include "serve/engine.h"
 
@@ -74,5 +75,16 @@ Result<ChatTemplate> open_template(const Json& config, const std::string& what);
 // MODEL may be a Hugging Face folder, a GGUF file or a converted folder: what is missing is converted and
 // compiled first and kept under MLC_LLM_HOME. Errors: one sentence, naming the file or flag.
 Result<std::unique_ptr<Session>> open_session(const SessionFlags& flags);
+
+// A draft head: no text of its own, so neither tokenizer nor template.
+struct HeadSession {
+  std::shared_ptr<runtime::Device> device;
+  std::shared_ptr<runtime::Module> module;
+  std::unique_ptr<runtime::HeadModel> heads;
+};
+
+// As open_session; of the flags that a text needs none is applied. `max_rows`: HeadModel::load; 0: as many as
+// the config's max_batch_size. Errors: also a model that is no draft head.
+Result<std::unique_ptr<HeadSession>> open_heads(const SessionFlags& flags, int64_t max_rows);
 
 }  // namespace mlc::cli

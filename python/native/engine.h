@@ -43,8 +43,8 @@ class ReplyQueue {
 class Engine {
  public:
   // {"model", "device", "model_lib", "mode", "opt", "overrides": "key=value;...", "additional_models": [...],
-  // "speculative_mode": "disable", "ngram" or "small_draft", "lora_adapters": {name: folder}, "max_loras",
-  // "max_lora_rank", "pooling": "cls", "mean" or "last",
+  // "speculative_mode": "disable", "ngram", "small_draft" or "medusa", "lora_adapters": {name: folder},
+  // "max_loras", "max_lora_rank", "pooling": "cls", "mean" or "last",
   // "verbose"}, all but the first optional. Throws UserError.
   explicit Engine(const Json& settings);
   ~Engine() { terminate(); }

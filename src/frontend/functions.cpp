@@ -25,8 +25,9 @@ const Dim kWanted = Dim::symbol("wanted");
 const Dim kPages = Dim::symbol("pages");
 const Dim kCopies = Dim::symbol("copies");
 
-// Which rows a step function gives, and whether as logits; kTreeLogits: selected ones of rows that are trees.
-enum class StepResult : uint8_t { kSelectedLogits, kTreeLogits, kAllLogits, kHiddenStates };
+// Which rows a step function gives, and whether as logits; kTree: of rows that are trees, their logits
+// as selected.
+enum class StepResult : uint8_t { kSelectedLogits, kTreeLogits, kAllLogits, kHiddenStates, kTreeStates };
 
 struct StepFunction {
   const char* name;
@@ -43,7 +44,7 @@ constexpr StepFunction kStepFunctions[] = {
     {"decode_to_last_hidden_states", StepResult::kHiddenStates},
     {"batch_prefill_to_last_hidden_states", StepResult::kHiddenStates},
     {"batch_decode_to_last_hidden_states", StepResult::kHiddenStates},
-    {"batch_verify_to_last_hidden_states", StepResult::kHiddenStates},
+    {"batch_verify_to_last_hidden_states", StepResult::kTreeStates},
 };
 
 constexpr StepFunction kEncoderFunctions[] = {
@@ -59,6 +60,12 @@ constexpr StepFunction kEmbeddingFunctions[] = {
     {"batch_prefill_to_last_hidden_states", StepResult::kHiddenStates},
     {"batch_decode_to_last_hidden_states", StepResult::kHiddenStates},
 };
+
+StepResult without_trees(StepResult result) {
+  return result == StepResult::kTreeLogits   ? StepResult::kSelectedLogits
+         : result == StepResult::kTreeStates ? StepResult::kHiddenStates
+                                             : result;
+}
 
 Function& add_function(Module& module, const std::string& name) {
   module.functions.push_back(std::make_unique<Function>());
@@ -119,14 +126,15 @@ void add_step(Module& module, const Model& model, const StepFunction& step, cons
   Function& function = add_function(module, step.name);
   GraphBuilder g(module, function);
   Value* x = add_activations(function, "input_embeds", options.hidden);
-  const bool trees = step.result == StepResult::kTreeLogits;
-  Value* wanted = trees || step.result == StepResult::kSelectedLogits
+  const bool trees = step.result == StepResult::kTreeLogits || step.result == StepResult::kTreeStates;
+  const bool states = step.result == StepResult::kHiddenStates || step.result == StepResult::kTreeStates;
+  Value* wanted = step.result == StepResult::kTreeLogits || step.result == StepResult::kSelectedLogits
                       ? add_indices(function, "logit_positions", kWanted)
                       : nullptr;
   const StepInputs inputs = add_step_inputs(function, options.rotary_dims, options.window_keys, trees);
   x = model.transformer(g, x, inputs);
   if (wanted) x = g.take(x, wanted);
-  if (step.result != StepResult::kHiddenStates) x = model.logits(g, x);
+  if (!states) x = model.logits(g, x);
   function.results = {x};
   drop_unused_arguments(function);
 }
@@ -143,6 +151,12 @@ void add_sample(Module& module, const Dim& vocab) {
 }  // namespace
 
 void add_functions(Module& module, const Model& model, const FunctionOptions& options) {
+  if (options.draft_head) {
+    Function& function = add_function(module, "get_logits");
+    GraphBuilder g(module, function);
+    function.results = model.head_logits(g, add_activations(function, "hidden_states", options.hidden));
+    return;
+  }
   {
     Function& function = add_function(module, "embed");
     GraphBuilder g(module, function);
@@ -153,7 +167,7 @@ void add_functions(Module& module, const Model& model, const FunctionOptions& op
       : options.embeds ? std::span<const StepFunction>(kEmbeddingFunctions)
                        : kStepFunctions;
   for (StepFunction step : steps) {
-    if (step.result == StepResult::kTreeLogits && !options.trees) step.result = StepResult::kSelectedLogits;
+    if (!options.trees) step.result = without_trees(step.result);
     const StepFunction& first = *std::ranges::find(steps, step.result, &StepFunction::result);
     if (std::string_view(first.name) == step.name)
       add_step(module, model, step, options);

@@ -42,7 +42,8 @@
 //   batch_verify                     input_embeds, logit_positions, mask, S -> f32[wanted, vocab]
 //   decode, batch_decode             input_embeds, S                  -> f32[rows, vocab]
 //   {prefill, decode, batch_prefill, batch_decode, batch_verify}_to_last_hidden_states
-//                                    input_embeds, S                  -> f32[rows, hidden], normed
+//                                    input_embeds, S                  -> f32[rows, hidden], normed;
+//                                                                        batch_verify's with mask
 //   get_logits                       hidden_states                    -> f32[rows, vocab]
 //   batch_select_last_hidden_states  hidden_states, logit_positions   -> f32[wanted, hidden]
 //   sample                           logits, draw_settings            -> i32[wanted, 1], where asked for
@@ -54,6 +55,9 @@
 //                                    input_embeds, S                  -> f32[rows, hidden]
 // and is given texts whole, one step each. A decoder that gives embeddings has embed and the functions
 //   {prefill, decode, batch_prefill, batch_decode}_to_last_hidden_states.
+//
+// A draft head (medusa) has one function, which gives as many results as it proposes tokens in a row:
+//   get_logits                       hidden_states                    -> f32[rows, vocab] of each
 //
 // S = limits, row_sequence, row_slots, page_indptr, page_ids of attention; row_indptr, slot_ids of
 // recurrences; adapter of linears with adapters; positions and token_types where they are learned;
@@ -141,6 +145,9 @@ class Model {
                                     const StepInputs& inputs) const = 0;
   // hidden f32[n, hidden] -> f32[n, vocab]; not asked of models that give embeddings
   virtual graph::Value* logits(graph::GraphBuilder& g, graph::Value* hidden) const = 0;
+  // Of a draft head, which has none of the three. hidden f32[n, hidden], a model's last hidden states ->
+  // f32[n, vocab] each: of the token after the next one, of the one behind that, and so on
+  virtual std::vector<graph::Value*> head_logits(graph::GraphBuilder&, graph::Value*) const { return {}; }
 };
 
 struct FunctionOptions {
@@ -151,6 +158,7 @@ struct FunctionOptions {
   bool trees = false;                // batch_verify has a mask; precondition: the model's rows can be trees
   bool encoder = false;              // with an encoder's functions only
   bool embeds = false;               // with those of a decoder that gives embeddings only
+  bool draft_head = false;           // with that of a draft head only
 };
 // Appends the functions of the table to `module`.
 void add_functions(graph::Module& module, const Model& model, const FunctionOptions& options);

@@ -20,6 +20,8 @@ bool gives_embeddings(const ModelConfig& config) {
   return definition.encoder || definition.embeds;
 }
 
+bool is_draft_head(const ModelConfig& config) { return model_definition(config.model_type).draft_head; }
+
 RopeSpec rope_spec(const ModelConfig& config) { return model_definition(config.model_type).rope(config); }
 
 std::vector<RopeSpec> rope_specs(const ModelConfig& config) {
@@ -74,13 +76,15 @@ BuiltModel build_model(const ModelConfig& config, const QuantScheme& scheme, con
                             .sampling = options.sampling,
                             .trees = options.trees,
                             .encoder = definition.encoder,
-                            .embeds = definition.embeds};
+                            .embeds = definition.embeds,
+                            .draft_head = definition.draft_head};
   for (const RopeSpec& spec : rope_specs(config)) functions.rotary_dims.push_back(spec.rotary_dim);
-  if (functions.trees && (gives_embeddings(config) || window_keys > 0 || !model->verifies_trees())) {
-    const char* why = gives_embeddings(config)             ? "it writes no text"
-                      : window_keys > 0                    ? "its sliding window drops tokens"
-                      : !built.module->slot_states.empty() ? "it has a recurrence"
-                                                           : "its scores are biased by distance";
+  if (functions.trees &&
+      (gives_embeddings(config) || definition.draft_head || window_keys > 0 || !model->verifies_trees())) {
+    const char* why = gives_embeddings(config) || definition.draft_head ? "it writes no text"
+                      : window_keys > 0                                 ? "its sliding window drops tokens"
+                      : !built.module->slot_states.empty()              ? "it has a recurrence"
+                                                                        : "its scores are biased by distance";
     throw UserError(str("--tree-verify: the rows of a model of type ", config.model_type,
                         " cannot be a tree: ", why, "; leave the flag out"));
   }

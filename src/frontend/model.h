@@ -86,6 +86,9 @@ bool is_encoder(const ModelConfig& config);
 // Whether it gives hidden states to make embeddings of, no logits: an encoder, or a decoder for that.
 bool gives_embeddings(const ModelConfig& config);
 
+// Whether it has no text of its own and proposes what a model whose last hidden states it reads may write.
+bool is_draft_head(const ModelConfig& config);
+
 RopeSpec rope_spec(const ModelConfig& config);  // of the first table
 std::vector<RopeSpec> rope_specs(const ModelConfig& config);
 

@@ -266,6 +266,10 @@ TEST(Models, VerifyTakesTreesOnlyWhereAskedFor) {
     const BuiltModel built =
         build_model(config_of("llama"), find_quant_scheme("q4f16_1").value(), {.trees = trees});
     for (const auto& f : built.module->functions) {
+      if (f->name == "batch_verify_to_last_hidden_states") {
+        EXPECT_EQ(f->same_as, trees ? "" : "prefill_to_last_hidden_states");
+        EXPECT_EQ(std::ranges::count(f->arguments, "mask", [](const auto* a) { return a->name; }), trees);
+      }
       if (f->name != "batch_verify") continue;
       EXPECT_EQ(f->same_as, trees ? "" : "prefill");
       const auto names = [&](const char* name) {
@@ -278,6 +282,27 @@ TEST(Models, VerifyTakesTreesOnlyWhereAskedFor) {
   EXPECT_THROW(build_model(config_of("bloom"), find_quant_scheme("q0f16").value(), {.trees = true}),
                UserError);
   EXPECT_THROW(build_model(config_of("rwkv5"), find_quant_scheme("q0f16").value(), {.trees = true}),
+               UserError);
+}
+
+TEST(Models, ADraftHeadHasOneFunction) {
+  const BuiltModel built =
+      build_model(config_of("medusa"), find_quant_scheme("q0f16").value(), {.sampling = true});
+  ASSERT_EQ(built.module->functions.size(), 1u);
+  const graph::Function& f = *built.module->functions[0];
+  EXPECT_EQ(f.name, "get_logits");
+  ASSERT_EQ(f.arguments.size(), 1u);
+  EXPECT_EQ(f.arguments[0]->type.text(), "f32[rows, 64]");
+  ASSERT_EQ(f.results.size(), 3u);  // a result for each head
+  for (const graph::Value* result : f.results) EXPECT_EQ(result->type.text(), "f32[rows, 400]");
+  std::vector<std::string> names;
+  for (const Parameter& p : built.parameters) names.push_back(p.name);
+  const std::vector<std::string> first = {"medusa_head.0.0.linear.weight", "medusa_head.0.0.linear.bias",
+                                          "medusa_head.0.1.linear.weight", "medusa_head.0.1.linear.bias",
+                                          "medusa_head.0.2.weight"};
+  ASSERT_EQ(names.size(), 15u);
+  EXPECT_EQ(std::vector<std::string>(names.begin(), names.begin() + 5), first);
+  EXPECT_THROW(build_model(config_of("medusa"), find_quant_scheme("q0f16").value(), {.trees = true}),
                UserError);
 }
 

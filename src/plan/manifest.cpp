@@ -113,6 +113,7 @@ std::string state_kind(const Plan& plan) {
   auto has = [&](PlanState::Kind kind) {
     return std::ranges::find(plan.states, kind, &PlanState::kind) != plan.states.end();
   };
+  if (plan.states.empty()) return "none";
   if (!has(PlanState::Kind::kSlots)) return "kv_cache";
   return has(PlanState::Kind::kPaged) ? "hybrid" : "rnn_state";
 }

@@ -17,6 +17,7 @@ struct ModelLimits {
       0;  // of all sequences together; 0 = one sequence's context, or its window and one chunk
   int64_t prefill_chunk = 0;              // rows of one step
   int64_t max_wanted = 0;                 // of them, whose logits it gives; 0 = one a sequence
+  bool hidden_states = false;             // steps may want these rows' last hidden states beside their logits
   std::optional<uint64_t> shuffle_pages;  // tests: hand out KV pages in random order
   // One body of each function for any number of rows: then a sequence's bits depend neither on the others in
   // its steps nor on how its prompt is cut into chunks. Slower, most of all in decode.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "base/strings.h"
 
@@ -11,6 +12,11 @@ namespace {
 
 constexpr int64_t kBindingAlignment =
     256;  // bytes at which any GPU binds a part of a buffer (Vulkan's largest minimum)
+
+// For kLastAndHidden: the states of all rows, those that are wanted of them, their logits.
+constexpr const char* kStates = "batch_prefill_to_last_hidden_states";
+constexpr const char* kTreeStates = "batch_verify_to_last_hidden_states";
+constexpr const char* kSelect = "batch_select_last_hidden_states";
 
 constexpr const char* kAllLogits = "decode";  // the function that gives the logits of every row
 
@@ -33,6 +39,8 @@ std::vector<std::pair<std::string, Dims>> largest_uses(const Plan& plan, const M
       {"embed", rows},      {"batch_prefill", rows}, {"batch_prefill_to_last_hidden_states", rows},
       {kAllLogits, rows},   {"batch_verify", rows},  {"batch_decode", decode},
       {"copy_slots", rows}, {"sample", decode}};
+  if (limits.hidden_states)
+    uses.insert(uses.end(), {{kTreeStates, rows}, {kSelect, rows}, {"get_logits", decode}});
   for (size_t g = 0; g < states.store.groups.size(); ++g)
     uses.emplace_back(of_group("copy_pages", static_cast<int64_t>(g)), rows);
   std::erase_if(uses, [&](const auto& use) { return !plan.find_function(use.first); });
@@ -52,7 +60,21 @@ std::string MemoryPlan::text() const {
              " = ", h(total()));
 }
 
+std::string Model::lacks_for_hidden_states(const Plan& plan, bool trees) {
+  for (const char* name : {kStates, kSelect, "get_logits"})
+    if (!plan.find_function(name)) return name;
+  const PlanFunction* verify = plan.find_function(kTreeStates);
+  const bool verifies =
+      verify && std::ranges::find(verify->arguments, "mask", &PlanTensor::name) != verify->arguments.end();
+  return trees && !verifies ? kTreeStates : "";
+}
+
 Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& wanted) {
+  if (!module.plan().find_function("embed"))
+    return Status::error(str(module.path(), " is a draft head of type ",
+                             find_string(module.manifest(), "model_type").value_or("?"),
+                             " and has no text of its own; serve the model that it was made for with "
+                             "--speculative-mode and name the head with --additional-models"));
   ASSIGN_OR_RETURN(ModelLimits limits, complete(wanted, module));
   MemoryPlan plan;
   for (const PlanWeight& w : module.plan().weights) plan.weights += w.bytes;
@@ -75,6 +97,7 @@ Result<MemoryPlan> Model::plan_memory(const Module& module, const ModelLimits& w
   const int64_t rows = limits.prefill_chunk, batch = limits.max_sequences, most = limits.max_wanted;
   plan.inputs = inputs.device_bytes() + 4 * (rows * hidden + 4 * batch + most * vocab);
   if (module.plan().find_function("sample")) plan.inputs += 4 * most * (kDrawSettings + 1);
+  if (limits.hidden_states) plan.inputs += 4 * most * hidden;
   plan.tables = inputs.table_bytes(plan.state.longest_text);
   return plan;
 }
@@ -189,6 +212,10 @@ Status Model::allocate_inputs() {
     ASSIGN_OR_RETURN(inputs_["draw_settings"], OwnedBuffer::allocate(*device_, 4 * wanted * kDrawSettings));
     ASSIGN_OR_RETURN(tokens_, OwnedBuffer::allocate(*device_, 4 * wanted));
     samples_ = !device_->properties.host_memory;
+  }
+  if (limits_.hidden_states) {
+    ASSIGN_OR_RETURN(selected_, OwnedBuffer::allocate(*device_, 4 * wanted * hidden_size_));
+    selected_address_ = selected_.address();
   }
   embeds_address_ = embeds_.address();
   logits_address_ = logits_.address();
@@ -309,6 +336,17 @@ Status Model::add_logits(int64_t rows) {
   return Status::ok();
 }
 
+// Those of the wanted rows of embeds_, whose states are kept beside.
+Status Model::add_selected_logits(const Dims& dims) {
+  RETURN_IF_ERROR(add_call(kSelect, dims, &selected_address_));
+  ASSIGN_OR_RETURN(auto arguments, bind("get_logits"));
+  pieces_.clear();
+  std::vector<DeviceAddress>& inputs = pieces_.emplace_back(arguments.begin(), arguments.end());
+  inputs[0] = selected_address_;
+  calls_.push_back({"get_logits", {.rows = dims.wanted}, inputs, {&logits_address_, 1}});
+  return Status::ok();
+}
+
 // Of `rows` rows; more than a step of one row a sequence gives are asked for by measurements only.
 Status Model::make_room_for_logits(int64_t rows) {
   const int64_t bytes = 4 * rows * vocab_size_;
@@ -352,7 +390,10 @@ Model::StepShape Model::check_step(std::span<const StepSequence> sequences) cons
 Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
                        std::span<const DrawSettings> settings) {
   const auto [rows, wanted, tree] = check_step(sequences);
-  internal_check(!tree || want == WantLogits::kLast, "a step of trees gives the logits of wanted rows");
+  const bool both = want == WantLogits::kLastAndHidden;
+  internal_check(!both || limits_.hidden_states, "a step's hidden states, for which no room was made");
+  internal_check(!tree || both || want == WantLogits::kLast,
+                 "a step of trees gives the logits of wanted rows");
   for (const StepSequence& s : sequences)
     if (step_inputs_.bidirectional() && sequences_->length(s.id) > 0)
       return Status::error(
@@ -366,8 +407,8 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   const int64_t largest = device_->properties.max_binding_bytes;
   const bool hidden = want == WantLogits::kNone || want == WantLogits::kHiddenStates;
   const bool apart = want == WantLogits::kAll && largest > 0 && 4 * rows * vocab_size_ > largest;
-  const char* function = tree                       ? "batch_verify"
-                         : hidden || apart          ? "batch_prefill_to_last_hidden_states"
+  const char* function = tree                       ? both ? kTreeStates : "batch_verify"
+                         : hidden || apart || both  ? kStates
                          : want == WantLogits::kAll ? kAllLogits
                          : rows == wanted           ? "batch_decode"
                                                     : "batch_prefill";
@@ -375,8 +416,10 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   RETURN_IF_ERROR(make_room_for_logits(results));
   calls_.clear();
   RETURN_IF_ERROR(add_call("embed", dims, &embeds_address_));
-  RETURN_IF_ERROR(add_call(function, dims, results == 0 || apart ? &embeds_address_ : &logits_address_));
+  RETURN_IF_ERROR(
+      add_call(function, dims, results == 0 || apart || both ? &embeds_address_ : &logits_address_));
   if (apart) RETURN_IF_ERROR(add_logits(rows));
+  if (both) RETURN_IF_ERROR(add_selected_logits(dims));
   if (!settings.empty()) {
     RETURN_IF_ERROR(upload("draw_settings", std::as_bytes(settings)));
     RETURN_IF_ERROR(add_call("sample", dims, &tokens_address_));
@@ -387,6 +430,8 @@ Status Model::run_step(std::span<const StepSequence> sequences, WantLogits want,
   else
     host_tokens_.resize(settings.size());
   RETURN_IF_ERROR(executor_->run(calls_));
+  host_hidden_.resize(both ? static_cast<size_t>(wanted * hidden_size_) : 0);
+  reads_hidden_ = both;
   return settings.empty()
              ? device_->begin_read(device_->self, std::as_writable_bytes(std::span(host_logits_)),
                                    want == WantLogits::kHiddenStates ? embeds_address_ : logits_address_)
@@ -398,7 +443,7 @@ Status Model::begin_step(std::span<const StepSequence> sequences, WantLogits wan
                          std::span<const DrawSettings> settings) {
   internal_check(!stepping_, "begin_step: a step is running");
   internal_check(settings.empty() ||
-                     (samples_ && want == WantLogits::kLast &&
+                     (samples_ && (want == WantLogits::kLast || want == WantLogits::kLastAndHidden) &&
                       std::transform_reduce(sequences.begin(), sequences.end(), int64_t{0}, std::plus<>(),
                                             [](const StepSequence& s) { return s.wanted; }) ==
                           static_cast<int64_t>(settings.size())),
@@ -415,6 +460,11 @@ Status Model::begin_step(std::span<const StepSequence> sequences, WantLogits wan
 Result<bool> Model::poll_step() {
   internal_check(stepping_, "poll_step: no step is running");
   auto arrived = device_->poll(device_->self);
+  if (arrived.is_ok() && *arrived && std::exchange(reads_hidden_, false)) {  // one read at a time
+    const Status begun = device_->begin_read(device_->self, std::as_writable_bytes(std::span(host_hidden_)),
+                                             selected_address_);
+    arrived = begun.is_ok() ? device_->poll(device_->self) : Result<bool>(begun);
+  }
   if (arrived.is_ok() && !*arrived) return false;
   stepping_ = false;
   RETURN_IF_ERROR(arrived.status());
@@ -428,9 +478,9 @@ Status Model::finish_step() {
       if (token < 0 || token >= vocab_size_)
         return Status::error(str("the ", device_->properties.name, " device drew token ", token, " of ",
                                  vocab_size_, "; its driver is broken, update it or use --device cpu"));
-    result_ = {.logits = {}, .tokens = host_tokens_};
+    result_ = {.logits = {}, .hidden = host_hidden_, .tokens = host_tokens_};
   } else {
-    result_ = {.logits = host_logits_, .tokens = {}};
+    result_ = {.logits = host_logits_, .hidden = host_hidden_, .tokens = {}};
   }
   for (SequenceId id : stepped_) sequences_->commit(id);
   return Status::ok();

@@ -36,15 +36,18 @@ struct MemoryPlan {
 };
 
 enum class WantLogits : uint8_t {
-  kNone,          // a chunk that is not the prompt's last
-  kLast,          // of the last new tokens of each sequence that wants them: [wanted, vocab]
-  kAll,           // of every new token: [rows, vocab]
-  kHiddenStates,  // none, but the last hidden states of every new token: [rows, hidden]
+  kNone,           // a chunk that is not the prompt's last
+  kLast,           // of the last new tokens of each sequence that wants them: [wanted, vocab]
+  kLastAndHidden,  // as kLast, and in StepResult::hidden these rows' last hidden states: [wanted, hidden];
+                   // precondition: ModelLimits::hidden_states
+  kAll,            // of every new token: [rows, vocab]
+  kHiddenStates,   // none, but the last hidden states of every new token: [rows, hidden]
 };
 
 // What a step gave; the spans live until the next one begins.
 struct StepResult {
-  std::span<const float> logits;    // or hidden states
+  std::span<const float> logits;  // or hidden states
+  std::span<const float> hidden;
   std::span<const int32_t> tokens;  // that the device drew, in the order of the wanted rows
 };
 
@@ -61,6 +64,8 @@ class Model {
   const MemoryPlan& memory() const { return memory_; }
   int64_t vocab_size() const { return vocab_size_; }
   int64_t hidden_size() const { return hidden_size_; }
+  // The first of the functions that kLastAndHidden calls, of trees too, which the library lacks; "": none.
+  static std::string lacks_for_hidden_states(const Plan& plan, bool trees);
   // Whether proposed tokens may be a tree: the library was compiled so.
   bool verifies_trees() const { return step_inputs_.verifies_trees(); }
   // It reads each text whole, in one step, and gives kHiddenStates only.
@@ -118,6 +123,7 @@ class Model {
   Status add_call(std::string_view function, const Dims& dims, const DeviceAddress* result);
   Status add_logits(int64_t rows);
   Status make_room_for_logits(int64_t rows);
+  Status add_selected_logits(const Dims& dims);
   struct StepShape {
     int64_t rows = 0, wanted = 0;
     bool tree = false;
@@ -140,16 +146,17 @@ class Model {
   int64_t vocab_size_ = 0, hidden_size_ = 0;
   StepInputs step_inputs_;
   std::map<std::string, OwnedBuffer, std::less<>> inputs_;  // the other arguments, by name
-  OwnedBuffer embeds_, logits_, tokens_;
+  OwnedBuffer embeds_, logits_, tokens_, selected_;
   std::vector<OwnedBuffer> states_;
-  DeviceAddress embeds_address_, logits_address_, tokens_address_;
+  DeviceAddress embeds_address_, logits_address_, tokens_address_, selected_address_;
   std::map<std::string, std::vector<DeviceAddress>, std::less<>>
       bindings_;                                    // arguments of a function, once it was called
   std::vector<FunctionCall> calls_;                 // of the running step
   std::vector<std::vector<DeviceAddress>> pieces_;  // what its add_logits() binds
   bool samples_ = false, stepping_ = false, drawing_ = false;
+  bool reads_hidden_ = false;        // of the running step: they are still to be asked for
   std::vector<SequenceId> stepped_;  // sequences of the running step that end it
-  std::vector<float> host_logits_;
+  std::vector<float> host_logits_, host_hidden_;
   std::vector<int32_t> host_tokens_;
   StepResult result_;
 };

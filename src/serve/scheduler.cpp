@@ -108,7 +108,6 @@ class StepBuilder {
     int64_t most = std::min(state_.options.spec_draft_length, room_);
     most = std::min(most, state_.model.max_wanted() / answers - 1);
     most = std::min(most, state_.model.context_tokens() - length - 1);
-    if (state_.drafter) most = std::min(most, state_.drafter->context_tokens() - length);
     if (config.max_tokens >= 0) most = std::min(most, config.max_tokens - r.generated() - 1);
     return most;
   }
@@ -125,6 +124,7 @@ class StepBuilder {
         state_.model.verifies_trees() && !state_.model.deterministic() && !r.constraint;  // else a chain
     const int64_t width = trees ? state_.options.spec_tree_width : 1;
     if (width > 1) most = std::min(most, kMostTreeTokens - pending);
+    if (state_.drafter) most = std::min(most, width * state_.drafter->most_depth(r));
     const int64_t equal = state_.drafter ? 0 : r.ngrams.equal_past(r.tokens);
     if ((equal == 0 && !state_.drafter) || most <= 0) return;
     most = worth(r, most, equal, answers, width);
@@ -153,8 +153,8 @@ class StepBuilder {
     const double row_share = state_.step_cost.row_share();
     if (!state_.drafter) return r.draft_length.choose(most, equal, answers, row_share);
     const auto ways = static_cast<double>(width);
-    return width *
-           r.draft_length.choose(most / width, equal, answers, row_share * ways, draft_share(answers));
+    return width * r.draft_length.choose(most / width, equal, answers, row_share * ways, draft_share(answers),
+                                         state_.drafter->proposes_at_once());
   }
 
   // The time of a step of the draft model as a share of what a step of the model takes apart from its rows;

@@ -27,8 +27,7 @@ bool EngineState::poll_drafts() {
   }
   if (!drafter->status().is_ok()) {
     if (options.note)
-      options.note(
-          str("small_draft: the draft model proposes nothing any more: ", drafter->status().message()));
+      options.note(str(drafter->name(), " proposes nothing any more: ", drafter->status().message()));
     for (auto& r : running) drafter->release(*r);
     drafter.reset();
   }
@@ -64,9 +63,11 @@ void EngineState::begin_model() {
   for (size_t i = 0; i < step->requests.size(); ++i)
     if (step->drawn && step->sequences[i].wanted > 0)
       add_draws(*step->requests[i], step->sequences[i], settings);
-  const runtime::WantLogits want = step->all_rows ? runtime::WantLogits::kAll
-                                   : any          ? runtime::WantLogits::kLast
-                                                  : runtime::WantLogits::kNone;
+  const runtime::WantLogits want =
+      step->all_rows ? runtime::WantLogits::kAll
+      : any          ? (drafter && drafter->reads_hidden() ? runtime::WantLogits::kLastAndHidden
+                                                           : runtime::WantLogits::kLast)
+                     : runtime::WantLogits::kNone;
   Status begun = model.begin_step(step->sequences, want, settings);
   if (!begun.is_ok()) return finish(begun);
   prepare_masks();
@@ -119,9 +120,19 @@ std::span<const float> EngineState::logits_of_rows(int64_t first, int64_t count)
                                        static_cast<size_t>(count) * vocab);
 }
 
+void EngineState::keep_hidden(RequestState& r, int64_t row) {
+  const std::span<const float> states = model.result().hidden;
+  if (states.empty()) return;
+  const auto hidden = static_cast<size_t>(model.hidden_size());
+  const std::span<const float> state = states.subspan(static_cast<size_t>(row) * hidden, hidden);
+  r.draft_text.hidden.assign(state.begin(), state.end());
+  r.draft_text.hidden_at = static_cast<int64_t>(r.tokens.size()) - 1;
+}
+
 int32_t EngineState::token_of_row(RequestState& r, int64_t row, std::optional<Logprobs>& logprobs) {
   const GenerationConfig& config = r.request.config;
   logprobs.reset();
+  if (drafter) keep_hidden(r, row);
   if (step->drawn) {
     r.sampler.next(config);  // the device took this one
     return model.result().tokens[static_cast<size_t>(row)];

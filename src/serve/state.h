@@ -11,6 +11,8 @@
 #include "serve/request.h"
 #include "serve/speculate/draft_length.h"
 #include "serve/speculate/drafter.h"
+#include "serve/speculate/head_drafter.h"
+#include "serve/speculate/model_drafter.h"
 
 namespace mlc::serve {
 
@@ -18,7 +20,8 @@ namespace mlc::serve {
 enum class SpeculativeMode : uint8_t {
   kDisable,
   kNgram,       // those that followed the same tokens earlier in the text
-  kSmallDraft,  // those that a second model writes (serve/speculate/drafter.h)
+  kSmallDraft,  // those that a second model writes (serve/speculate/model_drafter.h)
+  kMedusa,      // those of heads on the model's last hidden states (serve/speculate/head_drafter.h)
 };
 
 struct EngineMetrics {
@@ -43,6 +46,9 @@ struct EngineOptions {
   // With kSmallDraft: a model that check_draft() allows, loaded for as many sequences and nothing else's; it
   // must outlive the engine.
   runtime::Model* draft = nullptr;
+  // With kMedusa: heads that check_heads() allows, for as many texts; they must outlive the engine. The model
+  // was loaded with ModelLimits::hidden_states.
+  runtime::HeadModel* heads = nullptr;
   // Told a sentence where the engine goes on with less than was asked of it. May be null.
   std::function<void(const std::string&)> note = {};
 };
@@ -70,7 +76,9 @@ struct EngineState {
   EngineState(runtime::Model& m, std::shared_ptr<const Tokenizer> t, const EngineOptions& o)
       : model(m), tokenizer(std::move(t)), options(o), prefixes(o.max_kept) {
     if (options.speculative_mode == SpeculativeMode::kSmallDraft && options.draft)
-      drafter = std::make_unique<Drafter>(*options.draft, options.max_kept, model.vocab_size());
+      drafter = std::make_unique<ModelDrafter>(*options.draft, options.max_kept, model.vocab_size());
+    if (options.speculative_mode == SpeculativeMode::kMedusa && options.heads)
+      drafter = std::make_unique<HeadDrafter>(*options.heads, model.vocab_size());
   }
 
   runtime::Model& model;
@@ -125,6 +133,8 @@ struct EngineState {
   RunningStep::Draw draw(RequestState& request, int64_t row) const;
   // The first of each request's rows among those with logits that is wanted.
   std::vector<int64_t> wanted_rows() const;
+  // Keeps the hidden state of a row, of which the request's next token is drawn, where the drafter reads it.
+  void keep_hidden(RequestState& request, int64_t row);
   void add_prompt_logprobs(RequestState& request, std::span<const float> logits);
   void finish(const Status& status);
   // What a step without error gave a request, whose first wanted row is `row` of those with logits.

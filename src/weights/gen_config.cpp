@@ -96,7 +96,8 @@ Result<Conversation> conversation(const GenConfigOptions& options, const Tokeniz
     if (!preset.is_ok()) return Status::error("--conv-template: " + preset.status().message());
     return preset;
   }
-  if (files.jinja_template.empty() && frontend::gives_embeddings(source.config)) return find_preset("LM");
+  const bool no_talk = frontend::gives_embeddings(source.config) || frontend::is_draft_head(source.config);
+  if (files.jinja_template.empty() && no_talk) return find_preset("LM");
   if (files.jinja_template.empty())
     return Status::error(str("--conv-template: missing, and ",
                              source.is_gguf ? source.config_path : source.folder,

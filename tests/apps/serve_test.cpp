@@ -169,11 +169,13 @@ TEST(Serve, MistakesAreNamed) {
   error({"--mode", "fast"}, {"--mode", "fast"});
   error({"--speculative-mode", "eagle"}, {"--speculative-mode: eagle is not built yet"});
   error({"--speculative-mode", "large_draft"},
-        {"--speculative-mode: found 'large_draft', expected disable, ngram or small_draft"});
+        {"--speculative-mode: found 'large_draft', expected disable, ngram, small_draft or medusa"});
   error({"--speculative-mode", "small_draft"},
         {"--additional-models: small_draft wants one model that drafts, found 0"});
   error({"--speculative-mode", "small_draft", "--additional-models", "x", "y"},
         {"--additional-models: small_draft wants one model that drafts, found 2"});
+  error({"--speculative-mode", "medusa"},
+        {"--additional-models: medusa wants one head that drafts, found 0"});
   error({"--embedding-model-lib", "x"}, {"--embedding-model-lib: found without --embedding-model"});
   error({"--pooling", "max"}, {"--pooling", "max"});
   error({"--enable-tracing"}, {"--enable-tracing"});

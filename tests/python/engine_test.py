@@ -308,9 +308,11 @@ class LifeTest(unittest.TestCase):
             ({"engine_config": {"max_num_sequence": 0}}, "^engine_config: max_num_sequence is 0, expected 1 or more"),
             ({"engine_config": {"max_total_sequence_length": -4}}, "^engine_config: max_total_sequence_length is -4"),
             ({"engine_config": {"maximum": 0}}, "^engine_config: unknown key 'maximum'"),
-            ({"engine_config": {"speculative_mode": "eagle"}}, "^engine_config: speculative_mode is 'eagle', expected one of 'disable', 'ngram', 'small_draft'"),
+            ({"engine_config": {"speculative_mode": "eagle"}}, "^engine_config: speculative_mode is 'eagle', expected one of 'disable', 'ngram', 'small_draft', 'medusa'"),
             ({"engine_config": {"speculative_mode": "small_draft"}},
              "^engine_config: additional_models: small_draft wants one model that drafts, found 0"),
+            ({"engine_config": {"speculative_mode": "medusa"}},
+             "^engine_config: additional_models: medusa wants one head that drafts, found 0"),
             ({"engine_config": {"kv_cache_page_size": 8}}, "^engine_config: kv_cache_page_size is 8, expected 16"),
             ({"enable_tracing": True}, "^enable_tracing: "),
         ]

@@ -1,12 +1,13 @@
 // A device that fails in the middle of requests: each request it hits ends with the device's sentence, the
 // engine goes on, and later answers are what they would have been.
+#include "support/failing_device.h"
+
 #include <gtest/gtest.h>
 
 #include <optional>
 
 #include "serve/engine.h"
 #include "support/compiled_model.h"
-#include "support/failing_device.h"
 #include "support/native_kernels.h"
 
 namespace mlc::serve {

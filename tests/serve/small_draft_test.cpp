@@ -1,6 +1,4 @@
 // A draft model's proposals change how many steps an answer takes, not what it is.
-#include <cmath>
-
 #include "serve/engine_case.h"
 #include "support/failing_device.h"
 
@@ -66,40 +64,6 @@ class SmallDraftTest : public EngineTest {
     run();
     return answers[1];
   }
-  // Of each of the allowed tokens behind a text, if no other may come.
-  std::vector<double> probabilities_of(const std::vector<int32_t>& tokens,
-                                       const std::vector<int32_t>& allowed) const {
-    must(model->sequences().add(1000000));
-    const runtime::StepSequence step{1000000, tokens};
-    const std::vector<float> logits = model.step({step}, runtime::WantLogits::kLast);
-    must(model->sequences().remove(1000000));
-    std::vector<double> p;
-    double sum = 0;
-    for (const int32_t token : allowed) {
-      p.push_back(std::exp(static_cast<double>(logits[static_cast<size_t>(token)])));
-      sum += p.back();
-    }
-    for (double& x : p) x /= sum;
-    return p;
-  }
-  // By chi-square: its mean is cells - 1 and its variance twice that, so 4 standard deviations are allowed.
-  static void expect_distribution(std::map<std::vector<int32_t>, int>& found,
-                                  const std::map<std::vector<int32_t>, double>& expected) {
-    double chi_square = 0, rest = 0;
-    int cells = 0, found_rest = 0;
-    auto add = [&](double is, double should_be) {
-      chi_square += (is - should_be) * (is - should_be) / should_be, ++cells;
-    };
-    for (const auto& [tokens, count] : expected) {
-      if (count < 5)  // too rare for a cell of their own
-        rest += count, found_rest += found[tokens];
-      else
-        add(found[tokens], count);
-    }
-    if (rest > 5) add(found_rest, rest);
-    ASSERT_GT(cells, 10);
-    EXPECT_LT(chi_square, cells - 1 + 4 * std::sqrt(2.0 * (cells - 1)));
-  }
   void expect_all_returned() {
     engine->reset();
     EXPECT_EQ(model->sequences().used().pages[0], 0) << "a page is lost";
@@ -162,43 +126,9 @@ TEST_F(SmallDraftTest, SampledAnswersAreThoseOfPlainDecoding) {
   EXPECT_GT(accepted, 30);
 }
 
-// Pairs of tokens come as often as the model's probabilities say, of four tokens that the bias leaves: the
-// proposals that are right come neither more nor less often than they should.
 TEST_F(SmallDraftTest, SampledTokensHaveTheModelsDistribution) {
-  constexpr int kAnswers = 3000;
-  const std::vector<int32_t> text = prompt(9, 3), allowed = {5, 77, 200, 411};
-  GenerationConfig config;
-  config.temperature = 1;
-  config.max_tokens = 3;
-  config.ignore_eos = true;
-  for (const int32_t token : allowed) config.logit_bias[token] = 100;
   start_drafting({.length = 2, .max_running = 16, .deterministic = true});
-  auto probabilities = [&](const std::vector<int32_t>& tokens) { return probabilities_of(tokens, allowed); };
-  auto with = [](std::vector<int32_t> tokens, int32_t token) {
-    tokens.push_back(token);
-    return tokens;
-  };
-  std::map<std::vector<int32_t>, double> expected;
-  const std::vector<double> first = probabilities(text);
-  for (size_t a = 0; a < 4; ++a) {
-    const std::vector<double> second = probabilities(with(text, allowed[a]));
-    for (size_t b = 0; b < 4; ++b) {
-      const std::vector<double> third = probabilities(with(with(text, allowed[a]), allowed[b]));
-      for (size_t c = 0; c < 4; ++c)
-        expected[{allowed[a], allowed[b], allowed[c]}] = kAnswers * first[a] * second[b] * third[c];
-    }
-  }
-  for (int i = 0; i < kAnswers; ++i) {
-    config.seed = static_cast<uint64_t>(i);
-    must(add(i, text, config));
-  }
-  run();
-  std::map<std::vector<int32_t>, int> found;
-  for (const auto& [id, answer] : answers) ++found[answer.tokens];
-  expect_distribution(found, expected);
-  const EngineMetrics& m = engine->metrics();
-  EXPECT_GT(m.accepted_draft_tokens, kAnswers / 4);
-  EXPECT_LT(m.accepted_draft_tokens, m.draft_tokens * 9 / 10);
+  expect_answers_have_the_models_distribution(750);
 }
 
 // Answers that end at a stop token, at max_tokens and at the context, beside one another and beside prompts,

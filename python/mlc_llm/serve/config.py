@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import CommandError
 
 MODES = ("local", "interactive", "server")
-SPECULATIVE_MODES = ("disable", "ngram", "small_draft")
+SPECULATIVE_MODES = ("disable", "ngram", "small_draft", "medusa")
 
 # Keys of EngineConfig that are keys of `serve --overrides`, and their names there.
 _OVERRIDES = {
@@ -43,8 +43,8 @@ _FIXED = {
 class EngineConfig:
     """What the engine is opened with beside the model; None: inferred from the mode, the model and the memory.
 
-    ``additional_models``: further models, each a name or [name, library]; with the ``speculative_mode`` small_draft the one that
-    drafts. ``verbose``: prints a line on each model's memory
+    ``additional_models``: further models, each a name or [name, library]; with the ``speculative_mode`` small_draft or medusa the one
+    that drafts. ``verbose``: prints a line on each model's memory
     to standard error. ``lora_adapters``: PEFT folders by name, for ``model="...:NAME"``; ``max_loras`` and ``max_lora_rank``: what
     else the library has room for, for ``load_lora_adapter``. The other names are those of ``mlc_llm serve --overrides``.
     """

@@ -96,6 +96,7 @@ struct ModelDefinition {
   void (*infer)(ModelConfig& config) = nullptr;
   bool learned_positions = false;                        // a text cannot be longer than their table
   bool encoder = false, embeds = false;                  // functions.h
+  bool draft_head = false;                               // likewise
   std::vector<std::string> field_scalings = {"llama3"};  // kinds of rope_scaling that MLC's field states
   // MLC's field keeps a rope_scaling as the checkpoint states it, and its models rotate without it.
   bool keeps_scaling = false;

@@ -38,7 +38,7 @@ double StepCost::seconds(int64_t rows) const {
 }
 
 int64_t DraftLength::choose(int64_t most, int64_t equal, int64_t answers, double row_share,
-                            double draft_share) {
+                            double draft_share, bool at_once) {
   chosen_ = equal >= kMany ? 1 : 0;
   Chance& now = chances_[chosen_];
   // A text's part of a step: 1 / answers of what does not depend on rows, and its own rows.
@@ -49,7 +49,8 @@ int64_t DraftLength::choose(int64_t most, int64_t equal, int64_t answers, double
     chance *= now.right;
     tokens += chance;
     const auto proposals = static_cast<double>(n);
-    const double speed = tokens / (fixed * (1 + draft_share * proposals) + row_share * (1 + proposals));
+    const double drafts = draft_share * (at_once ? 1 : proposals);
+    const double speed = tokens / (fixed * (1 + drafts) + row_share * (1 + proposals));
     if (speed > best) best = speed, length = n;
   }
   if (length > 0) return length;

@@ -28,9 +28,10 @@ class DraftLength {
  public:
   // The number of proposals, at most `most`, that gives most tokens a second where `answers` texts share a
   // step; 0: none pays. equal: tokens of the past (NgramIndex). row_share: StepCost's. draft_share: what it
-  // takes to propose one for all answers, as a share of the a of StepCost. After kRetry steps without
-  // proposals a few are tried anew.
-  int64_t choose(int64_t most, int64_t equal, int64_t answers, double row_share, double draft_share = 0);
+  // takes to propose one for all answers, as a share of the a of StepCost, or where `at_once` all. After
+  // kRetry steps without proposals a few are tried anew.
+  int64_t choose(int64_t most, int64_t equal, int64_t answers, double row_share, double draft_share = 0,
+                 bool at_once = false);
   // What became of the proposals that were chosen last: `accepted` of them in a row were right.
   void put(int64_t proposed, int64_t accepted);
 

@@ -1,6 +1,6 @@
 // A draft model proposes what it would write after a text, whatever it proposed before and however the text
 // went on.
-#include "serve/speculate/drafter.h"
+#include "serve/speculate/model_drafter.h"
 
 #include <gtest/gtest.h>
 
@@ -52,7 +52,7 @@ class DrafterTest : public ::testing::TestWithParam<const char*> {
   }
   // A draft model's that knows nothing of the past.
   TokenTree fresh(const std::vector<int32_t>& tokens, int64_t depth) const {
-    Drafter drafter(*other.model, 0, other->vocab_size());
+    ModelDrafter drafter(*other.model, 0, other->vocab_size());
     auto r = request(tokens);
     TokenTree tree = propose(drafter, {r.get()}, depth)[0];
     drafter.release(*r);
@@ -72,7 +72,7 @@ std::vector<int32_t> text(int32_t n, int32_t seed) {
 
 // Texts that go on as proposed, otherwise, and by several tokens at once; two side by side.
 TEST_P(DrafterTest, ProposalsFollowFromTheTextAlone) {
-  Drafter drafter(*model.model, 4, model->vocab_size());
+  ModelDrafter drafter(*model.model, 4, model->vocab_size());
   auto a = request(text(13, 1)), b = request(text(20, 2));
   for (int round = 0; round < 7; ++round) {
     const std::vector<TokenTree> trees = propose(drafter, {a.get(), b.get()}, 3 + round % 2);
@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(Toys, LlamaDrafterTest, ::testing::Values("llama"));
 
 // A long text is read in parts, beside others that get their proposals meanwhile.
 TEST_P(LlamaDrafterTest, TextsAreCaughtUpWith) {
-  Drafter drafter(*model.model, 4, model->vocab_size());
+  ModelDrafter drafter(*model.model, 4, model->vocab_size());
   auto longer = request(text(50, 1)), shorter = request(text(6, 2));
   for (int round = 0; round < 3; ++round) {
     const auto trees = propose(drafter, {longer.get(), shorter.get()}, 2, 1, 9);
@@ -117,7 +117,7 @@ TEST_P(LlamaDrafterTest, TextsAreCaughtUpWith) {
 }
 
 TEST_P(LlamaDrafterTest, TheWayThatGoesOnLiesTogether) {
-  Drafter drafter(*model.model, 0, model->vocab_size());
+  ModelDrafter drafter(*model.model, 0, model->vocab_size());
   auto r = request(text(13, 1));
   const TokenTree chain = fresh(r->tokens, 3);
   const TokenTree tree = propose(drafter, {r.get()}, 3, 3)[0];
@@ -132,7 +132,7 @@ TEST_P(LlamaDrafterTest, TheWayThatGoesOnLiesTogether) {
 
 // Proposals take the random numbers that the answer's tokens will take.
 TEST_P(LlamaDrafterTest, DrawsAreThoseOfTheRequest) {
-  Drafter drafter(*model.model, 0, model->vocab_size());
+  ModelDrafter drafter(*model.model, 0, model->vocab_size());
   auto r = request(text(13, 1), 0.7);
   const TokenTree tree = propose(drafter, {r.get()}, 4)[0];
   must(model->sequences().add(1000));
@@ -149,7 +149,7 @@ TEST_P(LlamaDrafterTest, DrawsAreThoseOfTheRequest) {
 // Texts that the model does not have room for, or whose tokens it does not know, get no proposals.
 TEST_P(LlamaDrafterTest, WithoutRoomThereAreNoProposals) {
   model = load({.max_sequences = 2, .context_tokens = 64, .total_tokens = 64, .deterministic = true});
-  Drafter drafter(*model.model, 1, 512);
+  ModelDrafter drafter(*model.model, 1, 512);
   auto a = request(text(30, 1)), b = request(text(40, 2));
   const auto trees = propose(drafter, {a.get(), b.get()}, 4);
   EXPECT_EQ(trees[0].proposals(), 4);
@@ -171,7 +171,7 @@ TEST_P(LlamaDrafterTest, AFailureEndsProposals) {
   testing::FailingDevice* device = nullptr;
   LoadedModel failing = LoadedModel::load(testing::FailingDevice::wrap(device), folder.file("model.so"),
                                           folder.path(), {.max_sequences = 2, .context_tokens = 64});
-  Drafter drafter(*failing.model, 0, 512);
+  ModelDrafter drafter(*failing.model, 0, 512);
   auto a = request(text(13, 1)), b = request(text(20, 2));
   device->fail_at = device->submissions + 1;  // the second round
   a->draft = b->draft = {.tokens = {3}, .parents = {-1}, .known = 1};
