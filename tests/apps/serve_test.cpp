@@ -195,9 +195,10 @@ TEST(Serve, HeadsDraft) {
     const std::string answer =
         server.ask("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "Hi"}]})");
     EXPECT_NE(answer.find("\"content\":\"Olé!\""), std::string::npos) << answer;
-    if (overrides[0] != '\0')  // else as it pays, and a head as large as its model may not
+    if (overrides[0] != '\0') {  // else as it pays, and a head as large as its model may not
       EXPECT_NE(server.ask("/metrics", "").find("spec_decode_accept_count\t3\n"), std::string::npos)
           << "the first token is the prompt's; the others are proposed, and right";
+    }
     EXPECT_EQ(server.ask("/v1/models", "").find(heads), std::string::npos) << "a head is not served";
     EXPECT_EQ(server.end(), 0);
   }
