@@ -186,6 +186,10 @@ Status open_folder(Session& s, const SessionFlags& flags, const Wanted& wanted,
   s.name = folder.converted ? flags.checkpoint.source.config : path;
   if (!folder.converted) RETURN_IF_ERROR(apply_to_converted(flags.checkpoint, s.config, path));
   ASSIGN_OR_RETURN(frontend::ModelConfig model_config, change_config(s.config, wanted.changes, s.name));
+  if (frontend::is_draft_head(model_config))
+    return Status::error(str(s.name, " is a draft head of type ", model_config.model_type,
+                             " and has no text of its own; name the model that it was made for, and this one "
+                             "with serve's --speculative-mode medusa --additional-models"));
   SharedTokenizer tokenizer =
       std::async(std::launch::async, [&s] { return Tokenizer::load(s.folder); }).share();
   ASSIGN_OR_RETURN(ChatTemplate chat_template, open_template(s.config, s.name));

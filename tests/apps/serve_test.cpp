@@ -11,7 +11,9 @@
 
 #include "base/strings.h"
 #include "support/command.h"
+#include "support/heads_folder.h"
 #include "support/scripted_model.h"
+#include "support/toys.h"
 
 namespace mlc {
 namespace {
@@ -156,6 +158,62 @@ TEST(Serve, FromACheckpointToAnswers) {
   expect_error(run_mlc_llm({"serve", folder, "--quantization", "q0f32", "--speculative-mode", "ngram",
                             "--overrides", "spec_tree_width=3"}),
                {"--overrides: spec_tree_width is 3", "takes no trees", "--tree-verify"});
+  ::unsetenv("MLC_LLM_HOME");
+}
+
+// Heads that know what the scripted model says: what follows the token after this one, and two behind it.
+std::string write_heads_of(const testing::ScriptedModel& model, const std::string& model_folder,
+                           const std::string& folder) {
+  const auto hidden = static_cast<size_t>(
+      read_json_file(model_folder + "/config.json").value()["hidden_size"].get<int64_t>());
+  const auto vocab = static_cast<size_t>(model.vocab_size());
+  std::vector<testing::Rows> matrices(3, testing::Rows(vocab, std::vector<float>(hidden, 0)));
+  auto after = [&](size_t token) { return static_cast<size_t>(model.next[token]); };
+  for (size_t token = 0; token < vocab; ++token)
+    for (size_t k = 0, then = after(after(token)); k < 3; ++k, then = after(then))
+      matrices[k][then][token] = 1;
+  testing::write_heads(folder, matrices);
+  return folder;
+}
+
+TEST(Serve, HeadsDraft) {
+  testing::Workplace place;
+  ::setenv("MLC_LLM_HOME", place.path("home").c_str(), 1);
+  testing::ScriptedModel model =
+      testing::scripted({.answer = {"Ol", "\xc3", "\xa9", "!"}, .merges = {{"O", "l"}}, .gpt2_order = true});
+  const std::string folder = testing::write_folder(place.path("folder"), model);
+  const std::string heads = write_heads_of(model, folder, place.make_folder("heads"));
+  auto with = [&](const std::string& head, const std::string& overrides) {
+    std::vector<std::string> flags = {folder,   "--quantization", "q0f32", "--speculative-mode",
+                                      "medusa", "--port",         "0",     "--additional-models",
+                                      head};
+    if (!overrides.empty()) flags.insert(flags.end(), {"--overrides", overrides});
+    return flags;
+  };
+  for (const char* overrides : {"", "spec_draft_length=3"}) {
+    ServeProcess server(with(heads, overrides));
+    const std::string answer =
+        server.ask("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "Hi"}]})");
+    EXPECT_NE(answer.find("\"content\":\"Olé!\""), std::string::npos) << answer;
+    if (overrides[0] != '\0') {  // else as it pays, and a head as large as its model may not
+      EXPECT_NE(server.ask("/metrics", "").find("spec_decode_accept_count\t3\n"), std::string::npos)
+          << "the first token is the prompt's; the others are proposed, and right";
+    }
+    EXPECT_EQ(server.ask("/v1/models", "").find(heads), std::string::npos) << "a head is not served";
+    EXPECT_EQ(server.end(), 0);
+  }
+  auto refused = [&](std::vector<std::string> flags, const std::vector<std::string>& words) {
+    flags.insert(flags.begin(), "serve");
+    expect_error(run_mlc_llm(flags), words);
+  };
+  refused(with(folder, ""), {"--additional-models: " + folder + " is of a model of type llama",
+                             "expected a draft head of type medusa"});
+  refused(with(heads, "spec_draft_length=4"),
+          {"--overrides: spec_draft_length is 4, expected at most 3: the head proposes 3 tokens in a row"});
+  refused(with(heads, "spec_tree_width=2"), {"--overrides: spec_tree_width is 2", "--tree-verify"});
+  const std::string toy = testing::toy_file("medusa", "");
+  refused(with(toy, ""), {"--additional-models: " + toy + " reads hidden states of 64, the model's are of"});
+  refused({heads, "--quantization", "q0f32"}, {heads + " is a draft head of type medusa"});
   ::unsetenv("MLC_LLM_HOME");
 }
 

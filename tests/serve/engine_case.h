@@ -53,17 +53,19 @@ class EngineTest : public ::testing::Test {
     engine = std::make_unique<Engine>(*model.model, tokenizer, options);
   }
 
-  Status add(RequestId id, std::vector<int32_t> prompt, GenerationConfig config) {
-    return engine->add_request({id, std::move(prompt), std::move(config), [this](const StreamUpdate& u) {
-                                  Answer& a = answers[u.id];
-                                  a.text += u.text;
-                                  if (u.token >= 0) a.tokens.push_back(u.token);
-                                  if (u.finish == FinishReason::kNone) return;
-                                  a.finish = u.finish;
-                                  a.metrics = u.metrics;
-                                  a.error = u.error;
-                                  a.finishes++;
-                                }});
+  Status add(RequestId id, std::vector<int32_t> prompt, GenerationConfig config,
+             const std::string& adapter = "") {
+    auto on_update = [this](const StreamUpdate& u) {
+      Answer& a = answers[u.id];
+      a.text += u.text;
+      if (u.token >= 0) a.tokens.push_back(u.token);
+      if (u.finish == FinishReason::kNone) return;
+      a.finish = u.finish;
+      a.metrics = u.metrics;
+      a.error = u.error;
+      a.finishes++;
+    };
+    return engine->add_request({id, std::move(prompt), std::move(config), on_update, adapter});
   }
   void run() {
     for (int steps = 0; engine->step(); ++steps)

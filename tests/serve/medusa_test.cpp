@@ -4,6 +4,7 @@
 #include "serve/engine_case.h"
 #include "support/failing_device.h"
 #include "support/heads_folder.h"
+#include "support/lora_model.h"
 #include "support/npy.h"
 
 namespace mlc::serve {
@@ -312,6 +313,26 @@ TEST_F(MedusaTest, GrammarsKeepTheirAnswers) {
     EXPECT_EQ(answer.text, plain.text);
     EXPECT_GT(engine->metrics().draft_steps, 0);
   }
+}
+
+// Heads read the states that a request's adapter gives: one with and one without, beside each other.
+TEST_F(MedusaTest, AdaptersKeepTheirAnswers) {
+  testing::TempFolder folder;
+  testing::convert_checkpoint(testing::toy_file("llama", ""), "q4f16_1", folder.path());
+  testing::compile_to(folder.file("model.so"), testing::toy_config("llama", "q4f16_1"), 0,
+                      {runnable_targets().front()}, false, 1, testing::kLoraRank);
+  auto answers_of = [&](bool plain) {
+    start_drafting({.max_running = 2, .deterministic = true, .plain = plain}, nullptr, folder.path());
+    must(engine->load_adapter("plain", testing::lora_folder("plain")));
+    must(add(1, prompt(20, 1), greedy(60)));
+    must(add(2, prompt(20, 1), greedy(60), "plain"));
+    run();
+    return answers;
+  };
+  std::map<RequestId, Answer> expected = answers_of(/*plain=*/true), got = answers_of(/*plain=*/false);
+  EXPECT_NE(expected[1].tokens, expected[2].tokens);
+  for (const RequestId id : {1, 2}) EXPECT_EQ(got[id].tokens, expected[id].tokens) << got[id].error;
+  EXPECT_GT(engine->metrics().accepted_draft_tokens, 0);
 }
 
 // Requests that end while proposals are written, or between steps; the others do not notice.

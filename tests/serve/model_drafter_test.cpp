@@ -160,7 +160,7 @@ TEST_P(LlamaDrafterTest, WithoutRoomThereAreNoProposals) {
   auto unknown = request({3, 512, 4});
   EXPECT_EQ(propose(drafter, {unknown.get()}, 4)[0].proposals(), 0);
   const TokenTree all = fresh(text(13, 1), 4);
-  Drafter fewer(*other.model, 0, all.tokens[2]);  // a model that has not all of its tokens
+  ModelDrafter fewer(*other.model, 0, all.tokens[2]);  // a model that has not all of its tokens
   auto c = request(text(13, 1));
   const TokenTree some = propose(fewer, {c.get()}, 4)[0];
   EXPECT_LE(some.proposals(), 1);
