@@ -144,15 +144,14 @@ int32_t EngineState::token_of_row(RequestState& r, int64_t row, std::optional<Lo
     }
   }
   std::optional<RunningStep::Draw>& drawn = step->draws[static_cast<size_t>(row)];
-  if (!drawn) drawn = draw(r, row);
+  if (!drawn) drawn = draw(r, row, scores_.front());
   logprobs = std::move(drawn->logprobs);
   return drawn->token;
 }
 
-RunningStep::Draw EngineState::draw(RequestState& r, int64_t row) const {
+RunningStep::Draw EngineState::draw(RequestState& r, int64_t row, std::vector<float>& scores) const {
   const GenerationConfig& config = r.request.config;
   const std::span<const float> logits = logits_of_rows(row, 1);
-  thread_local std::vector<float> scores;  // 200 KB and more, of one row after the other
   scores.assign(logits.begin(), logits.end());
   RunningStep::Draw drawn;
   drawn.token = r.sampler.sample(scores, config, r.counts, r.constraint ? &r.constraint->mask() : nullptr);
@@ -183,11 +182,16 @@ void EngineState::draw_beside() {
     if (!r.constraint || r.constraint->prepared()) alone.push_back(i);
   }
   const runtime::DeviceProperties& device = model.device();
-  parallel_for(device.host_memory ? device.threads : usable_threads(), static_cast<int64_t>(alone.size()),
-               [&](int64_t n) {
-                 const size_t i = alone[static_cast<size_t>(n)];
-                 step->draws[static_cast<size_t>(rows[i])] = draw(*step->requests[i], rows[i]);
-               });
+  const int threads = device.host_memory ? device.threads : usable_threads();
+  scores_.resize(static_cast<size_t>(std::max(1, threads)));
+  const size_t count = std::min(scores_.size(), alone.size());
+  parallel_for(threads, static_cast<int64_t>(count), [&](int64_t strip) {
+    for (auto n = static_cast<size_t>(strip); n < alone.size(); n += count) {
+      const size_t i = alone[n];
+      step->draws[static_cast<size_t>(rows[i])] =
+          draw(*step->requests[i], rows[i], scores_[static_cast<size_t>(strip)]);
+    }
+  });
 }
 
 // `logits`: of the step's rows of the request. One that was preempted comes here again with the same rows.

@@ -130,7 +130,7 @@ struct EngineState {
   int32_t token_of_row(RequestState& request, int64_t row, std::optional<Logprobs>& logprobs);
   // The tokens of all rows that wait for no other's, on all threads.
   void draw_beside();
-  RunningStep::Draw draw(RequestState& request, int64_t row) const;
+  RunningStep::Draw draw(RequestState& request, int64_t row, std::vector<float>& scores) const;
   // The first of each request's rows among those with logits that is wanted.
   std::vector<int64_t> wanted_rows() const;
   // Keeps the hidden state of a row, of which the request's next token is drawn, where the drafter reads it.
@@ -141,6 +141,8 @@ struct EngineState {
   void finish(RequestState& request, const runtime::StepSequence& sequence, int64_t row);
   int64_t verify(RequestState& request, int64_t row);
   void remove_sequence(const RequestState& request);
+
+  std::vector<std::vector<float>> scores_;  // memory of draw(), one for each thread
 };
 
 }  // namespace mlc::serve
