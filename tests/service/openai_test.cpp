@@ -89,6 +89,7 @@ TEST_F(OpenAiTest, ChatAnswers) {
   const Json& usage = answer["usage"];
   EXPECT_EQ(usage["completion_tokens"], 8);
   EXPECT_EQ(usage["total_tokens"].get<int>(), usage["prompt_tokens"].get<int>() + 8);
+  EXPECT_EQ(usage["completion_tokens_details"]["reasoning_tokens"], 0);
   EXPECT_EQ(answer["choices"][0]["message"]["content"], streamed(kChat, chat_body()));
 }
 

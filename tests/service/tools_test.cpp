@@ -261,13 +261,14 @@ TEST_F(ToolsTest, WhatIsWrongIsNamedAsTheCallerWroteIt) {
 TEST(Thoughts, AreItemsOfTheirOwn) {
   ToyService thinker({.jinja = "{% for m in messages %}{{ m.role }}{{ m.content }}{{ m.reasoning_content }}\n"
                                "{% endfor %}<think>{# </think> #}"});
-  const std::string thought =
-      thinker.answer(kChat, {{"messages", {{{"role", "user"}, {"content", "Hi"}}}},
-                             {"max_tokens", 6},
-                             {"temperature", 0}})["choices"][0]["message"]["reasoning_content"];
+  const Json chat = thinker.answer(
+      kChat, {{"messages", {{{"role", "user"}, {"content", "Hi"}}}}, {"max_tokens", 6}, {"temperature", 0}});
+  const std::string thought = chat["choices"][0]["message"]["reasoning_content"];
   ASSERT_NE(thought, "");
+  EXPECT_EQ(chat["usage"]["completion_tokens_details"]["reasoning_tokens"], 6);
   Json body = {{"input", "Hi"}, {"max_output_tokens", 6}, {"temperature", 0}};
-  const Json item = thinker.answer(kResponses, body)["output"][0];
+  const Json response = thinker.answer(kResponses, body), item = response["output"][0];
+  EXPECT_EQ(response["usage"]["output_tokens_details"]["reasoning_tokens"], 6);
   EXPECT_EQ(item["type"], "reasoning");
   EXPECT_EQ(item["content"][0]["text"], thought);
   body["stream"] = true;

@@ -38,6 +38,10 @@ class AnswerParser {
   void put(std::string_view text, std::vector<AnswerPart>& parts);
   // The answer has ended: what was held back.
   void finish(std::vector<AnswerPart>& parts);
+  // Whether what comes next belongs to what the model thinks before it answers.
+  bool thinks() const {
+    return state_ == State::kThink || (state_ == State::kMessage && message_ == AnswerPartKind::kReasoning);
+  }
 
  private:
   enum class State : uint8_t {

@@ -21,6 +21,7 @@ struct AnswerHead {
 
 struct Usage {
   int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0;
+  int64_t reasoning_tokens = 0;  // of the completion, those within what it thinks, its tags included
 };
 
 // "chatcmpl-" or "cmpl-" and 32 hexadecimal digits.

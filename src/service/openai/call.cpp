@@ -101,7 +101,10 @@ void Call::on_update(size_t index, const StreamUpdate& update) {
   if (update.logprobs) choice.held.push_back(*update.logprobs);
   if (choice.parser && !ended_) {
     std::vector<AnswerPart> parts;
+    bool thinks = choice.parser->thinks();
     choice.parser->put(update.text, parts);
+    thinks |= choice.parser->thinks();
+    usage_.reasoning_tokens += thinks && update.token >= 0;
     if (update.finish != FinishReason::kNone) choice.parser->finish(parts);
     add_parts(index, parts);
   } else if (!ended_ && (!update.text.empty() || (first && asked_.chat && asked_.stream))) {

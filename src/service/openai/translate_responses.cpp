@@ -269,7 +269,7 @@ class Responses : public AnswerTranslator {
       result["usage"] = {{"input_tokens", usage_["prompt_tokens"]},
                          {"input_tokens_details", usage_["prompt_tokens_details"]},
                          {"output_tokens", usage_["completion_tokens"]},
-                         {"output_tokens_details", {{"reasoning_tokens", 0}}},
+                         {"output_tokens_details", usage_["completion_tokens_details"]},
                          {"total_tokens", usage_["total_tokens"]}};
     result.update(echo_);
     return result;
