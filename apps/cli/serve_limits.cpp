@@ -121,9 +121,10 @@ Status check_proposals(const ServeLimits& wanted, const runtime::Module& module)
                              wanted.tree_width > 1 ? str(" in ", wanted.tree_width, " ways") : ""));
   const std::string lacks = runtime::Model::lacks_for_hidden_states(plan, wanted.tree_width > 1);
   if (lacks.empty()) return Status::ok();
-  return Status::error(str(
-      "--speculative-mode: ", module.path(), " cannot give hidden states to a draft head", " (its function ",
-      lacks, " is missing or older); compile it again", wanted.tree_width > 1 ? " with --tree-verify" : ""));
+  return Status::error(
+      str("--speculative-mode: ", module.path(), " cannot give hidden states to a draft head",
+          " (its function ", lacks, " is missing or older); ",
+          wanted.tree_width > 1 ? "compile it again with --tree-verify" : "compile it again"));
 }
 
 }  // namespace

@@ -188,8 +188,9 @@ Status open_folder(Session& s, const SessionFlags& flags, const Wanted& wanted,
   ASSIGN_OR_RETURN(frontend::ModelConfig model_config, change_config(s.config, wanted.changes, s.name));
   if (frontend::is_draft_head(model_config))
     return Status::error(str(s.name, " is a draft head of type ", model_config.model_type,
-                             " and has no text of its own; name the model that it was made for, and this one "
-                             "with serve's --speculative-mode medusa --additional-models"));
+                             " and has no text of its own; serve the model that it was made for, with "
+                             "--speculative-mode medusa --additional-models ",
+                             s.name));
   SharedTokenizer tokenizer =
       std::async(std::launch::async, [&s] { return Tokenizer::load(s.folder); }).share();
   ASSIGN_OR_RETURN(ChatTemplate chat_template, open_template(s.config, s.name));
