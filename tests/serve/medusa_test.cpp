@@ -1,8 +1,7 @@
 // What heads on the model's hidden states propose changes how many steps an answer takes, not what it is.
 #include <cmath>
 
-#include "serve/engine_case.h"
-#include "support/failing_device.h"
+#include "serve/drafting_case.h"
 #include "support/heads_folder.h"
 #include "support/lora_model.h"
 #include "support/npy.h"
@@ -84,7 +83,7 @@ TEST(MedusaHeads, LogitsAreTorchs) {
 
 // The engine's toy, and heads that know some of its answers: a row of head k is the mean direction of the
 // hidden states that this token followed k + 2 places later.
-class MedusaTest : public EngineTest {
+class MedusaTest : public DraftingTest {
  protected:
   static constexpr int64_t kHeads = 3;
   static constexpr size_t kTexts = 4;
@@ -97,13 +96,6 @@ class MedusaTest : public EngineTest {
     delete head_files;
     EngineTest::TearDownTestSuite();
   }
-
-  struct Setup {
-    int64_t length = kHeads, width = 1;
-    size_t max_running = 1;
-    bool adapt = false, deterministic = false, plain = false;
-    int64_t total_tokens = 800, head_rows = 16;
-  };
 
   void SetUp() override {
     if (!file_exists(head_files->file("model.so"))) make_heads();
@@ -134,48 +126,25 @@ class MedusaTest : public EngineTest {
     make(checkpoint.path(), "q0f16", head_files->path());
   }
 
-  void start_drafting(const Setup& setup, runtime::DevicePtr head_device = nullptr,
-                      const std::string& model_folder = "", const std::string& heads_folder = "") {
+  void start_drafting(const Setup& setup, runtime::DevicePtr head_device = nullptr) override {
+    start_with(setup, files->folder.path(), head_files->path(), std::move(head_device));
+  }
+  void start_with(const Setup& setup, const std::string& folder, const std::string& heads_folder,
+                  runtime::DevicePtr head_device = nullptr) {
     engine.reset();
-    const auto sequences = static_cast<int64_t>(setup.max_running);
-    const std::string folder = model_folder.empty() ? files->folder.path() : model_folder;
+    const int64_t length = setup.length > 0 ? setup.length : kHeads;
+    runtime::ModelLimits limits = limits_of(setup, setup.total_tokens);
+    limits.max_wanted = max_wanted(setup, length);
+    limits.hidden_states = !setup.plain;
     model = LoadedModel::load(must(runtime::open_device("cpu", {.threads = 2})), folder + "/model.so", folder,
-                              {.max_sequences = sequences,
-                               .context_tokens = std::min<int64_t>(setup.total_tokens, 200),
-                               .total_tokens = setup.total_tokens,
-                               .prefill_chunk = 64,
-                               .max_wanted = sequences * (1 + setup.length * setup.width),
-                               .hidden_states = !setup.plain,
-                               .shuffle_pages = 3,
-                               .deterministic = setup.deterministic});
-    heads = LoadedHeads::load(heads_folder.empty() ? head_files->path() : heads_folder, setup.head_rows,
-                              std::move(head_device));
-    notes.clear();
-    engine = std::make_unique<Engine>(
-        *model.model, tokenizer,
-        EngineOptions{.max_running = setup.max_running,
-                      .speculative_mode = setup.plain ? SpeculativeMode::kDisable : SpeculativeMode::kMedusa,
-                      .spec_draft_length = setup.length * setup.width,
-                      .spec_tree_width = setup.width,
-                      .adapt_draft_length = setup.adapt,
-                      .heads = heads.heads.get(),
-                      .note = [this](const std::string& note) { notes.push_back(note); }});
-    answers.clear();
-  }
-  Answer drafted(const Setup& setup, const std::vector<int32_t>& text, const GenerationConfig& config) {
-    start_drafting(setup);
-    must(add(1, text, config));
-    run();
-    return answers[1];
-  }
-  void expect_all_returned() {
-    engine->reset();
-    EXPECT_EQ(model->sequences().used().pages[0], 0) << "a page is lost";
+                              limits);
+    heads =
+        LoadedHeads::load(heads_folder, setup.draft_room > 0 ? setup.draft_room : 16, std::move(head_device));
+    start_engine(setup, length, {.speculative_mode = SpeculativeMode::kMedusa, .heads = heads.heads.get()});
   }
 
   static inline testing::TempFolder* head_files = nullptr;
   LoadedHeads heads;
-  std::vector<std::string> notes;
 };
 
 TEST_F(MedusaTest, GreedyAnswersAreThoseOfPlainDecoding) {
@@ -211,7 +180,7 @@ TEST_F(MedusaTest, HeadsThatAreAlwaysRightSaveSteps) {
   testing::write_heads(head_checkpoint.path(), matrices);
   make(checkpoint.path(), "q0f16", target.path());
   make(head_checkpoint.path(), "q0f16", head.path());
-  start_drafting({}, nullptr, target.path(), head.path());
+  start_with({}, target.path(), head.path());
   must(add(1, {order[3], order[100]}, greedy(61)));
   run();
   EXPECT_EQ(answers[1].tokens, std::vector<int32_t>(order.begin() + 101, order.begin() + 162));
@@ -222,57 +191,17 @@ TEST_F(MedusaTest, HeadsThatAreAlwaysRightSaveSteps) {
   EXPECT_EQ(m.accepted_draft_tokens, 45);
 }
 
-TEST_F(MedusaTest, SampledAnswersAreThoseOfPlainDecoding) {
-  GenerationConfig config;
-  config.max_tokens = 60;
-  int64_t accepted = 0;
-  for (uint64_t seed = 1; seed <= 6; ++seed) {
-    config.seed = seed;
-    config.temperature = seed % 3 == 0 ? 1 : 0.3;
-    config.top_p = seed % 2 ? 1 : 0.8;
-    config.frequency_penalty = seed == 4 ? 0.4 : 0;
-    config.top_k = seed == 5 ? 12 : 0;
-    const Setup setup{.deterministic = true};
-    Setup plain = setup;
-    plain.plain = true;
-    const Answer expected = drafted(plain, prompt(20, 2), config);
-    EXPECT_EQ(engine->metrics().draft_steps, 0);
-    EXPECT_EQ(drafted(setup, prompt(20, 2), config).tokens, expected.tokens) << seed;
-    EXPECT_GT(engine->metrics().draft_tokens, 0);
-    accepted += engine->metrics().accepted_draft_tokens;
-  }
-  EXPECT_GT(accepted, 5);
-}
+TEST_F(MedusaTest, SampledAnswersAreThoseOfPlainDecoding) { expect_plain_answers_where_sampled(20, 5); }
 
 TEST_F(MedusaTest, SampledTokensHaveTheModelsDistribution) {
   start_drafting({.length = 2, .max_running = 16, .deterministic = true});
   expect_answers_have_the_models_distribution(375);
 }
 
-// Answers that end at a stop token, at max_tokens and at the context, beside one another and beside prompts,
-// in memory that makes them wait for each other; heads that take fewer texts than there are.
+// Heads that take fewer texts than there are, too.
 TEST_F(MedusaTest, BatchesEndWherePlainDecodingEnds) {
-  std::map<RequestId, std::vector<int32_t>> expected;
-  auto text = [&](int i) { return prompt(static_cast<size_t>(20 + 7 * (i / 4)), i); };
-  auto config = [&](int i) {
-    GenerationConfig c = greedy(i == 2 ? -1 : 20 + 11 * i);
-    if (i == 4) c.stop_token_ids = {expected[3].empty() ? -1 : expected[3].back()};
-    return c;
-  };
-  for (int i = 0; i < 6; ++i) expected[i] = alone(text(i), config(i)).tokens;
-  for (const int64_t width : {1, 3})
-    for (const int64_t total : {800, 208})
-      for (const int64_t rows : {2, 16}) {
-        start_drafting({.width = width, .max_running = 3, .total_tokens = total, .head_rows = rows});
-        for (int i = 0; i < 6; ++i) must(add(i, text(i), config(i)));
-        run();
-        for (int i = 0; i < 6; ++i)
-          EXPECT_EQ(answers[i].tokens, expected[i])
-              << "request " << i << ", width " << width << ", " << total << " and " << rows;
-        EXPECT_GT(engine->metrics().accepted_draft_tokens, 0);
-        EXPECT_EQ(engine->metrics().preemptions > 0, total == 208);
-        expect_all_returned();
-      }
+  expect_plain_ends_in_batches([](int i) { return prompt(static_cast<size_t>(20 + 7 * (i / 4)), i); },
+                               /*little_room=*/2);
 }
 
 // A next turn and a fork of a kept prompt have a hidden state of their own: their last token is computed.
@@ -297,23 +226,7 @@ TEST_F(MedusaTest, TextsThatBeginAlikeAreProposedFor) {
 }
 
 // A grammar drops what it does not let come, and text that it forces leaves the first heads behind.
-TEST_F(MedusaTest, GrammarsKeepTheirAnswers) {
-  const GrammarCompiler compiler(tokenizer);
-  for (const double temperature : {0.0, 1.0}) {
-    GenerationConfig config;
-    config.temperature = temperature;
-    config.seed = 7;
-    config.grammar =
-        must(compiler.compile(GrammarKind::kRegex, "(([a-z]{3} ){4}=[0-9]{4};){4}", {}, "regex"));
-    const Answer plain = drafted({.deterministic = true, .plain = true}, prompt(30, 1), config);
-    ASSERT_EQ(plain.finish, FinishReason::kStop) << plain.error;
-    const Answer answer = drafted({.deterministic = true}, prompt(30, 1), config);
-    EXPECT_EQ(answer.finish, FinishReason::kStop) << answer.error;
-    EXPECT_EQ(answer.tokens, plain.tokens);
-    EXPECT_EQ(answer.text, plain.text);
-    EXPECT_GT(engine->metrics().draft_steps, 0);
-  }
-}
+TEST_F(MedusaTest, GrammarsKeepTheirAnswers) { expect_grammars_keep_answers(); }
 
 // Heads read the states that a request's adapter gives: one with and one without, beside each other.
 TEST_F(MedusaTest, AdaptersKeepTheirAnswers) {
@@ -322,7 +235,7 @@ TEST_F(MedusaTest, AdaptersKeepTheirAnswers) {
   testing::compile_to(folder.file("model.so"), testing::toy_config("llama", "q4f16_1"), 0,
                       {runnable_targets().front()}, false, 1, testing::kLoraRank);
   auto answers_of = [&](bool plain) {
-    start_drafting({.max_running = 2, .deterministic = true, .plain = plain}, nullptr, folder.path());
+    start_with({.max_running = 2, .deterministic = true, .plain = plain}, folder.path(), head_files->path());
     must(engine->load_adapter("plain", testing::lora_folder("plain")));
     must(add(1, prompt(20, 1), greedy(60)));
     must(add(2, prompt(20, 1), greedy(60), "plain"));
@@ -335,52 +248,14 @@ TEST_F(MedusaTest, AdaptersKeepTheirAnswers) {
   EXPECT_GT(engine->metrics().accepted_draft_tokens, 0);
 }
 
-// Requests that end while proposals are written, or between steps; the others do not notice.
 TEST_F(MedusaTest, AbortsAtAnyPoint) {
-  const std::vector<int32_t> expected = alone(prompt(20, 1), greedy(40)).tokens;
-  for (int polls = 1; polls < 24; polls += 2) {
-    start_drafting({.max_running = 3});
-    for (int i = 1; i <= 3; ++i) must(add(i, prompt(20, i), greedy(40)));
-    for (int i = 0; i < polls; ++i) engine->poll_step();
-    engine->abort(2);
-    for (int i = 0; i < 3; ++i) engine->poll_step();
-    engine->abort(3);
-    run();
-    EXPECT_EQ(answers[1].tokens, expected) << polls;
-    expect_all_returned();
-  }
+  expect_aborts_harm_no_other(20, [](const Answer&) {});
 }
 
-// Proposals that are hardly ever right are given up, but for a few now and then.
-TEST_F(MedusaTest, WhatDoesNotPayIsGivenUp) {
-  GenerationConfig config;
-  config.temperature = 2;  // nothing is likely
-  config.seed = 3;
-  config.max_tokens = 170;
-  config.ignore_eos = true;
-  drafted({.adapt = true}, prompt(10, 1), config);
-  EXPECT_GT(engine->metrics().draft_tokens, 0);
-  EXPECT_LT(engine->metrics().draft_tokens, 100);
-  EXPECT_LT(engine->metrics().draft_steps, 60);
-}
+TEST_F(MedusaTest, WhatDoesNotPayIsGivenUp) { expect_what_does_not_pay_is_given_up(kHeads, 60); }
 
-// The heads' device fails: the answer goes on without them, and that is said once.
 TEST_F(MedusaTest, AFailureOfTheHeadsIsNoted) {
-  const std::vector<int32_t> expected = alone(prompt(20, 1), greedy(40)).tokens;
-  for (const int after : {0, 3}) {
-    testing::FailingDevice* device = nullptr;
-    start_drafting({.max_running = 2}, testing::FailingDevice::wrap(device));
-    device->fail_at = device->submissions + after;
-    device->half_done = after > 0;
-    for (RequestId id : {1, 2}) must(add(id, prompt(20, 1), greedy(40)));
-    run();
-    EXPECT_EQ(answers[1].tokens, expected) << answers[1].error;
-    EXPECT_EQ(answers[2].tokens, expected) << answers[2].error;
-    ASSERT_EQ(notes.size(), 1u);
-    EXPECT_EQ(notes[0],
-              str("medusa: the draft head proposes nothing any more: ", testing::FailingDevice::kFailure));
-    expect_all_returned();
-  }
+  expect_failures_are_noted(2, {{0, false}, {3, true}}, "medusa: the draft head");
 }
 
 TEST_F(MedusaTest, WhatDoesNotFitIsRefused) {

@@ -1,12 +1,11 @@
 // A draft model's proposals change how many steps an answer takes, not what it is.
-#include "serve/engine_case.h"
-#include "support/failing_device.h"
+#include "serve/drafting_case.h"
 
 namespace mlc::serve {
 namespace {
 
 // The engine's toy, and as its draft the same with 3-bit weights, which is right now and then.
-class SmallDraftTest : public EngineTest {
+class SmallDraftTest : public DraftingTest {
  protected:
   static void SetUpTestSuite() {
     EngineTest::SetUpTestSuite();
@@ -20,59 +19,26 @@ class SmallDraftTest : public EngineTest {
     EngineTest::TearDownTestSuite();
   }
 
-  struct Setup {
-    int64_t length = 4, width = 1;
-    size_t max_running = 1;
-    bool adapt = false, deterministic = false, same_model = false, plain = false;
-    int64_t total_tokens = 800, draft_tokens = 800;
-  };
-  void start_drafting(const Setup& setup, runtime::DevicePtr draft_device = nullptr) {
+  void start_drafting(const Setup& setup, runtime::DevicePtr draft_device = nullptr) override {
     engine.reset();
-    const auto sequences = static_cast<int64_t>(setup.max_running);
-    auto limits = [&](int64_t total, int64_t wanted) {
-      return runtime::ModelLimits{.max_sequences = sequences,
-                                  .context_tokens = std::min<int64_t>(total, 200),
-                                  .total_tokens = total,
-                                  .prefill_chunk = 64,
-                                  .max_wanted = wanted,
-                                  .shuffle_pages = 3,
-                                  .deterministic = setup.deterministic};
-    };
+    const int64_t length = setup.length > 0 ? setup.length : 4;
+    runtime::ModelLimits limits = limits_of(setup, setup.total_tokens);
+    limits.max_wanted = max_wanted(setup, length);
     model = LoadedModel::load(must(runtime::open_device("cpu", {.threads = 2})),
-                              files->folder.file("model.so"), files->folder.path(),
-                              limits(setup.total_tokens, sequences * (1 + setup.length * setup.width)));
+                              files->folder.file("model.so"), files->folder.path(), limits);
     const testing::TempFolder& folder = setup.same_model ? files->folder : *drafts;
     if (!draft_device) draft_device = must(runtime::open_device("cpu", {.threads = 2}));
     draft = LoadedModel::load(std::move(draft_device), folder.file("model.so"), folder.path(),
-                              limits(setup.draft_tokens, 0));
-    notes.clear();
-    engine = std::make_unique<Engine>(
-        *model.model, tokenizer,
-        EngineOptions{
-            .max_running = setup.max_running,
-            .speculative_mode = setup.plain ? SpeculativeMode::kDisable : SpeculativeMode::kSmallDraft,
-            .spec_draft_length = setup.length * setup.width,
-            .spec_tree_width = setup.width,
-            .adapt_draft_length = setup.adapt,
-            .draft = draft.model.get(),
-            .note = [this](const std::string& note) { notes.push_back(note); }});
-    answers.clear();
+                              limits_of(setup, setup.draft_room > 0 ? setup.draft_room : 800));
+    start_engine(setup, length,
+                 {.speculative_mode = SpeculativeMode::kSmallDraft, .draft = draft.model.get()});
   }
-  Answer drafted(const Setup& setup, const std::vector<int32_t>& text, const GenerationConfig& config) {
-    start_drafting(setup);
-    must(add(1, text, config));
-    run();
-    return answers[1];
-  }
-  void expect_all_returned() {
-    engine->reset();
-    EXPECT_EQ(model->sequences().used().pages[0], 0) << "a page is lost";
+  void expect_drafter_returned() override {
     EXPECT_EQ(draft->sequences().used().pages[0], 0) << "a page of the draft model is lost";
   }
 
   static inline testing::TempFolder* drafts = nullptr;
   LoadedModel draft;
-  std::vector<std::string> notes;
 };
 
 TEST_F(SmallDraftTest, GreedyAnswersAreThoseOfPlainDecoding) {
@@ -104,58 +70,16 @@ TEST_F(SmallDraftTest, ADraftThatIsAlwaysRightSavesSteps) {
   EXPECT_EQ(m.draft_tokens, 48);
 }
 
-TEST_F(SmallDraftTest, SampledAnswersAreThoseOfPlainDecoding) {
-  GenerationConfig config;
-  config.max_tokens = 60;
-  int64_t accepted = 0;
-  for (uint64_t seed = 1; seed <= 6; ++seed) {
-    config.seed = seed;
-    config.temperature = seed % 3 == 0 ? 1 : 0.3;
-    config.top_p = seed % 2 ? 1 : 0.8;
-    config.frequency_penalty = seed == 4 ? 0.4 : 0;
-    config.top_k = seed == 5 ? 12 : 0;
-    const Setup setup{.deterministic = true};
-    Setup plain = setup;
-    plain.plain = true;
-    const Answer expected = drafted(plain, prompt(15, 2), config);
-    EXPECT_EQ(engine->metrics().draft_steps, 0);
-    EXPECT_EQ(drafted(setup, prompt(15, 2), config).tokens, expected.tokens) << seed;
-    EXPECT_GT(engine->metrics().draft_tokens, 0);
-    accepted += engine->metrics().accepted_draft_tokens;
-  }
-  EXPECT_GT(accepted, 30);
-}
+TEST_F(SmallDraftTest, SampledAnswersAreThoseOfPlainDecoding) { expect_plain_answers_where_sampled(15, 30); }
 
 TEST_F(SmallDraftTest, SampledTokensHaveTheModelsDistribution) {
   start_drafting({.length = 2, .max_running = 16, .deterministic = true});
   expect_answers_have_the_models_distribution(750);
 }
 
-// Answers that end at a stop token, at max_tokens and at the context, beside one another and beside prompts,
-// in memory that makes them wait for each other; ways of several tokens and without.
 TEST_F(SmallDraftTest, BatchesEndWherePlainDecodingEnds) {
-  std::map<RequestId, std::vector<int32_t>> expected;
-  auto text = [&](int i) { return prompt(static_cast<size_t>(20 + 7 * i), i); };
-  auto config = [&](int i) {
-    GenerationConfig c = greedy(i == 2 ? -1 : 20 + 11 * i);
-    if (i == 4) c.stop_token_ids = {expected[3].empty() ? -1 : expected[3].back()};
-    return c;
-  };
-  for (int i = 0; i < 6; ++i) expected[i] = alone(text(i), config(i)).tokens;
-  for (const int64_t width : {1, 3})
-    for (const int64_t total : {800, 208})
-      for (const int64_t draft_tokens : {800, 144}) {
-        start_drafting(
-            {.width = width, .max_running = 3, .total_tokens = total, .draft_tokens = draft_tokens});
-        for (int i = 0; i < 6; ++i) must(add(i, text(i), config(i)));
-        run();
-        for (int i = 0; i < 6; ++i)
-          EXPECT_EQ(answers[i].tokens, expected[i])
-              << "request " << i << ", width " << width << ", " << total << " and " << draft_tokens;
-        EXPECT_GT(engine->metrics().accepted_draft_tokens, 0);
-        EXPECT_EQ(engine->metrics().preemptions > 0, total == 208);
-        expect_all_returned();
-      }
+  expect_plain_ends_in_batches([](int i) { return prompt(static_cast<size_t>(20 + 7 * i), i); },
+                               /*little_room=*/144);
 }
 
 // A next turn and a fork find what the draft model computed: it reads no text twice.
@@ -181,71 +105,16 @@ TEST_F(SmallDraftTest, TextsThatBeginAlikeAreReadOnce) {
   expect_all_returned();
 }
 
-TEST_F(SmallDraftTest, GrammarsKeepTheirAnswers) {
-  const GrammarCompiler compiler(tokenizer);
-  for (const double temperature : {0.0, 1.0}) {
-    GenerationConfig config;
-    config.temperature = temperature;
-    config.seed = 7;
-    config.grammar =
-        must(compiler.compile(GrammarKind::kRegex, "(([a-z]{3} ){4}=[0-9]{4};){4}", {}, "regex"));
-    const Answer plain = drafted({.deterministic = true, .plain = true}, prompt(30, 1), config);
-    ASSERT_EQ(plain.finish, FinishReason::kStop) << plain.error;
-    const Answer answer = drafted({.deterministic = true}, prompt(30, 1), config);
-    EXPECT_EQ(answer.finish, FinishReason::kStop) << answer.error;
-    EXPECT_EQ(answer.tokens, plain.tokens);
-    EXPECT_EQ(answer.text, plain.text);
-    EXPECT_GT(engine->metrics().draft_steps, 0);
-  }
-}
+TEST_F(SmallDraftTest, GrammarsKeepTheirAnswers) { expect_grammars_keep_answers(); }
 
-// Requests that end while proposals are written, or between steps; the others do not notice.
 TEST_F(SmallDraftTest, AbortsAtAnyPoint) {
-  const std::vector<int32_t> expected = alone(prompt(25, 1), greedy(40)).tokens;
-  for (int polls = 1; polls < 24; polls += 2) {
-    start_drafting({.max_running = 3});
-    for (int i = 1; i <= 3; ++i) must(add(i, prompt(25, i), greedy(40)));
-    for (int i = 0; i < polls; ++i) engine->poll_step();
-    engine->abort(2);
-    for (int i = 0; i < 3; ++i) engine->poll_step();
-    engine->abort(3);
-    run();
-    EXPECT_EQ(answers[1].tokens, expected) << polls;
-    EXPECT_EQ(answers[2].finish, FinishReason::kAbort);
-    expect_all_returned();
-  }
+  expect_aborts_harm_no_other(25, [](const Answer& a) { EXPECT_EQ(a.finish, FinishReason::kAbort); });
 }
 
-// Proposals that are hardly ever right are given up, but for a few now and then.
-TEST_F(SmallDraftTest, WhatDoesNotPayIsGivenUp) {
-  GenerationConfig config;
-  config.temperature = 2;  // nothing is likely
-  config.seed = 3;
-  config.max_tokens = 170;
-  config.ignore_eos = true;
-  drafted({.length = 8, .adapt = true}, prompt(10, 1), config);
-  EXPECT_GT(engine->metrics().draft_tokens, 0);
-  EXPECT_LT(engine->metrics().draft_tokens, 100);
-  EXPECT_LT(engine->metrics().draft_steps, 100);
-}
+TEST_F(SmallDraftTest, WhatDoesNotPayIsGivenUp) { expect_what_does_not_pay_is_given_up(8, 100); }
 
-// The draft model's device fails: the answer goes on without it, and that is said once.
 TEST_F(SmallDraftTest, AFailureOfTheDraftModelIsNoted) {
-  const std::vector<int32_t> expected = alone(prompt(20, 1), greedy(40)).tokens;
-  for (const int after : {1, 4, 7}) {
-    testing::FailingDevice* device = nullptr;
-    start_drafting({}, testing::FailingDevice::wrap(device));
-    device->fail_at = device->submissions + after;
-    device->half_done = after == 4;
-    for (RequestId id : {1, 2}) must(add(id, prompt(20, 1), greedy(40)));
-    run();
-    EXPECT_EQ(answers[1].tokens, expected) << answers[1].error;
-    EXPECT_EQ(answers[2].tokens, expected) << answers[2].error;
-    ASSERT_EQ(notes.size(), 1u);
-    EXPECT_EQ(notes[0], str("small_draft: the draft model proposes nothing any more: ",
-                            testing::FailingDevice::kFailure));
-    expect_all_returned();
-  }
+  expect_failures_are_noted(1, {{1, false}, {4, true}, {7, false}}, "small_draft: the draft model");
 }
 
 TEST_F(SmallDraftTest, ModelsThatCannotDraftAreRefused) {

@@ -66,24 +66,31 @@ void write_llama(const std::string& folder, int64_t layers) {
       << mlc::testing::safetensors(header.dump(), data);
 }
 
+// A model, and how it is converted.
+struct Toy {
+  mlc::testing::TempFolder from, to;
+  QuantScheme scheme = *find_quant_scheme("q4f16_1");
+  ModelSource source;
+  Plan plan;
+
+  explicit Toy(int64_t layers) {
+    write_llama(from.path(), layers);
+    source = must(open_source({.config = from.path()}));
+    const frontend::BuiltModel built = frontend::build_model(source.config, scheme);
+    plan = must(make_plan(built.parameters, built.unused_sources, scheme, source.checkpoint.get(), "toy"));
+  }
+};
+
 // Bytes over what is held before, of opening both models and comparing them.
 int64_t peak_of(int64_t layers) {
-  mlc::testing::TempFolder from, to;
-  write_llama(from.path(), layers);
-  const QuantScheme scheme = *find_quant_scheme("q4f16_1");
-  const ModelSource source = must(open_source({.config = from.path()}));
-  {
-    const frontend::BuiltModel built = frontend::build_model(source.config, scheme);
-    Plan plan =
-        must(make_plan(built.parameters, built.unused_sources, scheme, source.checkpoint.get(), "toy"));
-    must(convert(plan, *source.checkpoint, to.path(), {.threads = 2}));
-  }
+  Toy toy(layers);
+  must(convert(toy.plan, *toy.source.checkpoint, toy.to.path(), {.threads = 2}));
   std::vector<int32_t> tokens;
   for (int32_t i = 0; i < 48; ++i) tokens.push_back(i * 7 % static_cast<int32_t>(kVocab));
   const int64_t before = mlc::testing::heap_live_bytes();
   mlc::testing::reset_heap_peak();
-  const auto a = must(OpenedModel::of_source(source, 2));
-  const auto b = must(OpenedModel::of_folder(to.path(), source.config, scheme, 2));
+  const auto a = must(OpenedModel::of_source(toy.source, 2));
+  const auto b = must(OpenedModel::of_folder(toy.to.path(), toy.source.config, toy.scheme, 2));
   const VerifyModel x = a->model(), y = b->model();
   const VerifyReport report =
       must(compare_models(x, y, must(verify_windows(x, y, tokens, 100, 100)), "text", 2, {}));
@@ -94,13 +101,7 @@ int64_t peak_of(int64_t layers) {
 
 // Of choosing codes along four windows of 48 tokens.
 int64_t calibration_peak_of(int64_t layers) {
-  mlc::testing::TempFolder from, to;
-  write_llama(from.path(), layers);
-  const QuantScheme scheme = *find_quant_scheme("q4f16_1");
-  const ModelSource source = must(open_source({.config = from.path()}));
-  const frontend::BuiltModel built = frontend::build_model(source.config, scheme);
-  const Plan plan =
-      must(make_plan(built.parameters, built.unused_sources, scheme, source.checkpoint.get(), "toy"));
+  const Toy toy(layers);
   Windows windows;
   for (int32_t i = 0; i < 4 * 48; ++i) {
     windows.tokens.push_back(i * 7 % static_cast<int32_t>(kVocab));
@@ -108,9 +109,9 @@ int64_t calibration_peak_of(int64_t layers) {
   }
   const int64_t before = mlc::testing::heap_live_bytes();
   mlc::testing::reset_heap_peak();
-  const auto rows =
-      must(calibrate(source.config, plan, *source.checkpoint, windows,
-                     {.quantizer = Quantizer::kBest, .threads = 2, .folder = to.path(), .fingerprint = "x"}));
+  const auto rows = must(
+      calibrate(toy.source.config, toy.plan, *toy.source.checkpoint, windows,
+                {.quantizer = Quantizer::kBest, .threads = 2, .folder = toy.to.path(), .fingerprint = "x"}));
   EXPECT_TRUE(rows->chosen->has("model.layers.7.mlp.down_proj.weight"));
   return mlc::testing::heap_peak_bytes() - before;
 }
